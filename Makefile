@@ -1,0 +1,69 @@
+# Every target that needs Python builds .venv itself when it is missing or out of date.
+
+PYTHON ?= python3
+SEED ?= 0
+ARGS ?=
+
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help venv run smoke test test-slow lint format clean distclean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo
+	@echo "  PYTHON=python3.12 picks the interpreter of .venv, SEED=1 the seed of run and smoke;"
+	@echo "  ARGS=\"...\" is handed on by run, test and test-slow, e.g. make test ARGS=\"-k vocabulary\""
+
+venv: $(STAMP) ## build .venv with opsnet (editable) and everything to develop it
+	@:
+
+run: $(STAMP) ## run the scenes experiment
+	$(PY) scripts/run_scenes.py --seed $(SEED) $(ARGS)
+
+smoke: $(STAMP) ## run the scenes experiment in its shortest form
+	$(PY) scripts/run_scenes.py --smoke --seed $(SEED)
+
+test: $(STAMP) ## run the tests, without the slow ones
+	$(PY) -m pytest $(ARGS)
+
+test-slow: $(STAMP) ## run the slow tests
+	$(PY) -m pytest -m slow $(ARGS)
+
+lint: $(STAMP) ## check style and types
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy opsnet
+
+format: $(STAMP) ## format the sources and fix what ruff can fix
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+clean: ## remove caches, build outputs and runs; keeps .venv and data
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis runs
+	find . \( -path ./.git -o -path ./$(VENV) -o -path ./data \) -prune -o -name __pycache__ -type d -exec rm -rf {} +
+
+distclean: clean ## remove .venv and data as well
+	rm -rf $(VENV) data
+
+# Without write access to uv's cache the install goes on without one. The versions of constraints.txt need
+# Python 3.11; on 3.10 the newest versions that pyproject.toml allows are installed.
+$(STAMP): pyproject.toml constraints.txt
+	@echo "Building $(VENV): about a minute the first time (torch and its libraries: 3 GB of downloads, 6 GB on disk)."
+	@$(PYTHON) -m venv $(VENV) || { \
+	  echo "'$(PYTHON) -m venv' failed: on Debian and Ubuntu install the package python3-venv, then run make again." >&2; \
+	  exit 1; }
+	@$(VENV)/bin/pip install -q --disable-pip-version-check uv
+	@set --; \
+	cache="$$($(VENV)/bin/uv cache dir)"; \
+	mkdir -p "$$cache" 2>/dev/null && test -w "$$cache" || set -- --no-cache; \
+	if $(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then \
+	  set -- "$$@" -c constraints.txt; \
+	else \
+	  echo "Python 3.10: installing without constraints.txt, whose versions need 3.11."; \
+	fi; \
+	$(VENV)/bin/uv pip install -q --python $(PY) "$$@" -e ".[dev]"
+	@touch $@
+	@echo "$(VENV) is ready."

@@ -1,0 +1,56 @@
+"""One frozen CLIP with both of its uses: dense image features and text banks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+
+from torch import Tensor, nn
+
+from opsnet.clip.image_encoder import ClipImageEncoder
+from opsnet.clip.loading import weights_hash
+from opsnet.clip.text_encoder import TextEncoder
+
+OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
+OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+class FrozenClip(nn.Module):
+    """An open_clip model as OPSNet uses it.
+
+    Args:
+        model: an open_clip ResNet CLIP (see :func:`opsnet.clip.loading.load_clip`).
+        tokenizer: texts -> token ids (P, L).
+        templates: prompt templates with ``{}`` for the name.
+        mean, std: the image normalisation that CLIP was trained with, RGB in 0..1.
+        pool_stride: average the feature map to this stride in pixels; ``None`` keeps the trunk's.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: nn.Module,
+        tokenizer: Callable[[list[str]], Tensor],
+        templates: Sequence[str],
+        mean: Sequence[float] = OPENAI_MEAN,
+        std: Sequence[float] = OPENAI_STD,
+        pool_stride: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.image_encoder = ClipImageEncoder(clip=model, mean=mean, std=std, pool_stride=pool_stride)
+        self.text_encoder = TextEncoder(clip=model, tokenizer=tokenizer, templates=templates)
+        self.requires_grad_(False).eval()
+
+    @property
+    def embed_dim(self) -> int:
+        """D."""
+        return self.image_encoder.embed_dim
+
+    @cached_property
+    def weights_hash(self) -> str:
+        """What a checkpoint keeps in place of CLIP's weights."""
+        return weights_hash(self.text_encoder.clip)
+
+    def train(self, mode: bool = True) -> FrozenClip:
+        """Stays in evaluation mode."""
+        return super().train(False)

@@ -1,0 +1,71 @@
+"""The frozen CLIP image encoder as a dense feature extractor (paper, section 3.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from opsnet.clip.spatial_adapter import SpatialAdapter
+
+
+class ClipImageEncoder(nn.Module):
+    """Images -> CLIP features in the language space, one pass an image, never a gradient.
+
+    Args:
+        clip: an open_clip model whose ``visual`` is a ModifiedResNet with an attention pool.
+        mean, std: CLIP's own normalisation, RGB in 0..1.
+        pool_stride: the map is averaged to this stride in pixels; ``None`` keeps the trunk's.
+
+    Raises:
+        ValueError: the image tower has no attention pool (a ViT).
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        *,
+        clip: nn.Module,
+        mean: Sequence[float],
+        std: Sequence[float],
+        pool_stride: int | None = None,
+    ) -> None:
+        super().__init__()
+        pool = getattr(clip.visual, "attnpool", None)
+        if pool is None:
+            raise ValueError(
+                f"{type(clip.visual).__name__} has no attention pool: the Spatial Adapter needs a CLIP ResNet such as clip=rn50"
+            )
+        self.visual: nn.Module = clip.visual  # type: ignore[assignment]
+        self.adapter = SpatialAdapter(value=pool.v_proj, output=pool.c_proj)
+        self.embed_dim: int = pool.c_proj.out_features
+        self.image_size: int = getattr(clip.visual, "image_size", 224)
+        self.pool_stride = pool_stride
+        self.register_buffer("mean", torch.tensor(list(mean)).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(list(std)).view(3, 1, 1), persistent=False)
+        self.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> ClipImageEncoder:
+        """Stays in evaluation mode: its batch statistics are part of the frozen weights."""
+        return super().train(False)
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W), RGB in 0..1 -> adapted map (B, D, h, w), not normalised."""
+        x = self.visual.stem((images - self.mean) / self.std)  # type: ignore[operator]
+        for stage in (self.visual.layer1, self.visual.layer2, self.visual.layer3, self.visual.layer4):
+            x = stage(x)  # type: ignore[operator]
+        features = self.adapter(x)
+        if self.pool_stride is not None:
+            size = (max(1, images.shape[-2] // self.pool_stride), max(1, images.shape[-1] // self.pool_stride))
+            features = F.adaptive_avg_pool2d(features, size)
+        return features
+
+    @torch.no_grad()
+    def embed_whole(self, images: Tensor) -> Tensor:
+        """Images (B, 3, S, S) at CLIP's own size, RGB in 0..1 -> pooled embeddings (B, D), as CLIP was trained."""
+        return self.visual((images - self.mean) / self.std)

@@ -1,0 +1,59 @@
+"""A frozen open_clip model from a name or a file, and the hash that tells two sets of weights apart."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from opsnet.errors import InputError
+
+
+class ClipWeightsError(InputError):
+    """CLIP weights that cannot be found or do not fit; the message names them and the fix."""
+
+
+def load_clip(*, architecture: Callable[[], nn.Module], weights: str | Path, hint: str = "") -> nn.Module:
+    """Builds a CLIP, loads its weights and freezes it.
+
+    Args:
+        architecture: builds the open_clip model (with pretrained weights of its own if ``weights`` is "builtin").
+        weights: path of an open_clip checkpoint, or "builtin" (``architecture`` loads them), or "random" (tests).
+        hint: how to get the file, for the error message.
+
+    Raises:
+        ClipWeightsError: no such file, or its keys do not fit the architecture.
+    """
+    text = str(weights)
+    if text not in ("builtin", "random"):
+        path = Path(text).expanduser()
+        if not path.is_file():
+            raise ClipWeightsError(
+                f"CLIP weights {path} do not exist: {hint or 'give clip.weights=PATH of an open_clip checkpoint'}"
+            )
+    try:
+        model = architecture()
+    except Exception as error:  # open_clip reports a failed download in a dozen classes of its dependencies
+        raise ClipWeightsError(
+            f"could not build the CLIP model ({type(error).__name__}: {error}); offline, give clip.weights=PATH of a local file"
+        ) from error
+    if text not in ("builtin", "random"):
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = state.get("state_dict", state)
+        try:
+            model.load_state_dict({k.removeprefix("module."): v for k, v in state.items()})
+        except RuntimeError as error:
+            raise ClipWeightsError(f"CLIP weights {path} do not fit clip.architecture: {error}") from error
+    return model.eval().requires_grad_(False)
+
+
+def weights_hash(model: nn.Module) -> str:
+    """Twelve hexadecimal digits that change when any weight changes."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:12]

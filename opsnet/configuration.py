@@ -1,0 +1,32 @@
+"""Where the Hydra configuration lies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class ConfigurationError(FileNotFoundError):
+    """No configuration folder was found; the message names the places and the fix."""
+
+
+def config_dir() -> Path:
+    """The absolute path of the configuration: ``conf/`` of the source checkout, else the installed ``opsnet/conf``.
+
+    Raises:
+        ConfigurationError: neither exists.
+    """
+    return _find(Path(__file__).resolve().parent)
+
+
+def _find(package: Path) -> Path:
+    """The configuration of the package whose sources lie in ``package``."""
+    checkout, installed = package.parent / "conf", package / "conf"
+    # A folder conf/ beside an installed package may be anyone's; only a checkout has pyproject.toml there.
+    if checkout.is_dir() and (package.parent / "pyproject.toml").is_file():
+        return checkout
+    if installed.is_dir():
+        return installed
+    raise ConfigurationError(
+        f"no configuration at '{checkout}' (source checkout) or '{installed}' (installed package): "
+        "restore conf/ in the checkout, or install opsnet again with `pip install --force-reinstall .`"
+    )

@@ -1,0 +1,95 @@
+"""What happens to a picture between disk and batch, with torchvision's v2 functions.
+
+Both transforms take an image (3, H, W) and a map of segment numbers (H, W), int, 0 = void, and answer the same pair.
+They never pad: collation does, at the right and bottom, and notes the valid size. All chance comes from torch's global
+generator, which the data module seeds for each picture.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torchvision import tv_tensors
+from torchvision.transforms.v2 import functional as F
+
+
+class TrainTransform:
+    """Large-scale jittering (Ghiasi et al. 2021) and a horizontal flip; the defaults are Mask2Former's.
+
+    Args:
+        size: longest side in pixels after the crop; the picture is scaled to fit this square, times a random factor,
+            and a random window of at most this square is cut. ``None`` leaves size and window alone.
+        scale: lowest and highest random factor.
+        flip: probability of mirroring left and right.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+
+    def __init__(self, *, size: int | None = 1024, scale: Sequence[float] = (0.1, 2.0), flip: float = 0.5) -> None:
+        low, high = (float(factor) for factor in scale)
+        if size is not None and size < 1:
+            raise ValueError(f"size must be at least 1 pixel, or null for the picture's own size; got {size}")
+        if not 0 < low <= high:
+            raise ValueError(f"scale must be two factors, 0 < lowest <= highest; got ({low}, {high})")
+        if not 0 <= flip <= 1:
+            raise ValueError(f"flip must be a probability in 0..1; got {flip}")
+        self.size, self.scale, self.flip = size, (low, high), flip
+
+    def __call__(self, image: tv_tensors.Image, segments: tv_tensors.Mask) -> tuple[Tensor, Tensor]:
+        pair: tuple[Tensor, Tensor] = (image, segments)
+        if self.size is not None:
+            pair = self._crop(*self._jitter(*pair, self.size), self.size)
+        if torch.rand(()).item() < self.flip:
+            pair = (F.horizontal_flip(pair[0]), F.horizontal_flip(pair[1]))
+        return pair
+
+    def _jitter(self, image: Tensor, segments: Tensor, size: int) -> tuple[Tensor, Tensor]:
+        low, high = self.scale
+        factor = low + (high - low) * torch.rand(()).item()
+        height, width = image.shape[-2:]
+        return _resize(image, segments, factor * size / max(height, width))
+
+    def _crop(self, image: Tensor, segments: Tensor, size: int) -> tuple[Tensor, Tensor]:
+        height, width = image.shape[-2:]
+        top = int(torch.randint(max(0, height - size) + 1, ()))
+        left = int(torch.randint(max(0, width - size) + 1, ()))
+        window = (top, left, min(size, height), min(size, width))
+        return F.crop(image, *window), F.crop(segments, *window)
+
+
+class EvalTransform:
+    """Resizes so that the shortest edge is ``shortest`` pixels, or less where the longest would exceed ``longest``.
+
+    Args:
+        shortest: ``None`` leaves every picture at its own size.
+        longest: ``None`` sets no bound.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+
+    def __init__(self, *, shortest: int | None = 800, longest: int | None = 1333) -> None:
+        if shortest is None and longest is not None:
+            raise ValueError(f"longest {longest} needs shortest: give both, or null for both (native size)")
+        if (shortest is not None and shortest < 1) or (longest is not None and longest < (shortest or 1)):
+            raise ValueError(f"sizes must satisfy 1 <= shortest <= longest pixels; got {shortest} and {longest}")
+        self.shortest, self.longest = shortest, longest
+
+    def __call__(self, image: tv_tensors.Image, segments: tv_tensors.Mask) -> tuple[Tensor, Tensor]:
+        if self.shortest is None:
+            return image, segments
+        height, width = image.shape[-2:]
+        factor = self.shortest / min(height, width)
+        if self.longest is not None:
+            factor = min(factor, self.longest / max(height, width))
+        return _resize(image, segments, factor)
+
+
+def _resize(image: Tensor, segments: Tensor, factor: float) -> tuple[Tensor, Tensor]:
+    """Both scaled by ``factor`` (image bilinear with antialias, segment numbers nearest), at least one pixel a side."""
+    size = [max(1, math.floor(side * factor + 0.5)) for side in image.shape[-2:]]
+    return F.resize(image, size), F.resize(segments, size)

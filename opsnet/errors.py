@@ -1,0 +1,47 @@
+"""How a command tells its user about bad input: one sentence, no traceback, exit code 2."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class InputError(ValueError):
+    """Bad input by the user: the message names the file or key and the fix."""
+
+
+@contextmanager
+def one_sentence_errors() -> Iterator[None]:
+    """Ends the program with the message alone where the user can mend the cause; other errors keep their traceback."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra would otherwise print its own traceback before the message gets here
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("interrupted; resume=auto goes on from the last checkpoint", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        cause = _input_error(error)
+        if cause is None:
+            raise
+        print(f"error: {cause}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _input_error(error: BaseException | None) -> str | None:
+    """The message of the first input error in the chain of causes, if there is one."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    chain = []
+    while error is not None and error not in chain:
+        chain.append(error)
+        error = error.__cause__ or error.__context__
+    for item in chain:
+        if isinstance(item, InputError):
+            return str(item)
+    for item in chain:  # a key or group that the configuration does not have
+        if isinstance(item, (HydraException, OmegaConfBaseException)):
+            return " ".join(str(item).split())
+    return None

@@ -1,0 +1,68 @@
+"""A trained checkpoint, built again for prediction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from omegaconf import OmegaConf
+
+from opsnet.model import OPSNet
+from opsnet.module import CheckpointError, check_clip_hash
+from opsnet.structures import TextBank
+from opsnet.vocabulary import Concept, Vocabulary
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A checkpoint, ready to predict: the network, and the names that it was trained with."""
+
+    model: OPSNet
+    train_vocabulary: Vocabulary
+    overlap: float
+
+    def text(self, vocabulary: Vocabulary) -> TextBank:
+        """A vocabulary's text bank on the network's device."""
+        return self.model.clip.text_encoder(vocabulary).to(self.model.void_embed.device)
+
+
+def load_checkpoint(path: str | Path, *, clip_weights: str | Path | None = None, device: str = "auto") -> TrainedModel:
+    """Builds the network that a checkpoint describes and loads its weights.
+
+    Args:
+        path: written by ``opsnet-train``.
+        clip_weights: where CLIP's weights lie now; by default where they lay at training.
+        device: "auto" takes CUDA where there is one.
+
+    Raises:
+        CheckpointError: no such file, not an OPSNet checkpoint, or trained with another CLIP.
+        ClipWeightsError: CLIP's weights are not where they should be.
+    """
+    from hydra.utils import instantiate
+
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise CheckpointError(
+            f"checkpoint {path} does not exist: give checkpoint=PATH of a .ckpt written by opsnet-train"
+        )
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=False)
+        config = checkpoint["opsnet"]["config"]
+    except Exception as error:  # pickle, zip and key errors of a foreign or broken file
+        raise CheckpointError(
+            f"{path} is not an OPSNet checkpoint ({type(error).__name__}): give one written by opsnet-train"
+        ) from error
+    cfg = OmegaConf.create({key: config[key] for key in ("model", "backbone", "clip")})
+    if clip_weights is not None:
+        cfg.clip.model.weights = str(clip_weights)
+    model: OPSNet = instantiate(cfg.model, backbone=cfg.backbone, clip=cfg.clip)
+    check_clip_hash(checkpoint, model.clip.weights_hash, f"checkpoint {path}")
+    weights = {k.removeprefix("model."): v for k, v in checkpoint["state_dict"].items() if k.startswith("model.")}
+    own = {f"clip.{k}": v for k, v in model.clip.state_dict().items()}
+    model.load_state_dict({**weights, **own})
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    names = tuple(Concept(c["id"], c["name"], bool(c["isthing"])) for c in config["vocabulary"]["categories"])
+    vocabulary = Vocabulary(config["vocabulary"]["name"], names)
+    return TrainedModel(model.eval().to(device), vocabulary, float(config["overlap"]))

@@ -1,0 +1,1 @@
+"""Training targets: Hungarian matching, and the losses on names, masks and predicted IoU."""

@@ -1,0 +1,149 @@
+"""The losses of panoptic training: cosine cross-entropy, point-sampled BCE + dice, IoU regression, deep supervision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from opsnet.losses.matching import Match, hungarian, matching_cost
+from opsnet.losses.point_sampling import sample_points, uncertain_points
+from opsnet.structures import SegmentTargets
+
+
+@dataclass(frozen=True)
+class LayerPredictions:
+    """Predictions of one decoder layer, as the criterion reads them.
+
+    Attributes:
+        logits: (B, K, N + 1), training names and no-object.
+        mask_logits: (B, K, h, w).
+        iou: (B, K) in 0..1.
+    """
+
+    logits: Tensor
+    mask_logits: Tensor
+    iou: Tensor
+
+
+class PanopticCriterion(nn.Module):
+    """All losses of all decoder layers.
+
+    Args:
+        class_weight, bce_weight, dice_weight: Mask2Former's 2, 5, 5; they also weigh the matching cost.
+        iou_weight: of the L2 loss on predicted IoU. Not published; 4 gives it a tenth of the total after warm-up,
+            as much as the class loss.
+        void_weight: of unmatched proposals in the cross-entropy (Mask2Former's 0.1).
+        points: sampled a mask, in matching and in the mask losses (Mask2Former: 12,544).
+    """
+
+    def __init__(
+        self, *, class_weight: float = 2.0, bce_weight: float = 5.0, dice_weight: float = 5.0, iou_weight: float = 4.0,
+        void_weight: float = 0.1, points: int = 12_544,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.weights = {"cross_entropy": class_weight, "mask_bce": bce_weight, "dice": dice_weight, "iou": iou_weight}
+        self.void_weight, self.points = void_weight, points
+
+    def forward(self, layers: list[LayerPredictions], targets: SegmentTargets) -> dict[str, Tensor]:
+        """Weighted losses by name, averaged over nothing but their own units and summed over layers.
+
+        Args:
+            layers: predictions, the last layer's last.
+            targets: B images.
+
+        Returns:
+            ``cross_entropy``, ``mask_bce``, ``dice``, ``iou`` and their sum ``loss``; scalars.
+        """
+        truth = [m.float() for m in targets.masks]
+        matches = self._match(layers, targets.labels, truth)
+        total = _mean_over_ranks(sum(len(labels) for labels in targets.labels), layers[0].logits.device)
+        sums: dict[str, Tensor] = {}
+        for layer, layer_matches in zip(layers, matches, strict=True):
+            for name, value in self._layer_losses(layer, layer_matches, targets.labels, truth, total).items():
+                sums[name] = sums.get(name, torch.zeros_like(value)) + self.weights[name] * value
+        return {**sums, "loss": torch.stack(list(sums.values())).sum()}
+
+    @torch.no_grad()
+    def _match(self, layers: list[LayerPredictions], labels: list[Tensor], truth: list[Tensor]) -> list[list[Match]]:
+        """Matches of each layer and image; one set of points an image serves all layers."""
+        batch, device = layers[0].logits.shape[0], layers[0].logits.device
+        points = torch.rand(batch, self.points, 2, device=device)
+        targets = [sample_points(t[None], points[i : i + 1])[0] for i, t in enumerate(truth)]
+        weights = {k: self.weights[w] for k, w in _COST_WEIGHTS.items()}
+        costs = []
+        for layer in layers:
+            sampled = sample_points(layer.mask_logits.float(), points)
+            for i in range(batch):
+                costs.append(matching_cost(layer.logits[i], sampled[i], labels[i], targets[i], **weights))
+        flat = hungarian(costs)
+        return [flat[i * batch : (i + 1) * batch] for i in range(len(layers))]
+
+    def _layer_losses(
+        self, layer: LayerPredictions, matches: list[Match], labels: list[Tensor], truth: list[Tensor], total: Tensor
+    ) -> dict[str, Tensor]:
+        device = layer.logits.device
+        image = torch.cat([torch.full_like(m.proposals, i) for i, m in enumerate(matches)]).to(device)
+        proposal = torch.cat([m.proposals for m in matches]).to(device)
+        label = torch.cat([t[m.targets.to(t.device)] for t, m in zip(labels, matches, strict=True)])
+        masks = torch.cat([t[m.targets.to(t.device)] for t, m in zip(truth, matches, strict=True)])
+        predicted = layer.mask_logits[image, proposal]
+        bce, dice = self._mask_losses(predicted, masks, total)
+        return {
+            "cross_entropy": self._class_loss(layer.logits, image, proposal, label),
+            "mask_bce": bce,
+            "dice": dice,
+            "iou": _iou_loss(layer.iou, predicted, masks, image, proposal),
+        }
+
+    def _class_loss(self, logits: Tensor, image: Tensor, proposal: Tensor, label: Tensor) -> Tensor:
+        void = logits.shape[-1] - 1
+        target = torch.full(logits.shape[:2], void, dtype=torch.int64, device=logits.device)
+        target[image, proposal] = label
+        weight = torch.ones(void + 1, device=logits.device, dtype=logits.dtype)
+        weight[void] = self.void_weight
+        return F.cross_entropy(logits.flatten(0, 1), target.flatten(), weight)
+
+    def _mask_losses(self, predicted: Tensor, truth: Tensor, total: Tensor) -> tuple[Tensor, Tensor]:
+        """Matched masks (S, h, w) and their ground truth (S, H, W) -> BCE and dice."""
+        if len(predicted) == 0:
+            return predicted.sum() * 0, predicted.sum() * 0
+        points = uncertain_points(predicted.detach().float(), self.points)
+        logits = sample_points(predicted[:, None].float(), points)[:, 0]
+        target = sample_points(truth[:, None], points)[:, 0]
+        bce = F.binary_cross_entropy_with_logits(logits, target, reduction="none").mean(1).sum() / total
+        inside = logits.sigmoid()
+        dice = 1 - (2 * (inside * target).sum(1) + 1) / (inside.sum(1) + target.sum(1) + 1)
+        return bce, dice.sum() / total
+
+
+_COST_WEIGHTS = {"class_weight": "cross_entropy", "bce_weight": "mask_bce", "dice_weight": "dice"}
+
+
+def mask_iou(predicted: Tensor, truth: Tensor) -> Tensor:
+    """IoU of binary masks (S, H, W), pair by pair -> (S,); 0 where both are empty."""
+    intersection = (predicted & truth).flatten(1).sum(1).float()
+    union = (predicted | truth).flatten(1).sum(1).float()
+    return intersection / union.clamp(min=1)
+
+
+def _iou_loss(iou: Tensor, predicted: Tensor, truth: Tensor, image: Tensor, proposal: Tensor) -> Tensor:
+    """L2 against the IoU with the matched ground truth, 0 for all other proposals (paper, section 3.4)."""
+    target = torch.zeros_like(iou)
+    if len(predicted):
+        with torch.no_grad():
+            # At the prediction's resolution: a fourth of the pixels, and the IoU moves by less than its own noise.
+            small = F.adaptive_avg_pool2d(truth[:, None], predicted.shape[-2:])[:, 0] >= 0.5
+            target[image, proposal] = mask_iou(predicted >= 0, small).to(target.dtype)
+    return F.mse_loss(iou, target)
+
+
+def _mean_over_ranks(count: int, device: torch.device) -> Tensor:
+    """Targets a rank on average, at least 1, so that a rank with few targets does not weigh them more."""
+    total = torch.tensor(float(count), device=device)
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.all_reduce(total)
+        total = total / torch.distributed.get_world_size()
+    return total.clamp(min=1)

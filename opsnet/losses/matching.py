@@ -1,0 +1,54 @@
+"""Hungarian matching of proposals and ground truth (DETR; Mask2Former, section 3.3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Match:
+    """Matched pairs of one image: ``proposals`` (P,) and ``targets`` (P,), both indices."""
+
+    proposals: Tensor
+    targets: Tensor
+
+
+def matching_cost(
+    logits: Tensor, masks: Tensor, labels: Tensor, truth: Tensor, *, class_weight: float, bce_weight: float,
+    dice_weight: float,
+) -> Tensor:  # fmt: skip
+    """Cost of every pair.
+
+    Args:
+        logits: (K, N + 1), the last is no-object.
+        masks: (K, P), mask logits at P points.
+        labels: (G,).
+        truth: (G, P), ground truth at the same points, 0..1.
+
+    Returns:
+        (K, G).
+    """
+    name = -logits.softmax(-1)[:, labels]
+    # softplus(x) - x * t is the binary cross-entropy: one product with the targets serves both of its terms.
+    bce = (F.softplus(masks).sum(-1, keepdim=True) - masks @ truth.T) / masks.shape[-1]
+    inside = masks.sigmoid()
+    dice = 1 - (2 * inside @ truth.T + 1) / (inside.sum(-1, keepdim=True) + truth.sum(-1) + 1)
+    return class_weight * name + bce_weight * bce + dice_weight * dice
+
+
+@torch.no_grad()
+def hungarian(costs: list[Tensor]) -> list[Match]:
+    """The cheapest one-to-one pairs of each cost matrix (K, G).
+
+    A cost that is not finite (a network that diverged) counts as the worst there is, so that the loss can report it.
+    """
+    matches = []
+    for cost in [c.detach().float().cpu() for c in costs]:
+        rows, columns = linear_sum_assignment(torch.nan_to_num(cost, nan=1e6, posinf=1e6, neginf=-1e6).numpy())
+        matches.append(Match(torch.as_tensor(rows), torch.as_tensor(columns)))
+    return matches

@@ -1,0 +1,105 @@
+"""``PanopticQuality``: PQ, SQ and RQ (Kirillov et al. 2019, section 4) as a torchmetrics ``Metric``.
+
+The counts equal panopticapi's, crowd and void included, which torchmetrics' own ``PanopticQuality`` does not: that one
+knows no crowd, and counts predicted void differently. The arithmetic is in ``panoptic_arithmetic``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from opsnet.metrics.panoptic_arithmetic import SegmentTable, Side, count_segments, overlap_table
+from opsnet.metrics.panoptic_averages import PanopticCounts, PanopticResult, summarise
+from opsnet.structures import PanopticMap, PanopticTruth, Segment
+
+
+class PanopticQuality(Metric):
+    """Panoptic quality over all images it was shown, summed over ranks.
+
+    Args:
+        is_thing: one flag a class (C); labels of segments index it, as in ``Vocabulary.is_thing``.
+        kwargs: what every ``torchmetrics.Metric`` takes.
+
+    Raises:
+        ValueError: ``is_thing`` is empty.
+    """
+
+    is_differentiable = False
+    higher_is_better = True
+    full_state_update = False
+
+    tp: Tensor
+    fp: Tensor
+    fn: Tensor
+    iou_sum: Tensor
+
+    def __init__(self, *, is_thing: Sequence[bool], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.is_thing = tuple(bool(flag) for flag in is_thing)
+        if not self.is_thing:
+            raise ValueError("PanopticQuality needs one is_thing flag a class, got none: pass vocabulary.is_thing")
+        num_classes = len(self.is_thing)
+        for name in ("tp", "fp", "fn"):
+            self.add_state(name, torch.zeros(num_classes, dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("iou_sum", torch.zeros(num_classes, dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, prediction: PanopticMap, truth: PanopticTruth) -> None:
+        """Adds one image.
+
+        Areas are counted in the maps; ``Segment.area`` is not read, for a map may have been resized since.
+
+        Args:
+            prediction: ids (H, W), each of its segments with a pixel or more.
+            truth: ids (H, W) at the same size; crowd segments and void are ignored as panopticapi does.
+
+        Raises:
+            ValueError: the maps differ in size, a map and its segments disagree, or a label is no class.
+        """
+        truth_table = self._table(truth.segments, "truth")
+        prediction_table = self._table(prediction.segments, "prediction")
+        overlaps = overlap_table(_to_numpy(truth.ids), _to_numpy(prediction.ids), truth_table, prediction_table)
+        counts = count_segments(overlaps, truth_table, prediction_table, len(self.is_thing))
+        device = self.tp.device
+        self.tp = self.tp + torch.from_numpy(counts.tp).to(device)
+        self.fp = self.fp + torch.from_numpy(counts.fp).to(device)
+        self.fn = self.fn + torch.from_numpy(counts.fn).to(device)
+        # Not in place: a state that went to bfloat16 with its parent module is promoted back to float64 by the sum.
+        self.iou_sum = self.iou_sum + torch.from_numpy(counts.iou_sum).to(device)
+
+    def compute(self) -> dict[str, float]:
+        """``PQ``, ``PQth``, ``PQst``, ``SQ`` and ``RQ`` in percent, over all ranks."""
+        return self._summarise().as_dict()
+
+    def result(self) -> PanopticResult:
+        """The same averages with every class by itself. Over all ranks, so every rank must call it."""
+        with self.sync_context(dist_sync_fn=self.dist_sync_fn):
+            return self._summarise()
+
+    def _summarise(self) -> PanopticResult:
+        states = (self.tp, self.fp, self.fn, self.iou_sum)
+        return summarise(PanopticCounts(*(_to_numpy(state) for state in states)), self.is_thing)
+
+    def _table(self, segments: Sequence[Segment], side: Side) -> SegmentTable:
+        labels = np.array([segment.label for segment in segments], dtype=np.int64)
+        for segment in segments:
+            if not 0 <= segment.label < len(self.is_thing):
+                raise ValueError(
+                    f"segment {segment.id} of the {side} has label {segment.label}, but the metric was built for "
+                    f"{len(self.is_thing)} classes (0..{len(self.is_thing) - 1}): give both the same vocabulary"
+                )
+        return SegmentTable(
+            side=side,
+            ids=np.array([segment.id for segment in segments], dtype=np.int64),
+            labels=labels,
+            is_crowd=np.array([segment.is_crowd for segment in segments], dtype=bool),
+        )
+
+
+def _to_numpy(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().cpu().numpy()

@@ -1,0 +1,1 @@
+"""From named proposals to one panoptic map: Mask Filtering and the merge."""

@@ -1,0 +1,91 @@
+"""Merging named masks into a panoptic map (Mask2Former's inference, pixel by pixel)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from opsnet.structures import PanopticMap, Segment
+
+
+def upsample_masks(mask_logits: Tensor, padded: tuple[int, int], valid: tuple[int, int]) -> Tensor:
+    """Mask logits (K, h, w) of a padded image -> probabilities (K, H, W) of the valid part.
+
+    Args:
+        mask_logits: at the segmenter's stride.
+        padded: (height, width) in pixels of the padded batch.
+        valid: (height, width) in pixels of the image inside it.
+    """
+    full = F.interpolate(mask_logits[None], size=padded, mode="bilinear", align_corners=False)[0]
+    return full[:, : valid[0], : valid[1]].sigmoid()
+
+
+def merge_panoptic(
+    probabilities: Tensor,
+    scores: Tensor,
+    labels: Tensor,
+    keep: Tensor,
+    is_thing: Sequence[bool],
+    *,
+    iou: Tensor | None = None,
+    overlap: float = 0.8,
+) -> PanopticMap:
+    """Gives each pixel to the proposal with the highest score times mask probability.
+
+    Args:
+        probabilities: (K, H, W) in 0..1.
+        scores, labels, keep: (K,), from Mask Filtering.
+        is_thing: of each label.
+        iou: (K,) predicted IoU, carried into the segments.
+        overlap: a proposal that keeps less than this share of its own mask is dropped as hidden by others.
+
+    Returns:
+        The map; stuff segments with one label are one segment, things stay apart.
+    """
+    kept = keep.nonzero().flatten()
+    height, width = probabilities.shape[-2:]
+    ids = torch.zeros(height, width, dtype=torch.int64, device=probabilities.device)
+    if len(kept) == 0:
+        return PanopticMap(ids, ())
+    masks = probabilities[kept]
+    winner = (scores[kept, None, None] * masks).argmax(0)
+    inside = masks >= 0.5
+    original = inside.flatten(1).sum(1)
+    won = inside.gather(0, winner[None])[0]
+    visible = torch.bincount(winner[won], minlength=len(kept))
+    # One transfer of a few numbers an image: a synchronisation a segment is what makes this slow on a GPU.
+    table = torch.stack((original.double(), visible.double(), scores[kept].double(), labels[kept].double()))
+    ious = (torch.ones_like(scores) if iou is None else iou)[kept].double()
+    rows = torch.cat((table, ious[None])).T.tolist()
+    id_of, segments = _segments(rows, is_thing, overlap)
+    lookup = torch.tensor(id_of, device=ids.device)
+    ids[won] = lookup[winner[won]]
+    return PanopticMap(ids, segments)
+
+
+def _segments(
+    rows: list[list[float]], is_thing: Sequence[bool], overlap: float
+) -> tuple[list[int], tuple[Segment, ...]]:
+    """Rows (original area, visible area, score, label, iou) -> segment id of each proposal (0 = dropped), segments."""
+    id_of: list[int] = []
+    segments: dict[int, Segment] = {}
+    stuff: dict[int, int] = {}
+    for original, visible, score, label, iou in rows:
+        index = int(label)
+        if visible == 0 or visible / original < overlap:
+            id_of.append(0)
+            continue
+        segment_id = stuff.get(index, len(segments) + 1)
+        if segment_id in segments:
+            old = segments[segment_id]
+            area, score, iou = old.area + int(visible), max(old.score, score), max(old.iou, iou)
+        else:
+            area = int(visible)
+        segments[segment_id] = Segment(segment_id, index, is_thing[index], score=score, area=area, iou=iou)
+        if not is_thing[index]:
+            stuff[index] = segment_id
+        id_of.append(segment_id)
+    return id_of, tuple(segments.values())

@@ -1,0 +1,152 @@
+"""``opsnet-predict``: a picture and any words in, a panoptic map with names out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from omegaconf import DictConfig
+
+from opsnet.errors import InputError
+from opsnet.files import atomic_path, write_json
+from opsnet.inference import load_checkpoint
+from opsnet.structures import Batch, PanopticMap
+from opsnet.vocabulary import Vocabulary
+
+SIZE_DIVISOR = 32  # pixels; the coarsest stride of any backbone
+
+
+def predict(cfg: DictConfig) -> PanopticMap:
+    """Segments one picture and writes overlay, COCO panoptic PNG and json.
+
+    Args:
+        cfg: conf/predict.yaml.
+
+    Returns:
+        The panoptic map (H, W).
+
+    Raises:
+        InputError: picture, vocabulary, checkpoint or CLIP missing or unusable; before anything is computed.
+    """
+    from hydra.utils import instantiate
+
+    picture = Path(cfg.image).expanduser()
+    vocabulary = Vocabulary.load(cfg.vocabulary)
+    pixels = read_picture(picture)
+    trained = load_checkpoint(cfg.checkpoint, clip_weights=cfg.clip_weights, device=cfg.device)
+    prediction = trained.model.predict(
+        to_batch(pixels, vocabulary.name).to(trained.model.void_embed.device),
+        trained.text(vocabulary),
+        trained.text(trained.train_vocabulary),
+        modulation=instantiate(cfg.modulation),
+        filtering=instantiate(cfg.filtering),
+        overlap=trained.overlap,
+    )[0]
+    folder = Path(cfg.output)
+    write_prediction(folder, picture, pixels, prediction, vocabulary)
+    _print(prediction, vocabulary, folder)
+    return prediction
+
+
+def read_picture(path: Path) -> NDArray[np.uint8]:
+    """A picture as RGB (H, W, 3), turned as its EXIF data says.
+
+    Raises:
+        InputError: no such file, or not a picture.
+    """
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    if not path.is_file():
+        raise InputError(f"image {path} does not exist: give image=PATH of a picture")
+    try:
+        with Image.open(path) as image:
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    except (UnidentifiedImageError, OSError) as error:
+        raise InputError(f"image {path} cannot be read as a picture ({error}): give a PNG or JPEG file") from error
+
+
+def to_batch(pixels: NDArray[np.uint8], vocabulary: str) -> Batch:
+    """One picture (H, W, 3) as a padded batch of one."""
+    height, width = pixels.shape[:2]
+    padded = [-(-side // SIZE_DIVISOR) * SIZE_DIVISOR for side in (height, width)]
+    images = torch.zeros(1, 3, *padded)
+    images[0, :, :height, :width] = torch.from_numpy(pixels.copy()).permute(2, 0, 1) / 255
+    return Batch(images=images, valid_sizes=[(height, width)], image_ids=[0], vocabulary=vocabulary)
+
+
+def write_prediction(
+    folder: Path, picture: Path, pixels: NDArray[np.uint8], prediction: PanopticMap, vocabulary: Vocabulary
+) -> None:
+    """Writes ``<name>_overlay.png``, ``panoptic/<name>.png`` and ``panoptic.json`` in COCO's format."""
+    from PIL import Image
+
+    from opsnet.reporting.overlays import draw_overlay
+
+    overlay = draw_overlay(pixels, prediction, vocabulary.names, scale=None)
+    with atomic_path(folder / f"{picture.stem}_overlay.png") as path:
+        Image.fromarray(overlay).save(path)
+    ids = prediction.ids.cpu().numpy()
+    rgb = np.stack([ids % 256, ids // 256 % 256, ids // 65536], axis=-1).astype(np.uint8)
+    with atomic_path(folder / "panoptic" / f"{picture.stem}.png") as path:
+        Image.fromarray(rgb).save(path)
+    segments = [
+        {
+            "id": s.id,
+            "category_id": vocabulary.ids[s.label],
+            "isthing": int(s.is_thing),
+            "iscrowd": 0,
+            "area": s.area,
+            "bbox": _box(ids == s.id),
+            "score": round(s.score, 4),
+            "predicted_iou": round(s.iou, 4),
+        }
+        for s in prediction.segments
+    ]
+    image = {"id": 0, "file_name": picture.name, "height": pixels.shape[0], "width": pixels.shape[1]}
+    annotation = {"image_id": 0, "file_name": f"{picture.stem}.png", "segments_info": segments}
+    categories = [{"id": c.id, "name": c.name, "isthing": int(c.is_thing)} for c in vocabulary.concepts]
+    write_json(folder / "panoptic.json", {"images": [image], "annotations": [annotation], "categories": categories})
+
+
+def _box(mask: NDArray[np.bool_]) -> list[int]:
+    """COCO's [left, top, width, height] in pixels."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not len(rows):
+        return [0, 0, 0, 0]
+    return [int(v) for v in (columns[0], rows[0], columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1)]
+
+
+def _print(prediction: PanopticMap, vocabulary: Vocabulary, folder: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("name", "kind", "score", "predicted IoU", "share of the picture")
+    for s in sorted(prediction.segments, key=lambda s: -s.area):
+        kind = "thing" if s.is_thing else "stuff"
+        share = s.area / prediction.ids.numel()
+        table.add_row(vocabulary.names[s.label], kind, f"{s.score:.2f}", f"{s.iou:.2f}", f"{share:.1%}")
+    console = Console()
+    console.print(table)
+    console.print(f"written to {folder}")
+
+
+def run(cfg: DictConfig) -> None:
+    """Hydra's task: it must not return the map, which Hydra would try to show."""
+    predict(cfg)
+
+
+def main() -> None:
+    """Console entry point."""
+    import hydra
+
+    from opsnet.configuration import config_dir
+    from opsnet.errors import one_sentence_errors
+
+    with one_sentence_errors():
+        hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="predict")(run)()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,27 @@
+"""Mask Pooling (paper, section 3.2): one CLIP embedding a proposal, from one CLIP pass."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def mask_pooling(features: Tensor, mask_logits: Tensor) -> Tensor:
+    """Averages CLIP's adapted map inside each binary mask.
+
+    A position of the map counts with the share of it that the mask covers, so small masks keep their weight at
+    CLIP's coarse stride; at equal resolution this is the plain mean over the mask.
+
+    Args:
+        features: (B, D, h, w).
+        mask_logits: (B, K, h', w'), inside where >= 0.
+
+    Returns:
+        (B, K, D); zeros for an empty mask.
+    """
+    inside = (mask_logits >= 0).to(features.dtype)
+    weights = F.adaptive_avg_pool2d(inside, features.shape[-2:]) if inside.shape[-2:] != features.shape[-2:] else inside
+    total = weights.sum(dim=(-2, -1))[..., None]
+    pooled = torch.einsum("bkhw, bdhw -> bkd", weights, features)
+    return pooled / total.clamp(min=torch.finfo(features.dtype).tiny)

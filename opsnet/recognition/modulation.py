@@ -1,0 +1,104 @@
+"""Embedding Modulation (paper, section 3.3) and the ways of mixing embeddings that Table 4 compares it with.
+
+Embedding Fusion     E_m = E_q + alpha * (1 - s) * E_c
+Logits Debiasing     z_i / (max_j H_ij) ** beta
+Domain similarity    s = mean_i max_j H_ij,   H (M, N) = cosine of target and training names
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from opsnet.structures import Embeddings, TextBank
+
+TEMPERATURE = 0.01  # section 3.1
+SAME_NAME = 1e-6  # a cosine this near to 1 is the same name: a name's cosine with itself misses 1 by rounding
+
+
+def cosine_logits(embeds: Tensor, text: Tensor) -> Tensor:
+    """Cosine over the temperature: (B, K, D), (M, D) -> (B, K, M)."""
+    return torch.einsum("bkd, md -> bkm", F.normalize(embeds, dim=-1), F.normalize(text, dim=-1)) / TEMPERATURE
+
+
+def nearest_similarity(target: TextBank, train: TextBank) -> Tensor:
+    """``max_j H_ij`` of each target name, (M,) in (0, 1]; exactly 1 for a name that was trained."""
+    similarity = target.embeds.double() @ train.embeds.double().T
+    nearest = similarity.amax(dim=1).clamp(min=1e-3, max=1.0)  # above 0, or the power and the quotient are undefined
+    return torch.where(nearest > 1 - SAME_NAME, torch.ones_like(nearest), nearest).to(target.embeds.dtype)
+
+
+def domain_similarity(target: TextBank, train: TextBank) -> float:
+    """``s``: 1 where every target name was trained."""
+    return float(nearest_similarity(target, train).double().mean())
+
+
+class QueryOnly(nn.Module):
+    """The trained embedding alone (Table 4, "Query")."""
+
+    def forward(self, embeddings: Embeddings, target: TextBank, train: TextBank, void: Tensor) -> tuple[Tensor, Tensor]:
+        """Embeddings (B, K, D) -> logits (B, K, M) and the no-object logit (B, K)."""
+        return _logits(embeddings.query, target, void)
+
+
+class ClipOnly(nn.Module):
+    """The pooled CLIP embedding alone (Table 4, "CLIP")."""
+
+    def forward(self, embeddings: Embeddings, target: TextBank, train: TextBank, void: Tensor) -> tuple[Tensor, Tensor]:
+        """Embeddings (B, K, D) -> logits (B, K, M) and the no-object logit (B, K)."""
+        return _logits(embeddings.clip, target, void)
+
+
+class FixedEnsemble(nn.Module):
+    """Query + n CLIP with a ratio that knows nothing of the domain (Table 4, "Ensemble")."""
+
+    def __init__(self, *, clip_weight: float = 1.0) -> None:
+        super().__init__()
+        self.clip_weight = clip_weight
+
+    def forward(self, embeddings: Embeddings, target: TextBank, train: TextBank, void: Tensor) -> tuple[Tensor, Tensor]:
+        """Embeddings (B, K, D) -> logits (B, K, M) and the no-object logit (B, K)."""
+        return _logits(_fuse(embeddings, self.clip_weight), target, void)
+
+
+class EmbeddingModulation(nn.Module):
+    """Embedding Fusion and Logits Debiasing.
+
+    Args:
+        alpha: strength of the fusion; 0 leaves the query embedding.
+        beta: strength of the debiasing; 0 leaves the logits.
+    """
+
+    def __init__(self, *, alpha: float = 10.0, beta: float = 0.5) -> None:
+        super().__init__()
+        if alpha < 0 or beta < 0:
+            raise ValueError(f"modulation.alpha and modulation.beta must not be negative, got {alpha} and {beta}")
+        self.alpha, self.beta = alpha, beta
+
+    def forward(self, embeddings: Embeddings, target: TextBank, train: TextBank, void: Tensor) -> tuple[Tensor, Tensor]:
+        """Mixes by how near the target names are to the training names.
+
+        Args:
+            embeddings: query and CLIP, (B, K, D) each.
+            target, train: text banks with M and N names.
+            void: (D,), the learned no-object embedding.
+
+        Returns:
+            Logits (B, K, M), and the no-object logit (B, K), which has no name to be debiased by.
+        """
+        nearest = nearest_similarity(target, train)
+        strength = self.alpha * (1 - float(nearest.double().mean()))
+        logits, no_object = _logits(_fuse(embeddings, strength), target, void)
+        return logits / nearest.to(logits) ** self.beta, no_object
+
+
+def _fuse(embeddings: Embeddings, clip_weight: float) -> Tensor:
+    """Both normalised first, or a weight would mean something else for every CLIP."""
+    return F.normalize(embeddings.query, dim=-1) + clip_weight * F.normalize(embeddings.clip, dim=-1)
+
+
+def _logits(embeds: Tensor, target: TextBank, void: Tensor) -> tuple[Tensor, Tensor]:
+    # Normalised once more even where it already was, so that equal embeddings give equal bits on every path.
+    embeds = F.normalize(embeds, dim=-1)
+    return cosine_logits(embeds, target.embeds), cosine_logits(embeds, void[None])[..., 0]

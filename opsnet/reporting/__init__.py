@@ -1,0 +1,1 @@
+"""What a run leaves for people: tables beside the paper's, orderings, plots, overlays and the report."""

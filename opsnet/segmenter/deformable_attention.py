@@ -1,0 +1,90 @@
+"""Multi-scale deformable attention (Deformable DETR, equation 3) in plain PyTorch."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def deformable_sampling(value: Tensor, shapes: list[tuple[int, int]], locations: Tensor, weights: Tensor) -> Tensor:
+    """Weighted bilinear samples of several feature maps.
+
+    Args:
+        value: (B, L, heads, C), the maps of all levels one after the other, L = sum of h * w.
+        shapes: (h, w) of each level.
+        locations: (B, Q, heads, levels, points, 2), (x, y) in 0..1 of the map; outside counts as zero.
+        weights: (B, Q, heads, levels, points).
+
+    Returns:
+        (B, Q, heads * C).
+    """
+    batch, _, heads, channels = value.shape
+    queries, points = locations.shape[1], locations.shape[4]
+    samples = []
+    for level, part in enumerate(value.split([h * w for h, w in shapes], dim=1)):
+        h, w = shapes[level]
+        maps = part.permute(0, 2, 3, 1).reshape(batch * heads, channels, h, w)
+        grid = (2 * locations[:, :, :, level] - 1).transpose(1, 2).flatten(0, 1)  # (B * heads, Q, points, 2)
+        samples.append(F.grid_sample(maps, grid, mode="bilinear", padding_mode="zeros", align_corners=False))
+    stacked = torch.stack(samples, dim=-2).flatten(-2)  # (B * heads, C, Q, levels * points)
+    mixed = torch.einsum("ncql, nql -> nqc", stacked, weights.transpose(1, 2).reshape(batch * heads, queries, -1))
+    assert stacked.shape[-1] == len(shapes) * points
+    return mixed.unflatten(0, (batch, heads)).transpose(1, 2).flatten(2)
+
+
+class DeformableAttention(nn.Module):
+    """Each query looks at a few learned points around its reference on every level.
+
+    Args:
+        dim: of queries and values.
+        levels: feature maps.
+        heads: divides ``dim``.
+        points: a head and level.
+    """
+
+    def __init__(self, *, dim: int, levels: int, heads: int = 8, points: int = 4) -> None:
+        super().__init__()
+        if dim % heads:
+            raise ValueError(f"heads ({heads}) must divide the dimension ({dim})")
+        self.levels, self.heads, self.points = levels, heads, points
+        self.offsets = nn.Linear(dim, heads * levels * points * 2)
+        self.weights = nn.Linear(dim, heads * levels * points)
+        self.value, self.out = nn.Linear(dim, dim), nn.Linear(dim, dim)
+        self._reset()
+
+    def _reset(self) -> None:
+        """Heads start out looking in different directions, points at growing distance."""
+        angle = torch.arange(self.heads) * (2 * math.pi / self.heads)
+        direction = torch.stack((angle.cos(), angle.sin()), dim=-1)
+        direction = direction / direction.abs().amax(-1, keepdim=True)
+        start = direction[:, None, None] * torch.arange(1, self.points + 1)[:, None].float()
+        with torch.no_grad():
+            self.offsets.weight.zero_()
+            self.offsets.bias.copy_(start.expand(-1, self.levels, -1, -1).flatten())
+            for layer in (self.weights.weight, self.weights.bias, self.value.bias, self.out.bias):
+                layer.zero_()
+        nn.init.xavier_uniform_(self.value.weight)
+        nn.init.xavier_uniform_(self.out.weight)
+
+    def forward(self, query: Tensor, reference: Tensor, memory: Tensor, shapes: list[tuple[int, int]]) -> Tensor:
+        """Attends.
+
+        Args:
+            query: (B, Q, dim), with positions added.
+            reference: (Q, 2), (x, y) in 0..1.
+            memory: (B, L, dim), all levels one after the other.
+            shapes: (h, w) of each level.
+
+        Returns:
+            (B, Q, dim).
+        """
+        value = self.value(memory).unflatten(-1, (self.heads, -1))
+        offsets = self.offsets(query).unflatten(-1, (self.heads, self.levels, self.points, 2))
+        weights = self.weights(query).unflatten(-1, (self.heads, -1)).softmax(-1)
+        weights = weights.unflatten(-1, (self.levels, self.points))
+        sizes = torch.tensor([(w, h) for h, w in shapes], device=query.device, dtype=query.dtype)
+        locations = reference[None, :, None, None, None] + offsets / sizes[:, None]
+        return self.out(deformable_sampling(value, shapes, locations, weights))

@@ -1,0 +1,115 @@
+"""Pixel decoder: a multi-scale deformable encoder over the coarse maps, an FPN for the fine ones (Mask2Former 3.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from opsnet.segmenter.deformable_attention import DeformableAttention
+from opsnet.segmenter.layers import FeedForward, sine_positions
+
+
+@dataclass(frozen=True)
+class PixelFeatures:
+    """What the query decoder reads: ``memory`` maps (B, dim, h, w), coarsest first; ``pixels`` (B, C, h, w)."""
+
+    memory: tuple[Tensor, ...]
+    pixels: Tensor
+
+
+class EncoderLayer(nn.Module):
+    """Deformable self-attention over all levels, then a feed-forward, each normalised after."""
+
+    def __init__(self, *, dim: int, levels: int, heads: int, points: int, hidden: int) -> None:
+        super().__init__()
+        self.attention = DeformableAttention(dim=dim, levels=levels, heads=heads, points=points)
+        self.norm = nn.LayerNorm(dim)
+        self.feed_forward = FeedForward(dim=dim, hidden=hidden)
+
+    def forward(self, x: Tensor, positions: Tensor, reference: Tensor, shapes: list[tuple[int, int]]) -> Tensor:
+        """Tokens (B, L, dim) -> (B, L, dim)."""
+        x = self.norm(x + self.attention(x + positions, reference, x, shapes))
+        return self.feed_forward(x)
+
+
+class PixelDecoder(nn.Module):
+    """Backbone maps -> memory for the queries, and pixel embeddings at the finest map's resolution.
+
+    Args:
+        in_channels: of the backbone's maps, finest first.
+        dim: of tokens and FPN.
+        mask_dim: of pixel embeddings.
+        encoder_levels: how many of the coarsest maps pass through the encoder; the finer ones join by the FPN.
+        layers, heads, points, hidden: of the encoder.
+        fine_dim: of the FPN, ``dim`` by default. Its finest convolution costs most of a small decoder.
+    """
+
+    def __init__(
+        self, *, in_channels: Sequence[int], dim: int = 256, mask_dim: int = 256, encoder_levels: int = 3,
+        layers: int = 6, heads: int = 8, points: int = 4, hidden: int = 1024, fine_dim: int | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        if not 0 < encoder_levels <= len(in_channels):
+            raise ValueError(f"encoder_levels ({encoder_levels}) must be 1 to the backbone's {len(in_channels)} maps")
+        self.encoder_levels = encoder_levels
+        coarse, fine = in_channels[::-1][:encoder_levels], in_channels[::-1][encoder_levels:]
+        self.input_projections = nn.ModuleList(_projection(c, dim) for c in coarse)
+        self.level_embed = nn.Parameter(torch.randn(encoder_levels, dim))
+        self.layers = nn.ModuleList(
+            EncoderLayer(dim=dim, levels=encoder_levels, heads=heads, points=points, hidden=hidden)
+            for _ in range(layers)
+        )
+        width = fine_dim or dim
+        self.narrow = nn.Identity() if width == dim else nn.Conv2d(dim, width, 1)
+        self.laterals = nn.ModuleList(_projection(c, width, bias=False) for c in fine)
+        self.outputs = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(width, width, 3, padding=1, bias=False), _norm(width), nn.ReLU()) for _ in fine
+        )
+        self.mask_features = nn.Conv2d(width, mask_dim, 1)
+
+    def forward(self, maps: Sequence[Tensor]) -> PixelFeatures:
+        """Maps (B, C_i, h_i, w_i), finest first -> PixelFeatures."""
+        coarse, fine = maps[::-1][: self.encoder_levels], maps[::-1][self.encoder_levels :]
+        memory = self._encode([p(m) for p, m in zip(self.input_projections, coarse, strict=True)])
+        x = self.narrow(memory[-1])
+        for lateral, output, m in zip(self.laterals, self.outputs, fine, strict=True):
+            side = lateral(m)
+            x = output(side + F.interpolate(x, size=side.shape[-2:], mode="bilinear", align_corners=False))
+        return PixelFeatures(memory=memory, pixels=self.mask_features(x))
+
+    def _encode(self, maps: list[Tensor]) -> tuple[Tensor, ...]:
+        shapes = [(m.shape[-2], m.shape[-1]) for m in maps]
+        tokens = torch.cat([m.flatten(2).transpose(1, 2) for m in maps], dim=1)
+        dim, device = tokens.shape[-1], tokens.device
+        positions = torch.cat(
+            [
+                (sine_positions(h, w, dim, device)[0] + self.level_embed[i][:, None, None]).flatten(1).T
+                for i, (h, w) in enumerate(shapes)
+            ]
+        )
+        reference = torch.cat([_centres(h, w, device) for h, w in shapes])
+        for layer in self.layers:
+            tokens = layer(tokens, positions, reference, shapes)
+        parts = tokens.split([h * w for h, w in shapes], dim=1)
+        return tuple(p.transpose(1, 2).unflatten(-1, s) for p, s in zip(parts, shapes, strict=True))
+
+
+def _centres(height: int, width: int, device: torch.device) -> Tensor:
+    """Centres (x, y) of a map's cells in 0..1, (h * w, 2)."""
+    y = (torch.arange(height, device=device) + 0.5) / height
+    x = (torch.arange(width, device=device) + 0.5) / width
+    return torch.stack((x.expand(height, width), y[:, None].expand(height, width)), dim=-1).flatten(0, 1)
+
+
+def _norm(dim: int) -> nn.GroupNorm:
+    return nn.GroupNorm(32 if dim % 32 == 0 else 8, dim)
+
+
+def _projection(in_channels: int, dim: int, bias: bool = True) -> nn.Sequential:
+    convolution = nn.Conv2d(in_channels, dim, 1, bias=bias)
+    nn.init.xavier_uniform_(convolution.weight)
+    return nn.Sequential(convolution, _norm(dim))

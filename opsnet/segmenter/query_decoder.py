@@ -1,0 +1,135 @@
+"""Query decoder: masked attention, and for each query a mask, an embedding in CLIP's space and an IoU.
+
+Mask2Former 3.2 without its class head; the embedding head, the IoU head (3.4) and the cross-attention to CLIP's
+features (3.2) are OPSNet's.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from opsnet.segmenter.layers import MLP, Attention, FeedForward, sine_positions
+from opsnet.segmenter.pixel_decoder import PixelFeatures
+from opsnet.structures import Proposals
+
+
+class DecoderLayer(nn.Module):
+    """Masked cross-attention, self-attention, feed-forward; each a residual, normalised after."""
+
+    def __init__(self, *, dim: int, heads: int, hidden: int) -> None:
+        super().__init__()
+        self.cross, self.self_attention = Attention(dim=dim, heads=heads), Attention(dim=dim, heads=heads)
+        self.cross_norm, self.self_norm = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.feed_forward = FeedForward(dim=dim, hidden=hidden)
+
+    def forward(self, x: Tensor, positions: Tensor, keys: Tensor, values: Tensor, allowed: Tensor) -> Tensor:
+        """Queries (B, K, dim), memory (B, L, dim), allowed (B, K, L) -> queries (B, K, dim)."""
+        x = self.cross_norm(x + self.cross(x + positions, keys, values, allowed))
+        x = self.self_norm(x + self.self_attention(x + positions, x + positions, x))
+        return self.feed_forward(x)
+
+
+class ClipAttention(nn.Module):
+    """Queries gather CLIP's features (Table 1, row 6)."""
+
+    def __init__(self, *, dim: int, clip_dim: int, heads: int, masked: bool) -> None:
+        super().__init__()
+        self.attention = Attention(dim=dim, heads=heads, memory_dim=clip_dim)
+        self.norm = nn.LayerNorm(dim)
+        self.masked = masked
+
+    def forward(self, x: Tensor, positions: Tensor, clip_map: Tensor, mask_logits: Tensor) -> Tensor:
+        """Queries (B, K, dim), CLIP's map (B, D, h, w), masks (B, K, h', w') -> queries (B, K, dim)."""
+        # CLIP's features have no unit of their own: the direction carries the meaning.
+        memory = F.normalize(clip_map, dim=1).flatten(2).transpose(1, 2)
+        memory = memory * memory.shape[-1] ** 0.5
+        allowed = _inside(mask_logits, clip_map.shape[-2:]) if self.masked else None
+        return self.norm(x + self.attention(x + positions, memory, memory, allowed))
+
+
+class QueryDecoder(nn.Module):
+    """Learned queries -> class-agnostic proposals.
+
+    Args:
+        mask_dim: of the pixel embeddings.
+        clip_dim: D, of CLIP's space.
+        levels: memory maps; the layers visit them in turn, coarsest first.
+        dim, layers, heads, hidden, queries: of the decoder.
+        clip_attention: where the queries look at CLIP's features: "head" (only what the embedding head reads), a
+            layer's number (before that layer), or ``None`` for not at all. The paper does not say.
+        clip_attention_masked: each query looks only inside its own mask.
+    """
+
+    def __init__(
+        self, *, mask_dim: int, clip_dim: int, levels: int = 3, dim: int = 256, layers: int = 9, heads: int = 8,
+        hidden: int = 2048, queries: int = 100, clip_attention: str | int | None = "head",
+        clip_attention_masked: bool = True,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        if (
+            isinstance(clip_attention, int)
+            and not 0 <= clip_attention < layers
+            or clip_attention not in ("head", None)
+            and not isinstance(clip_attention, int)
+        ):
+            raise ValueError(f"clip_attention must be 'head', null or a layer 0..{layers - 1}, got {clip_attention!r}")
+        self.levels = levels
+        self.query_features, self.query_positions = nn.Embedding(queries, dim), nn.Embedding(queries, dim)
+        self.level_embed = nn.Embedding(levels, dim)
+        self.layers = nn.ModuleList(DecoderLayer(dim=dim, heads=heads, hidden=hidden) for _ in range(layers))
+        self.norm = nn.LayerNorm(dim)
+        self.mask_head = MLP(dim=dim, output_dim=mask_dim)
+        self.embed_head = nn.Linear(dim, clip_dim)
+        self.iou_head = nn.Linear(dim, 1)
+        self.clip_at = clip_attention
+        self.clip_attention = (
+            None
+            if clip_attention is None
+            else ClipAttention(dim=dim, clip_dim=clip_dim, heads=heads, masked=clip_attention_masked)
+        )
+
+    def forward(self, features: PixelFeatures, clip_map: Tensor) -> Proposals:
+        """Pixel features and CLIP's map (B, D, h, w) -> proposals; earlier layers' in ``intermediate``."""
+        batch = features.pixels.shape[0]
+        memory = [self._memory(m, i) for i, m in enumerate(features.memory)]
+        x = self.query_features.weight.expand(batch, -1, -1)
+        positions = self.query_positions.weight.expand(batch, -1, -1)
+        predictions = [self._predict(x, positions, features.pixels, clip_map)]
+        for i, layer in enumerate(self.layers):
+            masks = predictions[-1].mask_logits
+            if self.clip_attention is not None and self.clip_at == i:
+                x = self.clip_attention(x, positions, clip_map, masks)
+            keys, values = memory[i % self.levels]
+            allowed = _inside(masks, features.memory[i % self.levels].shape[-2:])
+            x = layer(x, positions, keys, values, allowed)
+            predictions.append(self._predict(x, positions, features.pixels, clip_map))
+        last = predictions[-1]
+        return Proposals(last.mask_logits, last.query_embeds, last.iou, intermediate=tuple(predictions[:-1]))
+
+    def _memory(self, m: Tensor, level: int) -> tuple[Tensor, Tensor]:
+        """Keys with positions and values, both (B, L, dim)."""
+        values = m.flatten(2).transpose(1, 2) + self.level_embed.weight[level]
+        positions = sine_positions(m.shape[-2], m.shape[-1], m.shape[1], m.device)
+        return values + positions.flatten(2).transpose(1, 2), values
+
+    def _predict(self, x: Tensor, positions: Tensor, pixels: Tensor, clip_map: Tensor) -> Proposals:
+        x = self.norm(x)
+        mask_logits = torch.einsum("bkc, bchw -> bkhw", self.mask_head(x), pixels)
+        described = x
+        if self.clip_attention is not None and self.clip_at == "head":
+            described = self.clip_attention(x, positions, clip_map, mask_logits)
+        return Proposals(
+            mask_logits=mask_logits,
+            query_embeds=self.embed_head(described),
+            iou=self.iou_head(x).squeeze(-1).sigmoid(),
+        )
+
+
+@torch.no_grad()
+def _inside(mask_logits: Tensor, size: torch.Size | tuple[int, int]) -> Tensor:
+    """Where each query may look, bool (B, K, h * w): inside its mask, or everywhere where that is empty."""
+    logits = F.interpolate(mask_logits.detach(), size=tuple(size), mode="bilinear", align_corners=False).flatten(2)
+    allowed = logits >= 0
+    return allowed | ~allowed.any(-1, keepdim=True)

@@ -1,0 +1,189 @@
+"""The carriers that cross the walls between parts of OPSNet, and the legend of their shapes.
+
+Shape legend, used as letters in every docstring of the package:
+
+====== =================================================================
+``B``  batch (images)
+``K``  proposals (queries) of one image
+``D``  dimensions of the CLIP embedding space (1024 for RN50)
+``M``  names of the target vocabulary (the one predicted with)
+``N``  names of the training vocabulary
+``G``  ground-truth segments of one image
+``H W`` height and width of an image in pixels
+``h w`` height and width of a mask or feature map
+====== =================================================================
+
+All carriers are frozen: a part answers with a new one and never changes what it was handed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class SegmentTargets:
+    """Ground-truth segments of a batch, without crowd and void.
+
+    Attributes:
+        masks: one bool tensor (G, H, W) an image, at the padded batch size.
+        labels: one int64 tensor (G,) an image, indices into the batch's vocabulary.
+    """
+
+    masks: list[Tensor]
+    labels: list[Tensor]
+
+
+@dataclass(frozen=True)
+class ImageLabels:
+    """Image-level multi-labels of a batch: one int64 tensor (any length) an image."""
+
+    labels: list[Tensor]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images with their targets; all share one vocabulary.
+
+    Attributes:
+        images: (B, 3, H, W) float, RGB in 0..1, padded at the right and bottom with zeros.
+        valid_sizes: (height, width) in pixels of each image inside the padding.
+        image_ids: the dataset's id of each image.
+        vocabulary: name of the vocabulary that target labels index.
+        targets: its type picks the criterion; ``None`` at prediction.
+        panoptic: per image, ground truth for scoring (see ``PanopticTruth``), or empty in training.
+    """
+
+    images: Tensor
+    valid_sizes: list[tuple[int, int]]
+    image_ids: list[int]
+    vocabulary: str
+    targets: SegmentTargets | ImageLabels | None = None
+    panoptic: list[PanopticTruth] = field(default_factory=list)
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch with every tensor on ``device``."""
+        return _move(self, device)
+
+
+@dataclass(frozen=True)
+class PanopticTruth:
+    """Ground truth of one image as panopticapi scores it.
+
+    Attributes:
+        ids: (H, W) int64 segment ids, 0 = void.
+        segments: every segment, crowd included.
+    """
+
+    ids: Tensor
+    segments: tuple[Segment, ...]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One segment of a panoptic map.
+
+    Attributes:
+        id: its value in the id map (> 0).
+        label: index into the vocabulary.
+        is_thing: thing (countable) or stuff.
+        score: confidence in 0..1 (1 for ground truth).
+        area: pixels.
+        iou: predicted IoU of the mask in 0..1 (1 for ground truth).
+        is_crowd: a region of several objects that scoring ignores (ground truth only).
+    """
+
+    id: int
+    label: int
+    is_thing: bool
+    score: float = 1.0
+    area: int = 0
+    iou: float = 1.0
+    is_crowd: bool = False
+
+
+@dataclass(frozen=True)
+class Proposals:
+    """Class-agnostic masks and trained embeddings: what the segmenter answers.
+
+    Attributes:
+        mask_logits: (B, K, h, w).
+        query_embeds: (B, K, D), not normalised.
+        iou: (B, K) predicted mask IoU in 0..1.
+        intermediate: predictions of the earlier decoder layers, for deep supervision.
+    """
+
+    mask_logits: Tensor
+    query_embeds: Tensor
+    iou: Tensor
+    intermediate: tuple[Proposals, ...] = ()
+
+    def to(self, device: torch.device | str) -> Proposals:
+        """The same proposals with every tensor on ``device``."""
+        return _move(self, device)
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Both descriptions of each proposal: ``query`` and ``clip``, both (B, K, D), not normalised."""
+
+    query: Tensor
+    clip: Tensor
+
+
+@dataclass(frozen=True)
+class TextBank:
+    """A vocabulary's names as CLIP text embeddings.
+
+    Attributes:
+        name: the vocabulary's name.
+        names: M names, in the order of the rows.
+        is_thing: (M,) bool.
+        embeds: (M, D), L2-normalised.
+    """
+
+    name: str
+    names: tuple[str, ...]
+    is_thing: Tensor
+    embeds: Tensor
+
+    def __post_init__(self) -> None:
+        if (
+            self.embeds.ndim != 2
+            or len(self.names) != self.embeds.shape[0]
+            or self.is_thing.shape != (len(self.names),)
+        ):
+            raise ValueError(
+                f"TextBank '{self.name}': {len(self.names)} names need embeds (M, D) and is_thing (M,), "
+                f"got {tuple(self.embeds.shape)} and {tuple(self.is_thing.shape)}"
+            )
+
+    def to(self, device: torch.device | str) -> TextBank:
+        """The same bank with every tensor on ``device``."""
+        return _move(self, device)
+
+
+@dataclass(frozen=True)
+class PanopticMap:
+    """A panoptic prediction of one image: ``ids`` (H, W) int64, 0 = void, and its segments."""
+
+    ids: Tensor
+    segments: tuple[Segment, ...]
+
+
+def _move(value: Any, device: torch.device | str) -> Any:
+    """``value`` with every tensor inside it moved to ``device``."""
+    if isinstance(value, Tensor):
+        return value.to(device, non_blocking=True)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.replace(
+            value, **{f.name: _move(getattr(value, f.name), device) for f in dataclasses.fields(value)}
+        )
+    if isinstance(value, (list, tuple)):
+        return type(value)(_move(item, device) for item in value)
+    return value

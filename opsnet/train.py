@@ -1,0 +1,207 @@
+"""``opsnet-train``: trains OPSNet as configured, or goes on where a run was stopped."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+log = logging.getLogger(__name__)
+
+
+def train(cfg: DictConfig) -> dict[str, float]:
+    """Trains one model.
+
+    Args:
+        cfg: conf/train.yaml.
+
+    Returns:
+        The last validation metrics; ``results.json`` in the run's folder holds them too.
+
+    Raises:
+        CheckpointError, DatasetError, VocabularyError, ClipWeightsError: bad input, before training starts.
+    """
+    import lightning as L
+    import torch
+    from hydra.utils import instantiate
+
+    folder = Path(cfg.output)
+    resume = find_resume(cfg)
+    L.seed_everything(cfg.seed, workers=True, verbose=False)
+    torch.use_deterministic_algorithms(cfg.deterministic, warn_only=True)
+    data = instantiate(cfg.data.module, _convert_="object")
+    data.prepare_data()
+    data.setup("fit")
+    module = build_module(cfg, data.datasets["train"].vocabulary)
+    if resume is not None:
+        _check_resume(resume, module.model.clip.weights_hash)
+    earlier = _rows(folder / "metrics.csv") if resume is not None else []
+    trainer = build_trainer(cfg, folder)
+    start = time.monotonic()
+    try:
+        trainer.fit(module, data, ckpt_path=resume, weights_only=False)
+    finally:
+        if trainer.is_global_zero:
+            _merge_metrics(folder / "metrics.csv", earlier)
+    metrics = {k: float(v) for k, v in trainer.callback_metrics.items()}
+    if trainer.is_global_zero:
+        _write_results(folder, cfg, metrics, time.monotonic() - start)
+    return metrics
+
+
+def build_module(cfg: DictConfig, vocabulary: Any) -> Any:
+    """The LightningModule of a configuration, on the training vocabulary."""
+    from hydra.utils import instantiate
+
+    from opsnet.module import OPSNetModule
+
+    return OPSNetModule(
+        model=instantiate(cfg.model, backbone=cfg.backbone, clip=cfg.clip),
+        criterion=instantiate(cfg.supervision),
+        modulation=instantiate(cfg.modulation),
+        filtering=instantiate(cfg.filtering),
+        optimizer=instantiate(cfg.optim.optimizer),
+        scheduler=instantiate(cfg.optim.scheduler),
+        overlap=cfg.overlap,
+        train_vocabulary=vocabulary,
+        config=portable_config(cfg, vocabulary),
+    )
+
+
+def portable_config(cfg: DictConfig, vocabulary: Any) -> dict[str, Any]:
+    """What a checkpoint carries so that the same model can be built again from any folder."""
+    parts = {key: OmegaConf.to_container(cfg[key], resolve=True) for key in ("model", "backbone", "clip")}
+    parts["backbone"]["pretrained"] = False  # the checkpoint's own weights follow
+    weights = parts["clip"]["model"]["weights"]
+    if weights not in ("builtin", "random"):
+        parts["clip"]["model"]["weights"] = str(Path(weights).expanduser().resolve())
+    categories = [{"id": c.id, "name": c.name, "isthing": int(c.is_thing)} for c in vocabulary.concepts]
+    return {**parts, "overlap": cfg.overlap, "vocabulary": {"name": vocabulary.name, "categories": categories}}
+
+
+def build_trainer(cfg: DictConfig, folder: Path) -> Any:
+    """Lightning's Trainer with CSV logging always, and the configured loggers beside it."""
+    from hydra.utils import instantiate
+    from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, RichProgressBar
+    from lightning.pytorch.loggers import CSVLogger
+
+    from opsnet.callbacks import InterruptCheckpoint, LogPictures, SeedEveryStep
+
+    checkpoints = folder / "checkpoints"
+    callbacks = [
+        ModelCheckpoint(checkpoints, filename="best", monitor="val/PQ", mode="max", enable_version_counter=False),
+        ModelCheckpoint(
+            checkpoints,
+            filename="last",
+            every_n_epochs=cfg.checkpoint_every,
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        ),
+        InterruptCheckpoint(folder=checkpoints),
+        SeedEveryStep(seed=cfg.seed),
+        LearningRateMonitor("step"),
+        LogPictures(),
+    ]
+    if cfg.trainer.get("enable_progress_bar", True):
+        callbacks.append(RichProgressBar())
+    extra = [instantiate(logger) for logger in (cfg.logger or {}).values()]
+    return instantiate(
+        cfg.trainer,
+        default_root_dir=str(folder),
+        callbacks=callbacks,
+        logger=[CSVLogger(str(folder), name="", version=""), *extra],
+    )
+
+
+def find_resume(cfg: DictConfig) -> Path | None:
+    """The checkpoint to go on from.
+
+    ``resume=auto`` takes the run's own ``last.ckpt``, else that of the newest unfinished run of the same experiment and
+    seed; ``resume=PATH`` takes that file.
+
+    Raises:
+        CheckpointError: the file does not exist.
+    """
+    from opsnet.module import CheckpointError
+
+    if not cfg.resume:
+        return None
+    if cfg.resume != "auto":
+        path = Path(cfg.resume).expanduser()
+        if not path.is_file():
+            raise CheckpointError(f"checkpoint {path} (resume) does not exist: check the path, or use resume=auto")
+        return path
+    own = Path(cfg.output) / "checkpoints" / "last.ckpt"
+    if own.is_file():
+        return own
+    candidates = (Path(cfg.paths.runs) / cfg.experiment_name).glob("*/checkpoints/last.ckpt")
+    for path in sorted(candidates, key=lambda p: p.stat().st_mtime, reverse=True):
+        run = path.parent.parent
+        config = run / ".hydra" / "config.yaml"
+        same_seed = config.is_file() and OmegaConf.load(config).get("seed") == cfg.seed
+        if same_seed and not (run / "results.json").is_file():
+            log.info("resuming from %s", path)
+            return path
+    log.info("resume=auto found no unfinished run of %s with seed %s: starting anew", cfg.experiment_name, cfg.seed)
+    return None
+
+
+def _check_resume(path: Path, clip_hash: str) -> None:
+    import torch
+
+    from opsnet.module import check_clip_hash
+
+    check_clip_hash(torch.load(path, map_location="cpu", weights_only=False), clip_hash, f"checkpoint {path}")
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def _merge_metrics(path: Path, earlier: list[dict[str, str]]) -> None:
+    """Puts the rows from before a resumption back: CSVLogger starts its file anew."""
+    later = _rows(path)
+    if not earlier:
+        return
+    first = min((int(row["step"]) for row in later), default=None)
+    rows = [row for row in earlier if first is None or int(row["step"]) < first] + later
+    fields = list(dict.fromkeys(key for row in rows for key in row))
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fields, restval="")
+        writer.writeheader()
+        writer.writerows(rows)
+    temporary.replace(path)
+
+
+def _write_results(folder: Path, cfg: DictConfig, metrics: dict[str, float], seconds: float) -> None:
+    from opsnet.files import write_json
+    from opsnet.reporting.results import versions
+
+    name = cfg.experiment_name
+    results = {"experiment": name, "seed": cfg.seed, "metrics": metrics, "seconds": {"training": seconds}}
+    write_json(folder / "results.json", {**results, "domain_similarity": {}, "versions": versions()})
+    log.info("%s", json.dumps(metrics))
+
+
+def main() -> None:
+    """Console entry point."""
+    import hydra
+
+    from opsnet.configuration import config_dir
+    from opsnet.errors import one_sentence_errors
+
+    with one_sentence_errors():
+        hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="train")(train)()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,162 @@
+"""The main job on the embedded world: draw it, train its CLIP, train OPSNet twice, evaluate, report.
+
+``make run`` and ``make smoke`` call this. The phases are the project's own commands, each in a process of its own;
+``--resume`` goes on where an earlier run of the same seed was stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+BASELINE = "no_cross_attention"
+MODELS = {"opsnet": "scenes", BASELINE: "scenes_no_cross_attention"}
+BASELINE_SETTINGS = [f"{r}/{f}" for r in ("query_only", "clip_only", "full") for f in ("cls", "cls_iou")]
+DATA, RUNS = (Path(os.environ.get(k, d)) for k, d in (("OPSNET_DATA", "data"), ("OPSNET_RUNS", "runs")))
+# The same path with everything shrunk: it shows that the parts fit, not what the method can do.
+SMOKE = {
+    "clip": ["stage_steps=[30,20]", "prepare.count=600", f"paths.data={DATA / 'smoke'}", "warmup=10"],
+    "world": [
+        f"paths.data={DATA / 'smoke'}",
+        "data.module.prepare.train=64",
+        "data.module.prepare.val=16",
+        "data.module.prepare.test=16",
+        "data.module.prepare.labels=16",
+    ],
+    "train": ["trainer.max_epochs=3", "trainer.check_val_every_n_epoch=3"],
+}
+
+
+def main() -> None:
+    """Runs the phases one after the other; the two models side by side."""
+    arguments = _arguments()
+    run = _folder(arguments)
+    print(f"Writing to {run}; about {'two' if arguments.smoke else 'fifteen'} minutes on two cores.", flush=True)
+    seconds = _read_seconds(run)
+    world = [f"seed={arguments.seed}", *(SMOKE["world"] if arguments.smoke else [])]
+    with _timed(run, seconds, "CLIP"):
+        _wait(_start("train_clip", [*(SMOKE["clip"] if arguments.smoke else []), f"hydra.run.dir={run / 'clip'}"], 2))
+    with _timed(run, seconds, "drawing"):
+        _wait(_start("data.scenes", [*_scenes_arguments(arguments)], 1))
+    with _timed(run, seconds, "training"):
+        _train(run, [*world, *(SMOKE["train"] if arguments.smoke else []), *arguments.overrides])
+    with _timed(run, seconds, "evaluation"):
+        _evaluate(run, world)
+    _report(run, seconds)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, default=0, help="of pictures, initialisation and order")
+    parser.add_argument("--smoke", action="store_true", help="the same path, shrunk to two minutes")
+    parser.add_argument("--resume", action="store_true", help="go on with the newest unfinished run of this seed")
+    parser.add_argument("overrides", nargs="*", help="for both trainings, e.g. trainer.max_epochs=40")
+    return parser.parse_args()
+
+
+def _folder(arguments: argparse.Namespace) -> Path:
+    """A new folder, or with ``--resume`` the newest one of this seed that has no report yet."""
+    parent = RUNS / f"{'smoke' if arguments.smoke else 'make_run'}_seed{arguments.seed}"
+    if arguments.resume:
+        open_runs = [p for p in sorted(parent.glob("*")) if p.is_dir() and not (p / "report.md").is_file()]
+        if open_runs:
+            return open_runs[-1]
+        print(f"no unfinished run under {parent}: starting a new one")
+    return parent / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+
+
+def _scenes_arguments(arguments: argparse.Namespace) -> list[str]:
+    root = (DATA / "smoke" if arguments.smoke else DATA) / f"scenes_{arguments.seed}"
+    counts = ["--train=64", "--val=16", "--test=16", "--labels=16"] if arguments.smoke else []
+    return [str(root), f"--seed={arguments.seed}", *counts]
+
+
+def _train(run: Path, overrides: list[str]) -> None:
+    """Both models at once, one thread each: two threads each would fight for two cores."""
+    processes = []
+    for name, experiment in MODELS.items():
+        if (run / name / "results.json").is_file():
+            continue
+        bar = [] if name == "opsnet" else ["trainer.enable_progress_bar=false"]
+        where = [f"experiment={experiment}", f"hydra.run.dir={run / name}", "resume=auto"]
+        processes.append(_start("train", [*where, *bar, *overrides], 1))
+    _wait(*processes)
+
+
+def _evaluate(run: Path, overrides: list[str]) -> None:
+    main = ["experiment_name=make_run", f"hydra.run.dir={run}"]
+    baseline = [f"settings=[{','.join(BASELINE_SETTINGS)}]", "panels=0", f"hydra.run.dir={run / BASELINE / 'evaluation'}"]
+    processes = []
+    for name, where in (("opsnet", main), (BASELINE, baseline)):
+        checkpoint = run / name / "checkpoints" / "last.ckpt"
+        processes.append(_start("evaluate", [f"checkpoint={checkpoint}", "table=false", *where, *overrides], 1))
+    _wait(*processes)
+
+
+def _report(run: Path, seconds: dict[str, float]) -> None:
+    from rich.console import Console
+
+    from opsnet.files import write_json
+    from opsnet.reporting.report import print_report, write_report
+
+    results = json.loads((run / "results.json").read_text(encoding="utf-8"))
+    results["seconds"] = {**results["seconds"], **seconds, "total": sum(seconds.values())}
+    write_json(run / "results.json", results)
+    report = write_report(run, title=f"OPSNet on the embedded world, seed {results['seed']}")
+    print_report(run, Console())
+    print(f"\n{report} holds the tables with the pictures; total {results['seconds']['total'] / 60:.1f} minutes.")
+
+
+def _start(module: str, arguments: list[str], threads: int) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONWARNINGS": "ignore"}
+    return subprocess.Popen([sys.executable, "-m", f"opsnet.{module}", *arguments], env=environment)
+
+
+def _wait(*processes: subprocess.Popen[bytes]) -> None:
+    """Waits for all; when one fails or Ctrl-C comes, the others are ended (they write a checkpoint) and so is this."""
+    try:
+        while any(p.poll() is None for p in processes):
+            if any(p.poll() for p in processes):
+                break
+            time.sleep(0.2)
+    finally:
+        for p in processes:
+            if p.poll() is None:
+                p.send_signal(2)
+        for p in processes:
+            p.wait()
+    if any(p.returncode for p in processes):
+        sys.exit("stopped: see the message above; `make run ARGS=--resume` goes on from the last checkpoint")
+
+
+@contextmanager
+def _timed(run: Path, seconds: dict[str, float], phase: str) -> Iterator[None]:
+    """Adds a phase's wall-clock seconds, over interruptions, to ``seconds`` and to a file in the run's folder."""
+    start = time.monotonic()
+    print(f"--- {phase}", flush=True)
+    try:
+        yield
+    finally:
+        seconds[phase] = seconds.get(phase, 0.0) + time.monotonic() - start
+        run.mkdir(parents=True, exist_ok=True)
+        (run / "seconds.json").write_text(json.dumps(seconds))
+
+
+def _read_seconds(run: Path) -> dict[str, float]:
+    file = run / "seconds.json"
+    return json.loads(file.read_text()) if file.is_file() else {}
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("stopped; `make run ARGS=--resume` goes on from the last checkpoint")

@@ -1,0 +1,440 @@
+"""Collation, sharding, and that an interrupted run sees exactly the pictures of an uninterrupted one."""
+
+from __future__ import annotations
+
+import warnings
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from torch.utils.data import Dataset
+
+from opsnet.data import datamodule
+from opsnet.data.datamodule import (
+    EvaluationLoader,
+    PanopticDataModule,
+    ResumableLoader,
+    ResumableSampler,
+    SeededDataset,
+    collate,
+)
+from opsnet.data.panoptic_dataset import DatasetError, PanopticDataset
+from opsnet.data.transforms import TrainTransform
+from opsnet.structures import SegmentTargets
+from opsnet.vocabulary import Vocabulary
+
+EPOCHS, BATCHES = 2, 3  # of ten pictures in batches of three
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    """Lightning's advice on workers and loggers is not what is tested here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+# --- collation ------------------------------------------------------------------------------------
+
+
+def test_collate_pads_at_the_right_and_bottom(tiny):
+    dataset = PanopticDataset(**tiny.options)
+    batch = collate([dataset[0], dataset[1], dataset[2]], vocabulary="tiny", size_divisor=4)
+    assert batch.images.shape == (3, 3, 8, 8)  # 5 and 6 rounded up to multiples of 4
+    assert batch.images.dtype == torch.float32
+    assert batch.valid_sizes == [(4, 6), (5, 3), (4, 4)]
+    assert batch.image_ids == [7, 8, 9]
+    assert batch.vocabulary == "tiny"
+    assert batch.panoptic == []
+    assert batch.images[1, 1, :5, :3].unique().item() == pytest.approx(100 / 255)
+    assert batch.images[1, :, 5:].abs().sum() == batch.images[1, :, :, 3:].abs().sum() == 0
+    assert isinstance(batch.targets, SegmentTargets)
+    masks = batch.targets.masks
+    assert [tuple(m.shape) for m in masks] == [(3, 8, 8), (2, 8, 8), (0, 8, 8)]
+    assert masks[0].dtype == torch.bool
+    assert torch.equal(masks[0][:, :4, :6], dataset[0].masks)
+    assert masks[0].sum() == dataset[0].masks.sum()  # nothing in the padding
+    assert [x.tolist() for x in batch.targets.labels] == [[0, 2, 1], [0, 1], []]
+
+
+def test_collate_keeps_truth_at_the_size_on_disk_when_asked(tiny):
+    dataset = PanopticDataset(**tiny.options)
+    batch = collate([dataset[0], dataset[1]], vocabulary="tiny", with_truth=True)
+    assert batch.images.shape == (2, 3, 32, 32)
+    assert [tuple(t.ids.shape) for t in batch.panoptic] == [(4, 6), (5, 3)]
+    assert len(batch.panoptic[0].segments) == 4
+
+
+def test_collate_leaves_float_images_in_their_range(tiny):
+    def halve(image, segments):
+        return image.float() / 510, segments
+
+    sample = PanopticDataset(**tiny.options, transform=halve)[1]
+    assert collate([sample], vocabulary="tiny").images[0, 1, 0, 0].item() == pytest.approx(100 / 510)
+
+
+# --- order and chance -----------------------------------------------------------------------------
+
+
+def epoch_of(sampler: ResumableSampler, epoch: int) -> list[list[int]]:
+    sampler.set_epoch(epoch)
+    batches = list(sampler)
+    assert {e for batch in batches for e, _ in batch} == {epoch}
+    return [[index for _, index in batch] for batch in batches]
+
+
+def test_order_is_a_function_of_seed_and_epoch():
+    sampler = ResumableSampler(20, batch_size=4, seed=1)
+    first = epoch_of(sampler, 0)
+    assert sorted(index for batch in first for index in batch) == list(range(20))
+    assert epoch_of(sampler, 1) != first
+    torch.manual_seed(99)
+    assert epoch_of(sampler, 0) == first
+    assert epoch_of(ResumableSampler(20, batch_size=4, seed=2), 0) != first
+    assert epoch_of(ResumableSampler(20, batch_size=4, seed=2), 0) != epoch_of(sampler, 1)  # not seed + epoch
+
+
+def test_shards_are_disjoint_and_the_rest_is_left_out():
+    shards = [epoch_of(ResumableSampler(23, batch_size=3, rank=r, world_size=3), 5) for r in range(3)]
+    assert [len(s) for s in shards] == [2, 2, 2]
+    assert all(len(batch) == 3 for shard in shards for batch in shard)
+    pictures = [index for shard in shards for batch in shard for index in batch]
+    assert len(set(pictures)) == len(pictures) == 18
+    alone = epoch_of(ResumableSampler(23, batch_size=9), 5)  # the same pictures a step, whatever the processes
+    assert [{*a, *b, *c} for a, b, c in zip(*shards, strict=True)] == [set(batch) for batch in alone]
+
+
+def test_start_skips_batches():
+    sampler = ResumableSampler(10, batch_size=3)
+    everything = epoch_of(sampler, 1)
+    sampler.start = 2
+    assert epoch_of(sampler, 1) == everything[2:]
+    assert len(sampler) == 3
+
+
+def test_without_shuffling_the_order_is_that_of_the_set():
+    assert epoch_of(ResumableSampler(7, batch_size=2, shuffle=False), 3) == [[0, 1], [2, 3], [4, 5]]
+
+
+def test_fewer_pictures_than_one_batch_a_process():
+    with pytest.raises(DatasetError, match=r"7 pictures, fewer than one batch on each process \(4 x 2\): lower"):
+        ResumableSampler(7, batch_size=4, world_size=2)
+
+
+class Noise(Dataset[float]):
+    def __getitem__(self, index: int) -> float:
+        return torch.rand(()).item()
+
+
+def test_augmentation_is_a_function_of_seed_epoch_and_index():
+    items = SeededDataset(Noise(), seed=3)
+    keys = [(epoch, index) for epoch in range(5) for index in range(5)]
+    values = [items[key] for key in keys]
+    assert len(set(values)) == 25
+    assert [items[key] for key in reversed(keys)] == values[::-1]
+    assert SeededDataset(Noise(), seed=4)[0, 0] not in values
+
+
+def test_loading_leaves_the_models_generator_alone():
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    loader = ResumableLoader(Noise(), ResumableSampler(4, batch_size=2), collate_fn=list)
+    assert len(list(loader)) == len(loader) == 2
+    assert torch.equal(torch.rand(3), expected)
+
+
+class Sized(Dataset[int]):
+    annotations = Path("sized.json")
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, index: int) -> int:
+        return index
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 4])
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_evaluation_shows_every_picture_once_in_as_many_batches_on_each_process(batch_size, world_size):
+    for size in range(world_size, 20):
+        make = partial(EvaluationLoader, Sized(size), batch_size=batch_size, collate_fn=list, world_size=world_size)
+        ranks = [list(make(rank=rank)) for rank in range(world_size)]
+        assert len({len(batches) for batches in ranks}) == 1
+        assert len(make(rank=0)) == len(ranks[0])
+        assert sorted(i for batches in ranks for batch in batches for i in batch) == list(range(size))
+        sizes = [len(batch) for batches in ranks for batch in batches]
+        assert min(sizes) >= 1
+        assert max(sizes) <= max(2, batch_size) if world_size > 1 else max(sizes) <= batch_size
+
+
+def test_evaluation_with_more_processes_than_pictures():
+    with pytest.raises(DatasetError, match="sized.json gives 2 pictures to 3 processes: evaluate on fewer devices"):
+        EvaluationLoader(Sized(2), batch_size=1, collate_fn=list, world_size=3)
+
+
+# --- the data module ------------------------------------------------------------------------------
+
+
+def test_nothing_is_read_before_setup_and_only_the_stages_sets_then(tiny):
+    missing = partial(PanopticDataset, images="no", annotations="no.json", vocabulary="coco")
+    present = partial(PanopticDataset, **tiny.options)
+    data = PanopticDataModule(train=missing, val=present, test={"here": present, "there": missing}, batch_size=1)
+    assert data.test_names == ("here", "there")
+    data.setup("predict")
+    assert data.datasets == {}
+    data.setup("validate")
+    assert list(data.datasets) == ["val"]
+    assert list(data.vocabularies) == ["tiny"]
+    for stage in ("fit", "test", None):
+        with pytest.raises(DatasetError, match=r"no.json does not exist: check `annotations`"):
+            data.setup(stage)
+
+
+def test_setup_builds_once(tiny):
+    data = PanopticDataModule(val=PanopticDataset(**tiny.options), batch_size=1)
+    data.setup("validate")
+    first = data.datasets["val"]
+    data.setup("fit")
+    assert data.datasets["val"] is first
+
+
+def test_truth_comes_with_evaluation_only(tiny):
+    present = PanopticDataset(**tiny.options)
+    data = PanopticDataModule(train=present, val=present, test={"a": present}, batch_size=2, eval_batch_size=3)
+    data.setup()
+    train, val, (test,) = data.train_dataloader(), data.val_dataloader(), data.test_dataloader()
+    assert next(iter(train)).panoptic == []
+    for loader in (val, test):
+        (batch,) = loader
+        assert batch.image_ids == [7, 8, 9]
+        assert [len(truth.segments) for truth in batch.panoptic] == [4, 2, 0]
+        assert batch.vocabulary == "tiny"
+
+
+def test_files_are_checked_when_asked_and_by_default_in_small_sets(tiny, monkeypatch):
+    tiny.edit(lambda d: d["annotations"][1]["segments_info"].pop())
+    make = partial(PanopticDataModule, val=partial(PanopticDataset, **tiny.options), batch_size=1)
+    with pytest.raises(DatasetError, match="segment id 2"):
+        make().setup("validate")
+    make(check_files=False).setup("validate")
+    monkeypatch.setattr(datamodule, "CHECKED_BELOW", 3)
+    make().setup("validate")
+    with pytest.raises(DatasetError, match="segment id 2"):
+        make(check_files=True).setup("validate")
+
+
+@pytest.mark.parametrize("key", ["batch_size", "eval_batch_size", "num_workers", "seed", "size_divisor"])
+def test_numbers_out_of_range(key):
+    with pytest.raises(DatasetError, match=f"{key} must be at least [01], got -1: change `{key}`"):
+        PanopticDataModule(**{"batch_size": 1, key: -1})
+
+
+def test_sets_that_were_not_given():
+    data = PanopticDataModule(batch_size=1)
+    data.setup()
+    assert data.val_dataloader() == []
+    assert data.test_dataloader() == []
+    with pytest.raises(DatasetError, match="there is no set 'train': give it in `data.train` and call setup first"):
+        data.train_dataloader()
+
+
+def test_two_vocabularies_of_one_name(tiny):
+    other = Vocabulary("tiny", tuple(reversed(tiny.options["vocabulary"].concepts)))
+    sets = {"a": PanopticDataset(**tiny.options), "b": PanopticDataset(**{**tiny.options, "vocabulary": other})}
+    with pytest.raises(DatasetError, match="set 'test/b' has another vocabulary of the name 'tiny'"):
+        PanopticDataModule(test=sets, batch_size=1).setup()
+
+
+def test_every_process_takes_and_checks_its_own_share(ten, monkeypatch):
+    shares = []
+    monkeypatch.setattr(PanopticDataset, "check_pixels", lambda self, shard: shares.append(shard))
+    monkeypatch.setattr(datamodule.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(datamodule.distributed, "get_world_size", lambda: 2)
+    trained, scored = [], []
+    for rank in range(2):
+        monkeypatch.setattr(datamodule.distributed, "get_rank", lambda rank=rank: rank)
+        data = make_data(ten, val=partial(PanopticDataset, **ten.options), batch_size=2)
+        data.setup("fit")
+        trained += [i for batch in data.train_dataloader() for i in batch.image_ids]
+        scored += [i for batch in data.val_dataloader() for i in batch.image_ids]
+    assert shares == [(0, 2), (0, 2), (1, 2), (1, 2)]
+    assert len(set(trained)) == len(trained) == 8
+    assert sorted(scored) == list(range(7, 17))
+
+
+# --- under Lightning ------------------------------------------------------------------------------
+
+
+class Interrupted(Exception):
+    pass
+
+
+class Recorder(LightningModule):
+    """Notes what it is trained on: image ids, and sums of pixels weighted by place, which tell augmentations apart."""
+
+    def __init__(self, stop_at: int | None = None) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+        self.stop_at, self.seen, self.scored = stop_at, [], []
+
+    def training_step(self, batch, batch_idx):
+        if self.stop_at is not None and self.global_step == self.stop_at:
+            raise Interrupted
+        places = torch.arange(batch.images[0].numel()).view_as(batch.images[0])
+        sums = (batch.images * places).flatten(1).sum(1)
+        self.seen.append((self.current_epoch, batch_idx, tuple(batch.image_ids), tuple(sums.tolist())))
+        return self.weight * 1.0
+
+    def validation_step(self, batch, batch_idx):
+        self.scored += batch.image_ids
+
+    def test_step(self, batch, batch_idx, dataloader_idx=0):
+        self.scored.append((dataloader_idx, batch.image_ids))
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+class SaveOnException(Callback):
+    """Saves where the batch that failed is fetched but not trained."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_exception(self, trainer, pl_module, exception):
+        trainer.save_checkpoint(self.path)
+
+
+def make_trainer(root: Path, **options) -> Trainer:
+    defaults = {"max_epochs": EPOCHS, "num_sanity_val_steps": 0}
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
+    return Trainer(default_root_dir=root, **quiet, **{**defaults, **options})
+
+
+def make_data(ten, num_workers: int = 0, **options) -> PanopticDataModule:
+    transform = TrainTransform(size=8, scale=(1.0, 1.5))
+    train = partial(PanopticDataset, **ten.options, transform=transform)
+    return PanopticDataModule(train=train, **{"batch_size": 3, "size_divisor": 8, **options}, num_workers=num_workers)
+
+
+@pytest.fixture
+def whole(ten, tmp_path) -> list:
+    """What an uninterrupted run sees."""
+    model = Recorder()
+    make_trainer(tmp_path, enable_checkpointing=False).fit(model, datamodule=make_data(ten))
+    assert [(epoch, batch) for epoch, batch, *_ in model.seen] == [
+        (e, b) for e in range(EPOCHS) for b in range(BATCHES)
+    ]
+    assert len({sums for *_, sums in model.seen}) == EPOCHS * BATCHES
+    return model.seen
+
+
+def interrupt_and_resume(ten, root: Path, stop_at: int, num_workers: int = 0, limits=None, **checkpointing) -> list:
+    """What a run sees that raises at a step and is then resumed from its last checkpoint."""
+    limits = limits or {}
+    save = ModelCheckpoint(dirpath=root, save_last=True, **(checkpointing or {"every_n_train_steps": 1}))
+    stopped = Recorder(stop_at)
+    with pytest.raises(Interrupted):
+        make_trainer(root, callbacks=[save], **limits).fit(stopped, datamodule=make_data(ten, num_workers))
+    resumed = Recorder()
+    trainer = make_trainer(root, enable_checkpointing=False, **limits)
+    trainer.fit(resumed, datamodule=make_data(ten, num_workers), ckpt_path=root / "last.ckpt")
+    return stopped.seen + resumed.seen
+
+
+@pytest.mark.parametrize("stop_at", range(1, EPOCHS * BATCHES))
+def test_a_run_resumed_at_any_step_sees_what_an_uninterrupted_one_sees(ten, tmp_path, whole, stop_at):
+    assert interrupt_and_resume(ten, tmp_path, stop_at) == whole
+
+
+@pytest.mark.parametrize("stop_at", [1, 4])
+def test_batches_that_a_worker_fetched_ahead_are_not_lost(ten, tmp_path, whole, stop_at):
+    assert interrupt_and_resume(ten, tmp_path, stop_at, num_workers=1) == whole
+
+
+@pytest.mark.parametrize("stop_at", [2, 3, 4])
+def test_resuming_under_max_steps(ten, tmp_path, whole, stop_at):
+    limits = {"max_epochs": -1, "max_steps": 5}
+    assert interrupt_and_resume(ten, tmp_path, stop_at, limits=limits) == whole[:5]
+
+
+@pytest.mark.parametrize("limits", [{}, {"max_epochs": -1, "max_steps": 6}])
+def test_resuming_from_the_end_of_an_epoch(ten, tmp_path, whole, limits):
+    seen = interrupt_and_resume(ten, tmp_path, 4, limits=limits, every_n_epochs=1, save_on_train_epoch_end=True)
+    pictures = [(ids, sums) for _, _, ids, sums in whole]
+    # The fourth batch is trained twice: the checkpoint lies before it.
+    assert [(ids, sums) for _, _, ids, sums in seen] == pictures[:4] + pictures[3:]
+
+
+@pytest.mark.parametrize("stop_at", [0, 2, 3, 4])
+def test_the_batch_that_failed_is_trained_after_resuming(ten, tmp_path, whole, stop_at):
+    stopped, resumed = Recorder(stop_at), Recorder()
+    trainer = make_trainer(tmp_path, enable_checkpointing=False, callbacks=[SaveOnException(tmp_path / "x.ckpt")])
+    with pytest.raises(Interrupted):
+        trainer.fit(stopped, datamodule=make_data(ten))
+    trainer = make_trainer(tmp_path, enable_checkpointing=False)
+    trainer.fit(resumed, datamodule=make_data(ten), ckpt_path=tmp_path / "x.ckpt")
+    assert stopped.seen + resumed.seen == whole
+
+
+def test_worker_processes_change_nothing(ten, tmp_path, whole):
+    model = Recorder()
+    make_trainer(tmp_path, enable_checkpointing=False).fit(model, datamodule=make_data(ten, num_workers=2))
+    assert model.seen == whole
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"batch_size": 2}, "batch_size was 3 and is 2"),
+        ({"seed": 1}, "seed was 0 and is 1"),
+    ],
+)
+def test_resuming_within_an_epoch_of_another_order_is_refused(ten, tmp_path, changed, message):
+    save = ModelCheckpoint(dirpath=tmp_path, save_last=True, every_n_train_steps=1)
+    with pytest.raises(Interrupted):
+        make_trainer(tmp_path, callbacks=[save]).fit(Recorder(stop_at=2), datamodule=make_data(ten))
+    trainer = make_trainer(tmp_path, enable_checkpointing=False)
+    with pytest.raises(DatasetError, match=message):
+        trainer.fit(Recorder(), datamodule=make_data(ten, **changed), ckpt_path=tmp_path / "last.ckpt")
+
+
+def test_between_two_epochs_the_batch_size_may_change(ten, tmp_path):
+    save = ModelCheckpoint(dirpath=tmp_path, save_last=True, every_n_epochs=1, save_on_train_epoch_end=True)
+    with pytest.raises(Interrupted):
+        make_trainer(tmp_path, callbacks=[save]).fit(Recorder(stop_at=4), datamodule=make_data(ten))
+    model, trainer = Recorder(), make_trainer(tmp_path, enable_checkpointing=False)
+    trainer.fit(model, datamodule=make_data(ten, batch_size=2), ckpt_path=tmp_path / "last.ckpt")
+    assert [(epoch, batch) for epoch, batch, *_ in model.seen] == [(1, b) for b in range(5)]
+    assert len({i for _, _, ids, _ in model.seen for i in ids}) == 10
+
+
+def test_overfitting_repeats_the_first_batches_in_order(ten, tmp_path):
+    model = Recorder()
+    make_trainer(tmp_path, enable_checkpointing=False, overfit_batches=2).fit(model, datamodule=make_data(ten))
+    assert [ids for _, _, ids, _ in model.seen] == [(7, 8, 9), (10, 11, 12)] * EPOCHS
+
+
+def test_validation_and_test_domains_reach_the_module_in_order(ten, tiny, tmp_path):
+    data = make_data(
+        ten,
+        val=partial(PanopticDataset, **tiny.options),
+        test={
+            "first": partial(PanopticDataset, **tiny.options),
+            "second": partial(PanopticDataset, **ten.options, limit=1),
+        },
+        eval_batch_size=2,
+    )
+    model, trainer = Recorder(), make_trainer(tmp_path, enable_checkpointing=False, max_epochs=1)
+    trainer.fit(model, datamodule=data)
+    assert model.scored == [7, 8, 9]
+    model.scored = []
+    trainer.test(model, datamodule=data, verbose=False)
+    assert model.scored == [(0, [7, 8]), (0, [9]), (1, [7])]

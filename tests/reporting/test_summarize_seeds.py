@@ -1,0 +1,34 @@
+"""The script that puts several seeds side by side."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "summarize_seeds.py"
+
+
+@pytest.fixture
+def script():
+    spec = importlib.util.spec_from_file_location("summarize_seeds", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_prints_and_writes_both_tables(tmp_path, write_run, script, capsys):
+    runs = [str(write_run(tmp_path / f"run{seed}", seed=seed)) for seed in (4, 11)]
+    out = tmp_path / "seeds.md"
+    assert script.main([*runs, "--out", str(out)]) == 0
+    text = out.read_text(encoding="utf-8")
+    assert "| Ordering | Needed | seed 4 | seed 11 | mean | sd | Held in |" in text
+    assert "| Abroad: full beats Query | >= 5 | +10.00 | +10.00 | +10.00 | 0.00 | 2 of 2 |" in text
+    assert "| OPSNet | 68.0 ± 0.0 | 47.0 ± 0.0 | 45.0 ± 0.0 | 46.0 ± 0.0 |" in text
+    assert "Orderings over 2 seeds" in capsys.readouterr().out
+
+
+def test_a_folder_that_is_no_run_is_named(tmp_path, script, capsys):
+    assert script.main([str(tmp_path / "nowhere")]) == 2
+    assert "nowhere" in capsys.readouterr().err
