@@ -28,7 +28,7 @@ class SeedEveryStep(Callback):
 
 
 class InterruptCheckpoint(Callback):
-    """Writes ``last.ckpt`` when a run ends early, by Ctrl-C or by an error, so that ``resume=auto`` goes on from there."""
+    """Writes ``last.ckpt`` when a run ends early, by Ctrl-C or an error, so that ``resume=auto`` goes on from there."""
 
     def __init__(self, *, folder: str | Path) -> None:
         self.folder = Path(folder)

@@ -49,7 +49,7 @@ class SettingScorer:
                 embeddings = Embeddings(query=proposals.query_embeds, clip=clip[setting.clip_embeds])
                 logits[setting.recognition] = setting.modulation(embeddings, self.target, self.train, model.void_embed)
             scored = setting.filtering(*logits[setting.recognition], proposals.iou)
-            maps[setting.name] = masks.merge(*scored, self.target.is_thing.tolist(), self.trained.overlap)
+            maps[setting.name] = masks.merge(scored, self.target.is_thing.tolist(), self.trained.overlap)
             for prediction, truth in zip(maps[setting.name], batch.panoptic, strict=True):
                 self.quality[setting.name].update(prediction, truth)
         return maps
@@ -60,7 +60,8 @@ class SettingScorer:
 
         model, encoder = self.trained.model, self.trained.model.clip.image_encoder
         if source == "pooling":
-            return model.embed(proposals, clip_map).clip
+            size = (batch.images.shape[-2], batch.images.shape[-1])
+            return model.embed(proposals, clip_map, size).clip
         if source == "masking":
             pictures = masked_pictures(batch.images, proposals.mask_logits, encoder.image_size, encoder.mean)
         else:
@@ -79,12 +80,11 @@ class _Masks:
         self.probabilities = [upsample_masks(m, padded, valid) for m, valid in pairs]
         self.iou = proposals.iou
 
-    def merge(
-        self, scores: Tensor, labels: Tensor, keep: Tensor, is_thing: list[bool], overlap: float
-    ) -> list[PanopticMap]:
+    def merge(self, scored: tuple[Tensor, Tensor, Tensor], is_thing: list[bool], overlap: float) -> list[PanopticMap]:
+        """Maps of a batch from scores, labels and which to keep, each (B, K)."""
         from opsnet.panoptic.merge import merge_panoptic
 
-        rows = zip(self.probabilities, scores, labels, keep, self.iou, strict=True)
+        rows = zip(self.probabilities, *scored, self.iou, strict=True)
         return [merge_panoptic(p, s, n, k, is_thing, iou=i, overlap=overlap) for p, s, n, k, i in rows]
 
 

@@ -55,9 +55,10 @@ class OPSNet(nn.Module):
         features = self.pixel_decoder(self.backbone(images))
         return self.query_decoder(features, clip_map), clip_map
 
-    def embed(self, proposals: Proposals, clip_map: Tensor) -> Embeddings:
-        """Both embeddings of each proposal: the trained one, and CLIP's by Mask Pooling."""
-        return Embeddings(query=proposals.query_embeds, clip=mask_pooling(clip_map, proposals.mask_logits))
+    def embed(self, proposals: Proposals, clip_map: Tensor, size: tuple[int, int]) -> Embeddings:
+        """Both embeddings of each proposal, trained and by Mask Pooling, of images of ``size`` (pixels)."""
+        features = self.clip.image_encoder.for_pooling(clip_map, size)
+        return Embeddings(query=proposals.query_embeds, clip=mask_pooling(features, proposals.mask_logits))
 
     def training_logits(self, proposals: Proposals, train: TextBank) -> Tensor:
         """Cosine logits of the training names and no-object, (B, K, N + 1)."""
@@ -89,7 +90,7 @@ class OPSNet(nn.Module):
             One panoptic map (H, W) an image, at its size inside the padding.
         """
         proposals, clip_map = self(batch.images)
-        logits, no_object = modulation(self.embed(proposals, clip_map), target, train, self.void_embed)
+        logits, no_object = modulation(self.embed(proposals, clip_map, _size(batch)), target, train, self.void_embed)
         return assemble(proposals, logits, no_object, batch, target, filtering=filtering, overlap=overlap)
 
 
@@ -106,7 +107,7 @@ def assemble(
     """Mask Filtering and merge: proposals and their logits (B, K, M) -> one panoptic map an image."""
     scores, labels, keep = filtering(logits, no_object, proposals.iou)
     is_thing = target.is_thing.tolist()
-    padded = (batch.images.shape[-2], batch.images.shape[-1])
+    padded = _size(batch)
     maps = []
     for i, valid in enumerate(batch.valid_sizes):
         kept = keep[i]
@@ -118,3 +119,8 @@ def assemble(
             )
         )
     return maps
+
+
+def _size(batch: Batch) -> tuple[int, int]:
+    """(height, width) in pixels of the padded batch."""
+    return batch.images.shape[-2], batch.images.shape[-1]

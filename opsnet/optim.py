@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
+# Positions that are parameters of their own, not the weight of an embedding: ours, Swin's and ViT's.
+_UNDECAYED_NAMES = ("level_embed", "relative_position_bias_table", "absolute_pos_embed", "pos_embed")
 _UNDECAYED = (nn.LayerNorm, nn.GroupNorm, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.Embedding)
 
 
@@ -26,7 +28,7 @@ def parameter_groups(
     for module_name, module in model.named_modules():
         for name, parameter in module.named_parameters(recurse=False):
             if parameter.requires_grad:
-                decayed = not isinstance(module, _UNDECAYED) and parameter.ndim > 1 and name != "level_embed"
+                decayed = not isinstance(module, _UNDECAYED) and parameter.ndim > 1 and name not in _UNDECAYED_NAMES
                 key = (f"{module_name}.".startswith("backbone."), decayed)
                 groups.setdefault(key, []).append(parameter)
     return [

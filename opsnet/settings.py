@@ -41,7 +41,8 @@ class Setting:
 def parse_setting(name: str) -> Setting:
     """Builds a setting from its name.
 
-    ``full/cls_iou``: a yaml of conf/modulation, then one of conf/filtering. ``alpha=5,beta=0.25/cls_iou``: any strength.
+    ``full/cls_iou``: a yaml of conf/modulation, then one of conf/filtering.
+    ``alpha=5,beta=0.25/cls_iou``: any strength of the modulation.
     ``cropping/cls_iou``: CLIP alone, on pictures of each proposal.
 
     Raises:
@@ -71,7 +72,8 @@ def _from_yaml(group: str, option: str, name: str):  # type: ignore[no-untyped-d
         known = ", ".join(sorted(p.stem for p in (config_dir() / group).glob("*.yaml")))
         extra = f", {', '.join(CROPS)}, alpha=A,beta=B" if group == "modulation" else ""
         raise InputError(
-            f"setting '{name}': no {group} '{option}'; a setting is <recognition>/<filter> with {group} one of {known}{extra}"
+            f"setting '{name}': no {group} '{option}'; a setting is <recognition>/<filter>, "
+            f"with {group} one of {known}{extra}"
         )
     return instantiate(OmegaConf.load(path))
 

@@ -75,7 +75,9 @@ def build_module(cfg: DictConfig, vocabulary: Any) -> Any:
 
 def portable_config(cfg: DictConfig, vocabulary: Any) -> dict[str, Any]:
     """What a checkpoint carries so that the same model can be built again from any folder."""
-    parts = {key: OmegaConf.to_container(cfg[key], resolve=True) for key in ("model", "backbone", "clip")}
+    parts: dict[str, Any] = {
+        key: OmegaConf.to_container(cfg[key], resolve=True) for key in ("model", "backbone", "clip")
+    }
     parts["backbone"]["pretrained"] = False  # the checkpoint's own weights follow
     weights = parts["clip"]["model"]["weights"]
     if weights not in ("builtin", "random"):
@@ -143,7 +145,7 @@ def find_resume(cfg: DictConfig) -> Path | None:
     for path in sorted(candidates, key=lambda p: p.stat().st_mtime, reverse=True):
         run = path.parent.parent
         config = run / ".hydra" / "config.yaml"
-        same_seed = config.is_file() and OmegaConf.load(config).get("seed") == cfg.seed
+        same_seed = config.is_file() and OmegaConf.select(OmegaConf.load(config), "seed") == cfg.seed
         if same_seed and not (run / "results.json").is_file():
             log.info("resuming from %s", path)
             return path

@@ -126,7 +126,7 @@ def _fit(model: nn.Module, data: CaptionData, cfg: DictConfig, output: Path) -> 
             schedule.step()
             progress.update(task, advance=1, description=f"Training the tiny CLIP, loss {loss.item():.2f}")
             if (step + 1) % cfg.save_every == 0:
-                states = {"model": model, "optimizer": optimizer, "schedule": schedule}
+                states: dict[str, Any] = {"model": model, "optimizer": optimizer, "schedule": schedule}
                 _save(last, {"step": step + 1, **{k: v.state_dict() for k, v in states.items()}})
     model.eval()
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from opsnet.errors import InputError
 
@@ -100,7 +101,12 @@ class Vocabulary:
                 raise VocabularyError(f"vocabulary file {path} does not exist: check the path")
             if path.suffix == ".json":
                 return cls._from_json(path, path.stem)
-            lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+            try:
+                lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+            except UnicodeDecodeError as error:
+                raise VocabularyError(
+                    f"vocabulary file {path} is not UTF-8 text ({error}): save it as UTF-8"
+                ) from error
             return cls.from_names([line for line in lines if line and not line.startswith("#")], name=path.stem)
         if "," not in text and "/" in text:
             raise VocabularyError(f"vocabulary '{text}' is no file that ends in .json or .txt: check the path")
@@ -113,7 +119,7 @@ class Vocabulary:
         return cls(name, tuple(Concept(i + 1, n, n.lower() not in stuff) for i, n in enumerate(names)))
 
     @classmethod
-    def _from_json(cls, path, name: str) -> Vocabulary:
+    def _from_json(cls, path: Any, name: str) -> Vocabulary:
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
             concepts = tuple(Concept(int(c["id"]), str(c["name"]), bool(c["isthing"])) for c in data["categories"])

@@ -93,7 +93,11 @@ def _train(run: Path, overrides: list[str]) -> None:
 
 def _evaluate(run: Path, overrides: list[str]) -> None:
     main = ["experiment_name=make_run", f"hydra.run.dir={run}"]
-    baseline = [f"settings=[{','.join(BASELINE_SETTINGS)}]", "panels=0", f"hydra.run.dir={run / BASELINE / 'evaluation'}"]
+    baseline = [
+        f"settings=[{','.join(BASELINE_SETTINGS)}]",
+        "panels=0",
+        f"hydra.run.dir={run / BASELINE / 'evaluation'}",
+    ]
     processes = []
     for name, where in (("opsnet", main), (BASELINE, baseline)):
         checkpoint = run / name / "checkpoints" / "last.ckpt"

@@ -23,7 +23,7 @@ class FrozenClip(nn.Module):
         tokenizer: texts -> token ids (P, L).
         templates: prompt templates with ``{}`` for the name.
         mean, std: the image normalisation that CLIP was trained with, RGB in 0..1.
-        pool_stride: average the feature map to this stride in pixels; ``None`` keeps the trunk's.
+        pool_stride: average the map to this stride in pixels for Mask Pooling; ``None`` keeps the trunk's.
     """
 
     def __init__(

@@ -17,7 +17,7 @@ class ClipImageEncoder(nn.Module):
     Args:
         clip: an open_clip model whose ``visual`` is a ModifiedResNet with an attention pool.
         mean, std: CLIP's own normalisation, RGB in 0..1.
-        pool_stride: the map is averaged to this stride in pixels; ``None`` keeps the trunk's.
+        pool_stride: Mask Pooling sees the map averaged to this stride in pixels; ``None`` keeps the trunk's.
 
     Raises:
         ValueError: the image tower has no attention pool (a ViT).
@@ -38,7 +38,8 @@ class ClipImageEncoder(nn.Module):
         pool = getattr(clip.visual, "attnpool", None)
         if pool is None:
             raise ValueError(
-                f"{type(clip.visual).__name__} has no attention pool: the Spatial Adapter needs a CLIP ResNet such as clip=rn50"
+                f"{type(clip.visual).__name__} has no attention pool: the Spatial Adapter needs a CLIP ResNet, "
+                "such as clip=rn50"
             )
         self.visual: nn.Module = clip.visual  # type: ignore[assignment]
         self.adapter = SpatialAdapter(value=pool.v_proj, output=pool.c_proj)
@@ -59,11 +60,14 @@ class ClipImageEncoder(nn.Module):
         x = self.visual.stem((images - self.mean) / self.std)  # type: ignore[operator]
         for stage in (self.visual.layer1, self.visual.layer2, self.visual.layer3, self.visual.layer4):
             x = stage(x)  # type: ignore[operator]
-        features = self.adapter(x)
-        if self.pool_stride is not None:
-            size = (max(1, images.shape[-2] // self.pool_stride), max(1, images.shape[-1] // self.pool_stride))
-            features = F.adaptive_avg_pool2d(features, size)
-        return features
+        return self.adapter(x)
+
+    def for_pooling(self, features: Tensor, size: tuple[int, int]) -> Tensor:
+        """The adapted map (B, D, h, w) of images of ``size`` (pixels), averaged to ``pool_stride`` where one is set."""
+        if self.pool_stride is None:
+            return features
+        height, width = (max(1, side // self.pool_stride) for side in size)
+        return F.adaptive_avg_pool2d(features, (height, width))
 
     @torch.no_grad()
     def embed_whole(self, images: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from torch import nn
@@ -25,28 +26,30 @@ def load_clip(*, architecture: Callable[[], nn.Module], weights: str | Path, hin
         hint: how to get the file, for the error message.
 
     Raises:
-        ClipWeightsError: no such file, or its keys do not fit the architecture.
+        ClipWeightsError: no such file, not a checkpoint, or its keys do not fit the architecture.
     """
     text = str(weights)
     if text not in ("builtin", "random"):
         path = Path(text).expanduser()
         if not path.is_file():
             raise ClipWeightsError(
-                f"CLIP weights {path} do not exist: {hint or 'give clip.weights=PATH of an open_clip checkpoint'}"
+                f"CLIP weights {path} do not exist: {hint or 'give clip.model.weights=PATH of an open_clip checkpoint'}"
             )
     try:
         model = architecture()
     except Exception as error:  # open_clip reports a failed download in a dozen classes of its dependencies
         raise ClipWeightsError(
-            f"could not build the CLIP model ({type(error).__name__}: {error}); offline, give clip.weights=PATH of a local file"
+            f"could not build the CLIP model ({type(error).__name__}: {error}); offline, give clip.model.weights=PATH "
+            "of a local file and clip.model.architecture.pretrained=null"
         ) from error
     if text not in ("builtin", "random"):
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        state = state.get("state_dict", state)
         try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            state = state.get("state_dict", state)
             model.load_state_dict({k.removeprefix("module."): v for k, v in state.items()})
-        except RuntimeError as error:
-            raise ClipWeightsError(f"CLIP weights {path} do not fit clip.architecture: {error}") from error
+        except (RuntimeError, AttributeError, EOFError, UnpicklingError) as error:
+            reason = " ".join(str(error).split())[:300]  # a foreign checkpoint lists hundreds of keys
+            raise ClipWeightsError(f"CLIP weights {path} do not fit clip.model.architecture: {reason}") from error
     return model.eval().requires_grad_(False)
 
 
@@ -55,5 +58,5 @@ def weights_hash(model: nn.Module) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:12]

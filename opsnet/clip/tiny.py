@@ -25,7 +25,7 @@ class TinyTextTower(nn.Module):
 
     def __init__(
         self, output_dim: int, *, width: int = 64, layers: int = 2, heads: int = 4, context_length: int = 12,
-        vocab_size: int = 49408, cone: float = 1.5,
+        vocab_size: int = 49408, cone: float = 1.9,
     ) -> None:  # fmt: skip
         super().__init__()
         self.context_length, self.vocab_size = context_length, vocab_size
@@ -38,6 +38,7 @@ class TinyTextTower(nn.Module):
         self.transformer = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
         self.ln_final = nn.LayerNorm(width)
         self.projection = nn.Linear(width, output_dim, bias=False)
+        self.cone: Tensor
         self.register_buffer("cone", cone * F.normalize(torch.randn(output_dim), dim=0))
 
     def forward(self, text: Tensor) -> Tensor:
@@ -54,7 +55,7 @@ class TinyTextTower(nn.Module):
 
 def tiny_clip(
     *, embed_dim: int = 128, image_size: int = 32, width: int = 16, layers: tuple[int, int, int] = (1, 2, 1),
-    heads: int = 8, text_width: int = 64, text_layers: int = 2, cone: float = 1.5,
+    heads: int = 8, text_width: int = 64, text_layers: int = 2, cone: float = 1.9,
 ) -> nn.Module:  # fmt: skip
     """An untrained open_clip ``CustomTextCLIP``: stride 8, ``embed_dim`` dimensions."""
     from open_clip.model import CLIPTextCfg, CLIPVisionCfg, CustomTextCLIP

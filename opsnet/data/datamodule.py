@@ -1,8 +1,8 @@
 """``PanopticDataModule``: batches for Lightning whose order and augmentation survive an interruption exactly.
 
 The order of training is a function of (seed, epoch) and the augmentation of a picture one of (seed, epoch, index), so
-nothing of it needs to be stored: a run that resumes within an epoch asks Lightning how many of its batches are trained
-and goes on with the next one, whatever worker processes had fetched ahead.
+nothing of it needs to be stored: a resumed run asks Lightning for the epoch and the number of its trained batches and
+goes on with the next one, whatever worker processes had fetched ahead.
 
 Every process of a DDP run takes its own share of the pictures. The loaders are no ``torch.utils.data.DataLoader``, so
 Lightning leaves them alone whether ``Trainer(use_distributed_sampler=...)`` is true or false.
@@ -11,22 +11,19 @@ Lightning leaves them alone whether ``Trainer(use_distributed_sampler=...)`` is 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeVar
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from lightning.pytorch import LightningDataModule
 from torch import distributed
-from torch.utils.data import DataLoader, Dataset, Sampler
 
+from opsnet.data.loaders import EvaluationLoader, ResumableLoader, ResumableSampler
 from opsnet.data.panoptic_dataset import DatasetError, PanopticDataset, Sample
 from opsnet.structures import Batch, SegmentTargets
 from opsnet.vocabulary import Vocabulary
 
-Item = TypeVar("Item")
 Builder = Callable[[], PanopticDataset]
 CHECKED_BELOW = 20_000  # pictures; reading the PNGs of a larger set before each run takes minutes
 
@@ -47,185 +44,6 @@ def collate(samples: Sequence[Sample], *, vocabulary: str, size_divisor: int = 3
         targets=SegmentTargets(masks=masks, labels=[s.labels for s in samples]),
         panoptic=[s.truth for s in samples] if with_truth else [],
     )
-
-
-def mix_seed(*parts: int) -> int:
-    """A seed from several numbers >= 0, such that neighbouring numbers give unrelated seeds."""
-    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))
-
-
-class SeededDataset(Dataset[Item]):
-    """Items by (epoch, index); all that ``dataset`` draws from torch is a function of (seed, epoch, index)."""
-
-    def __init__(self, dataset: Dataset[Item], seed: int) -> None:
-        self.dataset, self.seed = dataset, seed
-
-    def __getitem__(self, key: tuple[int, int]) -> Item:
-        epoch, index = key
-        # Only the CPU's generator: torch.manual_seed would also reseed the GPU's, which belongs to the model.
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(mix_seed(self.seed, epoch, index))
-            return self.dataset[index]
-
-
-class ResumableSampler(Sampler[list[tuple[int, int]]]):
-    """This process's training batches as lists of (epoch, index), each picture at most once an epoch.
-
-    The pictures that fill no whole batch on every process are left out, different ones each epoch.
-
-    Args:
-        size: pictures in the set.
-        batch_size: pictures a batch and process.
-        seed: of the order, together with the epoch.
-        rank, world_size: which of how many processes this is.
-        shuffle: ``False`` keeps the order of the set.
-
-    Attributes:
-        epoch: set by ``set_epoch``, as Lightning does before each epoch.
-        start: batches of the epoch to skip.
-
-    Raises:
-        DatasetError: not even one batch on every process.
-    """
-
-    def __init__(
-        self, size: int, *, batch_size: int, seed: int = 0, rank: int = 0, world_size: int = 1, shuffle: bool = True
-    ) -> None:
-        if size < batch_size * world_size:
-            raise DatasetError(
-                f"the training set has {size} pictures, fewer than one batch on each process "
-                f"({batch_size} x {world_size}): lower `batch_size` or the number of devices, or raise `limit`"
-            )
-        self.size, self.batch_size, self.seed, self.shuffle = size, batch_size, seed, shuffle
-        self.rank, self.world_size = rank, world_size
-        self.epoch = self.start = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Makes the next iteration that of ``epoch``."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.size // (self.batch_size * self.world_size)
-
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        generator = torch.Generator().manual_seed(mix_seed(self.seed, self.epoch))
-        order = torch.randperm(self.size, generator=generator) if self.shuffle else torch.arange(self.size)
-        own = order[self.rank :: self.world_size].tolist()
-        epoch = self.epoch
-        for first in range(self.start * self.batch_size, len(self) * self.batch_size, self.batch_size):
-            yield [(epoch, index) for index in own[first : first + self.batch_size]]
-
-
-class ResumableLoader:
-    """Training batches that Lightning's checkpoints can resume within an epoch.
-
-    Args:
-        dataset: pictures by index.
-        sampler: their order; Lightning finds it as the attribute ``sampler`` and sets its epoch.
-        collate_fn: pictures -> batch.
-        num_workers: worker processes, new ones each epoch, so that none outlives an interrupted run.
-        trained: how many batches of the epoch are trained already, asked when its first batch is wanted.
-    """
-
-    def __init__(
-        self,
-        dataset: Dataset[Any],
-        sampler: ResumableSampler,
-        *,
-        collate_fn: Callable[[list[Any]], Any],
-        num_workers: int = 0,
-        trained: Callable[[], int] = lambda: 0,
-    ) -> None:
-        self.sampler = sampler
-        self._trained = trained
-        self._loader = DataLoader(
-            SeededDataset(dataset, sampler.seed),
-            batch_sampler=sampler,
-            collate_fn=collate_fn,
-            num_workers=num_workers,
-            generator=torch.Generator(),  # without it, each epoch draws a number from the model's generator
-        )
-
-    def __len__(self) -> int:
-        return len(self.sampler)
-
-    def __iter__(self) -> Iterator[Any]:
-        # A generator, so that this runs at the first batch: Lightning calls iter() before it sets epoch and progress.
-        self.sampler.start = self._trained()
-        yield from self._loader
-
-    def state_dict(self) -> dict[str, int]:
-        """What the order depends on; Lightning stores it in checkpoints."""
-        s = self.sampler
-        return {"pictures": s.size, "batch_size": s.batch_size, "world_size": s.world_size, "seed": s.seed}
-
-    def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Checks that the order is still that of the checkpoint; where to continue, Lightning itself knows.
-
-        Lightning calls it when it resumes within an epoch, and under ``max_steps`` always: there it counts batches on
-        from an epoch's end too, so a longer epoch would be continued with pictures of another order.
-
-        Raises:
-            DatasetError: the order is another one.
-        """
-        own = self.state_dict()
-        changed = [f"{key} was {state.get(key)} and is {own[key]}" for key in own if state.get(key) != own[key]]
-        if changed:
-            raise DatasetError(
-                f"this checkpoint belongs to another order of pictures ({', '.join(changed)}): restore these values, "
-                "or, where max_epochs and not max_steps bounds the run, resume from a checkpoint of an epoch's end"
-            )
-
-
-class EvaluationLoader:
-    """All pictures once, in order, the same number of batches on every process.
-
-    Equal numbers, because a process with fewer batches leaves the others waiting; and no picture twice, as Lightning's
-    own sharding would have it, because PQ would count it twice. So sizes of batches differ by one where they must.
-
-    Args:
-        dataset: pictures by index.
-        batch_size: pictures a batch; a batch holds one more where it is 1 and the processes do not divide the set.
-        collate_fn: pictures -> batch.
-        num_workers: worker processes.
-        rank, world_size: which of how many processes this is.
-
-    Raises:
-        DatasetError: fewer pictures than processes.
-    """
-
-    def __init__(
-        self,
-        dataset: PanopticDataset,
-        *,
-        batch_size: int,
-        collate_fn: Callable[[list[Any]], Any],
-        num_workers: int = 0,
-        rank: int = 0,
-        world_size: int = 1,
-    ) -> None:
-        size = len(dataset)
-        if size < world_size:
-            raise DatasetError(
-                f"{dataset.annotations} gives {size} pictures to {world_size} processes: evaluate on fewer devices"
-            )
-        count = world_size * math.ceil(size / (world_size * batch_size))
-        if count > size:
-            count = world_size * (size // world_size)
-        self.batches = [part.tolist() for part in np.array_split(np.arange(size), count)[rank::world_size]]
-        self._loader = DataLoader(
-            dataset,
-            batch_sampler=self.batches,
-            collate_fn=collate_fn,
-            num_workers=num_workers,
-            generator=torch.Generator(),
-        )
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self._loader)
 
 
 class PanopticDataModule(LightningDataModule):
@@ -327,7 +145,7 @@ class PanopticDataModule(LightningDataModule):
             shuffle=not overfit,
         )
         return ResumableLoader(
-            dataset, sampler, collate_fn=self._collate(dataset), num_workers=self.num_workers, trained=self._trained
+            dataset, sampler, collate_fn=self._collate(dataset), num_workers=self.num_workers, progress=self._progress
         )
 
     def val_dataloader(self) -> EvaluationLoader | list[EvaluationLoader]:
@@ -361,9 +179,15 @@ class PanopticDataModule(LightningDataModule):
             )
         return self.datasets[key]
 
-    def _trained(self) -> int:
-        """Batches of the running epoch behind Lightning, which is the only one to know them after an interruption."""
-        return self.trainer.fit_loop.epoch_loop.batch_progress.current.ready if self.trainer is not None else 0
+    def _progress(self) -> tuple[int, int]:
+        """The running epoch and its trained batches. Only Lightning knows them after an interruption.
+
+        Not the epoch that Lightning gives to samplers: under ``max_steps`` that one is one too high after a
+        checkpoint of an epoch's end, so a whole order would be left out.
+        """
+        if self.trainer is None:
+            return 0, 0
+        return self.trainer.current_epoch, self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
 
 
 def _rank_and_world_size() -> tuple[int, int]:

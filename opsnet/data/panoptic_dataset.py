@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
+from opsnet.errors import InputError
 from opsnet.structures import PanopticTruth, Segment
 from opsnet.vocabulary import Vocabulary
 
@@ -30,7 +31,7 @@ MAX_ID = 256**3  # ids from here on do not fit into an RGB PNG
 QUIET_BELOW = 500  # checking fewer pictures takes a moment, and a progress bar would only flicker
 
 
-class DatasetError(ValueError):
+class DatasetError(InputError):
     """A data set that cannot be used as it is; the message names the file or key, and the fix."""
 
 

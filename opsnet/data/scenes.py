@@ -313,7 +313,7 @@ def _draw_captioned(root: Path, seed: int, count: int, index: int) -> Record:
         radius = rng.uniform(7, 14)
         x, y = rng.uniform(CAPTION_SIZE / 2 - 5, CAPTION_SIZE / 2 + 5, 2)
         paint_thing(picture, (x, y), radius, thing.name, rng)
-        # The share of captions that name the ground alone decides how well grounds are learned (15% leave them unstable).
+        # With the pictures without a thing, a third of all captions name the ground alone: 15% leave grounds unstable.
         named = [[thing], [ground], [thing, ground]][rng.choice(3, p=(0.5, 0.15, 0.35))]
     file_name = f"{index:06d}.png"
     _save_png(root / "images" / file_name, finish(picture, rng))

@@ -135,7 +135,7 @@ def _iou_loss(iou: Tensor, predicted: Tensor, truth: Tensor, image: Tensor, prop
     if len(predicted):
         with torch.no_grad():
             # At the prediction's resolution: a fourth of the pixels, and the IoU moves by less than its own noise.
-            small = F.adaptive_avg_pool2d(truth[:, None], predicted.shape[-2:])[:, 0] >= 0.5
+            small = F.adaptive_avg_pool2d(truth[:, None], (predicted.shape[-2], predicted.shape[-1]))[:, 0] >= 0.5
             target[image, proposal] = mask_iou(predicted >= 0, small).to(target.dtype)
     return F.mse_loss(iou, target)
 

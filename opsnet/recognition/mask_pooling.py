@@ -21,7 +21,11 @@ def mask_pooling(features: Tensor, mask_logits: Tensor) -> Tensor:
         (B, K, D); zeros for an empty mask.
     """
     inside = (mask_logits >= 0).to(features.dtype)
-    weights = F.adaptive_avg_pool2d(inside, features.shape[-2:]) if inside.shape[-2:] != features.shape[-2:] else inside
+    weights = (
+        F.adaptive_avg_pool2d(inside, (features.shape[-2], features.shape[-1]))
+        if inside.shape[-2:] != features.shape[-2:]
+        else inside
+    )
     total = weights.sum(dim=(-2, -1))[..., None]
     pooled = torch.einsum("bkhw, bdhw -> bkd", weights, features)
     return pooled / total.clamp(min=torch.finfo(features.dtype).tiny)

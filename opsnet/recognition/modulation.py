@@ -95,10 +95,10 @@ class EmbeddingModulation(nn.Module):
 
 def _fuse(embeddings: Embeddings, clip_weight: float) -> Tensor:
     """Both normalised first, or a weight would mean something else for every CLIP."""
+    if clip_weight == 0:  # the query as it is, so that trained names get the logits of QueryOnly bit for bit
+        return embeddings.query
     return F.normalize(embeddings.query, dim=-1) + clip_weight * F.normalize(embeddings.clip, dim=-1)
 
 
 def _logits(embeds: Tensor, target: TextBank, void: Tensor) -> tuple[Tensor, Tensor]:
-    # Normalised once more even where it already was, so that equal embeddings give equal bits on every path.
-    embeds = F.normalize(embeds, dim=-1)
     return cosine_logits(embeds, target.embeds), cosine_logits(embeds, void[None])[..., 0]

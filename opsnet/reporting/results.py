@@ -15,6 +15,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from opsnet.errors import InputError
+
 HOME = "scenes"
 """The training domain, in the place of the paper's COCO."""
 
@@ -26,7 +28,7 @@ NOT_RUN = "not run"
 _GRID_KEY = re.compile(r"(?P<domain>[^/]+)/alpha=(?P<alpha>[^,/]+),beta=(?P<beta>[^/]+)/(?P<filter>[^/]+)/PQ")
 
 
-class ResultsError(ValueError):
+class ResultsError(InputError):
     """A results file that is missing or not of the expected form; the message says how to get one."""
 
 

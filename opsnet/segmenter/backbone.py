@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -61,18 +62,20 @@ class Backbone(nn.Module):
             self.model = timm.create_model(
                 name, features_only=True, pretrained=pretrained or weights is not None, **kwargs
             )
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
             raise BackboneError(
-                f"backbone '{name}': weights could not be loaded ({error}); offline, give backbone.weights=FILE or "
+                f"backbone '{name}': weights could not be loaded ({error}); offline, give +backbone.weights=FILE or "
                 "backbone.pretrained=false"
             ) from error
-        self.channels: tuple[int, ...] = tuple(self.model.feature_info.channels())
-        self.strides: tuple[int, ...] = tuple(self.model.feature_info.reduction())
+        info: Any = self.model.feature_info
+        self.channels: tuple[int, ...] = tuple(info.channels())
+        self.strides: tuple[int, ...] = tuple(info.reduction())
+        self.channels_last = getattr(self.model, "output_fmt", "NCHW") == "NHWC"
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Images (B, 3, H, W), RGB in 0..1 -> maps (B, C_i, H / stride_i, W / stride_i), finest first."""
         maps = self.model((images - self.mean) / self.std)
-        # Transformers answer channels-last.
-        return [m if m.shape[1] == c else m.permute(0, 3, 1, 2) for m, c in zip(maps, self.channels, strict=True)]
+        # Swin answers channels-last and says so; a shape such as 96 x 96 x 96 would not tell.
+        return [m.permute(0, 3, 1, 2) if self.channels_last else m for m in maps]

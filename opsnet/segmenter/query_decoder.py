@@ -68,12 +68,7 @@ class QueryDecoder(nn.Module):
         clip_attention_masked: bool = True,
     ) -> None:  # fmt: skip
         super().__init__()
-        if (
-            isinstance(clip_attention, int)
-            and not 0 <= clip_attention < layers
-            or clip_attention not in ("head", None)
-            and not isinstance(clip_attention, int)
-        ):
+        if clip_attention not in ("head", None, *range(layers)):
             raise ValueError(f"clip_attention must be 'head', null or a layer 0..{layers - 1}, got {clip_attention!r}")
         self.levels = levels
         self.query_features, self.query_positions = nn.Embedding(queries, dim), nn.Embedding(queries, dim)

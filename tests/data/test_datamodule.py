@@ -13,14 +13,8 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from torch.utils.data import Dataset
 
 from opsnet.data import datamodule
-from opsnet.data.datamodule import (
-    EvaluationLoader,
-    PanopticDataModule,
-    ResumableLoader,
-    ResumableSampler,
-    SeededDataset,
-    collate,
-)
+from opsnet.data.datamodule import PanopticDataModule, collate
+from opsnet.data.loaders import EvaluationLoader, ResumableLoader, ResumableSampler, SeededDataset
 from opsnet.data.panoptic_dataset import DatasetError, PanopticDataset
 from opsnet.data.transforms import TrainTransform
 from opsnet.structures import SegmentTargets
@@ -110,9 +104,10 @@ def test_shards_are_disjoint_and_the_rest_is_left_out():
 def test_start_skips_batches():
     sampler = ResumableSampler(10, batch_size=3)
     everything = epoch_of(sampler, 1)
-    sampler.start = 2
-    assert epoch_of(sampler, 1) == everything[2:]
+    sampler.set_epoch(1, start=2)
+    assert [[index for _, index in batch] for batch in sampler] == everything[2:]
     assert len(sampler) == 3
+    assert epoch_of(sampler, 1) == everything
 
 
 def test_without_shuffling_the_order_is_that_of_the_set():
@@ -142,7 +137,7 @@ def test_loading_leaves_the_models_generator_alone():
     torch.manual_seed(0)
     expected = torch.rand(3)
     torch.manual_seed(0)
-    loader = ResumableLoader(Noise(), ResumableSampler(4, batch_size=2), collate_fn=list)
+    loader = ResumableLoader(Noise(), ResumableSampler(4, batch_size=2), collate_fn=list, progress=lambda: (0, 0))
     assert len(list(loader)) == len(loader) == 2
     assert torch.equal(torch.rand(3), expected)
 
@@ -336,16 +331,18 @@ def whole(ten, tmp_path) -> list:
     return model.seen
 
 
-def interrupt_and_resume(ten, root: Path, stop_at: int, num_workers: int = 0, limits=None, **checkpointing) -> list:
+def interrupt_and_resume(
+    ten, root: Path, stop_at: int, num_workers: int = 0, limits=None, data=None, **checkpointing
+) -> list:
     """What a run sees that raises at a step and is then resumed from its last checkpoint."""
-    limits = limits or {}
+    limits, data = limits or {}, data or {}
     save = ModelCheckpoint(dirpath=root, save_last=True, **(checkpointing or {"every_n_train_steps": 1}))
     stopped = Recorder(stop_at)
     with pytest.raises(Interrupted):
-        make_trainer(root, callbacks=[save], **limits).fit(stopped, datamodule=make_data(ten, num_workers))
+        make_trainer(root, callbacks=[save], **limits).fit(stopped, datamodule=make_data(ten, num_workers, **data))
     resumed = Recorder()
     trainer = make_trainer(root, enable_checkpointing=False, **limits)
-    trainer.fit(resumed, datamodule=make_data(ten, num_workers), ckpt_path=root / "last.ckpt")
+    trainer.fit(resumed, datamodule=make_data(ten, num_workers, **data), ckpt_path=root / "last.ckpt")
     return stopped.seen + resumed.seen
 
 
@@ -365,12 +362,23 @@ def test_resuming_under_max_steps(ten, tmp_path, whole, stop_at):
     assert interrupt_and_resume(ten, tmp_path, stop_at, limits=limits) == whole[:5]
 
 
-@pytest.mark.parametrize("limits", [{}, {"max_epochs": -1, "max_steps": 6}])
+BOUNDS = [{"max_epochs": EPOCHS}, {"max_epochs": -1, "max_steps": EPOCHS * BATCHES}]
+
+
+@pytest.mark.parametrize("limits", BOUNDS)
 def test_resuming_from_the_end_of_an_epoch(ten, tmp_path, whole, limits):
     seen = interrupt_and_resume(ten, tmp_path, 4, limits=limits, every_n_epochs=1, save_on_train_epoch_end=True)
-    pictures = [(ids, sums) for _, _, ids, sums in whole]
-    # The fourth batch is trained twice: the checkpoint lies before it.
-    assert [(ids, sums) for _, _, ids, sums in seen] == pictures[:4] + pictures[3:]
+    assert seen == whole[:4] + whole[3:]  # the fourth batch is trained twice: the checkpoint lies before it
+
+
+@pytest.mark.parametrize("limits", BOUNDS)
+@pytest.mark.parametrize(("interval", "stop_at", "saved_at"), [(1.0, 4, 3), (2, 5, 5), (2, 3, 2)])
+def test_resuming_from_a_validation(ten, tmp_path, whole, limits, interval, stop_at, saved_at):
+    limits = {**limits, "val_check_interval": interval}
+    val = partial(PanopticDataset, **ten.options, limit=2)
+    checkpointing = {"every_n_epochs": 1, "save_on_train_epoch_end": False}
+    seen = interrupt_and_resume(ten, tmp_path, stop_at, limits=limits, data={"val": val}, **checkpointing)
+    assert seen == whole[:stop_at] + whole[saved_at:]
 
 
 @pytest.mark.parametrize("stop_at", [0, 2, 3, 4])

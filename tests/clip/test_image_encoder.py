@@ -1,0 +1,115 @@
+"""The frozen image encoder on a ResNet of a few weights with CLIP's structure."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from opsnet.clip.image_encoder import ClipImageEncoder
+
+
+class Pool(nn.Module):
+    """What the encoder reads of an attention pool."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.v_proj, self.c_proj = nn.Linear(4, 4), nn.Linear(4, 6)
+
+
+class Tower(nn.Module):
+    """Stride 8, with batch norm and dropout, whose mode matters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 4, 4, stride=4), nn.BatchNorm2d(4))
+        self.layer1, self.layer2 = nn.Conv2d(4, 4, 2, stride=2), nn.Dropout(0.5)
+        self.layer3, self.layer4 = nn.ReLU(), nn.Identity()
+        self.attnpool = Pool()
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = self.layer4(self.layer3(self.layer2(self.layer1(self.stem(images)))))
+        return self.attnpool.c_proj(self.attnpool.v_proj(x.mean((-2, -1))))
+
+
+def make_encoder(**options) -> ClipImageEncoder:
+    torch.manual_seed(0)
+    clip = nn.Module()
+    clip.visual = Tower()
+    return ClipImageEncoder(clip=clip, mean=(0.5, 0.25, 0.0), std=(0.5, 1.0, 2.0), **options)
+
+
+def test_the_map_keeps_the_trunks_resolution_at_any_size() -> None:
+    encoder = make_encoder()
+    assert encoder.embed_dim == 6
+    assert encoder(torch.rand(2, 3, 32, 48)).shape == (2, 6, 4, 6)
+    assert encoder(torch.rand(1, 3, 43, 8)).shape == (1, 6, 5, 1)
+
+
+def test_images_are_normalised_as_clip_was() -> None:
+    encoder = make_encoder()
+    seen: list[Tensor] = []
+    encoder.visual.stem.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    image = torch.tensor([1.0, 0.75, 0.5]).view(1, 3, 1, 1).expand(1, 3, 8, 8)
+    encoder(image)
+    encoder.embed_whole(image)
+    for x in seen:
+        assert x.unique(dim=-1).flatten(2).unique(dim=-1).flatten().tolist() == [1.0, 0.5, 0.25]
+    assert len(seen) == 2
+
+
+def test_the_whole_picture_goes_through_clips_own_pool() -> None:
+    encoder = make_encoder()
+    image = torch.rand(2, 3, 16, 16)
+    expected = encoder.visual((image - encoder.mean) / encoder.std)
+    torch.testing.assert_close(encoder.embed_whole(image), expected)
+    # This tower pools evenly, so that the average of the adapted map has to say the same.
+    torch.testing.assert_close(encoder(image).mean((-2, -1)), expected)
+
+
+def test_it_is_frozen() -> None:
+    encoder = make_encoder()
+    assert not any(parameter.requires_grad for parameter in encoder.parameters())
+    image = torch.rand(1, 3, 16, 16, requires_grad=True)
+    assert not encoder(image).requires_grad
+    assert not encoder.embed_whole(image).requires_grad
+
+
+def test_it_stays_in_evaluation_mode_inside_a_model_that_trains() -> None:
+    encoder = make_encoder()
+    model = nn.ModuleDict({"clip": encoder}).train()
+    assert model.training
+    assert not any(module.training for module in encoder.modules())
+    before = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
+    image = torch.rand(2, 3, 16, 16)
+    assert torch.equal(encoder(image), encoder(image))  # no dropout
+    assert all(torch.equal(tensor, before[name]) for name, tensor in encoder.state_dict().items())  # no statistics
+
+
+@pytest.mark.parametrize(("size", "expected"), [((32, 64), (2, 4)), ((32, 40), (2, 2)), ((8, 8), (1, 1))])
+def test_pool_stride_averages_to_a_coarser_map(size: tuple[int, int], expected: tuple[int, int]) -> None:
+    fine, coarse = make_encoder(), make_encoder(pool_stride=16)
+    image = torch.rand(1, 3, *size)
+    assert coarse(image).shape == (1, 6, *expected)
+    torch.testing.assert_close(coarse(image), F.adaptive_avg_pool2d(fine(image), expected))
+
+
+def test_a_cell_of_the_pooled_map_is_the_mean_of_its_four() -> None:
+    image = torch.rand(1, 3, 32, 32)
+    fine = make_encoder()(image)
+    torch.testing.assert_close(make_encoder(pool_stride=16)(image)[:, :, 0, 1], fine[:, :, 0:2, 2:4].mean((-2, -1)))
+
+
+def test_the_normalisation_is_not_saved() -> None:
+    assert not {"mean", "std"} & set(make_encoder().state_dict())
+
+
+def test_a_tower_without_attention_pool_is_refused() -> None:
+    class VisionTransformer(nn.Module):
+        pass
+
+    with pytest.raises(ValueError, match="VisionTransformer has no attention pool.*such as clip=rn50"):
+        ClipImageEncoder(clip=SimpleNamespace(visual=VisionTransformer()), mean=(0, 0, 0), std=(1, 1, 1))

@@ -1,0 +1,158 @@
+"""Merging masks into one map, on rows of pixels that can be counted by eye."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from opsnet.panoptic.merge import merge_panoptic, upsample_masks
+from opsnet.structures import PanopticMap
+
+THING, STUFF = 0, 1
+IS_THING = (True, False)
+
+
+def merge(rows: list[list[float]], scores: list[float], labels: list[int], **options) -> PanopticMap:
+    """Merges masks that are one row of pixels each."""
+    masks = torch.tensor(rows)[:, None] if rows else torch.zeros(0, 1, 4)
+    keep = torch.tensor(options.pop("keep", [True] * len(scores)), dtype=torch.bool)
+    labels_ = torch.tensor(labels, dtype=torch.int64)
+    return merge_panoptic(masks, torch.tensor(scores), labels_, keep, IS_THING, **options)
+
+
+def ids(prediction: PanopticMap) -> list[int]:
+    return prediction.ids[0].tolist()
+
+
+def assert_consistent(prediction: PanopticMap) -> None:
+    """Ids of the map and of the segments agree, and so do the areas."""
+    found = {int(i): int((prediction.ids == i).sum()) for i in prediction.ids.unique() if i > 0}
+    assert {segment.id: segment.area for segment in prediction.segments} == found
+    assert len({segment.id for segment in prediction.segments}) == len(prediction.segments)
+    assert prediction.ids.dtype == torch.int64
+
+
+def test_two_things_side_by_side() -> None:
+    prediction = merge([[0.9, 0.8, 0.1, 0.1], [0.1, 0.1, 0.2, 0.7]], [0.75, 0.5], [THING, THING])
+    assert ids(prediction) == [1, 1, 0, 2]  # nobody claims the third pixel with one half or more
+    assert [(s.id, s.label, s.is_thing, s.score, s.area) for s in prediction.segments] == [
+        (1, 0, True, 0.75, 2),
+        (2, 0, True, 0.5, 1),
+    ]
+    assert_consistent(prediction)
+
+
+def test_a_pixel_goes_to_the_highest_score_times_probability() -> None:
+    prediction = merge([[0.9, 0.9, 0.9], [0.1, 0.6, 1.0]], [0.5, 0.6], [THING, THING], overlap=0.0)
+    # 0.45 0.45 0.45 against 0.06 0.36 0.60
+    assert ids(prediction) == [1, 1, 2]
+
+
+def test_a_winner_below_one_half_leaves_void() -> None:
+    # The first wins the pixel (0.4 against 0.3) but does not claim it; the second does not get it either.
+    prediction = merge([[0.4, 0.9, 0.0], [0.6, 0.0, 1.0]], [1.0, 0.5], [THING, THING], overlap=0.0)
+    assert ids(prediction) == [0, 1, 2]
+
+
+def test_stuff_of_one_name_is_one_segment_and_things_stay_apart() -> None:
+    rows = [[0.9, 0.0, 0.0, 0.0], [0.0, 0.9, 0.0, 0.0], [0.0, 0.0, 0.9, 0.0], [0.0, 0.0, 0.0, 0.9]]
+    prediction = merge(
+        rows, [0.5, 0.5, 0.75, 0.5], [STUFF, THING, STUFF, THING], iou=torch.tensor([0.25, 0.5, 0.125, 1])
+    )
+    assert ids(prediction) == [1, 2, 1, 3]
+    stuff = prediction.segments[0]
+    assert (stuff.label, stuff.is_thing, stuff.area) == (STUFF, False, 2)
+    assert (stuff.score, stuff.iou) == (0.75, 0.25)  # the best of its parts
+    assert [s.iou for s in prediction.segments[1:]] == [0.5, 1.0]
+    assert_consistent(prediction)
+
+
+@pytest.mark.parametrize(("overlap", "expected"), [(0.75, [2, 1, 1, 1]), (0.8, [1, 0, 0, 0])])
+def test_a_mask_that_is_mostly_hidden_is_dropped(overlap: float, expected: list[int]) -> None:
+    # The first mask keeps three of its four pixels: enough at 0.75, not at 0.8.
+    rows = [[0.9, 0.9, 0.9, 0.9], [0.9, 0.0, 0.0, 0.0]]
+    prediction = merge(rows, [0.5, 0.9], [THING, THING], overlap=overlap)
+    assert [{2: 2, 1: 1, 0: 0}[i] for i in ids(prediction)] == expected
+    assert_consistent(prediction)
+
+
+def test_what_is_dropped_leaves_its_pixels_void() -> None:
+    prediction = merge([[0.9, 0.9, 0.9, 0.9], [0.9, 0.9, 0.9, 0.0]], [0.5, 0.9], [THING, STUFF])
+    assert ids(prediction) == [1, 1, 1, 0]
+    assert [s.label for s in prediction.segments] == [STUFF]
+
+
+def test_only_kept_proposals_compete() -> None:
+    rows = [[1.0, 1.0], [0.6, 0.6]]
+    prediction = merge(rows, [1.0, 0.5], [THING, STUFF], keep=[False, True])
+    assert ids(prediction) == [1, 1]
+    assert prediction.segments[0].label == STUFF
+    assert prediction.segments[0].iou == 1.0  # not given
+
+
+@pytest.mark.parametrize(("rows", "keep"), [([], []), ([[0.9, 0.9, 0.9, 0.9]], [False])])
+def test_without_proposals_all_is_void(rows: list[list[float]], keep: list[bool]) -> None:
+    prediction = merge(rows, [0.5] * len(rows), [THING] * len(rows), keep=keep)
+    assert ids(prediction) == [0, 0, 0, 0]
+    assert prediction.ids.dtype == torch.int64
+    assert prediction.segments == ()
+
+
+def test_masks_that_reach_one_half_nowhere_make_no_segment() -> None:
+    prediction = merge([[0.4, 0.4], [0.3, 0.45]], [0.9, 0.9], [THING, STUFF])
+    assert ids(prediction) == [0, 0]
+    assert prediction.segments == ()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_random_maps_against_a_loop_over_pixels(seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    masks = torch.rand(6, 5, 7, generator=generator)
+    scores, labels = torch.rand(6, generator=generator), torch.tensor([0, 1, 0, 1, 1, 0])
+    keep = torch.rand(6, generator=generator) > 0.2
+    prediction = merge_panoptic(masks, scores, labels, keep, IS_THING, overlap=0.3)
+    assert_consistent(prediction)
+    owner = slow_owner(masks, scores, keep, 0.3)
+    by_id = {segment.id: segment for segment in prediction.segments}
+    for y in range(5):
+        for x in range(7):
+            found = int(prediction.ids[y, x])
+            assert (found == 0) == (owner[y][x] is None)
+            if found:
+                assert by_id[found].label == labels[owner[y][x]]
+
+
+def slow_owner(masks: Tensor, scores: Tensor, keep: Tensor, overlap: float) -> list[list[int | None]]:
+    """Which proposal owns each pixel: the winner where it claims the pixel, if it keeps enough of its mask."""
+    kept = [k for k in range(len(masks)) if keep[k]]
+    _, height, width = masks.shape
+    owner: list[list[int | None]] = [[None] * width for _ in range(height)]
+    for y in range(height):
+        for x in range(width):
+            best = max(kept, key=lambda k: float(scores[k] * masks[k, y, x]))
+            if masks[best, y, x] >= 0.5:
+                owner[y][x] = best
+    for k in kept:
+        visible = sum(row.count(k) for row in owner)
+        if visible / max(1, int((masks[k] >= 0.5).sum())) < overlap:
+            owner = [[None if cell == k else cell for cell in row] for row in owner]
+    return owner
+
+
+def test_upsampling_cuts_the_padding_off() -> None:
+    logits = torch.tensor([[[4.0, -4.0], [4.0, -4.0]]])
+    probabilities = upsample_masks(logits, (8, 8), (5, 3))
+    assert probabilities.shape == (1, 5, 3)
+    torch.testing.assert_close(probabilities[0, :, 0], torch.full((5,), 4.0).sigmoid())
+    assert (probabilities > 0.5).all()  # the valid part lies in the left half
+    assert (upsample_masks(logits, (8, 8), (8, 8))[0, :, 4:] < 0.5).all()
+
+
+def test_upsampling_mixes_logits_not_probabilities() -> None:
+    logits = torch.tensor([[[8.0, -2.0]]])
+    # Of 8 columns the third lies three eighths of the way from the first centre to the second: 8 - 10 * 3/8 is wrong,
+    # its centre is at (2.5 + 0.5 - 0.5) / 4 - 0.5 = 0.125 of the way.
+    assert upsample_masks(logits, (1, 8), (1, 8))[0, 0, 2].item() == pytest.approx(
+        torch.tensor(8.0 - 10.0 * 0.125).sigmoid().item()
+    )

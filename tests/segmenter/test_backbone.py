@@ -1,0 +1,102 @@
+"""Backbone: strides and channels of random timm models, and what is said about a wrong name or file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from opsnet.configuration import config_dir
+from opsnet.segmenter.backbone import Backbone, BackboneError
+
+RESNET = {"name": "resnet18", "model_args": {"layers": [1, 1, 1, 1], "channels": [8, 12, 16, 20], "stem_width": 4}}
+SWIN = {
+    "name": "swin_tiny_patch4_window7_224",
+    "model_args": {"depths": (1, 1, 1, 1), "embed_dim": 16, "num_heads": (1, 2, 2, 4), "strict_img_size": False},
+}
+
+
+def shapes(maps: list[torch.Tensor]) -> list[tuple[int, ...]]:
+    return [tuple(m.shape) for m in maps]
+
+
+def test_the_scenes_backbone() -> None:
+    backbone = instantiate(OmegaConf.load(config_dir() / "backbone" / "scenes.yaml"))
+    assert backbone.strides == (2, 4, 8, 16)
+    with torch.no_grad():
+        maps = backbone(torch.rand(1, 3, 32, 48))
+    assert shapes(maps) == [(1, c, 32 // s, 48 // s) for c, s in zip(backbone.channels, (2, 4, 8, 16))]
+    assert sum(p.numel() for p in backbone.parameters()) < 1_000_000
+
+
+def test_a_resnet_without_its_stem() -> None:
+    backbone = Backbone(**RESNET, out_indices=[1, 2, 3, 4])
+    assert backbone.channels == (8, 12, 16, 20)
+    assert backbone.strides == (4, 8, 16, 32)
+    with torch.no_grad():
+        maps = backbone(torch.rand(2, 3, 64, 32))
+    assert shapes(maps) == [(2, 8, 16, 8), (2, 12, 8, 4), (2, 16, 4, 2), (2, 20, 2, 1)]
+
+
+def test_all_stages_by_default() -> None:
+    assert Backbone(**RESNET).strides == (2, 4, 8, 16, 32)
+
+
+# At 64 pixels the first map of a Swin with 16 channels is 16 x 16 x 16: its order cannot be told from its shape.
+@pytest.mark.parametrize(("height", "width"), [(56, 84), (64, 64), (64, 32)])
+def test_a_swin_answers_channels_first(height: int, width: int) -> None:
+    torch.manual_seed(0)
+    backbone = Backbone(**SWIN).eval()
+    assert backbone.strides == (4, 8, 16, 32)
+    image = torch.rand(1, 3, height, width)
+    last_of_all = backbone.model((image - backbone.mean) / backbone.std)
+    with torch.no_grad():
+        maps = backbone(image)
+    sizes = [(-(-height // s), -(-width // s)) for s in backbone.strides]
+    assert shapes(maps) == [(1, c, *size) for c, size in zip((16, 32, 64, 128), sizes)]
+    for m, last in zip(maps, last_of_all, strict=True):
+        assert torch.equal(m[0, 5, 1, 0], last[0, 1, 0, 5])
+
+
+def test_images_are_normalised() -> None:
+    backbone = Backbone(**RESNET, mean=(0.5, 0.25, 0.0), std=(0.5, 1.0, 2.0))
+    seen: list[torch.Tensor] = []
+    backbone.model.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    backbone(torch.tensor([1.0, 0.75, 0.5]).view(1, 3, 1, 1).expand(2, 3, 32, 32))
+    assert seen[0][0, :, 3, 4].tolist() == [1.0, 0.5, 0.25]
+    assert not {"mean", "std"} & set(backbone.state_dict())
+
+
+def test_an_unknown_name_is_named_with_its_key() -> None:
+    with pytest.raises(BackboneError, match=r"timm has no model 'resnet5' \(backbone.name\)"):
+        Backbone(name="resnet5")
+
+
+def test_a_missing_file_is_named_before_anything_is_built(tmp_path: Path) -> None:
+    with pytest.raises(BackboneError, match=f"{tmp_path / 'no.pth'}.* do not exist: check the path"):
+        Backbone(**RESNET, weights=tmp_path / "no.pth")
+
+
+def test_weights_come_from_the_file(tmp_path: Path) -> None:
+    saved = Backbone(**RESNET).model.state_dict()
+    torch.save({name: torch.full_like(tensor, 0.125) for name, tensor in saved.items()}, tmp_path / "own.pth")
+    loaded = Backbone(**RESNET, weights=tmp_path / "own.pth")
+    assert all((parameter == 0.125).all() for parameter in loaded.parameters())
+
+
+def test_a_file_that_does_not_fit_says_what_else_to_give(tmp_path: Path) -> None:
+    torch.save({"conv1.weight": torch.zeros(7, 3, 7, 7)}, tmp_path / "other.pth")
+    with pytest.raises(
+        BackboneError, match=r"(?s)'resnet18': weights could not be .*size mismatch.*\+backbone.weights="
+    ):
+        Backbone(**RESNET, weights=tmp_path / "other.pth")
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint"])
+def test_a_file_that_is_no_checkpoint_is_reported(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "bad.pth").write_bytes(content)
+    with pytest.raises(BackboneError, match="'resnet18': weights could not be loaded"):
+        Backbone(**RESNET, weights=tmp_path / "bad.pth")

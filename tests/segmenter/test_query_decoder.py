@@ -1,0 +1,154 @@
+"""Query decoder: shapes, masked attention, and where CLIP's map may have an influence."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from opsnet.segmenter.pixel_decoder import PixelFeatures
+from opsnet.segmenter.query_decoder import ClipAttention, QueryDecoder, _inside
+from opsnet.structures import Proposals
+
+LAYERS = 3
+
+
+def make_decoder(**options) -> QueryDecoder:
+    torch.manual_seed(0)
+    outside = {"mask_dim": 5, "clip_dim": 7, "levels": 2}
+    inside = {"dim": 16, "layers": LAYERS, "heads": 2, "hidden": 8, "queries": 4}
+    return QueryDecoder(**{**outside, **inside, **options}).eval()
+
+
+def make_inputs() -> tuple[PixelFeatures, Tensor]:
+    torch.manual_seed(1)
+    memory = (torch.randn(2, 16, 2, 3), torch.randn(2, 16, 4, 6))
+    return PixelFeatures(memory=memory, pixels=torch.randn(2, 5, 8, 12)), torch.randn(2, 7, 3, 4)
+
+
+def all_layers(proposals: Proposals) -> list[Proposals]:
+    return [*proposals.intermediate, proposals]
+
+
+def test_shapes_of_every_layer() -> None:
+    with torch.no_grad():
+        proposals = make_decoder()(*make_inputs())
+    assert len(proposals.intermediate) == LAYERS  # the queries before the first layer, and all layers but the last
+    for layer in all_layers(proposals):
+        assert layer.mask_logits.shape == (2, 4, 8, 12)
+        assert layer.query_embeds.shape == (2, 4, 7)
+        assert layer.iou.shape == (2, 4)
+        assert ((layer.iou > 0) & (layer.iou < 1)).all()
+    assert all(layer.intermediate == () for layer in proposals.intermediate)
+
+
+def influence(clip_attention: str | int | None, **options) -> list[tuple[bool, bool, bool]]:
+    """Whether each layer's masks, embeddings and IoU depend on CLIP's map."""
+    decoder = make_decoder(clip_attention=clip_attention, **options)
+    features, clip_map = make_inputs()
+    with torch.no_grad():
+        one, other = decoder(features, clip_map), decoder(features, torch.randn_like(clip_map))
+    return [
+        tuple(not torch.equal(getattr(a, name), getattr(b, name)) for name in ("mask_logits", "query_embeds", "iou"))
+        for a, b in zip(all_layers(one), all_layers(other), strict=True)
+    ]
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_at_the_head_clip_reaches_the_embedding_alone(masked: bool) -> None:
+    assert influence("head", clip_attention_masked=masked) == [(False, True, False)] * (LAYERS + 1)
+
+
+def test_without_clip_attention_nothing_depends_on_clip() -> None:
+    assert influence(None) == [(False, False, False)] * (LAYERS + 1)
+    assert make_decoder(clip_attention=None).clip_attention is None
+
+
+@pytest.mark.parametrize("at", range(LAYERS))
+def test_before_a_layer_clip_reaches_everything_from_there_on(at: int) -> None:
+    expected = [(False, False, False)] * (at + 1) + [(True, True, True)] * (LAYERS - at)
+    assert influence(at) == expected
+
+
+@pytest.mark.parametrize("value", [-1, LAYERS, "tail", "0", 1.5])
+def test_a_place_that_does_not_exist_is_refused(value: object) -> None:
+    with pytest.raises(ValueError, match=f"clip_attention must be 'head', null or a layer 0..2, got {value!r}"):
+        make_decoder(clip_attention=value)
+
+
+def test_the_length_of_clips_features_does_not_matter() -> None:
+    decoder, (features, clip_map) = make_decoder(), make_inputs()
+    with torch.no_grad():
+        one, other = decoder(features, clip_map), decoder(features, clip_map * 50)
+    torch.testing.assert_close(one.query_embeds, other.query_embeds)
+
+
+def test_clip_attention_stays_inside_of_the_mask() -> None:
+    torch.manual_seed(0)
+    attention = ClipAttention(dim=16, clip_dim=7, heads=2, masked=True)
+    query, positions, clip_map = torch.randn(1, 1, 16), torch.zeros(1, 1, 16), torch.randn(1, 7, 2, 2)
+    mask = torch.tensor([[1.0, -1.0], [-1.0, -1.0]])[None, None]
+    outside, inside = clip_map.clone(), clip_map.clone()
+    outside[:, :, 1, 1] = torch.randn(7)
+    inside[:, :, 0, 0] = torch.randn(7)
+    with torch.no_grad():
+        before = attention(query, positions, clip_map, mask)
+        assert torch.equal(before, attention(query, positions, outside, mask))
+        assert not torch.equal(before, attention(query, positions, inside, mask))
+
+
+def test_inside_is_where_the_logit_is_not_negative() -> None:
+    logits = torch.tensor([[3.0, -3.0], [0.0, -0.1]])[None, None]
+    assert _inside(logits, (2, 2)).tolist() == [[[True, False, True, False]]]
+
+
+def test_a_query_with_an_empty_mask_looks_everywhere() -> None:
+    logits = torch.stack((torch.full((2, 2), -1.0), torch.tensor([[-1.0, 1.0], [-1.0, -1.0]])))[None]
+    assert _inside(logits, (2, 2))[0].tolist() == [[True] * 4, [False, True, False, False]]
+
+
+def test_masks_are_resized_to_the_memory() -> None:
+    logits = torch.tensor([[4.0, 4.0, -4.0, -4.0]] * 2)[None, None]
+    assert _inside(logits, (1, 2)).tolist() == [[[True, False]]]
+    assert _inside(logits, (2, 8))[0, 0].view(2, 8)[0].tolist() == [True] * 4 + [False] * 4
+    assert not _inside(logits.requires_grad_(), (1, 2)).requires_grad
+
+
+def test_empty_masks_leave_everything_finite() -> None:
+    decoder, (features, clip_map) = make_decoder(), make_inputs()
+    with torch.no_grad():
+        decoder.mask_head[-1].weight.zero_()
+        decoder.mask_head[-1].bias.fill_(-1.0)
+        proposals = decoder(PixelFeatures(features.memory, features.pixels.abs()), clip_map)
+    assert (proposals.mask_logits < 0).all()
+    assert proposals.query_embeds.isfinite().all()
+
+
+def test_layers_take_the_memory_in_turn() -> None:
+    """With one layer only the coarsest map is read, with two layers both."""
+    for layers, read in ((1, [True, False]), (2, [True, True])):
+        decoder, (features, clip_map) = make_decoder(layers=layers), make_inputs()
+        for level, expected in enumerate(read):
+            memory = list(features.memory)
+            memory[level] = torch.randn_like(memory[level])
+            with torch.no_grad():
+                before = decoder(features, clip_map)
+                after = decoder(PixelFeatures(tuple(memory), features.pixels), clip_map)
+            assert (not torch.equal(before.iou, after.iou)) == expected
+
+
+def test_images_of_a_batch_do_not_mix() -> None:
+    decoder, (features, clip_map) = make_decoder(), make_inputs()
+    alone = PixelFeatures(tuple(m[1:] for m in features.memory), features.pixels[1:])
+    with torch.no_grad():
+        together, single = decoder(features, clip_map), decoder(alone, clip_map[1:])
+    torch.testing.assert_close(together.mask_logits[1:], single.mask_logits)
+    torch.testing.assert_close(together.query_embeds[1:], single.query_embeds)
+
+
+@pytest.mark.parametrize("at", ["head", 1, None])
+def test_every_parameter_learns(at: str | int | None) -> None:
+    decoder = make_decoder(clip_attention=at)
+    proposals = decoder(*make_inputs())
+    sum(x.mask_logits.sum() + x.query_embeds.square().sum() + x.iou.sum() for x in all_layers(proposals)).backward()
+    assert [name for name, p in decoder.named_parameters() if p.grad is None] == []

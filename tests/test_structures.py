@@ -1,0 +1,87 @@
+"""Carriers: frozen, checked, and moved as a whole."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from opsnet.structures import Batch, ImageLabels, PanopticTruth, Proposals, Segment, SegmentTargets, TextBank
+
+
+def make_batch() -> Batch:
+    return Batch(
+        images=torch.zeros(1, 3, 4, 4),
+        valid_sizes=[(4, 3)],
+        image_ids=[9],
+        vocabulary="tiny",
+        targets=SegmentTargets(masks=[torch.ones(1, 4, 4, dtype=torch.bool)], labels=[torch.tensor([0])]),
+        panoptic=[PanopticTruth(ids=torch.ones(4, 3, dtype=torch.int64), segments=(Segment(1, 0, True, area=12),))],
+    )
+
+
+def make_proposals(intermediate: tuple[Proposals, ...] = ()) -> Proposals:
+    return Proposals(torch.zeros(1, 2, 4, 4), torch.zeros(1, 2, 8), torch.zeros(1, 2), intermediate)
+
+
+def test_to_moves_every_tensor_however_deep() -> None:
+    # The "meta" device is there on every machine and differs from the CPU.
+    moved = make_batch().to("meta")
+    assert isinstance(moved.targets, SegmentTargets)
+    tensors = [moved.images, *moved.targets.masks, *moved.targets.labels, moved.panoptic[0].ids]
+    assert {t.device.type for t in tensors} == {"meta"}
+    assert moved.targets.masks[0].dtype == torch.bool
+
+
+def test_to_leaves_everything_else_as_it_was() -> None:
+    batch = make_batch()
+    moved = batch.to("meta")
+    assert moved.valid_sizes == [(4, 3)]
+    assert moved.image_ids == [9]
+    assert moved.vocabulary == "tiny"
+    assert moved.panoptic[0].segments == batch.panoptic[0].segments
+    assert batch.images.device.type == "cpu"  # the old batch did not change
+
+
+def test_to_without_targets() -> None:
+    batch = Batch(torch.zeros(1, 3, 2, 2), [(2, 2)], [1], "tiny")
+    assert batch.targets is None
+    assert batch.panoptic == []
+    assert batch.to("meta").targets is None
+
+
+def test_image_labels_move() -> None:
+    batch = dataclasses.replace(make_batch(), targets=ImageLabels([torch.tensor([1, 2])])).to("meta")
+    assert isinstance(batch.targets, ImageLabels)
+    assert batch.targets.labels[0].device.type == "meta"
+
+
+def test_proposals_move_with_their_intermediate_ones() -> None:
+    moved = make_proposals((make_proposals(), make_proposals())).to("meta")
+    assert len(moved.intermediate) == 2
+    assert isinstance(moved.intermediate, tuple)
+    assert moved.intermediate[1].iou.device.type == "meta"
+
+
+def test_text_bank_moves() -> None:
+    bank = TextBank("tiny", ("cat",), torch.tensor([True]), torch.ones(1, 4)).to("meta")
+    assert bank.names == ("cat",)
+    assert bank.embeds.device.type == bank.is_thing.device.type == "meta"
+
+
+def test_carriers_are_frozen() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        make_proposals().iou = torch.ones(1, 2)  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("embeds", "is_thing"),
+    [(torch.ones(3, 4), torch.ones(2)), (torch.ones(2, 4), torch.ones(3)), (torch.ones(2), torch.ones(2))],
+)
+def test_text_bank_states_both_sides_of_a_mismatch(embeds: torch.Tensor, is_thing: torch.Tensor) -> None:
+    with pytest.raises(ValueError) as error:
+        TextBank("tiny", ("cat", "dog"), is_thing.bool(), embeds)
+    assert "'tiny': 2 names need embeds (M, D) and is_thing (M,)" in str(error.value)
+    assert str(tuple(embeds.shape)) in str(error.value)
+    assert str(tuple(is_thing.shape)) in str(error.value)

@@ -1,0 +1,136 @@
+"""Vocabularies: every way to give one, and what is said about a bad one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from opsnet.vocabulary import Concept, Vocabulary, VocabularyError, packaged_vocabularies
+
+CAT, GRASS = Concept(7, "cat", True), Concept(3, "grass", False)
+
+
+def test_views_keep_the_order_of_the_concepts() -> None:
+    vocabulary = Vocabulary("tiny", (CAT, GRASS))
+    assert len(vocabulary) == 2
+    assert vocabulary.names == ("cat", "grass")
+    assert vocabulary.is_thing == (True, False)
+    assert vocabulary.ids == (7, 3)
+    assert vocabulary.index_of_id == {7: 0, 3: 1}
+
+
+def test_it_can_be_a_key() -> None:
+    assert {Vocabulary("tiny", (CAT, GRASS)): 1}[Vocabulary("tiny", (CAT, GRASS))] == 1
+    assert Vocabulary("tiny", (CAT, GRASS)) != Vocabulary("tiny", (GRASS, CAT))
+
+
+@pytest.mark.parametrize(
+    ("name", "things", "stuff"),
+    [("coco", 80, 53), ("scenes", 12, 6), ("scenes_novel", 16, 8), ("scenes_street", 8, 6), ("scenes_labels", 34, 16)],
+)
+def test_packaged_vocabularies(name: str, things: int, stuff: int) -> None:
+    assert name in packaged_vocabularies()
+    vocabulary = Vocabulary.load(name)
+    assert vocabulary.name == name
+    assert sum(vocabulary.is_thing) == things
+    assert len(vocabulary) == things + stuff
+
+
+def test_coco_begins_with_its_person() -> None:
+    assert Vocabulary.load("coco").concepts[0] == Concept(1, "person", True)
+
+
+@pytest.mark.parametrize("name", ["scenes", "scenes_novel", "scenes_street", "scenes_labels"])
+def test_the_embedded_domains_are_parts_of_one_world(name: str) -> None:
+    assert set(Vocabulary.load(name).concepts) <= set(Vocabulary.load("scenes_world").concepts)
+
+
+def test_comma_list_strips_and_skips_blanks() -> None:
+    vocabulary = Vocabulary.load(" red fox,  green Stripes , ,sofa,")
+    assert vocabulary.names == ("red fox", "green Stripes", "sofa")
+    assert vocabulary.ids == (1, 2, 3)
+    # Green stripes are stuff in the packaged vocabularies; names that nobody knows are things.
+    assert vocabulary.is_thing == (True, False, True)
+
+
+def test_one_word_is_a_vocabulary_of_one_name() -> None:
+    assert Vocabulary.load("zebra").names == ("zebra",)
+
+
+def test_txt_has_a_name_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "animals.txt"
+    path.write_text("# seen in the zoo\ncat\n\n  sea \nCafé\n", encoding="utf-8")
+    vocabulary = Vocabulary.load(path)
+    assert vocabulary.name == "animals"
+    assert vocabulary.names == ("cat", "sea", "Café")
+    assert vocabulary.is_thing == (True, False, True)
+
+
+def test_json_gives_ids_and_kinds(tmp_path: Path) -> None:
+    path = tmp_path / "pets.json"
+    rows = [{"id": 7, "name": "cat", "isthing": 1}, {"id": 3, "name": "grass", "isthing": 0}]
+    path.write_text(json.dumps({"categories": rows}))
+    assert Vocabulary.load(str(path)) == Vocabulary("pets", (CAT, GRASS))
+
+
+@pytest.mark.parametrize("spec", ["cat, dog, Cat", "grass,grass"])
+def test_a_name_twice_is_refused(spec: str) -> None:
+    with pytest.raises(VocabularyError, match="'custom' has the name '(cat|grass)' twice: remove one"):
+        Vocabulary.load(spec)
+
+
+def test_an_id_twice_is_refused() -> None:
+    with pytest.raises(VocabularyError, match="'tiny' has the id '7' twice: remove one"):
+        Vocabulary("tiny", (CAT, Concept(7, "dog", True)))
+
+
+@pytest.mark.parametrize("spec", ["", "   ", ",", " , ,"])
+def test_empty_is_refused_with_an_example(spec: str) -> None:
+    with pytest.raises(VocabularyError, match="empty: give at least one name, e.g. vocabulary='cat, grass'"):
+        Vocabulary.load(spec)
+
+
+def test_a_file_without_names_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "nothing.txt"
+    path.write_text("# no names\n\n")
+    with pytest.raises(VocabularyError, match="'nothing' is empty"):
+        Vocabulary.load(path)
+
+
+@pytest.mark.parametrize("name", ["names.txt", "names.json"])
+def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
+    with pytest.raises(VocabularyError, match=f"{tmp_path / name} does not exist: check the path"):
+        Vocabulary.load(tmp_path / name)
+
+
+def test_a_path_with_another_ending_is_not_taken_for_a_name(tmp_path: Path) -> None:
+    with pytest.raises(VocabularyError, match=r"no file that ends in .json or .txt: check the path"):
+        Vocabulary.load(tmp_path / "names.csv")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{",
+        "[1, 2]",
+        '{"names": ["cat"]}',
+        '{"categories": [{"id": 1, "name": "cat"}]}',
+        '{"categories": [{"id": "one", "name": "cat", "isthing": 1}]}',
+    ],
+)
+def test_a_json_of_another_form_is_named_with_the_form(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "bad.json"
+    path.write_text(content)
+    with pytest.raises(VocabularyError) as error:
+        Vocabulary.load(path)
+    assert str(path) in str(error.value)
+    assert '{"categories": [{"id", "name", "isthing"}]}' in str(error.value)
+
+
+def test_a_text_file_of_another_encoding_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "latin.txt"
+    path.write_bytes("café\n".encode("latin-1"))
+    with pytest.raises(VocabularyError, match=f"{path} .*UTF-8"):
+        Vocabulary.load(path)
