@@ -33,7 +33,8 @@ def predict(cfg: DictConfig) -> PanopticMap:
     from hydra.utils import instantiate
 
     picture = Path(cfg.image).expanduser()
-    vocabulary = Vocabulary.load(cfg.vocabulary)
+    words = cfg.vocabulary
+    vocabulary = Vocabulary.load(words if isinstance(words, str) else ", ".join(map(str, words)))
     pixels = read_picture(picture)
     trained = load_checkpoint(cfg.checkpoint, clip_weights=cfg.clip_weights, device=cfg.device)
     prediction = trained.model.predict(
@@ -137,13 +138,25 @@ def run(cfg: DictConfig) -> None:
     predict(cfg)
 
 
+def quoted(argument: str) -> str:
+    """A picture's path or a comma list as Hydra's grammar wants it: ``vocabulary=a, b`` would be a sweep of two runs."""
+    key, _, value = argument.partition("=")
+    if key not in ("image", "checkpoint", "vocabulary") or value[:1] in ("'", '"', "["):
+        return argument
+    return f"{key}='{value}'" if "'" not in value else f'{key}="{value}"'
+
+
 def main() -> None:
     """Console entry point."""
+    import sys
+
     import hydra
 
     from opsnet.configuration import config_dir
     from opsnet.errors import one_sentence_errors
 
+    if not {"-m", "--multirun"} & set(sys.argv):
+        sys.argv[1:] = map(quoted, sys.argv[1:])
     with one_sentence_errors():
         hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="predict")(run)()
 

@@ -40,7 +40,7 @@ def train(cfg: DictConfig) -> dict[str, float]:
     module = build_module(cfg, data.datasets["train"].vocabulary)
     if resume is not None:
         _check_resume(resume, module.model.clip.weights_hash)
-    earlier = _rows(folder / "metrics.csv") if resume is not None else []
+    earlier = _earlier_rows(resume, folder) if resume is not None else []
     trainer = build_trainer(cfg, folder)
     start = time.monotonic()
     try:
@@ -49,6 +49,9 @@ def train(cfg: DictConfig) -> dict[str, float]:
         if trainer.is_global_zero:
             _merge_metrics(folder / "metrics.csv", earlier)
     metrics = {k: float(v) for k, v in trainer.callback_metrics.items()}
+    if not metrics and resume is not None and (folder / "results.json").is_file():
+        log.info("%s is the end of the training already: nothing to do", resume)
+        return dict(json.loads((folder / "results.json").read_text(encoding="utf-8"))["metrics"])
     if trainer.is_global_zero:
         _write_results(folder, cfg, metrics, time.monotonic() - start)
     return metrics
@@ -94,6 +97,8 @@ def build_trainer(cfg: DictConfig, folder: Path) -> Any:
 
     from opsnet.callbacks import InterruptCheckpoint, LogPictures, SeedEveryStep
 
+    for name in ("lightning.pytorch", "lightning.fabric"):  # devices that are not used, and an advertisement
+        logging.getLogger(name).setLevel(logging.WARNING)
     checkpoints = folder / "checkpoints"
     callbacks = [
         ModelCheckpoint(checkpoints, filename="best", monitor="val/PQ", mode="max", enable_version_counter=False),
@@ -156,9 +161,20 @@ def find_resume(cfg: DictConfig) -> Path | None:
 def _check_resume(path: Path, clip_hash: str) -> None:
     import torch
 
-    from opsnet.module import check_clip_hash
+    from opsnet.module import CheckpointError, check_clip_hash
 
-    check_clip_hash(torch.load(path, map_location="cpu", weights_only=False), clip_hash, f"checkpoint {path}")
+    try:
+        checkpoint = dict(torch.load(path, map_location="cpu", weights_only=False))
+    except Exception as error:  # pickle, zip and type errors of a foreign or broken file
+        raise CheckpointError(
+            f"{path} (resume) is not a checkpoint ({type(error).__name__}): give one written by opsnet-train"
+        ) from error
+    check_clip_hash(checkpoint, clip_hash, f"checkpoint {path}")
+
+
+def _earlier_rows(resume: Path, folder: Path) -> list[dict[str, str]]:
+    """The figures from before: the run's own, or those of the run that the checkpoint comes from."""
+    return _rows(folder / "metrics.csv") or _rows(resume.parent.parent / "metrics.csv")
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -174,7 +190,9 @@ def _merge_metrics(path: Path, earlier: list[dict[str, str]]) -> None:
     if not earlier:
         return
     first = min((int(row["step"]) for row in later), default=None)
-    rows = [row for row in earlier if first is None or int(row["step"]) < first] + later
+    again = {_place(row) for row in later}  # a step has a row of losses and perhaps one of its epoch's validation
+    kept = [row for row in earlier if first is None or (int(row["step"]) <= first and _place(row) not in again)]
+    rows = kept + later
     fields = list(dict.fromkeys(key for row in rows for key in row))
     temporary = path.with_suffix(".tmp")
     with temporary.open("w", newline="", encoding="utf-8") as file:
@@ -182,6 +200,11 @@ def _merge_metrics(path: Path, earlier: list[dict[str, str]]) -> None:
         writer.writeheader()
         writer.writerows(rows)
     temporary.replace(path)
+
+
+def _place(row: dict[str, str]) -> tuple[int, frozenset[str]]:
+    """A row's step, and which figures it holds."""
+    return int(row["step"]), frozenset(key for key, value in row.items() if value)
 
 
 def _write_results(folder: Path, cfg: DictConfig, metrics: dict[str, float], seconds: float) -> None:

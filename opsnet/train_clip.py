@@ -126,6 +126,7 @@ def _fit(model: nn.Module, data: CaptionData, cfg: DictConfig, output: Path) -> 
             schedule.step()
             progress.update(task, advance=1, description=f"Training the tiny CLIP, loss {loss.item():.2f}")
             if (step + 1) % cfg.save_every == 0:
+                log.info("step %d of %d, loss %.2f", step + 1, steps, loss.item())
                 states: dict[str, Any] = {"model": model, "optimizer": optimizer, "schedule": schedule}
                 _save(last, {"step": step + 1, **{k: v.state_dict() for k, v in states.items()}})
     model.eval()
@@ -172,8 +173,10 @@ def main() -> None:
     import hydra
 
     from opsnet.configuration import config_dir
+    from opsnet.errors import one_sentence_errors
 
-    hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="train_clip")(train_clip)()
+    with one_sentence_errors():
+        hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="train_clip")(train_clip)()
 
 
 if __name__ == "__main__":

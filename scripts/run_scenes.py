@@ -43,9 +43,9 @@ def main() -> None:
     seconds = _read_seconds(run)
     world = [f"seed={arguments.seed}", *(SMOKE["world"] if arguments.smoke else [])]
     with _timed(run, seconds, "CLIP"):
-        _wait(_start("train_clip", [*(SMOKE["clip"] if arguments.smoke else []), f"hydra.run.dir={run / 'clip'}"], 2))
+        _wait(_start("train_clip", [*(SMOKE["clip"] if arguments.smoke else []), f"hydra.run.dir={run / 'clip'}"]))
     with _timed(run, seconds, "drawing"):
-        _wait(_start("data.scenes", [*_scenes_arguments(arguments)], 1))
+        _wait(_start("data.scenes", _scenes_arguments(arguments)))
     with _timed(run, seconds, "training"):
         _train(run, [*world, *(SMOKE["train"] if arguments.smoke else []), *arguments.overrides])
     with _timed(run, seconds, "evaluation"):
@@ -80,14 +80,14 @@ def _scenes_arguments(arguments: argparse.Namespace) -> list[str]:
 
 
 def _train(run: Path, overrides: list[str]) -> None:
-    """Both models at once, one thread each: two threads each would fight for two cores."""
+    """Both models at once, one core each."""
     processes = []
     for name, experiment in MODELS.items():
         if (run / name / "results.json").is_file():
             continue
         bar = [] if name == "opsnet" else ["trainer.enable_progress_bar=false"]
         where = [f"experiment={experiment}", f"hydra.run.dir={run / name}", "resume=auto"]
-        processes.append(_start("train", [*where, *bar, *overrides], 1))
+        processes.append(_start("train", [*where, *bar, *overrides]))
     _wait(*processes)
 
 
@@ -101,7 +101,7 @@ def _evaluate(run: Path, overrides: list[str]) -> None:
     processes = []
     for name, where in (("opsnet", main), (BASELINE, baseline)):
         checkpoint = run / name / "checkpoints" / "last.ckpt"
-        processes.append(_start("evaluate", [f"checkpoint={checkpoint}", "table=false", *where, *overrides], 1))
+        processes.append(_start("evaluate", [f"checkpoint={checkpoint}", "table=false", *where, *overrides]))
     _wait(*processes)
 
 
@@ -119,8 +119,9 @@ def _report(run: Path, seconds: dict[str, float]) -> None:
     print(f"\n{report} holds the tables with the pictures; total {results['seconds']['total'] / 60:.1f} minutes.")
 
 
-def _start(module: str, arguments: list[str], threads: int) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONWARNINGS": "ignore"}
+def _start(module: str, arguments: list[str]) -> subprocess.Popen[bytes]:
+    """One command of the project, on one thread: the layers are too small for two to pay, and figures repeat exactly."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
     return subprocess.Popen([sys.executable, "-m", f"opsnet.{module}", *arguments], env=environment)
 
 

@@ -119,6 +119,10 @@ def _write_set(
         return
     parts = target.parent / f".{target.stem}_parts_{VERSION}_{seed}_{count}"
     parts.mkdir(parents=True, exist_ok=True)
+    # Another seed or count writes the same pictures' files: from here on what it finished is not finished any more.
+    stamp.unlink(missing_ok=True)
+    for other in set(target.parent.glob(f".{target.stem}_parts_*")) - {parts}:
+        shutil.rmtree(other)
     starts = range(0, count, CHUNK)
     todo = [i for i in starts if not (parts / f"{i:06d}.json").is_file()]
     jobs = partial(_write_chunk, draw, parts, count)

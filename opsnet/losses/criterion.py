@@ -58,11 +58,14 @@ class PanopticCriterion(nn.Module):
             ``cross_entropy``, ``mask_bce``, ``dice``, ``iou`` and their sum ``loss``; scalars.
         """
         truth = [m.float() for m in targets.masks]
+        # Binary at the predictions' resolution for the IoU: a fourth of the pixels, once for all layers.
+        size = (layers[0].mask_logits.shape[-2], layers[0].mask_logits.shape[-1])
+        small = [F.adaptive_avg_pool2d(t[:, None], size)[:, 0] >= 0.5 for t in truth]
         matches = self._match(layers, targets.labels, truth)
         total = _mean_over_ranks(sum(len(labels) for labels in targets.labels), layers[0].logits.device)
         sums: dict[str, Tensor] = {}
         for layer, layer_matches in zip(layers, matches, strict=True):
-            for name, value in self._layer_losses(layer, layer_matches, targets.labels, truth, total).items():
+            for name, value in self._layer_losses(layer, layer_matches, targets.labels, truth, small, total).items():
                 sums[name] = sums.get(name, torch.zeros_like(value)) + self.weights[name] * value
         return {**sums, "loss": torch.stack(list(sums.values())).sum()}
 
@@ -82,20 +85,23 @@ class PanopticCriterion(nn.Module):
         return [flat[i * batch : (i + 1) * batch] for i in range(len(layers))]
 
     def _layer_losses(
-        self, layer: LayerPredictions, matches: list[Match], labels: list[Tensor], truth: list[Tensor], total: Tensor
-    ) -> dict[str, Tensor]:
+        self, layer: LayerPredictions, matches: list[Match], labels: list[Tensor], truth: list[Tensor],
+        small: list[Tensor], total: Tensor,
+    ) -> dict[str, Tensor]:  # fmt: skip
         device = layer.logits.device
         image = torch.cat([torch.full_like(m.proposals, i) for i, m in enumerate(matches)]).to(device)
         proposal = torch.cat([m.proposals for m in matches]).to(device)
-        label = torch.cat([t[m.targets.to(t.device)] for t, m in zip(labels, matches, strict=True)])
-        masks = torch.cat([t[m.targets.to(t.device)] for t, m in zip(truth, matches, strict=True)])
+        rows = [m.targets.to(device) for m in matches]
+        label, masks, small_masks = (
+            torch.cat([t[r] for t, r in zip(values, rows, strict=True)]) for values in (labels, truth, small)
+        )
         predicted = layer.mask_logits[image, proposal]
         bce, dice = self._mask_losses(predicted, masks, total)
         return {
             "cross_entropy": self._class_loss(layer.logits, image, proposal, label),
             "mask_bce": bce,
             "dice": dice,
-            "iou": _iou_loss(layer.iou, predicted, masks, image, proposal),
+            "iou": _iou_loss(layer.iou, predicted, small_masks, image, proposal),
         }
 
     def _class_loss(self, logits: Tensor, image: Tensor, proposal: Tensor, label: Tensor) -> Tensor:
@@ -130,13 +136,10 @@ def mask_iou(predicted: Tensor, truth: Tensor) -> Tensor:
 
 
 def _iou_loss(iou: Tensor, predicted: Tensor, truth: Tensor, image: Tensor, proposal: Tensor) -> Tensor:
-    """L2 against the IoU with the matched ground truth, 0 for all other proposals (paper, section 3.4)."""
+    """L2 against the IoU of matched masks (S, h, w) with their truth, 0 for all other proposals (section 3.4)."""
     target = torch.zeros_like(iou)
     if len(predicted):
-        with torch.no_grad():
-            # At the prediction's resolution: a fourth of the pixels, and the IoU moves by less than its own noise.
-            small = F.adaptive_avg_pool2d(truth[:, None], (predicted.shape[-2], predicted.shape[-1]))[:, 0] >= 0.5
-            target[image, proposal] = mask_iou(predicted >= 0, small).to(target.dtype)
+        target[image, proposal] = mask_iou(predicted.detach() >= 0, truth).to(target.dtype)
     return F.mse_loss(iou, target)
 
 

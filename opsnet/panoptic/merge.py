@@ -19,6 +19,8 @@ def upsample_masks(mask_logits: Tensor, padded: tuple[int, int], valid: tuple[in
         padded: (height, width) in pixels of the padded batch.
         valid: (height, width) in pixels of the image inside it.
     """
+    if len(mask_logits) == 0:  # interpolation refuses an empty tensor
+        return mask_logits.new_zeros(0, *valid)
     full = F.interpolate(mask_logits[None], size=padded, mode="bilinear", align_corners=False)[0]
     return full[:, : valid[0], : valid[1]].sigmoid()
 

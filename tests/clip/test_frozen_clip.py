@@ -55,7 +55,7 @@ def test_the_hash_is_that_of_the_model(clip: FrozenClip) -> None:
 
 def test_options_reach_the_encoders() -> None:
     clip = make_clip(pool_stride=16, mean=(0.1, 0.2, 0.3), std=(1, 2, 3))
-    assert clip.image_encoder(torch.rand(1, 3, 64, 32)).shape == (1, 24, 4, 2)
+    assert clip.image_encoder.for_pooling(torch.rand(1, 24, 8, 4), (64, 32)).shape == (1, 24, 4, 2)
     assert clip.image_encoder.mean.flatten().tolist() == pytest.approx([0.1, 0.2, 0.3])
     assert clip.image_encoder.std.flatten().tolist() == [1, 2, 3]
     assert clip.text_encoder.templates == ("{}", "a {}")

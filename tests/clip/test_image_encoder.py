@@ -6,7 +6,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from opsnet.clip.image_encoder import ClipImageEncoder
@@ -90,17 +89,22 @@ def test_it_stays_in_evaluation_mode_inside_a_model_that_trains() -> None:
 
 
 @pytest.mark.parametrize(("size", "expected"), [((32, 64), (2, 4)), ((32, 40), (2, 2)), ((8, 8), (1, 1))])
-def test_pool_stride_averages_to_a_coarser_map(size: tuple[int, int], expected: tuple[int, int]) -> None:
-    fine, coarse = make_encoder(), make_encoder(pool_stride=16)
-    image = torch.rand(1, 3, *size)
-    assert coarse(image).shape == (1, 6, *expected)
-    torch.testing.assert_close(coarse(image), F.adaptive_avg_pool2d(fine(image), expected))
+def test_pool_stride_coarsens_the_map_for_mask_pooling_alone(size: tuple[int, int], expected: tuple[int, int]) -> None:
+    encoder = make_encoder(pool_stride=16)
+    features = encoder(torch.rand(1, 3, *size))
+    assert features.shape == (1, 6, size[0] // 8, size[1] // 8)
+    assert encoder.for_pooling(features, size).shape == (1, 6, *expected)
 
 
 def test_a_cell_of_the_pooled_map_is_the_mean_of_its_four() -> None:
-    image = torch.rand(1, 3, 32, 32)
-    fine = make_encoder()(image)
-    torch.testing.assert_close(make_encoder(pool_stride=16)(image)[:, :, 0, 1], fine[:, :, 0:2, 2:4].mean((-2, -1)))
+    encoder, features = make_encoder(pool_stride=16), torch.randn(1, 6, 4, 4)
+    pooled = encoder.for_pooling(features, (32, 32))
+    torch.testing.assert_close(pooled[:, :, 0, 1], features[:, :, 0:2, 2:4].mean((-2, -1)))
+
+
+def test_without_pool_stride_the_map_stays_as_it_is() -> None:
+    features = torch.randn(1, 6, 4, 4)
+    assert torch.equal(make_encoder().for_pooling(features, (32, 32)), features)
 
 
 def test_the_normalisation_is_not_saved() -> None:

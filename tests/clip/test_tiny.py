@@ -90,7 +90,7 @@ def test_the_cone_narrows_the_angles_between_names() -> None:
 
 
 def test_the_cone_is_saved_and_the_words_are_not_trained() -> None:
-    tower = make_tower()
+    tower = make_tower(cone=1.5)
     assert tower.state_dict()["cone"].norm().item() == pytest.approx(1.5)
     assert not tower.token_embedding.weight.requires_grad
     assert tower.projection.weight.requires_grad

@@ -1,0 +1,131 @@
+"""What the tests of whole commands share: a tiny world on disk, a CLIP at random, and one trained checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+COUNTS = {"train": 32, "val": 8, "test": 8, "labels": 8}
+# Everything as small as it goes with two epochs of four steps; every step and epoch is logged.
+SMALL = (
+    "data.module.batch_size=8",
+    "model.query_decoder.queries=8",
+    "supervision.points=64",
+    "optim.scheduler.warmup=2",
+    "trainer.accelerator=cpu",
+    "trainer.max_epochs=2",
+    "trainer.check_val_every_n_epoch=1",
+    "trainer.log_every_n_steps=1",
+    "trainer.enable_progress_bar=false",
+)
+
+
+@dataclass(frozen=True)
+class World:
+    """Folder of the data, and the CLIP checkpoints: the one to use, and another."""
+
+    data: Path
+    clip: Path
+    other_clip: Path
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One run of ``opsnet.train.train`` that nothing interrupted."""
+
+    folder: Path
+    metrics: dict[str, float]
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / "checkpoints" / "last.ckpt"
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    import torch
+
+    from opsnet.clip.tiny import tiny_clip
+    from opsnet.data.scenes import write_world
+
+    data = tmp_path_factory.mktemp("world")
+    write_world(data / "scenes_0", seed=0, workers=1, **COUNTS)
+    (data / "clip").mkdir()
+    paths = [data / "clip" / "tiny.pt", data / "clip" / "other.pt"]
+    for seed, path in enumerate(paths):
+        torch.manual_seed(seed)
+        torch.save({"state_dict": tiny_clip().state_dict()}, path)
+    return World(data, *paths)
+
+
+@pytest.fixture(scope="session")
+def compose() -> Callable[..., object]:
+    """(name of a yaml of conf/, overrides) -> the configuration, without running Hydra's own part."""
+    from hydra import compose, initialize_config_dir
+
+    from opsnet.configuration import config_dir
+
+    def compose_config(name: str, *overrides: str):
+        with initialize_config_dir(str(config_dir()), version_base="1.3"):
+            return compose(name, list(overrides))
+
+    return compose_config
+
+
+@pytest.fixture(scope="session")
+def world_overrides(world: World) -> list[str]:
+    """What points a command of the data group ``scenes`` to the tiny world."""
+    return [f"paths.data={world.data}", *(f"++data.module.prepare.{key}={value}" for key, value in COUNTS.items())]
+
+
+@pytest.fixture(scope="session")
+def train_config(compose, world_overrides) -> Callable[..., object]:
+    """(output folder, overrides) -> the configuration of a training of eight steps."""
+
+    def config(output: Path, *overrides: str):
+        paths = [f"output={output}", f"paths.runs={output.parent}"]
+        return compose("train", *world_overrides, *SMALL, *paths, *overrides)
+
+    return config
+
+
+@pytest.fixture(scope="session")
+def trained(train_config, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    from opsnet.train import train
+
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    return Trained(folder, train(train_config(folder)))
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys) -> Iterator[Callable[..., tuple[object, str]]]:
+    """(main, arguments) -> exit code and stderr of a console command; it runs in an empty folder."""
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # what main() sets is taken back after the test
+    monkeypatch.chdir(tmp_path)
+
+    def run(main: Callable[[], None], *arguments: str) -> tuple[object, str]:
+        logging = ["hydra/job_logging=none", "hydra/hydra_logging=none"]
+        monkeypatch.setattr("sys.argv", ["command", *arguments, *logging])
+        capsys.readouterr()
+        try:
+            main()
+        except SystemExit as end:
+            return end.code, capsys.readouterr().err
+        return 0, capsys.readouterr().err
+
+    yield run
+
+
+@pytest.fixture(scope="session")
+def lenient_checkpoint(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The trained checkpoint with an overlap of 0, so that hardly trained masks are not all dropped as hidden."""
+    import torch
+
+    checkpoint = torch.load(trained.checkpoint, map_location="cpu", weights_only=False)
+    checkpoint["opsnet"]["config"]["overlap"] = 0.0
+    path = tmp_path_factory.mktemp("lenient") / "last.ckpt"
+    torch.save(checkpoint, path)
+    return path

@@ -1,0 +1,94 @@
+"""Every command ends bad input with one sentence and exit code 2."""
+
+from __future__ import annotations
+
+import pytest
+
+from opsnet import evaluate, predict, score, train, train_clip
+
+
+def one_sentence(answer: tuple[object, str], *parts: str) -> None:
+    code, text = answer
+    assert code == 2, text
+    lines = text.strip().splitlines()
+    errors = [line for line in lines if line.startswith("error: ")]
+    assert len(errors) == 1, text
+    assert lines[-1] == errors[0]
+    assert "Traceback" not in text
+    for part in parts:
+        assert part in errors[0]
+
+
+@pytest.mark.parametrize("module", [train, evaluate, predict, train_clip])
+def test_a_key_that_does_not_exist(module, command) -> None:
+    given = ["checkpoint=a", "image=a", "vocabulary=a"] if module is predict else []
+    one_sentence(command(module.main, *given, "no_such_key=3"), "no_such_key")
+
+
+@pytest.mark.parametrize(
+    ("module", "override", "known"),
+    [
+        (train, "backbone=r500", "r50"),
+        (train, "experiment=no_such", "scenes"),
+        (evaluate, "data=no_such", "coco"),
+        (predict, "modulation=no_such", "full"),
+    ],
+)
+def test_an_option_that_does_not_exist(module, override, known, command) -> None:
+    one_sentence(command(module.main, override), override.split("=")[1], known)
+
+
+def test_train_without_its_clip(command, tmp_path, world_overrides, world) -> None:
+    run = [f"hydra.run.dir={tmp_path / 'run'}", f"clip.model.weights={tmp_path / 'no.pt'}"]
+    answer = command(train.main, *world_overrides, *run)
+    one_sentence(answer, str(tmp_path / "no.pt"), "opsnet-train-clip")
+
+
+def test_train_on_data_that_are_not_there(command, tmp_path) -> None:
+    run = [f"hydra.run.dir={tmp_path / 'run'}", f"paths.data={tmp_path}"]
+    answer = command(train.main, *run, "data=coco")
+    one_sentence(answer, str(tmp_path / "coco" / "annotations" / "panoptic_train2017.json"))
+
+
+def test_train_with_a_checkpoint_that_is_not_there(command, tmp_path) -> None:
+    answer = command(train.main, f"hydra.run.dir={tmp_path / 'run'}", f"resume={tmp_path / 'no.ckpt'}")
+    one_sentence(answer, str(tmp_path / "no.ckpt"), "resume")
+
+
+def test_train_with_a_batch_larger_than_the_data(command, tmp_path, world_overrides) -> None:
+    run = [f"hydra.run.dir={tmp_path / 'run'}", "trainer.enable_progress_bar=false", "trainer.accelerator=cpu"]
+    answer = command(train.main, *world_overrides, *run, "data.module.batch_size=33")
+    one_sentence(answer, "batch_size", "32")
+
+
+def test_evaluate_without_a_checkpoint(command, tmp_path) -> None:
+    answer = command(evaluate.main, f"hydra.run.dir={tmp_path / 'run'}")
+    one_sentence(answer, "checkpoint")
+    answer = command(evaluate.main, f"hydra.run.dir={tmp_path / 'run'}", f"checkpoint={tmp_path / 'no.ckpt'}")
+    one_sentence(answer, str(tmp_path / "no.ckpt"), "opsnet-train")
+
+
+def test_evaluate_with_an_unknown_setting(command, tmp_path) -> None:
+    run = [f"hydra.run.dir={tmp_path / 'run'}", "checkpoint=a.ckpt", "settings=[half/cls]"]
+    one_sentence(command(evaluate.main, *run), "half/cls", "query_only")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "part"),
+    [
+        (["image=no.png", "vocabulary=a"], "image no.png does not exist"),
+        (["image=no.png", "vocabulary="], "vocabulary"),
+        (["image=no.png", "vocabulary=a, A"], "twice"),
+        (["vocabulary=a"], "image"),
+    ],
+)
+def test_predict(overrides, part, command, tmp_path) -> None:
+    run = [f"hydra.run.dir={tmp_path / 'run'}", "checkpoint=a.ckpt"]
+    one_sentence(command(predict.main, *run, *overrides), part)
+
+
+def test_score(command, tmp_path) -> None:
+    def main() -> None:
+        raise SystemExit(score.main(["--gt", str(tmp_path / "no.json"), "--pred", str(tmp_path / "no.json")]))
+
+    one_sentence(command(main), str(tmp_path / "no.json"))

@@ -1,0 +1,231 @@
+"""Prediction of one picture: the files it writes, any vocabulary, odd pictures, and input that it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from opsnet.errors import InputError
+from opsnet.inference import load_checkpoint
+from opsnet.module import CheckpointError
+from opsnet.predict import main, predict, read_picture, to_batch
+from opsnet.score import score
+from opsnet.vocabulary import VocabularyError
+
+WORDS = "red circle, green stripes, blue square"
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory) -> Path:
+    """37 pixels wide and 53 high: no multiple of any stride."""
+    path = tmp_path_factory.mktemp("picture") / "photo.of mine.png"
+    pixels = np.random.default_rng(0).integers(0, 255, (53, 37, 3), dtype=np.uint8)
+    pixels[10:30, 5:25] = (220, 30, 30)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained_model(lenient_checkpoint):
+    return load_checkpoint(lenient_checkpoint, device="cpu")
+
+
+@pytest.fixture
+def config(compose, lenient_checkpoint, picture, tmp_path, monkeypatch, trained_model):
+    """Overrides -> a configuration; the checkpoint is read once for all tests."""
+
+    def make(*overrides: str, load: bool = False):
+        if not load:
+            monkeypatch.setattr("opsnet.predict.load_checkpoint", lambda *_, **__: trained_model)
+        given = [f"checkpoint={lenient_checkpoint}", f"image='{picture}'", f"vocabulary='{WORDS}'", "device=cpu"]
+        return compose("predict", *given, f"output={tmp_path / 'out'}", "filtering.threshold=-1", *overrides)
+
+    return make
+
+
+def ids_of(path: Path) -> np.ndarray:
+    red, green, blue = np.moveaxis(np.asarray(Image.open(path).convert("RGB"), dtype=np.int64), -1, 0)
+    return red + 256 * green + 256**2 * blue
+
+
+# --- the files --------------------------------------------------------------------------------------------------------
+
+
+def test_the_files_agree_with_the_answer_and_with_one_another(config, picture, tmp_path) -> None:
+    answer = predict(config(load=True))
+    out = tmp_path / "out"
+    written = {str(p.relative_to(out)) for p in out.rglob("*") if p.is_file()}
+    assert written == {"photo.of mine_overlay.png", "panoptic/photo.of mine.png", "panoptic.json"}
+    assert answer.ids.shape == (53, 37)
+    assert len(answer.segments) > 0
+    data = json.loads((out / "panoptic.json").read_text())
+    assert [c["name"] for c in data["categories"]] == ["red circle", "green stripes", "blue square"]
+    assert data["images"] == [{"id": 0, "file_name": picture.name, "height": 53, "width": 37}]
+    annotation = data["annotations"][0]
+    ids = ids_of(out / "panoptic" / annotation["file_name"])
+    assert np.array_equal(ids, answer.ids.numpy())
+    assert set(np.unique(ids)) - {0} == {s["id"] for s in annotation["segments_info"]}
+    categories = {c["id"]: c for c in data["categories"]}
+    for segment in annotation["segments_info"]:
+        mask = ids == segment["id"]
+        assert segment["area"] == mask.sum()
+        left, top, width, height = segment["bbox"]
+        assert mask[top : top + height, left : left + width].sum() == mask.sum()
+        assert mask[top].any() and mask[top + height - 1].any()
+        assert mask[:, left].any() and mask[:, left + width - 1].any()
+        assert segment["isthing"] == categories[segment["category_id"]]["isthing"]
+        assert 0 <= segment["score"] <= 1
+        assert 0 <= segment["predicted_iou"] <= 1
+    with Image.open(out / "photo.of mine_overlay.png") as overlay:
+        assert overlay.mode == "RGB"
+        assert overlay.size[0] >= 37
+        assert overlay.size[1] >= 53
+
+
+def test_score_reads_the_files(config, tmp_path) -> None:
+    answer = predict(config())
+    found = score(tmp_path / "out" / "panoptic.json", tmp_path / "out" / "panoptic.json")
+    assert found.result.as_dict()["PQ"] == 100
+    assert sum(q.tp for q in found.result.per_class) == len(answer.segments)
+
+
+def test_a_picture_in_which_nothing_is_found_is_written_too(config, tmp_path) -> None:
+    answer = predict(config("filtering.threshold=2"))
+    assert answer.segments == ()
+    data = json.loads((tmp_path / "out" / "panoptic.json").read_text())
+    assert data["annotations"][0]["segments_info"] == []
+    assert not ids_of(tmp_path / "out" / "panoptic" / "photo.of mine.png").any()
+
+
+# --- vocabularies -----------------------------------------------------------------------------------------------------
+
+
+def names(out: Path) -> list[str]:
+    return [c["name"] for c in json.loads((out / "panoptic.json").read_text())["categories"]]
+
+
+def test_a_text_file(config, tmp_path) -> None:
+    (tmp_path / "words.txt").write_text("# mine\npink flower\n\nsea\n", encoding="utf-8")
+    predict(config(f"vocabulary={tmp_path / 'words.txt'}"))
+    assert names(tmp_path / "out") == ["pink flower", "sea"]
+
+
+def test_a_json_file_keeps_ids_and_kinds(config, tmp_path) -> None:
+    categories = [{"id": 7, "name": "flower", "isthing": 1}, {"id": 3, "name": "sea", "isthing": 0}]
+    (tmp_path / "words.json").write_text(json.dumps({"categories": categories}))
+    predict(config(f"vocabulary={tmp_path / 'words.json'}"))
+    data = json.loads((tmp_path / "out" / "panoptic.json").read_text())
+    assert data["categories"] == categories
+    assert {s["category_id"] for s in data["annotations"][0]["segments_info"]} <= {3, 7}
+
+
+def test_a_packaged_name_and_a_single_word(config, tmp_path) -> None:
+    predict(config("vocabulary=scenes_novel"))
+    assert len(names(tmp_path / "out")) == 24
+    predict(config("vocabulary=flower"))
+    assert names(tmp_path / "out") == ["flower"]
+
+
+def test_a_list_of_hydra(config, tmp_path) -> None:
+    predict(config("vocabulary=[pink flower,sea]"))
+    assert names(tmp_path / "out") == ["pink flower", "sea"]
+
+
+# --- pictures ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "LA", "RGBA", "1", "CMYK"])
+def test_any_kind_of_colours(mode, config, picture, tmp_path) -> None:
+    path = tmp_path / ("a.jpg" if mode == "CMYK" else "a.png")
+    with Image.open(picture) as image:
+        image.convert(mode).save(path)
+    assert predict(config(f"image={path}")).ids.shape == (53, 37)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (32, 32), (33, 65), (200, 7)])
+def test_any_size(size, config, tmp_path) -> None:
+    Image.new("RGB", size, (200, 30, 30)).save(tmp_path / "a.png")
+    assert predict(config(f"image={tmp_path / 'a.png'}")).ids.shape == size[::-1]
+
+
+def test_a_photo_is_turned_as_its_camera_says(tmp_path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees
+    image = Image.new("RGB", (40, 20))
+    image.paste((255, 0, 0), (0, 0, 10, 20))  # its left becomes the top
+    image.save(tmp_path / "a.png", exif=exif)
+    pixels = read_picture(tmp_path / "a.png")
+    assert pixels.shape == (40, 20, 3)
+    assert (pixels[:10, :, 0] == 255).all()
+    assert (pixels[10:] == 0).all()
+
+
+def test_padding_is_black_at_the_right_and_bottom() -> None:
+    pixels = np.full((33, 64, 3), 255, np.uint8)
+    pixels[..., 1] = 51
+    batch = to_batch(pixels, "custom")
+    assert batch.images.shape == (1, 3, 64, 64)
+    assert batch.valid_sizes == [(33, 64)]
+    assert torch.equal(batch.images[0, :, 32, 63], torch.tensor([1.0, 51 / 255, 1.0]))
+    assert not batch.images[0, :, 33:].any()
+
+
+# --- input that it refuses --------------------------------------------------------------------------------------------
+
+
+def test_a_missing_picture(config, tmp_path) -> None:
+    with pytest.raises(InputError, match=rf"image {tmp_path / 'no.png'} does not exist: give image=PATH"):
+        predict(config(f"image={tmp_path / 'no.png'}"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_text_file_named_png(config, tmp_path) -> None:
+    (tmp_path / "text.png").write_text("no picture")
+    with pytest.raises(InputError, match=r"text\.png cannot be read as a picture"):
+        predict(config(f"image={tmp_path / 'text.png'}"))
+
+
+def test_a_picture_that_was_cut_off(config, picture, tmp_path) -> None:
+    (tmp_path / "half.png").write_bytes(picture.read_bytes()[:2000])
+    with pytest.raises(InputError, match=r"half\.png cannot be read as a picture"):
+        predict(config(f"image={tmp_path / 'half.png'}"))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("''", "empty: give at least one name"),
+        ("', ,'", "empty: give at least one name"),
+        ("'sea, tree, Sea'", "the name 'sea' twice"),
+        ("no.txt", r"no\.txt does not exist"),
+        ("no.json", r"no\.json does not exist"),
+    ],
+)
+def test_vocabularies_that_are_none(words, message, config, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(VocabularyError, match=message):
+        predict(config(f"vocabulary={words}"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_checkpoint(config, tmp_path) -> None:
+    with pytest.raises(CheckpointError, match=r"no\.ckpt does not exist: give checkpoint=PATH"):
+        predict(config(f"checkpoint={tmp_path / 'no.ckpt'}", load=True))
+
+
+# --- the command line -------------------------------------------------------------------------------------------------
+
+
+def test_the_command_of_the_readme(config, command, lenient_checkpoint, picture, tmp_path) -> None:
+    config()  # the checkpoint is read once for all tests
+    out = tmp_path / "run"
+    arguments = [f"checkpoint={lenient_checkpoint}", f"image={picture}", f"hydra.run.dir={out}"]
+    assert command(main, *arguments, "vocabulary=pink flower, yellow house, o'clock (noon)") == (0, "")
+    assert names(out) == ["pink flower", "yellow house", "o'clock (noon)"]
+    assert command(main, *arguments, "vocabulary='sea, tree'")[0] == 0
+    assert names(out) == ["sea", "tree"]

@@ -1,0 +1,291 @@
+"""Training from a configuration: what a run leaves behind, and that an interruption changes nothing in the end."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import SMALL
+from lightning.pytorch.callbacks import Callback
+
+from opsnet.module import CheckpointError
+from opsnet.train import _merge_metrics, find_resume, train
+
+STEPS = 8  # two epochs of four
+
+
+def load(path: Path) -> dict:
+    return torch.load(path, map_location="cpu", weights_only=False)
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def figures(folder: Path) -> list[tuple[int, str, str]]:
+    """(step, name, text of the value) of every figure of metrics.csv, sorted."""
+    found = [(int(row["step"]), k, v) for row in rows(folder) for k, v in row.items() if k != "step" and v]
+    return sorted(found)
+
+
+@pytest.fixture(autouse=True)
+def sigint():
+    """Lightning ignores SIGINT for good after a KeyboardInterrupt."""
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def stopping(hook: str, count: int, error: type[BaseException]) -> type[Callback]:
+    """A callback that raises ``error`` at the ``count``-th call of ``hook``."""
+
+    def method(self, trainer, module, *rest) -> None:
+        self.calls += 1
+        if self.calls == count:
+            raise error("stopped by the test")
+
+    def start(self) -> None:
+        self.calls = 0
+
+    return type("Stop", (Callback,), {"__init__": start, hook: method})
+
+
+def stop_and_resume(monkeypatch, config, hook: str, count: int, error: type[BaseException]) -> dict[str, float]:
+    """Metrics of a training that was stopped at the ``count``-th call of a hook and taken up with resume=auto."""
+    with monkeypatch.context() as patch:
+        patch.setattr("opsnet.callbacks.LogPictures", stopping(hook, count, error))
+        with pytest.raises((SystemExit, error)) as end:
+            train(config)
+    if error is KeyboardInterrupt:
+        assert end.type is SystemExit  # Lightning's; the shell sees a failure
+        assert end.value.code not in (0, None)
+    assert not (Path(config.output) / "results.json").exists()
+    assert (Path(config.output) / "checkpoints" / "last.ckpt").is_file()
+    config.resume = "auto"
+    return train(config)
+
+
+# --- what a run leaves behind -----------------------------------------------------------------------------------------
+
+
+def test_the_run_writes_its_results(trained) -> None:
+    results = json.loads((trained.folder / "results.json").read_text())
+    assert results["experiment"] == "train"
+    assert results["seed"] == 0
+    assert results["metrics"] == trained.metrics
+    assert results["seconds"]["training"] > 0
+    assert "torch" in results["versions"]
+    assert {f"val/{k}" for k in ("PQ", "PQth", "PQst", "SQ", "RQ")} <= set(trained.metrics)
+    assert all(0 <= v <= 100 for k, v in trained.metrics.items() if k.startswith("val/"))
+
+
+def test_the_losses_of_every_step_are_logged_once_and_finite(trained) -> None:
+    logged = figures(trained.folder)
+    for name in ("loss", "cross_entropy", "mask_bce", "dice", "iou"):
+        values = [(step, float(v)) for step, key, v in logged if key == f"train/{name}"]
+        assert [step for step, _ in values] == list(range(STEPS))
+        assert all(math.isfinite(v) and v > 0 for _, v in values)
+    parts = dict.fromkeys(range(STEPS), 0.0)
+    for step, key, v in logged:
+        if key.startswith("train/") and key != "train/loss":
+            parts[step] += float(v)
+    assert parts == pytest.approx({s: float(v) for s, key, v in logged if key == "train/loss"}, rel=1e-5)
+    assert [step for step, key, _ in logged if key == "val/PQ"] == [3, 7]
+
+
+def test_the_learning_rate_follows_the_schedule(trained) -> None:
+    rates = {s: float(v) for s, key, v in figures(trained.folder) if key.startswith("lr-") and key.endswith("pg1")}
+    assert [rates[s] / 1e-3 for s in range(STEPS)] == pytest.approx([0.5, 1, 1, 1, 1, 1, 0.3, 0.099])
+
+
+def test_the_checkpoint_holds_the_hash_of_clip_and_none_of_its_weights(trained, world) -> None:
+    checkpoint = load(trained.checkpoint)
+    assert checkpoint["global_step"] == STEPS
+    assert not [k for k in checkpoint["state_dict"] if "clip." in k.removeprefix("model.")[:5]]
+    assert [k for k in checkpoint["state_dict"] if k.startswith("model.query_decoder.")]
+    assert "model.void_embed" in checkpoint["state_dict"]
+    clip_hash = checkpoint["opsnet"]["clip_hash"]
+    assert len(clip_hash) == 12
+    assert checkpoint["opsnet"]["config"]["clip"]["model"]["weights"] == str(world.clip)
+    assert checkpoint["opsnet"]["config"]["backbone"]["pretrained"] is False
+    assert len(checkpoint["opsnet"]["config"]["vocabulary"]["categories"]) == 18
+    assert trained.checkpoint.stat().st_size < 20e6
+
+
+def test_last_and_best_are_both_there(trained) -> None:
+    folder = trained.checkpoint.parent
+    assert sorted(p.name for p in folder.iterdir()) == ["best.ckpt", "last.ckpt"]
+    assert load(folder / "best.ckpt")["global_step"] in (4, 8)
+
+
+def test_the_same_seed_trains_the_same_and_another_one_does_not(trained, train_config, world, tmp_path) -> None:
+    def losses(folder: Path) -> list[tuple[int, str, str]]:
+        return [f for f in figures(folder) if f[0] < 2 and f[1].startswith("train/")]
+
+    for name, extra in (("again", []), ("other", ["seed=1", f"data.root={world.data / 'scenes_0'}"])):
+        train(train_config(tmp_path / name, "trainer.max_epochs=1", "trainer.limit_train_batches=2", *extra))
+    assert losses(tmp_path / "again") == losses(trained.folder) != losses(tmp_path / "other")
+
+
+# --- exact resumption -------------------------------------------------------------------------------------------------
+
+STOPS = {
+    "before a step": ("on_train_batch_start", 7, KeyboardInterrupt),
+    "before the first step of an epoch": ("on_train_batch_start", 5, RuntimeError),
+    "within a step": ("on_before_optimizer_step", 6, KeyboardInterrupt),
+    "after a step": ("on_train_batch_end", 6, RuntimeError),
+    "after the last step of an epoch": ("on_train_batch_end", 4, RuntimeError),
+    "in the validation": ("on_validation_batch_end", 1, KeyboardInterrupt),
+    "at the end of the validation": ("on_validation_end", 1, RuntimeError),
+    "between epochs": ("on_train_epoch_start", 2, RuntimeError),
+    "in the last validation": ("on_validation_batch_start", 4, RuntimeError),
+}
+
+
+@pytest.mark.parametrize("stop", STOPS)
+def test_a_stopped_and_resumed_run_equals_the_uninterrupted_one(
+    stop, trained, train_config, tmp_path, monkeypatch
+) -> None:
+    config = train_config(tmp_path / "run", "data.module.eval_batch_size=4")
+    hook, count, error = STOPS[stop]
+    metrics = stop_and_resume(monkeypatch, config, hook, count, error)
+    # Lightning logs a step's losses after the hooks of its end.
+    lost = {count - 1} if hook == "on_train_batch_end" else set()
+    if stop == "in the last validation":  # without a step there is no last loss
+        assert metrics == {k: v for k, v in trained.metrics.items() if k.startswith("val/")}
+    else:
+        assert metrics == trained.metrics
+    assert [f for f in figures(tmp_path / "run") if f[0] not in lost or f[1][:4] == "val/"] == [
+        f for f in figures(trained.folder) if f[0] not in lost or f[1][:4] == "val/"
+    ]
+    ours, theirs = (load(f / "checkpoints" / "last.ckpt") for f in (tmp_path / "run", trained.folder))
+    assert (ours["global_step"], ours["epoch"]) == (theirs["global_step"], theirs["epoch"])
+    assert ours["state_dict"].keys() == theirs["state_dict"].keys()
+    assert all(torch.equal(ours["state_dict"][k], theirs["state_dict"][k]) for k in theirs["state_dict"])
+    assert json.loads((tmp_path / "run" / "results.json").read_text())["metrics"] == metrics
+
+
+# --- where to resume --------------------------------------------------------------------------------------------------
+
+
+def test_resuming_a_finished_run_keeps_its_results(trained, train_config, tmp_path) -> None:
+    shutil.copytree(trained.folder, tmp_path / "run")
+    before = (tmp_path / "run" / "results.json").read_text()
+    assert train(train_config(tmp_path / "run", "resume=auto")) == trained.metrics
+    assert (tmp_path / "run" / "results.json").read_text() == before
+    assert figures(tmp_path / "run") == figures(trained.folder)
+
+
+def test_a_run_that_goes_on_in_another_folder_takes_the_figures_along(trained, train_config, tmp_path) -> None:
+    more = train_config(tmp_path / "more", f"resume={trained.checkpoint}", "trainer.max_epochs=3")
+    train(more)
+    losses = [step for step, key, _ in figures(tmp_path / "more") if key == "train/loss"]
+    assert losses == list(range(STEPS + 4))
+    assert load(tmp_path / "more" / "checkpoints" / "last.ckpt")["global_step"] == STEPS + 4
+
+
+def make_run(folder: Path, seed: int, *, finished: bool = False, age: float = 0) -> Path:
+    """A run's folder with an empty checkpoint, ``age`` seconds old."""
+    (folder / ".hydra").mkdir(parents=True)
+    (folder / ".hydra" / "config.yaml").write_text(f"seed: {seed}\n")
+    checkpoint = folder / "checkpoints" / "last.ckpt"
+    checkpoint.parent.mkdir()
+    checkpoint.touch()
+    os.utime(checkpoint, (time.time() - age,) * 2)
+    if finished:
+        (folder / "results.json").write_text("{}")
+    return checkpoint
+
+
+def test_auto_takes_the_newest_unfinished_run_of_the_same_seed(train_config, tmp_path) -> None:
+    config = train_config(tmp_path / "new", "resume=auto", "experiment_name=mine", "seed=3", f"paths.runs={tmp_path}")
+    assert find_resume(config) is None
+    make_run(tmp_path / "mine" / "finished", 3, finished=True)
+    make_run(tmp_path / "mine" / "other_seed", 4)
+    make_run(tmp_path / "other" / "run", 3)
+    assert find_resume(config) is None
+    old = make_run(tmp_path / "mine" / "z_old", 3, age=100)
+    assert find_resume(config) == old
+    new = make_run(tmp_path / "mine" / "a_new", 3, age=50)
+    assert find_resume(config) == new
+    own = make_run(tmp_path / "new", 3, age=1000)
+    assert find_resume(config) == own
+    config.resume = None
+    assert find_resume(config) is None
+
+
+def test_a_missing_checkpoint_is_refused_before_anything_is_written(train_config, tmp_path) -> None:
+    config = train_config(tmp_path / "run", f"resume={tmp_path / 'no.ckpt'}")
+    with pytest.raises(CheckpointError, match=rf"{tmp_path / 'no.ckpt'} \(resume\) does not exist: .*resume=auto"):
+        train(config)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_checkpoint_of_another_clip_is_refused_before_training(trained, train_config, world, tmp_path) -> None:
+    config = train_config(
+        tmp_path / "run", f"resume={trained.checkpoint}", f"clip.model.weights={world.other_clip}"
+    )  # fmt: skip
+    with pytest.raises(CheckpointError, match=f"{trained.checkpoint} was trained with CLIP weights [0-9a-f]{{12}}"):
+        train(config)
+    assert not (tmp_path / "run" / "metrics.csv").exists()
+
+
+def test_a_file_that_is_no_checkpoint_is_refused_by_name(train_config, tmp_path) -> None:
+    (tmp_path / "text.ckpt").write_text("not a checkpoint")
+    with pytest.raises(CheckpointError, match=r"text\.ckpt \(resume\) is not a checkpoint"):
+        train(train_config(tmp_path / "run", f"resume={tmp_path / 'text.ckpt'}"))
+
+
+# --- metrics.csv over an interruption ---------------------------------------------------------------------------------
+
+
+def test_rows_after_the_resumed_step_are_replaced(tmp_path) -> None:
+    path = tmp_path / "metrics.csv"
+    path.write_text("step,loss\n2,20\n3,30\n")
+    earlier = [{"step": str(i), "loss": str(i)} for i in range(5)]
+    _merge_metrics(path, earlier)
+    assert [(r["step"], r["loss"]) for r in rows(tmp_path)] == [("0", "0"), ("1", "1"), ("2", "20"), ("3", "30")]
+
+
+def test_a_validation_taken_again_keeps_the_losses_of_its_step(tmp_path) -> None:
+    path = tmp_path / "metrics.csv"
+    path.write_text("step,val\n3,50\n")
+    _merge_metrics(path, [{"step": "3", "loss": "1", "val": ""}, {"step": "3", "loss": "", "val": "40"}])
+    assert [(r["step"], r["loss"], r["val"]) for r in rows(tmp_path)] == [("3", "1", ""), ("3", "", "50")]
+
+
+def test_a_resumption_that_logs_nothing_loses_nothing(tmp_path) -> None:
+    _merge_metrics(tmp_path / "metrics.csv", [{"step": "0", "loss": "1"}])
+    assert [(r["step"], r["loss"]) for r in rows(tmp_path)] == [("0", "1")]
+
+
+@pytest.mark.slow
+def test_a_killed_process_goes_on_as_if_nothing_had_happened(trained, world_overrides, tmp_path) -> None:
+    run = tmp_path / "run"
+    arguments = [*world_overrides, *SMALL, f"hydra.run.dir={run}", f"paths.runs={tmp_path}", "resume=auto"]
+    command = [sys.executable, "-m", "opsnet.train", *arguments]
+    process = subprocess.Popen(command, cwd=Path(__file__).parents[1])
+    try:
+        until = time.monotonic() + 300
+        while not (run / "checkpoints" / "last.ckpt").is_file():
+            assert process.poll() is None
+            assert time.monotonic() < until
+            time.sleep(0.02)
+    finally:
+        process.kill()
+        process.wait()
+    assert not (run / "results.json").exists()
+    subprocess.run(command, cwd=Path(__file__).parents[1], check=True, timeout=300)
+    assert json.loads((run / "results.json").read_text())["metrics"] == trained.metrics
+    assert figures(run) == figures(trained.folder)
