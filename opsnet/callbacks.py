@@ -69,7 +69,7 @@ class InterruptCheckpoint(Callback):
     def _settle(self, trainer: L.Trainer) -> bool:
         """Sets Lightning's counters to a place that it resumes exactly; ``False``: that is the checkpoint on disk."""
         loop = trainer.fit_loop.epoch_loop
-        batches = loop.batch_progress
+        batches: Any = loop.batch_progress
         if batches.current.processed < batches.current.ready:  # within a step
             for buffer, before in self._buffers:
                 buffer.copy_(before)
@@ -81,7 +81,7 @@ class InterruptCheckpoint(Callback):
             # Resumed as it stands, the epoch would go without its validation; so the first of its batches is open.
             for part in (batches.total, batches.current):
                 part.started = part.processed = part.completed = part.ready
-            validated = loop.val_loop.batch_progress
+            validated: Any = loop.val_loop.batch_progress
             validated.reset()
             for part in (validated.total, validated.current):
                 part.ready = part.started = 1

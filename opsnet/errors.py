@@ -41,7 +41,9 @@ def _input_error(error: BaseException | None) -> str | None:
     for item in chain:
         if isinstance(item, InputError):
             return str(item)
-    for item in chain:  # a key or group that the configuration does not have
-        if isinstance(item, (HydraException, OmegaConfBaseException)):
-            return " ".join(str(item).split())
+    # A key, group or value that the configuration does not have; a bug below Hydra's instantiate keeps its traceback.
+    if chain and isinstance(chain[-1], (HydraException, OmegaConfBaseException, ValueError)):
+        for item in chain:
+            if isinstance(item, (HydraException, OmegaConfBaseException)):
+                return " ".join(str(item).split())
     return None

@@ -108,7 +108,8 @@ def evaluate(cfg: DictConfig) -> Evaluation:
     """
     from hydra.utils import instantiate
 
-    settings = [parse_setting(name) for name in (cfg.settings or paper_settings())]
+    names = [cfg.settings] if isinstance(cfg.settings, str) else cfg.settings or paper_settings()
+    settings = [parse_setting(name) for name in names]
     if cfg.panels and cfg.panel_setting not in [s.name for s in settings]:
         raise InputError(f"panel_setting {cfg.panel_setting} is not among `settings`: add it there, or give panels=0")
     trained = load_checkpoint(cfg.checkpoint, clip_weights=cfg.clip_weights, device=cfg.device)

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from omegaconf import OmegaConf
 
+from opsnet.errors import InputError
 from opsnet.model import OPSNet
 from opsnet.module import CheckpointError, check_clip_hash
 from opsnet.structures import TextBank
@@ -54,15 +55,18 @@ def load_checkpoint(path: str | Path, *, clip_weights: str | Path | None = None,
             f"{path} is not an OPSNet checkpoint ({type(error).__name__}): give one written by opsnet-train"
         ) from error
     cfg = OmegaConf.create({key: config[key] for key in ("model", "backbone", "clip")})
+    cfg.clip.model.hint = "give clip_weights=PATH of the CLIP that the checkpoint was trained with"
     if clip_weights is not None:
         cfg.clip.model.weights = str(clip_weights)
     model: OPSNet = instantiate(cfg.model, backbone=cfg.backbone, clip=cfg.clip)
-    check_clip_hash(checkpoint, model.clip.weights_hash, f"checkpoint {path}")
+    check_clip_hash(checkpoint, model.clip.weights_hash, f"checkpoint {path}", key="clip_weights")
     weights = {k.removeprefix("model."): v for k, v in checkpoint["state_dict"].items() if k.startswith("model.")}
     own = {f"clip.{k}": v for k, v in model.clip.state_dict().items()}
     model.load_state_dict({**weights, **own})
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise InputError(f"device={device}, but PyTorch sees no GPU: give device=cpu")
     names = tuple(Concept(c["id"], c["name"], bool(c["isthing"])) for c in config["vocabulary"]["categories"])
     vocabulary = Vocabulary(config["vocabulary"]["name"], names)
     return TrainedModel(model.eval().to(device), vocabulary, float(config["overlap"]))

@@ -113,8 +113,14 @@ class OPSNetModule(L.LightningModule):
         checkpoint["state_dict"] = {**checkpoint["state_dict"], **own}
 
 
-def check_clip_hash(checkpoint: dict[str, Any], clip_hash: str, name: str) -> None:
+def check_clip_hash(checkpoint: dict[str, Any], clip_hash: str, name: str, *, key: str = "clip.model.weights") -> None:
     """Refuses a checkpoint that was trained with another CLIP.
+
+    Args:
+        checkpoint: written by ``OPSNetModule``.
+        clip_hash: of the loaded CLIP.
+        name: of the checkpoint, for the message.
+        key: with which the command at hand is given another CLIP.
 
     Raises:
         CheckpointError: with both hashes.
@@ -123,5 +129,5 @@ def check_clip_hash(checkpoint: dict[str, Any], clip_hash: str, name: str) -> No
     if trained_with != clip_hash:
         raise CheckpointError(
             f"{name} was trained with CLIP weights {trained_with}, but the loaded CLIP is {clip_hash}: give "
-            "clip.model.weights=PATH of the CLIP that it was trained with, or train anew"
+            f"{key}=PATH of the CLIP that it was trained with, or train anew"
         )

@@ -139,7 +139,7 @@ def run(cfg: DictConfig) -> None:
 
 
 def quoted(argument: str) -> str:
-    """A picture's path or a comma list as Hydra's grammar wants it: ``vocabulary=a, b`` would be a sweep of two runs."""
+    """A path or a comma list as Hydra's grammar wants it, which takes ``vocabulary=a, b`` for a sweep of two runs."""
     key, _, value = argument.partition("=")
     if key not in ("image", "checkpoint", "vocabulary") or value[:1] in ("'", '"', "["):
         return argument

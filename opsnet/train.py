@@ -12,6 +12,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 log = logging.getLogger(__name__)
+EARLIER = "metrics_before.csv"
 
 
 def train(cfg: DictConfig) -> dict[str, float]:
@@ -173,8 +174,16 @@ def _check_resume(path: Path, clip_hash: str) -> None:
 
 
 def _earlier_rows(resume: Path, folder: Path) -> list[dict[str, str]]:
-    """The figures from before: the run's own, or those of the run that the checkpoint comes from."""
-    return _rows(folder / "metrics.csv") or _rows(resume.parent.parent / "metrics.csv")
+    """The figures from before: the run's own, or those of the run that the checkpoint comes from.
+
+    They are set aside in a file until the end: CSVLogger deletes ``metrics.csv`` when it starts, and this run may be
+    killed too.
+    """
+    aside = folder / EARLIER
+    rows = _joined(_rows(aside), _rows(folder / "metrics.csv")) or _rows(resume.parent.parent / "metrics.csv")
+    if rows:
+        _write_rows(aside, rows)
+    return rows
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -185,21 +194,28 @@ def _rows(path: Path) -> list[dict[str, str]]:
 
 
 def _merge_metrics(path: Path, earlier: list[dict[str, str]]) -> None:
-    """Puts the rows from before a resumption back: CSVLogger starts its file anew."""
-    later = _rows(path)
-    if not earlier:
-        return
+    """Puts the rows from before a resumption back."""
+    if earlier:
+        _write_rows(path, _joined(earlier, _rows(path)))
+        (path.parent / EARLIER).unlink(missing_ok=True)
+
+
+def _joined(earlier: list[dict[str, str]], later: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Both sets of rows; where they tell of the same step, the later ones count."""
     first = min((int(row["step"]) for row in later), default=None)
     again = {_place(row) for row in later}  # a step has a row of losses and perhaps one of its epoch's validation
     kept = [row for row in earlier if first is None or (int(row["step"]) <= first and _place(row) not in again)]
-    rows = kept + later
+    return kept + later
+
+
+def _write_rows(path: Path, rows: list[dict[str, str]]) -> None:
+    from opsnet.files import atomic_path
+
     fields = list(dict.fromkeys(key for row in rows for key in row))
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("w", newline="", encoding="utf-8") as file:
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fields, restval="")
         writer.writeheader()
         writer.writerows(rows)
-    temporary.replace(path)
 
 
 def _place(row: dict[str, str]) -> tuple[int, frozenset[str]]:

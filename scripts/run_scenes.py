@@ -120,7 +120,7 @@ def _report(run: Path, seconds: dict[str, float]) -> None:
 
 
 def _start(module: str, arguments: list[str]) -> subprocess.Popen[bytes]:
-    """One command of the project, on one thread: the layers are too small for two to pay, and figures repeat exactly."""
+    """One command of the project, on one thread: two would not pay for layers this small, and figures repeat."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
     return subprocess.Popen([sys.executable, "-m", f"opsnet.{module}", *arguments], env=environment)
 

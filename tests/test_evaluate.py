@@ -218,12 +218,16 @@ def test_a_file_that_is_no_checkpoint(content, config, tmp_path) -> None:
 
 
 def test_another_clip_than_that_of_the_training(config, world, tmp_path) -> None:
-    with pytest.raises(CheckpointError, match=r"was trained with CLIP weights \w{12}, but the loaded CLIP is \w{12}"):
+    with pytest.raises(
+        CheckpointError, match=r"was trained with CLIP weights \w{12}, but the loaded CLIP is \w{12}: give clip_weights"
+    ):
         evaluate(config(tmp_path, f"clip_weights={world.other_clip}"))
 
 
 def test_clip_weights_that_are_not_there(config, tmp_path) -> None:
-    with pytest.raises(InputError, match=r"CLIP weights .*no\.pt do not exist"):
+    with pytest.raises(
+        Exception, match=r"CLIP weights .*no\.pt do not exist: give clip_weights=PATH"
+    ):  # Hydra wraps it
         evaluate(config(tmp_path, f"clip_weights={tmp_path / 'no.pt'}"))
 
 

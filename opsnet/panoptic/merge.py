@@ -1,4 +1,8 @@
-"""Merging named masks into a panoptic map (Mask2Former's inference, pixel by pixel)."""
+"""Merging named masks into a panoptic map, pixel by pixel.
+
+Mask2Former's inference but for one point: the overlap rule counts the pixels that a proposal wins inside its own mask,
+where Mask2Former also counts those that it wins outside (probability below 0.5), which belong to no segment in the end.
+"""
 
 from __future__ import annotations
 

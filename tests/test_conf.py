@@ -1,0 +1,155 @@
+"""Every file of conf/ composes and builds what it describes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from hydra.errors import ConfigCompositionException, MissingConfigException
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from opsnet.configuration import config_dir
+
+CONF = config_dir()
+COMMANDS = sorted(p.stem for p in CONF.glob("*.yaml"))
+GROUPS = sorted((p.parent.name, p.stem) for p in CONF.glob("*/*.yaml"))
+SLOW = {("backbone", "swin_l")}
+# How a group is built on its own; the others are tested by name below.
+OFFLINE = {
+    "backbone": ["++backbone.pretrained=false"],
+    "clip": ["clip.model.weights=random"],
+    "trainer": ["trainer.accelerator=cpu", "trainer.devices=1", "++trainer.precision=32", "+trainer.logger=false"],
+}
+
+
+def options(*groups: str) -> list:
+    marks = {pair: [pytest.mark.slow] if pair in SLOW else [] for pair in GROUPS}
+    return [pytest.param(g, o, marks=marks[g, o], id=f"{g}={o}") for g, o in GROUPS if g in groups]
+
+
+def test_every_file_is_tested_here() -> None:
+    tested = {"backbone", "clip", "data", "experiment", "filtering", "logger", "model", "modulation", "optim", "paths"}
+    assert {group for group, _ in GROUPS} == tested | {"supervision", "trainer"}
+    assert COMMANDS == ["evaluate", "predict", "train", "train_clip"]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_composes_and_resolves(name, compose, tmp_path) -> None:
+    missing = {"predict": ["checkpoint=a", "image=b", "vocabulary=c"], "evaluate": ["checkpoint=a"]}.get(name, [])
+    cfg = compose(name, *missing, f"output={tmp_path}")
+    assert OmegaConf.missing_keys(cfg) == set()
+    OmegaConf.resolve(cfg)
+
+
+@pytest.mark.parametrize(
+    ("group", "option"), options("backbone", "clip", "filtering", "modulation", "supervision", "trainer")
+)
+def test_every_part_is_built(group, option, compose, tmp_path) -> None:
+    extra = ["clip.model.architecture.pretrained=null"] if (group, option) == ("clip", "rn50") else []
+    strategy = ["trainer.strategy=auto"] if (group, option) == ("trainer", "ddp") else []
+    cfg = compose("train", f"{group}={option}", f"output={tmp_path}", *OFFLINE.get(group, []), *extra, *strategy)
+    OmegaConf.resolve(cfg)
+    part = instantiate(cfg[group])
+    assert f"{type(part).__module__}.{type(part).__name__}" == cfg[group]._target_.replace(
+        "lightning.Trainer", "lightning.pytorch.trainer.trainer.Trainer"
+    )
+    if group == "backbone":
+        assert len(part.channels) == 4
+        sizes = [tuple(m.shape[1:]) for m in part(torch.rand(1, 3, 64, 64))]
+        assert sizes == [(c, 64 // s, 64 // s) for c, s in zip(part.channels, part.strides, strict=True)]
+    if group == "clip":
+        assert part.image_encoder(torch.rand(1, 3, 64, 64)).shape[1] == part.embed_dim
+        assert not any(p.requires_grad for p in part.parameters())
+
+
+@pytest.mark.parametrize(("group", "option"), options("model"))
+def test_every_model_is_built_around_the_tiny_clip(group, option, compose, tmp_path) -> None:
+    cfg = compose("train", f"model={option}", "backbone=scenes", "clip.model.weights=random", f"output={tmp_path}")
+    model = instantiate(cfg.model, backbone=cfg.backbone, clip=cfg.clip).eval()
+    with torch.no_grad():
+        proposals, _ = model(torch.rand(1, 3, 64, 64))
+    queries = cfg.model.query_decoder.get("queries", 100)
+    assert proposals.iou.shape == (1, queries)
+    assert proposals.query_embeds.shape == (1, queries, model.clip.embed_dim)
+
+
+@pytest.mark.parametrize(("group", "option"), options("optim"))
+def test_every_optimizer_steps(group, option, compose, tmp_path) -> None:
+    cfg = compose("train", f"optim={option}", f"output={tmp_path}")
+    model = torch.nn.Linear(2, 2)
+    optimizer = instantiate(cfg.optim.optimizer)(model)
+    scheduler = instantiate(cfg.optim.scheduler)(optimizer, total_steps=10)
+    model(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    scheduler.step()
+    assert all(group["lr"] > 0 for group in optimizer.param_groups)
+
+
+@pytest.mark.parametrize(("group", "option"), options("data"))
+def test_every_data_module_is_built_without_touching_the_disk(group, option, compose, tmp_path) -> None:
+    cfg = compose("train", f"data={option}", f"output={tmp_path}", f"paths.data={tmp_path / 'data'}")
+    module = instantiate(cfg.data.module, _convert_="object")
+    assert module.test_names
+    assert not (tmp_path / "data").exists()
+
+
+def test_the_embedded_world_is_read(compose, world_overrides, tmp_path) -> None:
+    cfg = compose("train", *world_overrides, f"output={tmp_path}", "data.module.batch_size=4")
+    module = instantiate(cfg.data.module, _convert_="object")
+    module.setup()
+    assert {k: len(d) for k, d in module.datasets.items()} == {
+        "train": 32, "val": 8, "test/scenes": 8, "test/scenes_novel": 8, "test/scenes_street": 8,
+    }  # fmt: skip
+
+
+def test_wandb_stays_offline_and_beside_the_run(compose, tmp_path) -> None:
+    cfg = compose("train", "logger=wandb", f"output={tmp_path}", "experiment_name=mine")
+    assert cfg.logger.wandb.offline is True
+    assert cfg.logger.wandb.save_dir == str(tmp_path)
+    assert cfg.logger.wandb.name == "mine"
+
+
+@pytest.mark.parametrize("name", [o for g, o in GROUPS if g == "experiment"])
+def test_an_experiment_has_its_own_name(name, compose, tmp_path) -> None:
+    assert compose("train", f"experiment={name}", f"output={tmp_path}").experiment_name == name
+
+
+def test_the_baseline_differs_from_the_method_in_the_attention_to_clip_only(compose, tmp_path) -> None:
+    names = ("scenes", "scenes_no_cross_attention")
+    main, baseline = (compose("train", f"experiment={n}", f"output={tmp_path}") for n in names)
+    assert baseline.model.query_decoder.clip_attention is None
+    plain = []
+    for cfg in (main, baseline):
+        container = OmegaConf.to_container(cfg, resolve=True)
+        del container["experiment_name"]
+        container["model"]["query_decoder"].pop("clip_attention", None)
+        plain.append(container)
+    assert plain[0] == plain[1]
+
+
+def test_the_command_line_has_the_last_word(compose, tmp_path) -> None:
+    cfg = compose("train", "experiment=scenes", "experiment_name=other", "seed=7", f"output={tmp_path}")
+    assert (cfg.experiment_name, cfg.seed, cfg.data.module.seed) == ("other", 7, 7)
+    assert cfg.data.root.endswith("scenes_7")
+
+
+def test_the_folders_follow_the_environment(compose, monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("OPSNET_DATA", "/somewhere")
+    monkeypatch.setenv("OPSNET_RUNS", "/else")
+    cfg = compose("train", f"output={tmp_path}")
+    assert (cfg.paths.data, cfg.paths.runs) == ("/somewhere", "/else")
+    assert Path(cfg.clip.model.weights) == Path("/somewhere/clip/tiny.pt")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_an_unknown_key_is_named(name, compose) -> None:
+    with pytest.raises(ConfigCompositionException, match="no_such_key"):
+        compose(name, "no_such_key=1")
+
+
+@pytest.mark.parametrize("group", ["backbone", "data", "experiment", "logger"])
+def test_an_unknown_option_is_named_with_those_there_are(group, compose) -> None:
+    with pytest.raises(MissingConfigException, match=rf"(?s){group}/no_such.*Available options.*"):
+        compose("train", f"{group}=no_such")

@@ -1,0 +1,61 @@
+"""A checkpoint comes back as the network that was trained."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from opsnet.inference import load_checkpoint
+from opsnet.module import CheckpointError
+from opsnet.train import build_module
+from opsnet.vocabulary import Vocabulary
+
+
+@pytest.fixture(scope="module")
+def loaded(trained):
+    return load_checkpoint(trained.checkpoint, device="cpu")
+
+
+def test_it_is_ready_to_predict(loaded) -> None:
+    assert not any(m.training for m in loaded.model.modules())
+    assert loaded.overlap == 0.8
+    assert loaded.train_vocabulary == Vocabulary.load("scenes")
+
+
+def test_every_weight_is_the_trained_one(loaded, trained, train_config, tmp_path) -> None:
+    state = torch.load(trained.checkpoint, weights_only=False)["state_dict"]
+    own = loaded.model.state_dict()
+    assert {k.removeprefix("model.") for k in state if k.startswith("model.")} == {
+        k for k in own if not k.startswith("clip.")
+    }
+    assert all(torch.equal(own[k.removeprefix("model.")], v) for k, v in state.items() if k.startswith("model."))
+    module = build_module(train_config(tmp_path), loaded.train_vocabulary)
+    assert module.model.clip.weights_hash == loaded.model.clip.weights_hash
+    module.load_state_dict({**module.state_dict(), **state})
+    images = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(module.model.eval()(images)[0].query_embeds, loaded.model(images)[0].query_embeds)
+
+
+def test_text_is_encoded_with_the_clip_of_the_checkpoint(loaded) -> None:
+    bank = loaded.text(Vocabulary.from_names(["sea", "a tree"]))
+    assert bank.embeds.shape == (2, loaded.model.clip.embed_dim)
+    assert bank.embeds.norm(dim=1).tolist() == pytest.approx([1, 1])
+
+
+def test_best_is_loaded_as_well_as_last(trained) -> None:
+    assert load_checkpoint(trained.folder / "checkpoints" / "best.ckpt", device="cpu").overlap == 0.8
+
+
+def test_another_folder_does_not_matter(trained, tmp_path, monkeypatch) -> None:
+    moved = tmp_path / "moved.ckpt"
+    moved.write_bytes(trained.checkpoint.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OPSNET_DATA", "/nowhere")
+    assert load_checkpoint("moved.ckpt", device="cpu").train_vocabulary.name == "scenes"
+
+
+def test_a_truncated_checkpoint_is_named(trained, tmp_path) -> None:
+    (tmp_path / "half.ckpt").write_bytes(trained.checkpoint.read_bytes()[:10_000])
+    with pytest.raises(CheckpointError, match=r"half\.ckpt is not an OPSNet checkpoint"):
+        load_checkpoint(tmp_path / "half.ckpt", device="cpu")

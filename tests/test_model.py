@@ -1,0 +1,138 @@
+"""OPSNet as one module: shapes, what is trained, and what prediction does with padding."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from hydra.utils import instantiate
+
+from opsnet.panoptic.mask_filtering import MaskFiltering
+from opsnet.recognition.modulation import ClipOnly, EmbeddingModulation, QueryOnly, cosine_logits
+from opsnet.structures import Batch, TextBank
+from opsnet.vocabulary import Vocabulary
+
+QUERIES = 6
+
+
+@pytest.fixture(scope="module")
+def model(compose):
+    torch.manual_seed(0)
+    cfg = compose(
+        "train", "clip.model.weights=random", f"model.query_decoder.queries={QUERIES}", "output=nowhere"
+    )  # fmt: skip
+    return instantiate(cfg.model, backbone=cfg.backbone, clip=cfg.clip).eval()
+
+
+@pytest.fixture(scope="module")
+def images() -> torch.Tensor:
+    return torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+
+
+def bank(model, *names: str) -> TextBank:
+    return model.clip.text_encoder(Vocabulary.from_names(list(names)))
+
+
+def test_proposals_and_their_embeddings_have_the_shapes_of_the_legend(model, images) -> None:
+    with torch.no_grad():
+        proposals, clip_map = model(images)
+    dim = model.clip.embed_dim
+    assert proposals.mask_logits.shape[:2] == (2, QUERIES)
+    assert proposals.query_embeds.shape == (2, QUERIES, dim)
+    assert proposals.iou.shape == (2, QUERIES)
+    assert ((proposals.iou >= 0) & (proposals.iou <= 1)).all()
+    assert len(proposals.intermediate) == 3
+    assert clip_map.shape[:2] == (2, dim)
+    embeddings = model.embed(proposals, clip_map, (64, 96))
+    assert embeddings.clip.shape == embeddings.query.shape == (2, QUERIES, dim)
+    assert embeddings.query is proposals.query_embeds
+
+
+def test_a_picture_does_not_depend_on_its_neighbour_in_the_batch(model, images) -> None:
+    with torch.no_grad():
+        together, alone = model(images)[0], model(images[1:])[0]
+    torch.testing.assert_close(together.mask_logits[1:], alone.mask_logits, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(together.query_embeds[1:], alone.query_embeds, atol=1e-4, rtol=1e-4)
+
+
+def test_the_last_training_logit_is_that_of_no_object(model, images) -> None:
+    names = bank(model, "sea", "tree", "pink flower")
+    with torch.no_grad():
+        proposals, _ = model(images)
+        logits = model.training_logits(proposals, names)
+    assert logits.shape == (2, QUERIES, 4)
+    assert torch.equal(logits[..., :3], cosine_logits(proposals.query_embeds, names.embeds)) or torch.allclose(
+        logits[..., :3], cosine_logits(proposals.query_embeds, names.embeds), atol=1e-4
+    )
+    void = torch.cosine_similarity(proposals.query_embeds, model.void_embed[None, None], dim=-1) / 0.01
+    torch.testing.assert_close(logits[..., 3], void, atol=1e-3, rtol=1e-4)
+
+
+def test_a_step_reaches_every_trained_parameter_and_never_clip(model, images) -> None:
+    model.train()
+    try:
+        proposals, _ = model(images)
+        layers = (*proposals.intermediate, proposals)
+        names = bank(model, "sea", "tree")
+        loss = sum(model.training_logits(p, names).square().sum() for p in layers)
+        loss = loss + sum(p.mask_logits.square().sum() + p.iou.square().sum() for p in layers)
+        loss.backward()
+        without = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
+        assert without == []
+        assert [n for n, p in model.named_parameters() if not p.requires_grad and not n.startswith("clip.")] == []
+        assert all(p.grad is None and not p.requires_grad for p in model.clip.parameters())
+        assert not any(m.training for m in model.clip.modules())
+    finally:
+        model.zero_grad(set_to_none=True)
+        model.eval()
+
+
+def test_prediction_is_cut_to_the_valid_part(model, images) -> None:
+    batch = Batch(images, [(50, 90), (64, 96)], [0, 1], "custom")
+    names = bank(model, "sea", "tree")
+    keep_all = MaskFiltering(kind="iou", threshold=-1)
+    maps = model.predict(batch, names, names, modulation=QueryOnly(), filtering=keep_all, overlap=0)
+    assert [tuple(m.ids.shape) for m in maps] == [(50, 90), (64, 96)]
+    for found in maps:
+        assert {s.id for s in found.segments} == set(found.ids.unique().tolist()) - {0}
+        assert all(s.area == int((found.ids == s.id).sum()) for s in found.segments)
+
+
+def test_prediction_leaves_no_graph_behind_and_repeats_itself(model, images) -> None:
+    batch = Batch(images, [(64, 96)] * 2, [0, 1], "custom")
+    names, trained = bank(model, "sea", "tree"), bank(model, "sea", "flower")
+    options = {"modulation": EmbeddingModulation(), "filtering": MaskFiltering(kind="iou", threshold=-1), "overlap": 0}
+    first, second = (model.predict(batch, names, trained, **options) for _ in range(2))
+    assert all(torch.equal(a.ids, b.ids) and a.segments == b.segments for a, b in zip(first, second, strict=True))
+    assert all(isinstance(s.score, float) for m in first for s in m.segments)
+
+
+def test_the_modulation_decides_which_embedding_names(model, images) -> None:
+    batch = Batch(images, [(64, 96)] * 2, [0, 1], "custom")
+    names = bank(model, *"abcdefghij")
+    seen = {}
+
+    def spy(kind):
+        def modulation(embeddings, target, train, void):
+            seen[kind] = kind()(embeddings, target, train, void)[0]
+            return kind()(embeddings, target, train, void)
+
+        return modulation
+
+    for kind in (QueryOnly, ClipOnly):
+        model.predict(batch, names, names, modulation=spy(kind), filtering=MaskFiltering(threshold=2), overlap=0)
+    assert seen[QueryOnly].shape == (2, QUERIES, 10)
+    assert not torch.allclose(seen[QueryOnly], seen[ClipOnly], atol=0.1)
+
+
+def test_a_picture_that_keeps_nothing_is_all_void(model, images) -> None:
+    batch = Batch(images, [(64, 96), (40, 40)], [0, 1], "custom")
+    names = bank(model, "sea")
+    maps = model.predict(batch, names, names, modulation=QueryOnly(), filtering=MaskFiltering(threshold=2))
+    assert [(m.segments, int(m.ids.sum()), tuple(m.ids.shape)) for m in maps] == [((), 0, (64, 96)), ((), 0, (40, 40))]
+
+
+def test_batches_travel_whole(images) -> None:
+    batch = Batch(images, [(64, 96)] * 2, [0, 1], "custom")
+    assert dataclasses.asdict(batch.to("cpu")).keys() == dataclasses.asdict(batch).keys()

@@ -1,0 +1,102 @@
+"""The main job's own decisions: arguments, folders, and overrides that the commands know."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def job(monkeypatch, tmp_path) -> ModuleType:
+    """scripts/run_scenes.py as a module, with data and runs under ``tmp_path``."""
+    monkeypatch.setenv("OPSNET_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("OPSNET_RUNS", str(tmp_path / "runs"))
+    spec = importlib.util.spec_from_file_location("run_scenes", ROOT / "scripts" / "run_scenes.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def arguments(job, monkeypatch, *given: str) -> argparse.Namespace:
+    monkeypatch.setattr("sys.argv", ["run_scenes.py", *given])
+    return job._arguments()
+
+
+def test_arguments(job, monkeypatch) -> None:
+    plain = arguments(job, monkeypatch)
+    assert (plain.seed, plain.smoke, plain.resume, plain.overrides) == (0, False, False, [])
+    full = arguments(job, monkeypatch, "--smoke", "--seed", "3", "--resume", "trainer.max_epochs=4", "overlap=0.5")
+    assert (full.seed, full.smoke, full.resume) == (3, True, True)
+    assert full.overrides == ["trainer.max_epochs=4", "overlap=0.5"]
+
+
+def test_a_new_run_gets_a_new_folder_of_its_seed(job, monkeypatch, tmp_path) -> None:
+    folder = job._folder(arguments(job, monkeypatch, "--seed", "2"))
+    assert folder.parent == tmp_path / "runs" / "make_run_seed2"
+    assert job._folder(arguments(job, monkeypatch, "--smoke")).parent == tmp_path / "runs" / "smoke_seed0"
+
+
+def test_resume_takes_the_newest_run_without_a_report(job, monkeypatch, tmp_path) -> None:
+    parent = tmp_path / "runs" / "make_run_seed0"
+    for day, finished in (
+        ("2026-01-01_00-00-00", False),
+        ("2026-01-02_00-00-00", False),
+        ("2026-01-03_00-00-00", True),
+    ):
+        (parent / day).mkdir(parents=True)
+        if finished:
+            (parent / day / "report.md").touch()
+    assert job._folder(arguments(job, monkeypatch, "--resume")) == parent / "2026-01-02_00-00-00"
+    assert job._folder(arguments(job, monkeypatch)) not in list(parent.iterdir())
+    other = job._folder(arguments(job, monkeypatch, "--resume", "--seed", "1"))
+    assert other.parent == tmp_path / "runs" / "make_run_seed1"
+    assert not other.exists()
+
+
+def test_the_seconds_of_a_phase_add_up_over_interruptions(job, tmp_path) -> None:
+    (tmp_path / "seconds.json").write_text(json.dumps({"training": 100.0, "CLIP": 5.0}))
+    seconds = job._read_seconds(tmp_path)
+    with pytest.raises(KeyboardInterrupt), job._timed(tmp_path, seconds, "training"):
+        raise KeyboardInterrupt
+    again = job._read_seconds(tmp_path)
+    assert 100 < again["training"] < 101
+    assert again["CLIP"] == 5
+    assert job._read_seconds(tmp_path / "new") == {}
+
+
+def test_a_failed_process_ends_the_other_and_the_job(job) -> None:
+    sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    failing = subprocess.Popen([sys.executable, "-c", "import sys; sys.exit(3)"])
+    with pytest.raises(SystemExit, match="--resume"):
+        job._wait(sleeper, failing)
+    assert sleeper.poll() is not None
+    assert failing.returncode == 3
+
+
+def test_processes_that_end_well_let_the_job_go_on(job) -> None:
+    job._wait(*(subprocess.Popen([sys.executable, "-c", ""]) for _ in range(2)))
+
+
+def test_the_settings_of_the_baseline_exist(job) -> None:
+    from opsnet.settings import paper_settings, parse_setting
+
+    assert {parse_setting(name).name for name in job.BASELINE_SETTINGS} <= set(paper_settings())
+
+
+def test_every_override_of_the_smoke_run_is_a_key_of_its_command(job, compose, tmp_path) -> None:
+    smoke = job.SMOKE
+    assert compose("train_clip", *smoke["clip"]).prepare.count < 15000
+    for experiment in job.MODELS.values():
+        train = compose("train", f"experiment={experiment}", *smoke["world"], *smoke["train"], f"output={tmp_path}")
+        assert train.experiment_name == experiment
+        assert train.paths.data == str(tmp_path / "data" / "smoke")
+    compose("evaluate", "checkpoint=a", *smoke["world"], f"output={tmp_path}")
