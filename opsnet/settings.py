@@ -79,7 +79,7 @@ def _from_yaml(group: str, option: str, name: str):  # type: ignore[no-untyped-d
 
 
 def paper_settings(
-    alphas: Sequence[float] = (0, 2.5, 5, 10, 15, 20), betas: Sequence[float] = (0, 0.25, 0.5, 0.75, 1)
+    alphas: Sequence[float] = (0, 2.5, 5, 10, 15, 20), betas: Sequence[float] = (0, 0.25, 0.5, 0.75, 1, 1.5)
 ) -> list[str]:
     """Names of every setting of Tables 1 and 4 to 7; the grid over ``alphas`` and ``betas`` is Table 6."""
     names = [f"{r}/{f}" for r in ("query_only", "clip_only", "ensemble_1", "full") for f in ("cls", "iou", "cls_iou")]

@@ -74,7 +74,7 @@ def test_an_unknown_filter_lists_the_known(name: str) -> None:
 
 def test_the_papers_settings_can_all_be_built() -> None:
     names = paper_settings()
-    assert len(names) == len(set(names)) == 12 + 6 + 6 * 5
+    assert len(names) == len(set(names)) == 12 + 6 + 6 * 6
     for name in names:
         assert parse_setting(name).name == name
 

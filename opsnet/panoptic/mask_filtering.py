@@ -12,9 +12,9 @@ class MaskFiltering(nn.Module):
     """Scores proposals and drops the poor ones.
 
     Args:
-        kind: "cls" (class score with the learned no-object logit as a rival), "iou" (predicted IoU) or "cls_iou"
-            (class score without no-object, times predicted IoU), as in Table 7.
-        threshold: proposals that score lower are dropped.
+        kind: "cls" (class score, and dropped where no-object beats every name), "iou" (predicted IoU) or "cls_iou"
+            (class score times predicted IoU), as in Table 7.
+        threshold: proposals must score higher.
 
     Raises:
         ValueError: an unknown kind.
@@ -38,11 +38,13 @@ class MaskFiltering(nn.Module):
             Scores (B, K) in 0..1, labels (B, K), and which to keep, bool (B, K).
         """
         best, labels = logits.max(dim=-1)
+        # The learned no-object embedding is a rival in the class score, so duplicates that it claims score low.
+        rivals = torch.cat((logits, no_object[..., None]), dim=-1)
+        class_score = (best - rivals.logsumexp(-1)).exp()
         if self.kind == "cls":
-            with_void = torch.cat((logits, no_object[..., None]), dim=-1)
-            scores = (best - with_void.logsumexp(-1)).exp() * (best > no_object)
+            scores = class_score * (best > no_object)
         elif self.kind == "iou":
             scores = iou
         else:
-            scores = (best - logits.logsumexp(-1)).exp() * iou
+            scores = class_score * iou
         return scores, labels, scores > self.threshold

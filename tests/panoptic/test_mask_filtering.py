@@ -34,9 +34,9 @@ def test_predicted_iou_alone() -> None:
     assert keep == [True, True, False]
 
 
-def test_the_product_leaves_no_object_out() -> None:
-    scores, labels, keep = filtered("cls_iou", threshold=0.37)
-    assert scores == pytest.approx([3 / 4 * 0.5, 1 / 2 * 0.9, 4 / 5 * 0.2])
+def test_the_product_of_class_score_and_iou() -> None:
+    scores, labels, keep = filtered("cls_iou", threshold=0.1)
+    assert scores == pytest.approx([3 / 5 * 0.5, 1 / 8 * 0.9, 4 / 10 * 0.2])  # kept though no-object is likelier
     assert labels[::2] == [0, 1]
     assert keep == [True, True, False]
 
@@ -57,11 +57,7 @@ def test_a_higher_threshold_keeps_less() -> None:
     assert sum(filtered("iou", threshold=0.95)[2]) == 0
 
 
-def test_one_name_is_certain_without_its_rival() -> None:
-    scores, _, _ = MaskFiltering(kind="cls_iou")(
-        torch.tensor([[[-50.0]]]), torch.tensor([[50.0]]), torch.tensor([[0.6]])
-    )
-    assert scores.item() == pytest.approx(0.6)
+def test_one_name_has_no_object_as_its_only_rival() -> None:
     scores, _, _ = MaskFiltering(kind="cls")(
         torch.tensor([[[0.0]]]), torch.tensor([[-math.log(4)]]), torch.tensor([[0.6]])
     )
