@@ -7,20 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from small_training import SMALL
 
 COUNTS = {"train": 32, "val": 8, "test": 8, "labels": 8}
 # Everything as small as it goes with two epochs of four steps; every step and epoch is logged.
-SMALL = (
-    "data.module.batch_size=8",
-    "model.query_decoder.queries=8",
-    "supervision.points=64",
-    "optim.scheduler.warmup=2",
-    "trainer.accelerator=cpu",
-    "trainer.max_epochs=2",
-    "trainer.check_val_every_n_epoch=1",
-    "trainer.log_every_n_steps=1",
-    "trainer.enable_progress_bar=false",
-)
 
 
 @dataclass(frozen=True)

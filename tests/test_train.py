@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import SMALL
 from lightning.pytorch.callbacks import Callback
+from small_training import SMALL
 
 from opsnet.module import CheckpointError
 from opsnet.train import _merge_metrics, find_resume, train

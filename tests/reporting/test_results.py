@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from opsnet.reporting.results import FOREIGN, Results, ResultsError, grid, load_results, load_run, percent, write_text
+from opsnet.reporting.results import FOREIGN, Results, ResultsError, grid, load_results, load_run, percent
 
 
 def test_figure_is_looked_up_by_its_whole_name(main):
@@ -68,11 +68,3 @@ def test_a_file_of_another_form_is_refused_by_name(tmp_path, text):
 
 def test_percent():
     assert (percent(None), percent(46.04), percent(46.04, 2)) == ("not run", "46.0", "46.04")
-
-
-def test_write_text_replaces_the_file_and_leaves_nothing_else(tmp_path):
-    path = tmp_path / "new" / "report.md"
-    write_text(path, "old")
-    write_text(path, "new ✓")
-    assert path.read_text(encoding="utf-8") == "new ✓"
-    assert [p.name for p in path.parent.iterdir()] == ["report.md"]

@@ -1,0 +1,15 @@
+"""Overrides of conf/train.yaml that make a training of seconds."""
+
+from __future__ import annotations
+
+SMALL = (
+    "data.module.batch_size=8",
+    "model.query_decoder.queries=8",
+    "supervision.points=64",
+    "optim.scheduler.warmup=2",
+    "trainer.accelerator=cpu",
+    "trainer.max_epochs=2",
+    "trainer.check_val_every_n_epoch=1",
+    "trainer.log_every_n_steps=1",
+    "trainer.enable_progress_bar=false",
+)
