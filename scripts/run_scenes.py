@@ -39,7 +39,7 @@ def main() -> None:
     """Runs the phases one after the other; the two models side by side."""
     arguments = _arguments()
     run = _folder(arguments)
-    print(f"Writing to {run}; about {'two' if arguments.smoke else 'fifteen'} minutes on two cores.", flush=True)
+    print(f"Writing to {run}; about {'five' if arguments.smoke else 'twenty'} minutes on two cores.", flush=True)
     seconds = _read_seconds(run)
     world = [f"seed={arguments.seed}", *(SMOKE["world"] if arguments.smoke else [])]
     with _timed(run, seconds, "CLIP"):
@@ -56,7 +56,7 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=0, help="of pictures, initialisation and order")
-    parser.add_argument("--smoke", action="store_true", help="the same path, shrunk to two minutes")
+    parser.add_argument("--smoke", action="store_true", help="the same path, shrunk to a few minutes")
     parser.add_argument("--resume", action="store_true", help="go on with the newest unfinished run of this seed")
     parser.add_argument("overrides", nargs="*", help="for both trainings, e.g. trainer.max_epochs=40")
     return parser.parse_args()
