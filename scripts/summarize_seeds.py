@@ -12,7 +12,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from opsnet.reporting.results import ResultsError, load_run, write_text
+from opsnet.files import write_text
+from opsnet.reporting.results import ResultsError, load_run
 from opsnet.reporting.seeds import seed_figures_table, seed_orderings_table
 from opsnet.reporting.tables import to_markdown, to_rich
 
