@@ -16,23 +16,28 @@ from torch import Tensor
 from opsnet.errors import InputError
 from opsnet.files import write_json
 from opsnet.inference import TrainedModel, load_checkpoint
+from opsnet.metrics.panoptic_averages import PanopticCounts, summarise
+from opsnet.metrics.panoptic_quality import count_image
+from opsnet.panoptic.merge import merge_panoptic, upsample_masks
 from opsnet.reporting.results import versions
 from opsnet.settings import Setting, paper_settings, parse_setting
-from opsnet.structures import Batch, Embeddings, PanopticMap, Proposals
+from opsnet.structures import Batch, Embeddings, PanopticMap, PanopticTruth, Proposals
 from opsnet.vocabulary import Vocabulary
 
 log = logging.getLogger(__name__)
 
 
 class SettingScorer:
-    """Scores every setting on the outputs of one pass, for one domain."""
+    """Scores every setting on the outputs of one pass, for one domain.
+
+    Attributes:
+        counts: of each setting by name, over all batches so far.
+    """
 
     def __init__(self, trained: TrainedModel, target: Vocabulary, settings: list[Setting]) -> None:
-        from opsnet.metrics.panoptic_quality import PanopticQuality
-
         self.trained, self.settings = trained, settings
         self.target, self.train = trained.text(target), trained.text(trained.train_vocabulary)
-        self.quality = {s.name: PanopticQuality(is_thing=target.is_thing) for s in settings}
+        self.counts = {s.name: PanopticCounts.zeros(len(target.is_thing)) for s in settings}
         self._sources = sorted({s.clip_embeds for s in settings})
 
     @torch.no_grad()
@@ -41,7 +46,7 @@ class SettingScorer:
         model = self.trained.model
         proposals, clip_map = model(batch.images)
         clip = {source: self._clip_embeds(source, batch, proposals, clip_map) for source in self._sources}
-        masks = _Masks(proposals, batch)
+        images = _scored_images(proposals, batch, self.target.is_thing.tolist(), self.trained.overlap)
         maps: dict[str, list[PanopticMap]] = {}
         logits: dict[str, tuple[Tensor, Tensor]] = {}
         for setting in self.settings:
@@ -49,10 +54,16 @@ class SettingScorer:
                 embeddings = Embeddings(query=proposals.query_embeds, clip=clip[setting.clip_embeds])
                 logits[setting.recognition] = setting.modulation(embeddings, self.target, self.train, model.void_embed)
             scored = setting.filtering(*logits[setting.recognition], proposals.iou)
-            maps[setting.name] = masks.merge(scored, self.target.is_thing.tolist(), self.trained.overlap)
-            for prediction, truth in zip(maps[setting.name], batch.panoptic, strict=True):
-                self.quality[setting.name].update(prediction, truth)
+            results = [image.score(*row) for image, *row in zip(images, *scored, strict=True)]
+            maps[setting.name] = [prediction for prediction, _ in results]
+            self.counts[setting.name] = sum((counts for _, counts in results), self.counts[setting.name])
         return maps
+
+    def results(self) -> dict[str, dict[str, float]]:
+        """``PQ``, ``PQth``, ``PQst``, ``SQ`` and ``RQ`` in percent, by setting."""
+        return {
+            name: summarise(counts, self.target.is_thing.tolist()).as_dict() for name, counts in self.counts.items()
+        }
 
     def _clip_embeds(self, source: str, batch: Batch, proposals: Proposals, clip_map: Tensor) -> Tensor:
         """CLIP's embedding of each proposal, (B, K, D), by Mask Pooling or one of Table 5's baselines."""
@@ -69,23 +80,36 @@ class SettingScorer:
         return embed_pictures(encoder.embed_whole, pictures, len(batch.images))
 
 
-class _Masks:
-    """The proposals' masks at full size, upsampled once for all settings."""
+@dataclass
+class _ScoredImage:
+    """One image's proposals at full size, upsampled once for all settings, and what was made of them so far."""
 
-    def __init__(self, proposals: Proposals, batch: Batch) -> None:
-        from opsnet.panoptic.merge import upsample_masks
+    probabilities: Tensor
+    iou: Tensor
+    truth: PanopticTruth
+    is_thing: list[bool]
+    overlap: float
+    known: dict[bytes, tuple[PanopticMap, PanopticCounts]] = field(default_factory=dict)
 
-        padded = (batch.images.shape[-2], batch.images.shape[-1])
-        pairs = zip(proposals.mask_logits, batch.valid_sizes, strict=True)
-        self.probabilities = [upsample_masks(m, padded, valid) for m, valid in pairs]
-        self.iou = proposals.iou
+    def score(self, scores: Tensor, labels: Tensor, keep: Tensor) -> tuple[PanopticMap, PanopticCounts]:
+        """The map that scores, labels and which to keep, each (K,), make, and its counts against the truth.
 
-    def merge(self, scored: tuple[Tensor, Tensor, Tensor], is_thing: list[bool], overlap: float) -> list[PanopticMap]:
-        """Maps of a batch from scores, labels and which to keep, each (B, K)."""
-        from opsnet.panoptic.merge import merge_panoptic
+        Settings that agree on an image, as all strengths of the modulation do in the training domain, share both.
+        """
+        kept = keep.nonzero()[:, 0]
+        key = torch.stack((kept.double(), labels[kept].double(), scores[kept].double())).cpu().numpy().tobytes()
+        if key not in self.known:
+            prediction = merge_panoptic(
+                self.probabilities, scores, labels, keep, self.is_thing, iou=self.iou, overlap=self.overlap
+            )
+            self.known[key] = prediction, count_image(prediction, self.truth, len(self.is_thing))
+        return self.known[key]
 
-        rows = zip(self.probabilities, *scored, self.iou, strict=True)
-        return [merge_panoptic(p, s, n, k, is_thing, iou=i, overlap=overlap) for p, s, n, k, i in rows]
+
+def _scored_images(proposals: Proposals, batch: Batch, is_thing: list[bool], overlap: float) -> list[_ScoredImage]:
+    padded = (batch.images.shape[-2], batch.images.shape[-1])
+    rows = zip(proposals.mask_logits, proposals.iou, batch.panoptic, batch.valid_sizes, strict=True)
+    return [_ScoredImage(upsample_masks(m, padded, v), iou, truth, is_thing, overlap) for m, iou, truth, v in rows]
 
 
 @dataclass
@@ -149,8 +173,8 @@ def _evaluate_domain(
         maps = scorer.update(batch.to(device))
         if cfg.panels and len(shown) < cfg.panels:
             shown += _panel_rows(batch, maps[cfg.panel_setting])
-    for name, quality in scorer.quality.items():
-        evaluation.metrics.update({f"{domain}/{name}/{key}": value for key, value in quality.compute().items()})
+    for name, values in scorer.results().items():
+        evaluation.metrics.update({f"{domain}/{name}/{key}": value for key, value in values.items()})
     evaluation.domain_similarity[domain] = domain_similarity(scorer.target, scorer.train)
     if shown:
         from opsnet.reporting.overlays import panel

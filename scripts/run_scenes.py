@@ -43,7 +43,8 @@ def main() -> None:
     seconds = _read_seconds(run)
     world = [f"seed={arguments.seed}", *(SMOKE["world"] if arguments.smoke else [])]
     with _timed(run, seconds, "CLIP"):
-        _wait(_start("train_clip", [*(SMOKE["clip"] if arguments.smoke else []), f"hydra.run.dir={run / 'clip'}"]))
+        overrides = [*(SMOKE["clip"] if arguments.smoke else []), f"hydra.run.dir={run / 'clip'}"]
+        _wait(_start("train_clip", overrides, threads=2))  # nothing runs beside it
     with _timed(run, seconds, "drawing"):
         _wait(_start("data.scenes", _scenes_arguments(arguments)))
     with _timed(run, seconds, "training"):
@@ -119,9 +120,9 @@ def _report(run: Path, seconds: dict[str, float]) -> None:
     print(f"\n{report} holds the tables with the pictures; total {results['seconds']['total'] / 60:.1f} minutes.")
 
 
-def _start(module: str, arguments: list[str]) -> subprocess.Popen[bytes]:
-    """One command of the project, on one thread: two would not pay for layers this small, and figures repeat."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+def _start(module: str, arguments: list[str], threads: int = 1) -> subprocess.Popen[bytes]:
+    """One command of the project; on one thread, as two commands with two threads each hinder one another badly."""
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONWARNINGS": "ignore"}
     return subprocess.Popen([sys.executable, "-m", f"opsnet.{module}", *arguments], env=environment)
 
 

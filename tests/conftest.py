@@ -111,12 +111,15 @@ def command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys) -> Iterator
 
 @pytest.fixture(scope="session")
 def lenient_checkpoint(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The trained checkpoint with an overlap of 0 and a random mask head: hardly trained masks are all empty."""
+    """The trained checkpoint with an overlap of 0 and a random mask head: hardly trained masks are all empty.
+
+    The seed is one of those that give every picture of the tests a segment or more.
+    """
     import torch
 
     checkpoint = torch.load(trained.checkpoint, map_location="cpu", weights_only=False)
     checkpoint["opsnet"]["config"]["overlap"] = 0.0
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(1)
     for name, weight in checkpoint["state_dict"].items():
         if name.startswith("model.query_decoder.mask_head.") and weight.ndim == 2:
             weight.normal_(0, 0.3, generator=generator)

@@ -125,8 +125,7 @@ def test_figures_equal_a_metric_that_sees_the_maps(lenient, world) -> None:
     batch, data = batch_of(world, "scenes")
     scorer = SettingScorer(lenient, data.vocabulary, [setting("full/cls_iou"), setting("query_only/cls_iou")])
     truths = [PanopticTruth(m.ids, m.segments) for m in scorer.update(batch)["full/cls_iou"]]
-    for quality in scorer.quality.values():
-        quality.reset()
+    scorer = SettingScorer(lenient, data.vocabulary, scorer.settings)
     # The maps of pictures 0, 1, 2, 3 against those of 0, 1, 3, 2: neither all right nor all wrong.
     batch = dataclasses.replace(batch, panoptic=[truths[i] for i in (0, 1, 3, 2)])
     maps = scorer.update(batch)["full/cls_iou"]
@@ -134,8 +133,7 @@ def test_figures_equal_a_metric_that_sees_the_maps(lenient, world) -> None:
     for prediction, truth in zip(maps, batch.panoptic, strict=True):
         direct.update(prediction, truth)
     assert direct.compute()["PQ"] > 0
-    assert scorer.quality["full/cls_iou"].compute() == direct.compute()
-    assert scorer.quality["query_only/cls_iou"].compute() == direct.compute()
+    assert scorer.results() == {name: direct.compute() for name in ("full/cls_iou", "query_only/cls_iou")}
 
 
 def test_at_home_full_is_query_only_to_the_bit_and_clip_only_is_not(lenient, world) -> None:
@@ -145,6 +143,34 @@ def test_at_home_full_is_query_only_to_the_bit_and_clip_only_is_not(lenient, wor
     assert [m.segments for m in maps[names[0]]] == [m.segments for m in maps[names[1]]]
     assert all(torch.equal(a.ids, b.ids) for a, b in zip(maps[names[0]], maps[names[1]], strict=True))
     assert [m.segments for m in maps[names[0]]] != [m.segments for m in maps[names[2]]]
+
+
+def test_settings_that_agree_share_one_map_and_others_do_not(lenient, world) -> None:
+    batch, data = batch_of(world, "scenes")
+    names = ("full/cls_iou", "alpha=5,beta=1/cls_iou", "full/cls")
+    first, second, third = SettingScorer(lenient, data.vocabulary, [setting(n) for n in names]).update(batch).values()
+    assert all(a is b for a, b in zip(first, second, strict=True))
+    assert not any(a is b for a, b in zip(first, third, strict=True))
+
+
+def test_maps_of_equal_scores_for_other_proposals_are_not_confused(lenient, world) -> None:
+    """Two settings that keep one proposal each, with the same score and name: only the place tells them apart."""
+
+    def keeping(k: int) -> Setting:
+        def filtering(logits, no_object, iou):
+            ones = torch.ones_like(iou)
+            keep = torch.zeros_like(iou, dtype=torch.bool)
+            keep[:, k] = True
+            return ones, torch.zeros_like(iou, dtype=torch.int64), keep
+
+        return dataclasses.replace(setting("full/cls_iou"), name=f"only {k}", filtering=filtering)
+
+    batch, data = batch_of(world, "scenes")
+    model = lenient.model
+    masks = model(batch.images)[0].mask_logits[0]
+    a, b = (masks[:, None] != masks[None]).flatten(2).any(-1).nonzero()[0].tolist()
+    maps = SettingScorer(lenient, data.vocabulary, [keeping(a), keeping(b)]).update(batch)
+    assert maps[f"only {a}"][0] is not maps[f"only {b}"][0]
 
 
 def test_at_home_full_and_query_only_have_the_same_figures(evaluated) -> None:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
-from opsnet.losses.matching import Match, hungarian, matching_cost
+from opsnet.losses.matching import hungarian, matching_cost
 from opsnet.losses.point_sampling import sample_points, uncertain_points
 from opsnet.structures import SegmentTargets
 
@@ -57,51 +58,53 @@ class PanopticCriterion(nn.Module):
         Returns:
             ``cross_entropy``, ``mask_bce``, ``dice``, ``iou`` and their sum ``loss``; scalars.
         """
-        truth = [m.float() for m in targets.masks]
+        labels, truth = torch.cat(targets.labels), torch.cat(targets.masks).float()
         # Binary at the predictions' resolution for the IoU: a fourth of the pixels, once for all layers.
         size = (layers[0].mask_logits.shape[-2], layers[0].mask_logits.shape[-1])
-        small = [F.adaptive_avg_pool2d(t[:, None], size)[:, 0] >= 0.5 for t in truth]
-        matches = self._match(layers, targets.labels, truth)
-        total = _mean_over_ranks(sum(len(labels) for labels in targets.labels), layers[0].logits.device)
+        small = F.adaptive_avg_pool2d(truth[:, None], size)[:, 0] >= 0.5
+        total = _mean_over_ranks(len(labels), labels.device)
         sums: dict[str, Tensor] = {}
-        for layer, layer_matches in zip(layers, matches, strict=True):
-            for name, value in self._layer_losses(layer, layer_matches, targets.labels, truth, small, total).items():
+        for layer, pairs in zip(layers, self._match(layers, targets, truth), strict=True):
+            for name, value in self._layer_losses(layer, pairs, labels, truth, small, total).items():
                 sums[name] = sums.get(name, torch.zeros_like(value)) + self.weights[name] * value
         return {**sums, "loss": torch.stack(list(sums.values())).sum()}
 
     @torch.no_grad()
-    def _match(self, layers: list[LayerPredictions], labels: list[Tensor], truth: list[Tensor]) -> list[list[Match]]:
-        """Matches of each layer and image; one set of points an image serves all layers."""
-        batch, device = layers[0].logits.shape[0], layers[0].logits.device
-        points = torch.rand(batch, self.points, 2, device=device)
-        targets = [sample_points(t[None], points[i : i + 1])[0] for i, t in enumerate(truth)]
+    def _match(self, layers: list[LayerPredictions], targets: SegmentTargets, truth: Tensor) -> list[Tensor]:
+        """Matched (image, proposal, row of ``truth``) of each layer, (3, S); one set of points an image serves all."""
+        counts, device = [len(labels) for labels in targets.labels], layers[0].logits.device
+        points = torch.rand(len(counts), self.points, 2, device=device)
+        sampled = [sample_points(t[None], points[i : i + 1])[0] for i, t in enumerate(truth.split(counts))]
+        padded, labels = pad_sequence(sampled, batch_first=True), pad_sequence(targets.labels, batch_first=True)
         weights = {k: self.weights[w] for k, w in _COST_WEIGHTS.items()}
-        costs = []
-        for layer in layers:
-            sampled = sample_points(layer.mask_logits.float(), points)
-            for i in range(batch):
-                costs.append(matching_cost(layer.logits[i], sampled[i], labels[i], targets[i], **weights))
-        flat = hungarian(costs)
-        return [flat[i * batch : (i + 1) * batch] for i in range(len(layers))]
+        costs = [
+            matching_cost(x.logits, sample_points(x.mask_logits.float(), points), labels, padded, **weights)
+            for x in layers
+        ]
+        # One transfer for all layers and images: each of its own would halt a GPU.
+        matrices = torch.stack(costs).float().cpu()
+        starts = [sum(counts[:i]) for i in range(len(counts))]
+        pairs = []
+        for layer in matrices:
+            matches = hungarian([cost[:, :n] for cost, n in zip(layer, counts, strict=True)])
+            rows = [
+                torch.stack((torch.full_like(m.proposals, i), m.proposals, m.targets + starts[i]))
+                for i, m in enumerate(matches)
+            ]
+            pairs.append(torch.cat(rows, dim=1).to(device))
+        return pairs
 
     def _layer_losses(
-        self, layer: LayerPredictions, matches: list[Match], labels: list[Tensor], truth: list[Tensor],
-        small: list[Tensor], total: Tensor,
-    ) -> dict[str, Tensor]:  # fmt: skip
-        device = layer.logits.device
-        image = torch.cat([torch.full_like(m.proposals, i) for i, m in enumerate(matches)]).to(device)
-        proposal = torch.cat([m.proposals for m in matches]).to(device)
-        rows = [m.targets.to(device) for m in matches]
-        label, masks, small_masks = (
-            torch.cat([t[r] for t, r in zip(values, rows, strict=True)]) for values in (labels, truth, small)
-        )
+        self, layer: LayerPredictions, pairs: Tensor, labels: Tensor, truth: Tensor, small: Tensor, total: Tensor
+    ) -> dict[str, Tensor]:
+        image, proposal, row = pairs
         predicted = layer.mask_logits[image, proposal]
-        bce, dice = self._mask_losses(predicted, masks, total)
+        bce, dice = self._mask_losses(predicted, truth[row], total)
         return {
-            "cross_entropy": self._class_loss(layer.logits, image, proposal, label),
+            "cross_entropy": self._class_loss(layer.logits, image, proposal, labels[row]),
             "mask_bce": bce,
             "dice": dice,
-            "iou": _iou_loss(layer.iou, predicted, small_masks, image, proposal),
+            "iou": _iou_loss(layer.iou, predicted, small[row], image, proposal),
         }
 
     def _class_loss(self, logits: Tensor, image: Tensor, proposal: Tensor, label: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ def matching_cost(
     logits: Tensor, masks: Tensor, labels: Tensor, truth: Tensor, *, class_weight: float, bce_weight: float,
     dice_weight: float,
 ) -> Tensor:  # fmt: skip
-    """Cost of every pair.
+    """Cost of every pair, of one image or (with a leading B everywhere) of a batch.
 
     Args:
         logits: (K, N + 1), the last is no-object.
@@ -33,11 +33,13 @@ def matching_cost(
     Returns:
         (K, G).
     """
-    name = -logits.softmax(-1)[:, labels]
+    columns = labels[..., None, :].expand(*logits.shape[:-1], labels.shape[-1])
+    name = -logits.softmax(-1).gather(-1, columns)
     # softplus(x) - x * t is the binary cross-entropy: one product with the targets serves both of its terms.
-    bce = (F.softplus(masks).sum(-1, keepdim=True) - masks @ truth.T) / masks.shape[-1]
+    bce = (F.softplus(masks).sum(-1, keepdim=True) - masks @ truth.mT) / masks.shape[-1]
     inside = masks.sigmoid()
-    dice = 1 - (2 * inside @ truth.T + 1) / (inside.sum(-1, keepdim=True) + truth.sum(-1) + 1)
+    areas = inside.sum(-1, keepdim=True) + truth.sum(-1)[..., None, :]
+    dice = 1 - (2 * inside @ truth.mT + 1) / (areas + 1)
     return class_weight * name + bce_weight * bce + dice_weight * dice
 
 

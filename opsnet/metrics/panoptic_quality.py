@@ -61,10 +61,7 @@ class PanopticQuality(Metric):
         Raises:
             ValueError: the maps differ in size, a map and its segments disagree, or a label is no class.
         """
-        truth_table = self._table(truth.segments, "truth")
-        prediction_table = self._table(prediction.segments, "prediction")
-        overlaps = overlap_table(_to_numpy(truth.ids), _to_numpy(prediction.ids), truth_table, prediction_table)
-        counts = count_segments(overlaps, truth_table, prediction_table, len(self.is_thing))
+        counts = count_image(prediction, truth, len(self.is_thing))
         device = self.tp.device
         self.tp = self.tp + torch.from_numpy(counts.tp).to(device)
         self.fp = self.fp + torch.from_numpy(counts.fp).to(device)
@@ -85,20 +82,36 @@ class PanopticQuality(Metric):
         states = (self.tp, self.fp, self.fn, self.iou_sum)
         return summarise(PanopticCounts(*(_to_numpy(state) for state in states)), self.is_thing)
 
-    def _table(self, segments: Sequence[Segment], side: Side) -> SegmentTable:
-        labels = np.array([segment.label for segment in segments], dtype=np.int64)
-        for segment in segments:
-            if not 0 <= segment.label < len(self.is_thing):
-                raise ValueError(
-                    f"segment {segment.id} of the {side} has label {segment.label}, but the metric was built for "
-                    f"{len(self.is_thing)} classes (0..{len(self.is_thing) - 1}): give both the same vocabulary"
-                )
-        return SegmentTable(
-            side=side,
-            ids=np.array([segment.id for segment in segments], dtype=np.int64),
-            labels=labels,
-            is_crowd=np.array([segment.is_crowd for segment in segments], dtype=bool),
-        )
+
+def count_image(prediction: PanopticMap, truth: PanopticTruth, num_classes: int) -> PanopticCounts:
+    """Matches and misses of one image.
+
+    Args:
+        prediction, truth: as ``PanopticQuality.update`` takes them.
+        num_classes: C.
+
+    Raises:
+        ValueError: the maps differ in size, a map and its segments disagree, or a label is no class.
+    """
+    truth_table = _table(truth.segments, "truth", num_classes)
+    prediction_table = _table(prediction.segments, "prediction", num_classes)
+    overlaps = overlap_table(_to_numpy(truth.ids), _to_numpy(prediction.ids), truth_table, prediction_table)
+    return count_segments(overlaps, truth_table, prediction_table, num_classes)
+
+
+def _table(segments: Sequence[Segment], side: Side, num_classes: int) -> SegmentTable:
+    for segment in segments:
+        if not 0 <= segment.label < num_classes:
+            raise ValueError(
+                f"segment {segment.id} of the {side} has label {segment.label}, but the metric was built for "
+                f"{num_classes} classes (0..{num_classes - 1}): give both the same vocabulary"
+            )
+    return SegmentTable(
+        side=side,
+        ids=np.array([segment.id for segment in segments], dtype=np.int64),
+        labels=np.array([segment.label for segment in segments], dtype=np.int64),
+        is_crowd=np.array([segment.is_crowd for segment in segments], dtype=bool),
+    )
 
 
 def _to_numpy(tensor: Tensor) -> np.ndarray:

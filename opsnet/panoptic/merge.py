@@ -1,7 +1,7 @@
 """Merging named masks into a panoptic map, pixel by pixel.
 
-Mask2Former's inference but for one point: the overlap rule counts the pixels that a proposal wins inside its own mask,
-where Mask2Former also counts those that it wins outside (probability below 0.5), which belong to no segment in the end.
+Mask2Former's inference, its overlap rule included: the pixels that a proposal wins, those outside its own mask
+(probability below 0.5) too, are measured against its mask. Only what it wins inside its mask becomes its segment.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def merge_panoptic(
         scores, labels, keep: (K,), from Mask Filtering.
         is_thing: of each label.
         iou: (K,) predicted IoU, carried into the segments.
-        overlap: a proposal that keeps less than this share of its own mask is dropped as hidden by others.
+        overlap: a proposal that wins fewer pixels than this share of its own mask is dropped as hidden by others.
 
     Returns:
         The map; stuff segments with one label are one segment, things stay apart.
@@ -61,11 +61,12 @@ def merge_panoptic(
     inside = masks >= 0.5
     original = inside.flatten(1).sum(1)
     won = inside.gather(0, winner[None])[0]
+    winners = torch.bincount(winner.flatten(), minlength=len(kept))
     visible = torch.bincount(winner[won], minlength=len(kept))
     # One transfer of a few numbers an image: a synchronisation a segment is what makes this slow on a GPU.
-    table = torch.stack((original.double(), visible.double(), scores[kept].double(), labels[kept].double()))
-    ious = (torch.ones_like(scores) if iou is None else iou)[kept].double()
-    rows = torch.cat((table, ious[None])).T.tolist()
+    ious = (torch.ones_like(scores) if iou is None else iou)[kept]
+    columns = (original, winners, visible, scores[kept], labels[kept], ious)
+    rows = torch.stack([column.double() for column in columns], dim=1).tolist()
     id_of, segments = _segments(rows, is_thing, overlap)
     lookup = torch.tensor(id_of, device=ids.device)
     ids[won] = lookup[winner[won]]
@@ -75,13 +76,13 @@ def merge_panoptic(
 def _segments(
     rows: list[list[float]], is_thing: Sequence[bool], overlap: float
 ) -> tuple[list[int], tuple[Segment, ...]]:
-    """Rows (original area, visible area, score, label, iou) -> segment id of each proposal (0 = dropped), segments."""
+    """Rows (area of the mask, pixels won, those of them inside, score, label, iou) -> ids (0 = dropped), segments."""
     id_of: list[int] = []
     segments: dict[int, Segment] = {}
     stuff: dict[int, int] = {}
-    for original, visible, score, label, iou in rows:
+    for original, winners, visible, score, label, iou in rows:
         index = int(label)
-        if visible == 0 or visible / original < overlap:
+        if visible == 0 or winners / original < overlap:
             id_of.append(0)
             continue
         segment_id = stuff.get(index, len(segments) + 1)

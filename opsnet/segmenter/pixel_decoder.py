@@ -106,7 +106,7 @@ def _centres(height: int, width: int, device: torch.device) -> Tensor:
 
 
 def _norm(dim: int) -> nn.GroupNorm:
-    return nn.GroupNorm(32 if dim % 32 == 0 else 8, dim)
+    return nn.GroupNorm(max(1, dim // 8), dim)  # eight channels a group, as Mask2Former's 32 groups of 256
 
 
 def _projection(in_channels: int, dim: int, bias: bool = True) -> nn.Sequential:

@@ -88,10 +88,11 @@ class QueryDecoder(nn.Module):
     def forward(self, features: PixelFeatures, clip_map: Tensor) -> Proposals:
         """Pixel features and CLIP's map (B, D, h, w) -> proposals; earlier layers' in ``intermediate``."""
         batch = features.pixels.shape[0]
+        pixels = features.pixels.contiguous()  # once: every layer's product would make its own copy
         memory = [self._memory(m, i) for i, m in enumerate(features.memory)]
         x = self.query_features.weight.expand(batch, -1, -1)
         positions = self.query_positions.weight.expand(batch, -1, -1)
-        predictions = [self._predict(x, positions, features.pixels, clip_map)]
+        predictions = [self._predict(x, positions, pixels, clip_map)]
         for i, layer in enumerate(self.layers):
             masks = predictions[-1].mask_logits
             if self.clip_attention is not None and self.clip_at == i:
@@ -99,7 +100,7 @@ class QueryDecoder(nn.Module):
             keys, values = memory[i % self.levels]
             allowed = _inside(masks, features.memory[i % self.levels].shape[-2:])
             x = layer(x, positions, keys, values, allowed)
-            predictions.append(self._predict(x, positions, features.pixels, clip_map))
+            predictions.append(self._predict(x, positions, pixels, clip_map))
         last = predictions[-1]
         return Proposals(last.mask_logits, last.query_embeds, last.iou, intermediate=tuple(predictions[:-1]))
 
@@ -111,7 +112,7 @@ class QueryDecoder(nn.Module):
 
     def _predict(self, x: Tensor, positions: Tensor, pixels: Tensor, clip_map: Tensor) -> Proposals:
         x = self.norm(x)
-        mask_logits = torch.einsum("bkc, bchw -> bkhw", self.mask_head(x), pixels)
+        mask_logits = (self.mask_head(x) @ pixels.flatten(2)).unflatten(-1, pixels.shape[-2:])
         described = x
         if self.clip_attention is not None and self.clip_at == "head":
             described = self.clip_attention(x, positions, clip_map, mask_logits)

@@ -48,6 +48,12 @@ def test_cost_is_its_definition(seed: int) -> None:
     torch.testing.assert_close(cost, torch.tensor(slow_cost(*random_case(seed), WEIGHTS)), rtol=1e-4, atol=1e-4)
 
 
+def test_a_batch_costs_what_its_images_cost() -> None:
+    cases = [random_case(seed) for seed in range(3)]
+    batch = matching_cost(*(torch.stack(parts) for parts in zip(*cases, strict=True)), **WEIGHTS)
+    torch.testing.assert_close(batch, torch.stack([matching_cost(*case, **WEIGHTS) for case in cases]))
+
+
 @pytest.mark.parametrize(
     ("only", "expected"), [("class_weight", -0.75), ("bce_weight", math.log(2)), ("dice_weight", 1 - 3 / 4)]
 )

@@ -77,6 +77,14 @@ def test_a_mask_that_is_mostly_hidden_is_dropped(overlap: float, expected: list[
     assert_consistent(prediction)
 
 
+def test_pixels_won_outside_the_mask_count_for_the_overlap_but_are_not_taken() -> None:
+    # The first keeps one of its two pixels and wins the fourth, which it does not claim: Mask2Former counts both.
+    prediction = merge([[0.9, 0.9, 0.1, 0.4], [0.9, 0.0, 0.9, 0.1]], [0.5, 0.9], [THING, THING], overlap=0.8)
+    assert ids(prediction) == [2, 1, 2, 0]
+    assert [s.area for s in prediction.segments] == [1, 2]
+    assert_consistent(prediction)
+
+
 def test_what_is_dropped_leaves_its_pixels_void() -> None:
     prediction = merge([[0.9, 0.9, 0.9, 0.9], [0.9, 0.9, 0.9, 0.0]], [0.5, 0.9], [THING, STUFF])
     assert ids(prediction) == [1, 1, 1, 0]
@@ -124,20 +132,15 @@ def test_random_maps_against_a_loop_over_pixels(seed: int) -> None:
 
 
 def slow_owner(masks: Tensor, scores: Tensor, keep: Tensor, overlap: float) -> list[list[int | None]]:
-    """Which proposal owns each pixel: the winner where it claims the pixel, if it keeps enough of its mask."""
+    """Which proposal owns each pixel: the winner where it claims the pixel, if it wins enough pixels for its mask."""
     kept = [k for k in range(len(masks)) if keep[k]]
     _, height, width = masks.shape
-    owner: list[list[int | None]] = [[None] * width for _ in range(height)]
-    for y in range(height):
-        for x in range(width):
-            best = max(kept, key=lambda k: float(scores[k] * masks[k, y, x]))
-            if masks[best, y, x] >= 0.5:
-                owner[y][x] = best
-    for k in kept:
-        visible = sum(row.count(k) for row in owner)
-        if visible / max(1, int((masks[k] >= 0.5).sum())) < overlap:
-            owner = [[None if cell == k else cell for cell in row] for row in owner]
-    return owner
+    winner = [[max(kept, key=lambda k: float(scores[k] * masks[k, y, x])) for x in range(width)] for y in range(height)]
+    won = {k: sum(row.count(k) for row in winner) for k in kept}
+    whole = {k: won[k] / max(1, int((masks[k] >= 0.5).sum())) >= overlap for k in kept}
+    return [
+        [k if whole[k] and masks[k, y, x] >= 0.5 else None for x, k in enumerate(row)] for y, row in enumerate(winner)
+    ]
 
 
 def test_upsampling_cuts_the_padding_off() -> None:
