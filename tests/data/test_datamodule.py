@@ -1,4 +1,4 @@
-"""Collation, sharding, and that an interrupted run sees exactly the pictures of an uninterrupted one."""
+"""Collation, the stages and shares of the sets, and that a resumed run sees exactly the pictures of a whole one."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
-from torch.utils.data import Dataset
 
 from opsnet.data import datamodule
 from opsnet.data.datamodule import PanopticDataModule, collate
-from opsnet.data.loaders import EvaluationLoader, ResumableLoader, ResumableSampler, SeededDataset
 from opsnet.data.panoptic_dataset import DatasetError, PanopticDataset
 from opsnet.data.transforms import TrainTransform
 from opsnet.structures import SegmentTargets
@@ -68,110 +66,6 @@ def test_collate_leaves_float_images_in_their_range(tiny):
 
     sample = PanopticDataset(**tiny.options, transform=halve)[1]
     assert collate([sample], vocabulary="tiny").images[0, 1, 0, 0].item() == pytest.approx(100 / 510)
-
-
-# --- order and chance -----------------------------------------------------------------------------
-
-
-def epoch_of(sampler: ResumableSampler, epoch: int) -> list[list[int]]:
-    sampler.set_epoch(epoch)
-    batches = list(sampler)
-    assert {e for batch in batches for e, _ in batch} == {epoch}
-    return [[index for _, index in batch] for batch in batches]
-
-
-def test_order_is_a_function_of_seed_and_epoch():
-    sampler = ResumableSampler(20, batch_size=4, seed=1)
-    first = epoch_of(sampler, 0)
-    assert sorted(index for batch in first for index in batch) == list(range(20))
-    assert epoch_of(sampler, 1) != first
-    torch.manual_seed(99)
-    assert epoch_of(sampler, 0) == first
-    assert epoch_of(ResumableSampler(20, batch_size=4, seed=2), 0) != first
-    assert epoch_of(ResumableSampler(20, batch_size=4, seed=2), 0) != epoch_of(sampler, 1)  # not seed + epoch
-
-
-def test_shards_are_disjoint_and_the_rest_is_left_out():
-    shards = [epoch_of(ResumableSampler(23, batch_size=3, rank=r, world_size=3), 5) for r in range(3)]
-    assert [len(s) for s in shards] == [2, 2, 2]
-    assert all(len(batch) == 3 for shard in shards for batch in shard)
-    pictures = [index for shard in shards for batch in shard for index in batch]
-    assert len(set(pictures)) == len(pictures) == 18
-    alone = epoch_of(ResumableSampler(23, batch_size=9), 5)  # the same pictures a step, whatever the processes
-    assert [{*a, *b, *c} for a, b, c in zip(*shards, strict=True)] == [set(batch) for batch in alone]
-
-
-def test_start_skips_batches():
-    sampler = ResumableSampler(10, batch_size=3)
-    everything = epoch_of(sampler, 1)
-    sampler.set_epoch(1, start=2)
-    assert [[index for _, index in batch] for batch in sampler] == everything[2:]
-    assert len(sampler) == 3
-    assert epoch_of(sampler, 1) == everything
-
-
-def test_without_shuffling_the_order_is_that_of_the_set():
-    assert epoch_of(ResumableSampler(7, batch_size=2, shuffle=False), 3) == [[0, 1], [2, 3], [4, 5]]
-
-
-def test_fewer_pictures_than_one_batch_a_process():
-    with pytest.raises(DatasetError, match=r"7 pictures, fewer than one batch on each process \(4 x 2\): lower"):
-        ResumableSampler(7, batch_size=4, world_size=2)
-
-
-class Noise(Dataset[float]):
-    def __getitem__(self, index: int) -> float:
-        return torch.rand(()).item()
-
-
-def test_augmentation_is_a_function_of_seed_epoch_and_index():
-    items = SeededDataset(Noise(), seed=3)
-    keys = [(epoch, index) for epoch in range(5) for index in range(5)]
-    values = [items[key] for key in keys]
-    assert len(set(values)) == 25
-    assert [items[key] for key in reversed(keys)] == values[::-1]
-    assert SeededDataset(Noise(), seed=4)[0, 0] not in values
-
-
-def test_loading_leaves_the_models_generator_alone():
-    torch.manual_seed(0)
-    expected = torch.rand(3)
-    torch.manual_seed(0)
-    loader = ResumableLoader(Noise(), ResumableSampler(4, batch_size=2), collate_fn=list, progress=lambda: (0, 0))
-    assert len(list(loader)) == len(loader) == 2
-    assert torch.equal(torch.rand(3), expected)
-
-
-class Sized(Dataset[int]):
-    annotations = Path("sized.json")
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-
-    def __len__(self) -> int:
-        return self.size
-
-    def __getitem__(self, index: int) -> int:
-        return index
-
-
-@pytest.mark.parametrize("batch_size", [1, 2, 4])
-@pytest.mark.parametrize("world_size", [1, 2, 3])
-def test_evaluation_shows_every_picture_once_in_as_many_batches_on_each_process(batch_size, world_size):
-    for size in range(world_size, 20):
-        make = partial(EvaluationLoader, Sized(size), batch_size=batch_size, collate_fn=list, world_size=world_size)
-        ranks = [list(make(rank=rank)) for rank in range(world_size)]
-        assert len({len(batches) for batches in ranks}) == 1
-        assert len(make(rank=0)) == len(ranks[0])
-        assert sorted(i for batches in ranks for batch in batches for i in batch) == list(range(size))
-        sizes = [len(batch) for batches in ranks for batch in batches]
-        assert min(sizes) >= 1
-        assert max(sizes) <= max(2, batch_size) if world_size > 1 else max(sizes) <= batch_size
-
-
-def test_evaluation_with_more_processes_than_pictures():
-    with pytest.raises(DatasetError, match="sized.json gives 2 pictures to 3 processes: evaluate on fewer devices"):
-        EvaluationLoader(Sized(2), batch_size=1, collate_fn=list, world_size=3)
 
 
 # --- the data module ------------------------------------------------------------------------------
