@@ -7,6 +7,8 @@ Domain similarity    s = mean_i max_j H_ij,   H (M, N) = cosine of target and tr
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -72,8 +74,10 @@ class EmbeddingModulation(nn.Module):
 
     def __init__(self, *, alpha: float = 10.0, beta: float = 0.5) -> None:
         super().__init__()
-        if alpha < 0 or beta < 0:
-            raise ValueError(f"modulation.alpha and modulation.beta must not be negative, got {alpha} and {beta}")
+        if not (0 <= alpha < math.inf and 0 <= beta < math.inf):
+            raise ValueError(
+                f"modulation.alpha and modulation.beta must not be negative, infinite or nan, got {alpha} and {beta}"
+            )
         self.alpha, self.beta = alpha, beta
 
     def forward(self, embeddings: Embeddings, target: TextBank, train: TextBank, void: Tensor) -> tuple[Tensor, Tensor]:

@@ -68,7 +68,8 @@ class QueryDecoder(nn.Module):
         clip_attention_masked: bool = True,
     ) -> None:  # fmt: skip
         super().__init__()
-        if clip_attention not in ("head", None, *range(layers)):
+        # True and 1 are equal in Python, but "true" in a yaml does not mean the second layer.
+        if isinstance(clip_attention, bool) or clip_attention not in ("head", None, *range(layers)):
             raise ValueError(f"clip_attention must be 'head', null or a layer 0..{layers - 1}, got {clip_attention!r}")
         self.levels = levels
         self.query_features, self.query_positions = nn.Embedding(queries, dim), nn.Embedding(queries, dim)

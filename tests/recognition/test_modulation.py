@@ -185,7 +185,7 @@ def test_the_ensemble_weighs_clip() -> None:
     assert logits.flatten().tolist() == pytest.approx([100 / 10**0.5, 300 / 10**0.5])
 
 
-@pytest.mark.parametrize(("alpha", "beta"), [(-1.0, 0.5), (10.0, -0.5)])
-def test_negative_coefficients_are_refused(alpha: float, beta: float) -> None:
-    with pytest.raises(ValueError, match=f"must not be negative, got {alpha} and {beta}"):
+@pytest.mark.parametrize(("alpha", "beta"), [(-1.0, 0.5), (10.0, -0.5), (math.inf, 0.5), (10.0, math.nan)])
+def test_coefficients_without_meaning_are_refused(alpha: float, beta: float) -> None:
+    with pytest.raises(ValueError, match=f"must not be negative, infinite or nan, got {alpha} and {beta}"):
         EmbeddingModulation(alpha=alpha, beta=beta)

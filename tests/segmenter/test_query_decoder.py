@@ -70,7 +70,7 @@ def test_before_a_layer_clip_reaches_everything_from_there_on(at: int) -> None:
     assert influence(at) == expected
 
 
-@pytest.mark.parametrize("value", [-1, LAYERS, "tail", "0", 1.5])
+@pytest.mark.parametrize("value", [-1, LAYERS, "tail", "0", 1.5, True])
 def test_a_place_that_does_not_exist_is_refused(value: object) -> None:
     with pytest.raises(ValueError, match=f"clip_attention must be 'head', null or a layer 0..2, got {value!r}"):
         make_decoder(clip_attention=value)
