@@ -1,0 +1,90 @@
+"""Mask losses and matching against transformers' Mask2Former, with the same predictions, targets and points."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from transformers.models.mask2former import modeling_mask2former as peer
+
+from opsnet.losses import criterion
+from opsnet.losses.criterion import LayerPredictions, PanopticCriterion
+from opsnet.structures import SegmentTargets
+
+NAMES, QUERIES, POINTS = 7, 12, 200
+COUNTS = (5, 0, 15)  # one picture without a segment, one with more segments than queries
+
+
+@pytest.fixture(params=range(3))
+def case(request) -> tuple[LayerPredictions, SegmentTargets]:
+    """Random predictions (3 pictures) at a quarter of the targets' size, none of it square."""
+    torch.manual_seed(request.param)
+    layer = LayerPredictions(
+        logits=3 * torch.randn(3, QUERIES, NAMES + 1),
+        mask_logits=4 * torch.randn(3, QUERIES, 12, 20),
+        iou=torch.rand(3, QUERIES),
+    )
+    # Blobs: a quarter of the pixels, in patches of four, as in a picture.
+    masks = [
+        torch.nn.functional.interpolate((torch.rand(1, n, 12, 20) > 0.75).float(), scale_factor=4)[0].bool()
+        if n
+        else torch.zeros(0, 48, 80, dtype=torch.bool)
+        for n in COUNTS
+    ]
+    return layer, SegmentTargets(masks=masks, labels=[torch.randint(0, NAMES, (n,)) for n in COUNTS])
+
+
+def serve(monkeypatch: pytest.MonkeyPatch, points: Tensor) -> None:
+    """Makes ``torch.rand(n, P, 2)`` answer the next n rows of ``points``."""
+    rows = iter(points.split(1))
+
+    def rand(*size: int, device: object = None) -> Tensor:
+        assert size[1:] == points.shape[1:]
+        return torch.cat([next(rows) for _ in range(size[0])])
+
+    monkeypatch.setattr(torch, "rand", rand)
+
+
+def test_matching_is_the_peers(case, monkeypatch) -> None:
+    layer, targets = case
+    points = torch.rand(len(COUNTS), POINTS, 2)
+    matcher = peer.Mask2FormerHungarianMatcher(cost_class=2.0, cost_mask=5.0, cost_dice=5.0, num_points=POINTS)
+    serve(monkeypatch, points)
+    theirs = matcher(layer.mask_logits, layer.logits, [m.float() for m in targets.masks], targets.labels)
+    serve(monkeypatch, points)
+    ours = PanopticCriterion(points=POINTS)
+    (found,) = ours._match([layer], targets, torch.cat(targets.masks).float())
+    starts = [sum(COUNTS[:i]) for i in range(len(COUNTS))]
+    expected = [
+        (i, k, starts[i] + t)
+        for i, (ks, ts) in enumerate(theirs)
+        for k, t in zip(ks.tolist(), ts.tolist(), strict=True)
+    ]
+    assert [tuple(column) for column in found.T.tolist()] == expected
+    assert len(expected) == sum(min(n, QUERIES) for n in COUNTS)
+
+
+def test_mask_losses_are_the_peers(case, monkeypatch) -> None:
+    layer, targets = case
+    truth = torch.cat(targets.masks).float()[:QUERIES]
+    predicted = layer.mask_logits[2]
+    points = torch.rand(QUERIES, POINTS, 2)
+    monkeypatch.setattr(criterion, "uncertain_points", lambda *_: points)
+    bce, dice = PanopticCriterion(points=POINTS)._mask_losses(predicted, truth, torch.tensor(7.0))
+    logits = peer.sample_point(predicted[:, None], points, align_corners=False).squeeze(1)
+    labels = peer.sample_point(truth[:, None], points, align_corners=False).squeeze(1)
+    torch.testing.assert_close(bce, peer.sigmoid_cross_entropy_loss(logits, labels, 7), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(dice, peer.dice_loss(logits, labels, 7), rtol=1e-5, atol=1e-5)
+    assert bce > 0
+    assert dice > 0
+
+
+def test_costs_are_the_peers(case) -> None:
+    layer, targets = case
+    truth = torch.cat(targets.masks).float().flatten(1)[:, ::17]
+    masks = layer.mask_logits[0].repeat(1, 4, 4).flatten(1)[:, ::17]
+    ours = criterion.matching_cost(
+        layer.logits[0], masks, torch.cat(targets.labels), truth, class_weight=0.0, bce_weight=5.0, dice_weight=3.0
+    )
+    theirs = 5 * peer.pair_wise_sigmoid_cross_entropy_loss(masks, truth) + 3 * peer.pair_wise_dice_loss(masks, truth)
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
