@@ -45,5 +45,6 @@ def _input_error(error: BaseException | None) -> str | None:
     if chain and isinstance(chain[-1], (HydraException, OmegaConfBaseException, ValueError)):
         for item in chain:
             if isinstance(item, (HydraException, OmegaConfBaseException)):
-                return " ".join(str(item).split())
+                # Hydra ends with the folders that it searched, which tell a user nothing that the options do not.
+                return " ".join(str(item).split("Config search path:")[0].split())
     return None

@@ -63,7 +63,10 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
         raise InputError(f"image {path} does not exist: give image=PATH of a picture")
     try:
         with Image.open(path) as image:
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+            upright = ImageOps.exif_transpose(image)
+            if upright.mode.startswith("I"):  # 16 bits of grey, which PIL would cut off at 255 instead of scaling
+                upright = Image.fromarray((np.asarray(upright).clip(0, 65_535) // 257).astype(np.uint8))
+            return np.asarray(upright.convert("RGB"))
     except (UnidentifiedImageError, OSError) as error:
         raise InputError(f"image {path} cannot be read as a picture ({error}): give a PNG or JPEG file") from error
 

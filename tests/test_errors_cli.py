@@ -35,7 +35,9 @@ def test_a_key_that_does_not_exist(module, command) -> None:
     ],
 )
 def test_an_option_that_does_not_exist(module, override, known, command) -> None:
-    one_sentence(command(module.main, override), override.split("=")[1], known)
+    answer = command(module.main, override)
+    one_sentence(answer, override.split("=")[1], known)
+    assert "search path" not in answer[1]  # where Hydra looked says nothing that the options do not
 
 
 def test_train_without_its_clip(command, tmp_path, world_overrides, world) -> None:

@@ -165,6 +165,14 @@ def test_a_photo_is_turned_as_its_camera_says(tmp_path) -> None:
     assert (pixels[10:] == 0).all()
 
 
+def test_sixteen_bits_of_grey_are_scaled_not_cut_off(tmp_path) -> None:
+    levels = np.array([[0, 257, 257 * 128, 65_535]], np.uint16)
+    Image.fromarray(levels).save(tmp_path / "a.png")
+    pixels = read_picture(tmp_path / "a.png")
+    assert pixels.shape == (1, 4, 3)
+    assert pixels[0, :, 1].tolist() == [0, 1, 128, 255]
+
+
 def test_padding_is_black_at_the_right_and_bottom() -> None:
     pixels = np.full((33, 64, 3), 255, np.uint8)
     pixels[..., 1] = 51
