@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, SwinConfig
 
-from opsnet.segmenter.checkpoints import Converted, WeightsError, from_transformers
+from opsnet.segmenter.checkpoints import Converted, WeightsError, convert_decoders
 from opsnet.segmenter.pixel_decoder import PixelDecoder, PixelFeatures
 from opsnet.segmenter.query_decoder import QueryDecoder
 from opsnet.structures import Proposals
@@ -64,7 +64,7 @@ def both(
 ) -> tuple[PixelFeatures, Proposals, Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
     """Ours and the peer's outputs on the same backbone maps of a picture of ``height`` x ``width`` pixels."""
     peer = random_peer(seed)
-    pixel, query = ours(from_transformers(peer.state_dict()))
+    pixel, query = ours(convert_decoders(peer.state_dict()))
     torch.manual_seed(seed)
     maps = [torch.randn(2, c, -(-height // s), -(-width // s)) for c, s in zip(CHANNELS, (4, 8, 16, 32), strict=True)]
     with torch.no_grad():
@@ -90,7 +90,7 @@ def test_decoders_equal_the_peers(seed: int, height: int, width: int) -> None:
 
 def test_what_has_no_counterpart_is_named() -> None:
     state = random_peer(0).state_dict()
-    converted = from_transformers(state)
+    converted = convert_decoders(state)
     assert "class_predictor.weight" in converted.left
     assert all(
         name.startswith(("class_predictor.", "criterion.", "model.pixel_level_module.encoder."))
@@ -103,9 +103,73 @@ def test_what_has_no_counterpart_is_named() -> None:
 def test_a_model_without_its_head_has_the_same_names() -> None:
     state = random_peer(0).state_dict()
     bare = {name.removeprefix("model."): tensor for name, tensor in state.items() if name.startswith("model.")}
-    assert from_transformers(bare).state.keys() == from_transformers(state).state.keys()
+    assert convert_decoders(bare).state.keys() == convert_decoders(state).state.keys()
 
 
 def test_a_foreign_state_dict_is_refused() -> None:
     with pytest.raises(WeightsError, match="no pixel or query decoder among the 1 tensors"):
-        from_transformers({"fc.weight": torch.zeros(2, 2)})
+        convert_decoders({"fc.weight": torch.zeros(2, 2)})
+
+
+# transformers' names -> detectron2's, in which the authors published their weights.
+DETECTRON2 = (
+    ("model.pixel_level_module.decoder.encoder.layers.", "sem_seg_head.pixel_decoder.transformer.encoder.layers."),
+    ("model.pixel_level_module.decoder.level_embed", "sem_seg_head.pixel_decoder.transformer.level_embed"),
+    ("model.pixel_level_module.decoder.input_projections.", "sem_seg_head.pixel_decoder.input_proj."),
+    ("model.pixel_level_module.decoder.mask_projection.", "sem_seg_head.pixel_decoder.mask_features."),
+    ("model.pixel_level_module.decoder.", "sem_seg_head.pixel_decoder."),
+    ("model.transformer_module.queries_features.", "sem_seg_head.predictor.query_feat."),
+    ("model.transformer_module.queries_embedder.", "sem_seg_head.predictor.query_embed."),
+    ("model.transformer_module.level_embed.", "sem_seg_head.predictor.level_embed."),
+    ("model.transformer_module.decoder.layernorm.", "sem_seg_head.predictor.decoder_norm."),
+    ("model.transformer_module.decoder.mask_predictor.mask_embedder.", "sem_seg_head.predictor.mask_embed.layers."),
+    ("class_predictor.", "sem_seg_head.predictor.class_embed."),
+)
+
+
+def in_detectron2s_layout(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same weights under detectron2's names."""
+    found: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        if name.startswith("model.transformer_module.decoder.layers."):
+            number, rest = name.removeprefix("model.transformer_module.decoder.layers.").split(".", 1)
+            for part, kind, inner in (("cross_attn", "cross", "multihead_attn"), ("self_attn", "self", "self_attn")):
+                layer = f"sem_seg_head.predictor.transformer_{kind}_attention_layers.{number}."
+                if rest.startswith(f"{part}_layer_norm."):
+                    found[layer + rest.replace(f"{part}_layer_norm", "norm")] = tensor
+                elif rest.startswith(f"{part}.q_proj."):
+                    end = rest.rsplit(".", 1)[1]
+                    three = [state[name.replace("q_proj", f"{letter}_proj")] for letter in "qkv"]
+                    found[f"{layer}{inner}.in_proj_{end}"] = torch.cat(three)
+                elif rest.startswith(f"{part}.") and not rest.startswith((f"{part}.k_proj", f"{part}.v_proj")):
+                    found[layer + rest.replace(part, inner, 1)] = tensor
+            for theirs, other in (("fc1", "linear1"), ("fc2", "linear2"), ("final_layer_norm", "norm")):
+                if rest.startswith(f"{theirs}."):
+                    layer = f"sem_seg_head.predictor.transformer_ffn_layers.{number}."
+                    found[layer + rest.replace(theirs, other)] = tensor
+            continue
+        for start, other in DETECTRON2:
+            if name.startswith(start):
+                name = name.replace(start, other)
+                break
+        for old, new in (
+            ("fc1", "linear1"),
+            ("fc2", "linear2"),
+            ("self_attn_layer_norm", "norm1"),
+            ("final_layer_norm", "norm2"),
+        ):
+            name = name.replace(f".{old}.", f".{new}.")
+        for kind in ("adapter_1", "layer_1"):
+            name = name.replace(f"{kind}.0.", f"{kind}.").replace(f"{kind}.1.", f"{kind}.norm.")
+        if "mask_embed.layers." in name:
+            name = name.replace(".0.weight", ".weight").replace(".0.bias", ".bias")
+        found[name] = tensor
+    return found
+
+
+def test_detectron2s_layout_gives_the_same() -> None:
+    state = random_peer(0).state_dict()
+    ours_, theirs = convert_decoders(in_detectron2s_layout(state)), convert_decoders(state)
+    assert ours_.state.keys() == theirs.state.keys()
+    assert all(torch.equal(tensor, theirs.state[name]) for name, tensor in ours_.state.items())
+    assert "sem_seg_head.predictor.class_embed.weight" in ours_.left
