@@ -10,7 +10,6 @@ import pytest
 from small_training import SMALL
 
 COUNTS = {"train": 32, "val": 8, "test": 8, "labels": 8}
-# Everything as small as it goes with two epochs of four steps; every step and epoch is logged.
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from opsnet.errors import InputError
 
 # A layout is a list of (pattern of their name, our name). In our name, {n} is the number of a finer map's convolution,
 # counted from the finest in theirs and from the coarsest in ours; [n] is the number of a linear layer of the mask head,
-# between which a ReLU stands in ours; <part> is looked up in _PARTS; "qkv" stands for three projections in one matrix.
+# between which a ReLU stands in ours; <part> is renamed by _PARTS where it stands there; "qkv" stands for three
+# projections in one matrix.
 Layout = list[tuple[str, str]]
 _PARTS = {
     "sampling_offsets": "offsets",
@@ -27,9 +28,6 @@ _PARTS = {
     "fc1": "linear1",
     "fc2": "linear2",
     "final_layer_norm": "norm",
-    "linear1": "linear1",
-    "linear2": "linear2",
-    "norm": "norm",
     "norm2": "norm",
 }
 _SAMPLING = r"(sampling_offsets|attention_weights|value_proj|output_proj)"
@@ -144,5 +142,5 @@ def _rename(name: str, layout: Layout, finer: int) -> str | None:
             text = match.expand(template)
             text = re.sub(r"\{(\d+)\}", lambda m: str(finer - int(m[1])), text)
             text = re.sub(r"\[(\d)\]", lambda m: str(2 * int(m[1])), text)
-            return re.sub(r"<(\w+)>", lambda m: _PARTS[m[1]], text)
+            return re.sub(r"<(\w+)>", lambda m: _PARTS.get(m[1], m[1]), text)
     return None
