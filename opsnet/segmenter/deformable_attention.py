@@ -1,38 +1,13 @@
-"""Multi-scale deformable attention (Deformable DETR, equation 3) in plain PyTorch."""
+"""Multi-scale deformable attention (Deformable DETR, section 4.1)."""
 
 from __future__ import annotations
 
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-
-def deformable_sampling(value: Tensor, shapes: list[tuple[int, int]], locations: Tensor, weights: Tensor) -> Tensor:
-    """Weighted bilinear samples of several feature maps.
-
-    Args:
-        value: (B, L, heads, C), the maps of all levels one after the other, L = sum of h * w.
-        shapes: (h, w) of each level.
-        locations: (B, Q, heads, levels, points, 2), (x, y) in 0..1 of the map; outside counts as zero.
-        weights: (B, Q, heads, levels, points).
-
-    Returns:
-        (B, Q, heads * C).
-    """
-    batch, _, heads, channels = value.shape
-    queries, points = locations.shape[1], locations.shape[4]
-    samples = []
-    for level, part in enumerate(value.split([h * w for h, w in shapes], dim=1)):
-        h, w = shapes[level]
-        maps = part.permute(0, 2, 3, 1).reshape(batch * heads, channels, h, w)
-        grid = (2 * locations[:, :, :, level] - 1).transpose(1, 2).flatten(0, 1)  # (B * heads, Q, points, 2)
-        samples.append(F.grid_sample(maps, grid, mode="bilinear", padding_mode="zeros", align_corners=False))
-    stacked = torch.stack(samples, dim=-2).flatten(-2)  # (B * heads, C, Q, levels * points)
-    mixed = torch.einsum("ncql, nql -> nqc", stacked, weights.transpose(1, 2).reshape(batch * heads, queries, -1))
-    assert stacked.shape[-1] == len(shapes) * points
-    return mixed.unflatten(0, (batch, heads)).transpose(1, 2).flatten(2)
+from opsnet.segmenter.deformable_sampling import deformable_sampling
 
 
 class DeformableAttention(nn.Module):

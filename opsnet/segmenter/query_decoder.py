@@ -40,12 +40,11 @@ class ClipAttention(nn.Module):
         self.norm = nn.LayerNorm(dim)
         self.masked = masked
 
-    def forward(self, x: Tensor, positions: Tensor, clip_map: Tensor, mask_logits: Tensor) -> Tensor:
-        """Queries (B, K, dim), CLIP's map (B, D, h, w), masks (B, K, h', w') -> queries (B, K, dim)."""
+    def forward(self, x: Tensor, positions: Tensor, clip_map: Tensor, allowed: Tensor | None) -> Tensor:
+        """Queries (B, K, dim), CLIP's map (B, D, h, w), where each may look, bool (B, K, h * w) -> (B, K, dim)."""
         # CLIP's features have no unit of their own: the direction carries the meaning.
         memory = F.normalize(clip_map, dim=1).flatten(2).transpose(1, 2)
         memory = memory * memory.shape[-1] ** 0.5
-        allowed = _inside(mask_logits, clip_map.shape[-2:]) if self.masked else None
         return self.norm(x + self.attention(x + positions, memory, memory, allowed))
 
 
@@ -86,24 +85,35 @@ class QueryDecoder(nn.Module):
             else ClipAttention(dim=dim, clip_dim=clip_dim, heads=heads, masked=clip_attention_masked)
         )
 
-    def forward(self, features: PixelFeatures, clip_map: Tensor) -> Proposals:
-        """Pixel features and CLIP's map (B, D, h, w) -> proposals; earlier layers' in ``intermediate``."""
+    def forward(self, features: PixelFeatures, clip_map: Tensor, *, every_layer: bool | None = None) -> Proposals:
+        """Pixel features and CLIP's map (B, D, h, w) -> proposals.
+
+        Args:
+            features: of the pixel decoder.
+            clip_map: of the image encoder.
+            every_layer: predict after every layer (``Proposals.intermediate``), which only deep supervision needs; by
+                default in training mode. The masks that guide the attention never need the full resolution.
+        """
+        every_layer = self.training if every_layer is None else every_layer
         batch = features.pixels.shape[0]
         pixels = features.pixels.contiguous()  # once: every layer's product would make its own copy
         memory = [self._memory(m, i) for i, m in enumerate(features.memory)]
+        guide = _Guide(pixels)
         x = self.query_features.weight.expand(batch, -1, -1)
         positions = self.query_positions.weight.expand(batch, -1, -1)
-        predictions = [self._predict(x, positions, pixels, clip_map)]
+        predictions = []
         for i, layer in enumerate(self.layers):
-            masks = predictions[-1].mask_logits
-            if self.clip_attention is not None and self.clip_at == i:
-                x = self.clip_attention(x, positions, clip_map, masks)
+            normed = self.norm(x)
+            masks = self.mask_head(normed)
+            if every_layer:
+                predictions.append(self._predict(normed, masks, positions, pixels, clip_map, guide))
+            if self.clip_at == i:
+                x = self._gather_clip(x, masks, positions, clip_map, guide)
             keys, values = memory[i % self.levels]
-            allowed = _inside(masks, features.memory[i % self.levels].shape[-2:])
-            x = layer(x, positions, keys, values, allowed)
-            predictions.append(self._predict(x, positions, pixels, clip_map))
-        last = predictions[-1]
-        return Proposals(last.mask_logits, last.query_embeds, last.iou, intermediate=tuple(predictions[:-1]))
+            x = layer(x, positions, keys, values, guide.inside(masks, features.memory[i % self.levels]))
+        normed = self.norm(x)
+        last = self._predict(normed, self.mask_head(normed), positions, pixels, clip_map, guide)
+        return Proposals(last.mask_logits, last.query_embeds, last.iou, intermediate=tuple(predictions))
 
     def _memory(self, m: Tensor, level: int) -> tuple[Tensor, Tensor]:
         """Keys with positions and values, both (B, L, dim)."""
@@ -111,22 +121,42 @@ class QueryDecoder(nn.Module):
         positions = sine_positions(m.shape[-2], m.shape[-1], m.shape[1], m.device)
         return values + positions.flatten(2).transpose(1, 2), values
 
-    def _predict(self, x: Tensor, positions: Tensor, pixels: Tensor, clip_map: Tensor) -> Proposals:
-        x = self.norm(x)
-        mask_logits = (self.mask_head(x) @ pixels.flatten(2)).unflatten(-1, pixels.shape[-2:])
-        described = x
-        if self.clip_attention is not None and self.clip_at == "head":
-            described = self.clip_attention(x, positions, clip_map, mask_logits)
+    def _predict(
+        self, x: Tensor, masks: Tensor, positions: Tensor, pixels: Tensor, clip_map: Tensor, guide: _Guide
+    ) -> Proposals:
+        described = self._gather_clip(x, masks, positions, clip_map, guide) if self.clip_at == "head" else x
         return Proposals(
-            mask_logits=mask_logits,
+            mask_logits=(masks @ pixels.flatten(2)).unflatten(-1, pixels.shape[-2:]),
             query_embeds=self.embed_head(described),
             iou=self.iou_head(x).squeeze(-1).sigmoid(),
         )
 
+    def _gather_clip(self, x: Tensor, masks: Tensor, positions: Tensor, clip_map: Tensor, guide: _Guide) -> Tensor:
+        assert self.clip_attention is not None
+        allowed = guide.inside(masks, clip_map) if self.clip_attention.masked else None
+        return self.clip_attention(x, positions, clip_map, allowed)
 
-@torch.no_grad()
-def _inside(mask_logits: Tensor, size: torch.Size | tuple[int, int]) -> Tensor:
-    """Where each query may look, bool (B, K, h * w): inside its mask, or everywhere where that is empty."""
-    logits = F.interpolate(mask_logits.detach(), size=tuple(size), mode="bilinear", align_corners=False).flatten(2)
-    allowed = logits >= 0
-    return allowed | ~allowed.any(-1, keepdim=True)
+
+class _Guide:
+    """Where each query may look on a map of any size.
+
+    A mask is a product with the pixel embeddings and resizing is linear, so resizing the embeddings once gives the
+    resized masks of every layer (to rounding), without making one at full resolution.
+    """
+
+    def __init__(self, pixels: Tensor) -> None:
+        self.pixels = pixels.detach()
+        self.resized: dict[tuple[int, int], Tensor] = {}
+
+    @torch.no_grad()
+    def inside(self, masks: Tensor, like: Tensor) -> Tensor:
+        """Mask embeddings (B, K, C) -> bool (B, K, h * w) on the grid of ``like`` (B, ., h, w).
+
+        Inside its mask, or everywhere where that is empty.
+        """
+        size = (like.shape[-2], like.shape[-1])
+        if size not in self.resized:
+            small = F.interpolate(self.pixels, size=size, mode="bilinear", align_corners=False)
+            self.resized[size] = small.flatten(2)
+        allowed = masks.detach() @ self.resized[size] >= 0
+        return allowed | ~allowed.any(-1, keepdim=True)

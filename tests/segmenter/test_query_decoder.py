@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from opsnet.segmenter.pixel_decoder import PixelFeatures
-from opsnet.segmenter.query_decoder import ClipAttention, QueryDecoder, _inside
+from opsnet.segmenter.query_decoder import ClipAttention, QueryDecoder, _Guide
 from opsnet.structures import Proposals
 
 LAYERS = 3
@@ -26,13 +27,17 @@ def make_inputs() -> tuple[PixelFeatures, Tensor]:
     return PixelFeatures(memory=memory, pixels=torch.randn(2, 5, 8, 12)), torch.randn(2, 7, 3, 4)
 
 
+def run(decoder: QueryDecoder, features: PixelFeatures, clip_map: Tensor) -> Proposals:
+    return decoder(features, clip_map, every_layer=True)
+
+
 def all_layers(proposals: Proposals) -> list[Proposals]:
     return [*proposals.intermediate, proposals]
 
 
 def test_shapes_of_every_layer() -> None:
     with torch.no_grad():
-        proposals = make_decoder()(*make_inputs())
+        proposals = run(make_decoder(), *make_inputs())
     assert len(proposals.intermediate) == LAYERS  # the queries before the first layer, and all layers but the last
     for layer in all_layers(proposals):
         assert layer.mask_logits.shape == (2, 4, 8, 12)
@@ -47,7 +52,7 @@ def influence(clip_attention: str | int | None, **options) -> list[tuple[bool, b
     decoder = make_decoder(clip_attention=clip_attention, **options)
     features, clip_map = make_inputs()
     with torch.no_grad():
-        one, other = decoder(features, clip_map), decoder(features, torch.randn_like(clip_map))
+        one, other = run(decoder, features, clip_map), run(decoder, features, torch.randn_like(clip_map))
     return [
         tuple(not torch.equal(getattr(a, name), getattr(b, name)) for name in ("mask_logits", "query_embeds", "iou"))
         for a, b in zip(all_layers(one), all_layers(other), strict=True)
@@ -87,31 +92,56 @@ def test_clip_attention_stays_inside_of_the_mask() -> None:
     torch.manual_seed(0)
     attention = ClipAttention(dim=16, clip_dim=7, heads=2, masked=True)
     query, positions, clip_map = torch.randn(1, 1, 16), torch.zeros(1, 1, 16), torch.randn(1, 7, 2, 2)
-    mask = torch.tensor([[1.0, -1.0], [-1.0, -1.0]])[None, None]
+    allowed = torch.tensor([True, False, False, False])[None, None]
     outside, inside = clip_map.clone(), clip_map.clone()
     outside[:, :, 1, 1] = torch.randn(7)
     inside[:, :, 0, 0] = torch.randn(7)
     with torch.no_grad():
-        before = attention(query, positions, clip_map, mask)
-        assert torch.equal(before, attention(query, positions, outside, mask))
-        assert not torch.equal(before, attention(query, positions, inside, mask))
+        before = attention(query, positions, clip_map, allowed)
+        assert torch.equal(before, attention(query, positions, outside, allowed))
+        assert not torch.equal(before, attention(query, positions, inside, allowed))
+
+
+def inside(logits: Tensor, size: tuple[int, int]) -> Tensor:
+    """Where queries with masks (K, h, w) may look on a map of ``size``, (K, h * w)."""
+    each = torch.eye(len(logits))[None]  # one channel of the pixels is one query's mask
+    return _Guide(logits[None]).inside(each, torch.empty(1, 1, *size))[0]
 
 
 def test_inside_is_where_the_logit_is_not_negative() -> None:
-    logits = torch.tensor([[3.0, -3.0], [0.0, -0.1]])[None, None]
-    assert _inside(logits, (2, 2)).tolist() == [[[True, False, True, False]]]
+    logits = torch.tensor([[3.0, -3.0], [0.0, -0.1]])[None]
+    assert inside(logits, (2, 2)).tolist() == [[True, False, True, False]]
 
 
 def test_a_query_with_an_empty_mask_looks_everywhere() -> None:
-    logits = torch.stack((torch.full((2, 2), -1.0), torch.tensor([[-1.0, 1.0], [-1.0, -1.0]])))[None]
-    assert _inside(logits, (2, 2))[0].tolist() == [[True] * 4, [False, True, False, False]]
+    logits = torch.stack((torch.full((2, 2), -1.0), torch.tensor([[-1.0, 1.0], [-1.0, -1.0]])))
+    assert inside(logits, (2, 2)).tolist() == [[True] * 4, [False, True, False, False]]
 
 
 def test_masks_are_resized_to_the_memory() -> None:
-    logits = torch.tensor([[4.0, 4.0, -4.0, -4.0]] * 2)[None, None]
-    assert _inside(logits, (1, 2)).tolist() == [[[True, False]]]
-    assert _inside(logits, (2, 8))[0, 0].view(2, 8)[0].tolist() == [True] * 4 + [False] * 4
-    assert not _inside(logits.requires_grad_(), (1, 2)).requires_grad
+    logits = torch.tensor([[4.0, 4.0, -4.0, -4.0]] * 2)[None]
+    assert inside(logits, (1, 2)).tolist() == [[True, False]]
+    assert inside(logits, (2, 8))[0].view(2, 8)[0].tolist() == [True] * 4 + [False] * 4
+    assert not inside(logits.requires_grad_(), (1, 2)).requires_grad
+
+
+def test_resized_pixels_give_the_resized_masks() -> None:
+    torch.manual_seed(0)
+    pixels, masks = torch.randn(2, 5, 9, 13), torch.randn(2, 4, 5)
+    full = torch.einsum("bkc, bchw -> bkhw", masks, pixels)
+    expected = F.interpolate(full, size=(4, 5), mode="bilinear", align_corners=False).flatten(2)
+    assert (expected.abs() > 1e-4).all()  # no sign hangs on the rounding
+    assert torch.equal(_Guide(pixels).inside(masks, torch.empty(2, 1, 4, 5)), expected >= 0)
+
+
+def test_only_deep_supervision_predicts_after_every_layer() -> None:
+    decoder, inputs = make_decoder(), make_inputs()
+    with torch.no_grad():
+        short, long = decoder(*inputs), run(decoder, *inputs)
+        assert len(decoder.train()(*inputs).intermediate) == LAYERS
+    assert short.intermediate == ()
+    for name in ("mask_logits", "query_embeds", "iou"):
+        assert torch.equal(getattr(short, name), getattr(long, name))
 
 
 def test_empty_masks_leave_everything_finite() -> None:
@@ -149,6 +179,6 @@ def test_images_of_a_batch_do_not_mix() -> None:
 @pytest.mark.parametrize("at", ["head", 1, None])
 def test_every_parameter_learns(at: str | int | None) -> None:
     decoder = make_decoder(clip_attention=at)
-    proposals = decoder(*make_inputs())
+    proposals = run(decoder, *make_inputs())
     sum(x.mask_logits.sum() + x.query_embeds.square().sum() + x.iou.sum() for x in all_layers(proposals)).backward()
     assert [name for name, p in decoder.named_parameters() if p.grad is None] == []
