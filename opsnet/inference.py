@@ -1,4 +1,4 @@
-"""A trained checkpoint, built again for prediction."""
+"""A network ready for prediction: from a trained checkpoint, or from published weights without any training."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from opsnet.errors import InputError
 from opsnet.model import OPSNet
@@ -17,11 +17,11 @@ from opsnet.vocabulary import Concept, Vocabulary
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A checkpoint, ready to predict: the network, and the names that it was trained with."""
+    """The network, the names that it was trained with, and its overlap rule."""
 
     model: OPSNet
     train_vocabulary: Vocabulary
-    overlap: float
+    overlap: float = 0.8
 
     def text(self, vocabulary: Vocabulary) -> TextBank:
         """A vocabulary's text bank on the network's device."""
@@ -63,10 +63,34 @@ def load_checkpoint(path: str | Path, *, clip_weights: str | Path | None = None,
     weights = {k.removeprefix("model."): v for k, v in checkpoint["state_dict"].items() if k.startswith("model.")}
     own = {f"clip.{k}": v for k, v in model.clip.state_dict().items()}
     model.load_state_dict({**weights, **own})
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise InputError(f"device={device}, but PyTorch sees no GPU: give device=cpu")
     names = tuple(Concept(c["id"], c["name"], bool(c["isthing"])) for c in config["vocabulary"]["categories"])
     vocabulary = Vocabulary(config["vocabulary"]["name"], names)
-    return TrainedModel(model.eval().to(device), vocabulary, float(config["overlap"]))
+    return TrainedModel(model.eval().to(_device(device)), vocabulary, float(config["overlap"]))
+
+
+def load_zero_shot(cfg: DictConfig, *, device: str = "auto") -> TrainedModel:
+    """A published Mask2Former with CLIP beside it, nothing trained (Table 1, row 2).
+
+    Its query embeddings mean nothing, so only CLIP's can name; its predicted IoU is what its no-object score leaves.
+
+    Args:
+        cfg: with the groups ``model`` (``model.weights``), ``backbone`` and ``clip``.
+        device: "auto" takes CUDA where there is one.
+
+    Raises:
+        WeightsError: ``model.weights`` cannot be read or are of another network.
+        ClipWeightsError: CLIP's weights are not where they should be.
+    """
+    from hydra.utils import instantiate
+
+    backbone = OmegaConf.merge(cfg.backbone, {"pretrained": False})  # the published weights hold the backbone too
+    model: OPSNet = instantiate(cfg.model, backbone=backbone, clip=cfg.clip, zero_shot=True)
+    return TrainedModel(model.eval().to(_device(device)), Vocabulary.load("coco"))
+
+
+def _device(name: str) -> str:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise InputError(f"device={name}, but PyTorch sees no GPU: give device=cpu")
+    return name

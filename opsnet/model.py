@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,7 @@ from opsnet.panoptic.merge import merge_panoptic, upsample_masks
 from opsnet.recognition.mask_pooling import mask_pooling
 from opsnet.recognition.modulation import cosine_logits
 from opsnet.segmenter.backbone import Backbone
+from opsnet.segmenter.checkpoints import load_published
 from opsnet.segmenter.pixel_decoder import PixelDecoder
 from opsnet.segmenter.query_decoder import QueryDecoder
 from opsnet.structures import Batch, Embeddings, PanopticMap, Proposals, TextBank
@@ -29,6 +31,11 @@ class OPSNet(nn.Module):
         pixel_decoder: builder; receives ``in_channels``.
         query_decoder: builder; receives ``clip_dim``.
         clip: frozen; never part of a checkpoint.
+        weights: of a published Mask2Former to start from, see :func:`opsnet.segmenter.checkpoints.load_published`.
+        zero_shot: nothing will be trained: the no-object score of ``weights`` stands for the predicted IoU.
+
+    Raises:
+        WeightsError: ``weights`` cannot be read or are of another network.
     """
 
     def __init__(
@@ -38,6 +45,8 @@ class OPSNet(nn.Module):
         pixel_decoder: Callable[..., PixelDecoder],
         query_decoder: Callable[..., QueryDecoder],
         clip: FrozenClip,
+        weights: str | Path | None = None,
+        zero_shot: bool = False,
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -46,6 +55,8 @@ class OPSNet(nn.Module):
         # The no-object embedding (row 4 of Table 1 filters by class score alone, which needs a rival for the names).
         self.void_embed = nn.Parameter(F.normalize(torch.randn(clip.embed_dim), dim=0))
         self.clip = clip
+        if weights is not None:
+            load_published(self, weights, class_head=zero_shot)
         self.to(memory_format=torch.channels_last)
 
     def forward(self, images: Tensor) -> tuple[Proposals, Tensor]:

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from opsnet.errors import InputError
 from opsnet.files import atomic_path, write_json
-from opsnet.inference import load_checkpoint
+from opsnet.inference import TrainedModel, load_checkpoint, load_zero_shot
 from opsnet.structures import Batch, PanopticMap
 from opsnet.vocabulary import Vocabulary
 
@@ -28,7 +28,7 @@ def predict(cfg: DictConfig) -> PanopticMap:
         The panoptic map (H, W).
 
     Raises:
-        InputError: picture, vocabulary, checkpoint or CLIP missing or unusable; before anything is computed.
+        InputError: picture, vocabulary, checkpoint, weights or CLIP missing or unusable; before anything is computed.
     """
     from hydra.utils import instantiate
 
@@ -36,7 +36,7 @@ def predict(cfg: DictConfig) -> PanopticMap:
     words = cfg.vocabulary
     vocabulary = Vocabulary.load(words if isinstance(words, str) else ", ".join(map(str, words)))
     pixels = read_picture(picture)
-    trained = load_checkpoint(cfg.checkpoint, clip_weights=cfg.clip_weights, device=cfg.device)
+    trained = _load(cfg)
     prediction = trained.model.predict(
         to_batch(pixels, vocabulary.name).to(trained.model.void_embed.device),
         trained.text(vocabulary),
@@ -49,6 +49,23 @@ def predict(cfg: DictConfig) -> PanopticMap:
     write_prediction(folder, picture, pixels, prediction, vocabulary)
     _print(prediction, vocabulary, folder)
     return prediction
+
+
+def _load(cfg: DictConfig) -> TrainedModel:
+    if cfg.checkpoint is not None and cfg.model.weights is not None:
+        raise InputError("checkpoint and model.weights both name a network: give one of them")
+    if cfg.checkpoint is not None:
+        return load_checkpoint(cfg.checkpoint, clip_weights=cfg.clip_weights, device=cfg.device)
+    if cfg.model.weights is None:
+        raise InputError(
+            "no network is named: give checkpoint=PATH of a .ckpt written by opsnet-train, or model.weights=PATH of a "
+            "published Mask2Former"
+        )
+    if not cfg.modulation._target_.endswith(".ClipOnly"):
+        raise InputError(
+            "a Mask2Former from model.weights has no trained query embeddings: choose modulation=clip_only"
+        )
+    return load_zero_shot(cfg, device=cfg.device)
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:
@@ -144,7 +161,7 @@ def run(cfg: DictConfig) -> None:
 def quoted(argument: str) -> str:
     """A path or a comma list as Hydra's grammar wants it, which takes ``vocabulary=a, b`` for a sweep of two runs."""
     key, _, value = argument.partition("=")
-    if key not in ("image", "checkpoint", "vocabulary") or value[:1] in ("'", '"', "["):
+    if key not in ("image", "checkpoint", "model.weights", "vocabulary") or value[:1] in ("'", '"', "["):
         return argument
     return f"{key}='{value}'" if "'" not in value else f'{key}="{value}"'
 

@@ -82,7 +82,9 @@ def portable_config(cfg: DictConfig, vocabulary: Any) -> dict[str, Any]:
     parts: dict[str, Any] = {
         key: OmegaConf.to_container(cfg[key], resolve=True) for key in ("model", "backbone", "clip")
     }
-    parts["backbone"]["pretrained"] = False  # the checkpoint's own weights follow
+    # The checkpoint's own weights follow.
+    parts["backbone"].update(pretrained=False, weights=None)
+    parts["model"]["weights"] = None
     weights = parts["clip"]["model"]["weights"]
     if weights not in ("builtin", "random"):
         parts["clip"]["model"]["weights"] = str(Path(weights).expanduser().resolve())

@@ -2,6 +2,7 @@
 
 Usage: python scripts/model_card.py backbone=swin_l [--size 640] [--json]
 
+Multiply-adds are those of a training pass: masks after every decoder layer, as the published figures count them too.
 Nothing is computed and no weights are loaded: the networks are built on PyTorch's meta device. Multiply-adds are half
 of what ``torch.utils.flop_counter`` counts, which sees convolutions, matrix products and attention, but not the
 bilinear samples of the deformable attention.
@@ -50,6 +51,7 @@ def model_card(overrides: Sequence[str], *, size: int = 640) -> list[Part]:
         size: pixels a side of the picture.
     """
     model = _meta_model(overrides)
+    model.query_decoder.train()  # a prediction after every layer, as in the published counts; inference needs fewer
     counter = FlopCounterMode(display=False)
     with torch.device("meta"), torch.no_grad(), counter:
         model(torch.zeros(1, 3, size, size))

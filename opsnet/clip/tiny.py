@@ -25,7 +25,7 @@ class TinyTextTower(nn.Module):
 
     def __init__(
         self, output_dim: int, *, width: int = 64, layers: int = 2, heads: int = 4, context_length: int = 12,
-        vocab_size: int = 49408, cone: float = 1.9,
+        vocab_size: int = 49408, cone: float = 1.4,
     ) -> None:  # fmt: skip
         super().__init__()
         self.context_length, self.vocab_size = context_length, vocab_size
@@ -55,7 +55,7 @@ class TinyTextTower(nn.Module):
 
 def tiny_clip(
     *, embed_dim: int = 128, image_size: int = 32, width: int = 16, layers: tuple[int, int, int] = (1, 2, 1),
-    heads: int = 8, text_width: int = 64, text_layers: int = 2, cone: float = 1.9,
+    heads: int = 8, text_width: int = 64, text_layers: int = 2, cone: float = 1.4,
 ) -> nn.Module:  # fmt: skip
     """An untrained open_clip ``CustomTextCLIP``: stride 8, ``embed_dim`` dimensions."""
     from open_clip.model import CLIPTextCfg, CLIPVisionCfg, CustomTextCLIP

@@ -26,6 +26,10 @@ class Backbone(nn.Module):
         weights: a local file of timm weights instead; checked before anything is built.
         out_indices: which stages; ``None`` takes all.
         model_args: passed on to timm.
+        output_norms: a LayerNorm on every map, as the Swins of Mask2Former have it.
+        frozen_norms: BatchNorms keep the statistics and scales that they came with, as in detectron2's ResNets: the few
+            pictures of a detection batch would give worse ones.
+        checkpointing: compute activations again in the backward pass instead of keeping them: slower, much smaller.
         mean, std: the normalisation that the weights were trained with, RGB in 0..1 (ImageNet's by default).
 
     Raises:
@@ -43,6 +47,9 @@ class Backbone(nn.Module):
         weights: str | Path | None = None,
         out_indices: Sequence[int] | None = None,
         model_args: Mapping[str, Any] | None = None,
+        output_norms: bool = False,
+        frozen_norms: bool = False,
+        checkpointing: bool = False,
         mean: tuple[float, float, float] = (0.485, 0.456, 0.406),
         std: tuple[float, float, float] = (0.229, 0.224, 0.225),
     ) -> None:
@@ -53,7 +60,10 @@ class Backbone(nn.Module):
             raise BackboneError(f"timm has no model '{name}' (backbone.name): see timm.list_models()")
         if weights is not None and not Path(weights).is_file():
             raise BackboneError(f"backbone weights {weights} (backbone.weights) do not exist: check the path")
-        kwargs: dict[str, Any] = dict(model_args or {})
+        from opsnet.segmenter.swin import ANY_SIZE, is_swin, take_any_size
+
+        swin = is_swin(name)
+        kwargs: dict[str, Any] = {**(ANY_SIZE if swin else {}), **(model_args or {})}
         if out_indices is not None:
             kwargs["out_indices"] = tuple(out_indices)
         if weights is not None:
@@ -67,9 +77,16 @@ class Backbone(nn.Module):
                 f"backbone '{name}': weights could not be loaded ({error}); offline, give +backbone.weights=FILE or "
                 "backbone.pretrained=false"
             ) from error
+        if swin:
+            take_any_size(self.model)
+        if frozen_norms:
+            self.model = timm.layers.freeze_batch_norm_2d(self.model)
+        if checkpointing:
+            _checkpoint(self.model)
         info: Any = self.model.feature_info
         self.channels: tuple[int, ...] = tuple(info.channels())
         self.strides: tuple[int, ...] = tuple(info.reduction())
+        self.norms = nn.ModuleList(nn.LayerNorm(c) if output_norms else nn.Identity() for c in self.channels)
         self.channels_last = getattr(self.model, "output_fmt", "NCHW") == "NHWC"
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
@@ -78,4 +95,14 @@ class Backbone(nn.Module):
         """Images (B, 3, H, W), RGB in 0..1 -> maps (B, C_i, H / stride_i, W / stride_i), finest first."""
         maps = self.model((images - self.mean) / self.std)
         # Swin answers channels-last and says so; a shape such as 96 x 96 x 96 would not tell.
-        return [m.permute(0, 3, 1, 2) if self.channels_last else m for m in maps]
+        maps = maps if self.channels_last else [m.permute(0, 2, 3, 1) for m in maps]
+        return [norm(m).permute(0, 3, 1, 2) for norm, m in zip(self.norms, maps, strict=True)]
+
+
+def _checkpoint(model: Any) -> None:
+    """Block by block where timm's stages can (Swin), stage by stage where they cannot."""
+    stages = [module for module in model.children() if hasattr(module, "grad_checkpointing")]
+    for stage in stages:
+        stage.grad_checkpointing = True
+    if not stages:
+        model.set_grad_checkpointing(True)

@@ -1,10 +1,13 @@
 """The core of deformable attention: a weighted sum of bilinear samples (Deformable DETR, equation 3).
 
-Two ways to the same numbers: :func:`sampling_reference` says what is meant, :func:`sampling_sparse` is fast on a CPU.
+Three ways to the same numbers: :func:`sampling_reference` says what is meant, :func:`sampling_sparse` is fast on a CPU,
+and a Triton kernel on a GPU (:mod:`opsnet.segmenter.deformable_triton`).
 """
 
 from __future__ import annotations
 
+import logging
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -13,6 +16,7 @@ import torch.nn.functional as F
 from scipy import sparse
 from torch import Tensor
 
+log = logging.getLogger(__name__)
 Shapes = list[tuple[int, int]]
 
 
@@ -28,8 +32,23 @@ def deformable_sampling(value: Tensor, shapes: Shapes, locations: Tensor, weight
     Returns:
         (B, Q, heads * C).
     """
-    way = sampling_sparse if value.device.type == "cpu" else sampling_reference
+    way = sampling_reference
+    if value.device.type == "cpu":
+        way = sampling_sparse
+    elif value.device.type == "cuda" and (kernel := _triton()) is not None and kernel.supported(value):
+        way = kernel.sampling_triton
     return way(value, shapes, locations, weights)
+
+
+@cache
+def _triton() -> Any:
+    """The module with the fused kernel, or None (said once) where Triton is not there."""
+    try:
+        from opsnet.segmenter import deformable_triton
+    except ImportError as error:
+        log.warning("deformable attention runs by grid_sample, which is slower than Triton's kernel: %s", error)
+        return None
+    return deformable_triton
 
 
 def sampling_reference(value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from opsnet.segmenter.deformable_attention import DeformableAttention
 from opsnet.segmenter.layers import FeedForward, sine_positions
@@ -46,16 +47,18 @@ class PixelDecoder(nn.Module):
         encoder_levels: how many of the coarsest maps pass through the encoder; the finer ones join by the FPN.
         layers, heads, points, hidden: of the encoder.
         fine_dim: of the FPN, ``dim`` by default. Its finest convolution costs most of a small decoder.
+        checkpointing: compute the encoder's activations again in the backward pass instead of keeping them.
     """
 
     def __init__(
         self, *, in_channels: Sequence[int], dim: int = 256, mask_dim: int = 256, encoder_levels: int = 3,
         layers: int = 6, heads: int = 8, points: int = 4, hidden: int = 1024, fine_dim: int | None = None,
+        checkpointing: bool = False,
     ) -> None:  # fmt: skip
         super().__init__()
         if not 0 < encoder_levels <= len(in_channels):
             raise ValueError(f"encoder_levels ({encoder_levels}) must be 1 to the backbone's {len(in_channels)} maps")
-        self.encoder_levels = encoder_levels
+        self.encoder_levels, self.checkpointing = encoder_levels, checkpointing
         coarse, fine = in_channels[::-1][:encoder_levels], in_channels[::-1][encoder_levels:]
         self.input_projections = nn.ModuleList(_projection(c, dim) for c in coarse)
         self.level_embed = nn.Parameter(torch.randn(encoder_levels, dim))
@@ -93,7 +96,10 @@ class PixelDecoder(nn.Module):
         )
         reference = torch.cat([_centres(h, w, device) for h, w in shapes])
         for layer in self.layers:
-            tokens = layer(tokens, positions, reference, shapes)
+            if self.checkpointing and torch.is_grad_enabled():
+                tokens = checkpoint(layer, tokens, positions, reference, shapes, use_reentrant=False)
+            else:
+                tokens = layer(tokens, positions, reference, shapes)
         parts = tokens.split([h * w for h, w in shapes], dim=1)
         return tuple(p.transpose(1, 2).unflatten(-1, s) for p, s in zip(parts, shapes, strict=True))
 

@@ -78,12 +78,21 @@ class QueryDecoder(nn.Module):
         self.mask_head = MLP(dim=dim, output_dim=mask_dim)
         self.embed_head = nn.Linear(dim, clip_dim)
         self.iou_head = nn.Linear(dim, 1)
+        self.class_head: nn.Linear | None = None
         self.clip_at = clip_attention
         self.clip_attention = (
             None
             if clip_attention is None
             else ClipAttention(dim=dim, clip_dim=clip_dim, heads=heads, masked=clip_attention_masked)
         )
+
+    def add_class_head(self, classes: int) -> None:
+        """Makes room for the class head of a published Mask2Former, whose last class is no-object.
+
+        Its names are not used. What is left of its no-object score then stands for the predicted IoU, which a network
+        whose IoU head was never trained cannot tell.
+        """
+        self.class_head = nn.Linear(self.norm.normalized_shape[0], classes + 1).requires_grad_(False)
 
     def forward(self, features: PixelFeatures, clip_map: Tensor, *, every_layer: bool | None = None) -> Proposals:
         """Pixel features and CLIP's map (B, D, h, w) -> proposals.
@@ -128,8 +137,13 @@ class QueryDecoder(nn.Module):
         return Proposals(
             mask_logits=(masks @ pixels.flatten(2)).unflatten(-1, pixels.shape[-2:]),
             query_embeds=self.embed_head(described),
-            iou=self.iou_head(x).squeeze(-1).sigmoid(),
+            iou=self._quality(x),
         )
+
+    def _quality(self, x: Tensor) -> Tensor:
+        if self.class_head is None:
+            return self.iou_head(x).squeeze(-1).sigmoid()
+        return 1 - self.class_head(x).softmax(-1)[..., -1]
 
     def _gather_clip(self, x: Tensor, masks: Tensor, positions: Tensor, clip_map: Tensor, guide: _Guide) -> Tensor:
         assert self.clip_attention is not None

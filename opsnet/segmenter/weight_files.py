@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from opsnet.segmenter.checkpoints import WeightsError
+from opsnet.errors import InputError
 
 # What a pickled dict of numpy arrays is made of; ``_codecs.encode`` is how Python 3 reads the bytes of protocol 2.
 _ADMITTED = {
@@ -31,6 +31,10 @@ _ADMITTED = {
     ("_codecs", "encode"),
 }
 _WRAPPERS = ("model", "state_dict")
+
+
+class WeightsError(InputError):
+    """Published weights that cannot be used; the message names what is wrong and the fix."""
 
 
 class _NumbersOnly(pickle.Unpickler):

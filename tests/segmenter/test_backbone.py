@@ -61,6 +61,55 @@ def test_a_swin_answers_channels_first(height: int, width: int) -> None:
         assert torch.equal(m[0, 5, 1, 0], last[0, 1, 0, 5])
 
 
+def test_every_map_of_a_swin_is_normalised() -> None:
+    torch.manual_seed(0)
+    backbone = Backbone(**SWIN, output_norms=True).eval()
+    with torch.no_grad():
+        maps = backbone(torch.rand(1, 3, 64, 96))
+    for m in maps:
+        torch.testing.assert_close(m.mean(1), torch.zeros_like(m[:, 0]), atol=1e-5, rtol=0)
+        torch.testing.assert_close(m.std(1, unbiased=False), torch.ones_like(m[:, 0]), atol=1e-2, rtol=0)
+
+
+def test_frozen_norms_do_not_move_and_do_not_learn() -> None:
+    torch.manual_seed(0)
+    frozen, moving = Backbone(**RESNET, frozen_norms=True).train(), Backbone(**RESNET).train()
+    before = {name: buffer.clone() for name, buffer in frozen.named_buffers()}
+    statistics = moving.model.bn1.running_mean.clone()
+    for backbone in (frozen, moving):
+        backbone(torch.rand(2, 3, 64, 64))
+    assert all(torch.equal(buffer, before[name]) for name, buffer in frozen.named_buffers())
+    assert not torch.equal(moving.model.bn1.running_mean, statistics)
+    assert not any("bn" in name for name, _ in frozen.named_parameters())
+
+
+@pytest.mark.parametrize("sizes", [RESNET, SWIN], ids=["resnet", "swin"])
+def test_checkpointing_changes_no_gradient(sizes) -> None:
+    gradients, kept = [], []
+    for checkpointing in (False, True):
+        torch.manual_seed(0)
+        backbone = Backbone(**sizes, checkpointing=checkpointing, frozen_norms=True).train()
+        for module in backbone.modules():  # paths that are dropped at random would be others the second time
+            if hasattr(module, "drop_prob"):
+                module.drop_prob = 0.0
+        numbers = 0
+
+        def count(tensor: torch.Tensor) -> torch.Tensor:
+            nonlocal numbers
+            numbers += tensor.numel()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+            maps = backbone(torch.rand(1, 3, 64, 64))
+        sum(m.square().sum() for m in maps).backward()
+        gradients.append([p.grad for p in backbone.parameters()])
+        kept.append(numbers)
+    for a, b in zip(*gradients, strict=True):
+        torch.testing.assert_close(a, b)
+    if sizes is SWIN:  # block by block; of a small ResNet most is kept, as timm's stages are coarse
+        assert kept[1] < 0.7 * kept[0]
+
+
 def test_images_are_normalised() -> None:
     backbone = Backbone(**RESNET, mean=(0.5, 0.25, 0.0), std=(0.5, 1.0, 2.0))
     seen: list[torch.Tensor] = []

@@ -1,175 +1,211 @@
-"""Converted weights: our decoders give transformers' numbers, from random weights in the published layout."""
+"""Whole published networks: transformers' numbers, at any size, from either layout; and files that do not fit."""
 
 from __future__ import annotations
 
+import importlib.util
+import json
+import pickle
+import sys
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
-from torch import Tensor
-from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, SwinConfig
+from mask2former_peer import in_detectron2s_layout, random_peer, resnet, swin
+from safetensors.torch import save_file
+from torch import nn
 
-from opsnet.segmenter.checkpoints import Converted, WeightsError, convert_decoders
-from opsnet.segmenter.pixel_decoder import PixelDecoder, PixelFeatures
-from opsnet.segmenter.query_decoder import QueryDecoder
-from opsnet.structures import Proposals
+from opsnet.segmenter.checkpoints import load_published
+from opsnet.segmenter.weight_files import WeightsError
 
-CHANNELS = (16, 32, 64, 128)  # of strides 4 to 32
-DIM, HEADS, QUERIES, LAYERS = 256, 8, 11, 5
+SCRIPTS = Path(__file__).parent.parent.parent / "scripts"
+BACKBONES = {
+    "swin_t": lambda: swin(embed_dim=96, depths=[2, 2, 6, 2], num_heads=[3, 6, 12, 24], window_size=7),
+    "swin_l, shallow": lambda: swin(embed_dim=192, depths=[2, 2, 2, 2], num_heads=[6, 12, 24, 48], window_size=12),
+    "r50": lambda: resnet(depths=[3, 4, 6, 3], hidden_sizes=[256, 512, 1024, 2048]),
+}
+SMALL = {
+    "feature_size": 64, "mask_feature_size": 64, "hidden_dim": 64, "encoder_feedforward_dim": 32, "dim_feedforward": 32,
+    "encoder_layers": 1, "decoder_layers": 3, "num_attention_heads": 4, "num_queries": 5,
+}  # fmt: skip
 
 
-def random_peer(seed: int) -> Mask2FormerForUniversalSegmentation:
-    """A small Mask2Former with every weight random, biases and norms too: zeros would hide a swapped name."""
-    swin = SwinConfig(
-        embed_dim=16, depths=[1, 1, 1, 1], num_heads=[1, 2, 4, 8], out_features=["stage1", "stage2", "stage3", "stage4"]
-    )
-    config = Mask2FormerConfig(
-        backbone_config=swin,
-        feature_size=DIM,
-        mask_feature_size=DIM,
-        hidden_dim=DIM,
-        encoder_feedforward_dim=96,
-        dim_feedforward=80,
-        encoder_layers=3,
-        decoder_layers=LAYERS + 1,
-        num_attention_heads=HEADS,
-        num_queries=QUERIES,
-        dropout=0.0,
-    )
-    torch.manual_seed(seed)
-    peer = Mask2FormerForUniversalSegmentation(config).eval()
-    generator = torch.Generator().manual_seed(seed)
+def load_script(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def script() -> Any:
+    return load_script("check_parity")
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_a_published_network_gives_the_peers_numbers(backbone: str, script, tmp_path: Path) -> None:
+    """At a size that neither 32 nor a window of 7 or 12 divides; and detectron2's file holds the same network."""
+    peer = random_peer(BACKBONES[backbone]())
+    peer.save_pretrained(tmp_path)
+    found = script.compare(tmp_path, (100, 76))
+    assert [d.name for d in found] == ["mask_logits", "queries", *(f"intermediate_masks[{i}]" for i in range(9))]
+    for d in found:
+        assert d.difference <= 1e-4, d
+        assert d.largest > 0.3, d  # not all near zero, which would hide a difference
+    from_folder, from_file = script.Segmenter(peer.config), script.Segmenter(peer.config)
+    load_published(from_folder, tmp_path)
+    torch.save({"model": in_detectron2s_layout(peer.state_dict())}, tmp_path / "model_final.pth")
+    load_published(from_file, tmp_path / "model_final.pth")
+    other = from_file.state_dict()
+    for name, tensor in from_folder.state_dict().items():
+        if not name.startswith(("query_decoder.embed_head.", "query_decoder.iou_head.")):
+            assert torch.equal(tensor, other[name]), name
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (64, 224), (130, 97)])
+def test_a_swin_of_any_size(height: int, width: int, script, tmp_path: Path) -> None:
+    sizes = {"embed_dim": 16, "depths": [2, 2, 2, 2], "num_heads": [1, 2, 4, 8], "window_size": 7}
+    random_peer(swin(**sizes), feature_size=256, num_queries=5).save_pretrained(tmp_path)
+    assert all(d.difference <= 1e-4 for d in script.compare(tmp_path, (height, width)))
+
+
+@pytest.fixture(scope="module")
+def small() -> Any:
+    return random_peer(resnet(depths=[1, 1, 1, 1], hidden_sizes=[16, 32, 64, 128], embedding_size=64), **SMALL)
+
+
+@pytest.fixture
+def model(script, small) -> nn.Module:
+    torch.manual_seed(1)
+    return script.Segmenter(small.config)
+
+
+def test_the_report_names_what_was_loaded_left_and_missing(model, small, tmp_path: Path) -> None:
+    small.save_pretrained(tmp_path)
+    report = load_published(model, tmp_path)
+    class_head = {"query_decoder.class_head.weight", "query_decoder.class_head.bias"}
+    assert set(report.left) == {*class_head, "criterion.empty_weight"}
+    heads = {f"query_decoder.{head}.{kind}" for head in ("embed_head", "iou_head") for kind in ("weight", "bias")}
+    assert set(report.missing) == heads
+    assert {*report.loaded, *report.missing} == set(model.state_dict())
+    assert "left: criterion (1), query_decoder.class_head (2)" in str(report)
+    assert "untrained: query_decoder.embed_head (2), query_decoder.iou_head (2)" in str(report)
+
+
+def test_the_no_object_score_is_the_peers(script, tmp_path: Path) -> None:
+    wide = {**SMALL, "feature_size": 256, "hidden_dim": 256, "mask_feature_size": 256}
+    backbone = resnet(depths=[1, 1, 1, 1], hidden_sizes=[16, 32, 64, 128], embedding_size=64)
+    peer = random_peer(backbone, **wide)
+    peer.save_pretrained(tmp_path)
+    model = script.Segmenter(peer.config).eval()
+    report = load_published(model, tmp_path, class_head=True)
+    assert report.left == ("criterion.empty_weight",)
+    picture = torch.randn(1, 3, 70, 40)
     with torch.no_grad():
-        for name, parameter in peer.named_parameters():
-            spread = 1.0 if "queries" in name or "level_embed" in name else 0.06
-            centre = 1.0 if "norm" in name and name.endswith("weight") else 0.0
-            parameter.copy_(centre + spread * torch.randn(parameter.shape, generator=generator))
-    return peer
+        proposals = model.query_decoder(model.pixel_decoder(model.backbone(picture)), torch.zeros(1, 1, 1, 1))
+        theirs = peer(picture).class_queries_logits.softmax(-1)
+    torch.testing.assert_close(proposals.iou, theirs[..., :-1].sum(-1), atol=1e-5, rtol=1e-4)
 
 
-def ours(converted: Converted) -> tuple[PixelDecoder, QueryDecoder]:
-    """Our decoders with the converted weights; only OPSNet's own heads may be missing."""
-    pixel = PixelDecoder(in_channels=CHANNELS, dim=DIM, mask_dim=DIM, layers=3, heads=HEADS, hidden=96)
-    query = QueryDecoder(
-        mask_dim=DIM, clip_dim=7, dim=DIM, heads=HEADS, hidden=80, queries=QUERIES, layers=LAYERS, clip_attention=None
-    )
-    for prefix, module in (("pixel_decoder.", pixel), ("query_decoder.", query)):
-        state = {k.removeprefix(prefix): v for k, v in converted.state.items() if k.startswith(prefix)}
-        missing, unexpected = module.load_state_dict(state, strict=False)
-        assert unexpected == []
-        assert all(name.startswith(("embed_head.", "iou_head.")) for name in missing)
-    return pixel.eval(), query.eval()
+def test_a_class_head_that_is_asked_for_must_be_there(model, small, tmp_path: Path) -> None:
+    state = {name: tensor for name, tensor in small.state_dict().items() if "class_predictor" not in name}
+    save_file(state, tmp_path / "headless.safetensors")
+    with pytest.raises(WeightsError, match="hold no class head, whose no-object score is asked for"):
+        load_published(model, tmp_path / "headless.safetensors", class_head=True)
 
 
-def both(
-    seed: int, height: int, width: int
-) -> tuple[PixelFeatures, Proposals, Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
-    """Ours and the peer's outputs on the same backbone maps of a picture of ``height`` x ``width`` pixels."""
-    peer = random_peer(seed)
-    pixel, query = ours(convert_decoders(peer.state_dict()))
-    torch.manual_seed(seed)
-    maps = [torch.randn(2, c, -(-height // s), -(-width // s)) for c, s in zip(CHANNELS, (4, 8, 16, 32), strict=True)]
-    with torch.no_grad():
-        features = pixel(maps)
-        proposals = query(features, torch.zeros(2, 7, 2, 2), every_layer=True)
-        theirs = peer.model.pixel_level_module.decoder(tuple(maps))
-        decoded = peer.model.transformer_module(list(theirs.multi_scale_features), theirs.mask_features)
-    return features, proposals, theirs.mask_features, theirs.multi_scale_features, decoded.masks_queries_logits
+def test_detectron2s_pickle_of_arrays(model, small, tmp_path: Path) -> None:
+    arrays = {name: tensor.numpy() for name, tensor in in_detectron2s_layout(small.state_dict()).items()}
+    (tmp_path / "model_final.pkl").write_bytes(pickle.dumps({"model": arrays, "__author__": "third party"}, protocol=2))
+    load_published(model, tmp_path / "model_final.pkl")
+    convolution = small.state_dict()["model.pixel_level_module.encoder.embedder.embedder.convolution.weight"]
+    assert torch.equal(model.backbone.model.conv1.weight, convolution)
 
 
-@pytest.mark.parametrize(("seed", "height", "width"), [(0, 64, 96), (1, 100, 76)])
-def test_decoders_equal_the_peers(seed: int, height: int, width: int) -> None:
-    features, proposals, pixels, memory, masks = both(seed, height, width)
-    torch.testing.assert_close(features.pixels, pixels, rtol=1e-4, atol=1e-4)
-    for ours_, theirs in zip(features.memory, memory, strict=True):
-        torch.testing.assert_close(ours_, theirs, rtol=1e-4, atol=1e-4)
-    found = [p.mask_logits for p in (*proposals.intermediate, proposals)]
-    assert len(found) == len(masks) == LAYERS + 1
-    for layer, (a, b) in enumerate(zip(found, masks, strict=True)):
-        assert (a - b).abs().max() <= 1e-4 * max(1.0, float(b.abs().max())), layer
-    assert masks[-1].std() > 0.1  # not all the same, which would hide a difference
+def refused(model: nn.Module, path: Path, message: str) -> None:
+    """Nothing is loaded, and one sentence says why."""
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with pytest.raises(WeightsError, match=message) as caught:
+        load_published(model, path)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
-def test_what_has_no_counterpart_is_named() -> None:
-    state = random_peer(0).state_dict()
-    converted = convert_decoders(state)
-    assert "class_predictor.weight" in converted.left
-    assert all(
-        name.startswith(("class_predictor.", "criterion.", "model.pixel_level_module.encoder."))
-        for name in converted.left
-    )
-    whole = sum(t.numel() for n, t in state.items() if n not in converted.left)
-    assert sum(t.numel() for t in converted.state.values()) == whole
+def test_a_cut_file_is_refused(model, small, tmp_path: Path) -> None:
+    small.save_pretrained(tmp_path)
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+    refused(model, file, "cannot be read")
 
 
-def test_a_model_without_its_head_has_the_same_names() -> None:
-    state = random_peer(0).state_dict()
-    bare = {name.removeprefix("model."): tensor for name, tensor in state.items() if name.startswith("model.")}
-    assert convert_decoders(bare).state.keys() == convert_decoders(state).state.keys()
+def test_an_incomplete_state_is_refused(model, small, tmp_path: Path) -> None:
+    state = small.state_dict()
+    state.pop("model.transformer_module.level_embed.weight")
+    save_file(state, tmp_path / "cut.safetensors")
+    refused(model, tmp_path / "cut.safetensors", "1 of its own are not in there .*level_embed.* is not in there")
 
 
-def test_a_foreign_state_dict_is_refused() -> None:
-    with pytest.raises(WeightsError, match="no pixel or query decoder among the 1 tensors"):
-        convert_decoders({"fc.weight": torch.zeros(2, 2)})
+def test_another_backbone_is_refused(model, tmp_path: Path) -> None:
+    other = random_peer(swin(embed_dim=16, depths=[1, 1, 1, 1], num_heads=[1, 2, 4, 8]), **SMALL)
+    other.save_pretrained(tmp_path)
+    refused(model, tmp_path, "of another network: .* choose the backbone=")
 
 
-# transformers' names -> detectron2's, in which the authors published their weights.
-DETECTRON2 = (
-    ("model.pixel_level_module.decoder.encoder.layers.", "sem_seg_head.pixel_decoder.transformer.encoder.layers."),
-    ("model.pixel_level_module.decoder.level_embed", "sem_seg_head.pixel_decoder.transformer.level_embed"),
-    ("model.pixel_level_module.decoder.input_projections.", "sem_seg_head.pixel_decoder.input_proj."),
-    ("model.pixel_level_module.decoder.mask_projection.", "sem_seg_head.pixel_decoder.mask_features."),
-    ("model.pixel_level_module.decoder.", "sem_seg_head.pixel_decoder."),
-    ("model.transformer_module.queries_features.", "sem_seg_head.predictor.query_feat."),
-    ("model.transformer_module.queries_embedder.", "sem_seg_head.predictor.query_embed."),
-    ("model.transformer_module.level_embed.", "sem_seg_head.predictor.level_embed."),
-    ("model.transformer_module.decoder.layernorm.", "sem_seg_head.predictor.decoder_norm."),
-    ("model.transformer_module.decoder.mask_predictor.mask_embedder.", "sem_seg_head.predictor.mask_embed.layers."),
-    ("class_predictor.", "sem_seg_head.predictor.class_embed."),
-)
+def test_another_size_is_refused(model, tmp_path: Path) -> None:
+    backbone = resnet(depths=[1, 1, 1, 1], hidden_sizes=[16, 32, 64, 128], embedding_size=64)
+    random_peer(backbone, **{**SMALL, "num_queries": 7}).save_pretrained(tmp_path)
+    refused(model, tmp_path, r"another size: 2 of .*query_\w+.weight' is \(7, 64\) there and \(5, 64\) here")
 
 
-def in_detectron2s_layout(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The same weights under detectron2's names."""
-    found: dict[str, Tensor] = {}
-    for name, tensor in state.items():
-        if name.startswith("model.transformer_module.decoder.layers."):
-            number, rest = name.removeprefix("model.transformer_module.decoder.layers.").split(".", 1)
-            for part, kind, inner in (("cross_attn", "cross", "multihead_attn"), ("self_attn", "self", "self_attn")):
-                layer = f"sem_seg_head.predictor.transformer_{kind}_attention_layers.{number}."
-                if rest.startswith(f"{part}_layer_norm."):
-                    found[layer + rest.replace(f"{part}_layer_norm", "norm")] = tensor
-                elif rest.startswith(f"{part}.q_proj."):
-                    end = rest.rsplit(".", 1)[1]
-                    three = [state[name.replace("q_proj", f"{letter}_proj")] for letter in "qkv"]
-                    found[f"{layer}{inner}.in_proj_{end}"] = torch.cat(three)
-                elif rest.startswith(f"{part}.") and not rest.startswith((f"{part}.k_proj", f"{part}.v_proj")):
-                    found[layer + rest.replace(part, inner, 1)] = tensor
-            for theirs, other in (("fc1", "linear1"), ("fc2", "linear2"), ("final_layer_norm", "norm")):
-                if rest.startswith(f"{theirs}."):
-                    layer = f"sem_seg_head.predictor.transformer_ffn_layers.{number}."
-                    found[layer + rest.replace(theirs, other)] = tensor
-            continue
-        for start, other in DETECTRON2:
-            if name.startswith(start):
-                name = name.replace(start, other)
-                break
-        for old, new in (
-            ("fc1", "linear1"),
-            ("fc2", "linear2"),
-            ("self_attn_layer_norm", "norm1"),
-            ("final_layer_norm", "norm2"),
-        ):
-            name = name.replace(f".{old}.", f".{new}.")
-        for kind in ("adapter_1", "layer_1"):
-            name = name.replace(f"{kind}.0.", f"{kind}.").replace(f"{kind}.1.", f"{kind}.norm.")
-        if "mask_embed.layers." in name:
-            name = name.replace(".0.weight", ".weight").replace(".0.bias", ".bias")
-        found[name] = tensor
-    return found
+def test_a_layer_that_this_design_does_not_have_is_refused(model, small, tmp_path: Path) -> None:
+    extra = {"model.transformer_module.input_projections.0.weight": torch.zeros(2)}
+    save_file({**small.state_dict(), **extra}, tmp_path / "wide.safetensors")
+    refused(model, tmp_path / "wide.safetensors", "1 tensors have no place .*input_projections.0.weight' has no place")
 
 
-def test_detectron2s_layout_gives_the_same() -> None:
-    state = random_peer(0).state_dict()
-    ours_, theirs = convert_decoders(in_detectron2s_layout(state)), convert_decoders(state)
-    assert ours_.state.keys() == theirs.state.keys()
-    assert all(torch.equal(tensor, theirs.state[name]) for name, tensor in ours_.state.items())
-    assert "sem_seg_head.predictor.class_embed.weight" in ours_.left
+def test_a_foreign_file_is_refused(model, tmp_path: Path) -> None:
+    save_file({"fc.weight": torch.zeros(2)}, tmp_path / "other.safetensors")
+    refused(model, tmp_path / "other.safetensors", "no pixel or query decoder among the 1 tensors")
+
+
+def test_the_converted_file_loads_as_the_original(model, small, script, tmp_path: Path) -> None:
+    small.save_pretrained(tmp_path)
+    load_script("convert_mask2former").main([str(tmp_path), str(tmp_path / "converted.safetensors")])
+    load_published(model, tmp_path / "converted.safetensors")
+    again = script.Segmenter(small.config)
+    load_published(again, tmp_path)
+    for part in ("backbone", "pixel_decoder", "query_decoder.layers"):
+        other = again.get_submodule(part).state_dict()
+        assert all(torch.equal(t, other[name]) for name, t in model.get_submodule(part).state_dict().items())
+
+
+def test_the_script_tells_a_difference(script, small, tmp_path: Path, capsys, monkeypatch) -> None:
+    wide = {
+        **SMALL,
+        "feature_size": 256,
+        "hidden_dim": 256,
+        "mask_feature_size": 256,
+    }  # a group of a norm has eight channels in every published network
+    backbone = resnet(depths=[1, 1, 1, 1], hidden_sizes=[16, 32, 64, 128], embedding_size=64)
+    random_peer(backbone, **wide).save_pretrained(tmp_path)
+    assert script.main([str(tmp_path), "--size", "70x40", "--json"]) == 0
+    assert all(entry["equal"] for entry in json.loads(capsys.readouterr().out))
+    load = script.load_published
+
+    def spoiled(model: nn.Module, path: Path) -> Any:
+        report = load(model, path)
+        with torch.no_grad():
+            model.pixel_decoder.layers[0].norm.bias.add_(0.01)
+        return report
+
+    monkeypatch.setattr(script, "load_published", spoiled)
+    assert script.main([str(tmp_path), "--size", "70x40"]) == 1
+    assert "NO" in capsys.readouterr().out
+
+
+def test_a_folder_without_a_network_is_named(script, tmp_path: Path, capsys) -> None:
+    with pytest.raises(SystemExit):
+        script.main([str(tmp_path)])
+    assert f"folder {tmp_path} holds no config.json" in capsys.readouterr().err

@@ -82,3 +82,13 @@ def test_centres_by_hand() -> None:
 def test_encoder_levels_must_fit_the_backbone(levels: int) -> None:
     with pytest.raises(ValueError, match=rf"encoder_levels \({levels}\) must be 1 to the backbone's 4 maps"):
         make_decoder(encoder_levels=levels)
+
+
+def test_checkpointing_changes_no_gradient() -> None:
+    found = []
+    for checkpointing in (False, True):
+        decoder = make_decoder(layers=2, checkpointing=checkpointing).train()
+        features = decoder(make_maps())
+        (features.pixels.square().sum() + sum(m.square().sum() for m in features.memory)).backward()
+        found.append([p.grad for p in decoder.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))

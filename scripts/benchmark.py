@@ -1,0 +1,324 @@
+"""Times this project against transformers' Mask2Former, the implementation that a user can install, on this machine.
+
+Usage: python scripts/benchmark.py [--only NAME ...] [--rounds 5] [--json]
+
+Both sides get the same random weights and inputs, run in one process in turns, and are compared before they are timed.
+Printed are medians in milliseconds and their ratio. One thread: two would fight over a small machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from opsnet.errors import InputError, one_sentence_errors
+from opsnet.losses.criterion import LayerPredictions, PanopticCriterion
+from opsnet.model import assemble
+from opsnet.panoptic.mask_filtering import MaskFiltering
+from opsnet.recognition.modulation import cosine_logits
+from opsnet.segmenter.deformable_sampling import deformable_sampling
+from opsnet.segmenter.layouts import CLASS_HEAD, convert
+from opsnet.structures import Batch, PanopticMap, Proposals, SegmentTargets, TextBank
+
+sys.path.insert(0, str(Path(__file__).parent))
+from check_parity import Segmenter
+
+NAMES, QUERIES = 133, 100
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The same work twice, and how far the two answers lie apart, in words."""
+
+    ours: Callable[[], Any]
+    peer: Callable[[], Any]
+    agreement: str
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Medians in milliseconds."""
+
+    name: str
+    ours: float
+    peer: float
+    agreement: str
+
+    @property
+    def ratio(self) -> float:
+        """How many times as fast ours is."""
+        return self.peer / self.ours
+
+
+def _peer(seed: int = 0) -> Any:
+    from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, ResNetConfig
+
+    torch.manual_seed(seed)
+    backbone = ResNetConfig(out_features=["stage1", "stage2", "stage3", "stage4"])
+    config = Mask2FormerConfig(backbone_config=backbone, num_labels=NAMES, num_queries=QUERIES)
+    return Mask2FormerForUniversalSegmentation(config).eval()
+
+
+def _both() -> tuple[Segmenter, Any]:
+    peer = _peer()
+    ours = Segmenter(peer.config)
+    state = {k: v for k, v in convert(peer.state_dict()).state.items() if not k.startswith(CLASS_HEAD)}
+    ours.load_state_dict(state, strict=False)
+    return ours.eval().to(memory_format=torch.channels_last), peer
+
+
+def forward() -> Pair:
+    """R50, one picture of 640 x 640, fp32 on both sides."""
+    ours, peer = _both()
+    picture = torch.randn(1, 3, 640, 640)
+    fast = picture.contiguous(memory_format=torch.channels_last)
+    error = (_masks(ours, fast) - _peer_masks(peer, picture)).abs().max()
+    return Pair(lambda: _masks(ours, fast), lambda: _peer_masks(peer, picture), f"masks within {float(error):.1e}")
+
+
+def forward_bf16() -> Pair:
+    """The same, ours in bf16 autocast and the peer in fp32."""
+    ours, peer = _both()
+    picture = torch.randn(1, 3, 640, 640)
+    fast = picture.contiguous(memory_format=torch.channels_last)
+
+    def half() -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return _masks(ours, fast)
+
+    same = ((half() >= 0) == (_peer_masks(peer, picture) >= 0)).float().mean()
+    return Pair(half, lambda: _peer_masks(peer, picture), f"{float(same):.2%} of the mask signs equal")
+
+
+@torch.no_grad()
+def _masks(ours: Segmenter, picture: Tensor) -> Tensor:
+    return ours(picture)[1][-1]
+
+
+@torch.no_grad()
+def _peer_masks(peer: Any, picture: Tensor) -> Tensor:
+    masks: Tensor = peer(picture).masks_queries_logits
+    return masks
+
+
+def sampling() -> Pair:
+    """The core of deformable attention in one layer of the pixel decoder at 640 x 640, forward."""
+    value, shapes, locations, weights = _sampling_inputs(1, 640)
+    peer = _peer_sampling()
+
+    def run(way: Callable[..., Tensor]) -> Tensor:
+        with torch.no_grad():
+            return way(value, shapes, locations, weights)
+
+    error = _relative(run(deformable_sampling), run(peer))
+    return Pair(lambda: run(deformable_sampling), lambda: run(peer), f"within {error:.1e} of the norm")
+
+
+def sampling_backward() -> Pair:
+    """The same with its gradients, two pictures of 256 x 256."""
+    inputs = _sampling_inputs(2, 256)
+    peer = _peer_sampling()
+
+    def run(way: Callable[..., Tensor]) -> list[Tensor]:
+        value, locations, weights = (t.clone().requires_grad_() for t in (inputs[0], inputs[2], inputs[3]))
+        way(value, inputs[1], locations, weights).square().sum().backward()
+        return [t.grad for t in (value, locations, weights) if t.grad is not None]
+
+    error = max(_relative(a, b) for a, b in zip(run(deformable_sampling), run(peer), strict=True))
+    return Pair(lambda: run(deformable_sampling), lambda: run(peer), f"gradients within {error:.1e} of the norm")
+
+
+def _sampling_inputs(batch: int, side: int) -> tuple[Tensor, list[tuple[int, int]], Tensor, Tensor]:
+    torch.manual_seed(0)
+    shapes = [(side // stride, side // stride) for stride in (32, 16, 8)]
+    length = sum(h * w for h, w in shapes)
+    near = torch.randn(batch, length, 8, 3, 4, 2) * 4 / torch.tensor(shapes)[:, None]  # a few cells around each pixel
+    locations = torch.rand(1, length, 1, 1, 1, 2) + near
+    return torch.randn(batch, length, 8, 32), shapes, locations, torch.rand(batch, length, 8, 3, 4)
+
+
+def _peer_sampling() -> Callable[..., Tensor]:
+    from transformers.models.mask2former import modeling_mask2former
+
+    way: Callable[..., Tensor] = modeling_mask2former.multi_scale_deformable_attention
+    return way
+
+
+def _relative(a: Tensor, b: Tensor) -> float:
+    return float((a - b).norm() / b.norm())
+
+
+def training_step() -> Pair:
+    """Forward, losses, backward and AdamW, R50, two pictures of 256 x 256 with eight segments each."""
+    ours, peer = _both()
+    ours.query_decoder.embed_head = torch.nn.Linear(256, 1024)
+    torch.manual_seed(0)
+    pictures, targets = torch.randn(2, 3, 256, 256), _targets(2, 8, 256)
+    bank, criterion = F.normalize(torch.randn(NAMES + 1, 1024), dim=-1), PanopticCriterion()
+    optimizers = [torch.optim.AdamW(m.parameters(), lr=1e-6) for m in (ours, peer)]
+    ours.train(), peer.train()
+
+    def step_ours() -> float:
+        features = ours.pixel_decoder(ours.backbone(pictures.contiguous(memory_format=torch.channels_last)))
+        proposals = ours.query_decoder(features, pictures.new_zeros(2, 1, 1, 1))
+        layers = [
+            LayerPredictions(cosine_logits(p.query_embeds, bank), p.mask_logits, p.iou)
+            for p in (*proposals.intermediate, proposals)
+        ]
+        return _descend(criterion(layers, targets)["loss"], optimizers[0])
+
+    def step_peer() -> float:
+        masks = [m.float() for m in targets.masks]
+        loss = peer(pictures, mask_labels=masks, class_labels=list(targets.labels)).loss
+        return _descend(loss.sum(), optimizers[1])
+
+    return Pair(step_ours, step_peer, "the same work; ours also embeds and predicts IoU")
+
+
+def _descend(loss: Tensor, optimizer: torch.optim.Optimizer) -> float:
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+    return float(loss)
+
+
+def _targets(batch: int, segments: int, side: int) -> SegmentTargets:
+    """Random blobs that share a picture out."""
+    noise = F.interpolate(torch.randn(batch, segments, 5, 5), size=(side, side), mode="bilinear")
+    masks = [F.one_hot(n.argmax(0), segments).permute(2, 0, 1).bool() for n in noise]
+    return SegmentTargets(labels=[torch.randint(NAMES, (segments,)) for _ in range(batch)], masks=masks)
+
+
+def matching() -> Pair:
+    """Hungarian matching of ten layers, two pictures, 12,544 points."""
+    from transformers.models.mask2former.modeling_mask2former import Mask2FormerHungarianMatcher
+
+    torch.manual_seed(0)
+    targets = _targets(2, 12, 640)
+    layers = [
+        LayerPredictions(torch.randn(2, QUERIES, NAMES + 1), torch.randn(2, QUERIES, 160, 160), torch.rand(2, QUERIES))
+        for _ in range(10)
+    ]
+    criterion, truth = PanopticCriterion(), torch.cat(targets.masks).float()
+    peer = Mask2FormerHungarianMatcher(cost_class=2.0, cost_mask=5.0, cost_dice=5.0, num_points=12_544)
+    masks, labels = [m.float() for m in targets.masks], list(targets.labels)
+
+    def theirs() -> list[Any]:
+        return [peer(x.mask_logits, x.logits, masks, labels) for x in layers]
+
+    return Pair(lambda: criterion._match(layers, targets, truth), theirs, "tested equal for equal points")
+
+
+def post_processing() -> Pair:
+    """Proposals of one picture to a panoptic map of 640 x 640; the reference order is Mask2Former's."""
+    torch.manual_seed(0)
+    blobs = F.interpolate(torch.randn(1, QUERIES, 9, 9) - 0.8, size=(160, 160), mode="bicubic") * 5
+    logits, no_object = torch.randn(1, QUERIES, NAMES) * 2, torch.randn(1, QUERIES) + 5
+    proposals = Proposals(blobs, torch.zeros(1, QUERIES, 1), torch.rand(1, QUERIES))
+    batch = Batch(torch.zeros(1, 3, 640, 640), [(640, 640)], [0], "custom")
+    names = TextBank(torch.zeros(NAMES, 1), torch.arange(NAMES) < 80)
+    filtering = MaskFiltering(kind="cls_iou", threshold=0.05)
+
+    def ours() -> PanopticMap:
+        return assemble(proposals, logits, no_object, batch, names, filtering=filtering, overlap=0.8)[0]
+
+    def peer() -> tuple[Tensor, list[int]]:
+        return _reference_order(proposals, *filtering(logits, no_object, proposals.iou), names.is_thing)
+
+    found, (ids, labels) = ours(), peer()
+    same = torch.equal(found.ids, ids) and [s.label for s in found.segments] == labels
+    return Pair(ours, peer, f"{'identical' if same else 'DIFFERENT'} maps of {len(labels)} segments")
+
+
+def _reference_order(
+    proposals: Proposals, scores: Tensor, labels: Tensor, keep: Tensor, is_thing: Tensor
+) -> tuple[Tensor, list[int]]:
+    """All masks to full size first, then the filter, then one segment after the other."""
+    full = F.interpolate(proposals.mask_logits, size=(640, 640), mode="bilinear", align_corners=False)[0].sigmoid()
+    masks, kept_scores, kept_labels = full[keep[0]], scores[0][keep[0]], labels[0][keep[0]]
+    ids = torch.zeros(640, 640, dtype=torch.int64)
+    winner = (kept_scores[:, None, None] * masks).argmax(0)
+    found: list[int] = []
+    stuff: dict[int, int] = {}
+    for k, label in enumerate(kept_labels.tolist()):
+        mine, original = winner == k, masks[k] >= 0.5
+        area, visible = original.sum().item(), (mine & original).sum().item()
+        if mine.sum().item() == 0 or area == 0 or visible == 0 or mine.sum().item() / area < 0.8:
+            continue
+        if not is_thing[label] and label in stuff:
+            ids[mine & original] = stuff[label]
+            continue
+        found.append(label)
+        stuff[label] = len(found)
+        ids[mine & original] = len(found)
+    return ids, found
+
+
+BENCHMARKS: dict[str, Callable[[], Pair]] = {
+    "forward": forward,
+    "forward_bf16": forward_bf16,
+    "training_step": training_step,
+    "sampling": sampling,
+    "sampling_backward": sampling_backward,
+    "post_processing": post_processing,
+    "matching": matching,
+}
+
+
+def benchmark(name: str, rounds: int) -> Timing:
+    """Both sides of one pair in turns, after a turn to warm up."""
+    pair = BENCHMARKS[name]()
+    seconds: dict[str, list[float]] = {"ours": [], "peer": []}
+    for turn in range(rounds + 1):
+        for side, run in (("ours", pair.ours), ("peer", pair.peer)):
+            start = time.perf_counter()
+            run()
+            if turn:
+                seconds[side].append(time.perf_counter() - start)
+    medians = {side: 1000 * statistics.median(values) for side, values in seconds.items()}
+    return Timing(name, medians["ours"], medians["peer"], pair.agreement)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Prints the timings as a table or, with ``--json``, as json."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--only", nargs="+", choices=BENCHMARKS, default=list(BENCHMARKS), metavar="NAME")
+    parser.add_argument("--rounds", type=int, default=5, help="timed turns of each side")
+    parser.add_argument("--json", action="store_true", help="print json instead of a table")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    with one_sentence_errors():
+        try:
+            import transformers
+        except ImportError as error:
+            raise InputError("the peer is transformers, which is not installed: pip install -e .[dev]") from error
+        timings = [benchmark(name, options.rounds) for name in options.only]
+    versions = f"torch {torch.__version__}, transformers {transformers.__version__}, {platform.machine()}"
+    if options.json:
+        rows = [{**asdict(t), "ratio": t.ratio} for t in timings]
+        print(json.dumps({"versions": versions, "benchmarks": rows}, indent=2))
+        return
+    table = Table(
+        "benchmark", "ours (ms)", "peer (ms)", "times as fast", "agreement", title="One thread", caption=versions
+    )
+    for t in timings:
+        table.add_row(t.name, f"{t.ours:.0f}", f"{t.peer:.0f}", f"{t.ratio:.2f}", t.agreement)
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

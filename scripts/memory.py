@@ -1,0 +1,145 @@
+"""One optimiser step of a configured OPSNet on random pictures: time and peak memory of every part.
+
+Usage: python scripts/memory.py backbone=swin_l [--size 640] [--batch 1] [--json]
+
+The networks are built at random, nothing is loaded. On a GPU the memory is what PyTorch allocated there; on a CPU it is
+the process's resident memory (Linux), Python and its libraries included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from rich.console import Console
+from rich.table import Table
+
+from opsnet.configuration import config_dir
+from opsnet.errors import one_sentence_errors
+from opsnet.losses.criterion import LayerPredictions
+from opsnet.structures import SegmentTargets
+
+UNTRAINED = ["clip.model.weights=random", "clip.model.architecture.pretrained=null", "++backbone.pretrained=false"]
+FULL_SIZE = ["model=mask2former", "clip=rn50", "supervision=masks", "optim=mask2former", *UNTRAINED]
+NAMES, SEGMENTS = 133, 12
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a step: GiB at its peak and at its end, and seconds."""
+
+    name: str
+    peak: float
+    after: float
+    seconds: float
+
+
+def measure(overrides: Sequence[str], *, size: int, batch: int, device: str) -> list[Part]:
+    """The parts of one step, in order.
+
+    Args:
+        overrides: of conf/train.yaml, on top of the full-size networks with CLIP RN50.
+        size: pixels a side of the pictures.
+        batch: pictures.
+        device: "cpu" or "cuda".
+    """
+    from hydra import compose, initialize_config_dir
+    from hydra.utils import instantiate
+
+    parts: list[Part] = []
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        cfg = compose("train", overrides=[*FULL_SIZE, *overrides])
+    torch.manual_seed(0)
+    with _part("networks", parts, device):
+        model = instantiate(cfg.model, backbone=cfg.backbone, clip=cfg.clip).train().to(device)
+        criterion = instantiate(cfg.supervision).to(device)
+        optimizer = instantiate(cfg.optim.optimizer)(model)
+    pictures, targets = torch.rand(batch, 3, size, size, device=device), _targets(batch, size, device)
+    bank = F.normalize(torch.randn(NAMES + 1, model.clip.embed_dim, device=device), dim=-1)
+    with _part("CLIP, frozen", parts, device):
+        clip_map = model.clip.image_encoder(pictures)
+    with _part("backbone", parts, device):
+        maps = model.backbone(pictures.contiguous(memory_format=torch.channels_last))
+    with _part("pixel decoder", parts, device):
+        features = model.pixel_decoder(maps)
+    with _part("query decoder", parts, device):
+        proposals = model.query_decoder(features, clip_map)
+    with _part("losses", parts, device):
+        from opsnet.recognition.modulation import cosine_logits
+
+        layers = [
+            LayerPredictions(cosine_logits(p.query_embeds, bank), p.mask_logits, p.iou)
+            for p in (*proposals.intermediate, proposals)
+        ]
+        loss = criterion(layers, targets)["loss"]
+    with _part("backward", parts, device):
+        loss.backward()
+    with _part("optimiser", parts, device):
+        optimizer.step()
+    whole = Part("whole step", max(p.peak for p in parts), parts[-1].after, sum(p.seconds for p in parts[1:]))
+    return [*parts, whole]
+
+
+def _targets(batch: int, size: int, device: str) -> SegmentTargets:
+    """Random blobs that share a picture out."""
+    noise = F.interpolate(torch.randn(batch, SEGMENTS, 5, 5), size=(size, size), mode="bilinear")
+    masks = [F.one_hot(n.argmax(0), SEGMENTS).permute(2, 0, 1).bool().to(device) for n in noise]
+    return SegmentTargets(labels=[torch.randint(NAMES, (SEGMENTS,), device=device) for _ in range(batch)], masks=masks)
+
+
+@contextmanager
+def _part(name: str, parts: list[Part], device: str) -> Iterator[None]:
+    _reset_peak(device)
+    start = time.monotonic()
+    yield
+    peak, now = _memory(device)
+    parts.append(Part(name, peak, now, time.monotonic() - start))
+
+
+def _reset_peak(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+    else:
+        Path("/proc/self/clear_refs").write_text("5")  # the kernel's name for "forget the peak"
+
+
+def _memory(device: str) -> tuple[float, float]:
+    """Peak since it was last forgotten, and now, in GiB."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+        return torch.cuda.max_memory_allocated() / 2**30, torch.cuda.memory_allocated() / 2**30
+    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(lines["VmHWM"].split()[0]) / 2**20, int(lines["VmRSS"].split()[0]) / 2**20
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Prints the parts as a table or, with ``--json``, as json."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="of conf/train.yaml, e.g. backbone=swin_l")
+    parser.add_argument("--size", type=int, default=640, help="pixels a side of the pictures")
+    parser.add_argument("--batch", type=int, default=1, help="pictures")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--json", action="store_true", help="print json instead of a table")
+    options = parser.parse_args(arguments)
+    with one_sentence_errors():
+        parts = measure(options.overrides, size=options.size, batch=options.batch, device=options.device)
+    if options.json:
+        print(json.dumps([asdict(part) for part in parts], indent=2))
+        return
+    title = f"{options.batch} x {options.size} x {options.size} on {options.device}"
+    table = Table("part", "peak (GiB)", "after (GiB)", "seconds", title=title)
+    for part in parts:
+        table.add_row(part.name, f"{part.peak:.2f}", f"{part.after:.2f}", f"{part.seconds:.1f}")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
