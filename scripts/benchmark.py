@@ -32,10 +32,11 @@ from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.recognition.modulation import cosine_logits
 from opsnet.segmenter.deformable_sampling import deformable_sampling
 from opsnet.segmenter.layouts import CLASS_HEAD, convert
-from opsnet.structures import Batch, PanopticMap, Proposals, SegmentTargets, TextBank
+from opsnet.structures import Batch, PanopticMap, Proposals, TextBank
 
 sys.path.insert(0, str(Path(__file__).parent))
 from check_parity import Segmenter
+from untrained import random_targets
 
 NAMES, QUERIES = 133, 100
 
@@ -167,7 +168,7 @@ def training_step() -> Pair:
     ours, peer = _both()
     ours.query_decoder.embed_head = torch.nn.Linear(256, 1024)
     torch.manual_seed(0)
-    pictures, targets = torch.randn(2, 3, 256, 256), _targets(2, 8, 256)
+    pictures, targets = torch.randn(2, 3, 256, 256), random_targets(2, 8, 256, NAMES)
     bank, criterion = F.normalize(torch.randn(NAMES + 1, 1024), dim=-1), PanopticCriterion()
     optimizers = [torch.optim.AdamW(m.parameters(), lr=1e-6) for m in (ours, peer)]
     ours.train(), peer.train()
@@ -196,19 +197,12 @@ def _descend(loss: Tensor, optimizer: torch.optim.Optimizer) -> float:
     return float(loss)
 
 
-def _targets(batch: int, segments: int, side: int) -> SegmentTargets:
-    """Random blobs that share a picture out."""
-    noise = F.interpolate(torch.randn(batch, segments, 5, 5), size=(side, side), mode="bilinear")
-    masks = [F.one_hot(n.argmax(0), segments).permute(2, 0, 1).bool() for n in noise]
-    return SegmentTargets(labels=[torch.randint(NAMES, (segments,)) for _ in range(batch)], masks=masks)
-
-
 def matching() -> Pair:
     """Hungarian matching of ten layers, two pictures, 12,544 points."""
     from transformers.models.mask2former.modeling_mask2former import Mask2FormerHungarianMatcher
 
     torch.manual_seed(0)
-    targets = _targets(2, 12, 640)
+    targets = random_targets(2, 12, 640, NAMES)
     layers = [
         LayerPredictions(torch.randn(2, QUERIES, NAMES + 1), torch.randn(2, QUERIES, 160, 160), torch.rand(2, QUERIES))
         for _ in range(10)
@@ -226,11 +220,13 @@ def matching() -> Pair:
 def post_processing() -> Pair:
     """Proposals of one picture to a panoptic map of 640 x 640; the reference order is Mask2Former's."""
     torch.manual_seed(0)
-    blobs = F.interpolate(torch.randn(1, QUERIES, 9, 9) - 0.8, size=(160, 160), mode="bicubic") * 5
+    centres, radius = torch.rand(QUERIES, 2) * 160, 4 + 20 * torch.rand(QUERIES)
+    grid = torch.stack(torch.meshgrid(torch.arange(160.0), torch.arange(160.0), indexing="ij"), dim=-1)
+    discs = (radius[:, None, None] - (grid - centres[:, None, None]).norm(dim=-1))[None]
     logits, no_object = torch.randn(1, QUERIES, NAMES) * 2, torch.randn(1, QUERIES) + 5
-    proposals = Proposals(blobs, torch.zeros(1, QUERIES, 1), torch.rand(1, QUERIES))
+    proposals = Proposals(discs, torch.zeros(1, QUERIES, 1), torch.rand(1, QUERIES))
     batch = Batch(torch.zeros(1, 3, 640, 640), [(640, 640)], [0], "custom")
-    names = TextBank(torch.zeros(NAMES, 1), torch.arange(NAMES) < 80)
+    names = TextBank("custom", tuple(map(str, range(NAMES))), torch.arange(NAMES) < 80, torch.zeros(NAMES, 1))
     filtering = MaskFiltering(kind="cls_iou", threshold=0.05)
 
     def ours() -> PanopticMap:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,13 +22,13 @@ import torch.nn.functional as F
 from rich.console import Console
 from rich.table import Table
 
-from opsnet.configuration import config_dir
 from opsnet.errors import one_sentence_errors
 from opsnet.losses.criterion import LayerPredictions
-from opsnet.structures import SegmentTargets
+from opsnet.recognition.modulation import cosine_logits
 
-UNTRAINED = ["clip.model.weights=random", "clip.model.architecture.pretrained=null", "++backbone.pretrained=false"]
-FULL_SIZE = ["model=mask2former", "clip=rn50", "supervision=masks", "optim=mask2former", *UNTRAINED]
+sys.path.insert(0, str(Path(__file__).parent))
+from untrained import random_targets, untrained_config
+
 NAMES, SEGMENTS = 133, 12
 
 
@@ -50,18 +51,19 @@ def measure(overrides: Sequence[str], *, size: int, batch: int, device: str) -> 
         batch: pictures.
         device: "cpu" or "cuda".
     """
-    from hydra import compose, initialize_config_dir
     from hydra.utils import instantiate
 
     parts: list[Part] = []
-    with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        cfg = compose("train", overrides=[*FULL_SIZE, *overrides])
+    cfg = untrained_config(overrides)
     torch.manual_seed(0)
     with _part("networks", parts, device):
         model = instantiate(cfg.model, backbone=cfg.backbone, clip=cfg.clip).train().to(device)
         criterion = instantiate(cfg.supervision).to(device)
         optimizer = instantiate(cfg.optim.optimizer)(model)
-    pictures, targets = torch.rand(batch, 3, size, size, device=device), _targets(batch, size, device)
+    pictures, targets = (
+        torch.rand(batch, 3, size, size, device=device),
+        random_targets(batch, SEGMENTS, size, NAMES, device),
+    )
     bank = F.normalize(torch.randn(NAMES + 1, model.clip.embed_dim, device=device), dim=-1)
     with _part("CLIP, frozen", parts, device):
         clip_map = model.clip.image_encoder(pictures)
@@ -72,8 +74,6 @@ def measure(overrides: Sequence[str], *, size: int, batch: int, device: str) -> 
     with _part("query decoder", parts, device):
         proposals = model.query_decoder(features, clip_map)
     with _part("losses", parts, device):
-        from opsnet.recognition.modulation import cosine_logits
-
         layers = [
             LayerPredictions(cosine_logits(p.query_embeds, bank), p.mask_logits, p.iou)
             for p in (*proposals.intermediate, proposals)
@@ -85,13 +85,6 @@ def measure(overrides: Sequence[str], *, size: int, batch: int, device: str) -> 
         optimizer.step()
     whole = Part("whole step", max(p.peak for p in parts), parts[-1].after, sum(p.seconds for p in parts[1:]))
     return [*parts, whole]
-
-
-def _targets(batch: int, size: int, device: str) -> SegmentTargets:
-    """Random blobs that share a picture out."""
-    noise = F.interpolate(torch.randn(batch, SEGMENTS, 5, 5), size=(size, size), mode="bilinear")
-    masks = [F.one_hot(n.argmax(0), SEGMENTS).permute(2, 0, 1).bool().to(device) for n in noise]
-    return SegmentTargets(labels=[torch.randint(NAMES, (SEGMENTS,), device=device) for _ in range(batch)], masks=masks)
 
 
 @contextmanager

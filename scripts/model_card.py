@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,11 +24,11 @@ from rich.table import Table
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from opsnet.configuration import config_dir
 from opsnet.errors import one_sentence_errors
 
-UNTRAINED = ["clip.model.weights=random", "clip.model.architecture.pretrained=null", "++backbone.pretrained=false"]
-FULL_SIZE = ["model=mask2former", "clip=rn50", "++clip.model.architecture.device=meta", *UNTRAINED]
+sys.path.insert(0, str(Path(__file__).parent))
+from untrained import untrained_config
+
 PAPER = (
     "The paper (Swin-L, 640): Mask2Former 215M parameters and 403 G, OPSNet 242M and 485 G. Its 242M fit the Spatial "
     "Adapter's two projections merged into one. Its 485 G do not fit a CLIP input of 640: 82 G above Mask2Former's "
@@ -84,11 +86,9 @@ def model_card(overrides: Sequence[str], *, size: int = 640) -> list[Part]:
 
 
 def _meta_model(overrides: Sequence[str]) -> Any:
-    from hydra import compose, initialize_config_dir
     from hydra.utils import instantiate
 
-    with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        cfg = compose("train", overrides=[*FULL_SIZE, *overrides])
+    cfg = untrained_config(["++clip.model.architecture.device=meta", *overrides])
     with torch.device("meta"):
         return instantiate(cfg.model, backbone=cfg.backbone, clip=cfg.clip).eval().requires_grad_(False)
 

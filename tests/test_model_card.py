@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
+from script_loading import load_script
 
-SCRIPT = Path(__file__).parent.parent / "scripts" / "model_card.py"
 # Millions of parameters and 1e9 multiply-adds at 640, of transformers' Mask2Former (its class head, 0.03M, included).
 PEER = {"r50": (44.04, 102.8), "r101": (63.03, 133.1), "swin_s": (68.75, 141.1), "swin_l": (215.49, 395.4)}
 
 
 @pytest.fixture(scope="module")
 def script() -> Any:
-    spec = importlib.util.spec_from_file_location("model_card", SCRIPT)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    import sys
-
-    sys.modules["model_card"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+    return load_script("model_card")
 
 
 @pytest.mark.parametrize("backbone", PEER)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from script_loading import load_script
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -20,10 +20,7 @@ def job(monkeypatch, tmp_path) -> ModuleType:
     """scripts/run_scenes.py as a module, with data and runs under ``tmp_path``."""
     monkeypatch.setenv("OPSNET_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("OPSNET_RUNS", str(tmp_path / "runs"))
-    spec = importlib.util.spec_from_file_location("run_scenes", ROOT / "scripts" / "run_scenes.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("run_scenes")
 
 
 def arguments(job, monkeypatch, *given: str) -> argparse.Namespace:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hydra.errors import InstantiationException
+from mask2former_peer import random_peer, resnet
 from PIL import Image
 
 from opsnet.errors import InputError
 from opsnet.inference import load_zero_shot
 from opsnet.predict import predict
-
-sys.path.insert(0, str(Path(__file__).parent / "segmenter"))
-from mask2former_peer import random_peer, resnet
+from opsnet.segmenter.weight_files import WeightsError
 
 SMALL = {
     "feature_size": 256, "mask_feature_size": 256, "hidden_dim": 256, "encoder_feedforward_dim": 32,
@@ -71,10 +70,19 @@ def test_the_command_writes_named_segments(config, tmp_path: Path) -> None:
         (["modulation=full"], "no trained query embeddings: choose modulation=clip_only"),
         (["checkpoint=a.ckpt"], "checkpoint and model.weights both name a network"),
         (["model.weights=null"], "no network is named: give checkpoint=PATH .* or model.weights=PATH"),
-        (["model.weights=nowhere.pkl"], "nowhere.pkl do not exist"),
-        (["model.query_decoder.queries=8"], "another size"),
     ],
 )
 def test_bad_input_is_one_sentence(overrides: list[str], message: str, config) -> None:
     with pytest.raises(InputError, match=message):
         predict(config(*overrides))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [("model.weights=nowhere.pkl", "nowhere.pkl do not exist"), ("model.query_decoder.queries=8", "another size")],
+)
+def test_weights_that_do_not_fit(override: str, message: str, config) -> None:
+    with pytest.raises(InstantiationException) as caught:  # the command prints its cause alone
+        predict(config(override))
+    assert isinstance(caught.value.__cause__, WeightsError)
+    assert message in str(caught.value.__cause__)

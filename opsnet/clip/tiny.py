@@ -19,8 +19,8 @@ class TinyTextTower(nn.Module):
         output_dim: D.
         width: of the transformer.
         cone: length of one fixed direction that is added to every embedding. A trained CLIP's text embeddings lie
-            in a narrow cone (COCO's names: mean cosine 0.8); without it the tiny space spreads so wide that the
-            paper's alpha = 10 and beta = 0.5, which live on 1 - s, over-correct.
+            in a narrow cone; without it the tiny space spreads so wide that the paper's alpha = 10 and beta = 0.5,
+            which live on 1 - s, over-correct. See docs/miniature.md for the length.
     """
 
     def __init__(

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import pytest
-
-SCRIPT = Path(__file__).parents[2] / "scripts" / "summarize_seeds.py"
+from script_loading import load_script
 
 
 @pytest.fixture
 def script():
-    spec = importlib.util.spec_from_file_location("summarize_seeds", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("summarize_seeds")
 
 
 def test_prints_and_writes_both_tables(tmp_path, write_run, script, capsys):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import pickle
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +11,12 @@ import pytest
 import torch
 from mask2former_peer import in_detectron2s_layout, random_peer, resnet, swin
 from safetensors.torch import save_file
+from script_loading import load_script
 from torch import nn
 
 from opsnet.segmenter.checkpoints import load_published
 from opsnet.segmenter.weight_files import WeightsError
 
-SCRIPTS = Path(__file__).parent.parent.parent / "scripts"
 BACKBONES = {
     "swin_t": lambda: swin(embed_dim=96, depths=[2, 2, 6, 2], num_heads=[3, 6, 12, 24], window_size=7),
     "swin_l, shallow": lambda: swin(embed_dim=192, depths=[2, 2, 2, 2], num_heads=[6, 12, 24, 48], window_size=12),
@@ -28,15 +26,6 @@ SMALL = {
     "feature_size": 64, "mask_feature_size": 64, "hidden_dim": 64, "encoder_feedforward_dim": 32, "dim_feedforward": 32,
     "encoder_layers": 1, "decoder_layers": 3, "num_attention_heads": 4, "num_queries": 5,
 }  # fmt: skip
-
-
-def load_script(name: str) -> Any:
-    spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from mask2former_peer import in_detectron2s_layout, random_peer, swin
 from torch import Tensor
 from transformers import Mask2FormerForUniversalSegmentation
 
-from opsnet.segmenter.layouts import Converted, convert
+from opsnet.segmenter.layouts import CLASS_HEAD, Converted, convert
 from opsnet.segmenter.pixel_decoder import PixelDecoder, PixelFeatures
 from opsnet.segmenter.query_decoder import QueryDecoder
 from opsnet.segmenter.weight_files import WeightsError
@@ -42,7 +42,8 @@ def ours(converted: Converted) -> tuple[PixelDecoder, QueryDecoder]:
         mask_dim=DIM, clip_dim=7, dim=DIM, heads=HEADS, hidden=80, queries=QUERIES, layers=LAYERS, clip_attention=None
     )
     for prefix, module in (("pixel_decoder.", pixel), ("query_decoder.", query)):
-        state = {k.removeprefix(prefix): v for k, v in converted.state.items() if k.startswith(prefix)}
+        names = [name for name in converted.state if name.startswith(prefix) and not name.startswith(CLASS_HEAD)]
+        state = {name.removeprefix(prefix): converted.state[name] for name in names}
         missing, unexpected = module.load_state_dict(state, strict=False)
         assert unexpected == []
         assert all(name.startswith(("embed_head.", "iou_head.")) for name in missing)

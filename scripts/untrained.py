@@ -1,0 +1,35 @@
+"""Networks and ground truth at random, for scripts that count, time or weigh."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, open_dict
+
+from opsnet.configuration import config_dir
+from opsnet.structures import SegmentTargets
+
+FULL_SIZE = ["model=mask2former", "clip=rn50", "supervision=masks", "optim=mask2former", "clip.model.weights=random"]
+
+
+def untrained_config(overrides: Sequence[str]) -> DictConfig:
+    """conf/train.yaml with the full-size networks, on top of them ``overrides``, and no weights to be loaded."""
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        cfg = compose("train", overrides=[*FULL_SIZE, *overrides])
+    parts: list[Any] = [cfg.backbone, cfg.clip.model.architecture]
+    for part in parts:
+        if part.get("pretrained"):
+            with open_dict(part):
+                part.pretrained = None if part is cfg.clip.model.architecture else False
+    return cfg
+
+
+def random_targets(batch: int, segments: int, side: int, names: int, device: str = "cpu") -> SegmentTargets:
+    """Blobs that share out each of ``batch`` pictures of ``side`` x ``side`` pixels, with labels below ``names``."""
+    noise = F.interpolate(torch.randn(batch, segments, 5, 5), size=(side, side), mode="bilinear")
+    masks = [F.one_hot(n.argmax(0), segments).permute(2, 0, 1).bool().to(device) for n in noise]
+    return SegmentTargets(labels=[torch.randint(names, (segments,), device=device) for _ in range(batch)], masks=masks)

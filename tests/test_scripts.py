@@ -1,0 +1,58 @@
+"""The scripts that time and weigh: what they compare is the same work, and every part is listed."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from script_loading import load_script
+
+
+def test_both_sides_of_post_processing_give_one_map() -> None:
+    pair = load_script("benchmark").post_processing()
+    assert pair.agreement.startswith("identical maps of ")
+    assert int(pair.agreement.split()[3]) > 5  # segments: an empty map would be identical too
+
+
+@pytest.mark.parametrize("name", ["sampling", "sampling_backward"])
+def test_both_sides_of_the_sampling_agree(name: str) -> None:
+    pair = load_script("benchmark").BENCHMARKS[name]()
+    assert float(next(word for word in pair.agreement.split() if "e-" in word)) < 1e-5
+
+
+def test_matching_finds_every_target_on_both_sides() -> None:
+    pair = load_script("benchmark").matching()
+    ours, theirs = pair.ours(), pair.peer()
+    assert len(ours) == len(theirs) == 10
+    assert all(pairs.shape[1] == sum(len(rows) for rows, _ in other) for pairs, other in zip(ours, theirs, strict=True))
+
+
+def test_a_benchmark_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    load_script("benchmark").main(["--only", "sampling", "--rounds", "1", "--json"])
+    (row,) = json.loads(capsys.readouterr().out)["benchmarks"]
+    assert row["name"] == "sampling"
+    assert row["ratio"] == pytest.approx(row["peer"] / row["ours"])
+
+
+def test_every_part_of_a_step_is_weighed(capsys: pytest.CaptureFixture[str]) -> None:
+    small = [
+        "model=scenes",
+        "backbone=scenes",
+        "clip=tiny",
+        "supervision=scenes",
+    ]
+    load_script("memory").main([*small, "--size", "64", "--device", "cpu", "--json"])
+    parts = json.loads(capsys.readouterr().out)
+    names = [
+        "networks",
+        "CLIP, frozen",
+        "backbone",
+        "pixel decoder",
+        "query decoder",
+        "losses",
+        "backward",
+        "optimiser",
+    ]
+    assert [p["name"] for p in parts] == [*names, "whole step"]
+    assert parts[-1]["peak"] == max(p["peak"] for p in parts[:-1]) > 0
+    assert all(p["after"] <= p["peak"] + 0.01 for p in parts)
