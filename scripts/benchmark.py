@@ -218,13 +218,14 @@ def matching() -> Pair:
 
 
 def post_processing() -> Pair:
-    """Proposals of one picture to a panoptic map of 640 x 640; the reference order is Mask2Former's."""
+    """Proposals of one picture, thirty pass the filter, to a map of 640 x 640; the peer is Mask2Former's order."""
     torch.manual_seed(0)
     centres, radius = torch.rand(QUERIES, 2) * 160, 4 + 20 * torch.rand(QUERIES)
     grid = torch.stack(torch.meshgrid(torch.arange(160.0), torch.arange(160.0), indexing="ij"), dim=-1)
     discs = (radius[:, None, None] - (grid - centres[:, None, None]).norm(dim=-1))[None]
-    logits, no_object = torch.randn(1, QUERIES, NAMES) * 2, torch.randn(1, QUERIES) + 5
-    proposals = Proposals(discs, torch.zeros(1, QUERIES, 1), torch.rand(1, QUERIES))
+    logits, no_object = torch.randn(1, QUERIES, NAMES) * 2, torch.full((1, QUERIES), 30.0)
+    no_object[:, :30] = -30.0
+    proposals = Proposals(discs, torch.zeros(1, QUERIES, 1), 0.5 + torch.rand(1, QUERIES) / 2)
     batch = Batch(torch.zeros(1, 3, 640, 640), [(640, 640)], [0], "custom")
     names = TextBank("custom", tuple(map(str, range(NAMES))), torch.arange(NAMES) < 80, torch.zeros(NAMES, 1))
     filtering = MaskFiltering(kind="cls_iou", threshold=0.05)
