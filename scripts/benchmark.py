@@ -14,7 +14,8 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -290,6 +291,16 @@ def benchmark(name: str, rounds: int) -> Timing:
     return Timing(name, medians["ours"], medians["peer"], pair.agreement)
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Prints the timings as a table or, with ``--json``, as json."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
@@ -297,8 +308,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=5, help="timed turns of each side")
     parser.add_argument("--json", action="store_true", help="print json instead of a table")
     options = parser.parse_args(arguments)
-    torch.set_num_threads(1)
-    with one_sentence_errors():
+    with one_sentence_errors(), _one_thread():
         try:
             import transformers
         except ImportError as error:
