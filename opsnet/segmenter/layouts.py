@@ -50,9 +50,7 @@ _UNUSED = re.compile(
 )
 CLASS_HEAD = "query_decoder.class_head."
 _SAMPLING = r"(sampling_offsets|attention_weights|value_proj|output_proj)"
-
-
-_BATCH_NORM = r"(weight|bias|running_mean|running_var|num_batches_tracked)"
+_BATCH_NORM = r"(weight|bias|running_mean|running_var)"
 
 
 def _transformers_backbones() -> Layout:
