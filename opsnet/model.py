@@ -18,7 +18,7 @@ from opsnet.segmenter.backbone import Backbone
 from opsnet.segmenter.checkpoints import load_published
 from opsnet.segmenter.pixel_decoder import PixelDecoder
 from opsnet.segmenter.query_decoder import QueryDecoder
-from opsnet.structures import Batch, Embeddings, PanopticMap, Proposals, TextBank
+from opsnet.structures import Batch, Embeddings, LayerQueries, PanopticMap, Proposals, TextBank
 
 Modulation = Callable[[Embeddings, TextBank, TextBank, Tensor], tuple[Tensor, Tensor]]
 
@@ -71,7 +71,7 @@ class OPSNet(nn.Module):
         features = self.clip.image_encoder.for_pooling(clip_map, size)
         return Embeddings(query=proposals.query_embeds, clip=mask_pooling(features, proposals.mask_logits))
 
-    def training_logits(self, proposals: Proposals, train: TextBank) -> Tensor:
+    def training_logits(self, proposals: Proposals | LayerQueries, train: TextBank) -> Tensor:
         """Cosine logits of the training names and no-object, (B, K, N + 1)."""
         rows = torch.cat((train.embeds, self.void_embed[None]))
         return cosine_logits(proposals.query_embeds, rows)

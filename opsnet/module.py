@@ -70,11 +70,12 @@ class OPSNetModule(L.LightningModule):
         if not isinstance(batch.targets, SegmentTargets):
             raise TypeError(f"a panoptic batch carries SegmentTargets, got {type(batch.targets).__name__}")
         proposals, _ = self.model(batch.images)
+        assert proposals.supervision is not None
         layers = [
-            LayerPredictions(self.model.training_logits(p, self.train_bank()), p.mask_logits, p.iou)
-            for p in (*proposals.intermediate, proposals)
+            LayerPredictions(self.model.training_logits(q, self.train_bank()), q.mask_embeds, q.iou)
+            for q in proposals.supervision.layers
         ]
-        losses = self.criterion(layers, batch.targets)
+        losses = self.criterion(layers, proposals.supervision.pixels, batch.targets)
         self.log_dict({f"train/{k}": v for k, v in losses.items() if k != "loss"}, batch_size=len(batch.images))
         self.log("train/loss", losses["loss"], prog_bar=True, batch_size=len(batch.images))
         return losses["loss"]

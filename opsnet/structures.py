@@ -108,6 +108,44 @@ class Segment:
 
 
 @dataclass(frozen=True)
+class LayerQueries:
+    """What the heads say of the queries after one decoder layer.
+
+    Attributes:
+        mask_embeds: (B, K, C); a mask is their product with the pixel embeddings.
+        query_embeds: (B, K, D), not normalised.
+        iou: (B, K) predicted mask IoU in 0..1.
+    """
+
+    mask_embeds: Tensor
+    query_embeds: Tensor
+    iou: Tensor
+
+
+@dataclass(frozen=True)
+class DeepSupervision:
+    """What every decoder layer answers; masks stay factored, because a loss reads few of them, or few of their points.
+
+    Attributes:
+        layers: the queries before the first layer and after each; the last layer's last.
+        pixels: (B, C, h, w), the pixel embeddings that all of them share.
+    """
+
+    layers: tuple[LayerQueries, ...]
+    pixels: Tensor
+
+    def mask_logits(self) -> list[Tensor]:
+        """The masks of every layer in full, each (B, K, h, w)."""
+        return [masks_of(layer.mask_embeds, self.pixels) for layer in self.layers]
+
+
+def masks_of(mask_embeds: Tensor, pixels: Tensor) -> Tensor:
+    """Mask embeddings (B, K, C) and pixel embeddings (B, C, h, w) -> mask logits (B, K, h, w)."""
+    table = pixels.permute(0, 2, 3, 1).flatten(1, 2)  # (B, h * w, C): a view in PyTorch's both memory formats
+    return (mask_embeds @ table.mT).unflatten(-1, pixels.shape[-2:])
+
+
+@dataclass(frozen=True)
 class Proposals:
     """Class-agnostic masks and trained embeddings: what the segmenter answers.
 
@@ -115,13 +153,13 @@ class Proposals:
         mask_logits: (B, K, h, w).
         query_embeds: (B, K, D), not normalised.
         iou: (B, K) predicted mask IoU in 0..1.
-        intermediate: predictions of the earlier decoder layers, for deep supervision.
+        supervision: the same of every decoder layer, in training.
     """
 
     mask_logits: Tensor
     query_embeds: Tensor
     iou: Tensor
-    intermediate: tuple[Proposals, ...] = ()
+    supervision: DeepSupervision | None = None
 
     def to(self, device: torch.device | str) -> Proposals:
         """The same proposals with every tensor on ``device``."""

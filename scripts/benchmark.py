@@ -28,7 +28,9 @@ from torch import Tensor
 
 from opsnet.errors import InputError, one_sentence_errors
 from opsnet.losses.criterion import LayerPredictions, PanopticCriterion
+from opsnet.losses.point_sampling import SharedPoints
 from opsnet.model import assemble
+from opsnet.optim import adamw
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.recognition.modulation import cosine_logits
 from opsnet.segmenter.deformable_sampling import deformable_sampling
@@ -171,17 +173,17 @@ def training_step() -> Pair:
     torch.manual_seed(0)
     pictures, targets = torch.randn(2, 3, 256, 256), random_targets(2, 8, 256, NAMES)
     bank, criterion = F.normalize(torch.randn(NAMES + 1, 1024), dim=-1), PanopticCriterion()
-    optimizers = [torch.optim.AdamW(m.parameters(), lr=1e-6) for m in (ours, peer)]
+    optimizers = [adamw(ours, lr=1e-6), torch.optim.AdamW(peer.parameters(), lr=1e-6)]
     ours.train(), peer.train()
 
     def step_ours() -> float:
         features = ours.pixel_decoder(ours.backbone(pictures.contiguous(memory_format=torch.channels_last)))
         proposals = ours.query_decoder(features, pictures.new_zeros(2, 1, 1, 1))
         layers = [
-            LayerPredictions(cosine_logits(p.query_embeds, bank), p.mask_logits, p.iou)
-            for p in (*proposals.intermediate, proposals)
+            LayerPredictions(cosine_logits(q.query_embeds, bank), q.mask_embeds, q.iou)
+            for q in proposals.supervision.layers
         ]
-        return _descend(criterion(layers, targets)["loss"], optimizers[0])
+        return _descend(criterion(layers, features.pixels, targets)["loss"], optimizers[0])
 
     def step_peer() -> float:
         masks = [m.float() for m in targets.masks]
@@ -195,27 +197,34 @@ def _descend(loss: Tensor, optimizer: torch.optim.Optimizer) -> float:
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
-    return float(loss)
+    return float(loss.detach())
 
 
 def matching() -> Pair:
-    """Hungarian matching of ten layers, two pictures, 12,544 points."""
+    """Hungarian matching of ten layers, two pictures, 12,544 points.
+
+    Both begin with all masks in full, in the order in which each side makes them: ours pixel by pixel.
+    """
     from transformers.models.mask2former.modeling_mask2former import Mask2FormerHungarianMatcher
 
     torch.manual_seed(0)
     targets = random_targets(2, 12, 640, NAMES)
-    layers = [
-        LayerPredictions(torch.randn(2, QUERIES, NAMES + 1), torch.randn(2, QUERIES, 160, 160), torch.rand(2, QUERIES))
-        for _ in range(10)
-    ]
+    layers = [(torch.randn(2, QUERIES, NAMES + 1), torch.randn(2, QUERIES, 160, 160)) for _ in range(10)]
+    pixel_by_pixel = [m.contiguous(memory_format=torch.channels_last) for _, m in layers]
     criterion, truth = PanopticCriterion(), torch.cat(targets.masks).float()
     peer = Mask2FormerHungarianMatcher(cost_class=2.0, cost_mask=5.0, cost_dice=5.0, num_points=12_544)
     masks, labels = [m.float() for m in targets.masks], list(targets.labels)
 
-    def theirs() -> list[Any]:
-        return [peer(x.mask_logits, x.logits, masks, labels) for x in layers]
+    @torch.no_grad()
+    def ours() -> list[Tensor]:
+        points = SharedPoints(torch.rand(2, criterion.points, 2))
+        read = (points.read(m) for m in pixel_by_pixel)
+        return criterion._match_points([x for x, _ in layers], read, points, targets, truth)
 
-    return Pair(lambda: criterion._match(layers, targets, truth), theirs, "tested equal for equal points")
+    def theirs() -> list[Any]:
+        return [peer(m, x, masks, labels) for x, m in layers]
+
+    return Pair(ours, theirs, "tested equal for equal points")
 
 
 def post_processing() -> Pair:

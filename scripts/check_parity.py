@@ -84,7 +84,9 @@ class Segmenter(nn.Module):
         features = self.pixel_decoder(self.backbone(images))
         proposals = self.query_decoder(features, images.new_zeros(len(images), 1, 1, 1), every_layer=every_layer)
         hook.remove()
-        return queries[-1], tuple(p.mask_logits for p in (*proposals.intermediate, proposals))
+        if proposals.supervision is None:
+            return queries[-1], (proposals.mask_logits,)
+        return queries[-1], tuple(proposals.supervision.mask_logits())
 
 
 def _backbone(config: Any) -> Backbone:

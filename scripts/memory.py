@@ -75,10 +75,10 @@ def measure(overrides: Sequence[str], *, size: int, batch: int, device: str) -> 
         proposals = model.query_decoder(features, clip_map)
     with _part("losses", parts, device):
         layers = [
-            LayerPredictions(cosine_logits(p.query_embeds, bank), p.mask_logits, p.iou)
-            for p in (*proposals.intermediate, proposals)
+            LayerPredictions(cosine_logits(q.query_embeds, bank), q.mask_embeds, q.iou)
+            for q in proposals.supervision.layers
         ]
-        loss = criterion(layers, targets)["loss"]
+        loss = criterion(layers, features.pixels, targets)["loss"]
     with _part("backward", parts, device):
         loss.backward()
     with _part("optimiser", parts, device):

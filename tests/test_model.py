@@ -42,7 +42,7 @@ def test_proposals_and_their_embeddings_have_the_shapes_of_the_legend(model, ima
     assert proposals.query_embeds.shape == (2, QUERIES, dim)
     assert proposals.iou.shape == (2, QUERIES)
     assert ((proposals.iou >= 0) & (proposals.iou <= 1)).all()
-    assert proposals.intermediate == ()
+    assert proposals.supervision is None
     assert clip_map.shape[:2] == (2, dim)
     embeddings = model.embed(proposals, clip_map, (64, 96))
     assert embeddings.clip.shape == embeddings.query.shape == (2, QUERIES, dim)
@@ -73,10 +73,11 @@ def test_a_step_reaches_every_trained_parameter_and_never_clip(model, images) ->
     model.train()
     try:
         proposals, _ = model(images)
-        layers = (*proposals.intermediate, proposals)
+        layers = proposals.supervision.layers
         names = bank(model, "sea", "tree")
         loss = sum(model.training_logits(p, names).square().sum() for p in layers)
-        loss = loss + sum(p.mask_logits.square().sum() + p.iou.square().sum() for p in layers)
+        loss = loss + sum(m.square().sum() for m in proposals.supervision.mask_logits())
+        loss = loss + sum(p.iou.square().sum() for p in layers)
         loss.backward()
         without = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
         assert without == []

@@ -54,11 +54,13 @@ def test_a_step_sums_the_losses_of_all_layers(module, batch, logged) -> None:
     assert logged["train/loss"] == pytest.approx(sum(v for k, v in logged.items() if k != "train/loss"), rel=1e-5)
     torch.manual_seed(1)
     proposals, _ = module.model(batch.images)
-    everything = (*proposals.intermediate, proposals)
+    everything = proposals.supervision.layers
     assert len(everything) == 4
     bank = module.train_bank()
-    layers = [LayerPredictions(module.model.training_logits(p, bank), p.mask_logits, p.iou) for p in everything]
-    assert float(module.criterion(layers, batch.targets)["loss"]) == pytest.approx(float(loss), rel=1e-5)
+    layers = [LayerPredictions(module.model.training_logits(q, bank), q.mask_embeds, q.iou) for q in everything]
+    assert float(module.criterion(layers, proposals.supervision.pixels, batch.targets)["loss"]) == pytest.approx(
+        float(loss), rel=1e-5
+    )
 
 
 def test_other_targets_are_refused(module, batch) -> None:

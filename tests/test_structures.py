@@ -7,7 +7,17 @@ import dataclasses
 import pytest
 import torch
 
-from opsnet.structures import Batch, ImageLabels, PanopticTruth, Proposals, Segment, SegmentTargets, TextBank
+from opsnet.structures import (
+    Batch,
+    DeepSupervision,
+    ImageLabels,
+    LayerQueries,
+    PanopticTruth,
+    Proposals,
+    Segment,
+    SegmentTargets,
+    TextBank,
+)
 
 
 def make_batch() -> Batch:
@@ -21,8 +31,8 @@ def make_batch() -> Batch:
     )
 
 
-def make_proposals(intermediate: tuple[Proposals, ...] = ()) -> Proposals:
-    return Proposals(torch.zeros(1, 2, 4, 4), torch.zeros(1, 2, 8), torch.zeros(1, 2), intermediate)
+def make_proposals(supervision: DeepSupervision | None = None) -> Proposals:
+    return Proposals(torch.zeros(1, 2, 4, 4), torch.zeros(1, 2, 8), torch.zeros(1, 2), supervision)
 
 
 def test_to_moves_every_tensor_however_deep() -> None:
@@ -57,11 +67,21 @@ def test_image_labels_move() -> None:
     assert batch.targets.labels[0].device.type == "meta"
 
 
-def test_proposals_move_with_their_intermediate_ones() -> None:
-    moved = make_proposals((make_proposals(), make_proposals())).to("meta")
-    assert len(moved.intermediate) == 2
-    assert isinstance(moved.intermediate, tuple)
-    assert moved.intermediate[1].iou.device.type == "meta"
+def test_proposals_move_with_every_layer() -> None:
+    layer = LayerQueries(torch.zeros(1, 2, 3), torch.zeros(1, 2, 8), torch.zeros(1, 2))
+    moved = make_proposals(DeepSupervision((layer, layer), torch.zeros(1, 3, 4, 4))).to("meta").supervision
+    assert isinstance(moved.layers, tuple)
+    assert len(moved.layers) == 2
+    assert moved.layers[1].iou.device.type == moved.pixels.device.type == "meta"
+
+
+def test_masks_of_every_layer_are_products() -> None:
+    pixels = torch.arange(6.0).view(1, 2, 1, 3)
+    embeds = torch.tensor([[[1.0, 0.0], [2.0, -1.0]]])
+    layer = LayerQueries(embeds, torch.zeros(1, 2, 8), torch.zeros(1, 2))
+    first, second = DeepSupervision((layer, dataclasses.replace(layer, mask_embeds=-embeds)), pixels).mask_logits()
+    assert first.tolist() == [[[[0.0, 1.0, 2.0]], [[-3.0, -2.0, -1.0]]]]
+    assert torch.equal(second, -first)
 
 
 def test_text_bank_moves() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from opsnet.losses.matching import hungarian, matching_cost
-from opsnet.losses.point_sampling import sample_points, uncertain_points
-from opsnet.structures import SegmentTargets
+from opsnet.losses.point_sampling import SharedPoints, sample_points, uncertain_points
+from opsnet.structures import SegmentTargets, masks_of
 
 
 @dataclass(frozen=True)
@@ -20,12 +21,12 @@ class LayerPredictions:
 
     Attributes:
         logits: (B, K, N + 1), training names and no-object.
-        mask_logits: (B, K, h, w).
+        mask_embeds: (B, K, C).
         iou: (B, K) in 0..1.
     """
 
     logits: Tensor
-    mask_logits: Tensor
+    mask_embeds: Tensor
     iou: Tensor
 
 
@@ -48,11 +49,12 @@ class PanopticCriterion(nn.Module):
         self.weights = {"cross_entropy": class_weight, "mask_bce": bce_weight, "dice": dice_weight, "iou": iou_weight}
         self.void_weight, self.points = void_weight, points
 
-    def forward(self, layers: list[LayerPredictions], targets: SegmentTargets) -> dict[str, Tensor]:
+    def forward(self, layers: Sequence[LayerPredictions], pixels: Tensor, targets: SegmentTargets) -> dict[str, Tensor]:
         """Weighted losses by name, averaged over nothing but their own units and summed over layers.
 
         Args:
             layers: predictions, the last layer's last.
+            pixels: (B, C, h, w), pixel embeddings, whose product with ``mask_embeds`` are the masks.
             targets: B images.
 
         Returns:
@@ -60,27 +62,36 @@ class PanopticCriterion(nn.Module):
         """
         labels, truth = torch.cat(targets.labels), torch.cat(targets.masks).float()
         # Binary at the predictions' resolution for the IoU: a fourth of the pixels, once for all layers.
-        size = (layers[0].mask_logits.shape[-2], layers[0].mask_logits.shape[-1])
-        small = F.adaptive_avg_pool2d(truth[:, None], size)[:, 0] >= 0.5
+        small = F.adaptive_avg_pool2d(truth[:, None], (pixels.shape[-2], pixels.shape[-1]))[:, 0] >= 0.5
         total = _mean_over_ranks(len(labels), labels.device)
         sums: dict[str, Tensor] = {}
-        for layer, pairs in zip(layers, self._match(layers, targets, truth), strict=True):
-            for name, value in self._layer_losses(layer, pairs, labels, truth, small, total).items():
+        matches = self._match(layers, pixels, targets, truth)
+        proposals = layers[0].mask_embeds.shape[1]
+        masks = _matched_masks(layers, pixels, matches, [min(len(x), proposals) for x in targets.labels])
+        for layer, pairs, predicted in zip(layers, matches, masks, strict=True):
+            for name, value in self._layer_losses(layer, pairs, predicted, labels, truth, small, total).items():
                 sums[name] = sums.get(name, torch.zeros_like(value)) + self.weights[name] * value
         return {**sums, "loss": torch.stack(list(sums.values())).sum()}
 
     @torch.no_grad()
-    def _match(self, layers: list[LayerPredictions], targets: SegmentTargets, truth: Tensor) -> list[Tensor]:
+    def _match(
+        self, layers: Sequence[LayerPredictions], pixels: Tensor, targets: SegmentTargets, truth: Tensor
+    ) -> list[Tensor]:
         """Matched (image, proposal, row of ``truth``) of each layer, (3, S); one set of points an image serves all."""
-        counts, device = [len(labels) for labels in targets.labels], layers[0].logits.device
-        points = torch.rand(len(counts), self.points, 2, device=device)
-        sampled = [sample_points(t[None], points[i : i + 1])[0] for i, t in enumerate(truth.split(counts))]
+        points = SharedPoints(torch.rand(len(pixels), self.points, 2, device=pixels.device))
+        masks = _masks_at(points, [layer.mask_embeds for layer in layers], pixels.float())
+        return self._match_points([layer.logits for layer in layers], masks, points, targets, truth)
+
+    def _match_points(
+        self, logits: Sequence[Tensor], masks: Iterable[Tensor], points: SharedPoints, targets: SegmentTargets,
+        truth: Tensor,
+    ) -> list[Tensor]:  # fmt: skip
+        """The same for masks at the points, (B, K, P) of each layer."""
+        counts = [len(labels) for labels in targets.labels]
+        sampled = [sample_points(t[None], p[None])[0] for t, p in zip(truth.split(counts), points.points, strict=True)]
         padded, labels = pad_sequence(sampled, batch_first=True), pad_sequence(targets.labels, batch_first=True)
         weights = {k: self.weights[w] for k, w in _COST_WEIGHTS.items()}
-        costs = [
-            matching_cost(x.logits, sample_points(x.mask_logits.float(), points), labels, padded, **weights)
-            for x in layers
-        ]
+        costs = [matching_cost(x, m, labels, padded, **weights) for x, m in zip(logits, masks, strict=True)]
         # One transfer for all layers and images: each of its own would halt a GPU.
         matrices = torch.stack(costs).float().cpu()
         starts = [sum(counts[:i]) for i in range(len(counts))]
@@ -91,14 +102,14 @@ class PanopticCriterion(nn.Module):
                 torch.stack((torch.full_like(m.proposals, i), m.proposals, m.targets + starts[i]))
                 for i, m in enumerate(matches)
             ]
-            pairs.append(torch.cat(rows, dim=1).to(device))
-        return pairs
+            pairs.append(torch.cat(rows, dim=1))
+        return list(torch.stack(pairs).to(truth.device))
 
     def _layer_losses(
-        self, layer: LayerPredictions, pairs: Tensor, labels: Tensor, truth: Tensor, small: Tensor, total: Tensor
-    ) -> dict[str, Tensor]:
+        self, layer: LayerPredictions, pairs: Tensor, predicted: Tensor, labels: Tensor, truth: Tensor, small: Tensor,
+        total: Tensor,
+    ) -> dict[str, Tensor]:  # fmt: skip
         image, proposal, row = pairs
-        predicted = layer.mask_logits[image, proposal]
         bce, dice = self._mask_losses(predicted, truth[row], total)
         return {
             "cross_entropy": self._class_loss(layer.logits, image, proposal, labels[row]),
@@ -129,6 +140,36 @@ class PanopticCriterion(nn.Module):
 
 
 _COST_WEIGHTS = {"class_weight": "cross_entropy", "bce_weight": "mask_bce", "dice_weight": "dice"}
+
+
+def _masks_at(points: SharedPoints, embeds: list[Tensor], pixels: Tensor) -> Iterator[Tensor]:
+    """Masks of every layer at the points, (B, K, P): whichever comes first, the points or the product, is cheaper."""
+    if pixels.shape[-2:].numel() > points.points.shape[1]:
+        few = points.read(pixels)
+        yield from (e.float() @ few for e in embeds)
+    else:
+        table = pixels.permute(0, 2, 3, 1)
+        # Pixel by pixel: the order in which the points read them.
+        yield from (
+            points.read((table.flatten(1, 2) @ e.float().mT).unflatten(1, table.shape[1:3]).permute(0, 3, 1, 2))
+            for e in embeds
+        )
+
+
+def _matched_masks(
+    layers: Sequence[LayerPredictions], pixels: Tensor, matches: list[Tensor], counts: list[int]
+) -> Tensor:
+    """Mask logits (layers, S, h, w) of the matched proposals alone, a few of all: one product an image for all layers.
+
+    Args:
+        counts: matched proposals of each image, the same in every layer.
+    """
+    embeds = torch.stack([x.mask_embeds[image, k] for x, (image, k, _) in zip(layers, matches, strict=True)])
+    parts = [
+        masks_of(e.flatten(0, 1)[None], p[None])[0].unflatten(0, e.shape[:2])
+        for e, p in zip(embeds.split(counts, dim=1), pixels, strict=True)
+    ]
+    return torch.cat(parts, dim=1)
 
 
 def mask_iou(predicted: Tensor, truth: Tensor) -> Tensor:

@@ -36,11 +36,16 @@ def matching_cost(
     columns = labels[..., None, :].expand(*logits.shape[:-1], labels.shape[-1])
     name = -logits.softmax(-1).gather(-1, columns)
     # softplus(x) - x * t is the binary cross-entropy: one product with the targets serves both of its terms.
-    bce = (F.softplus(masks).sum(-1, keepdim=True) - masks @ truth.mT) / masks.shape[-1]
+    bce = (F.softplus(masks).sum(-1, keepdim=True) - _products(masks, truth)) / masks.shape[-1]
     inside = masks.sigmoid()
     areas = inside.sum(-1, keepdim=True) + truth.sum(-1)[..., None, :]
-    dice = 1 - (2 * inside @ truth.mT + 1) / (areas + 1)
+    dice = 1 - (2 * _products(inside, truth) + 1) / (areas + 1)
     return class_weight * name + bce_weight * bce + dice_weight * dice
+
+
+def _products(masks: Tensor, truth: Tensor) -> Tensor:
+    """(K, P) and (G, P) -> (K, G); in this order nearly twice as fast for masks that lie point by point."""
+    return (truth @ masks.mT).mT
 
 
 @torch.no_grad()

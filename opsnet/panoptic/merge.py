@@ -26,7 +26,7 @@ def upsample_masks(mask_logits: Tensor, padded: tuple[int, int], valid: tuple[in
     if len(mask_logits) == 0:  # interpolation refuses an empty tensor
         return mask_logits.new_zeros(0, *valid)
     full = F.interpolate(mask_logits[None], size=padded, mode="bilinear", align_corners=False)[0]
-    return full[:, : valid[0], : valid[1]].sigmoid()
+    return full[:, : valid[0], : valid[1]].sigmoid_()
 
 
 def merge_panoptic(
@@ -56,11 +56,15 @@ def merge_panoptic(
     ids = torch.zeros(height, width, dtype=torch.int64, device=probabilities.device)
     if len(kept) == 0:
         return PanopticMap(ids, ())
-    masks = probabilities[kept]
-    winner = (scores[kept, None, None] * masks).max(0).indices  # ten times faster than argmax on a CPU
-    inside = masks >= 0.5
-    original = inside.flatten(1).sum(1)
-    won = inside.gather(0, winner[None])[0]
+    masks = probabilities if len(kept) == len(keep) else probabilities[kept]
+    original = torch.zeros(len(kept), dtype=torch.int64, device=ids.device)
+    winner, won = torch.empty_like(ids), torch.empty_like(ids, dtype=torch.bool)
+    for strip in _strips(masks):
+        part = masks[:, strip]
+        inside = part >= 0.5
+        original += inside.flatten(1).sum(1, dtype=torch.int32)
+        winner[strip] = _first_largest(scores[kept, None, None] * part)
+        won[strip] = inside.gather(0, winner[None, strip])[0]
     winners = torch.bincount(winner.flatten(), minlength=len(kept))
     visible = torch.bincount(winner[won], minlength=len(kept))
     # One transfer of a few numbers an image: a synchronisation a segment is what makes this slow on a GPU.
@@ -71,6 +75,29 @@ def merge_panoptic(
     lookup = torch.tensor(id_of, device=ids.device)
     ids[won] = lookup[winner[won]]
     return PanopticMap(ids, segments)
+
+
+_STRIP = 2**20  # numbers; intermediate results of this size are still in the cache when they are read
+
+
+def _strips(masks: Tensor) -> list[slice]:
+    """Rows of masks (K, H, W) to work on at a time: a few on a CPU, all on a GPU."""
+    height, width = masks.shape[-2:]
+    step = max(1, _STRIP // (len(masks) * width)) if masks.device.type == "cpu" else height
+    return [slice(y, y + step) for y in range(0, height, step)]
+
+
+def _first_largest(values: Tensor) -> Tensor:
+    """Index (H, W) of the largest of K values (K, H, W), the first among equals.
+
+    PyTorch's maximum with an index is forty times as slow on a CPU as the one without, which therefore runs twice.
+    """
+    if values.device.type != "cpu":
+        return values.max(0).indices
+    count = len(values)
+    places = torch.arange(count, 0, -1, dtype=torch.int16)[:, None, None]
+    rank = ((values == values.amax(0)) * places).amax(0).clamp_(min=1)  # a maximum that is not a number equals nothing
+    return (count - rank).long()
 
 
 def _segments(

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from opsnet.segmenter.layers import MLP, Attention, FeedForward, sine_positions
 from opsnet.segmenter.pixel_decoder import PixelFeatures
-from opsnet.structures import Proposals
+from opsnet.structures import DeepSupervision, LayerQueries, Proposals, masks_of
 
 
 class DecoderLayer(nn.Module):
@@ -100,14 +100,12 @@ class QueryDecoder(nn.Module):
         Args:
             features: of the pixel decoder.
             clip_map: of the image encoder.
-            every_layer: predict after every layer (``Proposals.intermediate``), which only deep supervision needs; by
-                default in training mode. The masks that guide the attention never need the full resolution.
+            every_layer: predict after every layer (``Proposals.supervision``); by default in training mode.
         """
         every_layer = self.training if every_layer is None else every_layer
         batch = features.pixels.shape[0]
-        pixels = features.pixels.contiguous()  # once: every layer's product would make its own copy
         memory = [self._memory(m, i) for i, m in enumerate(features.memory)]
-        guide = _Guide(pixels)
+        guide = _Guide(features.pixels)
         x = self.query_features.weight.expand(batch, -1, -1)
         positions = self.query_positions.weight.expand(batch, -1, -1)
         predictions = []
@@ -115,14 +113,15 @@ class QueryDecoder(nn.Module):
             normed = self.norm(x)
             masks = self.mask_head(normed)
             if every_layer:
-                predictions.append(self._predict(normed, masks, positions, pixels, clip_map, guide))
+                predictions.append(self._predict(normed, masks, positions, clip_map, guide))
             if self.clip_at == i:
                 x = self._gather_clip(x, masks, positions, clip_map, guide)
             keys, values = memory[i % self.levels]
             x = layer(x, positions, keys, values, guide.inside(masks, features.memory[i % self.levels]))
         normed = self.norm(x)
-        last = self._predict(normed, self.mask_head(normed), positions, pixels, clip_map, guide)
-        return Proposals(last.mask_logits, last.query_embeds, last.iou, intermediate=tuple(predictions))
+        last = self._predict(normed, self.mask_head(normed), positions, clip_map, guide)
+        supervision = DeepSupervision((*predictions, last), features.pixels) if every_layer else None
+        return Proposals(masks_of(last.mask_embeds, features.pixels), last.query_embeds, last.iou, supervision)
 
     def _memory(self, m: Tensor, level: int) -> tuple[Tensor, Tensor]:
         """Keys with positions and values, both (B, L, dim)."""
@@ -130,15 +129,9 @@ class QueryDecoder(nn.Module):
         positions = sine_positions(m.shape[-2], m.shape[-1], m.shape[1], m.device)
         return values + positions.flatten(2).transpose(1, 2), values
 
-    def _predict(
-        self, x: Tensor, masks: Tensor, positions: Tensor, pixels: Tensor, clip_map: Tensor, guide: _Guide
-    ) -> Proposals:
+    def _predict(self, x: Tensor, masks: Tensor, positions: Tensor, clip_map: Tensor, guide: _Guide) -> LayerQueries:
         described = self._gather_clip(x, masks, positions, clip_map, guide) if self.clip_at == "head" else x
-        return Proposals(
-            mask_logits=(masks @ pixels.flatten(2)).unflatten(-1, pixels.shape[-2:]),
-            query_embeds=self.embed_head(described),
-            iou=self._quality(x),
-        )
+        return LayerQueries(mask_embeds=masks, query_embeds=self.embed_head(described), iou=self._quality(x))
 
     def _quality(self, x: Tensor) -> Tensor:
         if self.class_head is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -14,6 +15,14 @@ from opsnet.structures import SegmentTargets
 NAMES, SIZE, POINTS = 3, 64, 64
 
 
+class Predictions(NamedTuple):
+    """What one layer predicts, its masks in full."""
+
+    logits: Tensor
+    mask_logits: Tensor
+    iou: Tensor
+
+
 def squares() -> SegmentTargets:
     """One image with two squares of names 2 and 0, one image with one of name 1; none touches the border."""
     masks = torch.zeros(3, SIZE, SIZE, dtype=torch.bool)
@@ -21,7 +30,7 @@ def squares() -> SegmentTargets:
     return SegmentTargets([masks[:2], masks[2:]], [torch.tensor([2, 0]), torch.tensor([1])])
 
 
-def perfect(targets: SegmentTargets, strength: float = 12.0) -> LayerPredictions:
+def perfect(targets: SegmentTargets, strength: float = 12.0) -> Predictions:
     """Three proposals an image; the targets are found by the last ones, in order. The rest is void."""
     batch = len(targets.masks)
     logits, masks, iou = (
@@ -35,13 +44,13 @@ def perfect(targets: SegmentTargets, strength: float = 12.0) -> LayerPredictions
             logits[i, k] = torch.nn.functional.one_hot(label, NAMES + 1) * strength
             masks[i, k] = 2 * mask.float() - 1
             iou[i, k] = 1.0
-    return LayerPredictions(logits, strength * masks, iou)
+    return Predictions(logits, strength * masks, iou)
 
 
-def undecided(batch: int = 1, proposals: int = 2, iou: float = 0.5) -> LayerPredictions:
+def undecided(batch: int = 1, proposals: int = 2, iou: float = 0.5) -> Predictions:
     """Logits of zero everywhere: every expected loss is a number that can be worked out."""
     zeros = torch.zeros(batch, proposals, 8, 8)
-    return LayerPredictions(torch.zeros(batch, proposals, NAMES + 1), zeros, torch.full((batch, proposals), iou))
+    return Predictions(torch.zeros(batch, proposals, NAMES + 1), zeros, torch.full((batch, proposals), iou))
 
 
 def one_empty_target() -> SegmentTargets:
@@ -53,9 +62,18 @@ def no_targets(batch: int = 1) -> SegmentTargets:
     return SegmentTargets([torch.zeros(0, 8, 8, dtype=torch.bool)] * batch, [torch.zeros(0, dtype=torch.int64)] * batch)
 
 
-def losses(layers: list[LayerPredictions], targets: SegmentTargets, **options) -> dict[str, Tensor]:
+def losses(layers: list[Predictions], targets: SegmentTargets, **options) -> dict[str, Tensor]:
     torch.manual_seed(0)
-    return PanopticCriterion(**{"points": POINTS, **options})(layers, targets)
+    factored, pixels = factor(layers)
+    return PanopticCriterion(**{"points": POINTS, **options})(factored, pixels, targets)
+
+
+def factor(layers: list[Predictions]) -> tuple[list[LayerPredictions], Tensor]:
+    """The masks of all layers as pixel embeddings, from which each proposal picks its own."""
+    pixels = torch.cat([x.mask_logits for x in layers], dim=1)
+    own = torch.eye(pixels.shape[1]).split([x.mask_logits.shape[1] for x in layers])
+    embeds = [o.expand(len(pixels), -1, -1) for o in own]
+    return [LayerPredictions(x.logits, e, x.iou) for x, e in zip(layers, embeds, strict=True)], pixels
 
 
 def test_perfect_predictions_cost_nearly_nothing() -> None:
@@ -66,7 +84,7 @@ def test_perfect_predictions_cost_nearly_nothing() -> None:
     assert found["mask_bce"] < 0.5
     assert found["dice"] < 0.5
     inverted = perfect(squares())
-    inverted = LayerPredictions(inverted.logits, -inverted.mask_logits, inverted.iou)
+    inverted = Predictions(inverted.logits, -inverted.mask_logits, inverted.iou)
     wrong = losses([inverted], squares(), points=512)
     assert wrong["mask_bce"] > 50 * found["mask_bce"]
     assert wrong["dice"] > 3.5
@@ -75,7 +93,7 @@ def test_perfect_predictions_cost_nearly_nothing() -> None:
 def test_proposals_may_stand_in_any_order() -> None:
     layer = perfect(squares())
     order = torch.tensor([1, 2, 0])
-    shuffled = LayerPredictions(layer.logits[:, order], layer.mask_logits[:, order], layer.iou[:, order])
+    shuffled = Predictions(layer.logits[:, order], layer.mask_logits[:, order], layer.iou[:, order])
     found = losses([shuffled], squares(), points=512)
     assert found["cross_entropy"] < 1e-3
     assert found["iou"] == 0.0
@@ -120,7 +138,7 @@ def test_an_unmatched_duplicate_is_regressed_to_zero() -> None:
     mask = torch.zeros(1, 8, 8, dtype=torch.bool)
     mask[0, 2:6, 2:6] = True
     masks = (20 * mask.float() - 10).expand(1, 2, 8, 8)
-    layer = LayerPredictions(torch.zeros(1, 2, NAMES + 1), masks, torch.tensor([[1.0, 1.0]]))
+    layer = Predictions(torch.zeros(1, 2, NAMES + 1), masks, torch.tensor([[1.0, 1.0]]))
     assert losses([layer], SegmentTargets([mask], [torch.tensor([0])]))["iou"].item() == pytest.approx(4 * 0.5)
 
 
@@ -151,7 +169,7 @@ def test_deep_supervision_sums_the_layers() -> None:
 def test_each_layer_is_matched_for_itself() -> None:
     layer = perfect(squares())
     order = torch.tensor([2, 0, 1])
-    other = LayerPredictions(layer.logits[:, order], layer.mask_logits[:, order], layer.iou[:, order])
+    other = Predictions(layer.logits[:, order], layer.mask_logits[:, order], layer.iou[:, order])
     found = losses([layer, other], squares(), points=512)
     assert found["cross_entropy"] < 2e-3
     assert found["iou"] == 0.0
@@ -196,7 +214,7 @@ def test_gradients_are_finite_and_reach_every_prediction(extreme: float) -> None
         (extreme * torch.randn(2, 3, 16, 16)).requires_grad_(),
         torch.rand(2, 3).requires_grad_(),
     ]
-    losses([LayerPredictions(*leaves)], squares())["loss"].backward()
+    losses([Predictions(*leaves)], squares())["loss"].backward()
     assert all(leaf.grad.isfinite().all() for leaf in leaves)
     if extreme == 1.0:
         assert all((leaf.grad != 0).any() for leaf in leaves)

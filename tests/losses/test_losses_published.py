@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import pytest
 import torch
 from torch import Tensor
@@ -15,14 +17,26 @@ NAMES, QUERIES, POINTS = 7, 12, 200
 COUNTS = (5, 0, 15)  # one picture without a segment, one with more segments than queries
 
 
+class Predictions(NamedTuple):
+    """Of three pictures."""
+
+    logits: Tensor
+    mask_embeds: Tensor
+    pixels: Tensor
+
+    @property
+    def mask_logits(self) -> Tensor:
+        return torch.einsum("bkc, bchw -> bkhw", self.mask_embeds, self.pixels)
+
+
 @pytest.fixture(params=range(3))
-def case(request) -> tuple[LayerPredictions, SegmentTargets]:
+def case(request) -> tuple[Predictions, SegmentTargets]:
     """Random predictions (3 pictures) at a quarter of the targets' size, none of it square."""
     torch.manual_seed(request.param)
-    layer = LayerPredictions(
+    layer = Predictions(
         logits=3 * torch.randn(3, QUERIES, NAMES + 1),
-        mask_logits=4 * torch.randn(3, QUERIES, 12, 20),
-        iou=torch.rand(3, QUERIES),
+        mask_embeds=torch.randn(3, QUERIES, 16),
+        pixels=torch.randn(3, 16, 12, 20),
     )
     # Blobs: a quarter of the pixels, in patches of four, as in a picture.
     masks = [
@@ -45,15 +59,17 @@ def serve(monkeypatch: pytest.MonkeyPatch, points: Tensor) -> None:
     monkeypatch.setattr(torch, "rand", rand)
 
 
-def test_matching_is_the_peers(case, monkeypatch) -> None:
+@pytest.mark.parametrize("count", [200, 300])  # fewer and more than the 240 pixels of a mask
+def test_matching_is_the_peers(case, count, monkeypatch) -> None:
     layer, targets = case
-    points = torch.rand(len(COUNTS), POINTS, 2)
-    matcher = peer.Mask2FormerHungarianMatcher(cost_class=2.0, cost_mask=5.0, cost_dice=5.0, num_points=POINTS)
+    points = torch.rand(len(COUNTS), count, 2)
+    matcher = peer.Mask2FormerHungarianMatcher(cost_class=2.0, cost_mask=5.0, cost_dice=5.0, num_points=count)
     serve(monkeypatch, points)
     theirs = matcher(layer.mask_logits, layer.logits, [m.float() for m in targets.masks], targets.labels)
     serve(monkeypatch, points)
-    ours = PanopticCriterion(points=POINTS)
-    (found,) = ours._match([layer], targets, torch.cat(targets.masks).float())
+    ours = PanopticCriterion(points=count)
+    predictions = LayerPredictions(layer.logits, layer.mask_embeds, torch.zeros(3, QUERIES))
+    (found,) = ours._match([predictions], layer.pixels, targets, torch.cat(targets.masks).float())
     starts = [sum(COUNTS[:i]) for i in range(len(COUNTS))]
     expected = [
         (i, k, starts[i] + t)

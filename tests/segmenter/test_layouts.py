@@ -72,7 +72,7 @@ def test_decoders_equal_the_peers(seed: int, height: int, width: int) -> None:
     torch.testing.assert_close(features.pixels, pixels, rtol=1e-4, atol=1e-4)
     for ours_, theirs in zip(features.memory, memory, strict=True):
         torch.testing.assert_close(ours_, theirs, rtol=1e-4, atol=1e-4)
-    found = [p.mask_logits for p in (*proposals.intermediate, proposals)]
+    found = proposals.supervision.mask_logits()
     assert len(found) == len(masks) == LAYERS + 1
     for layer, (a, b) in enumerate(zip(found, masks, strict=True)):
         assert (a - b).abs().max() <= 1e-4 * max(1.0, float(b.abs().max())), layer

@@ -32,19 +32,22 @@ def run(decoder: QueryDecoder, features: PixelFeatures, clip_map: Tensor) -> Pro
 
 
 def all_layers(proposals: Proposals) -> list[Proposals]:
-    return [*proposals.intermediate, proposals]
+    """Every layer as if it were the last."""
+    found = proposals.supervision
+    return [Proposals(m, q.query_embeds, q.iou) for m, q in zip(found.mask_logits(), found.layers, strict=True)]
 
 
 def test_shapes_of_every_layer() -> None:
     with torch.no_grad():
         proposals = run(make_decoder(), *make_inputs())
-    assert len(proposals.intermediate) == LAYERS  # the queries before the first layer, and all layers but the last
-    for layer in all_layers(proposals):
+    layers = all_layers(proposals)
+    assert len(layers) == LAYERS + 1  # the queries before the first layer, and every layer
+    assert torch.equal(layers[-1].mask_logits, proposals.mask_logits)
+    for layer in layers:
         assert layer.mask_logits.shape == (2, 4, 8, 12)
         assert layer.query_embeds.shape == (2, 4, 7)
         assert layer.iou.shape == (2, 4)
         assert ((layer.iou > 0) & (layer.iou < 1)).all()
-    assert all(layer.intermediate == () for layer in proposals.intermediate)
 
 
 def influence(clip_attention: str | int | None, **options) -> list[tuple[bool, bool, bool]]:
@@ -138,8 +141,8 @@ def test_only_deep_supervision_predicts_after_every_layer() -> None:
     decoder, inputs = make_decoder(), make_inputs()
     with torch.no_grad():
         short, long = decoder(*inputs), run(decoder, *inputs)
-        assert len(decoder.train()(*inputs).intermediate) == LAYERS
-    assert short.intermediate == ()
+        assert len(decoder.train()(*inputs).supervision.layers) == LAYERS + 1
+    assert short.supervision is None
     for name in ("mask_logits", "query_embeds", "iou"):
         assert torch.equal(getattr(short, name), getattr(long, name))
 
