@@ -9,22 +9,32 @@ from script_loading import load_script
 
 
 def test_both_sides_of_post_processing_give_one_map() -> None:
-    pair = load_script("benchmark").post_processing()
+    pair = load_script("benchmark_pairs").post_processing()
     assert pair.agreement.startswith("identical maps of ")
     assert int(pair.agreement.split()[3]) > 5  # segments: an empty map would be identical too
 
 
 @pytest.mark.parametrize("name", ["sampling", "sampling_backward"])
 def test_both_sides_of_the_sampling_agree(name: str) -> None:
-    pair = load_script("benchmark").BENCHMARKS[name]()
+    pair = load_script("benchmark_pairs").BENCHMARKS[name]()
     assert float(next(word for word in pair.agreement.split() if "e-" in word)) < 1e-5
 
 
 def test_matching_finds_every_target_on_both_sides() -> None:
-    pair = load_script("benchmark").matching()
+    pair = load_script("benchmark_pairs").matching()
     ours, theirs = pair.ours(), pair.peer()
     assert len(ours) == len(theirs) == 10
     assert all(pairs.shape[1] == sum(len(rows) for rows, _ in other) for pairs, other in zip(ours, theirs, strict=True))
+
+
+def test_both_sides_of_the_decoder_agree() -> None:
+    assert float(load_script("benchmark_pairs").decoder().agreement.split()[2]) < 1e-5
+
+
+def test_both_metrics_find_one_pq() -> None:
+    pair = load_script("benchmark_pairs").pq()
+    assert 50 < pair.ours() < 100
+    assert pair.ours() == pytest.approx(pair.peer(), rel=1e-5)
 
 
 def test_a_benchmark_is_printed(capsys: pytest.CaptureFixture[str]) -> None:

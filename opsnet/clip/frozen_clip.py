@@ -24,6 +24,7 @@ class FrozenClip(nn.Module):
         templates: prompt templates with ``{}`` for the name.
         mean, std: the image normalisation that CLIP was trained with, RGB in 0..1.
         pool_stride: average the map to this stride in pixels for Mask Pooling; ``None`` keeps the trunk's.
+        precision: of the image encoder, "fp32" or "bf16"; ``None`` follows the trainer's.
     """
 
     def __init__(
@@ -35,9 +36,12 @@ class FrozenClip(nn.Module):
         mean: Sequence[float] = OPENAI_MEAN,
         std: Sequence[float] = OPENAI_STD,
         pool_stride: int | None = None,
+        precision: str | None = None,
     ) -> None:
         super().__init__()
-        self.image_encoder = ClipImageEncoder(clip=model, mean=mean, std=std, pool_stride=pool_stride)
+        self.image_encoder = ClipImageEncoder(
+            clip=model, mean=mean, std=std, pool_stride=pool_stride, precision=precision
+        )
         self.text_encoder = TextEncoder(clip=model, tokenizer=tokenizer, templates=templates)
         self.requires_grad_(False).eval()
 

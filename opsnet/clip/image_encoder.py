@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,9 +20,10 @@ class ClipImageEncoder(nn.Module):
         clip: an open_clip model whose ``visual`` is a ModifiedResNet with an attention pool.
         mean, std: CLIP's own normalisation, RGB in 0..1.
         pool_stride: Mask Pooling sees the map averaged to this stride in pixels; ``None`` keeps the trunk's.
+        precision: "fp32" or "bf16", whatever the surrounding autocast says; ``None`` follows it.
 
     Raises:
-        ValueError: the image tower has no attention pool (a ViT).
+        ValueError: the image tower has no attention pool (a ViT), or an unknown precision.
     """
 
     mean: Tensor
@@ -33,8 +36,11 @@ class ClipImageEncoder(nn.Module):
         mean: Sequence[float],
         std: Sequence[float],
         pool_stride: int | None = None,
+        precision: str | None = None,
     ) -> None:
         super().__init__()
+        if precision not in (None, "fp32", "bf16"):
+            raise ValueError(f"clip.precision must be fp32, bf16 or null (the trainer's), got '{precision}'")
         pool = getattr(clip.visual, "attnpool", None)
         if pool is None:
             raise ValueError(
@@ -45,7 +51,7 @@ class ClipImageEncoder(nn.Module):
         self.adapter = SpatialAdapter(value=pool.v_proj, output=pool.c_proj)
         self.embed_dim: int = pool.c_proj.out_features
         self.image_size: int = getattr(clip.visual, "image_size", 224)
-        self.pool_stride = pool_stride
+        self.pool_stride, self.precision = pool_stride, precision
         self.register_buffer("mean", torch.tensor(list(mean)).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(list(std)).view(3, 1, 1), persistent=False)
         self.requires_grad_(False).eval()
@@ -57,10 +63,17 @@ class ClipImageEncoder(nn.Module):
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, 3, H, W), RGB in 0..1 -> adapted map (B, D, h, w), not normalised."""
-        x = self.visual.stem((images - self.mean) / self.std)  # type: ignore[operator]
-        for stage in (self.visual.layer1, self.visual.layer2, self.visual.layer3, self.visual.layer4):
-            x = stage(x)  # type: ignore[operator]
-        return self.adapter(x)
+        with self._autocast(images.device):
+            x = self.visual.stem((images - self.mean) / self.std)  # type: ignore[operator]
+            for stage in (self.visual.layer1, self.visual.layer2, self.visual.layer3, self.visual.layer4):
+                x = stage(x)  # type: ignore[operator]
+            x = self.adapter(x)
+        return x if self.precision is None else x.float()
+
+    def _autocast(self, device: torch.device) -> AbstractContextManager[Any]:
+        if self.precision is None:
+            return nullcontext()
+        return torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
     def for_pooling(self, features: Tensor, size: tuple[int, int]) -> Tensor:
         """The adapted map (B, D, h, w) of images of ``size`` (pixels), averaged to ``pool_stride`` where one is set."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -52,4 +53,23 @@ class TextEncoder(nn.Module):
     def _encode(self, prompts: list[str]) -> Tensor:
         device = next(self.clip.parameters()).device
         tokens = self.tokenizer(prompts).to(device)
-        return F.normalize(self.clip.encode_text(tokens).float(), dim=-1).cpu()  # type: ignore[operator]
+        return F.normalize(_encode_text(self.clip, tokens).float(), dim=-1).cpu()
+
+
+def _encode_text(clip: Any, tokens: Tensor) -> Tensor:
+    """Token ids (P, L) -> embeddings (P, D), without the padding that all prompts share.
+
+    In a causal tower nothing that stands after a prompt's end (its largest id) can change what is read there, so
+    open_clip's tower runs on fewer positions: three times as fast for names, which are short.
+    """
+    causal = getattr(clip, "attn_mask", None) is not None and getattr(clip, "text_pool_type", None) == "argmax"
+    if not causal:  # towers of another kind, such as the miniature's, read every position
+        return clip.encode_text(tokens)  # type: ignore[no-any-return]
+    length = int(tokens.argmax(-1).max()) + 1
+    shorter = {
+        "positional_embedding": clip.positional_embedding[:length],
+        "attn_mask": clip.attn_mask[:length, :length],
+    }
+    answer = torch.func.functional_call(clip, shorter, kwargs={"text": tokens[:, :length]})
+    embeds: Tensor = answer["text_features"] if isinstance(answer, dict) else answer[1]
+    return embeds

@@ -111,6 +111,20 @@ def test_the_normalisation_is_not_saved() -> None:
     assert not {"mean", "std"} & set(make_encoder().state_dict())
 
 
+def test_the_precision_is_its_own_where_one_is_set() -> None:
+    image = torch.rand(1, 3, 16, 16)
+    exact = make_encoder()(image)
+    half = make_encoder(precision="bf16")(image)
+    assert half.dtype == torch.float32
+    assert 0 < (half - exact).abs().max() < 0.05 * exact.abs().max()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(make_encoder(precision="fp32")(image), exact)
+        assert make_encoder()(image).dtype == torch.bfloat16  # follows the trainer
+        assert torch.equal(make_encoder(precision="bf16")(image), half)
+    with pytest.raises(ValueError, match="fp32, bf16 or null.*got 'fp16'"):
+        make_encoder(precision="fp16")
+
+
 def test_a_tower_without_attention_pool_is_refused() -> None:
     class VisionTransformer(nn.Module):
         pass

@@ -96,3 +96,23 @@ def test_a_bank_made_in_inference_mode_serves_in_training() -> None:
 def test_templates_need_a_place_for_the_name(templates: list[str]) -> None:
     with pytest.raises(ValueError, match=r"clip.templates must be a list of texts that hold {} for the name"):
         TextEncoder(clip=TableClip(), tokenizer=tokenizer, templates=templates)
+
+
+def test_open_clips_own_tower_runs_on_no_more_positions_than_the_longest_prompt() -> None:
+    from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
+    from open_clip.tokenizer import SimpleTokenizer
+
+    torch.manual_seed(0)
+    text = CLIPTextCfg(context_length=20, width=32, heads=2, layers=2)
+    clip = CLIP(8, CLIPVisionCfg(layers=1, width=32, head_width=16, image_size=32, patch_size=16), text).eval()
+    lengths: list[int] = []
+    clip.transformer.register_forward_hook(lambda module, inputs, output: lengths.append(inputs[0].shape[1]))
+    tokenizer = SimpleTokenizer(context_length=20)
+    words = Vocabulary.load("cat, grass, big red dog")
+    bank = TextEncoder(clip=clip, tokenizer=tokenizer, templates=["{}"])(words)
+    assert lengths == [5]  # start, three words, end
+    with torch.no_grad():
+        whole = clip.encode_text(tokenizer(list(words.names)), normalize=True)
+    assert lengths[1:] == [20]
+    torch.testing.assert_close(bank.embeds, whole, rtol=1e-5, atol=1e-6)
+    assert (whole[0] - whole[1]).norm() > 0.1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from opsnet.losses.point_sampling import sample_points, uncertain_points
+from opsnet.losses.point_sampling import SharedPoints, sample_points, uncertain_points
 
 
 def test_values_by_hand() -> None:
@@ -70,3 +70,19 @@ def test_rows_have_points_of_their_own() -> None:
 
 def test_points_carry_no_gradient() -> None:
     assert not uncertain_points(torch.randn(1, 4, 4, requires_grad=True), 5).requires_grad
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_shared_points_read_what_single_ones_do(layout: torch.memory_format) -> None:
+    torch.manual_seed(0)
+    maps = torch.randn(3, 6, 5, 9).contiguous(memory_format=layout)
+    corners = torch.tensor([[0.0, 0.0], [1.0, 1.0], [0.0, 1.0], [0.5, 0.0]]).expand(3, 4, 2)
+    points = torch.cat((torch.rand(3, 50, 2), corners), dim=1)
+    shared = SharedPoints(points)
+    torch.testing.assert_close(shared.read(maps), sample_points(maps, points))
+    other = torch.randn(3, 2, 4, 4)  # the same points on maps of another size
+    torch.testing.assert_close(shared.read(other), sample_points(other, points))
+
+
+def test_shared_points_read_no_map_at_all() -> None:
+    assert SharedPoints(torch.rand(1, 7, 2)).read(torch.zeros(1, 0, 4, 4)).shape == (1, 0, 7)

@@ -143,6 +143,27 @@ def slow_owner(masks: Tensor, scores: Tensor, keep: Tensor, overlap: float) -> l
     ]
 
 
+def test_the_map_does_not_depend_on_the_height_of_the_strips(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    masks, scores = torch.rand(5, 23, 6), torch.rand(5)
+    rest = (scores, torch.tensor([0, 0, 1, 1, 0]), torch.ones(5, dtype=torch.bool), IS_THING)
+    whole = merge_panoptic(masks, *rest, overlap=0)
+    assert len(whole.segments) > 2
+    monkeypatch.setattr("opsnet.panoptic.merge._STRIP", 5 * 6 * 4)
+    strips = merge_panoptic(masks, *rest, overlap=0)
+    assert torch.equal(strips.ids, whole.ids)
+    assert strips.segments == whole.segments
+
+
+def test_among_equals_the_first_wins() -> None:
+    assert ids(merge([[0.8, 0.8, 0.2], [0.8, 0.2, 0.8]], [0.5, 0.5], [THING, THING], overlap=0)) == [1, 1, 2]
+
+
+def test_masks_of_a_diverged_network_can_be_merged() -> None:
+    merged = merge([[float("nan"), 0.1, 0.9], [0.9, 0.9, float("nan")]], [0.5, 0.5], [THING, THING], overlap=0)
+    assert ids(merged)[1] > 0  # where there are only numbers, they count
+
+
 def test_upsampling_cuts_the_padding_off() -> None:
     logits = torch.tensor([[[4.0, -4.0], [4.0, -4.0]]])
     probabilities = upsample_masks(logits, (8, 8), (5, 3))
