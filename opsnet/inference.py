@@ -48,7 +48,7 @@ def load_checkpoint(path: str | Path, *, clip_weights: str | Path | None = None,
             f"checkpoint {path} does not exist: give checkpoint=PATH of a .ckpt written by opsnet-train"
         )
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=False)
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         config = checkpoint["opsnet"]["config"]
     except Exception as error:  # pickle, zip and key errors of a foreign or broken file
         raise CheckpointError(

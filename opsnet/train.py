@@ -45,7 +45,7 @@ def train(cfg: DictConfig) -> dict[str, float]:
     trainer = build_trainer(cfg, folder)
     start = time.monotonic()
     try:
-        trainer.fit(module, data, ckpt_path=resume, weights_only=False)
+        trainer.fit(module, data, ckpt_path=resume, weights_only=True)
     finally:
         if trainer.is_global_zero:
             _merge_metrics(folder / "metrics.csv", earlier)
@@ -167,7 +167,7 @@ def _check_resume(path: Path, clip_hash: str) -> None:
     from opsnet.module import CheckpointError, check_clip_hash
 
     try:
-        checkpoint = dict(torch.load(path, map_location="cpu", weights_only=False))
+        checkpoint = dict(torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:  # pickle, zip and type errors of a foreign or broken file
         raise CheckpointError(
             f"{path} (resume) is not a checkpoint ({type(error).__name__}): give one written by opsnet-train"

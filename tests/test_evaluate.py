@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -241,6 +242,17 @@ def test_a_file_that_is_no_checkpoint(content, config, tmp_path) -> None:
         torch.save({"state_dict": {}} if content == "state" else [1, 2], path)
     with pytest.raises(CheckpointError, match=r"some\.ckpt is not an OPSNet checkpoint"):
         evaluate(config(tmp_path, f"checkpoint={path}"))
+
+
+def test_a_checkpoint_that_holds_code_is_refused_and_not_run(config, tmp_path) -> None:
+    class Planted:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return os.system, (f"touch {tmp_path / 'canary'}",)
+
+    torch.save({"opsnet": {"config": Planted()}}, tmp_path / "planted.ckpt")
+    with pytest.raises(CheckpointError, match=r"planted\.ckpt is not an OPSNet checkpoint"):
+        evaluate(config(tmp_path, f"checkpoint={tmp_path / 'planted.ckpt'}"))
+    assert not (tmp_path / "canary").exists()
 
 
 def test_another_clip_than_that_of_the_training(config, world, tmp_path) -> None:

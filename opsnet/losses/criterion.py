@@ -64,10 +64,10 @@ class PanopticCriterion(nn.Module):
         # Binary at the predictions' resolution for the IoU: a fourth of the pixels, once for all layers.
         small = F.adaptive_avg_pool2d(truth[:, None], (pixels.shape[-2], pixels.shape[-1]))[:, 0] >= 0.5
         total = _mean_over_ranks(len(labels), labels.device)
-        sums: dict[str, Tensor] = {}
         matches = self._match(layers, pixels, targets, truth)
         proposals = layers[0].mask_embeds.shape[1]
         masks = _matched_masks(layers, pixels, matches, [min(len(x), proposals) for x in targets.labels])
+        sums: dict[str, Tensor] = {}
         for layer, pairs, predicted in zip(layers, matches, masks, strict=True):
             for name, value in self._layer_losses(layer, pairs, predicted, labels, truth, small, total).items():
                 sums[name] = sums.get(name, torch.zeros_like(value)) + self.weights[name] * value
@@ -79,8 +79,9 @@ class PanopticCriterion(nn.Module):
     ) -> list[Tensor]:
         """Matched (image, proposal, row of ``truth``) of each layer, (3, S); one set of points an image serves all."""
         points = SharedPoints(torch.rand(len(pixels), self.points, 2, device=pixels.device))
-        masks = _masks_at(points, [layer.mask_embeds for layer in layers], pixels.float())
-        return self._match_points([layer.logits for layer in layers], masks, points, targets, truth)
+        with torch.autocast(pixels.device.type, enabled=False):  # costs are sums over thousands of points
+            masks = _masks_at(points, [layer.mask_embeds.float() for layer in layers], pixels.float())
+            return self._match_points([layer.logits.float() for layer in layers], masks, points, targets, truth)
 
     def _match_points(
         self, logits: Sequence[Tensor], masks: Iterable[Tensor], points: SharedPoints, targets: SegmentTargets,
@@ -146,14 +147,12 @@ def _masks_at(points: SharedPoints, embeds: list[Tensor], pixels: Tensor) -> Ite
     """Masks of every layer at the points, (B, K, P): whichever comes first, the points or the product, is cheaper."""
     if pixels.shape[-2:].numel() > points.points.shape[1]:
         few = points.read(pixels)
-        yield from (e.float() @ few for e in embeds)
+        yield from (e @ few for e in embeds)
     else:
         table = pixels.permute(0, 2, 3, 1)
-        # Pixel by pixel: the order in which the points read them.
-        yield from (
-            points.read((table.flatten(1, 2) @ e.float().mT).unflatten(1, table.shape[1:3]).permute(0, 3, 1, 2))
-            for e in embeds
-        )
+        for e in embeds:  # pixel by pixel, the order in which points read them
+            masks = (table.flatten(1, 2) @ e.mT).unflatten(1, table.shape[1:3])
+            yield points.read(masks.permute(0, 3, 1, 2))
 
 
 def _matched_masks(

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from opsnet.losses import criterion
 from opsnet.losses.criterion import LayerPredictions, PanopticCriterion, mask_iou
 from opsnet.structures import SegmentTargets
 
@@ -173,6 +174,21 @@ def test_each_layer_is_matched_for_itself() -> None:
     found = losses([layer, other], squares(), points=512)
     assert found["cross_entropy"] < 2e-3
     assert found["iou"] == 0.0
+
+
+@pytest.mark.parametrize("count", [POINTS // 2, POINTS * 2])  # fewer and more than the pixels of a mask
+def test_costs_keep_full_precision_under_autocast(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    cost, seen = criterion.matching_cost, []
+
+    def record(logits: Tensor, masks: Tensor, *rest: Tensor, **weights: float) -> Tensor:
+        found = cost(logits, masks, *rest, **weights)
+        seen.append({logits.dtype, masks.dtype, found.dtype})
+        return found
+
+    monkeypatch.setattr(criterion, "matching_cost", record)
+    with torch.autocast("cpu", torch.bfloat16):
+        losses([undecided()], one_empty_target(), points=count)
+    assert seen == [{torch.float32}]
 
 
 def half_empty() -> SegmentTargets:

@@ -82,7 +82,3 @@ def test_shared_points_read_what_single_ones_do(layout: torch.memory_format) -> 
     torch.testing.assert_close(shared.read(maps), sample_points(maps, points))
     other = torch.randn(3, 2, 4, 4)  # the same points on maps of another size
     torch.testing.assert_close(shared.read(other), sample_points(other, points))
-
-
-def test_shared_points_read_no_map_at_all() -> None:
-    assert SharedPoints(torch.rand(1, 7, 2)).read(torch.zeros(1, 0, 4, 4)).shape == (1, 0, 7)
