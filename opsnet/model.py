@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from opsnet.clip.frozen_clip import FrozenClip
 from opsnet.panoptic.mask_filtering import MaskFiltering
-from opsnet.panoptic.merge import merge_panoptic, upsample_masks
+from opsnet.panoptic.merge import merge_masks
 from opsnet.recognition.mask_pooling import mask_pooling
 from opsnet.recognition.modulation import cosine_logits
 from opsnet.segmenter.backbone import Backbone
@@ -122,13 +122,12 @@ def assemble(
     maps = []
     for i, valid in enumerate(batch.valid_sizes):
         kept = keep[i]
-        masks = upsample_masks(proposals.mask_logits[i][kept], padded, valid)
-        all_kept = torch.ones_like(labels[i][kept], dtype=torch.bool)
         maps.append(
-            merge_panoptic(
-                masks, scores[i][kept], labels[i][kept], all_kept, is_thing, iou=proposals.iou[i][kept], overlap=overlap
+            merge_masks(
+                proposals.mask_logits[i][kept], scores[i][kept], labels[i][kept], is_thing, padded=padded, valid=valid,
+                iou=proposals.iou[i][kept], overlap=overlap,
             )
-        )
+        )  # fmt: skip
     return maps
 
 

@@ -6,7 +6,7 @@ Mask2Former's inference, its overlap rule included: the pixels that a proposal w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -52,52 +52,84 @@ def merge_panoptic(
         The map; stuff segments with one label are one segment, things stay apart.
     """
     kept = keep.nonzero().flatten()
-    height, width = probabilities.shape[-2:]
-    ids = torch.zeros(height, width, dtype=torch.int64, device=probabilities.device)
-    if len(kept) == 0:
+    size = (probabilities.shape[-2], probabilities.shape[-1])
+    groups = (probabilities[k] for k in _groups(kept, size))
+    ious = None if iou is None else iou[kept]
+    return _merge(groups, scores[kept], labels[kept], is_thing, size, iou=ious, overlap=overlap)
+
+
+def merge_masks(
+    mask_logits: Tensor,
+    scores: Tensor,
+    labels: Tensor,
+    is_thing: Sequence[bool],
+    *,
+    padded: tuple[int, int],
+    valid: tuple[int, int],
+    iou: Tensor,
+    overlap: float = 0.8,
+) -> PanopticMap:
+    """As :func:`merge_panoptic` for masks (K, h, w) as :func:`upsample_masks` takes them, all of them kept.
+
+    A CPU never holds more than a few of them at full size.
+    """
+    every = torch.arange(len(mask_logits), device=mask_logits.device)
+    groups = (upsample_masks(mask_logits[k], padded, valid) for k in _groups(every, valid))
+    return _merge(groups, scores, labels, is_thing, valid, iou=iou, overlap=overlap)
+
+
+_CACHED = 2**18  # numbers
+
+
+def _groups(kept: Tensor, size: tuple[int, int]) -> tuple[Tensor, ...]:
+    """Which proposals to merge at a time: as many as stay in the cache of a CPU, all on a GPU."""
+    few = _CACHED // (size[0] * size[1]) if kept.device.type == "cpu" else len(kept)
+    return kept.split(max(1, few))
+
+
+def _merge(
+    groups: Iterable[Tensor], scores: Tensor, labels: Tensor, is_thing: Sequence[bool], size: tuple[int, int], *,
+    iou: Tensor | None, overlap: float,
+) -> PanopticMap:  # fmt: skip
+    """Merges probabilities (n, H, W), group after group, of proposals that are all kept."""
+    count, device = len(scores), scores.device
+    ids = torch.zeros(size, dtype=torch.int64, device=device)
+    if count == 0:
         return PanopticMap(ids, ())
-    masks = probabilities if len(kept) == len(keep) else probabilities[kept]
-    original = torch.zeros(len(kept), dtype=torch.int64, device=ids.device)
-    winner, won = torch.empty_like(ids), torch.empty_like(ids, dtype=torch.bool)
-    for strip in _strips(masks):
-        part = masks[:, strip]
-        inside = part >= 0.5
-        original += inside.flatten(1).sum(1, dtype=torch.int32)
-        winner[strip] = _first_largest(scores[kept, None, None] * part)
-        won[strip] = inside.gather(0, winner[None, strip])[0]
-    winners = torch.bincount(winner.flatten(), minlength=len(kept))
-    visible = torch.bincount(winner[won], minlength=len(kept))
+    winner, won, original = _contest(groups, scores, size)
+    winners = torch.bincount(winner.flatten(), minlength=count)
+    visible = torch.bincount(winner[won], minlength=count)
     # One transfer of a few numbers an image: a synchronisation a segment is what makes this slow on a GPU.
-    ious = (torch.ones_like(scores) if iou is None else iou)[kept]
-    columns = (original, winners, visible, scores[kept], labels[kept], ious)
+    columns = (original, winners, visible, scores, labels, torch.ones_like(scores) if iou is None else iou)
     rows = torch.stack([column.double() for column in columns], dim=1).tolist()
     id_of, segments = _segments(rows, is_thing, overlap)
-    lookup = torch.tensor(id_of, device=ids.device)
+    lookup = torch.tensor(id_of, device=device)
     ids[won] = lookup[winner[won]]
     return PanopticMap(ids, segments)
 
 
-_STRIP = 2**20  # numbers; intermediate results of this size are still in the cache when they are read
-
-
-def _strips(masks: Tensor) -> list[slice]:
-    """Rows of masks (K, H, W) to work on at a time: a few on a CPU, all on a GPU."""
-    height, width = masks.shape[-2:]
-    step = max(1, _STRIP // (len(masks) * width)) if masks.device.type == "cpu" else height
-    return [slice(y, y + step) for y in range(0, height, step)]
-
-
-def _first_largest(values: Tensor) -> Tensor:
-    """Index (H, W) of the largest of K values (K, H, W), the first among equals.
-
-    PyTorch's maximum with an index is forty times as slow on a CPU as the one without, which therefore runs twice.
-    """
-    if values.device.type != "cpu":
-        return values.max(0).indices
-    count = len(values)
-    places = torch.arange(count, 0, -1, dtype=torch.int16)[:, None, None]
-    rank = ((values == values.amax(0)) * places).amax(0).clamp_(min=1)  # a maximum that is not a number equals nothing
-    return (count - rank).long()
+def _contest(groups: Iterable[Tensor], scores: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
+    """Who wins each pixel (H, W), the first among equals; whether inside its mask (H, W); every mask's area (K,)."""
+    best = torch.full(size, -torch.inf, dtype=scores.dtype, device=scores.device)
+    # Twice the winner's number, and one more where it wins inside its mask. Later numbers are larger, so a maximum
+    # takes over what a better proposal wins; PyTorch is many times slower at maxima with an index on a CPU.
+    code = torch.zeros(size, dtype=torch.int32, device=scores.device)
+    areas: list[Tensor] = []
+    first = 0
+    for masks in groups:
+        inside, values = masks >= 0.5, scores[first : first + len(masks), None, None] * masks
+        areas.append(inside.flatten(1).sum(1, dtype=torch.int32))
+        if len(masks) == 1:
+            top, own = values[0], inside[0].int() + 2 * first
+        else:
+            top = values.amax(0)
+            places = torch.arange(len(masks), 0, -1, dtype=torch.int16, device=code.device)[:, None, None]
+            index = len(masks) - ((values == top) * places).amax(0).clamp_(min=1)  # nothing equals a nan
+            own = inside.gather(0, index[None].long())[0].int() + 2 * (first + index.int())
+        code = torch.maximum(code, own.mul_(top > best))
+        best = torch.maximum(best, top)
+        first += len(masks)
+    return (code >> 1).long(), (code & 1).bool(), torch.cat(areas)
 
 
 def _segments(

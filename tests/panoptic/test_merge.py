@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from opsnet.panoptic.merge import merge_panoptic, upsample_masks
+from opsnet.panoptic.merge import merge_masks, merge_panoptic, upsample_masks
 from opsnet.structures import PanopticMap
 
 THING, STUFF = 0, 1
@@ -143,16 +143,30 @@ def slow_owner(masks: Tensor, scores: Tensor, keep: Tensor, overlap: float) -> l
     ]
 
 
-def test_the_map_does_not_depend_on_the_height_of_the_strips(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_map_does_not_depend_on_the_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
-    masks, scores = torch.rand(5, 23, 6), torch.rand(5)
-    rest = (scores, torch.tensor([0, 0, 1, 1, 0]), torch.ones(5, dtype=torch.bool), IS_THING)
-    whole = merge_panoptic(masks, *rest, overlap=0)
+    masks, scores = (4 * torch.rand(5, 23, 6)).round() / 4, torch.rand(5)  # with equals
+    rest = (scores, torch.tensor([0, 0, 1, 1, 0]), torch.tensor([True, True, False, True, True]), IS_THING)
+    whole = merge_panoptic(masks, *rest, overlap=0)  # all at once: they are small
     assert len(whole.segments) > 2
-    monkeypatch.setattr("opsnet.panoptic.merge._STRIP", 5 * 6 * 4)
-    strips = merge_panoptic(masks, *rest, overlap=0)
-    assert torch.equal(strips.ids, whole.ids)
-    assert strips.segments == whole.segments
+    for size in (1, 3):
+        monkeypatch.setattr("opsnet.panoptic.merge._groups", lambda kept, _, size=size: kept.split(size))
+        grouped = merge_panoptic(masks, *rest, overlap=0)
+        assert torch.equal(grouped.ids, whole.ids)
+        assert grouped.segments == whole.segments
+
+
+def test_small_masks_are_merged_as_their_upsampled_ones() -> None:
+    torch.manual_seed(0)
+    logits, scores, labels = 3 * torch.randn(4, 5, 6), torch.rand(4), torch.tensor([0, 1, 1, 0])
+    iou, every = torch.rand(4), torch.ones(4, dtype=torch.bool)
+    found = merge_masks(logits, scores, labels, IS_THING, padded=(20, 24), valid=(17, 23), iou=iou, overlap=0.1)
+    full = upsample_masks(logits, (20, 24), (17, 23))
+    expected = merge_panoptic(full, scores, labels, every, IS_THING, iou=iou, overlap=0.1)
+    assert found.ids.shape == (17, 23)
+    assert len(found.segments) > 1
+    assert torch.equal(found.ids, expected.ids)
+    assert found.segments == expected.segments
 
 
 def test_among_equals_the_first_wins() -> None:
