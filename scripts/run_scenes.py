@@ -39,7 +39,7 @@ def main() -> None:
     """Runs the phases one after the other; the two models side by side."""
     arguments = _arguments()
     run = _folder(arguments)
-    print(f"Writing to {run}; about {'two' if arguments.smoke else 'fifteen'} minutes on two cores.", flush=True)
+    print(f"Writing to {run}; about {'two' if arguments.smoke else 'twelve'} minutes on two cores.", flush=True)
     seconds = _read_seconds(run)
     world = [f"seed={arguments.seed}", *(SMOKE["world"] if arguments.smoke else [])]
     with _timed(run, seconds, "CLIP"):

@@ -91,7 +91,7 @@ def _merge(
     groups: Iterable[Tensor], scores: Tensor, labels: Tensor, is_thing: Sequence[bool], size: tuple[int, int], *,
     iou: Tensor | None, overlap: float,
 ) -> PanopticMap:  # fmt: skip
-    """Merges probabilities (n, H, W), group after group, of proposals that are all kept."""
+    """Merges probabilities (n, H, W), group after group, of proposals that are all kept; the groups are used up."""
     count, device = len(scores), scores.device
     ids = torch.zeros(size, dtype=torch.int64, device=device)
     if count == 0:
@@ -113,21 +113,22 @@ def _contest(groups: Iterable[Tensor], scores: Tensor, size: tuple[int, int]) ->
     best = torch.full(size, -torch.inf, dtype=scores.dtype, device=scores.device)
     # Twice the winner's number, and one more where it wins inside its mask. Later numbers are larger, so a maximum
     # takes over what a better proposal wins; PyTorch is many times slower at maxima with an index on a CPU.
-    code = torch.zeros(size, dtype=torch.int32, device=scores.device)
+    code = torch.zeros(size, dtype=torch.int16, device=scores.device)
     areas: list[Tensor] = []
     first = 0
     for masks in groups:
-        inside, values = masks >= 0.5, scores[first : first + len(masks), None, None] * masks
+        inside = masks >= 0.5
+        values = masks.mul_(scores[first : first + len(masks), None, None])
         areas.append(inside.flatten(1).sum(1, dtype=torch.int32))
         if len(masks) == 1:
-            top, own = values[0], inside[0].int() + 2 * first
+            top, own = values[0], inside[0].short().add_(2 * first)
         else:
             top = values.amax(0)
             places = torch.arange(len(masks), 0, -1, dtype=torch.int16, device=code.device)[:, None, None]
             index = len(masks) - ((values == top) * places).amax(0).clamp_(min=1)  # nothing equals a nan
-            own = inside.gather(0, index[None].long())[0].int() + 2 * (first + index.int())
-        code = torch.maximum(code, own.mul_(top > best))
-        best = torch.maximum(best, top)
+            own = inside.gather(0, index[None].long())[0].short() + 2 * (first + index)
+        torch.maximum(code, own.mul_((top > best).short()), out=code)
+        torch.maximum(best, top, out=best)
         first += len(masks)
     return (code >> 1).long(), (code & 1).bool(), torch.cat(areas)
 
