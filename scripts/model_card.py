@@ -25,6 +25,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from opsnet.errors import one_sentence_errors
+from opsnet.structures import masks_of
 
 sys.path.insert(0, str(Path(__file__).parent))
 from untrained import untrained_config
@@ -53,7 +54,7 @@ def model_card(overrides: Sequence[str], *, size: int = 640) -> list[Part]:
         size: pixels a side of the picture.
     """
     model = _meta_model(overrides)
-    model.query_decoder.train()  # a prediction after every layer, as in the published counts; inference needs fewer
+    _with_every_mask(model.query_decoder)
     counter = FlopCounterMode(display=False)
     with torch.device("meta"), torch.no_grad(), counter:
         model(torch.zeros(1, 3, size, size))
@@ -91,6 +92,19 @@ def _meta_model(overrides: Sequence[str]) -> Any:
     cfg = untrained_config(["++clip.model.architecture.device=meta", *overrides])
     with torch.device("meta"):
         return instantiate(cfg.model, backbone=cfg.backbone, clip=cfg.clip).eval().requires_grad_(False)
+
+
+def _with_every_mask(decoder: Any) -> None:
+    """Lets the decoder make full masks after every layer, as in the published counts; ours needs the last alone."""
+    forward = decoder.train().forward
+
+    def published(*inputs: Any) -> Any:
+        proposals = forward(*inputs)
+        for layer in proposals.supervision.layers[:-1]:
+            masks_of(layer.mask_embeds, proposals.supervision.pixels)
+        return proposals
+
+    decoder.forward = published
 
 
 def _numbers(module: nn.Module) -> int:
