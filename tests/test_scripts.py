@@ -28,9 +28,8 @@ def test_matching_finds_every_target_on_both_sides() -> None:
 
 
 def test_both_sides_of_the_decoder_agree() -> None:
-    assert (
-        float(load_script("benchmark_pairs").decoder().agreement.split()[2]) < 1e-3
-    )  # a sign may flip in a random mask
+    # The masks are random: one may lie so near to 0 that its sign, and what a query sees, hangs on the rounding.
+    assert float(load_script("benchmark_pairs").decoder().agreement.split()[2]) < 1e-3
 
 
 def test_both_metrics_find_one_pq() -> None:

@@ -68,6 +68,10 @@ class ClipImageEncoder(nn.Module):
             for stage in (self.visual.layer1, self.visual.layer2, self.visual.layer3, self.visual.layer4):
                 x = stage(x)  # type: ignore[operator]
             x = self.adapter(x)
+        return self._output(x)
+
+    def _output(self, x: Tensor) -> Tensor:
+        """In fp32 where the precision is the encoder's own: what follows may not run under autocast."""
         return x if self.precision is None else x.float()
 
     def _autocast(self, device: torch.device) -> AbstractContextManager[Any]:
@@ -85,4 +89,5 @@ class ClipImageEncoder(nn.Module):
     @torch.no_grad()
     def embed_whole(self, images: Tensor) -> Tensor:
         """Images (B, 3, S, S) at CLIP's own size, RGB in 0..1 -> pooled embeddings (B, D), as CLIP was trained."""
-        return self.visual((images - self.mean) / self.std)
+        with self._autocast(images.device):
+            return self._output(self.visual((images - self.mean) / self.std))

@@ -60,7 +60,7 @@ def _encode_text(clip: Any, tokens: Tensor) -> Tensor:
     """Token ids (P, L) -> embeddings (P, D), without the padding that all prompts share.
 
     In a causal tower nothing that stands after a prompt's end (its largest id) can change what is read there, so
-    open_clip's tower runs on fewer positions: three times as fast for names, which are short.
+    open_clip's tower runs on fewer positions: several times as fast for names, which are short.
     """
     causal = getattr(clip, "attn_mask", None) is not None and getattr(clip, "text_pool_type", None) == "argmax"
     if not causal:  # towers of another kind, such as the miniature's, read every position

@@ -117,6 +117,8 @@ def test_the_precision_is_its_own_where_one_is_set() -> None:
     half = make_encoder(precision="bf16")(image)
     assert half.dtype == torch.float32
     assert 0 < (half - exact).abs().max() < 0.05 * exact.abs().max()
+    assert make_encoder(precision="bf16").embed_whole(image).dtype == torch.float32
+    assert not torch.equal(make_encoder(precision="bf16").embed_whole(image), make_encoder().embed_whole(image))
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(make_encoder(precision="fp32")(image), exact)
         assert make_encoder()(image).dtype == torch.bfloat16  # follows the trainer

@@ -173,6 +173,15 @@ def test_among_equals_the_first_wins() -> None:
     assert ids(merge([[0.8, 0.8, 0.2], [0.8, 0.2, 0.8]], [0.5, 0.5], [THING, THING], overlap=0)) == [1, 1, 2]
 
 
+@pytest.mark.parametrize("size", [1, 2])
+def test_masks_of_half_precision_do_not_round_the_products(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("opsnet.panoptic.merge._groups", lambda kept, _: kept.split(size))
+    masks, scores = torch.full((2, 1, 3), 0.75, dtype=torch.bfloat16), torch.tensor([0.5, 0.5001])
+    every, labels = torch.ones(2, dtype=torch.bool), torch.tensor([THING, THING])
+    merged = merge_panoptic(masks, scores, labels, every, IS_THING, overlap=0)
+    assert [s.score for s in merged.segments] == pytest.approx([0.5001])
+
+
 def test_masks_of_a_diverged_network_can_be_merged() -> None:
     merged = merge([[float("nan"), 0.1, 0.9], [0.9, 0.9, float("nan")]], [0.5, 0.5], [THING, THING], overlap=0)
     assert ids(merged)[1] > 0  # where there are only numbers, they count
