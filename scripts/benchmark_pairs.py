@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -187,11 +187,16 @@ def matching() -> Pair:
     peer = Mask2FormerHungarianMatcher(cost_class=2.0, cost_mask=5.0, cost_dice=5.0, num_points=12_544)
     masks, labels = [m.float() for m in targets.masks], list(targets.labels)
 
+    def read(points: SharedPoints) -> Iterator[Tensor]:
+        found = None
+        for m in pixel_by_pixel:
+            found = points.read(m, out=found)
+            yield found
+
     @torch.no_grad()
     def ours() -> list[Tensor]:
         points = SharedPoints(torch.rand(2, criterion.points, 2))
-        read = (points.read(m) for m in pixel_by_pixel)
-        return criterion._match_points([x for x, _ in layers], read, points, targets, truth)
+        return criterion._match_points([x for x, _ in layers], read(points), points, targets, truth)
 
     def theirs() -> list[Any]:
         return [peer(m, x, masks, labels) for x, m in layers]

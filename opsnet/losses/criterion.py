@@ -92,7 +92,10 @@ class PanopticCriterion(nn.Module):
         sampled = [sample_points(t[None], p[None])[0] for t, p in zip(truth.split(counts), points.points, strict=True)]
         padded, labels = pad_sequence(sampled, batch_first=True), pad_sequence(targets.labels, batch_first=True)
         weights = {k: self.weights[w] for k, w in _COST_WEIGHTS.items()}
-        costs = [matching_cost(x, m, labels, padded, **weights) for x, m in zip(logits, masks, strict=True)]
+        costs, scratch = [], None
+        for x, m in zip(logits, masks, strict=True):
+            scratch = torch.empty_like(m) if scratch is None else scratch
+            costs.append(matching_cost(x, m, labels, padded, **weights, scratch=scratch))
         # One transfer for all layers and images: each of its own would halt a GPU.
         matrices = torch.stack(costs).float().cpu()
         starts = [sum(counts[:i]) for i in range(len(counts))]
@@ -144,15 +147,22 @@ _COST_WEIGHTS = {"class_weight": "cross_entropy", "bce_weight": "mask_bce", "dic
 
 
 def _masks_at(points: SharedPoints, embeds: list[Tensor], pixels: Tensor) -> Iterator[Tensor]:
-    """Masks of every layer at the points, (B, K, P): whichever comes first, the points or the product, is cheaper."""
+    """Masks of every layer at the points, (B, K, P): whichever comes first, the points or the product, is cheaper.
+
+    All layers share one piece of memory: a layer's masks last until the next are asked for.
+    """
+    masks = None
     if pixels.shape[-2:].numel() > points.points.shape[1]:
         few = points.read(pixels)
-        yield from (e @ few for e in embeds)
+        for e in embeds:
+            masks = torch.matmul(e, few, out=masks)
+            yield masks
     else:
         table = pixels.permute(0, 2, 3, 1)
         for e in embeds:  # pixel by pixel, the order in which points read them
-            masks = (table.flatten(1, 2) @ e.mT).unflatten(1, table.shape[1:3])
-            yield points.read(masks.permute(0, 3, 1, 2))
+            everywhere = (table.flatten(1, 2) @ e.mT).unflatten(1, table.shape[1:3])
+            masks = points.read(everywhere.permute(0, 3, 1, 2), out=masks)
+            yield masks
 
 
 def _matched_masks(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
@@ -18,9 +17,10 @@ class Match:
     targets: Tensor
 
 
+@torch.no_grad()
 def matching_cost(
     logits: Tensor, masks: Tensor, labels: Tensor, truth: Tensor, *, class_weight: float, bce_weight: float,
-    dice_weight: float,
+    dice_weight: float, scratch: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
     """Cost of every pair, of one image or (with a leading B everywhere) of a batch.
 
@@ -29,6 +29,7 @@ def matching_cost(
         masks: (K, P), mask logits at P points.
         labels: (G,).
         truth: (G, P), ground truth at the same points, 0..1.
+        scratch: like ``masks``, to be overwritten: on a CPU new memory takes longer than what is computed in it.
 
     Returns:
         (K, G).
@@ -36,8 +37,10 @@ def matching_cost(
     columns = labels[..., None, :].expand(*logits.shape[:-1], labels.shape[-1])
     name = -logits.softmax(-1).gather(-1, columns)
     # softplus(x) - x * t is the binary cross-entropy: one product with the targets serves both of its terms.
-    bce = (F.softplus(masks).sum(-1, keepdim=True) - _products(masks, truth)) / masks.shape[-1]
-    inside = masks.sigmoid()
+    scratch = torch.empty_like(masks) if scratch is None else scratch
+    losses = torch.ops.aten.softplus.out(masks, out=scratch)
+    bce = (losses.sum(-1, keepdim=True) - _products(masks, truth)) / masks.shape[-1]
+    inside = torch.sigmoid(masks, out=scratch)
     areas = inside.sum(-1, keepdim=True) + truth.sum(-1)[..., None, :]
     dice = 1 - (2 * _products(inside, truth) + 1) / (areas + 1)
     return class_weight * name + bce_weight * bce + dice_weight * dice

@@ -25,14 +25,26 @@ class SharedPoints:
         self.points = points
         self._corners: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
 
-    def read(self, maps: Tensor) -> Tensor:
-        """Bilinear values of maps (B, C, h, w), which count as zero outside -> (B, C, P)."""
+    def read(self, maps: Tensor, out: Tensor | None = None) -> Tensor:
+        """Bilinear values of maps (B, C, h, w), which count as zero outside -> (B, C, P).
+
+        Args:
+            maps: to read.
+            out: an earlier answer of the same shape, to be overwritten: on a CPU new memory for thousands of points
+                takes longer than reading them. No gradient passes then.
+        """
         batch, channels, height, width = maps.shape
         if (height, width) not in self._corners:
             self._corners[height, width] = self._find_corners(height, width)
         indices, weights = self._corners[height, width]
-        values = F.embedding_bag(indices, _pixel_rows(maps), mode="sum", per_sample_weights=weights.to(maps.dtype))
-        return values.view(batch, -1, channels).mT
+        table, weights = _pixel_rows(maps), weights.to(maps.dtype)
+        if out is None:
+            return _weighted_rows(table, indices, weights).view(batch, -1, channels).mT
+        rows = out.mT.view(-1, channels)
+        for begin in range(0, len(rows), _AT_ONCE):
+            part = slice(begin, begin + _AT_ONCE)
+            rows[part] = _weighted_rows(table, indices[part], weights[part])
+        return out
 
     def _find_corners(self, height: int, width: int) -> tuple[Tensor, Tensor]:
         """The four pixels around each point as rows of a table of all pixels, and their shares; both (B * P, 4)."""
@@ -46,6 +58,13 @@ class SharedPoints:
                 weights.append(row_share * column_share * inside)
         starts = torch.arange(len(self.points), device=device)[:, None, None] * (height * width)
         return (torch.stack(indices, dim=-1) + starts).flatten(0, 1), torch.stack(weights, dim=-1).flatten(0, 1)
+
+
+_AT_ONCE = 2048  # points; their values stay in the cache until they are written to their place
+
+
+def _weighted_rows(table: Tensor, indices: Tensor, weights: Tensor) -> Tensor:
+    return F.embedding_bag(indices, table, mode="sum", per_sample_weights=weights)
 
 
 def _pixel_rows(maps: Tensor) -> Tensor:

@@ -60,6 +60,7 @@ class Backbone(nn.Module):
             raise BackboneError(f"timm has no model '{name}' (backbone.name): see timm.list_models()")
         if weights is not None and not Path(weights).is_file():
             raise BackboneError(f"backbone weights {weights} (backbone.weights) do not exist: check the path")
+        from opsnet.segmenter.frozen_norm import freeze_norms
         from opsnet.segmenter.swin import ANY_SIZE, is_swin, take_any_size
 
         swin = is_swin(name)
@@ -80,7 +81,7 @@ class Backbone(nn.Module):
         if swin:
             take_any_size(self.model)
         if frozen_norms:
-            self.model = timm.layers.freeze_batch_norm_2d(self.model)
+            self.model = freeze_norms(self.model)
         if checkpointing:
             _checkpoint(self.model)
         info: Any = self.model.feature_info

@@ -76,39 +76,54 @@ def sampling_sparse(value: Tensor, shapes: Shapes, locations: Tensor, weights: T
     batch, _, heads, channels = value.shape
     # Half precision would place a point on a wide map no better than to half a pixel.
     exact = torch.float64 if value.dtype == torch.float64 else torch.float32
-    rows, starts = _padded_rows(value.to(exact), shapes)
+    starts, rows = _framed(shapes)
     # Written out for every head, level and point, or PyTorch would compute on four numbers at a time.
     full = (heads, len(shapes), locations.shape[4])
     sizes = value.new_tensor([(w, h) for h, w in shapes], dtype=exact)[None, :, None].expand(*full, 2).contiguous()
-    picture, head = torch.arange(batch) * (len(rows) // batch), torch.arange(heads)
-    base = picture.view(-1, 1, 1, 1, 1) + (head[:, None, None] + torch.tensor(starts)[:, None]).expand(full)
+    picture, head = torch.arange(batch) * (rows * heads), torch.arange(heads)
+    first = torch.tensor(starts)[:, None] * heads
+    base = picture.view(-1, 1, 1, 1, 1) + (head[:, None, None] + first).expand(full)
     x, y = (locations.to(exact) * sizes - 0.5).unbind(-1)
-    mixed = _SparseSampling.apply(rows, x, y, weights.to(exact), base.int(), sizes)
+    mixed = _SparseSampling.apply(value.to(exact), shapes, x, y, weights.to(exact), base.int(), sizes)
     return mixed.view(batch, -1, heads * channels).to(value.dtype)
 
 
-def _padded_rows(value: Tensor, shapes: Shapes) -> tuple[Tensor, list[int]]:
-    """The table of all pixels with a frame of zeros, so that no corner needs a test whether it lies outside.
+def _framed(shapes: Shapes) -> tuple[list[int], int]:
+    """Where each level begins in a table of all pixels with frames of zeros around the maps, and the table's length.
 
-    Returns:
-        (B * rows, C), pixel by pixel and in each head by head; and the row of each level's first cell, which lies above
-        and left of its first pixel. One column of zeros is the right frame of a line and the left frame of the next.
+    A frame spares every corner the test whether it lies outside. One column of zeros is the right frame of a line and
+    the left frame of the next, so a level begins one cell before its first line, above and left of its first pixel.
     """
+    lengths = [(h + 3) * (w + 1) + 2 for h, w in shapes]
+    return [sum(lengths[:i]) for i in range(len(lengths))], sum(lengths)
+
+
+def _maps(table: Tensor, shapes: Shapes) -> list[Tensor]:
+    """What the frames of a table (B, rows, ...) hold, as views of it: (B, h, w, ...) of each level."""
+    parts = []
+    for start, (h, w) in zip(_framed(shapes)[0], shapes, strict=True):
+        lines = table[:, start + 1 : start + 1 + (h + 3) * (w + 1)].unflatten(1, (h + 3, w + 1))
+        parts.append(lines[:, 1 : h + 1, :w])
+    return parts
+
+
+def _table(value: Tensor, shapes: Shapes) -> Tensor:
+    """Value (B, L, heads, C) with frames, pixel by pixel and in each head by head: (B * rows * heads, C)."""
     batch, _, heads, channels = value.shape
-    parts, starts, begin = [], [], 0
-    for (h, w), part in zip(shapes, value.split([h * w for h, w in shapes], dim=1), strict=True):
-        framed = F.pad(part.view(batch, h, w, heads, channels), (0, 0, 0, 0, 0, 1, 1, 2)).flatten(1, 2)
-        parts.append(F.pad(framed, (0, 0, 0, 0, 1, 1)))
-        starts.append(begin * heads)
-        begin += parts[-1].shape[1]
-    return torch.cat(parts, dim=1).view(-1, channels), starts
+    table = value.new_zeros(batch, _framed(shapes)[1], heads, channels)
+    for inside, part in zip(_maps(table, shapes), value.split([h * w for h, w in shapes], dim=1), strict=True):
+        inside.copy_(part.unflatten(1, inside.shape[1:3]))
+    return table.view(-1, channels)
 
 
 class _SparseSampling(torch.autograd.Function):
-    """Points in pixels (x, y), all (B, Q, heads, levels, points), and rows (R, C) -> (B * Q * heads, C)."""
+    """Points in pixels (x, y), all (B, Q, heads, levels, points), and value (B, L, heads, C) -> (B * Q * heads, C)."""
 
     @staticmethod
-    def forward(ctx: Any, rows: Tensor, x: Tensor, y: Tensor, weights: Tensor, base: Tensor, sizes: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, value: Tensor, shapes: Shapes, x: Tensor, y: Tensor, weights: Tensor, base: Tensor, sizes: Tensor
+    ) -> Tensor:
+        rows, ctx.shapes = _table(value, shapes), shapes
         width, height = sizes.unbind(-1)
         heads = x.shape[2]
         # A point outside the frame has nothing to read; on the frame's edge it has the same.
@@ -132,7 +147,11 @@ class _SparseSampling(torch.autograd.Function):
         rows, x, y, weights, fx, fy, sizes, corners, matrix = ctx.saved_tensors
         width, height = sizes.unbind(-1)
         gradient = gradient.contiguous()
-        for_rows = _transposed_product(corners, matrix, gradient, len(rows)) if ctx.needs_input_grad[0] else None
+        for_value = None
+        if ctx.needs_input_grad[0]:
+            for_rows = _transposed_product(corners, matrix, gradient, len(rows))
+            inside = _maps(for_rows.view(x.shape[0], -1, x.shape[2], rows.shape[1]), ctx.shapes)
+            for_value = torch.cat([part.flatten(1, 2) for part in inside], dim=1)
         # What each number of the matrix changes: the product of the row it reads with what its result is worth.
         begins = torch.arange(0, corners.numel() + 1, corners.shape[1], dtype=corners.dtype)
         pattern = _csr(begins, corners.flatten(), matrix.flatten(), (len(corners), len(rows)))
@@ -144,7 +163,7 @@ class _SparseSampling(torch.autograd.Function):
         for_weights = top + fy * down
         for_x = weights * (across_top + fy * (across_bottom - across_top)) * ((x >= -1) & (x <= width))
         for_y = weights * down * ((y >= -1) & (y <= height))
-        return for_rows, for_x, for_y, for_weights, None, None
+        return for_value, None, for_x, for_y, for_weights, None, None
 
 
 def _transposed_product(corners: Tensor, matrix: Tensor, gradient: Tensor, rows: int) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -75,7 +76,27 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., dim) -> (..., dim)."""
-        return self.norm(x + self.linear2(F.relu(self.linear1(x), inplace=True)))
+        return self.norm(x + self.linear2(_ThriftyReLU.apply(self.linear1(x))))
+
+
+class _ThriftyReLU(torch.autograd.Function):
+    """ReLU that overwrites its input and, going back, the gradient that it is handed.
+
+    Both are the widest of the encoder, and on a CPU new memory for one takes longer than what is computed in it.
+    Only for between two linear layers: nothing else may read that input or that gradient.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.mark_dirty(x.relu_())
+        ctx.save_for_backward(x)
+        return x
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        (positive,) = ctx.saved_tensors
+        out: Tensor = torch.ops.aten.threshold_backward.grad_input(gradient, positive, 0, grad_input=gradient)
+        return out
 
 
 class MLP(nn.Sequential):

@@ -70,7 +70,8 @@ class PixelDecoder(nn.Module):
         self.narrow = nn.Identity() if width == dim else nn.Conv2d(dim, width, 1)
         self.laterals = nn.ModuleList(_projection(c, width, bias=False) for c in fine)
         self.outputs = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(width, width, 3, padding=1, bias=False), _norm(width), nn.ReLU()) for _ in fine
+            nn.Sequential(nn.Conv2d(width, width, 3, padding=1, bias=False), _norm(width), nn.ReLU(inplace=True))
+            for _ in fine
         )
         self.mask_features = nn.Conv2d(width, mask_dim, 1)
 
@@ -81,7 +82,8 @@ class PixelDecoder(nn.Module):
         x = self.narrow(memory[-1])
         for lateral, output, m in zip(self.laterals, self.outputs, fine, strict=True):
             side = lateral(m)
-            x = output(side + F.interpolate(x, size=side.shape[-2:], mode="bilinear", align_corners=False))
+            side += F.interpolate(x, size=side.shape[-2:], mode="bilinear", align_corners=False)
+            x = output(side)
         return PixelFeatures(memory=memory, pixels=self.mask_features(x))
 
     def _encode(self, maps: list[Tensor]) -> tuple[Tensor, ...]:

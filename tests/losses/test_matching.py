@@ -112,3 +112,11 @@ def test_a_diverged_network_is_still_matched() -> None:
 def test_costs_may_carry_gradients_and_half_precision() -> None:
     cost = torch.tensor([[1.0, 0.0]], dtype=torch.bfloat16, requires_grad=True)
     assert hungarian([cost])[0].targets.tolist() == [1]
+
+
+def test_scratch_memory_changes_no_digit_and_no_input() -> None:
+    logits, masks, labels, truth = random_case(0)
+    before, scratch = masks.clone(), torch.full_like(masks, torch.nan)
+    expected = matching_cost(logits, masks, labels, truth, **WEIGHTS)
+    assert torch.equal(matching_cost(logits, masks, labels, truth, **WEIGHTS, scratch=scratch), expected)
+    assert torch.equal(masks, before)

@@ -82,3 +82,13 @@ def test_shared_points_read_what_single_ones_do(layout: torch.memory_format) -> 
     torch.testing.assert_close(shared.read(maps), sample_points(maps, points))
     other = torch.randn(3, 2, 4, 4)  # the same points on maps of another size
     torch.testing.assert_close(shared.read(other), sample_points(other, points))
+
+
+def test_reading_into_earlier_memory_changes_no_digit() -> None:
+    torch.manual_seed(0)
+    shared = SharedPoints(torch.rand(2, 3000, 2))  # more than are read at once
+    first, second = torch.randn(2, 2, 6, 5, 9).contiguous()
+    memory = shared.read(first)
+    expected = shared.read(second)
+    assert shared.read(second, out=memory).data_ptr() == memory.data_ptr()
+    assert torch.equal(memory, expected)
