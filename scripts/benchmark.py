@@ -3,8 +3,9 @@
 Usage: python scripts/benchmark.py [--only NAME ...] [--rounds 5] [--json]
 
 Both sides get the same random weights and inputs, run in one process in turns, and are compared before they are timed.
-Printed are medians in milliseconds and their ratio. One thread: two would fight over a small machine. What each name
-stands for is in scripts/benchmark_pairs.py.
+Each name has a process of its own: what the allocator keeps of one would speed up or slow down the next. Printed are
+medians in milliseconds and their ratio. One thread: two would fight over a small machine. What each name stands for is
+in scripts/benchmark_pairs.py.
 """
 
 from __future__ import annotations
@@ -15,13 +16,15 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 import torch
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 
 from opsnet.errors import InputError, one_sentence_errors
@@ -59,14 +62,10 @@ def benchmark(name: str, rounds: int) -> Timing:
     return Timing(name, medians["ours"], medians["peer"], pair.agreement)
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+def _alone(name: str, rounds: int) -> Timing:
+    """The same in a new process that computes on one thread."""
+    with ProcessPoolExecutor(1, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+        return pool.submit(benchmark, name, rounds).result()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -76,12 +75,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=5, help="timed turns of each side")
     parser.add_argument("--json", action="store_true", help="print json instead of a table")
     options = parser.parse_args(arguments)
-    with one_sentence_errors(), _one_thread():
+    with one_sentence_errors():
         try:
             import transformers
         except ImportError as error:
             raise InputError("the peer is transformers, which is not installed: pip install -e .[dev]") from error
-        timings = [benchmark(name, options.rounds) for name in options.only]
+        timings = [_alone(name, options.rounds) for name in track(options.only, "Timing", console=Console(stderr=True))]
     versions = f"torch {torch.__version__}, transformers {transformers.__version__}, {platform.machine()}"
     if options.json:
         rows = [{**asdict(t), "ratio": t.ratio} for t in timings]
