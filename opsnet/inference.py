@@ -12,7 +12,7 @@ from opsnet.errors import InputError
 from opsnet.model import OPSNet
 from opsnet.module import CheckpointError, check_clip_hash
 from opsnet.structures import TextBank
-from opsnet.vocabulary import Concept, Vocabulary
+from opsnet.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,7 @@ def load_checkpoint(path: str | Path, *, clip_weights: str | Path | None = None,
     weights = {k.removeprefix("model."): v for k, v in checkpoint["state_dict"].items() if k.startswith("model.")}
     own = {f"clip.{k}": v for k, v in model.clip.state_dict().items()}
     model.load_state_dict({**weights, **own})
-    names = tuple(Concept(c["id"], c["name"], bool(c["isthing"])) for c in config["vocabulary"]["categories"])
-    vocabulary = Vocabulary(config["vocabulary"]["name"], names)
+    vocabulary = Vocabulary.from_categories(config["vocabulary"]["name"], config["vocabulary"]["categories"])
     return TrainedModel(model.eval().to(_device(device)), vocabulary, float(config["overlap"]))
 
 

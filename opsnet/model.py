@@ -74,7 +74,10 @@ class OPSNet(nn.Module):
     def training_logits(self, proposals: Proposals | LayerQueries, train: TextBank) -> Tensor:
         """Cosine logits of the training names and no-object, (B, K, N + 1)."""
         rows = torch.cat((train.embeds, self.void_embed[None]))
-        return cosine_logits(proposals.query_embeds, rows)
+        logits = cosine_logits(proposals.query_embeds, rows)
+        if train.concept is None:
+            return logits
+        return torch.cat((train.of_concepts(logits[..., :-1]), logits[..., -1:]), dim=-1)
 
     @torch.no_grad()
     def predict(

@@ -127,8 +127,8 @@ def write_prediction(
     ]
     image = {"id": 0, "file_name": picture.name, "height": pixels.shape[0], "width": pixels.shape[1]}
     annotation = {"image_id": 0, "file_name": f"{picture.stem}.png", "segments_info": segments}
-    categories = [{"id": c.id, "name": c.name, "isthing": int(c.is_thing)} for c in vocabulary.concepts]
-    write_json(folder / "panoptic.json", {"images": [image], "annotations": [annotation], "categories": categories})
+    content = {"images": [image], "annotations": [annotation], "categories": vocabulary.categories()}
+    write_json(folder / "panoptic.json", content)
 
 
 def _box(mask: NDArray[np.bool_]) -> list[int]:

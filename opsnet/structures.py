@@ -19,6 +19,7 @@ All carriers are frozen: a part answers with a new one and never changes what it
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -180,26 +181,32 @@ class TextBank:
 
     Attributes:
         name: the vocabulary's name.
-        names: M names, in the order of the rows.
+        names: of M concepts.
         is_thing: (M,) bool.
-        embeds: (M, D), L2-normalised.
+        embeds: (R, D), L2-normalised, R >= M: the rows of a concept's names, concept by concept.
+        concept: (R,) int64, the concept of each row; ``None`` where every concept has one name (R = M).
     """
 
     name: str
     names: tuple[str, ...]
     is_thing: Tensor
     embeds: Tensor
+    concept: Tensor | None = None
 
     def __post_init__(self) -> None:
-        if (
-            self.embeds.ndim != 2
-            or len(self.names) != self.embeds.shape[0]
-            or self.is_thing.shape != (len(self.names),)
-        ):
+        rows = len(self.names) if self.concept is None else len(self.concept)
+        if self.embeds.ndim != 2 or self.embeds.shape[0] != rows or self.is_thing.shape != (len(self.names),):
             raise ValueError(
-                f"TextBank '{self.name}': {len(self.names)} names need embeds (M, D) and is_thing (M,), "
-                f"got {tuple(self.embeds.shape)} and {tuple(self.is_thing.shape)}"
+                f"TextBank '{self.name}': {len(self.names)} names need embeds ({rows}, D) and is_thing "
+                f"({len(self.names)},), got {tuple(self.embeds.shape)} and {tuple(self.is_thing.shape)}"
             )
+
+    def of_concepts(self, values: Tensor) -> Tensor:
+        """Values of the rows, (..., R) -> of the concepts, (..., M): the largest of each one's names."""
+        if self.concept is None:
+            return values
+        best = values.new_full((*values.shape[:-1], len(self.names)), -math.inf)
+        return best.scatter_reduce(-1, self.concept.expand_as(values), values, "amax")
 
     def to(self, device: torch.device | str) -> TextBank:
         """The same bank with every tensor on ``device``."""

@@ -88,8 +88,8 @@ def portable_config(cfg: DictConfig, vocabulary: Any) -> dict[str, Any]:
     weights = parts["clip"]["model"]["weights"]
     if weights not in ("builtin", "random"):
         parts["clip"]["model"]["weights"] = str(Path(weights).expanduser().resolve())
-    categories = [{"id": c.id, "name": c.name, "isthing": int(c.is_thing)} for c in vocabulary.concepts]
-    return {**parts, "overlap": cfg.overlap, "vocabulary": {"name": vocabulary.name, "categories": categories}}
+    names = {"name": vocabulary.name, "categories": vocabulary.categories()}
+    return {**parts, "overlap": cfg.overlap, "vocabulary": names}
 
 
 def build_trainer(cfg: DictConfig, folder: Path) -> Any:

@@ -102,6 +102,20 @@ def test_carriers_are_frozen() -> None:
 def test_text_bank_states_both_sides_of_a_mismatch(embeds: torch.Tensor, is_thing: torch.Tensor) -> None:
     with pytest.raises(ValueError) as error:
         TextBank("tiny", ("cat", "dog"), is_thing.bool(), embeds)
-    assert "'tiny': 2 names need embeds (M, D) and is_thing (M,)" in str(error.value)
+    assert "'tiny': 2 names need embeds (2, D) and is_thing (2,)" in str(error.value)
     assert str(tuple(embeds.shape)) in str(error.value)
     assert str(tuple(is_thing.shape)) in str(error.value)
+
+
+def test_a_concept_has_the_largest_value_of_its_names() -> None:
+    bank = TextBank("tiny", ("cat", "dog"), torch.ones(2).bool(), torch.ones(3, 4), torch.tensor([0, 0, 1]))
+    values = torch.tensor([[1.0, 5.0, -2.0], [7.0, 0.0, 3.0]])
+    assert bank.of_concepts(values).tolist() == [[5.0, -2.0], [7.0, 3.0]]
+    assert bank.of_concepts(values[0]).tolist() == [5.0, -2.0]
+    plain = TextBank("tiny", ("cat", "dog"), torch.ones(2).bool(), torch.ones(2, 4))
+    assert torch.equal(plain.of_concepts(values[:, :2]), values[:, :2])
+
+
+def test_rows_of_concepts_are_counted() -> None:
+    with pytest.raises(ValueError, match=r"need embeds \(3, D\)"):
+        TextBank("tiny", ("cat", "dog"), torch.ones(2).bool(), torch.ones(2, 4), torch.tensor([0, 0, 1]))

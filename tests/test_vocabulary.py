@@ -28,7 +28,16 @@ def test_it_can_be_a_key() -> None:
 
 @pytest.mark.parametrize(
     ("name", "things", "stuff"),
-    [("coco", 80, 53), ("scenes", 12, 6), ("scenes_novel", 16, 8), ("scenes_street", 8, 6), ("scenes_labels", 34, 16)],
+    [
+        ("coco", 80, 53),
+        ("ade20k", 100, 50),
+        ("cityscapes", 8, 11),
+        ("mapillary_vistas", 37, 28),
+        ("scenes", 12, 6),
+        ("scenes_novel", 16, 8),
+        ("scenes_street", 8, 6),
+        ("scenes_labels", 34, 16),
+    ],
 )
 def test_packaged_vocabularies(name: str, things: int, stuff: int) -> None:
     assert name in packaged_vocabularies()
@@ -39,7 +48,7 @@ def test_packaged_vocabularies(name: str, things: int, stuff: int) -> None:
 
 
 def test_coco_begins_with_its_person() -> None:
-    assert Vocabulary.load("coco").concepts[0] == Concept(1, "person", True)
+    assert Vocabulary.load("coco").concepts[0] == Concept(1, "person", True, ("man", "woman", "child"))
 
 
 @pytest.mark.parametrize("name", ["scenes", "scenes_novel", "scenes_street", "scenes_labels"])
@@ -77,7 +86,7 @@ def test_json_gives_ids_and_kinds(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("spec", ["cat, dog, Cat", "grass,grass"])
 def test_a_name_twice_is_refused(spec: str) -> None:
-    with pytest.raises(VocabularyError, match="'custom' has the name '(cat|grass)' twice: remove one"):
+    with pytest.raises(VocabularyError, match="'custom' has the name '(Cat|grass)' twice: remove one"):
         Vocabulary.load(spec)
 
 
@@ -133,4 +142,93 @@ def test_a_text_file_of_another_encoding_is_named(tmp_path: Path) -> None:
     path = tmp_path / "latin.txt"
     path.write_bytes("café\n".encode("latin-1"))
     with pytest.raises(VocabularyError, match=f"{path} .*UTF-8"):
+        Vocabulary.load(path)
+
+
+def test_pascal_context_has_its_59_classes() -> None:
+    assert Vocabulary.load("pascal_context").ids == tuple(range(1, 60))
+
+
+@pytest.mark.parametrize("name", packaged_vocabularies())
+def test_packaged_names_are_words_and_mean_one_concept(name: str) -> None:
+    names = [n for concept in Vocabulary.load(name).concepts for n in concept.names]
+    assert all(n == " ".join(n.split()) and not set("_;,") & set(n) for n in names)
+    assert not any(part in n for n in names for part in ("-merged", "-other", "-stuff"))
+    assert len({n.casefold() for n in names}) == len(names)
+
+
+def test_imagenet1k() -> None:
+    vocabulary = Vocabulary.load("imagenet1k")
+    assert vocabulary.ids == tuple(range(1000))
+    assert vocabulary.names[0] == "tench"
+    assert len(set(vocabulary.names)) == 998  # two pairs of classes share a name
+
+
+def test_imagenet21k_is_keyed_by_synset() -> None:
+    vocabulary = Vocabulary.load("imagenet21k")
+    assert len(vocabulary) == 21_843
+    assert len(set(vocabulary.names)) < 21_843
+    siamese = vocabulary.concepts[vocabulary.index_of_id[2123597]]
+    assert siamese.name.startswith("Siamese cat")
+    assert siamese.synonyms
+
+
+def test_categories_there_and_back() -> None:
+    for name in ("coco", "scenes"):
+        vocabulary = Vocabulary.load(name)
+        assert Vocabulary.from_categories(name, vocabulary.categories()) == vocabulary
+    assert "synonyms" not in Vocabulary("tiny", (CAT,)).categories()[0]
+
+
+def test_commas_in_a_txt_separate_synonyms(tmp_path: Path) -> None:
+    path = tmp_path / "pets.txt"
+    path.write_text("cat, kitten , Cat,\ndog\n")
+    assert Vocabulary.load(path).concepts == (Concept(1, "cat", True, ("kitten",)), Concept(2, "dog", True))
+
+
+def test_a_keyed_list_keeps_its_ids(tmp_path: Path) -> None:
+    path = tmp_path / "published.txt"
+    path.write_text("0:invalid_class_id\n3:cat,kitten\n7 : cat\n9:grass\n")
+    assert Vocabulary.load(path).concepts == (
+        Concept(3, "cat", True, ("kitten",)),
+        Concept(7, "cat", True),  # as in ADE20K's 847 classes: told apart by id
+        Concept(9, "grass", False),
+    )
+
+
+def test_an_id_twice_in_a_keyed_list_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "published.txt"
+    path.write_text("3:cat\n3:dog\n")
+    with pytest.raises(VocabularyError, match="'published' has the id '3' twice"):
+        Vocabulary.load(path)
+
+
+@pytest.mark.parametrize("line", [",", " , ,"])
+def test_a_line_of_commas_is_named(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "names.txt"
+    path.write_text(f"cat\n\n{line}\n")
+    with pytest.raises(VocabularyError, match=f"line 3 of vocabulary file {path} has no name"):
+        Vocabulary.load(path)
+
+
+def test_ten_thousand_odd_words(tmp_path: Path) -> None:
+    path = tmp_path / "words.txt"
+    words = [f"word {i}" for i in range(9_997)] + ["🦒", "x" * 300, "two\t words"]
+    path.write_bytes(b"\xef\xbb\xbf" + "\r\n\r\n".join(words).encode())
+    vocabulary = Vocabulary.load(path)
+    assert len(vocabulary) == 10_000
+    assert vocabulary.names[0] == "word 0"
+    assert vocabulary.names[-3:] == ("🦒", "x" * 300, "two words")
+
+
+def test_cocos_word_on_thing_or_stuff_comes_first() -> None:
+    # Cityscapes counts traffic lights as stuff; only ADE20K knows skyscrapers, as stuff; nobody knows a unicorn.
+    assert Vocabulary.load("traffic light, tree, skyscraper, unicorn").is_thing == (True, False, False, True)
+
+
+@pytest.mark.parametrize("synonyms", ["kitten", 5])
+def test_synonyms_of_another_form_are_refused(tmp_path: Path, synonyms: object) -> None:
+    path = tmp_path / "bad.json"
+    path.write_text(json.dumps({"categories": [{"id": 1, "name": "cat", "isthing": 1, "synonyms": synonyms}]}))
+    with pytest.raises(VocabularyError, match="is not of the form"):
         Vocabulary.load(path)

@@ -21,7 +21,8 @@ class FrozenClip(nn.Module):
     Args:
         model: an open_clip ResNet CLIP (see :func:`opsnet.clip.loading.load_clip`).
         tokenizer: texts -> token ids (P, L).
-        templates: prompt templates with ``{}`` for the name.
+        templates: prompt templates, see :func:`opsnet.clip.text_encoder.prompt_templates`.
+        synonyms: whether a concept's further names count beside its first.
         mean, std: the image normalisation that CLIP was trained with, RGB in 0..1.
         pool_stride: average the map to this stride in pixels for Mask Pooling; ``None`` keeps the trunk's.
         precision: of the image encoder, "fp32" or "bf16"; ``None`` follows the trainer's.
@@ -32,7 +33,8 @@ class FrozenClip(nn.Module):
         *,
         model: nn.Module,
         tokenizer: Callable[[list[str]], Tensor],
-        templates: Sequence[str],
+        templates: Sequence[str] | str,
+        synonyms: bool = True,
         mean: Sequence[float] = OPENAI_MEAN,
         std: Sequence[float] = OPENAI_STD,
         pool_stride: int | None = None,
@@ -42,7 +44,7 @@ class FrozenClip(nn.Module):
         self.image_encoder = ClipImageEncoder(
             clip=model, mean=mean, std=std, pool_stride=pool_stride, precision=precision
         )
-        self.text_encoder = TextEncoder(clip=model, tokenizer=tokenizer, templates=templates)
+        self.text_encoder = TextEncoder(clip=model, tokenizer=tokenizer, templates=templates, synonyms=synonyms)
         self.requires_grad_(False).eval()
 
     @property

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from opsnet.errors import InputError
 from opsnet.structures import TextBank
 from opsnet.vocabulary import Vocabulary
 
@@ -20,40 +22,75 @@ class TextEncoder(nn.Module):
         clip: an open_clip model.
         tokenizer: texts -> token ids (P, L).
         templates: with ``{}`` for the name; a name's embedding is the normalised mean over the templates. The same
-            ones serve target and training names, or the similarity of a name with itself would not be 1.
+            ones serve target and training names, or the similarity of a name with itself would not be 1. Or one of
+            :func:`prompt_templates`' names for a list, or a file.
+        synonyms: whether a concept's further names count beside its first.
         chunk: prompts a forward pass.
     """
 
     def __init__(
-        self, *, clip: nn.Module, tokenizer: Callable[[list[str]], Tensor], templates: Sequence[str], chunk: int = 256
-    ) -> None:
+        self, *, clip: nn.Module, tokenizer: Callable[[list[str]], Tensor], templates: Sequence[str] | str,
+        synonyms: bool = True, chunk: int = 256,
+    ) -> None:  # fmt: skip
         super().__init__()
-        if not templates or any("{}" not in t for t in templates):
-            raise ValueError(
-                f"clip.templates must be a list of texts that hold {{}} for the name, got {list(templates)}"
-            )
-        self.clip, self.tokenizer, self.templates, self.chunk = clip, tokenizer, tuple(templates), chunk
+        self.templates = prompt_templates(templates)
+        self.clip, self.tokenizer, self.synonyms, self.chunk = clip, tokenizer, synonyms, chunk
         self._banks: dict[Vocabulary, TextBank] = {}
 
     @torch.no_grad()
     def forward(self, vocabulary: Vocabulary) -> TextBank:
-        """The vocabulary's text bank, embeddings (M, D), on the CPU."""
+        """The vocabulary's text bank on the CPU."""
         if vocabulary not in self._banks:
-            prompts = [t.format(name) for name in vocabulary.names for t in self.templates]
-            rows = [self._encode(prompts[i : i + self.chunk]) for i in range(0, len(prompts), self.chunk)]
-            embeds = torch.cat(rows).unflatten(0, (len(vocabulary), len(self.templates))).mean(1)
+            names = [c.names if self.synonyms else c.names[:1] for c in vocabulary.concepts]
+            counts = torch.tensor([len(n) for n in names])
             self._banks[vocabulary] = TextBank(
                 name=vocabulary.name,
                 names=vocabulary.names,
                 is_thing=torch.tensor(vocabulary.is_thing),
-                embeds=F.normalize(embeds, dim=-1),
+                embeds=self._embed([name for concept in names for name in concept]),
+                concept=torch.arange(len(names)).repeat_interleave(counts) if counts.sum() > len(names) else None,
             )
         return self._banks[vocabulary]
+
+    def _embed(self, names: list[str]) -> Tensor:
+        """Names -> (R, D), normalised means over the templates."""
+        prompts = [t.replace("{}", name) for name in names for t in self.templates]
+        rows = [self._encode(prompts[i : i + self.chunk]) for i in range(0, len(prompts), self.chunk)]
+        return F.normalize(torch.cat(rows).unflatten(0, (len(names), len(self.templates))).mean(1), dim=-1)
 
     def _encode(self, prompts: list[str]) -> Tensor:
         device = next(self.clip.parameters()).device
         tokens = self.tokenizer(prompts).to(device)
         return F.normalize(_encode_text(self.clip, tokens).float(), dim=-1).cpu()
+
+
+def prompt_templates(spec: Sequence[str] | str) -> tuple[str, ...]:
+    """Prompt templates with ``{}`` for the name.
+
+    Args:
+        spec: the templates; or ``imagenet80``, ``imagenet7`` (the lists of CLIP's authors, from open_clip); or the path
+            of a .txt file with one a line.
+
+    Raises:
+        InputError: an unknown name, a missing file, no template, or one without ``{}``.
+    """
+    if isinstance(spec, str):
+        spec = _named_templates(spec)
+    if not spec or any("{}" not in t for t in spec):
+        raise InputError(f"clip.templates must be texts that hold {{}} for the name, got {list(spec)}")
+    return tuple(spec)
+
+
+def _named_templates(name: str) -> list[str]:
+    if name in ("imagenet80", "imagenet7"):
+        from open_clip import zero_shot_metadata as lists
+
+        functions = lists.OPENAI_IMAGENET_TEMPLATES if name == "imagenet80" else lists.SIMPLE_IMAGENET_TEMPLATES
+        return [function("{}") for function in functions]
+    path = Path(name).expanduser()
+    if not path.is_file():
+        raise InputError(f"clip.templates={name}: neither imagenet80 nor imagenet7 nor a file: give one, or a list")
+    return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
 
 
 def _encode_text(clip: Any, tokens: Tensor) -> Tensor:

@@ -3,6 +3,8 @@
 Embedding Fusion     E_m = E_q + alpha * (1 - s) * E_c
 Logits Debiasing     z_i / (max_j H_ij) ** beta
 Domain similarity    s = mean_i max_j H_ij,   H (M, N) = cosine of target and training names
+
+A concept with several names counts with the nearest of them, in z and in H.
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ def cosine_logits(embeds: Tensor, text: Tensor) -> Tensor:
 def nearest_similarity(target: TextBank, train: TextBank) -> Tensor:
     """``max_j H_ij`` of each target name, (M,) in (0, 1]; exactly 1 for a name that was trained."""
     similarity = target.embeds.double() @ train.embeds.double().T
-    nearest = similarity.amax(dim=1).clamp(min=1e-3, max=1.0)  # above 0, or the power and the quotient are undefined
+    nearest = target.of_concepts(similarity.amax(dim=1))
+    nearest = nearest.clamp(min=1e-3, max=1.0)  # above 0, or the power and the quotient are undefined
     return torch.where(nearest > 1 - SAME_NAME, torch.ones_like(nearest), nearest).to(target.embeds.dtype)
 
 
@@ -105,4 +108,4 @@ def _fuse(embeddings: Embeddings, clip_weight: float) -> Tensor:
 
 
 def _logits(embeds: Tensor, target: TextBank, void: Tensor) -> tuple[Tensor, Tensor]:
-    return cosine_logits(embeds, target.embeds), cosine_logits(embeds, void[None])[..., 0]
+    return target.of_concepts(cosine_logits(embeds, target.embeds)), cosine_logits(embeds, void[None])[..., 0]

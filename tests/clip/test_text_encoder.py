@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from opsnet.clip.text_encoder import TextEncoder
+from opsnet.clip.text_encoder import TextEncoder, prompt_templates
+from opsnet.errors import InputError
 from opsnet.vocabulary import Concept, Vocabulary
 
 WORDS = ["cat", "dog", "grass", "a cat", "a dog", "a grass"]
@@ -94,7 +97,7 @@ def test_a_bank_made_in_inference_mode_serves_in_training() -> None:
 
 @pytest.mark.parametrize("templates", [[], ["a photo"], ["{}", "a photo of a"]])
 def test_templates_need_a_place_for_the_name(templates: list[str]) -> None:
-    with pytest.raises(ValueError, match=r"clip.templates must be a list of texts that hold {} for the name"):
+    with pytest.raises(InputError, match=r"clip.templates must be texts that hold {} for the name"):
         TextEncoder(clip=TableClip(), tokenizer=tokenizer, templates=templates)
 
 
@@ -116,3 +119,42 @@ def test_open_clips_own_tower_runs_on_no_more_positions_than_the_longest_prompt(
     assert lengths[1:] == [20]
     torch.testing.assert_close(bank.embeds, whole, rtol=1e-5, atol=1e-6)
     assert (whole[0] - whole[1]).norm() > 0.1
+
+
+def test_synonyms_have_rows_of_their_own() -> None:
+    vocabulary = Vocabulary("pets", (Concept(1, "cat", True, ("dog",)), Concept(2, "grass", False)))
+    encoder = make_encoder()
+    bank = encoder(vocabulary)
+    torch.testing.assert_close(bank.embeds, F.normalize(encoder.clip.table[:3].detach(), dim=-1))
+    assert bank.concept is not None
+    assert bank.concept.tolist() == [0, 0, 1]
+    assert bank.names == ("cat", "grass")
+    first_names = make_encoder(synonyms=False)(vocabulary)
+    assert first_names.concept is None
+    assert torch.equal(first_names.embeds, bank.embeds[[0, 2]])
+
+
+def test_lists_of_templates_have_names() -> None:
+    many, few = prompt_templates("imagenet80"), prompt_templates("imagenet7")
+    assert (len(many), len(few)) == (80, 7)
+    assert "a bad photo of a {}." in many
+    assert "itap of a {}." in few
+
+
+def test_templates_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "templates.txt"
+    path.write_bytes("\ufeffa photo of a {}.\r\n\r\nthe {} 🎈\r\n".encode())
+    assert prompt_templates(str(path)) == ("a photo of a {}.", "the {} 🎈")
+    with pytest.raises(InputError, match="nowhere.txt: neither imagenet80 nor imagenet7 nor a file"):
+        prompt_templates("nowhere.txt")
+
+
+def test_a_name_may_hold_braces() -> None:
+    texts: list[str] = []
+
+    def record(prompts: list[str]) -> Tensor:
+        texts.extend(prompts)
+        return torch.zeros(len(prompts), 1, dtype=torch.int64)
+
+    TextEncoder(clip=TableClip(), tokenizer=record, templates=["a {}"])(Vocabulary.from_names(["{0} {x", "{}"]))
+    assert texts == ["a {0} {x", "a {}"]

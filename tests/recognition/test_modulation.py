@@ -189,3 +189,25 @@ def test_the_ensemble_weighs_clip() -> None:
 def test_coefficients_without_meaning_are_refused(alpha: float, beta: float) -> None:
     with pytest.raises(ValueError, match=f"must not be negative, infinite or nan, got {alpha} and {beta}"):
         EmbeddingModulation(alpha=alpha, beta=beta)
+
+
+def test_a_concept_counts_with_the_nearest_of_its_names() -> None:
+    train = bank(angle(0.0, 90.0))
+    target = TextBank("tiny", ("a", "b"), torch.ones(2).bool(), angle(10.0, 60.0, 45.0), torch.tensor([0, 0, 1]))
+    nearest = nearest_similarity(target, train)
+    torch.testing.assert_close(nearest, torch.tensor([10.0, 45.0]).deg2rad().cos())
+    query = angle(58.0)[None]  # near the second name of the first concept
+    logits, _ = QueryOnly()(Embeddings(query, query), target, train, angle(180.0)[0])
+    torch.testing.assert_close(logits[0, 0] / 100, torch.tensor([2.0, 13.0]).deg2rad().cos())
+    modulated, _ = EmbeddingModulation(alpha=0, beta=1)(Embeddings(query, query), target, train, angle(180.0)[0])
+    torch.testing.assert_close(modulated, logits / nearest)
+
+
+def test_trained_concepts_with_synonyms_keep_the_query_logits() -> None:
+    random = random_bank(0, names=9)
+    train = TextBank("t", ("a", "b", "c"), torch.ones(3).bool(), random.embeds, torch.arange(3).repeat_interleave(3))
+    embeddings, void = random_embeddings(3)
+    assert domain_similarity(train, train) == 1.0
+    expected = QueryOnly()(embeddings, train, train, void)
+    for a, b in zip(EmbeddingModulation()(embeddings, train, train, void), expected, strict=True):
+        assert torch.equal(a, b)
