@@ -33,6 +33,14 @@ class Trained:
         return self.folder / "checkpoints" / "last.ckpt"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing that tests compute is left in the user's home."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OPSNET_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     import torch

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from pathlib import Path
 
 from torch import Tensor, nn
 
 from opsnet.clip.image_encoder import ClipImageEncoder
-from opsnet.clip.loading import weights_hash
 from opsnet.clip.text_encoder import TextEncoder
 
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -23,6 +22,7 @@ class FrozenClip(nn.Module):
         tokenizer: texts -> token ids (P, L).
         templates: prompt templates, see :func:`opsnet.clip.text_encoder.prompt_templates`.
         synonyms: whether a concept's further names count beside its first.
+        text_cache: folder that keeps text embeddings between runs; ``None`` keeps none.
         mean, std: the image normalisation that CLIP was trained with, RGB in 0..1.
         pool_stride: average the map to this stride in pixels for Mask Pooling; ``None`` keeps the trunk's.
         precision: of the image encoder, "fp32" or "bf16"; ``None`` follows the trainer's.
@@ -35,6 +35,7 @@ class FrozenClip(nn.Module):
         tokenizer: Callable[[list[str]], Tensor],
         templates: Sequence[str] | str,
         synonyms: bool = True,
+        text_cache: str | Path | None = None,
         mean: Sequence[float] = OPENAI_MEAN,
         std: Sequence[float] = OPENAI_STD,
         pool_stride: int | None = None,
@@ -44,7 +45,9 @@ class FrozenClip(nn.Module):
         self.image_encoder = ClipImageEncoder(
             clip=model, mean=mean, std=std, pool_stride=pool_stride, precision=precision
         )
-        self.text_encoder = TextEncoder(clip=model, tokenizer=tokenizer, templates=templates, synonyms=synonyms)
+        self.text_encoder = TextEncoder(
+            clip=model, tokenizer=tokenizer, templates=templates, synonyms=synonyms, cache=text_cache
+        )
         self.requires_grad_(False).eval()
 
     @property
@@ -52,10 +55,10 @@ class FrozenClip(nn.Module):
         """D."""
         return self.image_encoder.embed_dim
 
-    @cached_property
+    @property
     def weights_hash(self) -> str:
         """What a checkpoint keeps in place of CLIP's weights."""
-        return weights_hash(self.text_encoder.clip)
+        return self.text_encoder.weights_hash
 
     def train(self, mode: bool = True) -> FrozenClip:
         """Stays in evaluation mode."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from opsnet.clip.loading import weights_hash
+from opsnet.clip.text_cache import TextCache
 from opsnet.errors import InputError
 from opsnet.structures import TextBank
 from opsnet.vocabulary import Vocabulary
@@ -25,17 +28,24 @@ class TextEncoder(nn.Module):
             ones serve target and training names, or the similarity of a name with itself would not be 1. Or one of
             :func:`prompt_templates`' names for a list, or a file.
         synonyms: whether a concept's further names count beside its first.
+        cache: folder for embeddings, see :class:`opsnet.clip.text_cache.TextCache`; ``None`` computes them every time.
         chunk: prompts a forward pass.
     """
 
     def __init__(
         self, *, clip: nn.Module, tokenizer: Callable[[list[str]], Tensor], templates: Sequence[str] | str,
-        synonyms: bool = True, chunk: int = 256,
+        synonyms: bool = True, cache: str | Path | None = None, chunk: int = 256,
     ) -> None:  # fmt: skip
         super().__init__()
         self.templates = prompt_templates(templates)
         self.clip, self.tokenizer, self.synonyms, self.chunk = clip, tokenizer, synonyms, chunk
+        self.cache = TextCache(cache) if cache is not None else None
         self._banks: dict[Vocabulary, TextBank] = {}
+
+    @cached_property
+    def weights_hash(self) -> str:
+        """Of the whole CLIP, see :func:`opsnet.clip.loading.weights_hash`."""
+        return weights_hash(self.clip)
 
     @torch.no_grad()
     def forward(self, vocabulary: Vocabulary) -> TextBank:
@@ -47,10 +57,17 @@ class TextEncoder(nn.Module):
                 name=vocabulary.name,
                 names=vocabulary.names,
                 is_thing=torch.tensor(vocabulary.is_thing),
-                embeds=self._embed([name for concept in names for name in concept]),
+                embeds=self._rows([name for concept in names for name in concept]),
                 concept=torch.arange(len(names)).repeat_interleave(counts) if counts.sum() > len(names) else None,
             )
         return self._banks[vocabulary]
+
+    def _rows(self, names: list[str]) -> Tensor:
+        """Names -> (R, D), from the disk where they are there."""
+        if self.cache is None:
+            return self._embed(names)
+        rows = self.cache.rows(names, self._embed, weights=self.weights_hash, templates=self.templates)
+        return F.normalize(rows, dim=-1)
 
     def _embed(self, names: list[str]) -> Tensor:
         """Names -> (R, D), normalised means over the templates."""

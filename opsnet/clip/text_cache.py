@@ -1,0 +1,104 @@
+"""Text embeddings on disk: 21,843 names take minutes once, and a fraction of a second ever after.
+
+A bank is one safetensors file in half precision, named after everything that it depends on, with a checksum. What is
+computed is kept in parts on the way, so that a stopped run goes on and several processes share the work.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from opsnet.files import atomic_path
+
+log = logging.getLogger(__name__)
+Embed = Callable[[list[str]], Tensor]
+"""Names -> (R, D)."""
+
+
+class TextCache:
+    """Embeddings of lists of names, computed once a machine.
+
+    Args:
+        folder: where the files lie; made when needed.
+        part: names between two saves.
+    """
+
+    def __init__(self, folder: str | Path, *, part: int = 1024) -> None:
+        self.folder, self.part = Path(folder).expanduser(), part
+
+    def rows(self, names: Sequence[str], embed: Embed, **depends_on: object) -> Tensor:
+        """Embeddings of the names, (R, D) float32, rounded to half precision whether they were read or computed.
+
+        Args:
+            names: R texts.
+            embed: computes a part of them.
+            depends_on: what else the embeddings hang on, as json: another value is another file.
+        """
+        text = json.dumps({"names": list(names), **depends_on}, sort_keys=True)
+        path = self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.safetensors"
+        found = _read(path, len(names))
+        if found is None:
+            parts = self._compute(path, names, embed)
+            found = torch.cat([rows for rows, _ in parts])
+            if _write(path, found):
+                for _, file in parts:
+                    file.unlink(missing_ok=True)
+        return found.float()
+
+    def _compute(self, path: Path, names: Sequence[str], embed: Embed) -> list[tuple[Tensor, Path]]:
+        from rich.console import Console
+        from rich.progress import track
+
+        begins = range(0, len(names), self.part)
+        parts = []
+        for begin in track(begins, "Embedding names", console=Console(stderr=True), disable=len(begins) < 2):
+            some = list(names[begin : begin + self.part])
+            file = path.with_name(f"{path.stem}.{begin}.safetensors")
+            rows = _read(file, len(some))
+            if rows is None:
+                rows = embed(some).half().cpu()
+                if len(begins) > 1:
+                    _write(file, rows)
+            parts.append((rows, file))
+        return parts
+
+
+def _read(path: Path, count: int) -> Tensor | None:
+    """Rows (count, D) of a whole file; ``None`` where there is none or it is damaged (which is said)."""
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            rows: Tensor = file.get_tensor("rows")
+            expected = (file.metadata() or {}).get("sha256")
+    except (OSError, SafetensorError) as error:
+        log.warning("text embeddings %s cannot be read (%s): computing them again", path, error)
+        return None
+    if len(rows) != count or _checksum(rows) != expected:
+        log.warning("text embeddings %s are damaged: computing them again", path)
+        return None
+    return rows
+
+
+def _write(path: Path, rows: Tensor) -> bool:
+    """Whether the file could be written; a full or foreign disk costs the next run time, not this one its result."""
+    try:
+        with atomic_path(path) as temporary:
+            save_file({"rows": rows.contiguous()}, temporary, metadata={"sha256": _checksum(rows)})
+    except (OSError, SafetensorError) as error:
+        log.warning("text embeddings are not kept in %s (%s): they will be computed again next time", path, error)
+        return False
+    return True
+
+
+def _checksum(rows: Tensor) -> str:
+    return hashlib.sha256(rows.contiguous().numpy().data).hexdigest()
