@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
+from opsnet.data.conversion import SegmentLabel, describe, ids_to_rgb
 from opsnet.errors import InputError
 from opsnet.files import atomic_path, write_json
 from opsnet.inference import TrainedModel, load_checkpoint, load_zero_shot
@@ -109,34 +110,17 @@ def write_prediction(
     with atomic_path(folder / f"{picture.stem}_overlay.png") as path:
         Image.fromarray(overlay).save(path)
     ids = prediction.ids.cpu().numpy()
-    rgb = np.stack([ids % 256, ids // 256 % 256, ids // 65536], axis=-1).astype(np.uint8)
     with atomic_path(folder / "panoptic" / f"{picture.stem}.png") as path:
-        Image.fromarray(rgb).save(path)
+        Image.fromarray(ids_to_rgb(ids)).save(path)
+    described = describe(ids, [SegmentLabel(s.id, vocabulary.ids[s.label]) for s in prediction.segments])
     segments = [
-        {
-            "id": s.id,
-            "category_id": vocabulary.ids[s.label],
-            "isthing": int(s.is_thing),
-            "iscrowd": 0,
-            "area": s.area,
-            "bbox": _box(ids == s.id),
-            "score": round(s.score, 4),
-            "predicted_iou": round(s.iou, 4),
-        }
-        for s in prediction.segments
+        {**known, "isthing": int(s.is_thing), "score": round(s.score, 4), "predicted_iou": round(s.iou, 4)}
+        for known, s in zip(described, prediction.segments, strict=True)
     ]
     image = {"id": 0, "file_name": picture.name, "height": pixels.shape[0], "width": pixels.shape[1]}
     annotation = {"image_id": 0, "file_name": f"{picture.stem}.png", "segments_info": segments}
     content = {"images": [image], "annotations": [annotation], "categories": vocabulary.categories()}
     write_json(folder / "panoptic.json", content)
-
-
-def _box(mask: NDArray[np.bool_]) -> list[int]:
-    """COCO's [left, top, width, height] in pixels."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not len(rows):
-        return [0, 0, 0, 0]
-    return [int(v) for v in (columns[0], rows[0], columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1)]
 
 
 def _print(prediction: PanopticMap, vocabulary: Vocabulary, folder: Path) -> None:

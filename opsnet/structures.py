@@ -62,7 +62,7 @@ class Batch:
 
     images: Tensor
     valid_sizes: list[tuple[int, int]]
-    image_ids: list[int]
+    image_ids: list[int | str]
     vocabulary: str
     targets: SegmentTargets | ImageLabels | None = None
     panoptic: list[PanopticTruth] = field(default_factory=list)

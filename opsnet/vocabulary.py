@@ -223,7 +223,7 @@ def _refuse_repeated(vocabulary: str, kind: str, values: Iterable[int | str]) ->
     for value in values:
         key = value.casefold() if isinstance(value, str) else value
         if key in seen:
-            raise VocabularyError(f"vocabulary '{vocabulary}' has the {kind} '{value}' twice: remove one of them")
+            raise VocabularyError(f"vocabulary '{vocabulary}' has the {kind} '{key}' twice: remove one of them")
         seen.add(key)
 
 

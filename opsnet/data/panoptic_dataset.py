@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from opsnet.errors import InputError
 from opsnet.structures import PanopticTruth, Segment
 from opsnet.vocabulary import Vocabulary
 
+T = TypeVar("T")
 Transform = Callable[[tv_tensors.Image, tv_tensors.Mask], tuple[Tensor, Tensor]]
 MAX_ID = 256**3  # ids from here on do not fit into an RGB PNG
 QUIET_BELOW = 500  # checking fewer pictures takes a moment, and a progress bar would only flicker
@@ -51,7 +52,7 @@ class Sample:
     masks: Tensor
     labels: Tensor
     truth: PanopticTruth
-    image_id: int
+    image_id: int | str
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class _Entry:
     An array instead of the json's dicts, because worker processes copy every page of Python objects that they touch.
     """
 
-    image_id: int
+    image_id: int | str
     image: str
     png: str
     segments: NDArray[np.int64]
@@ -214,7 +215,7 @@ def _read_entries(path: Path, vocabulary: Vocabulary, limit: int | None) -> list
         raise DatasetError(f"panoptic json {path} does not exist: check `annotations`")
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        names = {int(image["id"]): str(image["file_name"]) for image in data["images"]}
+        names = {_image_id(image["id"]): str(image["file_name"]) for image in data["images"]}
         _check_kinds(path, data.get("categories", []), vocabulary)
         records = data["annotations"][:limit]
         entries = [_read_entry(path, record, names, vocabulary) for record in records]
@@ -232,8 +233,8 @@ def _read_entries(path: Path, vocabulary: Vocabulary, limit: int | None) -> list
     return entries
 
 
-def _read_entry(path: Path, record: dict[str, Any], names: dict[int, str], vocabulary: Vocabulary) -> _Entry:
-    image_id = int(record["image_id"])
+def _read_entry(path: Path, record: dict[str, Any], names: dict[int | str, str], vocabulary: Vocabulary) -> _Entry:
+    image_id = _image_id(record["image_id"])
     if image_id not in names:
         raise DatasetError(f"{path} annotates image {image_id}, which is not in its `images`: add it or drop both")
     rows = []
@@ -254,6 +255,11 @@ def _read_entry(path: Path, record: dict[str, Any], names: dict[int, str], vocab
         raise DatasetError(f"image {image_id} of {path} has segment id {twice[0]} twice: give each segment its own id")
     segments = np.array(sorted(rows), dtype=np.int64).reshape(-1, 3)
     return _Entry(image_id, names[image_id], str(record["file_name"]), segments)
+
+
+def _image_id(value: int | str) -> int | str:
+    """COCO's are numbers, perhaps written as text; Cityscapes' are names."""
+    return int(value) if isinstance(value, int) or value.isdigit() else value
 
 
 def _check_kinds(path: Path, categories: list[dict[str, Any]], vocabulary: Vocabulary) -> None:
@@ -300,7 +306,7 @@ def _open(path: Path) -> Image.Image:
         raise DatasetError(f"{path} cannot be read as a picture ({error}): replace the file") from error
 
 
-def _repeated(values: Iterable[int]) -> list[int]:
+def _repeated(values: Iterable[T]) -> list[T]:
     """Values that occurred before, in order."""
-    seen: set[int] = set()
+    seen: set[T] = set()
     return [v for v in values if v in seen or seen.add(v)]  # type: ignore[func-returns-value]

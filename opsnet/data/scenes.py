@@ -31,6 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from opsnet.data.conversion import SegmentLabel, describe, ids_to_rgb
 from opsnet.data.painting import Array, Mask, finish, paint_stuff, paint_thing
 from opsnet.files import atomic_path, write_text
 from opsnet.vocabulary import Concept, Vocabulary
@@ -177,8 +178,7 @@ def _draw_panoptic(root: Path, seed: int, domain_name: str, split: str, index: i
     picture, ids, segments = draw_scene(DOMAINS[domain_name], rng)
     file_name = f"{index:06d}.png"
     _save_png(root / split / file_name, finish(picture, rng))
-    rgb = np.stack([ids % 256, ids // 256 % 256, ids // 65536], axis=-1).astype(np.uint8)
-    _save_png(root / "annotations" / f"panoptic_{split}" / file_name, rgb)
+    _save_png(root / "annotations" / f"panoptic_{split}" / file_name, ids_to_rgb(ids))
     image = {"id": index, "file_name": file_name, "height": SIZE, "width": SIZE}
     return {"image": image, "annotation": {"image_id": index, "file_name": file_name, "segments_info": segments}}
 
@@ -256,32 +256,19 @@ def _flatten(layers: list[tuple[Mask, Concept | None, bool]]) -> tuple[NDArray[n
     order = np.full((SIZE, SIZE), -1, np.int64)
     for k, (mask, _, _) in enumerate(layers):
         order[mask] = k
-    ids, segments = np.zeros((SIZE, SIZE), np.int64), []
+    ids, labels = np.zeros((SIZE, SIZE), np.int64), []
     for k, (_, concept, crowd) in enumerate(layers):
         visible = order == k
-        area = int(visible.sum())
-        if concept is None or area < MIN_VISIBLE_PX:
+        if concept is None or visible.sum() < MIN_VISIBLE_PX:
             continue
-        segment_id = concept.id * 1000 + k + 1
-        ids[visible] = segment_id
-        rows, columns = np.flatnonzero(visible.any(1)), np.flatnonzero(visible.any(0))
-        box = [columns[0], rows[0], columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1]
-        segments.append(
-            {
-                "id": segment_id,
-                "category_id": concept.id,
-                "iscrowd": int(crowd),
-                "area": area,
-                "bbox": [int(b) for b in box],
-            }
-        )
-    return ids, segments
+        labels.append(SegmentLabel(concept.id * 1000 + k + 1, concept.id, crowd))
+        ids[visible] = labels[-1].id
+    return ids, describe(ids, labels)
 
 
 def _panoptic_json(vocabulary: Vocabulary, records: list[Record]) -> Record:
-    categories = [{"id": c.id, "name": c.name, "isthing": int(c.is_thing)} for c in vocabulary.concepts]
     images, annotations = [r["image"] for r in records], [r["annotation"] for r in records]
-    return {"images": images, "annotations": annotations, "categories": categories}
+    return {"images": images, "annotations": annotations, "categories": vocabulary.categories()}
 
 
 # --- image labels and captions --------------------------------------------------------------------------------------

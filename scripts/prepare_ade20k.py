@@ -1,0 +1,85 @@
+"""ADE20K (SceneParsing release, 150 classes) as distributed -> COCO's panoptic format.
+
+Usage: python scripts/prepare_ade20k.py SRC [DST] [--sets train val] [--workers N]
+
+SRC is the folder ADEChallengeData2016 with ``images``, ``annotations`` (ADEChallengeData2016.zip) and
+``annotations_instance`` (annotations_instance.tar), both from http://sceneparsing.csail.mit.edu. DST is data/ade20k by
+default (OPSNET_DATA moves it). Stuff comes from the class maps and things from the instance maps; a pixel of a thing
+without an instance is void, as in Mask2Former's preparation.
+"""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from preparing import arguments, require_folder
+
+from opsnet.data.conversion import SegmentLabel, Source, convert
+from opsnet.errors import one_sentence_errors
+from opsnet.vocabulary import Vocabulary
+
+CLASSES = Vocabulary.load("ade20k")
+# The instance maps number the things alone, 1 to 100, in the order of the 150 classes.
+THINGS = [c.id for c in CLASSES.concepts if c.is_thing]
+STUFF = {c.id for c in CLASSES.concepts if not c.is_thing}
+FOLDERS = {"train": "training", "val": "validation"}
+WHERE = "unpack {} there, from http://sceneparsing.csail.mit.edu"
+ARCHIVES = dict.fromkeys(("images", "annotations"), "ADEChallengeData2016.zip")
+ARCHIVES["annotations_instance"] = "annotations_instance.tar"
+
+
+def read(source: Source) -> tuple[NDArray[np.int64], list[SegmentLabel]]:
+    """Class map (0 = void, 1..150) and instance map (red: thing 1..100, green: which one; 0, 0 = none)."""
+    classes = np.array(Image.open(source.labels[0]), dtype=np.int64)
+    instances = np.array(Image.open(source.labels[1]), dtype=np.int64)
+    if classes.shape != instances.shape[:2]:
+        raise ValueError(f"its size is not that of {source.labels[1]}")
+    ids = np.zeros_like(classes)
+    labels: list[SegmentLabel] = []
+
+    def paint(mask: NDArray[np.bool_], category: int) -> None:
+        labels.append(SegmentLabel(len(labels) + 1, category))
+        ids[mask] = len(labels)
+
+    for value in np.unique(classes).tolist():
+        if value in STUFF:
+            paint(classes == value, value)
+    pairs = instances[..., 0] * 256 + instances[..., 1]
+    for pair in np.unique(pairs[instances[..., 0] > 0]).tolist():
+        paint(pairs == pair, THINGS[pair // 256 - 1])
+    return ids, labels
+
+
+def sources(root: Path, name: str) -> list[Source]:
+    """All pictures of a set; the id is the number in the file's name."""
+    found = []
+    for picture in sorted((root / "images" / FOLDERS[name]).glob("*.jpg")):
+        png = f"{picture.stem}.png"
+        labels = tuple(root / kind / FOLDERS[name] / png for kind in ("annotations", "annotations_instance"))
+        found.append(Source(int(picture.stem.rpartition("_")[2]), picture, picture.name, png, labels))
+    return found
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Converts the sets that were asked for."""
+    with one_sentence_errors():
+        _convert(arguments(__doc__, "ade20k", sets=list(FOLDERS), words=words))
+
+
+def _convert(options: Namespace) -> None:
+    for name in options.sets:
+        for folder, archive in ARCHIVES.items():
+            require_folder(options.src / folder / FOLDERS[name], WHERE.format(archive))
+        convert(
+            sources(options.src, name), read, annotations=options.dst / f"ade20k_panoptic_{name}.json",
+            pictures=options.dst / "images" / name, categories=CLASSES.categories(), workers=options.workers,
+        )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

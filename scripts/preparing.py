@@ -1,0 +1,33 @@
+"""What the preparation scripts share: their arguments, and what is said of a folder that is not there."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from opsnet.data.panoptic_dataset import DatasetError
+
+
+def arguments(
+    description: str | None, dataset: str, *, sets: list[str], words: Sequence[str] | None
+) -> argparse.Namespace:
+    """``src``, ``dst``, ``sets`` and ``workers`` of a command line; ``words`` is for tests."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("src", type=Path, help="folder of the data set as distributed")
+    default = Path(os.environ.get("OPSNET_DATA", "data")) / dataset
+    parser.add_argument("dst", type=Path, nargs="?", default=default, help=f"folder to write, {default} by default")
+    parser.add_argument("--sets", nargs="+", choices=sets, default=sets, help="all by default")
+    parser.add_argument("--workers", type=int, help="processes, by default one a core")
+    options = parser.parse_args(words)
+    require_folder(options.src, "give the folder into which you unpacked the data set")
+    return options
+
+
+def require_folder(folder: Path, fix: str) -> None:
+    """Raises:
+    DatasetError: the folder is missing.
+    """
+    if not folder.is_dir():
+        raise DatasetError(f"folder {folder} does not exist: {fix}")

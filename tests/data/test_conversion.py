@@ -1,0 +1,137 @@
+"""Conversion to COCO's panoptic format: what it says of segments, resumption, links, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from opsnet.data.conversion import SegmentLabel, Source, convert, describe, ids_to_rgb, link
+from opsnet.data.panoptic_dataset import DatasetError, PanopticDataset
+from opsnet.vocabulary import Concept, Vocabulary
+
+PETS = Vocabulary("pets", (Concept(3, "cat", True), Concept(7, "grass", False)))
+
+
+def read(source: Source) -> tuple[NDArray[np.int64], list[SegmentLabel]]:
+    """Grey 1 is a cat, grey 2 grass."""
+    grey = np.array(Image.open(source.labels[0]), dtype=np.int64)
+    if grey.max() > 2:
+        raise ValueError(f"grey {grey.max()}")
+    return grey * 300, [SegmentLabel(300, 3), SegmentLabel(600, 7, is_crowd=True)]
+
+
+def refuse(source: Source) -> tuple[NDArray[np.int64], list[SegmentLabel]]:
+    raise AssertionError(f"{source.png} was read again")
+
+
+def made(folder: Path, count: int = 3) -> list[Source]:
+    """Pictures of one cat each, a pixel wider every time, on grass."""
+    sources = []
+    for i in range(count):
+        grey = np.full((4, 6), 2, np.uint8)
+        grey[1:3, : i + 1] = 1
+        picture, label = folder / "src" / f"{i}.jpg", folder / "src" / f"{i}.png"
+        picture.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (6, 4)).save(picture)
+        Image.fromarray(grey).save(label)
+        sources.append(Source(i + 1, picture, f"{i}.jpg", f"{i}_panoptic.png", (label,)))
+    return sources
+
+
+def converted(folder: Path, sources: list[Source], reader=read, workers: int = 1) -> None:
+    convert(
+        sources, reader, annotations=folder / "set.json", pictures=folder / "images", categories=PETS.categories(),
+        workers=workers,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_converted_set_is_read(tmp_path: Path, workers: int) -> None:
+    converted(tmp_path, made(tmp_path), workers=workers)
+    dataset = PanopticDataset(images=tmp_path / "images", annotations=tmp_path / "set.json", vocabulary=PETS)
+    dataset.check_pixels()
+    assert [dataset[i].image_id for i in range(3)] == [1, 2, 3]
+    cat, grass = dataset[2].truth.segments
+    assert (cat.id, cat.label, cat.area, cat.is_crowd) == (300, 0, 6, False)
+    assert (grass.id, grass.label, grass.area, grass.is_crowd) == (600, 1, 18, True)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["images", "set", "set.json", "src"]
+
+
+def test_areas_and_boxes() -> None:
+    ids = np.array([[0, 5, 5, 9], [0, 5, 0, 9], [9, 0, 0, 0]])
+    described = describe(ids, [SegmentLabel(9, 1), SegmentLabel(5, 2, is_crowd=True), SegmentLabel(4, 2)])
+    assert described == [
+        {"id": 9, "category_id": 1, "iscrowd": 0, "area": 3, "bbox": [0, 0, 4, 3]},
+        {"id": 5, "category_id": 2, "iscrowd": 1, "area": 3, "bbox": [1, 0, 2, 2]},
+    ]
+
+
+def test_ids_become_colours() -> None:
+    ids = np.array([[0, 255], [256, 3 + 2 * 256 + 65536]])
+    assert ids_to_rgb(ids).tolist() == [[[0, 0, 0], [255, 0, 0]], [[0, 1, 0], [3, 2, 1]]]
+    with pytest.raises(ValueError, match="segment ids must lie in 0..16777215, got 0 to 16777216"):
+        ids_to_rgb(np.array([[0, 256**3]]))
+
+
+def test_a_stopped_conversion_goes_on(tmp_path: Path) -> None:
+    sources = made(tmp_path)
+    content = sources[2].labels[0].read_bytes()
+    Image.fromarray(np.full((4, 6), 3, np.uint8)).save(sources[2].labels[0])
+    with pytest.raises(DatasetError, match=r"annotation .*2\.png cannot be read \(grey 3\): replace the file"):
+        converted(tmp_path, sources)
+    assert not (tmp_path / "set.json").exists()
+    sources[2].labels[0].write_bytes(content)
+
+    def third_alone(source: Source) -> tuple[NDArray[np.int64], list[SegmentLabel]]:
+        return read(source) if source.image_id == 3 else refuse(source)
+
+    converted(tmp_path, sources, third_alone)
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    converted(whole, sources)
+    assert json.loads((tmp_path / "set.json").read_text()) == json.loads((whole / "set.json").read_text())
+
+
+def test_a_finished_set_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    converted(tmp_path, made(tmp_path))
+    converted(tmp_path, made(tmp_path), refuse)
+    assert "set.json is there already: remove it to convert the set again" in capsys.readouterr().err
+
+
+def test_a_missing_file_is_named_before_anything_is_written(tmp_path: Path) -> None:
+    sources = made(tmp_path)
+    sources[1].labels[0].unlink()
+    with pytest.raises(DatasetError, match=r"1\.png does not exist \(1 files are missing\): complete the data set"):
+        converted(tmp_path, sources)
+    assert [p.name for p in tmp_path.iterdir()] == ["src"]
+
+
+def test_an_annotation_that_is_no_picture_is_named(tmp_path: Path) -> None:
+    sources = made(tmp_path)
+    sources[0].labels[0].write_text("no picture")
+    with pytest.raises(DatasetError, match=r"0\.png cannot be read"):
+        converted(tmp_path, sources, workers=2)
+
+
+def test_a_link_follows_its_picture(tmp_path: Path) -> None:
+    for name in ("old", "new"):
+        (tmp_path / name).write_text(name)
+    link(tmp_path / "old", tmp_path / "links" / "a")
+    (tmp_path / "old").unlink()
+    link(tmp_path / "new", tmp_path / "links" / "a")
+    assert (tmp_path / "links" / "a").read_text() == "new"
+
+
+def test_where_there_are_no_links_pictures_are_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("not on this disk")
+
+    monkeypatch.setattr(Path, "symlink_to", fail)
+    (tmp_path / "picture").write_text("pixels")
+    link(tmp_path / "picture", tmp_path / "links" / "a")
+    assert (tmp_path / "links" / "a").read_text() == "pixels"
