@@ -1,4 +1,4 @@
-"""Where the Hydra configuration lies."""
+"""Where the Hydra configuration lies, and words of a command line that its grammar would read otherwise."""
 
 from __future__ import annotations
 
@@ -30,3 +30,16 @@ def _find(package: Path) -> Path:
         f"no configuration at '{checkout}' (source checkout) or '{installed}' (installed package): "
         "restore conf/ in the checkout, or install opsnet again with `pip install --force-reinstall .`"
     )
+
+
+def quoted(argument: str, *keys: str) -> str:
+    """A path or a comma list as Hydra's grammar wants it, which takes ``vocabulary=a, b`` for a sweep of two runs.
+
+    Args:
+        argument: one of the command line.
+        keys: whose values are texts.
+    """
+    key, _, value = argument.partition("=")
+    if key not in keys or value[:1] in ("'", '"', "["):
+        return argument
+    return f"{key}='{value}'" if "'" not in value else f'{key}="{value}"'

@@ -142,25 +142,18 @@ def run(cfg: DictConfig) -> None:
     predict(cfg)
 
 
-def quoted(argument: str) -> str:
-    """A path or a comma list as Hydra's grammar wants it, which takes ``vocabulary=a, b`` for a sweep of two runs."""
-    key, _, value = argument.partition("=")
-    if key not in ("image", "checkpoint", "model.weights", "vocabulary") or value[:1] in ("'", '"', "["):
-        return argument
-    return f"{key}='{value}'" if "'" not in value else f'{key}="{value}"'
-
-
 def main() -> None:
     """Console entry point."""
     import sys
 
     import hydra
 
-    from opsnet.configuration import config_dir
+    from opsnet.configuration import config_dir, quoted
     from opsnet.errors import one_sentence_errors
 
     if not {"-m", "--multirun"} & set(sys.argv):
-        sys.argv[1:] = map(quoted, sys.argv[1:])
+        texts = ("image", "checkpoint", "model.weights", "vocabulary")
+        sys.argv[1:] = [quoted(argument, *texts) for argument in sys.argv[1:]]
     with one_sentence_errors():
         hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="predict")(run)()
 

@@ -32,12 +32,16 @@ def options(*groups: str) -> list:
 def test_every_file_is_tested_here() -> None:
     tested = {"backbone", "clip", "data", "experiment", "filtering", "logger", "model", "modulation", "optim", "paths"}
     assert {group for group, _ in GROUPS} == tested | {"supervision", "trainer"}
-    assert COMMANDS == ["evaluate", "predict", "train", "train_clip"]
+    assert COMMANDS == ["doctor", "evaluate", "predict", "train", "train_clip"]
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_composes_and_resolves(name, compose, tmp_path) -> None:
-    missing = {"predict": ["checkpoint=a", "image=b", "vocabulary=c"], "evaluate": ["checkpoint=a"]}.get(name, [])
+    missing = {
+        "predict": ["checkpoint=a", "image=b", "vocabulary=c"],
+        "evaluate": ["checkpoint=a"],
+        "doctor": ["vocabulary=c"],
+    }.get(name, [])
     cfg = compose(name, *missing, f"output={tmp_path}")
     assert OmegaConf.missing_keys(cfg) == set()
     OmegaConf.resolve(cfg)

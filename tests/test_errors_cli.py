@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from opsnet import evaluate, predict, score, train, train_clip
+from opsnet import doctor, evaluate, predict, score, train, train_clip
 
 
 def one_sentence(answer: tuple[object, str], *parts: str) -> None:
@@ -87,6 +87,20 @@ def test_evaluate_with_an_unknown_setting(command, tmp_path) -> None:
 def test_predict(overrides, part, command, tmp_path) -> None:
     run = [f"hydra.run.dir={tmp_path / 'run'}", "checkpoint=a.ckpt"]
     one_sentence(command(predict.main, *run, *overrides), part)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "part"),
+    [
+        (["vocabulary=nowhere.txt"], "nowhere.txt does not exist"),
+        (["vocabulary=cat, Cat"], "the name 'cat' twice"),
+        (["vocabulary=cat", "train=nowhere.json"], "nowhere.json does not exist"),
+        (["vocabulary=cat", "clip.model.weights=nowhere.pt"], "nowhere.pt do not exist"),
+    ],
+)
+def test_doctor(overrides, part, command, tmp_path) -> None:
+    run = [f"hydra.run.dir={tmp_path / 'run'}", "clip=tiny", "train=scenes"]
+    one_sentence(command(doctor.main, *run, *overrides), part)
 
 
 def test_score(command, tmp_path) -> None:

@@ -14,7 +14,7 @@ LAYERS = [
     ["module"],
     ["inference", "settings", "optim", "reporting"],
     ["callbacks"],
-    ["train", "train_clip", "evaluate", "predict", "score"],
+    ["train", "train_clip", "evaluate", "predict", "score", "doctor"],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 

@@ -62,6 +62,15 @@ class TextEncoder(nn.Module):
             )
         return self._banks[vocabulary]
 
+    def cut_names(self, vocabulary: Vocabulary) -> list[str]:
+        """Names of which CLIP does not read all: in the longest template they have too many tokens for its context."""
+        encode, context = getattr(self.tokenizer, "encode", None), getattr(self.tokenizer, "context_length", None)
+        if encode is None or context is None:  # another tokenizer; it may read texts of any length
+            return []
+        longest = max(len(encode(t.replace("{}", ""))) for t in self.templates)
+        names = [n for c in vocabulary.concepts for n in (c.names if self.synonyms else c.names[:1])]
+        return [name for name in names if longest + len(encode(name)) > context - 2]  # a start and an end token
+
     def _rows(self, names: list[str]) -> Tensor:
         """Names -> (R, D), from the disk where they are there."""
         if self.cache is None:

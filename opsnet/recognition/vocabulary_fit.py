@@ -1,0 +1,96 @@
+"""How a list of words lies to the names of a training, before anything is run (paper, section 3.3 and Figure 4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from opsnet.recognition.modulation import EmbeddingModulation, nearest_similarity
+from opsnet.structures import TextBank
+
+_AT_ONCE = 1024  # rows; of 40,000 names all pairs at once would take gigabytes
+
+
+@dataclass(frozen=True)
+class ConceptFit:
+    """One target concept.
+
+    Attributes:
+        name: of it.
+        nearest: the training concept that is nearest.
+        cosine: of the two, ``max_j H_ij`` in (0, 1].
+        factor: what Logits Debiasing multiplies its logits by, 1 / cosine ** beta.
+    """
+
+    name: str
+    nearest: str
+    cosine: float
+    factor: float
+
+
+@dataclass(frozen=True)
+class VocabularyFit:
+    """A target vocabulary beside a training vocabulary.
+
+    Attributes:
+        similarity: s, 1 where every target name was trained.
+        strength: alpha (1 - s), CLIP's weight in Embedding Fusion.
+        concepts: in the order of the vocabulary.
+        look_alikes: pairs of target concepts that CLIP hardly tells apart and their cosine, nearest first.
+    """
+
+    similarity: float
+    strength: float
+    concepts: tuple[ConceptFit, ...]
+    look_alikes: tuple[tuple[str, str, float], ...]
+
+
+def vocabulary_fit(
+    target: TextBank, train: TextBank, modulation: EmbeddingModulation, *, alike: float = 0.98
+) -> VocabularyFit:
+    """Compares two text banks.
+
+    Args:
+        target: M concepts to segment with.
+        train: N concepts of the training.
+        modulation: alpha and beta.
+        alike: cosine from which two target concepts count as look-alikes.
+    """
+    nearest = nearest_similarity(target, train)
+    s = float(nearest.double().mean())
+    names = _nearest_names(target, train)
+    factors = (1 / nearest.double() ** modulation.beta).tolist()
+    concepts = map(ConceptFit, target.names, names, nearest.tolist(), factors)
+    return VocabularyFit(s, modulation.alpha * (1 - s), tuple(concepts), _look_alikes(target, alike))
+
+
+def _nearest_names(target: TextBank, train: TextBank) -> list[str]:
+    """For each target concept the training concept with the nearest of all pairs of names."""
+    best = [part @ train.embeds.T for part in target.embeds.split(_AT_ONCE)]
+    cosines, columns = torch.cat([b.max(dim=1).values for b in best]), torch.cat([b.argmax(dim=1) for b in best])
+    found: dict[int, tuple[float, int]] = {}
+    for row, cosine, column in zip(_owners(target).tolist(), cosines.tolist(), columns.tolist(), strict=True):
+        found[row] = max(found.get(row, (-2.0, 0)), (cosine, column), key=lambda pair: pair[0])
+    owners = _owners(train).tolist()
+    return [train.names[owners[found[i][1]]] for i in range(len(target.names))]
+
+
+def _look_alikes(bank: TextBank, alike: float) -> tuple[tuple[str, str, float], ...]:
+    owners, pairs = _owners(bank), dict[tuple[int, int], float]()
+    for begin in range(0, len(bank.embeds), _AT_ONCE):
+        cosines = bank.embeds[begin : begin + _AT_ONCE] @ bank.embeds.T
+        rows, columns = (cosines >= alike).nonzero().unbind(1)
+        for cosine, a, b in zip(
+            cosines[rows, columns].tolist(), owners[begin + rows].tolist(), owners[columns].tolist(), strict=True
+        ):
+            if a < b:
+                pairs[a, b] = max(cosine, pairs.get((a, b), -1.0))
+    ordered = sorted(pairs.items(), key=lambda item: -item[1])
+    return tuple((bank.names[a], bank.names[b], cosine) for (a, b), cosine in ordered)
+
+
+def _owners(bank: TextBank) -> Tensor:
+    """The concept of each row."""
+    return torch.arange(len(bank.names)) if bank.concept is None else bank.concept
