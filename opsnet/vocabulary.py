@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from opsnet.errors import InputError
+from opsnet.wordnet import subtree
 
 
 class VocabularyError(InputError):
@@ -110,12 +111,13 @@ class Vocabulary:
         """Reads a vocabulary.
 
         Args:
-            spec: a packaged vocabulary's name (``coco``, ``ade20k``, ...), ``imagenet1k`` or ``imagenet21k``, a path to
-                a .json or .txt file (a concept a line, commas between its names, before them perhaps ``id:``), or a
-                comma list of names.
+            spec: a packaged vocabulary's name (``coco``, ``ade20k``, ...), ``imagenet1k`` or ``imagenet21k``,
+                ``wordnet:`` with a synset such as ``animal.n.01`` for all below it, a path to a .json or .txt file (a
+                concept a line, commas between its names, before them perhaps ``id:``), or a comma list of names.
 
         Raises:
             VocabularyError: nothing of that name, an unreadable file, or no usable names in it.
+            WordNetError: WordNet is not there or has no such synset.
         """
         text = str(spec).strip()
         if not text:
@@ -124,6 +126,8 @@ class Vocabulary:
             return _packaged(text)
         if text in _IMAGENETS:
             return _imagenet(text)
+        if text.startswith("wordnet:"):
+            return _of_synsets(text, subtree(text.removeprefix("wordnet:")))
         path = Path(text).expanduser()
         if path.suffix in (".json", ".txt"):
             return _from_json(path) if path.suffix == ".json" else _from_txt(path)
@@ -258,5 +262,10 @@ def _imagenet(name: str) -> Vocabulary:
     from timm.data import ImageNetInfo
 
     info = ImageNetInfo("imagenet-21k")
-    rows = [(s, _without_repeats(_names(info.label_name_to_description(s)))) for s in info.label_names()]
-    return Vocabulary(name, tuple(Concept(int(s[1:]), n[0], _is_thing(n[0]), n[1:]) for s, n in rows))
+    return _of_synsets(name, [(int(s[1:]), _names(info.label_name_to_description(s))) for s in info.label_names()])
+
+
+def _of_synsets(name: str, synsets: Iterable[tuple[int, list[str]]]) -> Vocabulary:
+    """Concepts keyed by offset; many share a name, as WordNet's senses do."""
+    rows = [(offset, _without_repeats(names)) for offset, names in synsets]
+    return Vocabulary(name, tuple(Concept(offset, n[0], _is_thing(n[0]), n[1:]) for offset, n in rows))

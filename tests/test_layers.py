@@ -8,6 +8,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent.parent / "opsnet"
 LAYERS = [
     ["structures", "errors", "files", "configuration"],
+    ["wordnet"],
     ["vocabulary"],
     ["clip", "segmenter", "recognition", "panoptic", "losses", "metrics", "data"],
     ["model"],
