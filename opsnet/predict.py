@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig
 
 from opsnet.data.conversion import SegmentLabel, describe, ids_to_rgb
+from opsnet.data.pictures import to_rgb
 from opsnet.errors import InputError
 from opsnet.files import atomic_path, write_json
 from opsnet.inference import TrainedModel, load_checkpoint, load_zero_shot
@@ -70,21 +71,18 @@ def _load(cfg: DictConfig) -> TrainedModel:
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:
-    """A picture as RGB (H, W, 3), turned as its EXIF data says.
+    """A picture as RGB (H, W, 3), see :func:`opsnet.data.pictures.to_rgb`.
 
     Raises:
         InputError: no such file, or not a picture.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, UnidentifiedImageError
 
     if not path.is_file():
         raise InputError(f"image {path} does not exist: give image=PATH of a picture")
     try:
         with Image.open(path) as image:
-            upright = ImageOps.exif_transpose(image)
-            if upright.mode.startswith("I"):  # 16 bits of grey, which PIL would cut off at 255 instead of scaling
-                upright = Image.fromarray((np.asarray(upright).clip(0, 65_535) // 257).astype(np.uint8))
-            return np.asarray(upright.convert("RGB"))
+            return to_rgb(image)
     except (UnidentifiedImageError, OSError) as error:
         raise InputError(f"image {path} cannot be read as a picture ({error}): give a PNG or JPEG file") from error
 

@@ -17,11 +17,12 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
+from opsnet.data.pictures import to_rgb
 from opsnet.errors import InputError
 from opsnet.structures import PanopticTruth, Segment
 from opsnet.vocabulary import Vocabulary
@@ -289,9 +290,8 @@ def _require_files(folder: Path, names: list[str], source: Path, key: str) -> No
 
 
 def _read_image(path: Path) -> tv_tensors.Image:
-    """(3, H, W) uint8, upright: cameras store rotation as a tag, while annotations are drawn on the upright picture."""
-    picture = ImageOps.exif_transpose(_open(path)).convert("RGB")
-    image: tv_tensors.Image = tv_tensors.Image(torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous())
+    """(3, H, W) uint8."""
+    image: tv_tensors.Image = tv_tensors.Image(torch.from_numpy(to_rgb(_open(path))).permute(2, 0, 1).contiguous())
     return image
 
 
