@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,19 +24,12 @@ from opsnet.structures import Batch, PanopticMap, PanopticTruth, Proposals, Segm
 from opsnet.vocabulary import Vocabulary
 
 sys.path.insert(0, str(Path(__file__).parent))
+from benchmark_data import data
 from check_parity import Segmenter
+from pairs import Pair
 from untrained import random_targets
 
 NAMES, QUERIES = 133, 100
-
-
-@dataclass(frozen=True)
-class Pair:
-    """The same work twice, and how far the two answers lie apart, in words."""
-
-    ours: Callable[[], Any]
-    peer: Callable[[], Any]
-    agreement: str
 
 
 def _peer(seed: int = 0) -> Any:
@@ -319,7 +311,7 @@ def text() -> Pair:
     prompts = [f"a photo of a {name}." for name in names.names]
 
     def ours() -> Tensor:
-        return TextEncoder(clip=clip, tokenizer=tokenizer, templates=["a photo of a {}."])(names).embeds
+        return TextEncoder(clip=clip, tokenizer=tokenizer, templates=["a photo of a {}."], synonyms=False)(names).embeds
 
     @torch.no_grad()
     def theirs() -> Tensor:
@@ -340,4 +332,5 @@ BENCHMARKS: dict[str, Callable[[], Pair]] = {
     "matching": matching,
     "pq": pq,
     "text": text,
+    "data": data,
 }

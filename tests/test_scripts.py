@@ -38,6 +38,16 @@ def test_both_metrics_find_one_pq() -> None:
     assert pair.ours() == pytest.approx(pair.peer(), rel=1e-5)
 
 
+def test_both_ways_of_reading_pictures_agree() -> None:
+    pair = load_script("benchmark_pairs").BENCHMARKS["data"]()
+    assert pair.agreement.startswith("identical masks")
+    assert sum(len(masks) for masks in pair.ours()) > 40  # crops may lose segments, not most of them
+
+
+def test_both_text_towers_agree() -> None:
+    assert float(load_script("benchmark_pairs").text().agreement.split()[1]) < 1e-5
+
+
 def test_a_benchmark_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     load_script("benchmark").main(["--only", "sampling", "--rounds", "1", "--json"])
     (row,) = json.loads(capsys.readouterr().out)["benchmarks"]
