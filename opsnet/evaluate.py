@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,15 @@ from opsnet.inference import TrainedModel, load_checkpoint
 from opsnet.metrics.panoptic_averages import PanopticCounts, summarise
 from opsnet.metrics.panoptic_quality import count_image
 from opsnet.panoptic.merge import merge_panoptic, upsample_masks
+from opsnet.recognition.modulation import domain_similarity, nearest_similarity
 from opsnet.reporting.results import versions
 from opsnet.settings import Setting, paper_settings, parse_setting
 from opsnet.structures import Batch, Embeddings, PanopticMap, PanopticTruth, Proposals
 from opsnet.vocabulary import Vocabulary
 
 log = logging.getLogger(__name__)
+SIMILARITIES = (0.7, 0.8, 0.9)
+"""Cosines to the nearest training name between which PQ is reported apart."""
 
 
 class SettingScorer:
@@ -37,6 +41,9 @@ class SettingScorer:
     def __init__(self, trained: TrainedModel, target: Vocabulary, settings: list[Setting]) -> None:
         self.trained, self.settings = trained, settings
         self.target, self.train = trained.text(target), trained.text(trained.train_vocabulary)
+        self.groups = _class_groups(
+            target.seen_in(trained.train_vocabulary), nearest_similarity(self.target, self.train)
+        )
         self.counts = {s.name: PanopticCounts.zeros(len(target.is_thing)) for s in settings}
         self._sources = sorted({s.clip_embeds for s in settings})
 
@@ -60,10 +67,13 @@ class SettingScorer:
         return maps
 
     def results(self) -> dict[str, dict[str, float]]:
-        """``PQ``, ``PQth``, ``PQst``, ``SQ`` and ``RQ`` in percent, by setting."""
-        return {
-            name: summarise(counts, self.target.is_thing.tolist()).as_dict() for name, counts in self.counts.items()
-        }
+        """``PQ``, ``PQth``, ``PQst``, ``SQ``, ``RQ`` and the PQ of each group of classes, in percent, by setting."""
+        return {name: self._figures(counts) for name, counts in self.counts.items()}
+
+    def _figures(self, counts: PanopticCounts) -> dict[str, float]:
+        result = summarise(counts, self.target.is_thing.tolist())
+        groups = {name: result.of(chosen) for name, chosen in self.groups.items()}
+        return {**result.as_dict(), **{f"PQ_{name}": quality.pq for name, quality in groups.items() if quality.n}}
 
     def _clip_embeds(self, source: str, batch: Batch, proposals: Proposals, clip_map: Tensor) -> Tensor:
         """CLIP's embedding of each proposal, (B, K, D), by Mask Pooling or one of Table 5's baselines."""
@@ -78,6 +88,16 @@ class SettingScorer:
         else:
             pictures = cropped_pictures(batch.images, proposals.mask_logits, encoder.image_size)
         return embed_pictures(encoder.embed_whole, pictures, len(batch.images))
+
+
+def _class_groups(seen: Sequence[bool], nearest: Tensor) -> dict[str, list[bool]]:
+    """Classes whose name was trained and the others; and these by their cosine to the nearest training name."""
+    groups = {"seen": list(seen), "unseen": [not known for known in seen]}
+    edges = (*SIMILARITIES, math.inf)
+    for low, high in zip((-math.inf, *SIMILARITIES), edges, strict=True):
+        name = f"unseen_from_{low:g}_to_{high:g}".replace("_from_-inf", "").replace("_to_inf", "")
+        groups[name] = [not known and low <= h < high for known, h in zip(seen, nearest.tolist(), strict=True)]
+    return groups
 
 
 @dataclass
@@ -163,8 +183,6 @@ def _evaluate_domain(
     settings: list[Setting], cfg: DictConfig,
 ) -> None:  # fmt: skip
     from rich.progress import track
-
-    from opsnet.recognition.modulation import domain_similarity
 
     scorer = SettingScorer(trained, target, settings)
     device = trained.model.void_embed.device

@@ -82,6 +82,11 @@ class Vocabulary:
         """Dataset category id -> label."""
         return {c.id: i for i, c in enumerate(self.concepts)}
 
+    def seen_in(self, train: Vocabulary) -> tuple[bool, ...]:
+        """For each concept whether one of its names is one of ``train``'s, synonyms included."""
+        known = {name.casefold() for concept in train.concepts for name in concept.names}
+        return tuple(any(name.casefold() in known for name in concept.names) for concept in self.concepts)
+
     def categories(self) -> list[dict[str, Any]]:
         """The concepts as a panoptic json lists them, with ``synonyms`` where there are some."""
         return [

@@ -14,7 +14,7 @@ from PIL import Image
 from opsnet.data.datamodule import collate
 from opsnet.data.panoptic_dataset import PanopticDataset
 from opsnet.errors import InputError
-from opsnet.evaluate import SettingScorer, evaluate, run
+from opsnet.evaluate import SettingScorer, _class_groups, evaluate, run
 from opsnet.inference import TrainedModel, load_checkpoint
 from opsnet.module import CheckpointError
 from opsnet.panoptic.mask_filtering import MaskFiltering
@@ -70,13 +70,36 @@ def batch_of(world, domain: str) -> tuple[Batch, PanopticDataset]:
 def test_every_domain_setting_and_measure_has_a_figure(evaluated) -> None:
     folder, evaluation = evaluated
     results = json.loads((folder / "results.json").read_text())
-    assert set(results["metrics"]) == {f"{d}/{s}/{m}" for d in DOMAINS for s in SETTINGS for m in MEASURES}
+    whole = {name for name in results["metrics"] if "/PQ_" not in name}
+    assert whole == {f"{d}/{s}/{m}" for d in DOMAINS for s in SETTINGS for m in MEASURES}
     assert all(0 <= value <= 100 for value in results["metrics"].values())
     assert results["metrics"] == evaluation.metrics
     assert (results["experiment"], results["seed"]) == ("evaluate", 0)
     assert set(results["seconds"]) == {f"evaluation/{d}" for d in DOMAINS}
     assert all(value > 0 for value in results["seconds"].values())
     assert "torch" in results["versions"]
+
+
+def test_seen_and_unseen_classes_share_all_of_them(evaluated) -> None:
+    metrics = evaluated[1].metrics
+    for setting_name in SETTINGS:
+        home = {name for name in metrics if name.startswith(f"scenes/{setting_name}/PQ_")}
+        assert home == {f"scenes/{setting_name}/PQ_seen"}  # at home every class was trained
+        assert metrics[f"scenes/{setting_name}/PQ_seen"] == pytest.approx(metrics[f"scenes/{setting_name}/PQ"])
+        abroad = {name.rpartition("/")[2] for name in metrics if name.startswith(f"scenes_novel/{setting_name}/PQ_")}
+        assert {"PQ_seen", "PQ_unseen"} < abroad
+
+
+def test_groups_of_classes_by_hand() -> None:
+    groups = _class_groups((True, False, False, False), torch.tensor([1.0, 0.69, 0.71, 0.95]))
+    assert {name: [i for i, chosen in enumerate(rows) if chosen] for name, rows in groups.items()} == {
+        "seen": [0],
+        "unseen": [1, 2, 3],
+        "unseen_to_0.7": [1],
+        "unseen_from_0.7_to_0.8": [2],
+        "unseen_from_0.8_to_0.9": [],
+        "unseen_from_0.9": [3],
+    }
 
 
 def test_the_domain_similarity_is_one_at_home_only(evaluated) -> None:
@@ -134,7 +157,8 @@ def test_figures_equal_a_metric_that_sees_the_maps(lenient, world) -> None:
     for prediction, truth in zip(maps, batch.panoptic, strict=True):
         direct.update(prediction, truth)
     assert direct.compute()["PQ"] > 0
-    assert scorer.results() == {name: direct.compute() for name in ("full/cls_iou", "query_only/cls_iou")}
+    for found in scorer.results().values():
+        assert {name: value for name, value in found.items() if name in MEASURES} == direct.compute()
 
 
 def test_at_home_full_is_query_only_to_the_bit_and_clip_only_is_not(lenient, world) -> None:

@@ -232,3 +232,18 @@ def test_synonyms_of_another_form_are_refused(tmp_path: Path, synonyms: object) 
     path.write_text(json.dumps({"categories": [{"id": 1, "name": "cat", "isthing": 1, "synonyms": synonyms}]}))
     with pytest.raises(VocabularyError, match="is not of the form"):
         Vocabulary.load(path)
+
+
+def test_concepts_are_seen_by_any_of_their_names() -> None:
+    train = Vocabulary("train", (Concept(1, "couch", True, ("Sofa",)), Concept(2, "cat", True)))
+    target = Vocabulary(
+        "target",
+        (
+            Concept(1, "sofa", True),
+            Concept(2, "dog", True),
+            Concept(3, "kitten", True, ("CAT",)),
+            Concept(4, "ca", True),
+        ),
+    )
+    assert target.seen_in(train) == (True, False, True, False)
+    assert all(train.seen_in(train))

@@ -71,6 +71,14 @@ class PanopticResult:
     stuff: Quality
     per_class: tuple[ClassQuality, ...]
 
+    def of(self, chosen: Sequence[bool]) -> Quality:
+        """Averages over those of the chosen classes that occur."""
+        rows = [c for c, wanted in zip(self.per_class, chosen, strict=True) if wanted and c.occurs]
+        if not rows:
+            return Quality(0.0, 0.0, 0.0, 0)
+        pq, sq, rq = np.mean([(c.pq, c.sq, c.rq) for c in rows], axis=0).tolist()
+        return Quality(pq, sq, rq, len(rows))
+
     def as_dict(self) -> dict[str, float]:
         """``PQ``, ``PQth``, ``PQst``, ``SQ`` and ``RQ`` in percent."""
         return {

@@ -210,3 +210,19 @@ def test_two_processes_compute_what_one_does(tmp_path: Path) -> None:
     for rank in ranks:
         assert rank["compute"] == pytest.approx(whole.compute(), abs=1e-12)
         assert rank["tp"] == whole.tp.tolist()
+
+
+def test_averages_over_chosen_classes() -> None:
+    counts = PanopticCounts(
+        np.array([1, 1, 0, 0]), np.array([0, 2, 1, 0]), np.zeros(4, np.int64), np.array([0.8, 1, 0, 0])
+    )
+    result = summarise(counts, [True, True, False, False])
+    every = result.of([True] * 4)
+    assert (every.pq, every.sq, every.rq, every.n) == pytest.approx(
+        (result.all.pq, result.all.sq, result.all.rq, 3)
+    )  # the last class does not occur
+    assert result.of([True, True, False, False]).pq == pytest.approx(result.things.pq)
+    assert result.of([False, True, False, True]).pq == pytest.approx(50)
+    assert result.of([False, False, False, True]).n == 0
+    with pytest.raises(ValueError):
+        result.of([True])
