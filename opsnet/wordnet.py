@@ -31,7 +31,8 @@ def subtree(name: str) -> list[tuple[int, list[str]]]:
     except LookupError as error:
         raise WordNetError(
             f"vocabulary wordnet:{name} needs WordNet's files, which nltk does not find: "
-            "run python scripts/prepare_wordnet.py, or set NLTK_DATA to the folder that holds corpora/wordnet"
+            "run python -m nltk.downloader wordnet (or the source's scripts/prepare_wordnet.py, which also takes Debian's "
+            "packages), or set NLTK_DATA to the folder that holds corpora/wordnet"
         ) from error
     except (NoSuchSynset, ValueError) as error:
         raise WordNetError(f"WordNet has no synset '{name}': write one like wordnet:animal.n.01") from error

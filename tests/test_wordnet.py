@@ -97,7 +97,7 @@ def test_an_unknown_synset_is_named_with_an_example(name: str, offsets: dict[str
 
 
 def test_where_wordnet_is_missing_the_way_to_get_it_is_said(reader: None) -> None:
-    with pytest.raises(WordNetError, match="run python scripts/prepare_wordnet.py"):
+    with pytest.raises(WordNetError, match="run python -m nltk.downloader wordnet .*prepare_wordnet.py"):
         Vocabulary.load("wordnet:animal.n.01")
 
 
