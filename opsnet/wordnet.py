@@ -30,9 +30,9 @@ def subtree(name: str) -> list[tuple[int, list[str]]]:
         root = wordnet.synset(name)
     except LookupError as error:
         raise WordNetError(
-            f"vocabulary wordnet:{name} needs WordNet's files, which nltk does not find: run python -m nltk.downloader "
-            "wordnet (or the source's scripts/prepare_wordnet.py, which also takes Debian's packages), or set NLTK_DATA "
-            "to the folder that holds corpora/wordnet"
+            f"vocabulary wordnet:{name} needs WordNet's files, which nltk does not find: run "
+            "python -m nltk.downloader wordnet (or scripts/prepare_wordnet.py of the source, which also takes "
+            "Debian's packages), or set NLTK_DATA to the folder that holds corpora/wordnet"
         ) from error
     except (NoSuchSynset, ValueError) as error:
         raise WordNetError(f"WordNet has no synset '{name}': write one like wordnet:animal.n.01") from error
