@@ -26,8 +26,10 @@ def arguments(
 
 
 def require_folder(folder: Path, fix: str) -> None:
-    """Raises:
-    DatasetError: the folder is missing.
+    """Refuses a folder that is missing.
+
+    Raises:
+        DatasetError: it is; the message says ``fix``.
     """
     if not folder.is_dir():
         raise DatasetError(f"folder {folder} does not exist: {fix}")

@@ -49,9 +49,9 @@ class TextEncoder(nn.Module):
 
     @torch.no_grad()
     def forward(self, vocabulary: Vocabulary) -> TextBank:
-        """The vocabulary's text bank on the CPU."""
+        """The vocabulary's text bank, embeddings (R, D) of all names that count, on the CPU."""
         if vocabulary not in self._banks:
-            names = [c.names if self.synonyms else c.names[:1] for c in vocabulary.concepts]
+            names = self._counting(vocabulary)
             counts = torch.tensor([len(n) for n in names])
             self._banks[vocabulary] = TextBank(
                 name=vocabulary.name,
@@ -62,13 +62,17 @@ class TextEncoder(nn.Module):
             )
         return self._banks[vocabulary]
 
+    def _counting(self, vocabulary: Vocabulary) -> list[tuple[str, ...]]:
+        """The names of each concept that count."""
+        return [c.names if self.synonyms else c.names[:1] for c in vocabulary.concepts]
+
     def cut_names(self, vocabulary: Vocabulary) -> list[str]:
         """Names of which CLIP does not read all: in the longest template they have too many tokens for its context."""
         encode, context = getattr(self.tokenizer, "encode", None), getattr(self.tokenizer, "context_length", None)
         if encode is None or context is None:  # another tokenizer; it may read texts of any length
             return []
         longest = max(len(encode(t.replace("{}", ""))) for t in self.templates)
-        names = [n for c in vocabulary.concepts for n in (c.names if self.synonyms else c.names[:1])]
+        names = [name for concept in self._counting(vocabulary) for name in concept]
         return [name for name in names if longest + len(encode(name)) > context - 2]  # a start and an end token
 
     def _rows(self, names: list[str]) -> Tensor:

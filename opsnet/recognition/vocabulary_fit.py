@@ -68,8 +68,8 @@ def vocabulary_fit(
 
 def _nearest_names(target: TextBank, train: TextBank) -> list[str]:
     """For each target concept the training concept with the nearest of all pairs of names."""
-    best = [part @ train.embeds.T for part in target.embeds.split(_AT_ONCE)]
-    cosines, columns = torch.cat([b.max(dim=1).values for b in best]), torch.cat([b.argmax(dim=1) for b in best])
+    best = [(part @ train.embeds.T).max(dim=1) for part in target.embeds.split(_AT_ONCE)]
+    cosines, columns = torch.cat([b.values for b in best]), torch.cat([b.indices for b in best])
     found: dict[int, tuple[float, int]] = {}
     for row, cosine, column in zip(_owners(target).tolist(), cosines.tolist(), columns.tolist(), strict=True):
         found[row] = max(found.get(row, (-2.0, 0)), (cosine, column), key=lambda pair: pair[0])
@@ -78,6 +78,7 @@ def _nearest_names(target: TextBank, train: TextBank) -> list[str]:
 
 
 def _look_alikes(bank: TextBank, alike: float) -> tuple[tuple[str, str, float], ...]:
+    """Pairs of concepts with two names of cosine ``alike`` or more, nearest first."""
     owners, pairs = _owners(bank), dict[tuple[int, int], float]()
     for begin in range(0, len(bank.embeds), _AT_ONCE):
         cosines = bank.embeds[begin : begin + _AT_ONCE] @ bank.embeds.T
@@ -92,5 +93,5 @@ def _look_alikes(bank: TextBank, alike: float) -> tuple[tuple[str, str, float], 
 
 
 def _owners(bank: TextBank) -> Tensor:
-    """The concept of each row."""
+    """The concept of each row, (R,)."""
     return torch.arange(len(bank.names)) if bank.concept is None else bank.concept
