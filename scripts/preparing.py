@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from opsnet.data.panoptic_dataset import DatasetError
+from opsnet.errors import DatasetError
 
 
 def arguments(

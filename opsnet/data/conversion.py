@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from opsnet.data.panoptic_dataset import MAX_ID, DatasetError
+from opsnet.data.panoptic_json import MAX_ID
+from opsnet.errors import DatasetError
 from opsnet.files import atomic_path, write_json
 
 

@@ -12,9 +12,11 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
 from opsnet.data import datamodule
-from opsnet.data.datamodule import PanopticDataModule, collate
-from opsnet.data.panoptic_dataset import DatasetError, PanopticDataset
+from opsnet.data.batching import collate
+from opsnet.data.datamodule import PanopticDataModule
+from opsnet.data.panoptic_dataset import PanopticDataset
 from opsnet.data.transforms import TrainTransform
+from opsnet.errors import DatasetError
 from opsnet.structures import SegmentTargets
 from opsnet.vocabulary import Vocabulary
 
