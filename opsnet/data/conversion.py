@@ -93,13 +93,12 @@ def convert(
     parts = annotations.with_name(f".{annotations.stem}.parts")
     _keep_parts_of(recipe, parts)
     one = partial(_convert_one, read=read, pngs=annotations.with_suffix(""), parts=parts, pictures=pictures)
-    workers = workers or os.cpu_count() or 1
+    workers, shown = workers or os.cpu_count() or 1, (annotations.stem, len(sources))
     if workers > 1:
         with ProcessPoolExecutor(workers) as pool:
-            done = track(pool.map(one, sources, chunksize=8), annotations.stem, len(sources), console=console)
-            records = list(done)
+            records = list(track(pool.map(one, sources, chunksize=8), *shown, console=console))
     else:
-        records = [one(s) for s in track(sources, annotations.stem, console=console)]
+        records = list(track(map(one, sources), *shown, console=console))  # an error ends the bar before it is printed
     content = {
         "images": [record["image"] for record in records],
         "annotations": [record["annotation"] for record in records],
