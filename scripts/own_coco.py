@@ -41,7 +41,7 @@ class CocoReader:
         content = _content(path)
         image = content.images[source.image_id]
         size = upright_size(source.picture)
-        if "width" in image and "height" in image:
+        if image.get("width") and image.get("height"):
             said = (int(image["width"]), int(image["height"]))
             require_size(f"image {source.image_id} of {path}", said, source.picture)
         regions = [self._region(a, size, path) for a in content.annotations.get(source.image_id, [])]
@@ -60,13 +60,15 @@ class CocoReader:
             raise InputError(
                 f"{name} has a segmentation that cannot be drawn ({error}): correct or remove it"
             ) from error
-        return Region(pixels, category, is_crowd=bool(annotation.get("iscrowd", 0)))
+        return Region(pixels, category, is_crowd=bool(int(annotation.get("iscrowd") or 0)))
 
 
 def _runs(segmentation: Any, size: tuple[int, int]) -> Runs:
     if isinstance(segmentation, dict):
         return checked_runs(segmentation, size)
     if isinstance(segmentation, list):
+        if not all(isinstance(polygon, list) for polygon in segmentation):
+            raise ValueError("polygons are lists within a list")
         return polygons_to_runs(segmentation, size)
     raise ValueError("it has none")
 

@@ -63,7 +63,8 @@ def scan(folder: Path) -> tuple[list[Source], dict[str, Path]]:
     Raises:
         InputError: a json is not labelme's, or its picture is missing; or there is no label.
     """
-    sources, used = [], {}
+    sources: list[Source] = []
+    used: dict[str, Path] = {}
     for stem, path in files_by_stem(folder, (".json",)).items():
         data = _content(path)
         picture = _picture(path, data)

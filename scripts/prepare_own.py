@@ -44,13 +44,17 @@ everything; what nothing is seen of is dropped. The shapes of a stuff class are 
 COCO = f"""A json of instances, as of COCO's detection sets: polygons or run lengths, plain or compressed, and iscrowd.
 
 Categories are things unless the json says isthing 0 or you give --stuff. A picture of the json without annotations
-stays in the set, all void. {OVERLAP}"""
+stays in the set, all void.
+
+{OVERLAP}"""
 LABELME = f"""labelme's jsons and the pictures that they name, in subfolders too.
 
 The labels become the vocabulary, by name, with ids from 1, or are looked up in --vocabulary or in the vocabulary.json
 that DST has. Polygons, rectangles, circles and masks count; shapes of one label and group_id are one segment; the
 labels __ignore__ and _background_ are void. Pictures without json are left out, a json without shapes is a picture all
-void. {OVERLAP}"""
+void.
+
+{OVERLAP}"""
 Plan = tuple[list[Source], Reader, Vocabulary]
 
 

@@ -427,6 +427,7 @@ COCO_ERRORS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "none": (lambda c: c["annotations"][0].pop("segmentation"), "(it has none): correct or remove it"),
     "two points": (lambda c: c["annotations"][0].update(segmentation=[[1, 1, 2, 2]]), "a polygon of 4 numbers"),
     "half": (lambda c: c["annotations"][0].update(segmentation=[[1, 1, 2, 2, 3, 3, 4]]), "a polygon of 7 numbers"),
+    "flat": (lambda c: c["annotations"][0].update(segmentation=box(1, 1, 3, 3)), "polygons are lists within a list"),
     "text": (lambda c: c["annotations"][0].update(segmentation=[["a"] * 6]), "annotation 1 of"),
     "nan": (lambda c: c["annotations"][0].update(segmentation=[[float("nan")] * 6]), "that is not a number"),
     "runs": (lambda c: c["annotations"][4]["segmentation"].update(counts=[42, 5]), "do not add up to the picture"),

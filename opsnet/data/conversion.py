@@ -184,10 +184,10 @@ def ids_to_rgb(ids: NDArray[np.int64]) -> NDArray[np.uint8]:
 
 def link(target: Path, name: Path) -> None:
     """Puts ``target`` under another name: a symbolic link or, where the disk has none, a copy."""
-    if name.exists():
+    if name.exists() and (name.samefile(target) or not name.is_symlink()):
         return
     name.parent.mkdir(parents=True, exist_ok=True)
-    name.unlink(missing_ok=True)  # a link whose target has moved
+    name.unlink(missing_ok=True)  # a link whose target has moved, or to another picture
     try:
         name.symlink_to(target.resolve())
     except OSError:

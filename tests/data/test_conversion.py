@@ -145,6 +145,11 @@ def test_a_link_follows_its_picture(tmp_path: Path) -> None:
     (tmp_path / "old").unlink()
     link(tmp_path / "new", tmp_path / "links" / "a")
     assert (tmp_path / "links" / "a").read_text() == "new"
+    (tmp_path / "newer").write_text("newer")
+    link(tmp_path / "newer", tmp_path / "links" / "a")
+    assert (tmp_path / "links" / "a").read_text() == "newer"
+    link(tmp_path / "links" / "a", tmp_path / "links" / "a")
+    assert (tmp_path / "links" / "a").resolve() == tmp_path / "newer"
 
 
 def test_where_there_are_no_links_pictures_are_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
