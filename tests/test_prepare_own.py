@@ -484,6 +484,9 @@ def test_labelmes_picture(tmp_path: Path, prepare: Prepare) -> None:
 def test_sets_share_one_vocabulary(tmp_path: Path, prepare: Prepare) -> None:
     prepare(*coco_tree(tmp_path / "train"))
     shared = tmp_path / "dst" / "vocabulary.json"
+    content = json.loads(shared.read_text())
+    content["categories"][1]["synonyms"] = ["mug"]  # by hand: a set need not have them
+    write(shared, content)
     fewer = coco_tree(tmp_path / "few", lambda c: c.update(categories=[c["categories"][1]], annotations=[]))
     prepare(*fewer, "--set", "few")
     assert len(vocabulary_of(tmp_path / "dst")) == 4
