@@ -106,6 +106,7 @@ def test_the_embedded_world_is_read(compose, world_overrides, tmp_path) -> None:
     assert {k: len(d) for k, d in module.datasets.items()} == {
         "train": 32, "val": 8, "test/scenes": 8, "test/scenes_novel": 8, "test/scenes_street": 8,
     }  # fmt: skip
+    assert next(iter(module.train_dataloader())).images.shape == (4, 3, 96, 96)
 
 
 def test_wandb_stays_offline_and_beside_the_run(compose, tmp_path) -> None:

@@ -17,10 +17,12 @@ from official_trees import (
     imagenet_tree,
     mapillary_tree,
     pascal_context_tree,
+    save,
 )
 from PIL import Image
 from script_loading import SCRIPTS, load_script
 
+from opsnet.configuration import config_dir
 from opsnet.errors import DatasetError
 from opsnet.vocabulary import Vocabulary
 
@@ -140,9 +142,14 @@ def test_what_was_prepared_is_what_its_yaml_reads(tmp_path: Path, prepare, compo
     TREES[option](source)
     if option not in AS_DISTRIBUTED:
         assert prepare(dataset, source, tmp_path / "data" / dataset)[0] == 0
+    require_batches(compose, tmp_path / "data", option, dataset)
+
+
+def require_batches(compose, data_folder: Path, option: str, dataset: str) -> None:
+    """A batch of the training and one of the test set of ``data=option``, whose vocabulary is ``dataset``."""
     small = ["module.num_workers=0", "module.batch_size=1", "shortest=40", "longest=100"]
     changes = [f"data.{change}" for change in small] + ["++data.module.train.transform.size=64"]
-    config = compose("train", f"data={option}", f"paths.data={tmp_path / 'data'}", *changes)
+    config = compose("train", f"data={option}", f"paths.data={data_folder}", *changes)
     data = instantiate(config.data.module, _convert_="object")
     data.setup()
     assert data.test_names == (option,)
@@ -151,8 +158,25 @@ def test_what_was_prepared_is_what_its_yaml_reads(tmp_path: Path, prepare, compo
     assert min(batch.valid_sizes[0]) == 40 or max(batch.valid_sizes[0]) == 100
     assert batch.panoptic[0].segments
     labels = {s.label for s in batch.panoptic[0].segments}
-    assert labels <= set(range(len(Vocabulary.load(dataset))))
+    assert labels <= set(range(len(Vocabulary.load(config.data.vocabulary))))
     assert next(iter(data.train_dataloader())).targets.masks[0].ndim == 3
+
+
+def test_own_masks_are_what_data_own_reads(tmp_path: Path, prepare, compose) -> None:
+    source, target = tmp_path / "mine", tmp_path / "data" / "own"
+    (tmp_path / "classes.txt").write_text("cat, kitten\ngrass\n")
+    for name in ("train", "val"):
+        save(source / name / "pictures" / "a.jpg", np.full((20, 30, 3), 90, np.uint8))
+        save(source / name / "masks" / "a.png", np.kron([[1, 2]], np.ones((20, 15))).astype(np.uint8))
+        words = ["masks", source / name / "pictures", source / name / "masks", "--set", name, "--dst", target]
+        assert prepare("own", *words, "--vocabulary", tmp_path / "classes.txt")[0] == 0
+    require_batches(compose, tmp_path / "data", "own", "vocabulary")
+
+
+def test_every_data_yaml_is_drawn_from() -> None:
+    """scenes is, in test_conf; imagenet below."""
+    options = {path.stem for path in (config_dir() / "data").glob("*.yaml")}
+    assert options == {*TREES, "own", "imagenet", "scenes"}
 
 
 @pytest.mark.parametrize("class_folders", [False, True])

@@ -22,8 +22,8 @@ from PIL import Image
 from scipy import ndimage
 
 from opsnet.data.panoptic_json import MAX_ID
-from opsnet.errors import DatasetError
-from opsnet.files import atomic_path, write_json
+from opsnet.errors import DatasetError, InputError
+from opsnet.files import atomic_path, write_json, write_text
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,12 @@ Reader = Callable[[Source], tuple[NDArray[np.int64], list[SegmentLabel]]]
 
 def convert(
     sources: Sequence[Source], read: Reader, *, annotations: Path, pictures: Path, categories: list[dict[str, Any]],
-    workers: int | None = None,
+    workers: int | None = None, recipe: str = "",
 ) -> None:  # fmt: skip
     """Writes a set: ``annotations``, PNGs in the folder of its name without ``.json``, links to the pictures.
 
-    A set whose json is there is left alone; of one that was stopped, pictures that were finished are not read again.
+    A set whose json is there is left alone; of one that was stopped, pictures that were finished are not read again
+    unless their files or the recipe changed.
 
     Args:
         sources: the pictures, in the order of the json.
@@ -73,9 +74,11 @@ def convert(
         pictures: folder for the links.
         categories: of the json.
         workers: processes; by default one a core.
+        recipe: what ``read`` does besides reading the files, such as its options.
 
     Raises:
         DatasetError: a file is missing or not what it should be; it is named.
+        InputError: of ``read``.
     """
     from rich.console import Console
     from rich.progress import track
@@ -88,14 +91,14 @@ def convert(
     if missing:
         raise DatasetError(f"{missing[0]} does not exist ({len(missing)} files are missing): complete the data set")
     parts = annotations.with_name(f".{annotations.stem}.parts")
+    _keep_parts_of(recipe, parts)
     one = partial(_convert_one, read=read, pngs=annotations.with_suffix(""), parts=parts, pictures=pictures)
-    workers = workers or os.cpu_count() or 1
+    workers, shown = workers or os.cpu_count() or 1, (annotations.stem, len(sources))
     if workers > 1:
         with ProcessPoolExecutor(workers) as pool:
-            done = track(pool.map(one, sources, chunksize=8), annotations.stem, len(sources), console=console)
-            records = list(done)
+            records = list(track(pool.map(one, sources, chunksize=8), *shown, console=console))
     else:
-        records = [one(s) for s in track(sources, annotations.stem, console=console)]
+        records = list(track(map(one, sources), *shown, console=console))  # an error ends the bar before it is printed
     content = {
         "images": [record["image"] for record in records],
         "annotations": [record["annotation"] for record in records],
@@ -105,15 +108,25 @@ def convert(
     shutil.rmtree(parts, ignore_errors=True)
 
 
+def _keep_parts_of(recipe: str, parts: Path) -> None:
+    """Removes what a run with another recipe finished."""
+    note = parts / "recipe.txt"
+    if not note.is_file() or note.read_text(encoding="utf-8") != recipe:
+        shutil.rmtree(parts, ignore_errors=True)
+        write_text(note, recipe)
+
+
 def _convert_one(source: Source, *, read: Reader, pngs: Path, parts: Path, pictures: Path) -> dict[str, Any]:
     """The picture's entries for the json; its PNG and its link are on disk."""
     part, png = parts / f"{source.png}.json", pngs / source.png
     link(source.picture, pictures / source.file_name)
-    if part.is_file() and png.is_file():
+    if part.is_file() and png.is_file() and not _is_older(part, (source.picture, *source.labels)):
         record: dict[str, Any] = json.loads(part.read_text(encoding="utf-8"))
         return record
     try:
         ids, labels = read(source)
+    except InputError:
+        raise
     except (OSError, ValueError, IndexError, KeyError) as error:
         raise DatasetError(f"annotation {source.labels[0]} cannot be read ({error}): replace the file") from error
     with atomic_path(png) as path:
@@ -127,6 +140,10 @@ def _convert_one(source: Source, *, read: Reader, pngs: Path, parts: Path, pictu
     }  # fmt: skip
     write_json(part, record)  # last: it says that the PNG is whole
     return record
+
+
+def _is_older(file: Path, than: Iterable[Path]) -> bool:
+    return file.stat().st_mtime < max(path.stat().st_mtime for path in than)
 
 
 def one_segment_a_class(
@@ -181,10 +198,10 @@ def ids_to_rgb(ids: NDArray[np.int64]) -> NDArray[np.uint8]:
 
 def link(target: Path, name: Path) -> None:
     """Puts ``target`` under another name: a symbolic link or, where the disk has none, a copy."""
-    if name.exists():
+    if name.exists() and (name.samefile(target) or not name.is_symlink()):
         return
     name.parent.mkdir(parents=True, exist_ok=True)
-    name.unlink(missing_ok=True)  # a link whose target has moved
+    name.unlink(missing_ok=True)  # a link whose target has moved, or to another picture
     try:
         name.symlink_to(target.resolve())
     except OSError:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ from PIL import Image
 
 from opsnet.data.conversion import SegmentLabel, Source, convert, describe, ids_to_rgb, link
 from opsnet.data.panoptic_dataset import PanopticDataset
-from opsnet.errors import DatasetError
+from opsnet.errors import DatasetError, InputError
 from opsnet.vocabulary import Concept, Vocabulary
 
 PETS = Vocabulary("pets", (Concept(3, "cat", True), Concept(7, "grass", False)))
@@ -44,10 +46,10 @@ def made(folder: Path, count: int = 3) -> list[Source]:
     return sources
 
 
-def converted(folder: Path, sources: list[Source], reader=read, workers: int = 1) -> None:
+def converted(folder: Path, sources: list[Source], reader=read, workers: int = 1, recipe: str = "") -> None:
     convert(
         sources, reader, annotations=folder / "set.json", pictures=folder / "images", categories=PETS.categories(),
-        workers=workers,
+        workers=workers, recipe=recipe,
     )  # fmt: skip
 
 
@@ -98,6 +100,23 @@ def test_a_stopped_conversion_goes_on(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "set.json").read_text()) == json.loads((whole / "set.json").read_text())
 
 
+def test_what_was_finished_is_done_again_where_its_label_or_the_recipe_changed(tmp_path: Path) -> None:
+    sources, again = made(tmp_path), []
+
+    def watched(source: Source) -> tuple[NDArray[np.int64], list[SegmentLabel]]:
+        again.append(source.image_id)
+        if source.image_id == 3:
+            raise InputError("stop: as it says")
+        return read(source)
+
+    for recipe in ("one", "other", "other"):
+        with pytest.raises(InputError, match=r"^stop: as it says$"):
+            converted(tmp_path, sources, watched, recipe=recipe)
+        late = time.time() + 5
+        os.utime(sources[1].labels[0], (late, late))
+    assert again == [1, 2, 3, 1, 2, 3, 2, 3]
+
+
 def test_a_finished_set_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     converted(tmp_path, made(tmp_path))
     converted(tmp_path, made(tmp_path), refuse)
@@ -126,6 +145,11 @@ def test_a_link_follows_its_picture(tmp_path: Path) -> None:
     (tmp_path / "old").unlink()
     link(tmp_path / "new", tmp_path / "links" / "a")
     assert (tmp_path / "links" / "a").read_text() == "new"
+    (tmp_path / "newer").write_text("newer")
+    link(tmp_path / "newer", tmp_path / "links" / "a")
+    assert (tmp_path / "links" / "a").read_text() == "newer"
+    link(tmp_path / "links" / "a", tmp_path / "links" / "a")
+    assert (tmp_path / "links" / "a").resolve() == tmp_path / "newer"
 
 
 def test_where_there_are_no_links_pictures_are_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
