@@ -47,6 +47,7 @@ def list_pictures(source: PanopticSource, take: Take) -> tuple[int, list[Picture
         return 0, []
     if not records:
         take(Finding(kinds.UNREADABLE_JSON, str(source.annotations), "has no annotations"))
+        return len(images), []
     _check_categories(categories, source.vocabulary, take)
     return len(images), _annotated(source, _by_id(images, take), records, take)
 

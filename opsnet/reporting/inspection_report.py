@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,19 +68,14 @@ def report_data(
     sets, unknown = _distinct(builders)
     done: list[tuple[str, Inspection, Ledger]] = []
     with (
-        atomic_path(out / "findings.csv") as findings,
-        findings.open("w", newline="", encoding="utf-8") as file,
-        atomic_path(out / "categories.csv") as categories,
-        categories.open("w", newline="", encoding="utf-8") as category_file,
+        _csv(out / "findings.csv", "set", "severity", "kind", "where", "message") as rows,
+        _csv(out / "categories.csv", "set", "category", "name", "pictures") as category_rows,
     ):
-        rows, category_rows = csv.writer(file), csv.writer(category_file)
-        rows.writerow(("set", "severity", "kind", "where", "message"))
-        category_rows.writerow(("set", "category", "name", "pictures"))
         for inspector, keys in sets.items():
             ledger = Ledger(examples, _writer(keys[0], rows))
             result = inspector.inspect(ledger.take, limit=limit, samples=samples)
-            done.append((", ".join(keys), result, ledger))
             category_rows.writerows((keys[0], *row) for row in _categories(result, inspector.vocabulary))
+            done.append((", ".join(keys), result, ledger))
             _print_set(console, *done[-1], inspector)
             if result.samples:
                 sample_sheet(result.samples, inspector.vocabulary, out / f"samples_{keys[0].replace('/', '_')}.png")
@@ -88,6 +84,15 @@ def report_data(
     console.print(_summary(done))
     console.print(f"All findings are in {escape(str(out / 'findings.csv'))}, sheets beside it", soft_wrap=True)
     return sum(ledger.total("error") for _, _, ledger in done)
+
+
+@contextmanager
+def _csv(path: Path, *columns: str) -> Iterator[Any]:
+    """A writer of rows to a file that is there when the block has ended well."""
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
+        rows.writerow(columns)
+        yield rows
 
 
 def _distinct(builders: Mapping[str, object]) -> tuple[dict[PanopticInspector, list[str]], dict[str, str]]:
@@ -116,8 +121,8 @@ def _categories(result: Inspection, vocabulary: Vocabulary) -> Iterable[tuple[in
 def _print_set(console: Console, name: str, result: Inspection, ledger: Ledger, inspector: PanopticInspector) -> None:
     console.rule(f"[bold]{escape(name)}[/bold]", align="left")
     console.print(escape(str(inspector.source.annotations)), soft_wrap=True)
-    parts = {kind: getattr(result, kind) for kind in ("things", "stuff", "crowd", "unknown")}
-    told = ", ".join(f"{count:,} {kind}" for kind, count in parts.items() if count or kind != "unknown")
+    told = f"{result.things:,} things, {result.stuff:,} stuff, {result.crowd:,} crowd"
+    told += f", {result.unknown:,} of unknown categories" * (result.unknown > 0)
     console.print(
         f"{result.images:,} images, {result.annotations:,} annotations examined, {result.segments:,} segments ({told})",
         soft_wrap=True,
