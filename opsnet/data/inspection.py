@@ -16,13 +16,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
-from scipy import ndimage
 
 from opsnet.data import findings as kinds
 from opsnet.data.conversion import rgb_to_ids
 from opsnet.data.findings import Finding
 from opsnet.data.panoptic_dataset import MAX_ID
 from opsnet.data.pictures import to_rgb
+from opsnet.data.segment_measures import Box, measure
 from opsnet.structures import PanopticMap, Segment
 from opsnet.vocabulary import Vocabulary
 
@@ -197,31 +197,21 @@ def _check_listed(name: str, segments: Sequence[ListedSegment], vocabulary: Voca
 
 def _compare_pixels(name: str, segments: Sequence[ListedSegment], ids: NDArray[np.int32]) -> Iterator[Finding]:
     """What json and PNG show together."""
-    # Like `conversion.describe`, but without sorting every pixel, which would cost more than decoding.
-    known = np.array(sorted({0, *(s.id for s in segments if 0 < s.id < MAX_ID)}), dtype=np.int32)
-    rows = np.minimum(np.searchsorted(known, ids), len(known) - 1)
-    is_listed = known[rows] == ids
-    if not is_listed.all():
-        values = np.unique(ids[~is_listed])
-        shown = ", ".join(map(str, values[:3])) + (f" and {len(values) - 3} more" * (len(values) > 3))
-        yield Finding(kinds.UNLISTED_ID, name, f"holds {shown} in {np.count_nonzero(~is_listed)} pixels")
-        rows[~is_listed] = 0
-    areas, places = np.bincount(rows.ravel(), minlength=len(known)), ndimage.find_objects(rows, len(known) - 1)
-    row_of = {int(value): row for row, value in enumerate(known)}
+    measures = measure(ids, (s.id for s in segments if 0 < s.id < MAX_ID))
+    if others := measures.unlisted:
+        shown = ", ".join(map(str, others[:3])) + f" and {len(others) - 3} more" * (len(others) > 3)
+        yield Finding(kinds.UNLISTED_ID, name, f"holds {shown} in {measures.unlisted_area} pixels")
     for s in segments:
-        row = row_of.get(s.id, 0)
-        if row and not areas[row]:
+        if s.id in measures.areas:
+            yield from _compare_segment(name, s, measures.areas[s.id], measures.boxes[s.id])
+        elif 0 < s.id < MAX_ID:
             yield Finding(kinds.ABSENT_ID, name, f"segment {s.id} is in the json alone")
-        elif row:
-            yield from _compare_segment(name, s, int(areas[row]), places[row - 1])
 
 
-def _compare_segment(name: str, segment: ListedSegment, area: int, place: tuple[slice, slice]) -> Iterator[Finding]:
+def _compare_segment(name: str, segment: ListedSegment, area: int, box: Box) -> Iterator[Finding]:
     if segment.area is not None and segment.area != area:
         message = f"segment {segment.id} has area {segment.area:g} in the json, but {area} pixels"
         yield Finding(kinds.WRONG_AREA, name, message)
-    down, across = place
-    box = (across.start, down.start, across.stop - across.start, down.stop - down.start)
     if segment.box is not None and segment.box != box:
         given = ", ".join(f"{v:g}" for v in segment.box)
         message = f"segment {segment.id} has bbox [{given}] in the json, but lies in {list(box)}"

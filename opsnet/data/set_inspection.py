@@ -17,7 +17,7 @@ from typing import Any
 from opsnet.data import findings as kinds
 from opsnet.data.findings import Finding
 from opsnet.data.inspection import Picture, PictureReport, inspect_picture
-from opsnet.data.panoptic_dataset import QUIET_BELOW, PanopticDataset
+from opsnet.data.panoptic_dataset import QUIET_BELOW, DatasetError, PanopticDataset
 from opsnet.data.set_listing import PanopticSource, Take, list_pictures
 from opsnet.vocabulary import Vocabulary
 
@@ -72,8 +72,12 @@ class PanopticInspector:
         """From what ``PanopticDataset`` takes.
 
         Raises:
+            DatasetError: one of them that it cannot do without is not given.
             VocabularyError: the vocabulary cannot be read.
         """
+        for key in ("images", "annotations", "vocabulary"):
+            if keywords.get(key) is None:
+                raise DatasetError(f"a set has no `{key}`: give it in `data.module`")
         spec, annotations = keywords["vocabulary"], Path(keywords["annotations"]).expanduser()
         segments = keywords.get("segments")
         return cls(

@@ -123,3 +123,8 @@ def test_equal_sets_are_equal_and_others_have_no_inspector(made):
     assert len({inspector_of(made.builder), inspector_of(made.builder)}) == 1
     assert inspector_of(partial(dict)) is None
     assert inspector_of(None) is None
+
+
+def test_a_set_without_its_folder_is_refused(made):
+    with pytest.raises(DatasetError, match="no `images`: give it in `data.module`"):
+        inspector_of(partial(PanopticDataset, **{**made.builder.keywords, "images": None}))
