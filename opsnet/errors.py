@@ -12,6 +12,10 @@ class InputError(ValueError):
     """Bad input by the user: the message names the file or key and the fix."""
 
 
+class DatasetError(InputError):
+    """A data set that cannot be used as it is."""
+
+
 @contextmanager
 def one_sentence_errors() -> Iterator[None]:
     """Ends the program with the message alone where the user can mend the cause; other errors keep their traceback."""

@@ -15,30 +15,41 @@ from torchvision import tv_tensors
 
 from opsnet.data.conversion import SegmentLabel, describe, ids_to_rgb
 from opsnet.data.panoptic_dataset import PanopticDataset
-from opsnet.data.transforms import TrainTransform
+from opsnet.data.transforms import TrainTransform, Transform
 from opsnet.vocabulary import Vocabulary
 
 PICTURES, SEGMENTS, SIZE = 4, 20, (480, 640)
 
 
-def write_pictures(folder: Path, count: int = PICTURES) -> Path:
-    """COCO-like pictures: 640 x 480 pixels, twenty segments each; answers the json."""
+def lay_out(root: Path, pictures: int = PICTURES, annotations: int | None = None) -> Path:
+    """COCO-like pictures of 640 x 480 pixels with twenty segments each, in COCO's layout; answers the json.
+
+    Args:
+        root: the folder that is COCO's.
+        pictures: files to write.
+        annotations: entries of the json, which come back to the same files; by default one a picture.
+    """
     rng, classes = np.random.default_rng(0), Vocabulary.load("coco")
-    images, annotations = [], []
-    for name in ("images", "panoptic"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    for i in range(count):
+    out = root / "annotations" / "panoptic_train2017.json"
+    for folder in (root / "train2017", out.with_suffix("")):
+        folder.mkdir(parents=True, exist_ok=True)
+    infos = []
+    for i in range(pictures):
         ids = _voronoi(rng) * 1000 + 7
         labels = [
             SegmentLabel(k * 1000 + 7, classes.ids[int(rng.integers(len(classes)))]) for k in range(1, SEGMENTS + 1)
         ]
         noise = rng.integers(0, 256, (*SIZE, 3), dtype=np.uint8)
-        Image.fromarray(noise).resize((80, 60)).resize(SIZE[::-1]).save(folder / "images" / f"{i}.jpg")
-        Image.fromarray(ids_to_rgb(ids)).save(folder / "panoptic" / f"{i}.png")
-        images.append({"id": i, "file_name": f"{i}.jpg"})
-        annotations.append({"image_id": i, "file_name": f"{i}.png", "segments_info": describe(ids, labels)})
-    out = folder / "panoptic.json"
-    out.write_text(json.dumps({"images": images, "annotations": annotations, "categories": classes.categories()}))
+        Image.fromarray(noise).resize((80, 60)).resize(SIZE[::-1]).save(root / "train2017" / f"{i}.jpg")
+        Image.fromarray(ids_to_rgb(ids)).save(out.with_suffix("") / f"{i}.png")
+        infos.append(describe(ids, labels))
+    entries = [(k, k % pictures) for k in range(annotations or pictures)]
+    content = {
+        "images": [{"id": k, "file_name": f"{i}.jpg"} for k, i in entries],
+        "annotations": [{"image_id": k, "file_name": f"{i}.png", "segments_info": infos[i]} for k, i in entries],
+        "categories": classes.categories(),
+    }
+    out.write_text(json.dumps(content))
     return out
 
 
@@ -52,9 +63,10 @@ def _voronoi(rng: np.random.Generator) -> np.ndarray:
 def data() -> Pair:
     """Samples for training, jittered and cropped to 1024, against a mask a segment made first and moved along."""
     disk = tempfile.TemporaryDirectory(prefix="opsnet_benchmark_")  # removed with the functions below, which hold it
-    path = write_pictures(Path(disk.name))
+    root = Path(disk.name)
+    path = lay_out(root)
     transform = TrainTransform()
-    dataset = PanopticDataset(images=path.parent / "images", annotations=path, vocabulary="coco", transform=transform)
+    dataset = PanopticDataset(images=root / "train2017", annotations=path, vocabulary="coco", transform=transform)
     records = json.loads(path.read_text())["annotations"]
 
     def ours() -> list[Tensor]:
@@ -63,15 +75,17 @@ def data() -> Pair:
 
     def plain() -> list[Tensor]:
         torch.manual_seed(0)
-        return [_plain_sample(Path(disk.name), record, transform) for record in records]
+        return [plain_sample(root, record, transform) for record in records]
 
     same = all(torch.equal(_in_order(a), _in_order(b)) for a, b in zip(ours(), plain(), strict=True))
     return Pair(ours, plain, f"{'identical' if same else 'DIFFERENT'} masks of {PICTURES} pictures")
 
 
-def _plain_sample(folder: Path, record: dict, transform: TrainTransform) -> Tensor:
-    picture = np.array(Image.open(folder / "images" / f"{record['image_id']}.jpg").convert("RGB"))
-    rgb = np.array(Image.open(folder / "panoptic" / record["file_name"]), dtype=np.int64)
+def plain_sample(root: Path, record: dict, transform: Transform) -> Tensor:
+    """A picture's masks (G, H, W): one by ``ids == id`` for each segment, all moved along by the transform."""
+    png = root / "annotations" / "panoptic_train2017" / record["file_name"]
+    picture = np.array(Image.open(root / "train2017" / f"{png.stem}.jpg").convert("RGB"))
+    rgb = np.array(Image.open(png), dtype=np.int64)
     ids = rgb[..., 0] + 256 * rgb[..., 1] + 65_536 * rgb[..., 2]
     masks = torch.stack([torch.from_numpy(ids == segment["id"]) for segment in record["segments_info"]])
     image = tv_tensors.Image(torch.from_numpy(picture).permute(2, 0, 1))

@@ -1,17 +1,19 @@
 """ADE20K (SceneParsing release, 150 classes) as distributed -> COCO's panoptic format.
 
-Usage: python scripts/prepare_ade20k.py SRC [DST] [--sets train val] [--workers N]
+Usage: python scripts/prepare_ade20k.py SRC [DST] [--sets train val] [--kinds panoptic semantic] [--workers N]
 
 SRC is the folder ADEChallengeData2016 with ``images``, ``annotations`` (ADEChallengeData2016.zip) and
 ``annotations_instance`` (annotations_instance.tar), both from http://sceneparsing.csail.mit.edu. DST is data/ade20k by
-default (OPSNET_DATA moves it). Stuff comes from the class maps and things from the instance maps; a pixel of a thing
-without an instance is void, as in Mask2Former's preparation.
+default (OPSNET_DATA moves it). In the panoptic set stuff comes from the class maps and things from the instance maps; a
+pixel of a thing without an instance is void, as in Mask2Former's preparation. The semantic set is the class maps alone,
+one segment a class; it needs no instance maps.
 """
 
 from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from preparing import arguments, require_folder
 
-from opsnet.data.conversion import SegmentLabel, Source, convert
+from opsnet.data.conversion import Reader, SegmentLabel, Source, convert, one_segment_a_class
 from opsnet.errors import one_sentence_errors
 from opsnet.vocabulary import Vocabulary
 
@@ -29,11 +31,14 @@ THINGS = [c.id for c in CLASSES.concepts if c.is_thing]
 STUFF = {c.id for c in CLASSES.concepts if not c.is_thing}
 FOLDERS = {"train": "training", "val": "validation"}
 WHERE = "unpack {} there, from http://sceneparsing.csail.mit.edu"
-ARCHIVES = dict.fromkeys(("images", "annotations"), "ADEChallengeData2016.zip")
-ARCHIVES["annotations_instance"] = "annotations_instance.tar"
+ARCHIVES = {
+    "images": "ADEChallengeData2016.zip",
+    "annotations": "ADEChallengeData2016.zip",
+    "annotations_instance": "annotations_instance.tar",
+}
 
 
-def read(source: Source) -> tuple[NDArray[np.int64], list[SegmentLabel]]:
+def read_panoptic(source: Source) -> tuple[NDArray[np.int64], list[SegmentLabel]]:
     """Class map (0 = void, 1..150) and instance map (red: thing 1..100, green: which one; 0, 0 = none)."""
     classes = np.array(Image.open(source.labels[0]), dtype=np.int64)
     instances = np.array(Image.open(source.labels[1]), dtype=np.int64)
@@ -55,12 +60,23 @@ def read(source: Source) -> tuple[NDArray[np.int64], list[SegmentLabel]]:
     return ids, labels
 
 
-def sources(root: Path, name: str) -> list[Source]:
-    """All pictures of a set; the id is the number in the file's name."""
+def read_semantic(source: Source) -> tuple[NDArray[np.int64], list[SegmentLabel]]:
+    """Class map alone (0 = void, 1..150)."""
+    return one_segment_a_class(np.array(Image.open(source.labels[0]), dtype=np.int64), CLASSES.ids)
+
+
+KINDS: dict[str, tuple[Reader, tuple[str, ...]]] = {
+    "panoptic": (read_panoptic, ("annotations", "annotations_instance")),
+    "semantic": (read_semantic, ("annotations",)),
+}
+
+
+def sources(root: Path, name: str, folders: tuple[str, ...]) -> list[Source]:
+    """All pictures of a set with their maps in ``folders``; the id is the number in the file's name."""
     found = []
     for picture in sorted((root / "images" / FOLDERS[name]).glob("*.jpg")):
         png = f"{picture.stem}.png"
-        labels = tuple(root / kind / FOLDERS[name] / png for kind in ("annotations", "annotations_instance"))
+        labels = tuple(root / kind / FOLDERS[name] / png for kind in folders)
         found.append(Source(int(picture.stem.rpartition("_")[2]), picture, picture.name, png, labels))
     return found
 
@@ -68,15 +84,16 @@ def sources(root: Path, name: str) -> list[Source]:
 def main(words: Sequence[str] | None = None) -> None:
     """Converts the sets that were asked for."""
     with one_sentence_errors():
-        _convert(arguments(__doc__, "ade20k", sets=list(FOLDERS), words=words))
+        _convert(arguments(__doc__, "ade20k", sets=list(FOLDERS), kinds=list(KINDS), words=words))
 
 
 def _convert(options: Namespace) -> None:
-    for name in options.sets:
-        for folder, archive in ARCHIVES.items():
-            require_folder(options.src / folder / FOLDERS[name], WHERE.format(archive))
+    for name, kind in product(options.sets, options.kinds):
+        read, folders = KINDS[kind]
+        for folder in ("images", *folders):
+            require_folder(options.src / folder / FOLDERS[name], WHERE.format(ARCHIVES[folder]))
         convert(
-            sources(options.src, name), read, annotations=options.dst / f"ade20k_panoptic_{name}.json",
+            sources(options.src, name, folders), read, annotations=options.dst / f"ade20k_{kind}_{name}.json",
             pictures=options.dst / "images" / name, categories=CLASSES.categories(), workers=options.workers,
         )  # fmt: skip
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from opsnet.data.datamodule import collate
+from opsnet.data.batching import collate
 from opsnet.data.panoptic_dataset import PanopticDataset
 from opsnet.errors import InputError
 from opsnet.evaluate import SettingScorer, _class_groups, evaluate, run

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 import torch
 
-from opsnet.data.datamodule import collate
+from opsnet.data.batching import collate
 from opsnet.data.panoptic_dataset import PanopticDataset
 from opsnet.losses.criterion import LayerPredictions
 from opsnet.metrics.panoptic_quality import PanopticQuality

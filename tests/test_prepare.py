@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hydra.utils import instantiate
+from official_trees import (
+    ade20k_tree,
+    cityscapes_tree,
+    coco_tree,
+    imagenet_tree,
+    mapillary_tree,
+    pascal_context_tree,
+)
 from PIL import Image
 from script_loading import SCRIPTS, load_script
 
+from opsnet.errors import DatasetError
 from opsnet.vocabulary import Vocabulary
+
+PUBLISHED = Path(__file__).parents[2] / "shared" / "data" / "vocab" / "fcclip"
 
 
 @pytest.fixture
@@ -28,27 +40,6 @@ def prepare(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         return 0, capsys.readouterr().err
 
     return run
-
-
-def save(path: Path, pixels: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path)
-
-
-def cityscapes_tree(root: Path) -> None:
-    """Two cities; stuff, things with and without instances, groups, and classes that are not evaluated."""
-    rng = np.random.default_rng(0)
-    values = [0, 3, 4, 7, 8, 11, 15, 17, 21, 23, 24, 26, 29, 24000, 24001, 25003, 26011, 29001, 33000, 33999]
-    for split in ("train", "val"):
-        for city, number in (("aachen", 19), ("ulm", 5), ("ulm", 12)):
-            stem = f"{city}_000000_{number:06d}"
-            blocks = rng.choice(values, (6, 8)).astype(np.uint16)
-            save(
-                root / "gtFine" / split / city / f"{stem}_gtFine_instanceIds.png",
-                np.kron(blocks, np.ones((4, 4), np.uint16)),
-            )
-            picture = rng.integers(0, 256, (24, 32, 3), dtype=np.uint8)
-            save(root / "leftImg8bit" / split / city / f"{stem}_leftImg8bit.png", picture)
 
 
 def test_cityscapes_is_what_the_official_converter_makes(tmp_path: Path, prepare) -> None:
@@ -69,24 +60,6 @@ def test_cityscapes_is_what_the_official_converter_makes(tmp_path: Path, prepare
         assert np.array_equal(*(np.array(Image.open(tmp_path / side / name)) for side in ("ours", "official")))
 
 
-def ade20k_tree(root: Path) -> dict[str, np.ndarray]:
-    """Class maps and instance maps as distributed: wall, bed (twice), a bed without instance, person, void."""
-    classes = np.zeros((8, 8), np.uint8)
-    classes[:4] = 1  # wall
-    classes[4:6, :6] = 8  # bed
-    classes[6, 6] = 13  # person
-    instances = np.zeros((8, 8, 3), np.uint8)
-    instances[4:6, :2, 0], instances[4:6, :2, 1] = 1, 1  # bed is the first thing
-    instances[4:6, 2:5, 0], instances[4:6, 2:5, 1] = 1, 2
-    instances[6, 6, 0], instances[6, 6, 1] = 4, 1  # bed, window, cabinet, person
-    for folder in ("training", "validation"):
-        stem = f"ADE_{'train' if folder == 'training' else 'val'}_00000017"
-        save(root / "images" / folder / f"{stem}.jpg", np.full((8, 8, 3), 90, np.uint8))
-        save(root / "annotations" / folder / f"{stem}.png", classes)
-        save(root / "annotations_instance" / folder / f"{stem}.png", instances)
-    return {"classes": classes, "instances": instances}
-
-
 def test_ade20k(tmp_path: Path, prepare) -> None:
     ade20k_tree(tmp_path / "src")
     assert prepare("ade20k", tmp_path / "src", tmp_path / "dst")[0] == 0
@@ -105,24 +78,101 @@ def test_ade20k(tmp_path: Path, prepare) -> None:
     assert not png[4:6, 5].any()  # a bed of no instance is void
 
 
-@pytest.mark.parametrize(("dataset", "tree"), [("cityscapes", cityscapes_tree), ("ade20k", ade20k_tree)])
-def test_what_was_prepared_is_what_its_yaml_reads(tmp_path: Path, prepare, compose, dataset: str, tree) -> None:
-    tree(tmp_path / "src")
-    assert prepare(dataset, tmp_path / "src", tmp_path / "data" / dataset)[0] == 0
-    small = ["num_workers=0", "batch_size=1", "train.transform.size=64", "val.transform.shortest=40"]
-    changes = [f"++data.module.{change}" for change in small]
-    config = compose("train", f"data={dataset}", f"paths.data={tmp_path / 'data'}", *changes)
+def test_ade20k_semantic_is_the_class_map(tmp_path: Path, prepare) -> None:
+    classes = ade20k_tree(tmp_path / "src")["classes"]
+    shutil.rmtree(tmp_path / "src" / "annotations_instance")
+    assert prepare("ade20k", tmp_path / "src", tmp_path / "dst", "--kinds", "semantic")[0] == 0
+    (annotation,) = json.loads((tmp_path / "dst" / "ade20k_semantic_val.json").read_text())["annotations"]
+    png = np.array(Image.open(tmp_path / "dst" / "ade20k_semantic_val" / annotation["file_name"]))
+    assert np.array_equal(png[..., 0], classes)
+    assert not png[..., 1:].any()
+    assert [(s["category_id"], s["area"]) for s in annotation["segments_info"]] == [(1, 32), (8, 12), (13, 1)]
+
+
+def test_pascal_context_keeps_59_of_459_classes(tmp_path: Path, prepare) -> None:
+    pascal_context_tree(tmp_path / "src")
+    assert prepare("pascal_context", tmp_path / "src", tmp_path / "dst")[0] == 0
+    content = json.loads((tmp_path / "dst" / "pascal_context_semantic_train.json").read_text())
+    (annotation,) = content["annotations"]
+    names = {c["id"]: c["name"] for c in content["categories"]}
+    found = {names[s["category_id"]]: (s["area"], s["bbox"]) for s in annotation["segments_info"]}
+    assert found == {"aeroplane": (5, [0, 6, 5, 1]), "building": (20, [0, 4, 10, 2]), "sky": (40, [0, 0, 10, 4])}
+    png = np.array(Image.open(tmp_path / "dst" / "pascal_context_semantic_train" / annotation["file_name"]))
+    assert not png[7].any()  # accordion is none of the 59
+
+
+def test_the_59_are_those_of_the_published_459() -> None:
+    """Both published lists name a class by the same word first, but for computer, road and table."""
+    if not PUBLISHED.is_dir():
+        pytest.skip(f"{PUBLISHED} is not there")
+    lists = [Vocabulary.load(PUBLISHED / f"pascal_ctx_{n}_with_prompt_eng.txt").concepts for n in (59, 459)]
+    names, whole = lists[0], {c.id: c.names for c in lists[1]}
+    chosen = load_script("prepare_pascal_context").OF_459
+    assert len(chosen) == len(names) == 59
+    differ = {names[k].id: whole[i] for k, i in enumerate(chosen) if names[k].name != whole[i][0]}
+    assert {k: v[0] for k, v in differ.items()} == {19: "computer", 41: "road", 50: "table"}
+
+
+def test_a_broken_mat_file_is_named(tmp_path: Path, prepare) -> None:
+    pascal_context_tree(tmp_path / "src")
+    broken = tmp_path / "src" / "trainval" / "2008_000002.mat"
+    broken.write_bytes(broken.read_bytes()[:-20])
+    code, message = prepare("pascal_context", tmp_path / "src", tmp_path / "dst", "--workers", 1)
+    assert code == 2
+    assert f"annotation {broken} cannot be read" in message
+
+
+TREES = {
+    "ade20k": ade20k_tree,
+    "ade20k_semantic": ade20k_tree,
+    "cityscapes": cityscapes_tree,
+    "pascal_context": pascal_context_tree,
+    "coco": coco_tree,
+    "mapillary_vistas": mapillary_tree,
+}
+AS_DISTRIBUTED = ("coco", "mapillary_vistas")
+
+
+@pytest.mark.parametrize("option", TREES)
+def test_what_was_prepared_is_what_its_yaml_reads(tmp_path: Path, prepare, compose, option: str) -> None:
+    dataset = option.removesuffix("_semantic")
+    source = tmp_path / ("data" if option in AS_DISTRIBUTED else "src") / dataset
+    TREES[option](source)
+    if option not in AS_DISTRIBUTED:
+        assert prepare(dataset, source, tmp_path / "data" / dataset)[0] == 0
+    small = ["module.num_workers=0", "module.batch_size=1", "shortest=40", "longest=100"]
+    changes = [f"data.{change}" for change in small] + ["++data.module.train.transform.size=64"]
+    config = compose("train", f"data={option}", f"paths.data={tmp_path / 'data'}", *changes)
     data = instantiate(config.data.module, _convert_="object")
     data.setup()
+    assert data.test_names == (option,)
     batch = next(iter(data.test_dataloader()[0]))
     assert batch.vocabulary == dataset
+    assert min(batch.valid_sizes[0]) == 40 or max(batch.valid_sizes[0]) == 100
     assert batch.panoptic[0].segments
     labels = {s.label for s in batch.panoptic[0].segments}
     assert labels <= set(range(len(Vocabulary.load(dataset))))
     assert next(iter(data.train_dataloader())).targets.masks[0].ndim == 3
 
 
-@pytest.mark.parametrize("dataset", ["cityscapes", "ade20k"])
+@pytest.mark.parametrize("class_folders", [False, True])
+def test_imagenet_is_read_as_distributed(tmp_path: Path, compose, class_folders: bool) -> None:
+    imagenet_tree(tmp_path / "imagenet", class_folders)
+    changes = ["data.module.num_workers=0", "data.module.batch_size=3", "++data.module.train.transform.size=64"]
+    config = compose("train", "data=imagenet", f"paths.data={tmp_path}", *changes)
+    data = instantiate(config.data.module, _convert_="object")
+    data.setup("fit")
+    dataset = data.datasets["train"]
+    assert (len(dataset), dataset.unlabelled) == (46_837, 3_163)
+    batch = next(iter(data.train_dataloader()))
+    assert batch.vocabulary == "imagenet1k"
+    assert len(batch.targets.labels) == 3 and all(len(found) for found in batch.targets.labels)
+    shutil.rmtree(next((tmp_path / "imagenet" / "val").glob("n*"), tmp_path / "imagenet" / "val"))
+    with pytest.raises(DatasetError, match=r"holds 45000 pictures, but ReaL|does not exist"):
+        data.builders["train"]()
+
+
+@pytest.mark.parametrize("dataset", ["cityscapes", "ade20k", "pascal_context"])
 def test_a_missing_folder_is_named_with_where_to_get_it(tmp_path: Path, prepare, dataset: str) -> None:
     code, message = prepare(dataset, tmp_path / "nowhere")
     assert code == 2

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from opsnet.data.panoptic_dataset import MAX_ID, DatasetError
+from opsnet.data.panoptic_json import MAX_ID
+from opsnet.errors import DatasetError
 from opsnet.files import atomic_path, write_json
 
 
@@ -126,6 +127,20 @@ def _convert_one(source: Source, *, read: Reader, pngs: Path, parts: Path, pictu
     }  # fmt: skip
     write_json(part, record)  # last: it says that the PNG is whole
     return record
+
+
+def one_segment_a_class(
+    classes: NDArray[np.int64], category_ids: Iterable[int]
+) -> tuple[NDArray[np.int64], list[SegmentLabel]]:
+    """A class map (H, W) as ids and labels: what a semantic set is in the panoptic format.
+
+    Args:
+        classes: category ids; those that are not among ``category_ids`` become void.
+        category_ids: of the vocabulary, 1 or more.
+    """
+    found = sorted(set(category_ids) & set(np.unique(classes).tolist()))
+    ids: NDArray[np.int64] = np.where(np.isin(classes, found), classes, 0)
+    return ids, [SegmentLabel(category, category) for category in found]
 
 
 def describe(ids: NDArray[np.int64], labels: Iterable[SegmentLabel]) -> list[dict[str, Any]]:

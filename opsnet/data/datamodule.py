@@ -10,47 +10,31 @@ Lightning leaves them alone whether ``Trainer(use_distributed_sampler=...)`` is 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
-import torch
-import torch.nn.functional as F
 from lightning.pytorch import LightningDataModule
 from torch import distributed
 
+from opsnet.data.batching import collate
+from opsnet.data.image_label_dataset import ImageLabelDataset
 from opsnet.data.loaders import EvaluationLoader, ResumableLoader, ResumableSampler
-from opsnet.data.panoptic_dataset import DatasetError, PanopticDataset, Sample
-from opsnet.structures import Batch, SegmentTargets
+from opsnet.data.panoptic_dataset import PanopticDataset
+from opsnet.errors import DatasetError
+from opsnet.structures import Batch
 from opsnet.vocabulary import Vocabulary
 
-Builder = Callable[[], PanopticDataset]
+PictureSet = PanopticDataset | ImageLabelDataset
+Builder = Callable[[], PictureSet]
 CHECKED_BELOW = 20_000  # pictures; reading the PNGs of a larger set before each run takes minutes
-
-
-def collate(samples: Sequence[Sample], *, vocabulary: str, size_divisor: int = 32, with_truth: bool = False) -> Batch:
-    """One batch, padded with zeros at the right and bottom to a common size, a multiple of ``size_divisor`` pixels."""
-    sizes = [(int(s.image.shape[1]), int(s.image.shape[2])) for s in samples]
-    height, width = (math.ceil(max(side) / size_divisor) * size_divisor for side in zip(*sizes, strict=True))
-    images = torch.zeros(len(samples), 3, height, width)
-    for image, sample, (h, w) in zip(images, samples, sizes, strict=True):
-        image[:, :h, :w] = sample.image if sample.image.is_floating_point() else sample.image / 255
-    masks = [F.pad(s.masks, (0, width - w, 0, height - h)) for s, (h, w) in zip(samples, sizes, strict=True)]
-    return Batch(
-        images=images,
-        valid_sizes=sizes,
-        image_ids=[s.image_id for s in samples],
-        vocabulary=vocabulary,
-        targets=SegmentTargets(masks=masks, labels=[s.labels for s in samples]),
-        panoptic=[s.truth for s in samples] if with_truth else [],
-    )
 
 
 class PanopticDataModule(LightningDataModule):
     """Training, validation and test sets as ``Batch`` loaders. Nothing is read before ``setup``.
 
     Args:
-        train: the training set, or what builds it (Hydra: ``_partial_: true``).
+        train: the training set, or what builds it (Hydra: ``_partial_: true``); of segments or of image labels.
         val: the validation set, likewise.
         test: test sets by domain name, likewise.
         batch_size: pictures a training batch and process.
@@ -71,7 +55,7 @@ class PanopticDataModule(LightningDataModule):
     def __init__(
         self,
         *,
-        train: PanopticDataset | Builder | None = None,
+        train: PictureSet | Builder | None = None,
         val: PanopticDataset | Builder | None = None,
         test: Mapping[str, PanopticDataset | Builder] | None = None,
         batch_size: int,
@@ -92,7 +76,7 @@ class PanopticDataModule(LightningDataModule):
         self.seed, self.size_divisor, self.check_files = seed, size_divisor, check_files
         self.prepare = prepare
         self.builders = {"train": train, "val": val, **{f"test/{k}": v for k, v in (test or {}).items()}}
-        self.datasets: dict[str, PanopticDataset] = {}
+        self.datasets: dict[str, PictureSet] = {}
 
     @property
     def test_names(self) -> tuple[str, ...]:
@@ -116,18 +100,19 @@ class PanopticDataModule(LightningDataModule):
             DatasetError: a set is faulty, or two vocabularies share a name.
         """
         prefixes = {"fit": ("train", "val"), "validate": ("val",), "test": ("test/",), "predict": ()}
-        wanted = prefixes.get(stage or "", ("",))
+        chosen = prefixes.get(stage or "", ("",))
         for key, builder in self.builders.items():
-            if builder is None or key in self.datasets or not key.startswith(wanted):
+            if builder is None or key in self.datasets or not key.startswith(chosen):
                 continue
-            dataset = builder if isinstance(builder, PanopticDataset) else builder()
+            dataset = builder() if callable(builder) else builder
             other = self.vocabularies.get(dataset.vocabulary.name, dataset.vocabulary)
             if other != dataset.vocabulary:
                 raise DatasetError(
                     f"set '{key}' has another vocabulary of the name '{other.name}' than the sets before it: "
                     "put one of the two into a file of another name"
                 )
-            if self.check_files or (self.check_files is None and len(dataset) < CHECKED_BELOW):
+            wanted = self.check_files or (self.check_files is None and len(dataset) < CHECKED_BELOW)
+            if wanted and isinstance(dataset, PanopticDataset):
                 dataset.check_pixels(_rank_and_world_size())
             self.datasets[key] = dataset
 
@@ -168,11 +153,11 @@ class PanopticDataModule(LightningDataModule):
             world_size=world_size,
         )
 
-    def _collate(self, dataset: PanopticDataset, with_truth: bool = False) -> Callable[[list[Sample]], Batch]:
+    def _collate(self, dataset: PictureSet, with_truth: bool = False) -> Callable[[list[Any]], Batch]:
         name = dataset.vocabulary.name
         return partial(collate, vocabulary=name, size_divisor=self.size_divisor, with_truth=with_truth)
 
-    def _built(self, key: str) -> PanopticDataset:
+    def _built(self, key: str) -> PictureSet:
         if key not in self.datasets:
             raise DatasetError(
                 f"there is no set '{key}': give it in `data.{key.replace('/', '.')}` and call setup first"

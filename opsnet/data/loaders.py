@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from opsnet.data.panoptic_dataset import DatasetError, PanopticDataset
+from opsnet.errors import DatasetError
 
 Item = TypeVar("Item")
 
@@ -163,7 +163,7 @@ class EvaluationLoader:
 
     def __init__(
         self,
-        dataset: PanopticDataset,
+        dataset: Dataset[Any],
         *,
         batch_size: int,
         collate_fn: Callable[[list[Any]], Any],
@@ -171,10 +171,10 @@ class EvaluationLoader:
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        size = len(dataset)
+        size = len(dataset)  # type: ignore[arg-type]
         if size < world_size:
             raise DatasetError(
-                f"{dataset.annotations} gives {size} pictures to {world_size} processes: evaluate on fewer devices"
+                f"a set of {size} pictures cannot be shared by {world_size} processes: evaluate on fewer devices"
             )
         count = world_size * math.ceil(size / (world_size * batch_size))
         if count > size:

@@ -8,12 +8,22 @@ generator, which the data module seeds for each picture.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as F
+
+Transform = Callable[[tv_tensors.Image, tv_tensors.Mask], tuple[Tensor, Tensor]]
+
+
+def as_image(pixels: NDArray[np.uint8]) -> tv_tensors.Image:
+    """RGB (H, W, 3) -> (3, H, W)."""
+    image: tv_tensors.Image = tv_tensors.Image(torch.from_numpy(pixels).permute(2, 0, 1).contiguous())
+    return image
 
 
 class TrainTransform:

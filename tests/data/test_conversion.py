@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from opsnet.data.conversion import SegmentLabel, Source, convert, describe, ids_to_rgb, link
-from opsnet.data.panoptic_dataset import DatasetError, PanopticDataset
+from opsnet.data.panoptic_dataset import PanopticDataset
+from opsnet.errors import DatasetError
 from opsnet.vocabulary import Concept, Vocabulary
 
 PETS = Vocabulary("pets", (Concept(3, "cat", True), Concept(7, "grass", False)))

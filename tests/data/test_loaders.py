@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 
 import pytest
 import torch
 from torch.utils.data import Dataset
 
 from opsnet.data.loaders import EvaluationLoader, ResumableLoader, ResumableSampler, SeededDataset
-from opsnet.data.panoptic_dataset import DatasetError
+from opsnet.errors import DatasetError
 
 
 def epoch_of(sampler: ResumableSampler, epoch: int) -> list[list[int]]:
@@ -83,8 +82,6 @@ def test_loading_leaves_the_models_generator_alone():
 
 
 class Sized(Dataset[int]):
-    annotations = Path("sized.json")
-
     def __init__(self, size: int) -> None:
         self.size = size
 
@@ -110,5 +107,7 @@ def test_evaluation_shows_every_picture_once_in_as_many_batches_on_each_process(
 
 
 def test_evaluation_with_more_processes_than_pictures():
-    with pytest.raises(DatasetError, match="sized.json gives 2 pictures to 3 processes: evaluate on fewer devices"):
+    with pytest.raises(
+        DatasetError, match="a set of 2 pictures cannot be shared by 3 processes: evaluate on fewer devices"
+    ):
         EvaluationLoader(Sized(2), batch_size=1, collate_fn=list, world_size=3)

@@ -16,7 +16,8 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional
 
-from opsnet.data.panoptic_dataset import DatasetError, PanopticDataset
+from opsnet.data.panoptic_dataset import PanopticDataset
+from opsnet.errors import DatasetError
 from opsnet.vocabulary import Vocabulary
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "panoptic" / "panopticapi_sample"

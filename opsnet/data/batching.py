@@ -1,0 +1,52 @@
+"""Samples -> ``Batch``: pictures of different sizes padded to a common one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from opsnet.data.image_label_dataset import LabelledSample
+from opsnet.data.panoptic_dataset import Sample
+from opsnet.structures import Batch, ImageLabels, SegmentTargets
+
+
+def collate(
+    samples: Sequence[Sample | LabelledSample],
+    *,
+    vocabulary: str,
+    size_divisor: int = 32,
+    with_truth: bool = False,
+) -> Batch:
+    """One batch, padded with zeros at the right and bottom to a common size, a multiple of ``size_divisor`` pixels.
+
+    Args:
+        samples: all of one kind, which is the kind of the batch's targets.
+        vocabulary: name of the one that the labels index.
+        size_divisor: of height and width.
+        with_truth: keep what scoring needs.
+    """
+    sizes = [(int(s.image.shape[1]), int(s.image.shape[2])) for s in samples]
+    height, width = (math.ceil(max(side) / size_divisor) * size_divisor for side in zip(*sizes, strict=True))
+    images = torch.zeros(len(samples), 3, height, width)
+    for image, sample, (h, w) in zip(images, samples, sizes, strict=True):
+        image[:, :h, :w] = sample.image if sample.image.is_floating_point() else sample.image / 255
+    panoptic = [s for s in samples if isinstance(s, Sample)]
+    return Batch(
+        images=images,
+        valid_sizes=sizes,
+        image_ids=[s.image_id for s in samples],
+        vocabulary=vocabulary,
+        targets=_segments(panoptic, height, width) if panoptic else ImageLabels([s.labels for s in samples]),
+        panoptic=[s.truth for s in panoptic] if with_truth else [],
+    )
+
+
+def _segments(samples: list[Sample], height: int, width: int) -> SegmentTargets:
+    def padded(masks: Tensor) -> Tensor:
+        return F.pad(masks, (0, width - masks.shape[2], 0, height - masks.shape[1]))
+
+    return SegmentTargets(masks=[padded(s.masks) for s in samples], labels=[s.labels for s in samples])

@@ -1,0 +1,133 @@
+"""Pictures with image-level labels: ImageNet-Val under ReaL (Beyer et al. 2020), or your own (paper, section 3.4)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+from torchvision import tv_tensors
+
+from opsnet.data.packed import PackedRecords
+from opsnet.data.pictures import read_rgb
+from opsnet.data.transforms import Transform, as_image
+from opsnet.errors import DatasetError
+from opsnet.vocabulary import Vocabulary
+
+REAL_PICTURES = 50_000  # of ImageNet-Val
+
+
+@dataclass(frozen=True)
+class LabelledSample:
+    """One picture with the labels of all of it.
+
+    Attributes:
+        image: (3, H, W) RGB, uint8 in 0..255 or float in 0..1.
+        labels: int64, at least one, indices into the vocabulary.
+        image_id: its file name.
+    """
+
+    image: Tensor
+    labels: Tensor
+    image_id: str
+
+
+class ImageLabelDataset(Dataset[LabelledSample]):
+    """The pictures of a folder that have a label, by file name; those without one teach nothing and are left out.
+
+    Args:
+        images: the folder; subfolders, such as one a class, are looked into.
+        labels: json list with a list of labels for every picture of the folder, by file name; ``None``: ReaL's lists of
+            ImageNet-Val, which timm carries.
+        vocabulary: what the labels index, or what ``Vocabulary.load`` takes.
+        transform: (image (3, H, W), segment numbers (H, W)) -> the same; here the numbers are all 0.
+        limit: use the first so many pictures of the folder only.
+
+    Attributes:
+        unlabelled: pictures of the folder that have no label, 3,163 under ReaL.
+
+    Raises:
+        DatasetError: folder and labels are of different lengths, a label is not in the vocabulary, or none is there.
+    """
+
+    def __init__(
+        self,
+        *,
+        images: Path | str,
+        labels: Path | str | None = None,
+        vocabulary: Vocabulary | str = "imagenet1k",
+        transform: Transform | None = None,
+        limit: int | None = None,
+    ) -> None:
+        if limit is not None and limit < 1:
+            raise DatasetError(f"limit must be at least 1 or null for all pictures, got {limit}: change `limit`")
+        self.vocabulary = vocabulary if isinstance(vocabulary, Vocabulary) else Vocabulary.load(vocabulary)
+        self.transform = transform
+        self.images = Path(images).expanduser()
+        source = Path(labels).expanduser() if labels is not None else None
+        files, lists = _picture_files(self.images), _real_lists() if source is None else _read_lists(source)
+        origin = source or "ReaL (timm)"
+        if len(files) != len(lists):
+            raise DatasetError(
+                f"folder {self.images} holds {len(files)} pictures, but {origin} labels {len(lists)}: "
+                "complete the folder (all subfolders), or give the `labels` that belong to it"
+            )
+        pairs = list(zip(files, lists, strict=True))[:limit]
+        for file, found in pairs:
+            _check_labels(found, len(self.vocabulary), f"picture {file} of {origin}", self.vocabulary.name)
+        self._records = PackedRecords((file, sorted(set(found))) for file, found in pairs if found)
+        self.unlabelled = len(pairs) - len(self._records)
+        if not len(self._records):
+            raise DatasetError(f"no picture of {self.images} has a label in {origin}: check `labels` and `limit`")
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __getitem__(self, index: int) -> LabelledSample:
+        file, labels = self._records[index]
+        image: Tensor = as_image(read_rgb(self.images / file))
+        if self.transform is not None:
+            nothing = tv_tensors.Mask(torch.zeros(image.shape[-2:], dtype=torch.int32))
+            image, _ = self.transform(image, nothing)
+        return LabelledSample(image=image.as_subclass(Tensor), labels=torch.tensor(labels), image_id=Path(file).name)
+
+
+def _picture_files(folder: Path) -> list[str]:
+    """Paths below ``folder`` of all pictures, by file name: ReaL's order, whether or not there are class folders."""
+    if not folder.is_dir():
+        raise DatasetError(f"folder {folder} does not exist: check `images`")
+    endings = Image.registered_extensions()
+    files = [p for p in folder.rglob("*") if p.suffix.lower() in endings]
+    return [str(p.relative_to(folder)) for p in sorted(files, key=lambda p: p.name)]
+
+
+def _real_lists() -> list[list[int]]:
+    from timm.data import RealLabelsImagenet
+
+    return list(RealLabelsImagenet([""] * REAL_PICTURES).real_labels.values())
+
+
+def _read_lists(path: Path) -> list[list[int]]:
+    if not path.is_file():
+        raise DatasetError(f"labels {path} do not exist: check `labels`")
+    try:
+        lists: Any = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DatasetError(f"labels {path} are not json ({error}): replace the file") from error
+    if not isinstance(lists, list) or not all(isinstance(found, list) for found in lists):
+        raise DatasetError(f"labels {path} are not a list of lists: write one list of label numbers a picture")
+    return lists
+
+
+def _check_labels(found: list[Any], size: int, where: str, vocabulary: str) -> None:
+    for label in found:
+        if not isinstance(label, int) or not 0 <= label < size:
+            raise DatasetError(
+                f"{where} has label {label!r}, but vocabulary '{vocabulary}' numbers its names 0 to {size - 1}: "
+                "set `vocabulary` to the one of these labels"
+            )

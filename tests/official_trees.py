@@ -1,0 +1,107 @@
+"""Small trees in the layouts and encodings in which data sets are distributed."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from scipy.io import savemat
+
+from opsnet.data.conversion import SegmentLabel, describe, ids_to_rgb
+from opsnet.vocabulary import Vocabulary
+
+
+def save(path: Path, pixels: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+def cityscapes_tree(root: Path) -> None:
+    """Two cities; stuff, things with and without instances, groups, and classes that are not evaluated."""
+    rng = np.random.default_rng(0)
+    values = [0, 3, 4, 7, 8, 11, 15, 17, 21, 23, 24, 26, 29, 24000, 24001, 25003, 26011, 29001, 33000, 33999]
+    for split in ("train", "val"):
+        for city, number in (("aachen", 19), ("ulm", 5), ("ulm", 12)):
+            stem = f"{city}_000000_{number:06d}"
+            blocks = rng.choice(values, (6, 8)).astype(np.uint16)
+            save(
+                root / "gtFine" / split / city / f"{stem}_gtFine_instanceIds.png",
+                np.kron(blocks, np.ones((4, 4), np.uint16)),
+            )
+            picture = rng.integers(0, 256, (24, 32, 3), dtype=np.uint8)
+            save(root / "leftImg8bit" / split / city / f"{stem}_leftImg8bit.png", picture)
+
+
+def ade20k_tree(root: Path) -> dict[str, np.ndarray]:
+    """Class maps and instance maps as distributed: wall, bed (twice), a bed without instance, person, void."""
+    classes = np.zeros((8, 8), np.uint8)
+    classes[:4] = 1  # wall
+    classes[4:6, :6] = 8  # bed
+    classes[6, 6] = 13  # person
+    instances = np.zeros((8, 8, 3), np.uint8)
+    instances[4:6, :2, 0], instances[4:6, :2, 1] = 1, 1  # bed is the first thing
+    instances[4:6, 2:5, 0], instances[4:6, 2:5, 1] = 1, 2
+    instances[6, 6, 0], instances[6, 6, 1] = 4, 1  # bed, window, cabinet, person
+    for folder in ("training", "validation"):
+        stem = f"ADE_{'train' if folder == 'training' else 'val'}_00000017"
+        save(root / "images" / folder / f"{stem}.jpg", np.full((8, 8, 3), 90, np.uint8))
+        save(root / "annotations" / folder / f"{stem}.png", classes)
+        save(root / "annotations_instance" / folder / f"{stem}.png", instances)
+    return {"classes": classes, "instances": instances}
+
+
+def pascal_context_tree(root: Path) -> None:
+    """A picture a set: aeroplane (2), building (44), sky (360), accordion (1: none of the 59), and nothing (0)."""
+    voc = root / "VOCdevkit" / "VOC2010"
+    (voc / "ImageSets" / "Main").mkdir(parents=True)
+    (root / "trainval").mkdir()
+    labels = np.zeros((8, 10), np.uint16)
+    labels[:4], labels[4:6], labels[6, :5], labels[7] = 360, 44, 2, 1
+    for name, stem in (("train", "2008_000002"), ("val", "2008_000009")):
+        (voc / "ImageSets" / "Main" / f"{name}.txt").write_text(f"{stem}\n")
+        save(voc / "JPEGImages" / f"{stem}.jpg", np.full((8, 10, 3), 120, np.uint8))
+        savemat(root / "trainval" / f"{stem}.mat", {"LabelMap": labels}, do_compression=True)
+
+
+def panoptic_json(path: Path, pngs: Path, pictures: Path, vocabulary: str, stem: int | str) -> None:
+    """One picture with a segment of each of the first three classes, as a data set in COCO's format is distributed."""
+    classes = Vocabulary.load(vocabulary)
+    ids = np.kron(np.array([[0, 3226756], [6000, 77]]), np.ones((20, 30), np.int64))
+    save(pictures / f"{stem}.jpg", np.full((*ids.shape, 3), 70, np.uint8))
+    save(pngs / f"{stem}.png", ids_to_rgb(ids))
+    labels = [SegmentLabel(value, classes.ids[k]) for k, value in enumerate((3226756, 6000, 77))]
+    image_id = int(stem) if str(stem).isdigit() else stem
+    content = {
+        "images": [{"id": image_id, "file_name": f"{stem}.jpg", "height": 40, "width": 60}],
+        "annotations": [{"image_id": image_id, "file_name": f"{stem}.png", "segments_info": describe(ids, labels)}],
+        "categories": classes.categories(),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+
+
+def coco_tree(root: Path) -> None:
+    """COCO panoptic 2017."""
+    for name, stem in (("train2017", "000000000009"), ("val2017", "000000000139")):
+        folder = root / "annotations" / f"panoptic_{name}"
+        panoptic_json(folder.with_suffix(".json"), folder, root / name, "coco", stem)
+
+
+def mapillary_tree(root: Path) -> None:
+    """Mapillary Vistas 1.2: PNGs beside the json."""
+    for name, stem in (("training", "__CRyFzoDOXn6unQ6a3DnQ"), ("validation", "_1Gn_xkw7sa_i9GU4mkxxQ")):
+        folder = root / name / "panoptic"
+        panoptic_json(folder / "panoptic_2018.json", folder, root / name / "images", "mapillary_vistas", stem)
+
+
+def imagenet_tree(root: Path, class_folders: bool) -> None:
+    """ImageNet-Val's 50,000 names, all links to one picture."""
+    save(root / "one.jpg", np.full((20, 30, 3), 60, np.uint8))
+    folders = [root / "val" / f"n{k:08d}" for k in range(10)] if class_folders else [root / "val"]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    for k in range(1, 50_001):
+        os.link(root / "one.jpg", folders[k % len(folders)] / f"ILSVRC2012_val_{k:08d}.JPEG")
