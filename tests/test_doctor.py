@@ -122,3 +122,8 @@ def test_a_vocabulary_and_data_in_one_command(command, world_overrides, tmp_path
     assert command(doctor.main, f"hydra.run.dir={tmp_path / 'run'}", *both)[0] == 0
     assert (tmp_path / "run" / "vocabulary.csv").is_file()
     assert (tmp_path / "run" / "findings.csv").is_file()
+
+
+def test_a_set_of_image_labels_is_said_to_be_not_examined(compose, tmp_path: Path, capsys) -> None:
+    assert doctor.examine_data(compose("doctor", "data=imagenet", f"output={tmp_path}")) == 0
+    assert "not examined train: a set of ImageLabelDataset" in capsys.readouterr().out

@@ -20,7 +20,7 @@ from PIL import ExifTags, Image
 from opsnet.data import findings as kinds
 from opsnet.data.conversion import rgb_to_ids
 from opsnet.data.findings import Finding
-from opsnet.data.panoptic_dataset import MAX_ID
+from opsnet.data.panoptic_json import MAX_ID
 from opsnet.data.pictures import to_rgb
 from opsnet.data.segment_measures import Box, measure
 from opsnet.structures import PanopticMap, Segment

@@ -17,8 +17,9 @@ from typing import Any
 from opsnet.data import findings as kinds
 from opsnet.data.findings import Finding
 from opsnet.data.inspection import Picture, PictureReport, inspect_picture
-from opsnet.data.panoptic_dataset import QUIET_BELOW, DatasetError, PanopticDataset
+from opsnet.data.panoptic_dataset import QUIET_BELOW, PanopticDataset
 from opsnet.data.set_listing import PanopticSource, Take, list_pictures
+from opsnet.errors import DatasetError
 from opsnet.vocabulary import Vocabulary
 
 

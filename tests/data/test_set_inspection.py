@@ -12,8 +12,9 @@ from planted_defects import DEFECTS, Defect, PlantedSet, sound_set
 
 from opsnet.data import findings as kinds
 from opsnet.data.findings import Finding, Kind
-from opsnet.data.panoptic_dataset import DatasetError, PanopticDataset
+from opsnet.data.panoptic_dataset import PanopticDataset
 from opsnet.data.set_inspection import Inspection, inspector_of
+from opsnet.errors import DatasetError
 
 # Errors that training does not see, because it reads no areas, sizes or crowd.
 SILENT = {kinds.REPEATED_IMAGE, kinds.WRONG_SIZE, kinds.WRONG_AREA, kinds.REPEATED_CROWD}
