@@ -1,22 +1,18 @@
-"""``opsnet-doctor``: what a vocabulary will do, said before a run."""
+"""``opsnet-doctor``: what a vocabulary will do, and what is wrong with a data set, said before a run."""
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
-from typing import Any
 
 from omegaconf import DictConfig
 
-from opsnet.files import atomic_path
+from opsnet.errors import InputError
 from opsnet.recognition.modulation import EmbeddingModulation
 from opsnet.recognition.vocabulary_fit import VocabularyFit, vocabulary_fit
 from opsnet.vocabulary import Vocabulary
 
-SHOWN = 25  # rows of a table in the terminal
 
-
-def examine(cfg: DictConfig) -> VocabularyFit:
+def examine_vocabulary(cfg: DictConfig) -> VocabularyFit:
     """Compares a vocabulary with the training's; prints tables, writes all rows as CSV and Figure 4 as PNG.
 
     Args:
@@ -28,67 +24,51 @@ def examine(cfg: DictConfig) -> VocabularyFit:
     """
     from hydra.utils import instantiate
 
-    from opsnet.reporting.similarity_plot import similarity_histogram
+    from opsnet.reporting.vocabulary_report import report_vocabulary
 
     target, train = Vocabulary.load(cfg.vocabulary), Vocabulary.load(cfg.train)
     encoder = instantiate(cfg.clip).text_encoder
     modulation = EmbeddingModulation(alpha=cfg.alpha, beta=cfg.beta)
     fit = vocabulary_fit(encoder(target), encoder(train), modulation, alike=cfg.alike)
-    out = Path(cfg.output)
-    _write(fit, out / "vocabulary.csv")
-    similarity_histogram([c.cosine for c in fit.concepts], target.name, train.name, out / "similarity.png")
-    _print(fit, target, train, encoder.cut_names(target), out)
+    report_vocabulary(fit, target, train, encoder.cut_names(target), Path(cfg.output))
     return fit
 
 
-def _write(fit: VocabularyFit, out: Path) -> None:
-    with atomic_path(out) as path, path.open("w", newline="", encoding="utf-8") as file:
-        rows = csv.writer(file)
-        rows.writerow(("name", "nearest training name", "cosine", "debias factor"))
-        rows.writerows((c.name, c.nearest, f"{c.cosine:.4f}", f"{c.factor:.4f}") for c in fit.concepts)
+def examine_data(cfg: DictConfig) -> int:
+    """Reads every file of every set of ``cfg.data``; prints and writes what is wrong, and a sheet of samples a set.
 
+    Args:
+        cfg: conf/doctor.yaml.
 
-def _print(fit: VocabularyFit, target: Vocabulary, train: Vocabulary, cut: list[str], out: Path) -> None:
-    from rich.console import Console
-    from rich.markup import escape
+    Returns:
+        The number of errors found, warnings not counted.
 
-    console = Console()
-    console.print(
-        f"[bold]{escape(target.name)}[/bold] ({len(target)} concepts) beside {escape(train.name)} ({len(train)}): "
-        f"s = {fit.similarity:.3f}, alpha (1 - s) = {fit.strength:.2f}"
-    )
-    farthest = sorted(fit.concepts, key=lambda c: c.cosine)
-    table = _table(f"Farthest from the training ({min(SHOWN, len(farthest))} of {len(farthest)})", "name")
-    for column in ("nearest training name", "cosine", "debias factor"):
-        table.add_column(column, justify="left" if column.startswith("nearest") else "right")
-    for c in farthest[:SHOWN]:
-        table.add_row(escape(c.name), escape(c.nearest), f"{c.cosine:.3f}", f"{c.factor:.3f}")
-    console.print(table)
-    if fit.look_alikes:
-        table = _table(
-            f"Look-alikes ({len(fit.look_alikes)} pairs): CLIP hardly tells them apart", "name", "name", "cosine"
-        )
-        for a, b, cosine in fit.look_alikes[:SHOWN]:
-            table.add_row(escape(a), escape(b), f"{cosine:.3f}")
-        console.print(table)
-    for name in cut[:SHOWN]:
-        console.print(f"[yellow]CLIP reads only the beginning of[/yellow] '{escape(name)}': shorten it")
-    if len(cut) > SHOWN:
-        console.print(f"... and of {len(cut) - SHOWN} more names")
-    console.print(
-        f"All concepts are in {out / 'vocabulary.csv'}, a histogram in {out / 'similarity.png'}", soft_wrap=True
-    )
+    Raises:
+        InputError: a number of the configuration is out of range, or a vocabulary cannot be read.
+    """
+    from hydra.utils import instantiate
 
+    from opsnet.reporting.inspection_report import report_data
 
-def _table(title: str, *columns: str) -> Any:
-    from rich.table import Table
-
-    return Table(*columns, title=title, title_justify="left")
+    for key, least in (("examples", 1), ("samples", 0), ("limit", 1)):
+        if cfg[key] is not None and cfg[key] < least:
+            raise InputError(f"{key} must be at least {least}, got {cfg[key]}: change `{key}`")
+    data = instantiate(cfg.data.module, _convert_="object")
+    data.prepare_data()
+    return report_data(data.builders, Path(cfg.output), examples=cfg.examples, samples=cfg.samples, limit=cfg.limit)
 
 
 def run(cfg: DictConfig) -> None:
-    """Hydra's task."""
-    examine(cfg)
+    """Hydra's task; it ends with exit code 1 where the data have errors."""
+    has_data = cfg.get("data") is not None
+    if cfg.vocabulary is None and not has_data:
+        raise InputError(
+            "nothing to examine: give data=coco (or another option of conf/data), vocabulary=my.txt, or both"
+        )
+    if cfg.vocabulary is not None:
+        examine_vocabulary(cfg)
+    if has_data and examine_data(cfg):
+        raise SystemExit(1)
 
 
 def main() -> None:

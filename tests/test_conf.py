@@ -40,7 +40,7 @@ def test_every_command_composes_and_resolves(name, compose, tmp_path) -> None:
     missing = {
         "predict": ["checkpoint=a", "image=b", "vocabulary=c"],
         "evaluate": ["checkpoint=a"],
-        "doctor": ["vocabulary=c"],
+        "doctor": ["vocabulary=c", "data=coco"],
     }.get(name, [])
     cfg = compose(name, *missing, f"output={tmp_path}")
     assert OmegaConf.missing_keys(cfg) == set()

@@ -96,6 +96,11 @@ def test_predict(overrides, part, command, tmp_path) -> None:
         (["vocabulary=cat, Cat"], "the name 'cat' twice"),
         (["vocabulary=cat", "train=nowhere.json"], "nowhere.json does not exist"),
         (["vocabulary=cat", "clip.model.weights=nowhere.pt"], "nowhere.pt do not exist"),
+        ([], "give data=coco (or another option of conf/data), vocabulary=my.txt, or both"),
+        (["data=no_such"], "scenes"),
+        (["data=coco", "limit=0"], "limit must be at least 1, got 0"),
+        (["data=coco", "samples=-1"], "samples must be at least 0, got -1"),
+        (["data=coco", "data.module.val.vocabulary=nowhere.txt"], "nowhere.txt does not exist"),
     ],
 )
 def test_doctor(overrides, part, command, tmp_path) -> None:

@@ -196,6 +196,13 @@ def ids_to_rgb(ids: NDArray[np.int64]) -> NDArray[np.uint8]:
     return np.stack([ids % 256, ids // 256 % 256, ids // 65536], axis=-1).astype(np.uint8)
 
 
+def rgb_to_ids(rgb: NDArray[np.uint8]) -> NDArray[np.int32]:
+    """The reverse of :func:`ids_to_rgb`."""
+    red, green, blue = np.moveaxis(rgb.astype(np.int32), -1, 0)
+    ids: NDArray[np.int32] = red + (green << 8) + (blue << 16)
+    return ids
+
+
 def link(target: Path, name: Path) -> None:
     """Puts ``target`` under another name: a symbolic link or, where the disk has none, a copy."""
     if name.exists() and (name.samefile(target) or not name.is_symlink()):

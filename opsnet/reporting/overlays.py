@@ -192,21 +192,32 @@ def panel(
         raise ValueError(
             f"a panel needs a row or more and three titles, one a column; got {len(rows)} and {list(titles)}"
         )
-    cells = [_cells(*row, names) for row in rows]
+    return sheet([_cells(*row, names) for row in rows], titles, out)
+
+
+def sheet(cells: Sequence[Sequence[np.ndarray]], titles: Sequence[str], out: Path) -> Path:
+    """Writes a PNG of pictures in rows and columns.
+
+    Args:
+        cells: rows of pictures (H, W, 3) uint8 RGB of any sizes; a row may be shorter than the titles.
+        titles: headings of the columns.
+        out: file to write, replaced as a whole.
+    """
     width, gap = max(c.shape[1] for line in cells for c in line), 12
     points = max(14, width // 28)
     heights = [max(c.shape[0] for c in line) for line in cells]
-    sheet = Image.new("RGB", (3 * width + 4 * gap, sum(heights) + gap * (len(rows) + 1) + 2 * points), "white")
-    draw, top = ImageDraw.Draw(sheet), gap + 2 * points
+    size = (len(titles) * (width + gap) + gap, sum(heights) + gap * (len(cells) + 1) + 2 * points)
+    drawn = Image.new("RGB", size, "white")
+    draw, top = ImageDraw.Draw(drawn), gap + 2 * points
     for column, title in enumerate(titles):
         centre = gap + column * (width + gap) + width // 2
         draw.text((centre, gap // 2 + points), title, font=font(points), fill=(25, 25, 25), anchor="mm")
     for line, height in zip(cells, heights, strict=True):
         for column, cell in enumerate(line):
             left = gap + column * (width + gap) + (width - cell.shape[1]) // 2
-            sheet.paste(Image.fromarray(cell), (left, top + (height - cell.shape[0]) // 2))
+            drawn.paste(Image.fromarray(cell), (left, top + (height - cell.shape[0]) // 2))
         top += height + gap
-    return _save_png(sheet, out)
+    return _save_png(drawn, out)
 
 
 def _cells(image: np.ndarray, truth: PanopticMap, prediction: PanopticMap, names: Sequence[str]) -> list[np.ndarray]:

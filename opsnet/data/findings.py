@@ -1,0 +1,79 @@
+"""What the data doctor can find: every kind of defect, how bad it is, and what to do about it.
+
+An error makes training refuse the set, or makes the json say something else than the PNG; a warning does neither.
+
+Segments of a panoptic PNG cannot overlap, so crowds overlap in one sense only: an image has two crowd segments of one
+category (:data:`REPEATED_CROWD`). Scoring keys crowds by category and ignores the pixels of the last one alone, as
+panopticapi does. Crowds of different categories may lie where they like.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Severity = Literal["error", "warning"]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of finding: its name, how bad it is, and the fix."""
+
+    name: str
+    severity: Severity
+    fix: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One defect.
+
+    Attributes:
+        kind: which.
+        where: the offender: a file, an image or a category.
+        message: what is wrong with it, with the values.
+    """
+
+    kind: Kind
+    where: str
+    message: str
+
+
+# The json.
+UNREADABLE_JSON = Kind("unreadable json", "error", "check `annotations`, or replace the file")
+MALFORMED = Kind(
+    "malformed entry",
+    "error",
+    "images need id and file_name, annotations image_id, file_name and segments_info[id, category_id]",
+)
+REPEATED_IMAGE = Kind("image id twice", "error", "give each entry of `images` its own id")
+UNKNOWN_IMAGE = Kind("annotation of an unknown image", "error", "add the image to `images`, or drop the annotation")
+ANNOTATED_TWICE = Kind("image annotated twice", "error", "remove one of its annotations")
+NOT_ANNOTATED = Kind("image without annotation", "warning", "it is left out; annotate it to use it")
+
+# Files.
+MISSING_FOLDER = Kind("missing folder", "error", "check `images` and `segments`")
+MISSING_PICTURE = Kind("missing picture", "error", "complete the folder, or check `images`")
+MISSING_PNG = Kind("missing PNG", "error", "complete the folder, or check `segments`")
+ORPHAN_PICTURE = Kind("orphan picture", "warning", "remove it, unless another set uses it")
+ORPHAN_PNG = Kind("orphan PNG", "warning", "remove it, unless another set uses it")
+UNREADABLE_PICTURE = Kind("unreadable picture", "error", "replace the file")
+UNREADABLE_PNG = Kind("unreadable PNG", "error", "replace the file")
+WRONG_MODE = Kind("PNG of a wrong mode", "error", "write ids as RGB: R + 256 G + 65536 B")
+OTHER_SIZE = Kind("picture and PNG of different sizes", "error", "give both the same size")
+WRONG_SIZE = Kind("wrong width or height", "error", "write the size of the PNG into `images`")
+
+# Segments.
+ID_RANGE = Kind("segment id out of range", "error", "ids must lie in 1..16777215 (0 is void)")
+REPEATED_ID = Kind("segment id twice", "error", "give each segment of an image its own id")
+UNLISTED_ID = Kind("id that the json does not list", "error", "list the segment, or paint it 0 (void)")
+ABSENT_ID = Kind("segment without a pixel", "error", "drop the segment from segments_info, or replace the PNG")
+WRONG_AREA = Kind("wrong area", "error", "write the segment's number of pixels; official scorers use it")
+WRONG_BOX = Kind("wrong bbox", "warning", "write [left, top, width, height] in pixels; opsnet does not read it")
+REPEATED_CROWD = Kind("overlapping crowds", "error", "give all crowd of a category in an image one segment")
+STUFF_CROWD = Kind("crowd of stuff", "warning", "it is neither trained nor scored; clear iscrowd to use it")
+
+# Categories.
+UNKNOWN_CATEGORY = Kind("unknown category", "error", "add it to the vocabulary, or set `vocabulary` to this set's")
+OTHER_KIND = Kind("thing here, stuff there", "error", "set `vocabulary` to the one of this set, or correct `isthing`")
+UNUSED_CATEGORY = Kind("category that never occurs", "warning", "its scores will say nothing")

@@ -1,0 +1,155 @@
+"""The examination of whole sets: json and folders (:mod:`opsnet.data.set_listing`), then every picture.
+
+Another kind of set is another class with ``vocabulary`` and ``inspect``, and a line in :data:`INSPECTORS`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from multiprocessing.pool import ThreadPool
+from pathlib import Path
+from typing import Any
+
+from opsnet.data import findings as kinds
+from opsnet.data.findings import Finding
+from opsnet.data.inspection import Picture, PictureReport, inspect_picture
+from opsnet.data.panoptic_dataset import QUIET_BELOW, PanopticDataset
+from opsnet.data.set_listing import PanopticSource, Take, list_pictures
+from opsnet.errors import DatasetError
+from opsnet.vocabulary import Vocabulary
+
+
+@dataclass
+class Inspection:
+    """What a set holds.
+
+    Attributes:
+        images: entries of ``images``.
+        annotations: those examined.
+        things, stuff, crowd, unknown: segments; crowd counts as crowd only.
+        pictures_of: how many annotations have a segment of a label, by label.
+        samples: drawable pictures, spread over the set.
+    """
+
+    images: int = 0
+    annotations: int = 0
+    things: int = 0
+    stuff: int = 0
+    crowd: int = 0
+    unknown: int = 0
+    pictures_of: Counter[int] = field(default_factory=Counter)
+    samples: list[Picture] = field(default_factory=list)
+
+    @property
+    def segments(self) -> int:
+        """All segments."""
+        return self.things + self.stuff + self.crowd + self.unknown
+
+    def add(self, report: PictureReport, vocabulary: Vocabulary) -> None:
+        """Counts one more picture."""
+        self.annotations += 1
+        labels = [(vocabulary.index_of_id.get(s.category), s.is_crowd) for s in report.segments]
+        self.pictures_of.update({label for label, _ in labels if label is not None})
+        self.crowd += sum(is_crowd for _, is_crowd in labels)
+        single = [label for label, is_crowd in labels if not is_crowd]
+        self.unknown += single.count(None)
+        things = sum(vocabulary.is_thing[label] for label in single if label is not None)
+        self.things += things
+        self.stuff += len(single) - single.count(None) - things
+
+
+@dataclass(frozen=True)
+class PanopticInspector:
+    """Examines a panoptic set; equal ones examine the same."""
+
+    source: PanopticSource
+
+    @classmethod
+    def from_keywords(cls, keywords: Mapping[str, Any]) -> PanopticInspector:
+        """From what ``PanopticDataset`` takes.
+
+        Raises:
+            DatasetError: one of them that it cannot do without is not given.
+            VocabularyError: the vocabulary cannot be read.
+        """
+        for key in ("images", "annotations", "vocabulary"):
+            if keywords.get(key) is None:
+                raise DatasetError(f"a set has no `{key}`: give it in `data.module`")
+        spec, annotations = keywords["vocabulary"], Path(keywords["annotations"]).expanduser()
+        segments = keywords.get("segments")
+        return cls(
+            PanopticSource(
+                Path(keywords["images"]).expanduser(),
+                annotations,
+                annotations.with_suffix("") if segments is None else Path(segments).expanduser(),
+                spec if isinstance(spec, Vocabulary) else Vocabulary.load(spec),
+                keywords.get("limit"),
+            )
+        )
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """Of the set's labels."""
+        return self.source.vocabulary
+
+    def inspect(self, take: Take, *, limit: int | None = None, samples: int = 0) -> Inspection:
+        """Examines the set; shows progress for long ones.
+
+        Args:
+            take: receives the findings.
+            limit: examine the first so many annotations only.
+            samples: how many drawable pictures to choose.
+        """
+        limit = min((n for n in (limit, self.source.limit) if n is not None), default=None)
+        images, pictures = list_pictures(replace(self.source, limit=limit), take)
+        result, drawable = Inspection(images=images), list[Picture]()
+        for picture, report in zip(pictures, self._reports(pictures), strict=True):
+            result.add(report, self.vocabulary)
+            for finding in report.findings:
+                take(finding)
+            if report.is_drawable:
+                drawable.append(picture)
+        if limit is None and pictures:
+            self._report_unused(result.pictures_of, take)
+        count = min(samples, len(drawable))
+        result.samples = [drawable[(2 * i + 1) * len(drawable) // (2 * count)] for i in range(count)]
+        return result
+
+    def _reports(self, pictures: Sequence[Picture]) -> Iterator[PictureReport]:
+        """The report of each picture, in order."""
+        from rich.console import Console
+        from rich.progress import track
+
+        one = partial(inspect_picture, vocabulary=self.vocabulary)
+        # Threads, because decoding leaves Python's lock.
+        with ThreadPool(min(8, os.cpu_count() or 1)) as pool:
+            yield from track(
+                pool.imap(one, pictures),
+                description=f"Examining {self.source.annotations.name}",
+                total=len(pictures),
+                console=Console(stderr=True),
+                disable=len(pictures) < QUIET_BELOW,
+            )
+
+    def _report_unused(self, pictures_of: Mapping[int, int], take: Take) -> None:
+        for label, concept in enumerate(self.vocabulary.concepts):
+            if label not in pictures_of:
+                message = f"category {concept.id} of vocabulary '{self.vocabulary.name}' has no segment"
+                take(Finding(kinds.UNUSED_CATEGORY, f"'{concept.name}'", message))
+
+
+INSPECTORS: dict[object, Callable[[Mapping[str, Any]], PanopticInspector]] = {
+    PanopticDataset: PanopticInspector.from_keywords
+}
+"""What a data module builds its sets of -> what examines such a set."""
+
+
+def inspector_of(builder: object) -> PanopticInspector | None:
+    """What examines the set of a data module's ``functools.partial``; ``None`` where nothing knows how to."""
+    if not isinstance(builder, partial) or builder.func not in INSPECTORS:
+        return None
+    return INSPECTORS[builder.func](builder.keywords)

@@ -1,0 +1,152 @@
+"""The examination of a panoptic json as a whole, and of the folders it leads to; no picture is opened here."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from opsnet.data import findings as kinds
+from opsnet.data.findings import Finding, Kind
+from opsnet.data.inspection import NOT_OF_THE_FORMAT, Picture, reason_of
+from opsnet.vocabulary import Vocabulary
+
+Take = Callable[[Finding], None]
+"""Receives findings one by one, in the order of the json: a set may have more than memory holds."""
+
+
+@dataclass(frozen=True)
+class PanopticSource:
+    """Where a panoptic set lies; equal ones are the same set. ``limit``: the first so many annotations alone."""
+
+    images: Path
+    annotations: Path
+    segments: Path
+    vocabulary: Vocabulary
+    limit: int | None = None
+
+
+def list_pictures(source: PanopticSource, take: Take) -> tuple[int, list[Picture]]:
+    """The number of entries in ``images``, and the pictures to examine; none if the json cannot be used at all.
+
+    Args:
+        source: the set.
+        take: receives the findings.
+    """
+    try:
+        data = json.loads(source.annotations.read_text(encoding="utf-8"))
+        records, images = list(data["annotations"]), list(data["images"])
+        categories = list(data.get("categories", []))
+    except (OSError, *NOT_OF_THE_FORMAT) as error:
+        is_there = source.annotations.is_file()
+        reason = f"is no COCO panoptic json ({reason_of(error)})" if is_there else "does not exist"
+        take(Finding(kinds.UNREADABLE_JSON, str(source.annotations), reason))
+        return 0, []
+    if not records:
+        take(Finding(kinds.UNREADABLE_JSON, str(source.annotations), "has no annotations"))
+        return len(images), []
+    _check_categories(categories, source.vocabulary, take)
+    return len(images), _annotated(source, _by_id(images, take), records, take)
+
+
+class _Folder:
+    """A folder's files. One listing a sub-folder that names lead to: a stat a file takes minutes on network disks."""
+
+    def __init__(self, path: Path, take: Take) -> None:
+        self.path = path
+        self.exists = path.is_dir()
+        self._listed: dict[str, set[str]] = {}
+        if not self.exists:
+            take(Finding(kinds.MISSING_FOLDER, str(path), "does not exist"))
+
+    def find(self, name: str, missing: Kind, take: Take) -> Path | None:
+        """The file's path, or ``None`` and a finding; of a missing folder it was said once already."""
+        if not self.exists:
+            return None
+        parent, base = os.path.split(os.path.normpath(name))
+        if parent not in self._listed:
+            self._listed[parent] = _files(self.path / parent)
+        if base in self._listed[parent]:
+            return self.path / name
+        take(Finding(missing, name, f"is not in {self.path}"))
+        return None
+
+    def report_orphans(self, names: Iterable[str], orphan: Kind, take: Take) -> None:
+        """Files that none of the names leads to."""
+        known = {os.path.normpath(name) for name in names}
+        for parent, listed in self._listed.items():
+            for name in sorted({os.path.join(parent, base) for base in listed} - known):
+                take(Finding(orphan, name, f"in {self.path} is named by nothing"))
+
+
+def _files(folder: Path) -> set[str]:
+    """Names of the files in a folder, but for hidden ones and links that lead nowhere."""
+    if not folder.is_dir():
+        return set()
+    with os.scandir(folder) as entries:
+        return {entry.name for entry in entries if entry.is_file() and not entry.name.startswith(".")}
+
+
+def _annotated(
+    source: PanopticSource, images: dict[int | str, dict[str, Any]], records: list[Any], take: Take
+) -> list[Picture]:
+    """The pictures to examine; reports annotations that fit no image, and files that are missing or too many."""
+    pictures, pngs = _Folder(source.images, take), _Folder(source.segments, take)
+    chosen, seen = list[Picture](), set[int | str]()
+    for number, record in enumerate(records):
+        try:
+            image_id, png = _as_id(record["image_id"]), str(record["file_name"])
+        except NOT_OF_THE_FORMAT as error:
+            take(Finding(kinds.MALFORMED, f"annotations[{number}]", reason_of(error)))
+            continue
+        if source.limit is None or number < source.limit:
+            if image_id in seen:
+                take(Finding(kinds.ANNOTATED_TWICE, png, f"annotates image {image_id} again"))
+            if image_id not in images:
+                take(Finding(kinds.UNKNOWN_IMAGE, png, f"annotates image {image_id}"))
+            image = images.get(image_id, {})
+            path = pictures.find(image["file_name"], kinds.MISSING_PICTURE, take) if image else None
+            chosen.append(Picture(image, record, path, pngs.find(png, kinds.MISSING_PNG, take)))
+        seen.add(image_id)
+    for image_id in (i for i in images if i not in seen):
+        take(Finding(kinds.NOT_ANNOTATED, images[image_id]["file_name"], f"image {image_id} has no annotation"))
+    pictures.report_orphans((i["file_name"] for i in images.values()), kinds.ORPHAN_PICTURE, take)
+    pngs.report_orphans((str(r.get("file_name")) for r in records if isinstance(r, dict)), kinds.ORPHAN_PNG, take)
+    return chosen
+
+
+def _by_id(records: list[Any], take: Take) -> dict[int | str, dict[str, Any]]:
+    """The usable entries of ``images``."""
+    images: dict[int | str, dict[str, Any]] = {}
+    for number, record in enumerate(records):
+        try:
+            image_id, image = _as_id(record["id"]), {**record, "file_name": str(record["file_name"])}
+        except NOT_OF_THE_FORMAT as error:
+            take(Finding(kinds.MALFORMED, f"images[{number}]", reason_of(error)))
+            continue
+        if image_id in images:
+            take(Finding(kinds.REPEATED_IMAGE, image["file_name"], f"has id {image_id}, as an image before it"))
+        images[image_id] = image
+    return images
+
+
+def _as_id(value: Any) -> int | str:
+    """An image's id: COCO's are numbers, perhaps written as text; Cityscapes' are names."""
+    return int(value) if isinstance(value, int) or value.isdigit() else str(value)
+
+
+def _check_categories(categories: list[Any], vocabulary: Vocabulary, take: Take) -> None:
+    for number, category in enumerate(categories):
+        try:
+            label = vocabulary.index_of_id.get(int(category["id"]))
+            is_thing, name = category.get("isthing"), category.get("name")
+        except NOT_OF_THE_FORMAT as error:
+            take(Finding(kinds.MALFORMED, f"categories[{number}]", reason_of(error)))
+            continue
+        if label is not None and is_thing is not None and bool(is_thing) != vocabulary.is_thing[label]:
+            known = f"'{vocabulary.names[label]}', isthing {int(vocabulary.is_thing[label])}"
+            message = f"has isthing {is_thing}; in vocabulary '{vocabulary.name}' it is {known}"
+            take(Finding(kinds.OTHER_KIND, f"category {category['id']} ('{name}')", message))
