@@ -124,6 +124,8 @@ def test_a_vocabulary_and_data_in_one_command(command, world_overrides, tmp_path
     assert (tmp_path / "run" / "findings.csv").is_file()
 
 
-def test_a_set_of_image_labels_is_said_to_be_not_examined(compose, tmp_path: Path, capsys) -> None:
-    assert doctor.examine_data(compose("doctor", "data=imagenet", f"output={tmp_path}")) == 0
-    assert "not examined train: a set of ImageLabelDataset" in capsys.readouterr().out
+def test_a_folder_of_imagenet_that_is_not_there(compose, tmp_path: Path, capsys) -> None:
+    assert doctor.examine_data(compose("doctor", "data=imagenet", f"output={tmp_path}", f"paths.data={tmp_path}")) == 1
+    text = " ".join(capsys.readouterr().out.split())
+    assert "labels that do not fit: 1" in text
+    assert "does not exist: check `images`" in text

@@ -63,6 +63,10 @@ WRONG_MODE = Kind("PNG of a wrong mode", "error", "write ids as RGB: R + 256 G +
 OTHER_SIZE = Kind("picture and PNG of different sizes", "error", "give both the same size")
 WRONG_SIZE = Kind("wrong width or height", "error", "write the size of the PNG into `images`")
 
+# Image-level labels.
+UNFIT_LABELS = Kind("labels that do not fit", "error", "give the labels, the folder and the vocabulary of one set")
+UNLABELLED = Kind("pictures without a label", "warning", "they are left out")
+
 # Segments.
 ID_RANGE = Kind("segment id out of range", "error", "ids must lie in 1..16777215 (0 is void)")
 REPEATED_ID = Kind("segment id twice", "error", "give each segment of an image its own id")

@@ -88,13 +88,23 @@ class ImageLabelDataset(Dataset[LabelledSample]):
     def __len__(self) -> int:
         return len(self._records)
 
+    def labels_of(self, index: int) -> list[int]:
+        """Labels of a picture, in rising order, without reading it."""
+        labels: list[int] = self._records[index][1]
+        return labels
+
+    def path_of(self, index: int) -> Path:
+        """Its file."""
+        return self.images / str(self._records[index][0])
+
     def __getitem__(self, index: int) -> LabelledSample:
-        file, labels = self._records[index]
-        image: Tensor = as_image(read_rgb(self.images / file))
+        path = self.path_of(index)
+        image: Tensor = as_image(read_rgb(path))
         if self.transform is not None:
             nothing = tv_tensors.Mask(torch.zeros(image.shape[-2:], dtype=torch.int32))
             image, _ = self.transform(image, nothing)
-        return LabelledSample(image=image.as_subclass(Tensor), labels=torch.tensor(labels), image_id=Path(file).name)
+        labels = torch.tensor(self.labels_of(index))
+        return LabelledSample(image=image.as_subclass(Tensor), labels=labels, image_id=path.name)
 
 
 def _picture_files(folder: Path) -> list[str]:

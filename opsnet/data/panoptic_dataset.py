@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
+from opsnet.data.conversion import rgb_to_ids
 from opsnet.data.panoptic_json import Entry, read_entries
 from opsnet.data.pictures import read_picture, read_rgb, require_files
 from opsnet.data.transforms import Transform, as_image
@@ -163,9 +164,7 @@ class PanopticDataset(Dataset[Sample]):
         png = read_picture(path)
         if png.mode not in ("RGB", "RGBA", "P"):
             raise DatasetError(f"{path} has colour mode {png.mode}, not RGB: write ids as R + 256 G + 65536 B")
-        red, green, blue = np.moveaxis(np.asarray(png.convert("RGB"), dtype=np.int32), -1, 0)
-        ids: NDArray[np.int32] = red + (green << 8) + (blue << 16)
-        return ids
+        return rgb_to_ids(np.asarray(png.convert("RGB")))
 
     def _locate(self, entry: Entry, ids: NDArray[np.int32]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Row of every pixel's segment, counted from 1 with 0 for void, (H, W); and each segment's pixels, (S,).

@@ -53,7 +53,7 @@ def read_entries(path: Path, vocabulary: Vocabulary, limit: int | None) -> Entri
         raise DatasetError(f"panoptic json {path} does not exist: check `annotations`")
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        names = {_image_id(image["id"]): str(image["file_name"]) for image in data["images"]}
+        names = {image_id_of(image["id"]): str(image["file_name"]) for image in data["images"]}
         _check_kinds(path, data.get("categories", []), vocabulary)
         records = data["annotations"][:limit]
         entries = [_read_entry(path, record, names, vocabulary) for record in records]
@@ -72,7 +72,7 @@ def read_entries(path: Path, vocabulary: Vocabulary, limit: int | None) -> Entri
 
 
 def _read_entry(path: Path, record: dict[str, Any], names: dict[int | str, str], vocabulary: Vocabulary) -> Entry:
-    image_id = _image_id(record["image_id"])
+    image_id = image_id_of(record["image_id"])
     if image_id not in names:
         raise DatasetError(f"{path} annotates image {image_id}, which is not in its `images`: add it or drop both")
     rows = []
@@ -95,8 +95,8 @@ def _read_entry(path: Path, record: dict[str, Any], names: dict[int | str, str],
     return Entry(image_id, names[image_id], str(record["file_name"]), segments)
 
 
-def _image_id(value: int | str) -> int | str:
-    """COCO's are numbers, perhaps written as text; Cityscapes' are names."""
+def image_id_of(value: int | str) -> int | str:
+    """An image's id: COCO's are numbers, perhaps written as text; Cityscapes' are names."""
     return int(value) if isinstance(value, int) or value.isdigit() else value
 
 

@@ -1,6 +1,6 @@
 """The examination of whole sets: json and folders (:mod:`opsnet.data.set_listing`), then every picture.
 
-Another kind of set is another class with ``vocabulary`` and ``inspect``, and a line in :data:`INSPECTORS`.
+Another kind of set is another :class:`Inspector` and a line in :data:`opsnet.data.inspectors.INSPECTORS`.
 """
 
 from __future__ import annotations
@@ -12,15 +12,18 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from opsnet.data import findings as kinds
 from opsnet.data.findings import Finding
 from opsnet.data.inspection import Picture, PictureReport, inspect_picture
-from opsnet.data.panoptic_dataset import QUIET_BELOW, PanopticDataset
+from opsnet.data.panoptic_dataset import QUIET_BELOW
 from opsnet.data.set_listing import PanopticSource, Take, list_pictures
 from opsnet.errors import DatasetError
 from opsnet.vocabulary import Vocabulary
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass
@@ -32,6 +35,7 @@ class Inspection:
         annotations: those examined.
         things, stuff, crowd, unknown: segments; crowd counts as crowd only.
         pictures_of: how many annotations have a segment of a label, by label.
+        labels: those of whole pictures.
         samples: drawable pictures, spread over the set.
     """
 
@@ -41,6 +45,7 @@ class Inspection:
     stuff: int = 0
     crowd: int = 0
     unknown: int = 0
+    labels: int = 0
     pictures_of: Counter[int] = field(default_factory=Counter)
     samples: list[Picture] = field(default_factory=list)
 
@@ -62,9 +67,49 @@ class Inspection:
         self.stuff += len(single) - single.count(None) - things
 
 
+def in_threads(one: Callable[[T], R], items: Sequence[T], name: str) -> Iterator[R]:
+    """Results in order. Threads, because decoding leaves Python's lock."""
+    from rich.console import Console
+    from rich.progress import track
+
+    with ThreadPool(min(8, os.cpu_count() or 1)) as pool:
+        yield from track(
+            pool.imap(one, items),
+            description=f"Examining {name}",
+            total=len(items),
+            console=Console(stderr=True),
+            disable=len(items) < QUIET_BELOW,
+        )
+
+
+class Inspector(Protocol):
+    """Examines a set; equal ones examine the same.
+
+    Attributes:
+        name: of the set's file or folder.
+        vocabulary: of its labels.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def vocabulary(self) -> Vocabulary: ...
+
+    def inspect(self, take: Take, *, limit: int | None = None, samples: int = 0) -> Inspection:
+        """Examines the set; shows progress for long ones.
+
+        Args:
+            take: receives the findings.
+            limit: examine the first so many annotations only.
+            samples: how many drawable pictures to choose.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class PanopticInspector:
-    """Examines a panoptic set; equal ones examine the same."""
+    """Examines a panoptic set."""
 
     source: PanopticSource
 
@@ -92,18 +137,17 @@ class PanopticInspector:
         )
 
     @property
+    def name(self) -> str:
+        """The json."""
+        return str(self.source.annotations)
+
+    @property
     def vocabulary(self) -> Vocabulary:
         """Of the set's labels."""
         return self.source.vocabulary
 
     def inspect(self, take: Take, *, limit: int | None = None, samples: int = 0) -> Inspection:
-        """Examines the set; shows progress for long ones.
-
-        Args:
-            take: receives the findings.
-            limit: examine the first so many annotations only.
-            samples: how many drawable pictures to choose.
-        """
+        """Examines json, folders and every picture, see :class:`Inspector`."""
         limit = min((n for n in (limit, self.source.limit) if n is not None), default=None)
         images, pictures = list_pictures(replace(self.source, limit=limit), take)
         result, drawable = Inspection(images=images), list[Picture]()
@@ -121,35 +165,10 @@ class PanopticInspector:
 
     def _reports(self, pictures: Sequence[Picture]) -> Iterator[PictureReport]:
         """The report of each picture, in order."""
-        from rich.console import Console
-        from rich.progress import track
-
-        one = partial(inspect_picture, vocabulary=self.vocabulary)
-        # Threads, because decoding leaves Python's lock.
-        with ThreadPool(min(8, os.cpu_count() or 1)) as pool:
-            yield from track(
-                pool.imap(one, pictures),
-                description=f"Examining {self.source.annotations.name}",
-                total=len(pictures),
-                console=Console(stderr=True),
-                disable=len(pictures) < QUIET_BELOW,
-            )
+        return in_threads(partial(inspect_picture, vocabulary=self.vocabulary), pictures, self.source.annotations.name)
 
     def _report_unused(self, pictures_of: Mapping[int, int], take: Take) -> None:
         for label, concept in enumerate(self.vocabulary.concepts):
             if label not in pictures_of:
                 message = f"category {concept.id} of vocabulary '{self.vocabulary.name}' has no segment"
                 take(Finding(kinds.UNUSED_CATEGORY, f"'{concept.name}'", message))
-
-
-INSPECTORS: dict[object, Callable[[Mapping[str, Any]], PanopticInspector]] = {
-    PanopticDataset: PanopticInspector.from_keywords
-}
-"""What a data module builds its sets of -> what examines such a set."""
-
-
-def inspector_of(builder: object) -> PanopticInspector | None:
-    """What examines the set of a data module's ``functools.partial``; ``None`` where nothing knows how to."""
-    if not isinstance(builder, partial) or builder.func not in INSPECTORS:
-        return None
-    return INSPECTORS[builder.func](builder.keywords)

@@ -12,6 +12,7 @@ from typing import Any
 from opsnet.data import findings as kinds
 from opsnet.data.findings import Finding, Kind
 from opsnet.data.inspection import NOT_OF_THE_FORMAT, Picture, reason_of
+from opsnet.data.panoptic_json import image_id_of
 from opsnet.vocabulary import Vocabulary
 
 Take = Callable[[Finding], None]
@@ -98,7 +99,7 @@ def _annotated(
     chosen, seen = list[Picture](), set[int | str]()
     for number, record in enumerate(records):
         try:
-            image_id, png = _as_id(record["image_id"]), str(record["file_name"])
+            image_id, png = image_id_of(record["image_id"]), str(record["file_name"])
         except NOT_OF_THE_FORMAT as error:
             take(Finding(kinds.MALFORMED, f"annotations[{number}]", reason_of(error)))
             continue
@@ -123,7 +124,7 @@ def _by_id(records: list[Any], take: Take) -> dict[int | str, dict[str, Any]]:
     images: dict[int | str, dict[str, Any]] = {}
     for number, record in enumerate(records):
         try:
-            image_id, image = _as_id(record["id"]), {**record, "file_name": str(record["file_name"])}
+            image_id, image = image_id_of(record["id"]), {**record, "file_name": str(record["file_name"])}
         except NOT_OF_THE_FORMAT as error:
             take(Finding(kinds.MALFORMED, f"images[{number}]", reason_of(error)))
             continue
@@ -131,11 +132,6 @@ def _by_id(records: list[Any], take: Take) -> dict[int | str, dict[str, Any]]:
             take(Finding(kinds.REPEATED_IMAGE, image["file_name"], f"has id {image_id}, as an image before it"))
         images[image_id] = image
     return images
-
-
-def _as_id(value: Any) -> int | str:
-    """An image's id: COCO's are numbers, perhaps written as text; Cityscapes' are names."""
-    return int(value) if isinstance(value, int) or value.isdigit() else str(value)
 
 
 def _check_categories(categories: list[Any], vocabulary: Vocabulary, take: Take) -> None:

@@ -15,7 +15,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from opsnet.data.findings import Finding, Kind, Severity
-from opsnet.data.set_inspection import Inspection, PanopticInspector, inspector_of
+from opsnet.data.inspectors import inspector_of
+from opsnet.data.set_inspection import Inspection, Inspector
 from opsnet.files import atomic_path
 from opsnet.reporting.sample_sheet import sample_sheet
 from opsnet.vocabulary import Vocabulary
@@ -95,9 +96,9 @@ def _csv(path: Path, *columns: str) -> Iterator[Any]:
         yield rows
 
 
-def _distinct(builders: Mapping[str, object]) -> tuple[dict[PanopticInspector, list[str]], dict[str, str]]:
+def _distinct(builders: Mapping[str, object]) -> tuple[dict[Inspector, list[str]], dict[str, str]]:
     """Inspectors with the names of the sets that they examine, and the sets that no inspector is for, with why."""
-    sets: dict[PanopticInspector, list[str]] = {}
+    sets: dict[Inspector, list[str]] = {}
     unknown: dict[str, str] = {}
     for key, builder in builders.items():
         inspector = inspector_of(builder)
@@ -118,15 +119,13 @@ def _categories(result: Inspection, vocabulary: Vocabulary) -> Iterable[tuple[in
     return ((c.id, c.name, result.pictures_of[label]) for label, c in enumerate(vocabulary.concepts))
 
 
-def _print_set(console: Console, name: str, result: Inspection, ledger: Ledger, inspector: PanopticInspector) -> None:
+def _print_set(console: Console, name: str, result: Inspection, ledger: Ledger, inspector: Inspector) -> None:
     console.rule(f"[bold]{escape(name)}[/bold]", align="left")
-    console.print(escape(str(inspector.source.annotations)), soft_wrap=True)
+    console.print(escape(inspector.name), soft_wrap=True)
     told = f"{result.things:,} things, {result.stuff:,} stuff, {result.crowd:,} crowd"
     told += f", {result.unknown:,} of unknown categories" * (result.unknown > 0)
-    console.print(
-        f"{result.images:,} images, {result.annotations:,} annotations examined, {result.segments:,} segments ({told})",
-        soft_wrap=True,
-    )
+    held = f"{result.labels:,} labels" if result.labels else f"{result.segments:,} segments ({told})"
+    console.print(f"{result.images:,} images, {result.annotations:,} annotations examined, {held}", soft_wrap=True)
     frequent = sorted(_categories(result, inspector.vocabulary), key=lambda row: -row[2])[:SHOWN]
     listed = ", ".join(f"{called} {count:,}" for _, called, count in frequent if count)
     if listed:

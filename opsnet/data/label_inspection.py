@@ -1,0 +1,74 @@
+"""The examination of a set of pictures with image-level labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from opsnet.data import findings as kinds
+from opsnet.data.findings import Finding
+from opsnet.data.image_label_dataset import ImageLabelDataset
+from opsnet.data.pictures import read_rgb
+from opsnet.data.set_inspection import Inspection, in_threads
+from opsnet.data.set_listing import Take
+from opsnet.errors import DatasetError
+from opsnet.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class ImageLabelInspector:
+    """Examines pictures with image-level labels; ``keywords`` are what ``ImageLabelDataset`` takes, but a transform."""
+
+    vocabulary: Vocabulary
+    keywords: tuple[tuple[str, Any], ...]
+
+    @classmethod
+    def from_keywords(cls, keywords: Mapping[str, Any]) -> ImageLabelInspector:
+        """From what ``ImageLabelDataset`` takes.
+
+        Raises:
+            DatasetError: there is no folder of pictures.
+            VocabularyError: the vocabulary cannot be read.
+        """
+        if keywords.get("images") is None:
+            raise DatasetError("a set has no `images`: give it in `data.module`")
+        spec = keywords.get("vocabulary", "imagenet1k")
+        kept = tuple((k, v) for k, v in sorted(keywords.items()) if k not in ("vocabulary", "transform"))
+        return cls(spec if isinstance(spec, Vocabulary) else Vocabulary.load(spec), kept)
+
+    @property
+    def name(self) -> str:
+        """The folder."""
+        return str(dict(self.keywords)["images"])
+
+    def inspect(self, take: Take, *, limit: int | None = None, samples: int = 0) -> Inspection:
+        """Examines labels, folder and every picture, see :class:`Inspector`; has no masks to draw samples of."""
+        options = dict(self.keywords)
+        options["limit"] = min((n for n in (limit, options.get("limit")) if n is not None), default=None)
+        try:
+            dataset = ImageLabelDataset(**options, vocabulary=self.vocabulary)
+        except DatasetError as error:
+            take(Finding(kinds.UNFIT_LABELS, self.name, str(error)))
+            return Inspection()
+        if dataset.unlabelled:
+            take(Finding(kinds.UNLABELLED, self.name, f"{dataset.unlabelled:,} of its pictures"))
+        result = Inspection(images=len(dataset) + dataset.unlabelled)
+        paths = [dataset.path_of(index) for index in range(len(dataset))]
+        for index, (path, reason) in enumerate(zip(paths, in_threads(_unreadable, paths, self.name), strict=True)):
+            result.annotations += 1
+            result.labels += len(dataset.labels_of(index))
+            result.pictures_of.update(dataset.labels_of(index))
+            if reason is not None:
+                take(Finding(kinds.UNREADABLE_PICTURE, path.name, reason))
+        return result
+
+
+def _unreadable(path: Path) -> str | None:
+    """Why a picture cannot be read."""
+    try:
+        read_rgb(path)
+    except DatasetError as error:
+        return str(error)
+    return None
