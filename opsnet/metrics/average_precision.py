@@ -1,0 +1,126 @@
+"""Average precision of things: AP, AP50 and AP75 by pycocotools' ``COCOeval`` on masks."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pycocotools import mask as coco_masks
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from opsnet.metrics.instances import Instance
+
+INSTANCE_RULE = (
+    "AP is the mean over IoU 0.50:0.05:0.95 and over the thing classes with a true instance (COCOeval, 100 "
+    "detections an image and class); crowd is ignored; void is not, so a detection on it is wrong"
+)
+"""To print beside the figures."""
+
+_AP50, _AP75 = 0, 5  # where 0.50 and 0.75 stand among COCO's ten IoUs
+
+
+@dataclass(frozen=True)
+class ImageInstances:
+    """One image: what was predicted and what is true. Of several images or ranks, the lists are joined."""
+
+    predicted: tuple[Instance, ...]
+    true: tuple[Instance, ...]
+
+
+@dataclass(frozen=True)
+class ClassPrecision:
+    """One class in percent; nan without a true instance. ``instances`` counts the true ones, crowd left out."""
+
+    label: int
+    ap: float
+    ap50: float
+    ap75: float
+    instances: int
+
+
+@dataclass(frozen=True)
+class InstanceResult:
+    """Averages in percent over the ``n`` classes with a true instance, nan where n = 0; and every class by itself."""
+
+    ap: float
+    ap50: float
+    ap75: float
+    n: int
+    per_class: tuple[ClassPrecision, ...]
+
+    def as_dict(self) -> dict[str, float]:
+        """``AP``, ``AP50`` and ``AP75``; empty where no class has a true instance."""
+        return {"AP": self.ap, "AP50": self.ap50, "AP75": self.ap75} if self.n else {}
+
+
+def summarise_instances(images: Sequence[ImageInstances], num_classes: int) -> InstanceResult:
+    """Average precision over all images, by ``INSTANCE_RULE``.
+
+    A true instance without pixels is missed. A class that is only predicted is left out, as COCO does.
+
+    Args:
+        images: all of them together; the order does not matter but among equal scores.
+        num_classes: M.
+
+    Raises:
+        ValueError: a label is no class.
+    """
+    labels = [one.label for image in images for one in (*image.predicted, *image.true)]
+    if any(not 0 <= label < num_classes for label in labels):
+        raise ValueError(f"an instance has a label outside the {num_classes} classes: give both the same vocabulary")
+    wanted = [one.label for image in images for one in image.true if not one.is_crowd]
+    counts = np.bincount(np.array(wanted, dtype=np.int64), minlength=num_classes)
+    figures = np.full((num_classes, 3), np.nan)
+    categories = np.flatnonzero(counts)
+    if categories.size:
+        precision = _precision(images, categories.tolist())
+        figures[categories] = 100 * np.stack((precision.mean(0), precision[_AP50], precision[_AP75]), axis=1)
+    ap, ap50, ap75 = figures[categories].mean(axis=0).tolist() if categories.size else [math.nan] * 3
+    rows = zip(*figures.T.tolist(), counts.tolist())
+    per_class = tuple(ClassPrecision(label, *row) for label, row in enumerate(rows))
+    return InstanceResult(ap, ap50, ap75, int(categories.size), per_class)
+
+
+def _precision(images: Sequence[ImageInstances], categories: list[int]) -> npt.NDArray[np.float64]:
+    """(10, C) precision at each IoU of each category, which all have a true instance, averaged over the recalls."""
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints what it does
+        sides = [_coco([getattr(image, side) for image in images], categories) for side in ("true", "predicted")]
+        evaluation = COCOeval(*sides, iouType="segm")
+        evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, 1e10]], ["all"]
+        evaluation.params.maxDets = [100]
+        evaluation.evaluate()
+        evaluation.accumulate()
+    precision: npt.NDArray[np.float64] = evaluation.eval["precision"][:, :, :, 0, 0].mean(axis=1)
+    return precision
+
+
+def _coco(images: Sequence[Sequence[Instance]], categories: list[int]) -> COCO:
+    """Instances of each image as pycocotools holds them. Not ``loadRes``, which refuses an empty list."""
+    annotations: list[dict[str, Any]] = []
+    for image_id, instances in enumerate(images):
+        for one in instances:
+            annotations.append({
+                "id": len(annotations) + 1,  # 0 would read as "no match"
+                "image_id": image_id,
+                "category_id": one.label,
+                "segmentation": one.mask,
+                "area": float(coco_masks.area(one.mask)),
+                "score": one.score,
+                "iscrowd": int(one.is_crowd),
+            })  # fmt: skip
+    coco = COCO()
+    coco.dataset = {
+        # The size of an image is read where masks are polygons only.
+        "images": [{"id": image_id, "height": 0, "width": 0} for image_id in range(len(images))],
+        "categories": [{"id": label} for label in categories],
+        "annotations": annotations,
+    }
+    coco.createIndex()
+    return coco

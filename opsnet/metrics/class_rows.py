@@ -1,0 +1,76 @@
+"""Figures class by class as rows of a csv."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from opsnet.files import atomic_path
+from opsnet.metrics.average_precision import InstanceResult
+from opsnet.metrics.confusions import ConfusionCounts
+from opsnet.metrics.panoptic_averages import PanopticResult
+from opsnet.metrics.semantic import SemanticResult
+
+Row = dict[str, str | int | float]
+
+
+def class_rows(
+    names: Sequence[str],
+    panoptic: PanopticResult,
+    semantic: SemanticResult | None = None,
+    instances: InstanceResult | None = None,
+    confusions: ConfusionCounts | None = None,
+) -> list[Row]:
+    """One row a class, in the order of the vocabulary, with the columns of the results that are given.
+
+    A class that does not occur keeps its row, with counts of 0.
+
+    Args:
+        names: M.
+        panoptic: PQ, SQ, RQ in percent, TP, FP, FN in segments.
+        semantic: adds IoU and Acc in percent.
+        instances: adds AP, AP50 and AP75 in percent.
+        confusions: adds ``misnamed`` and ``unmasked``, which FN is the sum of.
+
+    Raises:
+        ValueError: another number of names than classes.
+    """
+    rows: list[Row] = [
+        {"name": name, "kind": "thing" if c.is_thing else "stuff", "PQ": c.pq, "SQ": c.sq, "RQ": c.rq,
+         "TP": c.tp, "FP": c.fp, "FN": c.fn}
+        for name, c in zip(names, panoptic.per_class, strict=True)
+    ]  # fmt: skip
+    more: list[list[Row]] = []
+    if semantic:
+        more.append([{"IoU": c.iou, "Acc": c.acc} for c in semantic.per_class])
+    if instances:
+        more.append([{"AP": c.ap, "AP50": c.ap50, "AP75": c.ap75} for c in instances.per_class])
+    if confusions:
+        missed = zip(confusions.misnamed.tolist(), confusions.unmasked.tolist())
+        more.append([{"misnamed": misnamed, "unmasked": unmasked} for misnamed, unmasked in missed])
+    for columns in more:
+        for row, added in zip(rows, columns, strict=True):
+            row.update(added)
+    return rows
+
+
+def write_rows(path: Path | str, rows: Sequence[Row]) -> None:
+    """Writes rows that share their columns as csv, atomically; nan is an empty cell, other fractions get 4 digits.
+
+    Raises:
+        ValueError: there is no row, or their columns differ.
+    """
+    if not rows:
+        raise ValueError(f"there is no row to write to {path}")
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
+
+
+def _cell(value: str | int | float) -> str | int:
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.4f}"
+    return value

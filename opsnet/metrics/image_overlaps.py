@@ -1,0 +1,74 @@
+"""What one image's prediction and truth share, counted once for every measure that stands on it.
+
+``image_overlaps`` reads the maps' pixels; the counts of ``panoptic_arithmetic.count_segments``,
+``semantic.count_semantic`` and ``confusions.count_confusions`` read only its table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from opsnet.metrics.panoptic_arithmetic import SegmentTable, Side, overlap_table
+from opsnet.metrics.panoptic_averages import IntArray
+from opsnet.structures import PanopticMap, PanopticTruth, Segment
+
+
+@dataclass(frozen=True)
+class ImageOverlaps:
+    """Pixels that the segments of one image's truth and prediction share.
+
+    Attributes:
+        pixels: (1 + G, 1 + K) int64, as ``overlap_table`` answers; row and column 0 are void.
+        truth: the G segments of the truth, crowd included.
+        prediction: the K segments of the prediction.
+        num_classes: M.
+    """
+
+    pixels: IntArray
+    truth: SegmentTable
+    prediction: SegmentTable
+    num_classes: int
+
+    def ious(self) -> npt.NDArray[np.float64]:
+        """(G, K) in 0..1, the prediction's pixels on void left out, as PQ measures it.
+
+        Above one half a truth segment has one predicted segment at most, and the other way round.
+        """
+        shared, on_void = self.pixels[1:, 1:], self.pixels[0, 1:]
+        areas, truth_areas = self.pixels.sum(axis=0)[1:], self.pixels.sum(axis=1)[1:]
+        unions = (areas - on_void)[None, :] + truth_areas[:, None] - shared
+        ious: npt.NDArray[np.float64] = shared / np.maximum(unions, 1)  # a union of 0 shares nothing
+        return ious
+
+
+def image_overlaps(prediction: PanopticMap, truth: PanopticTruth, num_classes: int) -> ImageOverlaps:
+    """Counts the pixels that the segments of two maps share.
+
+    Args:
+        prediction: ids (H, W) and segments with labels 0..M-1.
+        truth: ids (H, W) at the same size; crowd included.
+        num_classes: M.
+
+    Raises:
+        ValueError: the maps differ in size, a map holds an id that its segments lack, or a label is no class.
+    """
+    truth_table = _table(truth.segments, "truth", num_classes)
+    prediction_table = _table(prediction.segments, "prediction", num_classes)
+    truth_ids, prediction_ids = (one.ids.detach().cpu().numpy() for one in (truth, prediction))
+    pixels = overlap_table(truth_ids, prediction_ids, truth_table, prediction_table)
+    return ImageOverlaps(pixels, truth_table, prediction_table, num_classes)
+
+
+def _table(segments: Sequence[Segment], side: Side, num_classes: int) -> SegmentTable:
+    for segment in segments:
+        if not 0 <= segment.label < num_classes:
+            raise ValueError(
+                f"segment {segment.id} of the {side} has label {segment.label}, but there are {num_classes} classes "
+                f"(0..{num_classes - 1}): give both the same vocabulary"
+            )
+    columns = np.array([(s.id, s.label, s.is_crowd) for s in segments], dtype=np.int64).reshape(-1, 3).T
+    return SegmentTable(side, columns[0], columns[1], columns[2] == 1)
