@@ -53,7 +53,7 @@ def merge_panoptic(
     """
     kept = keep.nonzero().flatten()
     size = (probabilities.shape[-2], probabilities.shape[-1])
-    groups = (probabilities[k] for k in _groups(kept, size))
+    groups = (probabilities[k] for k in in_groups(kept, size))
     ious = None if iou is None else iou[kept]
     return _merge(groups, scores[kept], labels[kept], is_thing, size, iou=ious, overlap=overlap)
 
@@ -74,14 +74,14 @@ def merge_masks(
     A CPU never holds more than a few of them at full size.
     """
     every = torch.arange(len(mask_logits), device=mask_logits.device)
-    groups = (upsample_masks(mask_logits[k], padded, valid) for k in _groups(every, valid))
+    groups = (upsample_masks(mask_logits[k], padded, valid) for k in in_groups(every, valid))
     return _merge(groups, scores, labels, is_thing, valid, iou=iou, overlap=overlap)
 
 
 _CACHED = 2**18  # numbers
 
 
-def _groups(kept: Tensor, size: tuple[int, int]) -> tuple[Tensor, ...]:
+def in_groups(kept: Tensor, size: tuple[int, int]) -> tuple[Tensor, ...]:
     """Which proposals to merge at a time: as many as stay in the cache of a CPU, all on a GPU."""
     few = _CACHED // (size[0] * size[1]) if kept.device.type == "cpu" else len(kept)
     return kept.split(max(1, few))
@@ -96,19 +96,19 @@ def _merge(
     ids = torch.zeros(size, dtype=torch.int64, device=device)
     if count == 0:
         return PanopticMap(ids, ())
-    winner, won, original = _contest(groups, scores, size)
+    winner, won, original = contest(groups, scores, size)
     winners = torch.bincount(winner.flatten(), minlength=count)
     visible = torch.bincount(winner[won], minlength=count)
     # One transfer of a few numbers an image: a synchronisation a segment is what makes this slow on a GPU.
     columns = (original, winners, visible, scores, labels, torch.ones_like(scores) if iou is None else iou)
     rows = torch.stack([column.double() for column in columns], dim=1).tolist()
-    id_of, segments = _segments(rows, is_thing, overlap)
+    id_of, segments = name_segments(rows, is_thing, overlap)
     lookup = torch.tensor(id_of, device=device)
     ids[won] = lookup[winner[won]]
     return PanopticMap(ids, segments)
 
 
-def _contest(groups: Iterable[Tensor], scores: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
+def contest(groups: Iterable[Tensor], scores: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
     """Who wins each pixel (H, W), the first among equals; whether inside its mask (H, W); every mask's area (K,)."""
     best = torch.full(size, -torch.inf, dtype=scores.dtype, device=scores.device)
     # Twice the winner's number, and one more where it wins inside its mask. Later numbers are larger, so a maximum
@@ -135,7 +135,7 @@ def _contest(groups: Iterable[Tensor], scores: Tensor, size: tuple[int, int]) ->
     return (code >> 1).long(), (code & 1).bool(), torch.cat(areas)
 
 
-def _segments(
+def name_segments(
     rows: list[list[float]], is_thing: Sequence[bool], overlap: float
 ) -> tuple[list[int], tuple[Segment, ...]]:
     """Rows (area of the mask, pixels won, those of them inside, score, label, iou) -> ids (0 = dropped), segments."""

@@ -150,7 +150,7 @@ def test_the_map_does_not_depend_on_the_groups(monkeypatch: pytest.MonkeyPatch) 
     whole = merge_panoptic(masks, *rest, overlap=0)  # all at once: they are small
     assert len(whole.segments) > 2
     for size in (1, 3):
-        monkeypatch.setattr("opsnet.panoptic.merge._groups", lambda kept, _, size=size: kept.split(size))
+        monkeypatch.setattr("opsnet.panoptic.merge.in_groups", lambda kept, _, size=size: kept.split(size))
         grouped = merge_panoptic(masks, *rest, overlap=0)
         assert torch.equal(grouped.ids, whole.ids)
         assert grouped.segments == whole.segments
@@ -175,7 +175,7 @@ def test_among_equals_the_first_wins() -> None:
 
 @pytest.mark.parametrize("size", [1, 2])
 def test_masks_of_half_precision_do_not_round_the_products(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("opsnet.panoptic.merge._groups", lambda kept, _: kept.split(size))
+    monkeypatch.setattr("opsnet.panoptic.merge.in_groups", lambda kept, _: kept.split(size))
     masks, scores = torch.full((2, 1, 3), 0.75, dtype=torch.bfloat16), torch.tensor([0.5, 0.5001])
     every, labels = torch.ones(2, dtype=torch.bool), torch.tensor([THING, THING])
     merged = merge_panoptic(masks, scores, labels, every, IS_THING, overlap=0)

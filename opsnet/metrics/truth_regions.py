@@ -1,0 +1,52 @@
+"""One image's truth, read once to count many predictions against it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from opsnet.metrics.panoptic_arithmetic import SegmentTable, _dense, count_segments
+from opsnet.metrics.panoptic_averages import PanopticCounts
+from opsnet.metrics.panoptic_quality import _table, _to_numpy
+from opsnet.structures import PanopticTruth, Segment
+
+
+@dataclass(frozen=True)
+class TruthRegions:
+    """The regions of a truth with G segments.
+
+    Attributes:
+        index: (H, W) int64, 0 where the truth is void, 1 + the place in the list of segments elsewhere.
+        table: its segments.
+        num_classes: C.
+    """
+
+    index: Tensor
+    table: SegmentTable
+    num_classes: int
+
+    @classmethod
+    def of(cls, truth: PanopticTruth, num_classes: int) -> TruthRegions:
+        """Reads a truth.
+
+        Raises:
+            ValueError: the map and its segments disagree, or a label is no class.
+        """
+        table = _table(truth.segments, "truth", num_classes)
+        ids = _to_numpy(truth.ids)
+        # Maps are piecewise constant: see overlap_table.
+        starts = np.flatnonzero(np.diff(ids.ravel(), prepend=ids.ravel()[:1] - 1))
+        index = np.repeat(_dense(ids.ravel()[starts], table), np.diff(starts, append=ids.size))
+        return cls(torch.from_numpy(index.reshape(ids.shape)).to(truth.ids.device), table, num_classes)
+
+    def __len__(self) -> int:
+        return 1 + len(self.table.ids)
+
+    def count(self, segments: Sequence[Segment], overlaps: Tensor) -> PanopticCounts:
+        """What ``count_image`` answers, from S segments and their pixels in each region, (1 + G, 1 + S) int64."""
+        prediction = _table(segments, "prediction", self.num_classes)
+        return count_segments(_to_numpy(overlaps), self.table, prediction, self.num_classes)

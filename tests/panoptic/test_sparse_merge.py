@@ -1,0 +1,143 @@
+"""The sparse merge answers what the dense merge does, to the pixel, whatever the scores."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from opsnet.panoptic import sparse_merge
+from opsnet.panoptic.merge import merge_panoptic
+from opsnet.panoptic.sparse_merge import SparseMerge
+
+CLASSES, REGIONS = 5, 4
+IS_THING = (True, False, True, False, False)
+
+
+def smooth(count: int, size: tuple[int, int], seed: int) -> Tensor:
+    """Masks (K, H, W) of blobs, as a network's are: nearly 0 or 1 in most pixels."""
+    generator = torch.Generator().manual_seed(seed)
+    coarse = 6 * torch.randn(1, count, 5, 6, generator=generator) - 3
+    return F.interpolate(coarse, size=size, mode="bilinear")[0].sigmoid()
+
+
+def noise(count: int, size: tuple[int, int], seed: int) -> Tensor:
+    """Masks (K, H, W) that change from pixel to pixel."""
+    return torch.rand(count, *size, generator=torch.Generator().manual_seed(seed))
+
+
+def with_ties(count: int, size: tuple[int, int], seed: int) -> Tensor:
+    """Masks of a few values, 0 and one half among them."""
+    return (noise(count, size, seed) * 4).round() / 4
+
+
+def twins(count: int, size: tuple[int, int], seed: int) -> Tensor:
+    """Every mask twice, so that more proposals tie than a cell has candidates."""
+    return smooth(1 + count // 8, size, seed).repeat(8, 1, 1)[:count]
+
+
+def single_pixels(count: int, size: tuple[int, int], seed: int) -> Tensor:
+    """Masks of one pixel each, 0 elsewhere."""
+    generator = torch.Generator().manual_seed(seed)
+    masks = torch.zeros(count, size[0] * size[1])
+    masks[torch.arange(count), torch.randint(size[0] * size[1], (count,), generator=generator)] = 0.9
+    return masks.view(count, *size)
+
+
+def draws(count: int, seed: int) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """Scores, labels and which to keep of many settings: fine, in steps, tiny, zero, with few or none kept."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def rand() -> Tensor:
+        return torch.rand(count, generator=generator)
+
+    scores = [rand(), rand() ** 4, (3 * rand()).round() / 3, 1e-30 * rand(), torch.zeros(count), torch.ones(count)]
+    shares = (1.0, 0.5, 0.1, 0.0)
+    labels = torch.randint(CLASSES, (count,), generator=generator)
+    return [(s, labels, rand() < share) for s in scores for share in shares]
+
+
+def check(masks: Tensor, settings: list[tuple[Tensor, Tensor, Tensor]], *, overlap: float = 0.5, step: int = 3) -> int:
+    """Compares every setting's segments, map and overlaps with the dense merge; answers how many segments it saw."""
+    iou, regions = torch.rand(len(masks)), torch.randint(REGIONS, masks.shape[1:])
+    regions[: len(regions) // 2] = 1
+    limits = torch.stack([scores for scores, *_ in settings]).amax(0)
+    sparse = SparseMerge(masks.split(step), limits, regions, REGIONS, IS_THING, iou=iou, overlap=overlap)
+    seen = 0
+    for scores, labels, keep in settings:
+        dense = merge_panoptic(masks, scores, labels, keep, IS_THING, iou=iou, overlap=overlap)
+        found = sparse.merge(scores, labels, keep, with_map=True)
+        assert found.segments == dense.segments
+        assert found.map is not None
+        assert torch.equal(found.map.ids, dense.ids)
+        assert found.map.segments == dense.segments
+        table = torch.zeros(REGIONS, 1 + len(dense.segments), dtype=torch.int64)
+        table.index_put_((regions, dense.ids), torch.tensor(1), accumulate=True)
+        assert torch.equal(found.overlaps, table)
+        seen += len(dense.segments)
+    return seen
+
+
+@pytest.mark.parametrize("size", [(32, 40), (35, 41), (3, 5), (1, 1)])
+@pytest.mark.parametrize("count", [1, 2, 5, 6, 7, 8, 40])
+@pytest.mark.parametrize("kind", [smooth, noise, with_ties, twins, single_pixels])
+def test_it_is_the_dense_merge(kind, count: int, size: tuple[int, int]) -> None:
+    torch.manual_seed(count)
+    check(kind(count, size, seed=count), draws(count, seed=count))
+
+
+@pytest.mark.parametrize("overlap", [0.0, 0.8, 1.0])
+@pytest.mark.parametrize("seed", range(4))
+def test_every_overlap_filters_alike(seed: int, overlap: float) -> None:
+    torch.manual_seed(seed)
+    seen = check(smooth(30, (48, 64), seed), draws(30, seed), overlap=overlap)
+    assert overlap == 1.0 or seen > 10  # or nothing would have been compared
+
+
+def test_masks_of_bf16_and_masks_that_are_no_number() -> None:
+    torch.manual_seed(0)
+    masks = smooth(12, (24, 30), seed=0)
+    check(masks.bfloat16(), draws(12, seed=0))
+    masks[3, 4:9, 4:9] = torch.nan
+    check(masks, draws(12, seed=0))
+
+
+@pytest.mark.parametrize("candidates", [1, 3, 12])
+def test_the_number_of_candidates_changes_nothing(candidates: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    monkeypatch.setattr(sparse_merge, "CANDIDATES", candidates)
+    check(smooth(12, (24, 30), seed=0), draws(12, seed=0))
+
+
+def test_without_masks_all_is_void() -> None:
+    none = torch.zeros(0)
+    regions = torch.tensor([[0, 1, 1], [2, 2, 2]])
+    merged = SparseMerge([], none, regions, REGIONS, IS_THING, iou=none).merge(none, none.long(), none.bool())
+    assert merged.segments == ()
+    assert merged.overlaps.tolist() == [[1], [2], [3], [0]]
+    assert merged.map is not None
+    assert torch.equal(merged.map.ids, torch.zeros_like(regions))
+
+
+def test_a_map_is_painted_only_if_asked_for() -> None:
+    masks = smooth(4, (8, 8), seed=0)
+    scores, labels, keep = draws(4, seed=0)[0]
+    sparse = SparseMerge([masks], scores, torch.zeros(8, 8, dtype=torch.int64), 1, IS_THING, iou=scores, overlap=0)
+    assert sparse.merge(scores, labels, keep).segments
+    assert sparse.merge(scores, labels, keep).map is None
+
+
+def test_few_pixels_take_the_dense_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or the whole would be exact and slow."""
+    pixels = []
+    dense = SparseMerge._dense
+
+    def counted(self, cell, *rest):
+        pixels.append(len(cell))
+        return dense(self, cell, *rest)
+
+    monkeypatch.setattr(SparseMerge, "_dense", counted)
+    torch.manual_seed(0)
+    check(smooth(40, (128, 160), seed=1), draws(40, seed=1)[:2])
+    assert 0 < sum(pixels) < 0.1 * 2 * 128 * 160
