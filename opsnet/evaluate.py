@@ -3,133 +3,25 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from omegaconf import DictConfig
-from torch import Tensor
 
 from opsnet.errors import InputError
 from opsnet.files import write_json
 from opsnet.inference import TrainedModel, load_checkpoint
-from opsnet.metrics.panoptic_averages import PanopticCounts, summarise
-from opsnet.metrics.panoptic_quality import count_image
-from opsnet.panoptic.merge import merge_panoptic, upsample_masks
-from opsnet.recognition.modulation import domain_similarity, nearest_similarity
+from opsnet.recognition.modulation import domain_similarity
 from opsnet.reporting.results import versions
 from opsnet.settings import Setting, paper_settings, parse_setting
-from opsnet.structures import Batch, Embeddings, PanopticMap, PanopticTruth, Proposals
+from opsnet.structures import Batch, PanopticMap
+from opsnet.sweep import SettingScorer
 from opsnet.vocabulary import Vocabulary
 
 log = logging.getLogger(__name__)
-SIMILARITIES = (0.7, 0.8, 0.9)
-"""Cosines to the nearest training name between which PQ is reported apart."""
-
-
-class SettingScorer:
-    """Scores every setting on the outputs of one pass, for one domain.
-
-    Attributes:
-        counts: of each setting by name, over all batches so far.
-    """
-
-    def __init__(self, trained: TrainedModel, target: Vocabulary, settings: list[Setting]) -> None:
-        self.trained, self.settings = trained, settings
-        self.target, self.train = trained.text(target), trained.text(trained.train_vocabulary)
-        self.groups = _class_groups(
-            target.seen_in(trained.train_vocabulary), nearest_similarity(self.target, self.train)
-        )
-        self.counts = {s.name: PanopticCounts.zeros(len(target.is_thing)) for s in settings}
-        self._sources = sorted({s.clip_embeds for s in settings})
-
-    @torch.no_grad()
-    def update(self, batch: Batch) -> dict[str, list[PanopticMap]]:
-        """Scores a batch; answers the maps of each setting, one an image."""
-        model = self.trained.model
-        proposals, clip_map = model(batch.images)
-        clip = {source: self._clip_embeds(source, batch, proposals, clip_map) for source in self._sources}
-        images = _scored_images(proposals, batch, self.target.is_thing.tolist(), self.trained.overlap)
-        maps: dict[str, list[PanopticMap]] = {}
-        logits: dict[str, tuple[Tensor, Tensor]] = {}
-        for setting in self.settings:
-            if setting.recognition not in logits:
-                embeddings = Embeddings(query=proposals.query_embeds, clip=clip[setting.clip_embeds])
-                logits[setting.recognition] = setting.modulation(embeddings, self.target, self.train, model.void_embed)
-            scored = setting.filtering(*logits[setting.recognition], proposals.iou)
-            results = [image.score(*row) for image, *row in zip(images, *scored, strict=True)]
-            maps[setting.name] = [prediction for prediction, _ in results]
-            self.counts[setting.name] = sum((counts for _, counts in results), self.counts[setting.name])
-        return maps
-
-    def results(self) -> dict[str, dict[str, float]]:
-        """``PQ``, ``PQth``, ``PQst``, ``SQ``, ``RQ`` and the PQ of each group of classes, in percent, by setting."""
-        return {name: self._figures(counts) for name, counts in self.counts.items()}
-
-    def _figures(self, counts: PanopticCounts) -> dict[str, float]:
-        result = summarise(counts, self.target.is_thing.tolist())
-        groups = {name: result.of(chosen) for name, chosen in self.groups.items()}
-        return {**result.as_dict(), **{f"PQ_{name}": quality.pq for name, quality in groups.items() if quality.n}}
-
-    def _clip_embeds(self, source: str, batch: Batch, proposals: Proposals, clip_map: Tensor) -> Tensor:
-        """CLIP's embedding of each proposal, (B, K, D), by Mask Pooling or one of Table 5's baselines."""
-        from opsnet.recognition.proposal_crops import cropped_pictures, embed_pictures, masked_pictures
-
-        model, encoder = self.trained.model, self.trained.model.clip.image_encoder
-        if source == "pooling":
-            size = (batch.images.shape[-2], batch.images.shape[-1])
-            return model.embed(proposals, clip_map, size).clip
-        if source == "masking":
-            pictures = masked_pictures(batch.images, proposals.mask_logits, encoder.image_size, encoder.mean)
-        else:
-            pictures = cropped_pictures(batch.images, proposals.mask_logits, encoder.image_size)
-        return embed_pictures(encoder.embed_whole, pictures, len(batch.images))
-
-
-def _class_groups(seen: Sequence[bool], nearest: Tensor) -> dict[str, list[bool]]:
-    """Classes whose name was trained and the others; and these by their cosine to the nearest training name."""
-    groups = {"seen": list(seen), "unseen": [not known for known in seen]}
-    edges = (*SIMILARITIES, math.inf)
-    for low, high in zip((-math.inf, *SIMILARITIES), edges, strict=True):
-        name = f"unseen_from_{low:g}_to_{high:g}".replace("_from_-inf", "").replace("_to_inf", "")
-        groups[name] = [not known and low <= h < high for known, h in zip(seen, nearest.tolist(), strict=True)]
-    return groups
-
-
-@dataclass
-class _ScoredImage:
-    """One image's proposals at full size, upsampled once for all settings, and what was made of them so far."""
-
-    probabilities: Tensor
-    iou: Tensor
-    truth: PanopticTruth
-    is_thing: list[bool]
-    overlap: float
-    known: dict[bytes, tuple[PanopticMap, PanopticCounts]] = field(default_factory=dict)
-
-    def score(self, scores: Tensor, labels: Tensor, keep: Tensor) -> tuple[PanopticMap, PanopticCounts]:
-        """The map that scores, labels and which to keep, each (K,), make, and its counts against the truth.
-
-        Settings that agree on an image, as all strengths of the modulation do in the training domain, share both.
-        """
-        kept = keep.nonzero()[:, 0]
-        key = torch.stack((kept.double(), labels[kept].double(), scores[kept].double())).cpu().numpy().tobytes()
-        if key not in self.known:
-            prediction = merge_panoptic(
-                self.probabilities, scores, labels, keep, self.is_thing, iou=self.iou, overlap=self.overlap
-            )
-            self.known[key] = prediction, count_image(prediction, self.truth, len(self.is_thing))
-        return self.known[key]
-
-
-def _scored_images(proposals: Proposals, batch: Batch, is_thing: list[bool], overlap: float) -> list[_ScoredImage]:
-    padded = (batch.images.shape[-2], batch.images.shape[-1])
-    rows = zip(proposals.mask_logits, proposals.iou, batch.panoptic, batch.valid_sizes, strict=True)
-    return [_ScoredImage(upsample_masks(m, padded, v), iou, truth, is_thing, overlap) for m, iou, truth, v in rows]
 
 
 @dataclass
@@ -188,8 +80,9 @@ def _evaluate_domain(
     device = trained.model.void_embed.device
     shown: list[Any] = []
     for batch in track(loader, description=f"Evaluating {domain}", total=len(loader)):  # type: ignore[arg-type]
-        maps = scorer.update(batch.to(device))
-        if cfg.panels and len(shown) < cfg.panels:
+        is_drawn = len(shown) < cfg.panels
+        maps = scorer.update(batch.to(device), wanted=[cfg.panel_setting] if is_drawn else [])
+        if is_drawn:
             shown += _panel_rows(batch, maps[cfg.panel_setting])
     for name, values in scorer.results().items():
         evaluation.metrics.update({f"{domain}/{name}/{key}": value for key, value in values.items()})

@@ -14,13 +14,14 @@ from PIL import Image
 from opsnet.data.batching import collate
 from opsnet.data.panoptic_dataset import PanopticDataset
 from opsnet.errors import InputError
-from opsnet.evaluate import SettingScorer, _class_groups, evaluate, run
+from opsnet.evaluate import evaluate, run
 from opsnet.inference import TrainedModel, load_checkpoint
 from opsnet.module import CheckpointError
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.recognition.modulation import domain_similarity
 from opsnet.settings import Setting, parse_setting
 from opsnet.structures import Batch, PanopticTruth
+from opsnet.sweep import SettingScorer, class_groups
 
 DOMAINS = ("scenes", "scenes_novel", "scenes_street")
 MEASURES = ("PQ", "PQth", "PQst", "SQ", "RQ")
@@ -91,7 +92,7 @@ def test_seen_and_unseen_classes_share_all_of_them(evaluated) -> None:
 
 
 def test_groups_of_classes_by_hand() -> None:
-    groups = _class_groups((True, False, False, False), torch.tensor([1.0, 0.69, 0.71, 0.95]))
+    groups = class_groups((True, False, False, False), torch.tensor([1.0, 0.69, 0.71, 0.95]))
     assert {name: [i for i, chosen in enumerate(rows) if chosen] for name, rows in groups.items()} == {
         "seen": [0],
         "unseen": [1, 2, 3],

@@ -14,7 +14,7 @@ LAYERS = [
     ["model"],
     ["module"],
     ["inference", "settings", "optim", "reporting"],
-    ["callbacks"],
+    ["callbacks", "sweep"],
     ["train", "train_clip", "evaluate", "predict", "score", "doctor"],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

@@ -128,15 +128,15 @@ def overlap_table(
     is_start[1:] |= flat_prediction[1:] != flat_prediction[:-1]
     starts = np.flatnonzero(is_start)
     lengths = np.diff(starts, append=flat_truth.size)
-    rows = _dense(flat_truth[starts], truth)
-    columns = _dense(flat_prediction[starts], prediction)
+    rows = dense_index(flat_truth[starts], truth)
+    columns = dense_index(flat_prediction[starts], prediction)
     height, width = 1 + truth.ids.size, 1 + prediction.ids.size
     # bincount sums weights as float64, which is exact up to 2**53 pixels.
     counts = np.bincount(rows * width + columns, weights=lengths, minlength=height * width)
     return counts.astype(np.int64).reshape(height, width)
 
 
-def _dense(values: npt.NDArray[Any], table: SegmentTable) -> IntArray:
+def dense_index(values: npt.NDArray[Any], table: SegmentTable) -> IntArray:
     """Ids as indices: 0 for void, 1 + position in the table otherwise."""
     known = np.concatenate(([VOID], table.ids))
     order = np.argsort(known)

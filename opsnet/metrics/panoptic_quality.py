@@ -80,7 +80,7 @@ class PanopticQuality(Metric):
 
     def _summarise(self) -> PanopticResult:
         states = (self.tp, self.fp, self.fn, self.iou_sum)
-        return summarise(PanopticCounts(*(_to_numpy(state) for state in states)), self.is_thing)
+        return summarise(PanopticCounts(*(to_numpy(state) for state in states)), self.is_thing)
 
 
 def count_image(prediction: PanopticMap, truth: PanopticTruth, num_classes: int) -> PanopticCounts:
@@ -93,13 +93,13 @@ def count_image(prediction: PanopticMap, truth: PanopticTruth, num_classes: int)
     Raises:
         ValueError: the maps differ in size, a map and its segments disagree, or a label is no class.
     """
-    truth_table = _table(truth.segments, "truth", num_classes)
-    prediction_table = _table(prediction.segments, "prediction", num_classes)
-    overlaps = overlap_table(_to_numpy(truth.ids), _to_numpy(prediction.ids), truth_table, prediction_table)
+    truth_table = segment_table(truth.segments, "truth", num_classes)
+    prediction_table = segment_table(prediction.segments, "prediction", num_classes)
+    overlaps = overlap_table(to_numpy(truth.ids), to_numpy(prediction.ids), truth_table, prediction_table)
     return count_segments(overlaps, truth_table, prediction_table, num_classes)
 
 
-def _table(segments: Sequence[Segment], side: Side, num_classes: int) -> SegmentTable:
+def segment_table(segments: Sequence[Segment], side: Side, num_classes: int) -> SegmentTable:
     for segment in segments:
         if not 0 <= segment.label < num_classes:
             raise ValueError(
@@ -114,5 +114,5 @@ def _table(segments: Sequence[Segment], side: Side, num_classes: int) -> Segment
     )
 
 
-def _to_numpy(tensor: Tensor) -> np.ndarray:
+def to_numpy(tensor: Tensor) -> np.ndarray:
     return tensor.detach().cpu().numpy()

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from opsnet.metrics.panoptic_arithmetic import SegmentTable, _dense, count_segments
+from opsnet.metrics.panoptic_arithmetic import SegmentTable, count_segments, dense_index
 from opsnet.metrics.panoptic_averages import PanopticCounts
-from opsnet.metrics.panoptic_quality import _table, _to_numpy
+from opsnet.metrics.panoptic_quality import segment_table, to_numpy
 from opsnet.structures import PanopticTruth, Segment
 
 
@@ -36,11 +36,11 @@ class TruthRegions:
         Raises:
             ValueError: the map and its segments disagree, or a label is no class.
         """
-        table = _table(truth.segments, "truth", num_classes)
-        ids = _to_numpy(truth.ids)
+        table = segment_table(truth.segments, "truth", num_classes)
+        ids = to_numpy(truth.ids)
         # Maps are piecewise constant: see overlap_table.
         starts = np.flatnonzero(np.diff(ids.ravel(), prepend=ids.ravel()[:1] - 1))
-        index = np.repeat(_dense(ids.ravel()[starts], table), np.diff(starts, append=ids.size))
+        index = np.repeat(dense_index(ids.ravel()[starts], table), np.diff(starts, append=ids.size))
         return cls(torch.from_numpy(index.reshape(ids.shape)).to(truth.ids.device), table, num_classes)
 
     def __len__(self) -> int:
@@ -48,5 +48,5 @@ class TruthRegions:
 
     def count(self, segments: Sequence[Segment], overlaps: Tensor) -> PanopticCounts:
         """What ``count_image`` answers, from S segments and their pixels in each region, (1 + G, 1 + S) int64."""
-        prediction = _table(segments, "prediction", self.num_classes)
-        return count_segments(_to_numpy(overlaps), self.table, prediction, self.num_classes)
+        prediction = segment_table(segments, "prediction", self.num_classes)
+        return count_segments(to_numpy(overlaps), self.table, prediction, self.num_classes)
