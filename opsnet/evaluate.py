@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from omegaconf import DictConfig
 from opsnet.errors import InputError
 from opsnet.files import write_json
 from opsnet.inference import TrainedModel, load_checkpoint
+from opsnet.metrics.semantic import SEMANTIC_RULE
 from opsnet.recognition.modulation import domain_similarity
 from opsnet.reporting.results import versions
 from opsnet.settings import Setting, paper_settings, parse_setting
@@ -115,9 +117,10 @@ def _print(evaluation: Evaluation) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("setting", "PQ", "PQth", "PQst", "SQ", "RQ", title="percent")
+    measures = ("PQ", "PQth", "PQst", "SQ", "RQ", "mIoU")
+    table = Table("setting", *measures, title="percent", caption=SEMANTIC_RULE)
     for name in [key.removesuffix("/PQ") for key in evaluation.metrics if key.endswith("/PQ")]:
-        table.add_row(name, *(f"{evaluation.metrics[f'{name}/{m}']:.1f}" for m in ("PQ", "PQth", "PQst", "SQ", "RQ")))
+        table.add_row(name, *(f"{evaluation.metrics.get(f'{name}/{m}', math.nan):.1f}" for m in measures))
     Console().print(table)
 
 

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from opsnet.inference import TrainedModel
+from opsnet.metrics.panoptic_arithmetic import count_segments
 from opsnet.metrics.panoptic_averages import PanopticCounts, summarise
+from opsnet.metrics.semantic import SemanticCounts, count_semantic, summarise_semantic
 from opsnet.metrics.truth_regions import TruthRegions
 from opsnet.panoptic.merge import in_groups, upsample_masks
 from opsnet.panoptic.sparse_merge import SparseMerge
@@ -26,7 +28,7 @@ class SettingScorer:
     """Scores every setting on the outputs of one pass, for one domain.
 
     Attributes:
-        counts: of each setting by name, over all batches so far.
+        counts, pixels: of each setting by name, over all batches so far: segments for PQ, pixels for mIoU.
     """
 
     def __init__(self, trained: TrainedModel, target: Vocabulary, settings: list[Setting]) -> None:
@@ -36,6 +38,7 @@ class SettingScorer:
             target.seen_in(trained.train_vocabulary), nearest_similarity(self.target, self.train)
         )
         self.counts = {s.name: PanopticCounts.zeros(len(target.is_thing)) for s in settings}
+        self.pixels = {s.name: SemanticCounts.zeros(len(target.is_thing)) for s in settings}
         self._sources = sorted({s.clip_embeds for s in settings})
 
     @torch.no_grad()
@@ -59,8 +62,9 @@ class SettingScorer:
                 is_thing=self.target.is_thing.tolist(), overlap=self.trained.overlap,
             )  # fmt: skip
             for name, row in rows.items():
-                prediction, counts = image.score(row, with_map=name in maps)
+                prediction, counts, pixels = image.score(row, with_map=name in maps)
                 self.counts[name] += counts
+                self.pixels[name] += pixels
                 if prediction is not None and name in maps:
                     maps[name].append(prediction)
         return maps
@@ -79,13 +83,14 @@ class SettingScorer:
         return scored
 
     def results(self) -> dict[str, dict[str, float]]:
-        """``PQ``, ``PQth``, ``PQst``, ``SQ``, ``RQ`` and the PQ of each group of classes, in percent, by setting."""
-        return {name: self._figures(counts) for name, counts in self.counts.items()}
+        """PQ and its parts, the PQ of each group of classes, mIoU and its kin (Table 8), in percent, by setting."""
+        return {s.name: self._figures(self.counts[s.name], self.pixels[s.name]) for s in self.settings}
 
-    def _figures(self, counts: PanopticCounts) -> dict[str, float]:
+    def _figures(self, counts: PanopticCounts, pixels: SemanticCounts) -> dict[str, float]:
         result = summarise(counts, self.target.is_thing.tolist())
         groups = {name: result.of(chosen) for name, chosen in self.groups.items()}
-        return {**result.as_dict(), **{f"PQ_{name}": quality.pq for name, quality in groups.items() if quality.n}}
+        by_group = {f"PQ_{name}": quality.pq for name, quality in groups.items() if quality.n}
+        return {**result.as_dict(), **by_group, **summarise_semantic(pixels).as_dict()}
 
     def _clip_embeds(self, source: str, batch: Batch, proposals: Proposals, clip_map: Tensor) -> Tensor:
         """CLIP's embedding of each proposal, (B, K, D), by Mask Pooling or one of Table 5's baselines."""
@@ -114,6 +119,8 @@ def class_groups(seen: Sequence[bool], nearest: Tensor) -> dict[str, list[bool]]
 
 Row = tuple[Tensor, Tensor, Tensor]
 """Scores, labels and which proposals to keep."""
+Scored = tuple[PanopticMap | None, PanopticCounts, SemanticCounts]
+"""A map, and its counts against the truth: of segments, and of pixels."""
 
 
 class _ScoredImage:
@@ -139,10 +146,10 @@ class _ScoredImage:
         self.merge = SparseMerge(
             groups, limits[self.used], regions.index, len(regions), is_thing, iou=iou[self.used], overlap=overlap
         )
-        self._known: dict[bytes, tuple[PanopticMap | None, PanopticCounts]] = {}
+        self._known: dict[bytes, Scored] = {}
 
-    def score(self, row: Row, *, with_map: bool) -> tuple[PanopticMap | None, PanopticCounts]:
-        """The map that a row makes, if it is asked for, and its counts against the truth.
+    def score(self, row: Row, *, with_map: bool) -> Scored:
+        """What a row makes; the map only if it is asked for.
 
         Settings that agree on an image, as all strengths of the modulation do in the training domain, share both.
         """
@@ -151,5 +158,7 @@ class _ScoredImage:
         key = torch.stack((kept.double(), labels[kept].double(), scores[kept].double())).cpu().numpy().tobytes()
         if key not in self._known or (with_map and self._known[key][0] is None):
             merged = self.merge.merge(scores, labels, keep, with_map=with_map)
-            self._known[key] = merged.map, self.regions.count(merged.segments, merged.overlaps)
+            overlaps = self.regions.overlaps(merged.segments, merged.overlaps)
+            counts = count_segments(overlaps.pixels, overlaps.truth, overlaps.prediction, overlaps.num_classes)
+            self._known[key] = merged.map, counts, count_semantic(overlaps)
         return self._known[key]

@@ -16,6 +16,8 @@ from opsnet.data.panoptic_dataset import PanopticDataset
 from opsnet.errors import InputError
 from opsnet.evaluate import evaluate, run
 from opsnet.inference import TrainedModel, load_checkpoint
+from opsnet.metrics.image_overlaps import image_overlaps
+from opsnet.metrics.semantic import SemanticCounts, count_semantic, summarise_semantic
 from opsnet.module import CheckpointError
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.recognition.modulation import domain_similarity
@@ -72,7 +74,8 @@ def test_every_domain_setting_and_measure_has_a_figure(evaluated) -> None:
     folder, evaluation = evaluated
     results = json.loads((folder / "results.json").read_text())
     whole = {name for name in results["metrics"] if "/PQ_" not in name}
-    assert whole == {f"{d}/{s}/{m}" for d in DOMAINS for s in SETTINGS for m in MEASURES}
+    measures = (*MEASURES, "mIoU", "fwIoU", "mACC", "pACC", "mIoU_occurring")
+    assert whole == {f"{d}/{s}/{m}" for d in DOMAINS for s in SETTINGS for m in measures}
     assert all(0 <= value <= 100 for value in results["metrics"].values())
     assert results["metrics"] == evaluation.metrics
     assert (results["experiment"], results["seed"]) == ("evaluate", 0)
@@ -160,6 +163,12 @@ def test_figures_equal_a_metric_that_sees_the_maps(lenient, world) -> None:
     assert direct.compute()["PQ"] > 0
     for found in scorer.results().values():
         assert {name: value for name, value in found.items() if name in MEASURES} == direct.compute()
+    seen = SemanticCounts.zeros(len(data.vocabulary))
+    for prediction, truth in zip(maps, batch.panoptic, strict=True):
+        seen += count_semantic(image_overlaps(prediction, truth, len(data.vocabulary)))
+    expected = summarise_semantic(seen).as_dict()
+    assert 0 < expected["mIoU"] < 100
+    assert expected.items() <= scorer.results()["full/cls_iou"].items()
 
 
 def test_at_home_full_is_query_only_to_the_bit_and_clip_only_is_not(lenient, world) -> None:

@@ -56,14 +56,19 @@ def image_overlaps(prediction: PanopticMap, truth: PanopticTruth, num_classes: i
     Raises:
         ValueError: the maps differ in size, a map holds an id that its segments lack, or a label is no class.
     """
-    truth_table = _table(truth.segments, "truth", num_classes)
-    prediction_table = _table(prediction.segments, "prediction", num_classes)
+    truth_table = segment_table(truth.segments, "truth", num_classes)
+    prediction_table = segment_table(prediction.segments, "prediction", num_classes)
     truth_ids, prediction_ids = (one.ids.detach().cpu().numpy() for one in (truth, prediction))
     pixels = overlap_table(truth_ids, prediction_ids, truth_table, prediction_table)
     return ImageOverlaps(pixels, truth_table, prediction_table, num_classes)
 
 
-def _table(segments: Sequence[Segment], side: Side, num_classes: int) -> SegmentTable:
+def segment_table(segments: Sequence[Segment], side: Side, num_classes: int) -> SegmentTable:
+    """A map's segments as columns.
+
+    Raises:
+        ValueError: a label is no class.
+    """
     for segment in segments:
         if not 0 <= segment.label < num_classes:
             raise ValueError(

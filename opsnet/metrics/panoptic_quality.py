@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from opsnet.metrics.panoptic_arithmetic import SegmentTable, Side, count_segments, overlap_table
+from opsnet.metrics.image_overlaps import image_overlaps
+from opsnet.metrics.panoptic_arithmetic import count_segments
 from opsnet.metrics.panoptic_averages import PanopticCounts, PanopticResult, summarise
-from opsnet.structures import PanopticMap, PanopticTruth, Segment
+from opsnet.structures import PanopticMap, PanopticTruth
 
 
 class PanopticQuality(Metric):
@@ -80,7 +80,7 @@ class PanopticQuality(Metric):
 
     def _summarise(self) -> PanopticResult:
         states = (self.tp, self.fp, self.fn, self.iou_sum)
-        return summarise(PanopticCounts(*(to_numpy(state) for state in states)), self.is_thing)
+        return summarise(PanopticCounts(*(state.cpu().numpy() for state in states)), self.is_thing)
 
 
 def count_image(prediction: PanopticMap, truth: PanopticTruth, num_classes: int) -> PanopticCounts:
@@ -93,26 +93,5 @@ def count_image(prediction: PanopticMap, truth: PanopticTruth, num_classes: int)
     Raises:
         ValueError: the maps differ in size, a map and its segments disagree, or a label is no class.
     """
-    truth_table = segment_table(truth.segments, "truth", num_classes)
-    prediction_table = segment_table(prediction.segments, "prediction", num_classes)
-    overlaps = overlap_table(to_numpy(truth.ids), to_numpy(prediction.ids), truth_table, prediction_table)
-    return count_segments(overlaps, truth_table, prediction_table, num_classes)
-
-
-def segment_table(segments: Sequence[Segment], side: Side, num_classes: int) -> SegmentTable:
-    for segment in segments:
-        if not 0 <= segment.label < num_classes:
-            raise ValueError(
-                f"segment {segment.id} of the {side} has label {segment.label}, but the metric was built for "
-                f"{num_classes} classes (0..{num_classes - 1}): give both the same vocabulary"
-            )
-    return SegmentTable(
-        side=side,
-        ids=np.array([segment.id for segment in segments], dtype=np.int64),
-        labels=np.array([segment.label for segment in segments], dtype=np.int64),
-        is_crowd=np.array([segment.is_crowd for segment in segments], dtype=bool),
-    )
-
-
-def to_numpy(tensor: Tensor) -> np.ndarray:
-    return tensor.detach().cpu().numpy()
+    overlaps = image_overlaps(prediction, truth, num_classes)
+    return count_segments(overlaps.pixels, overlaps.truth, overlaps.prediction, num_classes)

@@ -9,9 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from opsnet.metrics.panoptic_arithmetic import SegmentTable, count_segments, dense_index
-from opsnet.metrics.panoptic_averages import PanopticCounts
-from opsnet.metrics.panoptic_quality import segment_table, to_numpy
+from opsnet.metrics.image_overlaps import ImageOverlaps, segment_table
+from opsnet.metrics.panoptic_arithmetic import SegmentTable, dense_index
 from opsnet.structures import PanopticTruth, Segment
 
 
@@ -37,7 +36,7 @@ class TruthRegions:
             ValueError: the map and its segments disagree, or a label is no class.
         """
         table = segment_table(truth.segments, "truth", num_classes)
-        ids = to_numpy(truth.ids)
+        ids = truth.ids.detach().cpu().numpy()
         # Maps are piecewise constant: see overlap_table.
         starts = np.flatnonzero(np.diff(ids.ravel(), prepend=ids.ravel()[:1] - 1))
         index = np.repeat(dense_index(ids.ravel()[starts], table), np.diff(starts, append=ids.size))
@@ -46,7 +45,7 @@ class TruthRegions:
     def __len__(self) -> int:
         return 1 + len(self.table.ids)
 
-    def count(self, segments: Sequence[Segment], overlaps: Tensor) -> PanopticCounts:
-        """What ``count_image`` answers, from S segments and their pixels in each region, (1 + G, 1 + S) int64."""
+    def overlaps(self, segments: Sequence[Segment], pixels: Tensor) -> ImageOverlaps:
+        """What ``image_overlaps`` answers, from S segments and their pixels in each region, (1 + G, 1 + S) int64."""
         prediction = segment_table(segments, "prediction", self.num_classes)
-        return count_segments(to_numpy(overlaps), self.table, prediction, self.num_classes)
+        return ImageOverlaps(pixels.cpu().numpy(), self.table, prediction, self.num_classes)

@@ -7,8 +7,8 @@ import dataclasses
 import pytest
 import torch
 
+from opsnet.metrics.image_overlaps import image_overlaps
 from opsnet.metrics.panoptic_arithmetic import UnlistedSegmentError
-from opsnet.metrics.panoptic_quality import count_image
 from opsnet.metrics.truth_regions import TruthRegions
 from opsnet.structures import PanopticMap, PanopticTruth, Segment
 
@@ -33,10 +33,12 @@ def test_counts_equal_those_of_the_maps(seed: int) -> None:
     overlaps = torch.zeros(len(regions), 1 + len(prediction.segments), dtype=torch.int64)
     columns = sum((1 + i) * (prediction.ids == s.id) for i, s in enumerate(prediction.segments))
     overlaps.index_put_((regions.index, columns), torch.tensor(1), accumulate=True)
-    ours, theirs = regions.count(prediction.segments, overlaps), count_image(prediction, truth, CLASSES)
-    assert theirs.tp.sum() + theirs.fn.sum() > 0
-    for name in ("tp", "fp", "fn", "iou_sum"):
-        assert (getattr(ours, name) == getattr(theirs, name)).all()
+    ours, theirs = regions.overlaps(prediction.segments, overlaps), image_overlaps(prediction, truth, CLASSES)
+    assert theirs.pixels[1:, 1:].sum() > 0
+    assert (ours.pixels == theirs.pixels).all()
+    for side in ("truth", "prediction"):
+        for column in ("ids", "labels", "is_crowd"):
+            assert (getattr(getattr(ours, side), column) == getattr(getattr(theirs, side), column)).all()
 
 
 def test_an_id_that_is_not_listed() -> None:
