@@ -1,11 +1,15 @@
-"""Reads a wandb folder back with wandb's own reader."""
+"""Reads a wandb folder back: wandb's own records, whose Python reader newer versions leave out."""
 
 from __future__ import annotations
 
 import json
+import struct
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+BLOCK, FULL, LAST = 32768, 1, 4
 
 
 @dataclass
@@ -20,7 +24,7 @@ class WandbRun:
     config: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
     summary: dict[str, Any] = field(default_factory=dict)
-    artifacts: dict[str, list[str]] = field(default_factory=dict)
+    artifacts: list[tuple[str, str]] = field(default_factory=list)  # name and alias
     exit_code: int | None = None
 
     def values(self, key: str) -> list[Any]:
@@ -28,17 +32,32 @@ class WandbRun:
 
 
 def read_wandb(path: Path) -> WandbRun:
-    """The records of one ``.wandb`` file."""
+    """What the records of one ``.wandb`` file say."""
     from wandb.proto import wandb_internal_pb2
-    from wandb.sdk.internal.datastore import DataStore
 
-    store, run = DataStore(), WandbRun()
-    store.open_for_scan(str(path))
-    while (data := store.scan_data()) is not None:
+    run = WandbRun()
+    for data in _records(path.read_bytes()):
         record = wandb_internal_pb2.Record()
         record.ParseFromString(data)
         _add(run, record)
     return run
+
+
+def _records(data: bytes) -> Iterator[bytes]:
+    """The records of LevelDB's log format, in which wandb writes: blocks of 32 KiB, records in parts."""
+    assert data.startswith(b":W&B")
+    place, record = 7, b""
+    while place + 7 <= len(data):
+        left = BLOCK - place % BLOCK
+        if left < 7:
+            place += left
+            continue
+        _, length, kind = struct.unpack_from("<IHB", data, place)
+        record += data[place + 7 : place + 7 + length]
+        place += 7 + length
+        if kind in (FULL, LAST):
+            yield record
+            record = b""
 
 
 def _add(run: WandbRun, record: Any) -> None:
@@ -59,9 +78,13 @@ def _add(run: WandbRun, record: Any) -> None:
     elif kind == "exit":
         run.exit_code = content.exit_code
     elif kind == "artifact":
-        run.artifacts[content.name] = list(content.aliases)
+        _add_artifact(run, content)
     elif kind == "request" and content.WhichOneof("request_type") == "log_artifact":
-        run.artifacts[content.log_artifact.artifact.name] = list(content.log_artifact.artifact.aliases)
+        _add_artifact(run, content.log_artifact.artifact)
+
+
+def _add_artifact(run: WandbRun, artifact: Any) -> None:
+    run.artifacts += [(artifact.name, alias) for alias in artifact.aliases if alias != "latest"]
 
 
 def _values(items: Any) -> dict[str, Any]:

@@ -76,6 +76,7 @@ class ResumableWandbLogger(WandbLogger):
     @rank_zero_experiment
     def experiment(self) -> Any:
         """The wandb run, begun at the first call."""
+        import wandb
         from wandb.errors import AuthenticationError, CommError, UsageError
 
         if self._experiment is not None:
@@ -90,6 +91,7 @@ class ResumableWandbLogger(WandbLogger):
         except CommError as error:
             log.warning("wandb cannot be reached (%s); the run goes on offline, see `wandb sync`", _line(error))
             self._wandb_init["mode"] = "offline"
+            wandb.teardown()  # or the id would still be in use by the attempt
             return super().experiment
 
     def after_save_checkpoint(self, checkpoint_callback: ModelCheckpoint) -> None:

@@ -11,10 +11,8 @@ from lightning.pytorch.callbacks import Callback
 
 from opsnet.structures import PanopticMap, PanopticTruth
 
-MOST_CLASSES = 127
-"""wandb stores masks as signed bytes."""
-
-Panoptic = PanopticMap | PanopticTruth
+OTHER = 127
+"""The largest number: wandb stores masks as signed bytes."""
 
 
 class LogPictures(Callback):
@@ -58,16 +56,18 @@ def class_masks(
 ) -> list[dict[str, dict[str, Any]]]:
     """Ground truth and prediction of each picture as ``wandb.Image(masks=...)`` takes them.
 
-    Only the classes that occur are numbered, for a vocabulary may have thousands; those of the ground truth first,
-    which are the same at every validation, so that a class keeps its colour while a model learns.
+    wandb keeps one legend a run, so a class must have the same number at every validation: the classes of the ground
+    truth come first, then the vocabulary's others as far as numbers go; the rest is ``other``.
 
     Args:
         truths, predictions: a map (H, W) a picture.
         names: the vocabulary of both.
     """
-    labels = [*_labels(truths), *_labels(predictions)]
-    numbers = {label: i for i, label in enumerate(list(dict.fromkeys(labels))[:MOST_CLASSES], start=1)}
+    labels = [*sorted({s.label for truth in truths for s in truth.segments if not s.is_crowd}), *range(len(names))]
+    numbers = {label: i for i, label in enumerate(list(dict.fromkeys(labels))[: OTHER - 1], start=1)}
     legend = {0: "void", **{number: names[label] for label, number in numbers.items()}}
+    if len(numbers) < len(names):
+        legend[OTHER] = "other"
     return [
         {
             key: {"mask_data": _numbered(panoptic, numbers), "class_labels": legend}
@@ -77,15 +77,11 @@ def class_masks(
     ]
 
 
-def _labels(maps: Sequence[Panoptic]) -> list[int]:
-    return sorted({segment.label for panoptic in maps for segment in panoptic.segments if not segment.is_crowd})
-
-
-def _numbered(panoptic: Panoptic, numbers: Mapping[int, int]) -> np.ndarray:
+def _numbered(panoptic: PanopticMap | PanopticTruth, numbers: Mapping[int, int]) -> np.ndarray:
     """The number of each pixel's class, (H, W) uint8; 0 where there is none."""
     ids = panoptic.ids.cpu().numpy()
     drawn = np.zeros(ids.shape, dtype=np.uint8)
     for segment in panoptic.segments:
         if not segment.is_crowd:
-            drawn[ids == segment.id] = numbers.get(segment.label, 0)
+            drawn[ids == segment.id] = numbers.get(segment.label, OTHER)
     return drawn
