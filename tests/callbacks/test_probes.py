@@ -15,7 +15,7 @@ from opsnet.callbacks.probes import DomainProbes, StopOnProbe, probe_callbacks
 from opsnet.errors import InputError
 from opsnet.metrics.panoptic_quality import PanopticQuality
 from opsnet.model import OPSNet
-from opsnet.structures import PanopticMap
+from opsnet.structures import PanopticMap, PanopticTruth
 from opsnet.train import train
 
 KNOWN = ("scenes", "scenes_novel", "scenes_street")
@@ -75,13 +75,19 @@ def test_every_domain_is_logged_at_every_validation(probed) -> None:
     assert json.loads((probed / "results.json").read_text())["metrics"].keys() >= {"probe/scenes_novel/PQ"}
 
 
+def perfect(truth: PanopticTruth) -> PanopticMap:
+    segments = tuple(s for s in truth.segments if not s.is_crowd)
+    named = torch.isin(truth.ids, torch.tensor([s.id for s in segments]))
+    return PanopticMap(torch.where(named, truth.ids, 0), segments)
+
+
 def test_each_domain_is_scored_with_its_own_names(train_config, tmp_path, monkeypatch) -> None:
     asked: set[tuple[str, str, float, float]] = set()
 
     def predict(self, batch, target, train, *, modulation, filtering, overlap) -> list[PanopticMap]:
         assert not self.training
         asked.add((target.name, train.name, modulation.alpha, overlap))
-        found = [PanopticMap(t.ids, tuple(s for s in t.segments if not s.is_crowd)) for t in batch.panoptic]
+        found = [perfect(truth) for truth in batch.panoptic]
         return found if target.name != "scenes_street" else [PanopticMap(m.ids * 0, ()) for m in found]
 
     monkeypatch.setattr(OPSNet, "predict", predict)
