@@ -7,7 +7,7 @@ import json
 import logging
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -42,7 +42,7 @@ def train(cfg: DictConfig) -> dict[str, float]:
     if resume is not None:
         _check_resume(resume, module.model.clip.weights_hash)
     earlier = _earlier_rows(resume, folder) if resume is not None else []
-    trainer = build_trainer(cfg, folder)
+    trainer = build_trainer(cfg, folder, resume)
     start = time.monotonic()
     try:
         trainer.fit(module, data, ckpt_path=resume, weights_only=True)
@@ -92,13 +92,18 @@ def portable_config(cfg: DictConfig, vocabulary: Any) -> dict[str, Any]:
     return {**parts, "overlap": cfg.overlap, "vocabulary": names}
 
 
-def build_trainer(cfg: DictConfig, folder: Path) -> Any:
-    """Lightning's Trainer with CSV logging always, and the configured loggers beside it."""
+def build_trainer(cfg: DictConfig, folder: Path, resume: Path | None = None) -> Any:
+    """Lightning's Trainer with CSV logging always, and the configured loggers beside it.
+
+    Raises:
+        InputError: ``probes`` asks for what there is not.
+    """
     from hydra.utils import instantiate
     from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, RichProgressBar
     from lightning.pytorch.loggers import CSVLogger
 
-    from opsnet.callbacks import InterruptCheckpoint, LogPictures, SeedEveryStep
+    from opsnet.callbacks import InterruptCheckpoint, LogPictures, RecordRun, SeedEveryStep
+    from opsnet.callbacks.record import keep_run_id
 
     for name in ("lightning.pytorch", "lightning.fabric"):  # devices that are not used, and an advertisement
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -116,16 +121,27 @@ def build_trainer(cfg: DictConfig, folder: Path) -> Any:
         SeedEveryStep(seed=cfg.seed),
         LearningRateMonitor("step"),
         LogPictures(),
+        *_probes(cfg),
     ]
     if cfg.trainer.get("enable_progress_bar", True):
         callbacks.append(RichProgressBar())
-    extra = [instantiate(logger) for logger in (cfg.logger or {}).values()]
+    if cfg.logger:
+        keep_run_id(folder, resume)
+        callbacks.append(RecordRun(config=cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))))
+    extra = [instantiate(logger, _convert_="all") for logger in (cfg.logger or {}).values()]
     return instantiate(
         cfg.trainer,
         default_root_dir=str(folder),
         callbacks=callbacks,
         logger=[CSVLogger(str(folder), name="", version=""), *extra],
     )
+
+
+def _probes(cfg: DictConfig) -> list[Any]:
+    from opsnet.callbacks import probe_callbacks
+
+    known = list(OmegaConf.select(cfg, "data.module.test") or {})
+    return probe_callbacks(cfg.probes, known, cfg.trainer.get("check_val_every_n_epoch", 1))
 
 
 def find_resume(cfg: DictConfig) -> Path | None:

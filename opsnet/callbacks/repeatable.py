@@ -1,4 +1,4 @@
-"""What surrounds a training run: repeatable randomness, a checkpoint at every interruption, pictures in wandb."""
+"""Repeatable randomness, and a checkpoint at every interruption that resumes exactly."""
 
 from __future__ import annotations
 
@@ -87,32 +87,3 @@ class InterruptCheckpoint(Callback):
                 part.ready = part.started = 1
             return True
         return stepped or not ended  # between two epochs, Lightning would take the next one for done
-
-
-class LogPictures(Callback):
-    """Sends a few validation overlays to wandb; does nothing with other loggers."""
-
-    def __init__(self, *, count: int = 4) -> None:
-        self.count = count
-
-    def on_validation_batch_end(
-        self, trainer: L.Trainer, module: Any, outputs: Any, batch: Any, index: int, dataloader_idx: int = 0
-    ) -> None:
-        """Draws the first batch's pictures."""
-        from lightning.pytorch.loggers import WandbLogger
-
-        loggers = [logger for logger in trainer.loggers if isinstance(logger, WandbLogger)]
-        if index or not loggers or trainer.sanity_checking:
-            return
-        from opsnet.reporting.overlays import draw_overlay
-
-        bank = module.train_bank()
-        maps = module.model.predict(
-            batch, bank, bank, modulation=module.modulation, filtering=module.filtering, overlap=module.overlap
-        )
-        pictures = []
-        for image, (h, w), prediction in list(zip(batch.images, batch.valid_sizes, maps, strict=True))[: self.count]:
-            pixels = (image[:, :h, :w] * 255).byte().permute(1, 2, 0).cpu().numpy()
-            pictures.append(draw_overlay(pixels, prediction, bank.names, scale=None))
-        for logger in loggers:
-            logger.log_image("val/predictions", pictures, step=trainer.global_step)

@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch.loops.progress import _BatchProgress
 from torch import nn
 
-from opsnet.callbacks import InterruptCheckpoint, LogPictures, SeedEveryStep
+from opsnet.callbacks import InterruptCheckpoint, SeedEveryStep
 
 
 def drawn(seed: int, step: int, rank: int = 0) -> list[float]:
@@ -100,36 +100,3 @@ def test_a_finished_step_stays(tmp_path) -> None:
     callback.on_train_batch_end(None, net, None, None, 0)
     callback.on_exception(make_trainer(3, processed=3, completed=3), net, RuntimeError())
     assert torch.equal(net.model.norm.running_mean, after)
-
-
-def test_pictures_are_drawn_for_wandb_only() -> None:
-    trainer = SimpleNamespace(loggers=[object()], sanity_checking=False)
-    LogPictures().on_validation_batch_end(trainer, None, None, None, 0)  # touches neither module nor batch
-
-
-def test_the_first_batch_is_sent_to_wandb(monkeypatch) -> None:
-    from lightning.pytorch.loggers import WandbLogger
-
-    from opsnet.structures import Batch, PanopticMap, Segment
-
-    sent = []
-    monkeypatch.setattr(WandbLogger, "__init__", lambda self: None)
-    monkeypatch.setattr(WandbLogger, "log_image", lambda self, *given, **named: sent.append((given, named)))
-    ids = torch.zeros(20, 30, dtype=torch.int64)
-    ids[5:15, 5:15] = 1
-    module = SimpleNamespace(
-        train_bank=lambda: SimpleNamespace(names=("sea",)),
-        model=SimpleNamespace(predict=lambda *_, **__: [PanopticMap(ids, (Segment(1, 0, True, area=100),))] * 3),
-        modulation=None,
-        filtering=None,
-        overlap=0.8,
-    )
-    batch = Batch(torch.rand(3, 3, 32, 32), [(20, 30)] * 3, [0, 1, 2], "custom")
-    trainer = SimpleNamespace(loggers=[WandbLogger()], sanity_checking=False, global_step=7)
-    callback = LogPictures(count=2)
-    callback.on_validation_batch_end(trainer, module, None, batch, 1)
-    assert sent == []
-    callback.on_validation_batch_end(trainer, module, None, batch, 0)
-    (name, pictures), named = sent[0]
-    assert (name, len(pictures), named) == ("val/predictions", 2, {"step": 7})
-    assert pictures[0].shape[0] >= 20
