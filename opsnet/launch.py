@@ -136,6 +136,7 @@ class Process:
                 time.sleep(0.1)
         finally:
             self._signal(signal.SIGKILL)
+            self._process.poll()
 
     def _ended(self) -> bool:
         # Popen.poll() holds a lock that the code which a signal handler interrupted may hold already.
