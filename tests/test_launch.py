@@ -296,7 +296,7 @@ def test_what_sbatch_is_given(compose, tmp_path, slurm) -> None:
     ("override", "message"),
     [
         ("trainer.devices=-1", "launcher.gpus_per_node=-1.*trainer.devices=8"),
-        ("launcher.tasks_per_node=8", "must be 1"),
+        ("launcher.tasks_per_node=8 trainer.devices=2", "launcher.tasks_per_node=8 must be 1"),
     ],
 )
 def test_what_cannot_be_asked_of_slurm(override, message, compose, tmp_path) -> None:
@@ -344,6 +344,26 @@ def test_ranks_agree_on_a_folder(arguments, given, more) -> None:
 def test_ranks_that_cannot_agree_are_refused(arguments, part) -> None:
     with pytest.raises(InputError, match=part):
         rank_arguments(arguments, TORCHRUN)
+
+
+# --- the documentation ------------------------------------------------------------------------------------------------
+
+
+def documented() -> list[list[str]]:
+    """The overrides of every ``opsnet-train`` of docs/cluster.md."""
+    text = (ROOT / "docs" / "cluster.md").read_text().replace("\\\n", " ")
+    lines = [line.strip() for block in text.split("```sh")[1:] for line in block.split("```")[0].splitlines()]
+    commands = [line.partition("opsnet-train ")[2].split() for line in lines if "opsnet-train " in line]
+    return [[o.split(",")[0] for o in command if o != "-m" and not o.startswith("hydra.")] for command in commands]
+
+
+def test_the_documented_commands_compose(compose, tmp_path) -> None:
+    commands = documented()
+    assert len(commands) == 5
+    for overrides in commands:
+        cfg = compose("train", *overrides, f"output={tmp_path}")
+        assert cfg.trainer.strategy == "ddp"
+        assert cfg.data.module.batch_size == 2
 
 
 # --- real trainings ---------------------------------------------------------------------------------------------------
