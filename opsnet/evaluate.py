@@ -18,9 +18,9 @@ from opsnet.inference import TrainedModel, load_checkpoint
 from opsnet.metrics.semantic import SEMANTIC_RULE
 from opsnet.recognition.modulation import domain_similarity
 from opsnet.reporting.results import versions
+from opsnet.setting_scorer import SettingScorer
 from opsnet.settings import Setting, paper_settings, parse_setting
 from opsnet.structures import Batch, PanopticMap
-from opsnet.sweep import SettingScorer
 from opsnet.vocabulary import Vocabulary
 
 log = logging.getLogger(__name__)

@@ -1,164 +1,175 @@
-"""Scoring any number of inference settings on one pass of the network."""
+"""The sweep of ``opsnet-train -m``: Hydra lists its jobs, ``opsnet.launch`` runs each as a process of its own."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Mapping, Sequence
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
-import torch
-from torch import Tensor
+from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from opsnet.inference import TrainedModel
-from opsnet.metrics.panoptic_arithmetic import count_segments
-from opsnet.metrics.panoptic_averages import PanopticCounts, summarise
-from opsnet.metrics.semantic import SemanticCounts, count_semantic, summarise_semantic
-from opsnet.metrics.truth_regions import TruthRegions
-from opsnet.panoptic.merge import in_groups, upsample_masks
-from opsnet.panoptic.sparse_merge import SparseMerge
-from opsnet.recognition.modulation import nearest_similarity
-from opsnet.settings import Setting
-from opsnet.structures import Batch, Embeddings, PanopticMap, Proposals
-from opsnet.vocabulary import Vocabulary
+from opsnet.cluster import submit, wait_for
+from opsnet.errors import InputError
+from opsnet.launch import Job, Outcome, key_of, quoted, run_here
+from opsnet.sweep_report import Report
 
-SIMILARITIES = (0.7, 0.8, 0.9)
-"""Cosines to the nearest training name between which PQ is reported apart."""
-
-
-class SettingScorer:
-    """Scores every setting on the outputs of one pass, for one domain.
-
-    Attributes:
-        counts, pixels: of each setting by name, over all batches so far: segments for PQ, pixels for mIoU.
-    """
-
-    def __init__(self, trained: TrainedModel, target: Vocabulary, settings: list[Setting]) -> None:
-        self.trained, self.settings = trained, settings
-        self.target, self.train = trained.text(target), trained.text(trained.train_vocabulary)
-        self.groups = class_groups(
-            target.seen_in(trained.train_vocabulary), nearest_similarity(self.target, self.train)
-        )
-        self.counts = {s.name: PanopticCounts.zeros(len(target.is_thing)) for s in settings}
-        self.pixels = {s.name: SemanticCounts.zeros(len(target.is_thing)) for s in settings}
-        self._sources = sorted({s.clip_embeds for s in settings})
-
-    @torch.no_grad()
-    def update(self, batch: Batch, *, wanted: Collection[str] | None = None) -> dict[str, list[PanopticMap]]:
-        """Scores a batch; answers the maps of the ``wanted`` settings (by name; all of them), one an image."""
-        proposals, clip_map = self.trained.model(batch.images)
-        clip = {source: self._clip_embeds(source, batch, proposals, clip_map) for source in self._sources}
-        return self.score(batch, proposals, clip, wanted=wanted)
-
-    def score(
-        self, batch: Batch, proposals: Proposals, clip: Mapping[str, Tensor], *, wanted: Collection[str] | None = None
-    ) -> dict[str, list[PanopticMap]]:
-        """As :meth:`update`, for what the network said: its proposals, and CLIP's (B, K, D) from each source."""
-        scored, padded = self._named(proposals, clip), (batch.images.shape[-2], batch.images.shape[-1])
-        maps: dict[str, list[PanopticMap]] = {name: [] for name in scored if wanted is None or name in wanted}
-        for i, (truth, valid) in enumerate(zip(batch.panoptic, batch.valid_sizes, strict=True)):
-            rows = {name: (scores[i], labels[i], keep[i]) for name, (scores, labels, keep) in scored.items()}
-            image = _ScoredImage(
-                proposals.mask_logits[i], proposals.iou[i], padded, valid,
-                TruthRegions.of(truth, len(self.target.names)), rows.values(),
-                is_thing=self.target.is_thing.tolist(), overlap=self.trained.overlap,
-            )  # fmt: skip
-            for name, row in rows.items():
-                prediction, counts, pixels = image.score(row, with_map=name in maps)
-                self.counts[name] += counts
-                self.pixels[name] += pixels
-                if prediction is not None and name in maps:
-                    maps[name].append(prediction)
-        return maps
-
-    def _named(self, proposals: Proposals, clip: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor, Tensor]]:
-        """Scores, labels and which to keep, (B, K) each, by setting."""
-        logits: dict[str, tuple[Tensor, Tensor]] = {}
-        scored = {}
-        for setting in self.settings:
-            if setting.recognition not in logits:
-                embeddings = Embeddings(query=proposals.query_embeds, clip=clip[setting.clip_embeds])
-                logits[setting.recognition] = setting.modulation(
-                    embeddings, self.target, self.train, self.trained.model.void_embed
-                )
-            scored[setting.name] = setting.filtering(*logits[setting.recognition], proposals.iou)
-        return scored
-
-    def results(self) -> dict[str, dict[str, float]]:
-        """PQ and its parts, the PQ of each group of classes, mIoU and its kin (Table 8), in percent, by setting."""
-        return {s.name: self._figures(self.counts[s.name], self.pixels[s.name]) for s in self.settings}
-
-    def _figures(self, counts: PanopticCounts, pixels: SemanticCounts) -> dict[str, float]:
-        result = summarise(counts, self.target.is_thing.tolist())
-        groups = {name: result.of(chosen) for name, chosen in self.groups.items()}
-        by_group = {f"PQ_{name}": quality.pq for name, quality in groups.items() if quality.n}
-        return {**result.as_dict(), **by_group, **summarise_semantic(pixels).as_dict()}
-
-    def _clip_embeds(self, source: str, batch: Batch, proposals: Proposals, clip_map: Tensor) -> Tensor:
-        """CLIP's embedding of each proposal, (B, K, D), by Mask Pooling or one of Table 5's baselines."""
-        from opsnet.recognition.proposal_crops import cropped_pictures, embed_pictures, masked_pictures
-
-        model, encoder = self.trained.model, self.trained.model.clip.image_encoder
-        if source == "pooling":
-            size = (batch.images.shape[-2], batch.images.shape[-1])
-            return model.embed(proposals, clip_map, size).clip
-        if source == "masking":
-            pictures = masked_pictures(batch.images, proposals.mask_logits, encoder.image_size, encoder.mean)
-        else:
-            pictures = cropped_pictures(batch.images, proposals.mask_logits, encoder.image_size)
-        return embed_pictures(encoder.embed_whole, pictures, len(batch.images))
+AROUND = ("launcher", "skip_done", "resume")  # how a job is run, not what it is
+SWEEP_ONLY = (  # of Hydra's overrides, those that a job does not take over
+    "hydra.sweep", "hydra.launcher", "hydra/sweeper", "hydra/launcher", "hydra.mode", "hydra.run",
+    "hydra.output_subdir",
+)  # fmt: skip
+PLAIN = ("hydra._internal.core_plugins.basic_launcher.", "hydra._internal.core_plugins.basic_sweeper.")
 
 
-def class_groups(seen: Sequence[bool], nearest: Tensor) -> dict[str, list[bool]]:
-    """Classes whose name was trained and the others; and these by their cosine to the nearest training name."""
-    groups = {"seen": list(seen), "unseen": [not known for known in seen]}
-    edges = (*SIMILARITIES, math.inf)
-    for low, high in zip((-math.inf, *SIMILARITIES), edges, strict=True):
-        name = f"unseen_from_{low:g}_to_{high:g}".replace("_from_-inf", "").replace("_to_inf", "")
-        groups[name] = [not known and low <= h < high for known, h in zip(seen, nearest.tolist(), strict=True)]
-    return groups
+class FindSweep(Callback):
+    """Hydra's callback before a sweep: keeps the jobs' folders as they are, and finds the sweep to go on with."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Sets ``hydra.sweep.dir`` to the newest sweep of the same jobs where ``skip_done=true`` asks for it."""
+        more = ["hydra.output_subdir=null"]  # the job itself writes it; until then the earlier one tells what it was
+        given = [key_of(override) for override in config.hydra.overrides.hydra]
+        if config.skip_done and "hydra.sweep.dir" not in given:
+            home = Path(config.hydra.sweep.dir).parent
+            found = newest_sweep(home, config.hydra.overrides.task)
+            if found is None:
+                print(f"skip_done=true found no sweep of these jobs in {home}: starting anew")
+            else:
+                print(f"skip_done=true goes on with {found}")
+                more.append(quoted("hydra.sweep.dir", found))
+        with read_write(config), open_dict(config):
+            config.hydra.overrides.hydra = [*config.hydra.overrides.hydra, *more]
+            if len(more) > 1:
+                config.hydra.sweep.dir = str(found)
 
 
-Row = tuple[Tensor, Tensor, Tensor]
-"""Scores, labels and which proposals to keep."""
-Scored = tuple[PanopticMap | None, PanopticCounts, SemanticCounts]
-"""A map, and its counts against the truth: of segments, and of pixels."""
+def identity(overrides: Iterable[str]) -> list[str]:
+    """The overrides that say what a job is, without those that say how it is run."""
+    return [o for o in overrides if key_of(o).partition(".")[0] not in AROUND]
 
 
-class _ScoredImage:
-    """One image's proposals at full size, upsampled once for all settings, and what was made of them so far.
+def newest_sweep(home: Path, overrides: Iterable[str]) -> Path | None:
+    """The folder below ``home`` of the sweep that was started last with the same overrides."""
+    wanted = identity(overrides)
+    for path in sorted(home.glob("*/multirun.yaml"), key=lambda p: p.stat().st_mtime, reverse=True):
+        if identity(OmegaConf.select(OmegaConf.load(path), "hydra.overrides.task") or []) == wanted:
+            return path.parent
+    return None
 
-    Args:
-        mask_logits, iou: (K, h, w) and (K,).
-        padded, valid: (height, width) in pixels of the batch and of the image in it.
-        regions: of the truth.
-        rows: (K,) each, of every setting that will be asked for: masks that none keeps are not upsampled.
-        is_thing: of each label.
-        overlap: of the merge.
-    """
 
-    def __init__(
-        self, mask_logits: Tensor, iou: Tensor, padded: tuple[int, int], valid: tuple[int, int],
-        regions: TruthRegions, rows: Collection[Row], *, is_thing: Sequence[bool], overlap: float,
-    ) -> None:  # fmt: skip
-        keep = torch.stack([keep for _, _, keep in rows])
-        limits = torch.stack([scores for scores, _, _ in rows]).where(keep, 0).amax(0)
-        self.used, self.regions = keep.any(0).nonzero()[:, 0], regions
-        groups = (upsample_masks(mask_logits[k], padded, valid) for k in in_groups(self.used, valid))
-        self.merge = SparseMerge(
-            groups, limits[self.used], regions.index, len(regions), is_thing, iou=iou[self.used], overlap=overlap
-        )
-        self._known: dict[bytes, Scored] = {}
+class Sweep:
+    """The jobs that Hydra lists, and how they are run."""
 
-    def score(self, row: Row, *, with_map: bool) -> Scored:
-        """What a row makes; the map only if it is asked for.
+    def __init__(self) -> None:
+        self.jobs: list[tuple[Job, dict[str, Any]]] = []
+        self.launcher = "local"
+        self.skip_done = False
 
-        Settings that agree on an image, as all strengths of the modulation do in the training domain, share both.
+    def add(self, cfg: DictConfig) -> Any:
+        """Hydra's task in MULTIRUN: notes the job, to be run when all are known.
+
+        With another launcher or sweeper of Hydra's, which wait for the job here, runs it and returns its metrics.
+
+        Raises:
+            InputError: the job's folder holds something else, or such a job failed.
         """
-        scores, labels, keep = (values[self.used] for values in row)
-        kept = keep.nonzero()[:, 0]
-        key = torch.stack((kept.double(), labels[kept].double(), scores[kept].double())).cpu().numpy().tobytes()
-        if key not in self._known or (with_map and self._known[key][0] is None):
-            merged = self.merge.merge(scores, labels, keep, with_map=with_map)
-            overlaps = self.regions.overlaps(merged.segments, merged.overlaps)
-            counts = count_segments(overlaps.pixels, overlaps.truth, overlaps.prediction, overlaps.num_classes)
-            self._known[key] = merged.map, counts, count_semantic(overlaps)
-        return self._known[key]
+        hydra = HydraConfig.get()
+        overrides = [o for o in hydra.overrides.task if key_of(o).partition(".")[0] not in AROUND[:2]]
+        own = [o for o in hydra.overrides.hydra if not key_of(o).startswith(SWEEP_ONLY)]
+        job = Job(
+            int(hydra.job.num),
+            Path(hydra.runtime.output_dir),
+            tuple(overrides),
+            (*_flags(hydra), *own),
+        )
+        check_folder(job, skip_done=cfg.skip_done)
+        if not (hydra.launcher._target_.startswith(PLAIN) and hydra.sweeper._target_.startswith(PLAIN)):
+            return _run_now(job)
+        self.launcher, self.skip_done = hydra.runtime.choices["launcher"], cfg.skip_done
+        self.jobs.append((job, OmegaConf.to_container(cfg.launcher, resolve=True)))  # type: ignore[arg-type]
+        return None
+
+    def run(self) -> int:
+        """Runs the jobs that Hydra has listed; returns the exit code: 1 if one failed."""
+        if not self.jobs:
+            return 0
+        left = [(job, queue) for job, queue in self.jobs if not job.finished()]
+        report = Report([job for job, _ in self.jobs], skipped=len(self.jobs) - len(left))
+        try:
+            self._launch(left, report)
+        finally:
+            report.close()
+        return 1 if report.failed else 0
+
+    def _launch(self, left: list[tuple[Job, dict[str, Any]]], report: Report) -> None:
+        if not left:
+            return
+        if self.launcher == "local":
+            queue = left[0][1]
+            run_here([job for job, _ in left], queue["jobs"], queue["gpus_per_job"], report)
+            return
+        handles, jobs = [], []
+        for queue in _different([queue for _, queue in left]):  # jobs that ask for the same are one array
+            alike = [job for job, own in left if own == queue]
+            handles += submit(alike, self.launcher.removeprefix("submitit_"), queue)
+            jobs += alike
+        wait_for(handles, jobs, report)
+
+
+def _different(queues: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [queue for i, queue in enumerate(queues) if queue not in queues[:i]]
+
+
+def _flags(hydra: Any) -> list[str]:
+    """The flags of the command line that the overrides do not hold."""
+    folders = [source.path for source in hydra.runtime.config_sources if source.provider == "command-line"]
+    return [f"--config-name={hydra.job.config_name}", *(f"--config-dir={folder}" for folder in folders)]
+
+
+def _run_now(job: Job) -> Any:
+    outcomes: list[Outcome] = []
+    if not job.finished():
+        run_here([job], 1, None, outcomes.append)
+    if outcomes and outcomes[0].cause is not None:
+        raise InputError(f"job {job.number} in {job.folder} failed: {outcomes[0].cause}")
+    return json.loads((job.folder / "results.json").read_text(encoding="utf-8"))["metrics"]
+
+
+def check_folder(job: Job, *, skip_done: bool) -> None:
+    """Checks that the job may use its folder.
+
+    Raises:
+        InputError: it holds a run that would be overwritten, or another job than this one.
+    """
+    started = job.checkpoint.is_file() or (job.folder / "results.json").is_file()
+    if started and not skip_done:
+        raise InputError(
+            f"{job.folder} holds a run already: add skip_done=true to go on with it, or give another hydra.sweep.dir"
+        )
+    path = job.folder / ".hydra" / "overrides.yaml"
+    before = identity(OmegaConf.load(path)) if started and path.is_file() else None  # type: ignore[arg-type]
+    if before is not None and sorted(before) != sorted(identity(job.overrides)):
+        raise InputError(
+            f"{job.folder} holds another job ({' '.join(before)}): go on with the same list of jobs, "
+            "or give another hydra.sweep.dir"
+        )
+
+
+def check_single(cfg: DictConfig) -> None:
+    """Checks that a single run is not asked for what only a sweep does.
+
+    Raises:
+        InputError: it is.
+    """
+    launcher = HydraConfig.get().runtime.choices["launcher"]
+    if cfg.skip_done or launcher != "local":
+        asked = "skip_done=true" if cfg.skip_done else f"launcher={launcher}"
+        raise InputError(f"{asked} is for sweeps: add -m (a sweep of one job is one too)")
+
+
+def is_sweep() -> bool:
+    """Whether Hydra runs the current task as a job of a sweep."""
+    return bool(HydraConfig.get().mode == RunMode.MULTIRUN)

@@ -1,10 +1,12 @@
-"""``opsnet-train``: trains OPSNet as configured, or goes on where a run was stopped."""
+"""``opsnet-train``: trains OPSNet as configured, or goes on where a run was stopped; with ``-m``, sweeps."""
 
 from __future__ import annotations
 
 import csv
 import json
 import logging
+import os
+import sys
 import time
 from pathlib import Path
 from typing import Any, cast
@@ -255,11 +257,26 @@ def main() -> None:
     """Console entry point."""
     import hydra
 
+    from opsnet.cluster import rank_arguments, require_submitit
     from opsnet.configuration import config_dir
     from opsnet.errors import one_sentence_errors
+    from opsnet.sweep import Sweep, check_single, is_sweep
+
+    sweep = Sweep()
+
+    def run(cfg: DictConfig) -> Any:
+        if is_sweep():
+            return sweep.add(cfg)
+        check_single(cfg)
+        return train(cfg)
 
     with one_sentence_errors():
-        hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="train")(train)()
+        require_submitit(sys.argv[1:])
+        sys.argv += rank_arguments(sys.argv[1:], os.environ)
+        hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="train")(run)()
+        code = sweep.run()
+    if code:
+        sys.exit(code)
 
 
 if __name__ == "__main__":

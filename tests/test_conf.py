@@ -31,7 +31,7 @@ def options(*groups: str) -> list:
 
 def test_every_file_is_tested_here() -> None:
     tested = {"backbone", "clip", "data", "experiment", "filtering", "logger", "model", "modulation", "optim", "paths"}
-    assert {group for group, _ in GROUPS} == tested | {"supervision", "trainer"}
+    assert {group for group, _ in GROUPS} == tested | {"launcher", "supervision", "trainer"}
     assert COMMANDS == ["doctor", "evaluate", "predict", "train", "train_clip"]
 
 

@@ -21,9 +21,9 @@ from opsnet.metrics.semantic import SemanticCounts, count_semantic, summarise_se
 from opsnet.module import CheckpointError
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.recognition.modulation import domain_similarity
+from opsnet.setting_scorer import SettingScorer, class_groups
 from opsnet.settings import Setting, parse_setting
 from opsnet.structures import Batch, PanopticTruth
-from opsnet.sweep import SettingScorer, class_groups
 
 DOMAINS = ("scenes", "scenes_novel", "scenes_street")
 MEASURES = ("PQ", "PQth", "PQst", "SQ", "RQ")

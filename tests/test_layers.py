@@ -14,7 +14,9 @@ LAYERS = [
     ["model"],
     ["module"],
     ["inference", "settings", "optim", "reporting"],
-    ["callbacks", "sweep"],
+    ["callbacks", "launch", "setting_scorer"],
+    ["cluster", "sweep_report"],
+    ["sweep"],
     ["train", "train_clip", "evaluate", "predict", "score", "doctor"],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
