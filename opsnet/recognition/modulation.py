@@ -44,7 +44,7 @@ class QueryOnly(nn.Module):
 
     def forward(self, embeddings: Embeddings, target: TextBank, train: TextBank, void: Tensor) -> tuple[Tensor, Tensor]:
         """Embeddings (B, K, D) -> logits (B, K, M) and the no-object logit (B, K)."""
-        return _logits(embeddings.query, target, void)
+        return name_logits(embeddings.query, target, void)
 
 
 class ClipOnly(nn.Module):
@@ -52,7 +52,7 @@ class ClipOnly(nn.Module):
 
     def forward(self, embeddings: Embeddings, target: TextBank, train: TextBank, void: Tensor) -> tuple[Tensor, Tensor]:
         """Embeddings (B, K, D) -> logits (B, K, M) and the no-object logit (B, K)."""
-        return _logits(embeddings.clip, target, void)
+        return name_logits(embeddings.clip, target, void)
 
 
 class FixedEnsemble(nn.Module):
@@ -64,7 +64,7 @@ class FixedEnsemble(nn.Module):
 
     def forward(self, embeddings: Embeddings, target: TextBank, train: TextBank, void: Tensor) -> tuple[Tensor, Tensor]:
         """Embeddings (B, K, D) -> logits (B, K, M) and the no-object logit (B, K)."""
-        return _logits(_fuse(embeddings, self.clip_weight), target, void)
+        return name_logits(_fuse(embeddings, self.clip_weight), target, void)
 
 
 class EmbeddingModulation(nn.Module):
@@ -96,7 +96,7 @@ class EmbeddingModulation(nn.Module):
         """
         nearest = nearest_similarity(target, train)
         strength = self.alpha * (1 - float(nearest.double().mean()))
-        logits, no_object = _logits(_fuse(embeddings, strength), target, void)
+        logits, no_object = name_logits(_fuse(embeddings, strength), target, void)
         return logits / nearest.to(logits) ** self.beta, no_object
 
 
@@ -107,5 +107,6 @@ def _fuse(embeddings: Embeddings, clip_weight: float) -> Tensor:
     return F.normalize(embeddings.query, dim=-1) + clip_weight * F.normalize(embeddings.clip, dim=-1)
 
 
-def _logits(embeds: Tensor, target: TextBank, void: Tensor) -> tuple[Tensor, Tensor]:
+def name_logits(embeds: Tensor, target: TextBank, void: Tensor) -> tuple[Tensor, Tensor]:
+    """Embeddings (B, K, D) -> logits (B, K, M), of each concept's nearest name, and the no-object logit (B, K)."""
     return target.of_concepts(cosine_logits(embeds, target.embeds)), cosine_logits(embeds, void[None])[..., 0]

@@ -1,0 +1,55 @@
+"""The recogniser of OPSNet's successors: a geometric mean of trained and CLIP probabilities, name by name.
+
+ODISE (Xu et al. 2023, section 3.5) and FC-CLIP (Yu et al. 2023, section 3.3) mix what a trained head (here the query
+embedding) and a frozen CLIP say:
+
+    p(i) ~ p_query(i) ** (1 - w_i) * p_clip(i) ** w_i,    w_i = seen for names of the training, unseen for others
+
+Both probabilities are a softmax over the M target names, and so is the mean. Void has no name in CLIP's space: its
+probability is the query's, and the names share the rest, as in FC-CLIP's published code.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from opsnet.recognition.modulation import name_logits, nearest_similarity
+from opsnet.structures import Embeddings, TextBank
+
+
+class GeometricEnsemble(nn.Module):
+    """Beside the recognisers of :mod:`opsnet.recognition.modulation`.
+
+    Args:
+        seen: weight of CLIP for names that were trained; FC-CLIP's alpha.
+        unseen: for all others; FC-CLIP's beta.
+
+    Raises:
+        ValueError: a weight outside 0..1.
+    """
+
+    def __init__(self, *, seen: float = 0.4, unseen: float = 0.8) -> None:
+        super().__init__()
+        if not (0 <= seen <= 1 and 0 <= unseen <= 1):
+            raise ValueError(f"modulation.seen and modulation.unseen must lie in 0..1, got {seen} and {unseen}")
+        self.seen, self.unseen = seen, unseen
+
+    def forward(self, embeddings: Embeddings, target: TextBank, train: TextBank, void: Tensor) -> tuple[Tensor, Tensor]:
+        """Mixes the probabilities.
+
+        Args:
+            embeddings: query and CLIP, (B, K, D) each.
+            target, train: text banks with M and N names; a name is seen where both have the same.
+            void: (D,), the learned no-object embedding.
+
+        Returns:
+            Log-probabilities of the names (B, K, M) and of void (B, K): a softmax over both leaves them as they are.
+        """
+        query, no_object = name_logits(embeddings.query, target, void)
+        clip, _ = name_logits(embeddings.clip, target, void)
+        weight = torch.where(nearest_similarity(target, train) == 1, self.seen, self.unseen).to(query)
+        mixed = ((1 - weight) * query.log_softmax(-1) + weight * clip.log_softmax(-1)).log_softmax(-1)
+        names = query.logsumexp(-1)
+        total = torch.logaddexp(names, no_object)
+        return mixed + (names - total)[..., None], no_object - total
