@@ -378,12 +378,19 @@ def small(world_overrides, tmp_path) -> list[str]:
     return [*world_overrides, *SMALL, f"paths.runs={tmp_path}"]
 
 
+@pytest.fixture
+def small_ddp(small) -> list[str]:
+    """The same for trainer=ddp, which leaves more to Lightning's defaults."""
+    forced = [f"++{o}" if o.startswith("trainer.") else o for o in small]
+    root = small[0].removeprefix("paths.data=")
+    return [*forced, "trainer=ddp", "++trainer.precision=32", "++trainer.max_epochs=1", f"data.root={root}/scenes_0"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("axis", ["seed=0,1", "trainer.devices=1,2"])
-def test_a_ddp_sweep_makes_one_folder_a_job(axis, small, tmp_path) -> None:
-    small += ["trainer=ddp", "++trainer.precision=32", "trainer.max_epochs=1"]
-    small += ["trainer.devices=2"] if axis.startswith("seed") else []
-    done = sweep("-m", *small, f"data.root={small[0].partition('=')[2]}/scenes_0", axis)
+def test_a_ddp_sweep_makes_one_folder_a_job(axis, small_ddp, tmp_path) -> None:
+    small_ddp += ["trainer.devices=2"] if axis.startswith("seed") else []
+    done = sweep("-m", *small_ddp, axis)
     assert done.returncode == 0, done.stdout + done.stderr
     (folder,) = (tmp_path / "train").iterdir()
     assert sorted(p.name for p in folder.iterdir()) == ["0", "1", "multirun.yaml"]
@@ -481,15 +488,14 @@ def node(kind: str, rank: int, port: int) -> dict[str, str]:
 
 
 @pytest.mark.slow
-def test_two_nodes_train_as_one_machine_with_two_processes(small, tmp_path) -> None:
-    small += ["trainer=ddp", "++trainer.precision=32", "trainer.max_epochs=1"]
-    one = sweep(*small, "trainer.devices=2", f"hydra.run.dir={tmp_path / 'one'}")
+def test_two_nodes_train_as_one_machine_with_two_processes(small_ddp, tmp_path) -> None:
+    one = sweep(*small_ddp, "trainer.devices=2", f"hydra.run.dir={tmp_path / 'one'}")
     assert one.returncode == 0, one.stdout + one.stderr
     for kind, name in (("torchrun", "torchrun_test"), ("slurm", "slurm_77")):
         with socket.socket() as free:
             free.bind(("", 0))
             port = free.getsockname()[1]
-        arguments = [sys.executable, "-m", "opsnet.train", *small, "trainer.devices=1", "+trainer.num_nodes=2"]
+        arguments = [sys.executable, "-m", "opsnet.train", *small_ddp, "trainer.devices=1", "+trainer.num_nodes=2"]
         processes = [
             subprocess.Popen(arguments, cwd=ROOT, env={**os.environ, **node(kind, rank, port)}) for rank in (0, 1)
         ]
