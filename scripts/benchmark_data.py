@@ -62,7 +62,7 @@ def _voronoi(rng: np.random.Generator) -> np.ndarray:
 
 def data() -> Pair:
     """Samples for training, jittered and cropped to 1024, against a mask a segment made first and moved along."""
-    disk = tempfile.TemporaryDirectory(prefix="opsnet_benchmark_")  # removed with the functions below, which hold it
+    disk = tempfile.TemporaryDirectory(prefix="opsnet_benchmark_")  # removed with `plain`, which holds it
     root = Path(disk.name)
     path = lay_out(root)
     transform = TrainTransform()
@@ -75,7 +75,7 @@ def data() -> Pair:
 
     def plain() -> list[Tensor]:
         torch.manual_seed(0)
-        return [plain_sample(root, record, transform) for record in records]
+        return [plain_sample(Path(disk.name), record, transform) for record in records]
 
     same = all(torch.equal(_in_order(a), _in_order(b)) for a, b in zip(ours(), plain(), strict=True))
     return Pair(ours, plain, f"{'identical' if same else 'DIFFERENT'} masks of {PICTURES} pictures")
