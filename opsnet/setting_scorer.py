@@ -108,7 +108,7 @@ class SettingScorer:
 
 
 def class_groups(seen: Sequence[bool], nearest: Tensor) -> dict[str, list[bool]]:
-    """Classes whose name was trained and the others; and these by their cosine to the nearest training name."""
+    """Flags (M,): names that were trained, the others, and these by their cosine (M,) to the nearest training name."""
     groups = {"seen": list(seen), "unseen": [not known for known in seen]}
     edges = (*SIMILARITIES, math.inf)
     for low, high in zip((-math.inf, *SIMILARITIES), edges, strict=True):

@@ -112,18 +112,21 @@ class Vocabulary:
         return cls(name, tuple(Concept(int(i), str(n), bool(t), tuple(map(str, more))) for i, n, t, more in rows))
 
     @classmethod
-    def load(cls, spec: str | Path) -> Vocabulary:
+    def load(cls, spec: str | Path | Vocabulary) -> Vocabulary:
         """Reads a vocabulary.
 
         Args:
             spec: a packaged vocabulary's name (``coco``, ``ade20k``, ...), ``imagenet1k`` or ``imagenet21k``,
                 ``wordnet:`` with a synset such as ``animal.n.01`` for all below it, a path to a .json or .txt file (a
-                concept a line, commas between its names, before them perhaps ``id:``), or a comma list of names.
+                concept a line, commas between its names, before them perhaps ``id:``), or a comma list of names; a
+                vocabulary is answered as it is.
 
         Raises:
             VocabularyError: nothing of that name, an unreadable file, or no usable names in it.
             WordNetError: WordNet is not there or has no such synset.
         """
+        if isinstance(spec, Vocabulary):
+            return spec
         text = str(spec).strip()
         if not text:
             raise VocabularyError("the vocabulary is empty: give at least one name, e.g. vocabulary='cat, grass'")

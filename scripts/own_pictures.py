@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from PIL import ExifTags, Image
+from PIL import Image
 
+from opsnet.data import pictures
 from opsnet.errors import InputError
 
 PICTURES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 
 
 def files_by_stem(folder: Path, suffixes: Iterable[str]) -> dict[str, Path]:
@@ -74,11 +74,9 @@ def upright_size(picture: Path) -> tuple[int, int]:
     """
     try:
         with Image.open(picture) as opened:
-            width, height = opened.size
-            sideways = opened.getexif().get(ExifTags.Base.Orientation) in SIDEWAYS
+            return pictures.upright_size(opened)
     except OSError as error:
         raise InputError(f"{picture} cannot be read as a picture ({error}): replace the file") from error
-    return (height, width) if sideways else (width, height)
 
 
 def require_size(labels: str, size: tuple[int, int], picture: Path) -> None:

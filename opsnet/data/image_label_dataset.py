@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
 from opsnet.data.packed import PackedRecords
-from opsnet.data.pictures import read_rgb
+from opsnet.data.pictures import read_rgb, require_limit
 from opsnet.data.transforms import Transform, as_image
 from opsnet.errors import DatasetError
 from opsnet.vocabulary import Vocabulary
@@ -64,9 +64,8 @@ class ImageLabelDataset(Dataset[LabelledSample]):
         transform: Transform | None = None,
         limit: int | None = None,
     ) -> None:
-        if limit is not None and limit < 1:
-            raise DatasetError(f"limit must be at least 1 or null for all pictures, got {limit}: change `limit`")
-        self.vocabulary = vocabulary if isinstance(vocabulary, Vocabulary) else Vocabulary.load(vocabulary)
+        require_limit(limit)
+        self.vocabulary = Vocabulary.load(vocabulary)
         self.transform = transform
         self.images = Path(images).expanduser()
         source = Path(labels).expanduser() if labels is not None else None

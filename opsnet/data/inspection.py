@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
+from PIL import Image
 
 from opsnet.data import findings as kinds
 from opsnet.data.conversion import rgb_to_ids
 from opsnet.data.findings import Finding
 from opsnet.data.panoptic_json import MAX_ID
-from opsnet.data.pictures import to_rgb
+from opsnet.data.pictures import to_rgb, upright_size
 from opsnet.data.segment_measures import Box, measure
 from opsnet.structures import PanopticMap, Segment
 from opsnet.vocabulary import Vocabulary
@@ -136,15 +136,14 @@ def _size(path: Path | None, found: list[Finding]) -> Size | None:
         return None
     try:
         with Image.open(path) as image:
-            width, height = image.size
-            is_turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+            size, (width, height) = upright_size(image), image.size
             # A JPEG at an eighth of its size: all its data are read, but most of the arithmetic is left out.
             image.draft("RGB", (max(1, width // 8), max(1, height // 8)))
             image.load()
     except Exception as error:  # Pillow's readers raise whatever their parsing stumbles over, SyntaxError included
         found.append(Finding(kinds.UNREADABLE_PICTURE, path.name, reason_of(error)))
         return None
-    return (height, width) if is_turned else (width, height)
+    return size
 
 
 def _ids(path: Path | None, name: str, found: list[Finding]) -> NDArray[np.int32] | None:

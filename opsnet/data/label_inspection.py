@@ -36,7 +36,7 @@ class ImageLabelInspector:
             raise DatasetError("a set has no `images`: give it in `data.module`")
         spec = keywords.get("vocabulary", "imagenet1k")
         kept = tuple((k, v) for k, v in sorted(keywords.items()) if k not in ("vocabulary", "transform"))
-        return cls(spec if isinstance(spec, Vocabulary) else Vocabulary.load(spec), kept)
+        return cls(Vocabulary.load(spec), kept)
 
     @property
     def name(self) -> str:

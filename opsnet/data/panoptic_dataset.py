@@ -21,7 +21,7 @@ from torchvision import tv_tensors
 
 from opsnet.data.conversion import rgb_to_ids
 from opsnet.data.panoptic_json import Entry, read_entries
-from opsnet.data.pictures import read_picture, read_rgb, require_files
+from opsnet.data.pictures import read_picture, read_rgb, require_files, require_limit
 from opsnet.data.transforms import Transform, as_image
 from opsnet.errors import DatasetError
 from opsnet.structures import PanopticTruth, Segment
@@ -74,9 +74,8 @@ class PanopticDataset(Dataset[Sample]):
         transform: Transform | None = None,
         limit: int | None = None,
     ) -> None:
-        if limit is not None and limit < 1:
-            raise DatasetError(f"limit must be at least 1 or null for all pictures, got {limit}: change `limit`")
-        self.vocabulary = vocabulary if isinstance(vocabulary, Vocabulary) else Vocabulary.load(vocabulary)
+        require_limit(limit)
+        self.vocabulary = Vocabulary.load(vocabulary)
         self.transform = transform
         self.annotations = Path(annotations).expanduser()
         self.images = Path(images).expanduser()

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from opsnet.errors import DatasetError
+
+SIDEWAYS = 5  # from here on, EXIF orientations swap width and height
 
 
 def require_files(folder: Path, names: Sequence[str], source: Path, key: str) -> None:
@@ -29,6 +31,22 @@ def require_files(folder: Path, names: Sequence[str], source: Path, key: str) ->
             f"{missing[0]}, named in {source}, is not in {folder} ({len(missing)} of {len(names)} files are missing): "
             f"check `{key}`, or complete the folder"
         )
+
+
+def require_limit(limit: int | None) -> None:
+    """A set's ``limit`` is a number of pictures, or ``None`` for all.
+
+    Raises:
+        DatasetError: it is below 1.
+    """
+    if limit is not None and limit < 1:
+        raise DatasetError(f"limit must be at least 1 or null for all pictures, got {limit}: change `limit`")
+
+
+def upright_size(picture: Image.Image) -> tuple[int, int]:
+    """Width and height in pixels as a person sees it: EXIF may say that it is to be turned. Decodes nothing."""
+    width, height = picture.size
+    return (height, width) if picture.getexif().get(ExifTags.Base.Orientation, 1) >= SIDEWAYS else (width, height)
 
 
 def read_picture(path: Path) -> Image.Image:

@@ -131,7 +131,7 @@ class PanopticInspector:
                 Path(keywords["images"]).expanduser(),
                 annotations,
                 annotations.with_suffix("") if segments is None else Path(segments).expanduser(),
-                spec if isinstance(spec, Vocabulary) else Vocabulary.load(spec),
+                Vocabulary.load(spec),
                 keywords.get("limit"),
             )
         )
