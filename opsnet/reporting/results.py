@@ -54,7 +54,11 @@ class Results:
 
     def figure(self, domain: str, recognition: str, filtering: str = "cls_iou", measure: str = "PQ") -> float | None:
         """One figure in percent, or ``None`` where the evaluation did not produce it (or produced NaN)."""
-        value = self.metrics.get(f"{domain}/{recognition}/{filtering}/{measure}")
+        return self.value(f"{domain}/{recognition}/{filtering}/{measure}")
+
+    def value(self, name: str) -> float | None:
+        """The figure of a whole name, likewise."""
+        value = self.metrics.get(name)
         return float(value) if value is not None and math.isfinite(value) else None
 
     def mean(
