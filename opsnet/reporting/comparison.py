@@ -1,4 +1,4 @@
-"""A table of the paper beside ours: each row's figures, their difference, and what to run for those that are missing."""
+"""A table of the paper beside ours: the figures of each row, and what to run for those that are missing."""
 
 from __future__ import annotations
 

@@ -25,7 +25,10 @@ FOREIGN = ("scenes_novel", "scenes_street")
 
 NOT_RUN = "not run"
 
-_GRID_KEY = re.compile(r"(?P<domain>[^/]+)/alpha=(?P<alpha>[^,/]+),beta=(?P<beta>[^/]+)/(?P<filter>[^/]+)/PQ")
+GRID_CELL = re.compile(r"alpha=(?P<alpha>[^,/]+),beta=(?P<beta>[^/]+)/(?P<filter>[^/]+)")
+"""A setting's name in the grid of Table 6."""
+
+_GRID_KEY = re.compile(rf"(?P<domain>[^/]+)/{GRID_CELL.pattern}/PQ")
 
 
 class ResultsError(InputError):
