@@ -29,12 +29,16 @@ def losses(folder: Path) -> list[float]:
 
 @pytest.mark.slow
 def test_two_processes_train_and_validate_as_one(world_overrides, tmp_path) -> None:
-    common = ["trainer.max_epochs=5", "trainer.precision=32", "+data.module.val.limit=7", "trainer.strategy=ddp"]
-    common = [f"++{o}" if o.startswith("trainer") else o for o in common]
+    # Of the miniature's own size: rounding turns a choice of the matching now and then, which weighs more among few
+    # queries and points; and with its own warm-up.
+    sizes = ["model.query_decoder.queries=64", "supervision.points=384", "optim.scheduler.warmup=100"]
+    trainer = ["trainer.max_epochs=5", "++trainer.precision=32", "++trainer.strategy=ddp"]
+    common = [*sizes, *trainer, "+data.module.val.limit=7"]
     one = start(world_overrides, tmp_path / "one", *common, "trainer.devices=1", "data.module.batch_size=8")
     two = start(world_overrides, tmp_path / "two", *common, "trainer.devices=2", "data.module.batch_size=4")
     assert len(losses(one)) == 20
+    assert losses(two)[:4] == pytest.approx(losses(one)[:4], rel=1e-5)
     assert losses(two) == pytest.approx(losses(one), rel=1e-3)
     assert losses(one)[-1] < 0.9 * losses(one)[0]
     figures = [json.loads((folder / "results.json").read_text())["metrics"] for folder in (one, two)]
-    assert figures[0]["val/RQ"] == pytest.approx(figures[1]["val/RQ"], abs=0.5)
+    assert figures[0]["val/PQ"] == pytest.approx(figures[1]["val/PQ"], abs=0.1)
