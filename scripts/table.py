@@ -60,7 +60,8 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
 def _one(comparisons: Sequence[Comparison], world: World, options: argparse.Namespace) -> None:
     table = paper_table(comparisons, world, all_measures=options.measures == "all")
     if options.format == "terminal":
-        Console().print(to_rich(table))
+        # A pipe has no width, and in 80 columns the rows of three sets would break.
+        Console(width=None if sys.stdout.isatty() else 140).print(to_rich(table))
         return
     if options.format == "png":
         out = options.out or Path(f"table{comparisons[0].row.table}_{world.name}.png")

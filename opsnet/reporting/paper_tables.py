@@ -59,7 +59,7 @@ def _list(comparisons: Sequence[Comparison], world: World, shown: list[Column]) 
     heads = ["Row", "Setting"]
     for paper_set, measure in shown:
         heads.append(f"{SETS[paper_set]} {measure} paper")
-        heads += ["ours", "difference"] if world.is_real else [f"{world.domain(paper_set)} {measure} ours"]
+        heads += ["ours", "diff."] if world.is_real else [f"{world.domain(paper_set)} {measure} ours"]
     rows = []
     for c in comparisons:
         cells = [cell for column in shown for cell in _cells(c.figure(*column), world)]
@@ -89,7 +89,7 @@ def _grid(comparisons: Sequence[Comparison], world: World) -> Cells:
     blocks: list[tuple[str, Callable[[Figure], str]]] = [
         ("paper", lambda f: f"{f.paper:.1f}"),
         ("ours", lambda f: percent(f.ours)),
-        *([("difference", lambda f: _signed(f.difference))] if world.is_real else []),
+        *([("diff.", lambda f: _signed(f.difference))] if world.is_real else []),
     ]
     heads = ("alpha", *(f"{name} {beta:g}" for name, _ in blocks for beta in betas))
     rows = [(f"{a:g}", *(show(cells[a, b]) for _, show in blocks for b in betas)) for a in alphas]
@@ -119,7 +119,7 @@ def _agreement(comparisons: Sequence[Comparison], world: World, column: Column) 
 
 
 def _notes(comparisons: Sequence[Comparison]) -> tuple[str, ...]:
-    notes = [f"Row {c.row.row}: {c.row.note}." for c in comparisons if c.row.note]
+    notes = [f"{_place(c)}: {c.row.note}." for c in comparisons if c.row.note]
     sources: dict[Path, list[Comparison]] = {}
     missing: dict[str, list[Comparison]] = {}
     for c in comparisons:
@@ -146,9 +146,16 @@ def _commands(group: Sequence[Comparison]) -> tuple[str, ...]:
     return (*first.commands[:-1], one_pass)
 
 
+def _place(comparison: Comparison) -> str:
+    row = comparison.row
+    return row.title if row.table == 6 else f"Row {row.row}"
+
+
 def _rows(group: Sequence[Comparison]) -> str:
     """``Row 3``, ``Rows 2, 5``, ``Rows 1 to 20``."""
     numbers = [c.row.row for c in group]
+    if group[0].row.table == 6 and len(group) < 3:
+        return ", ".join(map(_place, group))
     if len(numbers) > 2 and numbers == list(range(numbers[0], numbers[-1] + 1)):
         return f"Rows {numbers[0]} to {numbers[-1]}"
     return f"Row{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
