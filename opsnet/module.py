@@ -9,15 +9,18 @@ import lightning as L
 import torch
 from torch import Tensor
 
+from opsnet.distillation import QueryDistillation
 from opsnet.errors import InputError
+from opsnet.image_labels import ImageLabelSupervision
 from opsnet.losses.criterion import LayerPredictions, PanopticCriterion
 from opsnet.metrics.panoptic_quality import PanopticQuality
 from opsnet.model import Modulation, OPSNet
 from opsnet.panoptic.mask_filtering import MaskFiltering
-from opsnet.structures import Batch, SegmentTargets, TextBank
+from opsnet.structures import Batch, ImageLabels, SegmentTargets, TextBank
 from opsnet.vocabulary import Vocabulary
 
-CLIP_PREFIX = "model.clip."
+FROZEN_PREFIXES = ("model.clip.", "distillation.")
+"""What no checkpoint holds: it never changes, and is made again from the file that it came from."""
 
 
 class CheckpointError(InputError):
@@ -25,16 +28,19 @@ class CheckpointError(InputError):
 
 
 class OPSNetModule(L.LightningModule):
-    """Trains OPSNet on one panoptic vocabulary and validates it on the same.
+    """Trains OPSNet on one panoptic vocabulary, perhaps with image labels beside it, and validates it on the first.
 
     Args:
         model: OPSNet.
-        criterion: losses.
+        criterion: losses of a batch with segments.
         modulation, filtering, overlap: inference, for the validation PQ.
         train_vocabulary: names of the training data.
         optimizer: builder; receives the model.
         scheduler: builder; receives the optimizer and ``total_steps``.
         config: what ``opsnet-evaluate`` needs to build the same model again; kept in the checkpoint.
+        image_labels: losses of a batch with image labels (OPSNet+).
+        label_vocabulary: names of these.
+        distillation: keeps the queries near where they started.
     """
 
     def __init__(
@@ -49,36 +55,62 @@ class OPSNetModule(L.LightningModule):
         scheduler: Callable[..., Any],
         overlap: float = 0.8,
         config: dict[str, Any] | None = None,
+        image_labels: ImageLabelSupervision | None = None,
+        label_vocabulary: Vocabulary | None = None,
+        distillation: QueryDistillation | None = None,
     ) -> None:
         super().__init__()
         self.model, self.criterion = model, criterion
         self.modulation, self.filtering, self.overlap = modulation, filtering, overlap
         self.build_optimizer, self.build_scheduler = optimizer, scheduler
         self.config = config or {}
-        self.train_vocabulary = train_vocabulary
+        self.train_vocabulary, self.label_vocabulary = train_vocabulary, label_vocabulary
+        self.image_labels, self.distillation = image_labels, distillation
         self.quality = PanopticQuality(is_thing=train_vocabulary.is_thing)
-        self._bank: TextBank | None = None
+        self._banks: dict[str, TextBank] = {}
 
     def train_bank(self) -> TextBank:
         """The training names on the module's device."""
-        if self._bank is None or self._bank.embeds.device != self.device:
-            self._bank = self.model.clip.text_encoder(self.train_vocabulary).to(self.device)
-        return self._bank
+        return self._bank(self.train_vocabulary)
 
-    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        """One panoptic batch -> the sum of its losses."""
-        if not isinstance(batch.targets, SegmentTargets):
-            raise TypeError(f"a panoptic batch carries SegmentTargets, got {type(batch.targets).__name__}")
-        proposals, _ = self.model(batch.images)
+    def _bank(self, vocabulary: Vocabulary) -> TextBank:
+        bank = self._banks.get(vocabulary.name)
+        if bank is None or bank.embeds.device != self.device:
+            bank = self._banks[vocabulary.name] = self.model.clip.text_encoder(vocabulary).to(self.device)
+        return bank
+
+    def training_step(self, batch: Batch | dict[str, Batch], batch_index: int) -> Tensor:
+        """One batch, or one of each kind -> the sum of the losses; the type of a batch's targets picks them."""
+        total = torch.zeros((), device=self.device)
+        for part in batch.values() if isinstance(batch, dict) else (batch,):
+            losses, figures = self._losses(part)
+            total = total + losses.pop("loss")
+            self.log_dict({f"train/{k}": v for k, v in {**losses, **figures}.items()}, batch_size=len(part.images))
+        size = sum(len(b.images) for b in batch.values()) if isinstance(batch, dict) else len(batch.images)
+        self.log("train/loss", total, prog_bar=True, batch_size=size)
+        return total
+
+    def _losses(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Losses with their sum ``loss``, and figures that are none."""
+        if isinstance(batch.targets, SegmentTargets):
+            return self._panoptic_losses(batch, batch.targets), {}
+        if isinstance(batch.targets, ImageLabels) and self.image_labels is not None:
+            assert self.label_vocabulary is not None
+            return self.image_labels(self.model, batch, self._bank(self.label_vocabulary), self.train_bank())
+        raise TypeError(f"no loss is configured for batches with {type(batch.targets).__name__}")
+
+    def _panoptic_losses(self, batch: Batch, targets: SegmentTargets) -> dict[str, Tensor]:
+        proposals, clip_map = self.model(batch.images)
         assert proposals.supervision is not None
         layers = [
             LayerPredictions(self.model.training_logits(q, self.train_bank()), q.mask_embeds, q.iou)
             for q in proposals.supervision.layers
         ]
-        losses = self.criterion(layers, proposals.supervision.pixels, batch.targets)
-        self.log_dict({f"train/{k}": v for k, v in losses.items() if k != "loss"}, batch_size=len(batch.images))
-        self.log("train/loss", losses["loss"], prog_bar=True, batch_size=len(batch.images))
-        return losses["loss"]
+        losses: dict[str, Tensor] = self.criterion(layers, proposals.supervision.pixels, targets)
+        if self.distillation is not None:
+            kept = self.distillation(batch.images, clip_map, layers[-1].logits, self.train_bank())
+            losses = {**losses, "distillation": kept, "loss": losses["loss"] + kept}
+        return losses
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Scores one batch of the training domain."""
@@ -102,15 +134,15 @@ class OPSNetModule(L.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leaves CLIP's frozen weights out; their hash and the model's configuration go in."""
+        """Leaves frozen weights out; CLIP's hash and the model's configuration go in."""
         state = checkpoint["state_dict"]
-        checkpoint["state_dict"] = {k: v for k, v in state.items() if not k.startswith(CLIP_PREFIX)}
+        checkpoint["state_dict"] = {k: v for k, v in state.items() if not k.startswith(FROZEN_PREFIXES)}
         checkpoint["opsnet"] = {"clip_hash": self.model.clip.weights_hash, "config": self.config}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Puts CLIP's own weights back in place, after making sure that they are the ones trained with."""
+        """Puts the frozen weights back in place, after making sure that CLIP's are the ones trained with."""
         check_clip_hash(checkpoint, self.model.clip.weights_hash, "the checkpoint to resume from")
-        own = {k: v for k, v in self.state_dict().items() if k.startswith(CLIP_PREFIX)}
+        own = {k: v for k, v in self.state_dict().items() if k.startswith(FROZEN_PREFIXES)}
         checkpoint["state_dict"] = {**checkpoint["state_dict"], **own}
 
 
