@@ -214,9 +214,7 @@ class TextBank:
         if self.concept is None:
             return TextBank(self.name, names, is_thing, self.embeds[concepts])
         rows = torch.isin(self.concept, concepts)
-        return TextBank(
-            self.name, names, is_thing, self.embeds[rows], torch.searchsorted(concepts, self.concept[rows])
-        )
+        return TextBank(self.name, names, is_thing, self.embeds[rows], torch.searchsorted(concepts, self.concept[rows]))
 
     def to(self, device: torch.device | str) -> TextBank:
         """The same bank with every tensor on ``device``."""

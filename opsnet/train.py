@@ -74,8 +74,8 @@ def check_supervision(cfg: DictConfig, data: Any) -> None:
 
     if isinstance(data.datasets.get("train"), ImageLabelDataset):
         raise InputError(
-            "data.module.train has image labels only, and OPSNet learns its masks from segments: train on both, e.g. by "
-            "data=coco_imagenet"
+            "data.module.train has image labels only, and OPSNet learns its masks from segments: train on both, e.g. "
+            "by data=coco_imagenet"
         )
     if data.label_vocabulary is not None and cfg.get("image_labels") is None:
         raise InputError(

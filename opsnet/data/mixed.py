@@ -1,8 +1,8 @@
 """``MixedDataModule``: at each step one batch with segments and one with image labels (paper, section 3.4).
 
-The streams are independent. Epochs are those of the panoptic set; the labelled set goes round beside it, with epochs of
-its own, wherever those begin and end. Both orders are functions of (seed, epoch), so a resumed run goes on with the next
-batch of either stream (see :mod:`opsnet.data.datamodule`).
+The streams are independent. Epochs are those of the panoptic set; the labelled set goes round beside it, with epochs
+of its own, wherever those begin and end. Both orders are functions of (seed, epoch), so a resumed run goes on with the
+next batch of either stream (see :mod:`opsnet.data.datamodule`).
 """
 
 from __future__ import annotations
@@ -36,9 +36,13 @@ class MixedDataModule(PanopticDataModule):
     def __init__(self, *, labels: Any, label_batch_size: int | None = None, **panoptic: Any) -> None:
         super().__init__(**panoptic)
         if label_batch_size is not None and label_batch_size < 1:
-            raise DatasetError(f"label_batch_size must be at least 1, got {label_batch_size}: change `label_batch_size`")
+            raise DatasetError(
+                f"label_batch_size must be at least 1, got {label_batch_size}: change `label_batch_size`"
+            )
         if labels is None:
-            raise DatasetError("there is no set with image labels: give it in `data.module.labels`, or choose data=coco")
+            raise DatasetError(
+                "there is no set with image labels: give it in `data.module.labels`, or choose data=coco"
+            )
         self.label_batch_size = label_batch_size or self.batch_size
         self.builders[_LABELS] = labels
 

@@ -3,8 +3,8 @@
 Matching loss    L_match = 1 - mean over the image's c labels of max_j softmax(S)[j, label]            (equation 1)
 Sum loss         L_sum = || 1 - sum_k sigmoid(M_k) ||_2                                                (equation 2)
 
-S (J, C) are the logits, cosine over the temperature, of the J proposals whose predicted IoU exceeds a threshold. A label
-is satisfied by one proposal: further ones, and proposals of what nobody labelled, cost nothing.
+S (J, C) are the logits, cosine over the temperature, of the J proposals whose predicted IoU exceeds a threshold. A
+label is satisfied by one proposal: further ones, and proposals of what nobody labelled, cost nothing.
 """
 
 from __future__ import annotations
