@@ -54,4 +54,5 @@ class QueryDistillation(nn.Module):
             target = self.initial.training_logits(initial, train).float().log_softmax(-1)
         divergence = (target.exp() * (target - logits.float().log_softmax(-1))).sum(-1)
         # By the predicted IoU of then: dozens of queries without an object would outvote the few that have one.
-        return self.weight * (initial.iou * divergence).sum() / initial.iou.sum().clamp(min=1e-6)
+        shares = initial.iou / initial.iou.sum(dim=1, keepdim=True).clamp(min=1e-6)
+        return self.weight * (shares * divergence).sum(dim=1).mean()

@@ -36,7 +36,7 @@ class ImageLabelSupervision(nn.Module):
         self._known: tuple[TextBank, TextBank, Tensor, float] | None = None
 
     def forward(
-        self, model: OPSNet, batch: Batch, names: TextBank, train: TextBank
+        self, model: OPSNet, batch: Batch, names: TextBank, train: TextBank, *, seed: int
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Losses of one batch.
 
@@ -45,6 +45,7 @@ class ImageLabelSupervision(nn.Module):
             batch: B pictures with ``ImageLabels``.
             names: the label vocabulary, C names.
             train: the panoptic vocabulary, N names.
+            seed: of the names that are sampled.
 
         Returns:
             Losses by name with their sum ``loss``, and figures to log: ``label_proposals``, valid ones an image, and
@@ -55,18 +56,18 @@ class ImageLabelSupervision(nn.Module):
         size = (batch.images.shape[-2], batch.images.shape[-1])
         proposals, clip_map = model(batch.images, every_layer=False)  # of the last layer alone is anything asked
         embeddings = model.embed(proposals, clip_map, size)
-        logits, labels = self._logits(embeddings, model.void_embed, batch.targets.labels, names, train)
+        logits, labels = self._logits(embeddings, model.void_embed, batch.targets.labels, names, train, seed)
         inside = inside_padding(batch.valid_sizes, size, proposals.mask_logits)
         losses = self.criterion(logits, proposals.iou, proposals.mask_logits, labels, inside)
         return losses, self._figures(proposals, inside)
 
     def _logits(
-        self, embeddings: Embeddings, void: Tensor, labels: list[Tensor], names: TextBank, train: TextBank
+        self, embeddings: Embeddings, void: Tensor, labels: list[Tensor], names: TextBank, train: TextBank, seed: int
     ) -> tuple[Tensor, list[Tensor]]:
         """Logits (B, K, C') of the names of this step, and the labels as indices into them."""
         nearest, similarity = self._similarity(names, train)
         if self.sampled_names is not None and self.sampled_names < len(names.names):
-            chosen = sample_names(labels, len(names.names), self.sampled_names)
+            chosen = sample_names(labels, len(names.names), self.sampled_names, seed)
             labels = [torch.searchsorted(chosen, found) for found in labels]
             names, nearest = names.select(chosen), nearest[chosen]
         logits, _ = self.modulation.modulate(embeddings, names, void, nearest=nearest, similarity=similarity)
@@ -89,13 +90,13 @@ class ImageLabelSupervision(nn.Module):
         }
 
 
-def sample_names(labels: list[Tensor], names: int, count: int) -> Tensor:
-    """The labels of a batch and others at random, from torch's generator: ``count`` of ``names`` in rising order.
+def sample_names(labels: list[Tensor], names: int, count: int, seed: int) -> Tensor:
+    """The labels of a batch and others at random: ``count`` of ``names`` in rising order.
 
     All labels stay, even where they are more than ``count``.
     """
     device = labels[0].device
     present = torch.cat(labels).unique()
-    order = torch.randperm(names).to(device)
+    order = torch.randperm(names, generator=torch.Generator().manual_seed(seed)).to(device)
     others = order[~torch.isin(order, present)][: max(0, count - len(present))]
     return torch.cat((present, others)).sort().values

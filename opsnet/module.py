@@ -13,9 +13,11 @@ from opsnet.distillation import QueryDistillation
 from opsnet.errors import InputError
 from opsnet.image_labels import ImageLabelSupervision
 from opsnet.losses.criterion import LayerPredictions, PanopticCriterion
+from opsnet.losses.point_sampling import StepSeeds
 from opsnet.metrics.panoptic_quality import PanopticQuality
 from opsnet.model import Modulation, OPSNet
 from opsnet.panoptic.mask_filtering import MaskFiltering
+from opsnet.seeding import mix_seed
 from opsnet.structures import Batch, ImageLabels, SegmentTargets, TextBank
 from opsnet.vocabulary import Vocabulary
 
@@ -37,6 +39,7 @@ class OPSNetModule(L.LightningModule):
         train_vocabulary: names of the training data.
         optimizer: builder; receives the model.
         scheduler: builder; receives the optimizer and ``total_steps``.
+        seed: of the points at which masks are compared.
         config: what ``opsnet-evaluate`` needs to build the same model again; kept in the checkpoint.
         image_labels: losses of a batch with image labels (OPSNet+).
         label_vocabulary: names of these.
@@ -54,6 +57,7 @@ class OPSNetModule(L.LightningModule):
         optimizer: Callable[..., torch.optim.Optimizer],
         scheduler: Callable[..., Any],
         overlap: float = 0.8,
+        seed: int = 0,
         config: dict[str, Any] | None = None,
         image_labels: ImageLabelSupervision | None = None,
         label_vocabulary: Vocabulary | None = None,
@@ -62,6 +66,7 @@ class OPSNetModule(L.LightningModule):
         super().__init__()
         self.model, self.criterion = model, criterion
         self.modulation, self.filtering, self.overlap = modulation, filtering, overlap
+        self.seed = seed
         self.build_optimizer, self.build_scheduler = optimizer, scheduler
         self.config = config or {}
         self.train_vocabulary, self.label_vocabulary = train_vocabulary, label_vocabulary
@@ -82,12 +87,14 @@ class OPSNetModule(L.LightningModule):
     def training_step(self, batch: Batch | dict[str, Batch], batch_index: int) -> Tensor:
         """One batch, or one of each kind -> the sum of the losses; the type of a batch's targets picks them."""
         total = torch.zeros((), device=self.device)
-        for part in batch.values() if isinstance(batch, dict) else (batch,):
+        parts = list(batch.values()) if isinstance(batch, dict) else [batch]
+        for part in parts:
             losses, figures = self._losses(part)
             total = total + losses.pop("loss")
-            self.log_dict({f"train/{k}": v for k, v in {**losses, **figures}.items()}, batch_size=len(part.images))
-        size = sum(len(b.images) for b in batch.values()) if isinstance(batch, dict) else len(batch.images)
-        self.log("train/loss", total, prog_bar=True, batch_size=size)
+            named = {f"train/{k}": v for k, v in {**losses, **figures}.items()}
+            self.log_dict(named, batch_size=len(part.images), sync_dist=True)
+        size = sum(len(part.images) for part in parts)
+        self.log("train/loss", total, prog_bar=True, batch_size=size, sync_dist=True)
         return total
 
     def _losses(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -96,7 +103,8 @@ class OPSNetModule(L.LightningModule):
             return self._panoptic_losses(batch, batch.targets), {}
         if isinstance(batch.targets, ImageLabels) and self.image_labels is not None:
             assert self.label_vocabulary is not None
-            return self.image_labels(self.model, batch, self._bank(self.label_vocabulary), self.train_bank())
+            names, seed = self._bank(self.label_vocabulary), mix_seed(self.seed, self.global_step)
+            return self.image_labels(self.model, batch, names, self.train_bank(), seed=seed)
         raise TypeError(f"no loss is configured for batches with {type(batch.targets).__name__}")
 
     def _panoptic_losses(self, batch: Batch, targets: SegmentTargets) -> dict[str, Tensor]:
@@ -106,7 +114,8 @@ class OPSNetModule(L.LightningModule):
             LayerPredictions(self.model.training_logits(q, self.train_bank()), q.mask_embeds, q.iou)
             for q in proposals.supervision.layers
         ]
-        losses: dict[str, Tensor] = self.criterion(layers, proposals.supervision.pixels, targets)
+        seeds = StepSeeds.of(self.seed, self.global_step, batch.image_ids)
+        losses: dict[str, Tensor] = self.criterion(layers, proposals.supervision.pixels, targets, seeds)
         if self.distillation is not None:
             kept = self.distillation(batch.images, clip_map, layers[-1].logits, self.train_bank())
             losses = {**losses, "distillation": kept, "loss": losses["loss"] + kept}

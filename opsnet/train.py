@@ -116,6 +116,7 @@ def build_module(cfg: DictConfig, vocabulary: Any, label_vocabulary: Any = None)
         optimizer=instantiate(cfg.optim.optimizer),
         scheduler=instantiate(cfg.optim.scheduler),
         overlap=cfg.overlap,
+        seed=cfg.seed,
         train_vocabulary=vocabulary,
         config=parts,
         image_labels=instantiate(cfg.get("image_labels")),

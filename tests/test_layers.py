@@ -7,13 +7,14 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "opsnet"
 LAYERS = [
-    ["structures", "errors", "files", "configuration"],
+    ["structures", "errors", "files", "configuration", "seeding"],
     ["wordnet"],
     ["vocabulary"],
     ["clip", "segmenter", "recognition", "panoptic", "losses", "metrics", "data"],
     ["model"],
+    ["image_labels", "distillation"],
     ["module"],
-    ["inference", "settings", "optim", "reporting"],
+    ["inference", "settings", "optim", "reporting", "starting_point"],
     ["callbacks", "launch", "setting_scorer"],
     ["cluster", "sweep_report"],
     ["sweep"],

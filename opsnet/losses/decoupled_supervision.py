@@ -14,6 +14,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from opsnet.losses.criterion import mean_over_ranks
+
 FORMS = ("probability", "log")
 REDUCTIONS = ("rms", "norm")
 
@@ -80,6 +82,8 @@ def image_label_matching_loss(
 ) -> Tensor:
     """Equation 1, averaged over the images that have a label and a valid proposal; 0 where none has.
 
+    Those of all ranks count: the mean of the ranks' losses is that of their images as one batch.
+
     Args:
         logits: (B, K, C), over the temperature.
         valid: (B, K) bool, which proposals count.
@@ -92,8 +96,9 @@ def image_label_matching_loss(
         if len(found) and bool(chosen.any()):
             best = rows[chosen][:, found.unique()].amax(dim=0)
             terms.append(1 - best.exp().mean() if form == "probability" else -best.mean())
+    images = mean_over_ranks((len(terms),), logits.device)[0]
     # A sum over nothing keeps the graph, so that a rank without labels takes part in the backward pass.
-    return torch.stack(terms).mean() if terms else logits.sum() * 0
+    return torch.stack(terms).sum() / images if terms else logits.sum() * 0
 
 
 def mask_sum_loss(mask_logits: Tensor, inside: Tensor, *, reduction: str = "rms") -> Tensor:
