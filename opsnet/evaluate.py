@@ -50,7 +50,9 @@ def evaluate(cfg: DictConfig) -> Evaluation:
     settings = [parse_setting(name) for name in names]
     if cfg.panels and cfg.panel_setting not in [s.name for s in settings]:
         raise InputError(f"panel_setting {cfg.panel_setting} is not among `settings`: add it there, or give panels=0")
-    trained = load_checkpoint(cfg.checkpoint, clip_weights=cfg.clip_weights, device=cfg.device)
+    trained = load_checkpoint(
+        cfg.checkpoint, clip_weights=cfg.clip_weights, device=cfg.device, label_names_known=cfg.label_names_known
+    )
     data = instantiate(cfg.data.module, _convert_="object")
     data.prepare_data()
     data.setup("test")

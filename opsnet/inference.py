@@ -28,16 +28,21 @@ class TrainedModel:
         return self.model.clip.text_encoder(vocabulary).to(self.model.void_embed.device)
 
 
-def load_checkpoint(path: str | Path, *, clip_weights: str | Path | None = None, device: str = "auto") -> TrainedModel:
+def load_checkpoint(
+    path: str | Path, *, clip_weights: str | Path | None = None, device: str = "auto", label_names_known: bool = False
+) -> TrainedModel:
     """Builds the network that a checkpoint describes and loads its weights.
 
     Args:
         path: written by ``opsnet-train``.
         clip_weights: where CLIP's weights lie now; by default where they lay at training.
         device: "auto" takes CUDA where there is one.
+        label_names_known: names that were trained by image labels count as training names beside those of the
+            segments, in s and H; the paper keeps to the latter.
 
     Raises:
-        CheckpointError: no such file, not an OPSNet checkpoint, or trained with another CLIP.
+        CheckpointError: no such file, not an OPSNet checkpoint, or trained with another CLIP, or without image labels
+            where their names are wanted.
         ClipWeightsError: CLIP's weights are not where they should be.
     """
     from hydra.utils import instantiate
@@ -64,6 +69,10 @@ def load_checkpoint(path: str | Path, *, clip_weights: str | Path | None = None,
     own = {f"clip.{k}": v for k, v in model.clip.state_dict().items()}
     model.load_state_dict({**weights, **own})
     vocabulary = Vocabulary.from_categories(config["vocabulary"]["name"], config["vocabulary"]["categories"])
+    if label_names_known:
+        if "label_vocabulary" not in config:
+            raise CheckpointError(f"checkpoint {path} was trained without image labels: give label_names_known=false")
+        vocabulary = vocabulary.union(Vocabulary.from_categories(**config["label_vocabulary"]))
     return TrainedModel(model.eval().to(_device(device)), vocabulary, float(config["overlap"]))
 
 

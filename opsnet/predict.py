@@ -57,7 +57,9 @@ def _load(cfg: DictConfig) -> TrainedModel:
     if cfg.checkpoint is not None and cfg.model.weights is not None:
         raise InputError("checkpoint and model.weights both name a network: give one of them")
     if cfg.checkpoint is not None:
-        return load_checkpoint(cfg.checkpoint, clip_weights=cfg.clip_weights, device=cfg.device)
+        return load_checkpoint(
+            cfg.checkpoint, clip_weights=cfg.clip_weights, device=cfg.device, label_names_known=cfg.label_names_known
+        )
     if cfg.model.weights is None:
         raise InputError(
             "no network is named: give checkpoint=PATH of a .ckpt written by opsnet-train, or model.weights=PATH of a "
