@@ -28,13 +28,16 @@ def train(cfg: DictConfig) -> dict[str, float]:
 
     Raises:
         CheckpointError, DatasetError, VocabularyError, ClipWeightsError: bad input, before training starts.
+        InputError: the experiment is a row of a table that is no training of its own.
     """
     import lightning as L
     import torch
     from hydra.utils import instantiate
 
+    from opsnet.experiments import require_training
     from opsnet.starting_point import check_resume, find_resume
 
+    require_training(cfg)
     folder = Path(cfg.output)
     resume = find_resume(cfg)
     L.seed_everything(cfg.seed, workers=True, verbose=False)

@@ -109,7 +109,7 @@ class PanopticDataModule(LightningDataModule):
         for key, builder in self.builders.items():
             if builder is None or key in self.datasets or not key.startswith(chosen):
                 continue
-            dataset = builder() if callable(builder) else builder
+            dataset = self._build(key, builder)
             other = self.vocabularies.get(dataset.vocabulary.name, dataset.vocabulary)
             if other != dataset.vocabulary:
                 raise DatasetError(
@@ -120,6 +120,17 @@ class PanopticDataModule(LightningDataModule):
             if wanted and isinstance(dataset, PanopticDataset):
                 dataset.check_pixels(_rank_and_world_size())
             self.datasets[key] = dataset
+
+    def _build(self, key: str, builder: PictureSet | Builder) -> PictureSet:
+        if not callable(builder):
+            return builder
+        try:
+            return builder()
+        except DatasetError as error:
+            if not key.startswith("test/") or len(self.test_names) == 1:
+                raise
+            # One of several: who has not all of them can still measure the others.
+            raise DatasetError(f"{error}; or leave this set out by '~data.module.{key.replace('/', '.')}'") from error
 
     def train_dataloader(self) -> ResumableLoader:
         """Batches without ``panoptic``, shuffled unless ``Trainer(overfit_batches=...)`` repeats the first ones."""
