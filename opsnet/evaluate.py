@@ -3,40 +3,41 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
+from opsnet.data.datamodule import PanopticDataModule
 from opsnet.errors import InputError
+from opsnet.evaluation.details import Wanted
+from opsnet.evaluation.domains import Plan, evaluate_domain
+from opsnet.evaluation.printing import print_figures
+from opsnet.evaluation.sources import NetworkSource, Source, StoredSource
+from opsnet.evaluation.store import ProposalWriter, fingerprint, open_domain
 from opsnet.files import write_json
-from opsnet.inference import TrainedModel, load_checkpoint
-from opsnet.metrics.semantic import SEMANTIC_RULE
-from opsnet.recognition.modulation import domain_similarity
+from opsnet.inference import TrainedModel, load_checkpoint, pick_device
+from opsnet.metrics.confusions import Confusion
 from opsnet.reporting.results import versions
-from opsnet.setting_scorer import SettingScorer
-from opsnet.settings import Setting, paper_settings, parse_setting
-from opsnet.structures import Batch, PanopticMap
-from opsnet.vocabulary import Vocabulary
+from opsnet.settings import paper_settings, parse_setting
 
 log = logging.getLogger(__name__)
 
 
 @dataclass
 class Evaluation:
-    """What an evaluation found: figures by ``<domain>/<setting>/<measure>``, s and seconds by domain."""
+    """What an evaluation found: figures by ``<domain>/<setting>/<measure>``, s, seconds and commonest misses."""
 
     metrics: dict[str, float] = field(default_factory=dict)
     domain_similarity: dict[str, float] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    misses: dict[str, list[Confusion]] = field(default_factory=dict)
 
 
 def evaluate(cfg: DictConfig) -> Evaluation:
-    """Evaluates a checkpoint on every test domain and writes ``results.json`` (and panels).
+    """Evaluates a checkpoint, or stored proposals, on every test domain; writes ``results.json``, panels and csv files.
 
     Args:
         cfg: conf/evaluate.yaml.
@@ -46,20 +47,19 @@ def evaluate(cfg: DictConfig) -> Evaluation:
     """
     from hydra.utils import instantiate
 
-    names = [cfg.settings] if isinstance(cfg.settings, str) else cfg.settings or paper_settings()
-    settings = [parse_setting(name) for name in names]
-    if cfg.panels and cfg.panel_setting not in [s.name for s in settings]:
-        raise InputError(f"panel_setting {cfg.panel_setting} is not among `settings`: add it there, or give panels=0")
-    trained = load_checkpoint(cfg.checkpoint, clip_weights=cfg.clip_weights, device=cfg.device)
+    plan = plan_of(cfg)
+    trained = _load(cfg)
     data = instantiate(cfg.data.module, _convert_="object")
     data.prepare_data()
     data.setup("test")
     evaluation = Evaluation()
-    for domain, loader in zip(data.test_names, data.test_dataloader(), strict=True):
-        target = data.datasets[f"test/{domain}"].vocabulary
+    for domain, source in _sources(cfg, plan, trained, data).items():
         start = time.monotonic()
-        _evaluate_domain(evaluation, domain, loader, trained, target, settings, cfg)
+        found = evaluate_domain(domain, source, data.datasets[f"test/{domain}"], plan)
         evaluation.seconds[f"evaluation/{domain}"] = time.monotonic() - start
+        evaluation.metrics.update({f"{domain}/{key}": value for key, value in found.metrics.items()})
+        evaluation.misses.update({f"{domain}/{key}": misses for key, misses in found.misses.items()})
+        evaluation.domain_similarity[domain] = found.similarity
     result = {
         "experiment": cfg.experiment_name,
         "seed": cfg.seed,
@@ -68,60 +68,66 @@ def evaluate(cfg: DictConfig) -> Evaluation:
         "seconds": evaluation.seconds,
         "versions": versions(),
     }
-    write_json(Path(cfg.output) / "results.json", result)
+    write_json(plan.output / "results.json", result)
     return evaluation
 
 
-def _evaluate_domain(
-    evaluation: Evaluation, domain: str, loader: Iterable[Batch], trained: TrainedModel, target: Vocabulary,
-    settings: list[Setting], cfg: DictConfig,
-) -> None:  # fmt: skip
-    from rich.progress import track
+def plan_of(cfg: DictConfig) -> Plan:
+    """What a configuration asks for in every domain.
 
-    scorer = SettingScorer(trained, target, settings)
-    device = trained.model.void_embed.device
-    shown: list[Any] = []
-    for batch in track(loader, description=f"Evaluating {domain}", total=len(loader)):  # type: ignore[arg-type]
-        is_drawn = len(shown) < cfg.panels
-        maps = scorer.update(batch.to(device), wanted=[cfg.panel_setting] if is_drawn else [])
-        if is_drawn:
-            shown += _panel_rows(batch, maps[cfg.panel_setting])
-    for name, values in scorer.results().items():
-        evaluation.metrics.update({f"{domain}/{name}/{key}": value for key, value in values.items()})
-    evaluation.domain_similarity[domain] = domain_similarity(scorer.target, scorer.train)
-    if shown:
-        from opsnet.reporting.overlays import panel
-
-        out = Path(cfg.output) / "panels" / f"{domain}.png"
-        panel(shown[: cfg.panels], scorer.target.names, ("picture", "ground truth", "prediction"), out)
+    Raises:
+        InputError: an unknown setting, or one to draw or to look at that is not scored.
+    """
+    names = [cfg.settings] if isinstance(cfg.settings, str) else list(cfg.settings or paper_settings())
+    detailed = cfg.detail_setting or (cfg.panel_setting if cfg.panel_setting in names else names[0])
+    return Plan(
+        tuple(parse_setting(name) for name in dict.fromkeys(names)),
+        Path(cfg.output),
+        panels=cfg.panels,
+        panel_setting=cfg.panel_setting,
+        wanted=Wanted(classes=cfg.details, instances=cfg.instances, oracles=cfg.oracles),
+        detail_settings=(detailed,) if isinstance(detailed, str) else tuple(detailed),
+    )
 
 
-def _panel_rows(batch: Batch, maps: list[PanopticMap]) -> list[tuple[Any, PanopticMap, PanopticMap]]:
-    rows = []
-    for image, (h, w), truth, prediction in zip(batch.images, batch.valid_sizes, batch.panoptic, maps, strict=True):
-        pixels = (image[:, :h, :w] * 255).round().byte().permute(1, 2, 0).cpu().numpy()
-        rows.append((pixels, PanopticMap(truth.ids, truth.segments), prediction))
-    return rows
+def _load(cfg: DictConfig) -> TrainedModel | None:
+    """The network; ``None`` where proposals stand in its place."""
+    if (cfg.checkpoint is None) == (cfg.proposals is None):
+        raise InputError("give either checkpoint=PATH of a .ckpt written by opsnet-train, or proposals=FOLDER")
+    if cfg.proposals is None:
+        return load_checkpoint(cfg.checkpoint, clip_weights=cfg.clip_weights, device=cfg.device)
+    if cfg.save_proposals:
+        raise InputError("save_proposals=true needs the network: give checkpoint=PATH in place of proposals=FOLDER")
+    return None
+
+
+def _sources(cfg: DictConfig, plan: Plan, trained: TrainedModel | None, data: PanopticDataModule) -> dict[str, Source]:
+    """Where each domain's outputs come from; what is wrong with any of them is found before the first is scored."""
+    datasets: dict[str, Any] = {name: data.datasets[f"test/{name}"] for name in data.test_names}
+    if trained is None:
+        device, needed = pick_device(cfg.device), plan.sources
+        return {k: StoredSource(open_domain(cfg.proposals, k), d, device, needed) for k, d in datasets.items()}
+    sources: dict[str, Source] = {}
+    stamp = fingerprint(cfg.checkpoint) if cfg.save_proposals else ""
+    for (name, dataset), loader in zip(datasets.items(), data.test_dataloader(), strict=True):
+        needed = tuple(sorted({*plan.sources, "pooling"})) if cfg.save_proposals else plan.sources
+        source = NetworkSource(trained, loader, dataset, needed)
+        if cfg.save_proposals:
+            source.writer = ProposalWriter(
+                plan.output / "proposals", name, text=source.text, vocabulary=dataset.vocabulary, checkpoint=stamp,
+                batches=[len(batch) for batch in loader.batches], sources=needed, masks=cfg.proposal_masks,
+            )  # fmt: skip
+        sources[name] = source
+    return sources
 
 
 def run(cfg: DictConfig) -> None:
-    """Evaluates and prints the figures as a table."""
+    """Evaluates and prints the figures as tables."""
     evaluation = evaluate(cfg)
     if not evaluation.metrics:
         raise InputError("data.module.test names no domain: choose a data group with test sets, e.g. data=scenes")
-    if cfg.table:
-        _print(evaluation)
-
-
-def _print(evaluation: Evaluation) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    measures = ("PQ", "PQth", "PQst", "SQ", "RQ", "mIoU")
-    table = Table("setting", *measures, title="percent", caption=SEMANTIC_RULE)
-    for name in [key.removesuffix("/PQ") for key in evaluation.metrics if key.endswith("/PQ")]:
-        table.add_row(name, *(f"{evaluation.metrics.get(f'{name}/{m}', math.nan):.1f}" for m in measures))
-    Console().print(table)
+    if cfg.show:
+        print_figures(evaluation.metrics, evaluation.misses)
 
 
 def main() -> None:

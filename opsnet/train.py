@@ -91,7 +91,7 @@ def portable_config(cfg: DictConfig, vocabulary: Any) -> dict[str, Any]:
     if weights not in ("builtin", "random"):
         parts["clip"]["model"]["weights"] = str(Path(weights).expanduser().resolve())
     names = {"name": vocabulary.name, "categories": vocabulary.categories()}
-    return {**parts, "overlap": cfg.overlap, "vocabulary": names}
+    return {**parts, "experiment": cfg.experiment_name, "overlap": cfg.overlap, "vocabulary": names}
 
 
 def build_trainer(cfg: DictConfig, folder: Path, resume: Path | None = None) -> Any:

@@ -14,7 +14,7 @@ LAYERS = [
     ["model"],
     ["module"],
     ["inference", "settings", "optim", "reporting"],
-    ["callbacks", "launch", "setting_scorer"],
+    ["callbacks", "launch", "evaluation"],
     ["cluster", "sweep_report"],
     ["sweep"],
     ["train", "train_clip", "evaluate", "predict", "score", "doctor"],
