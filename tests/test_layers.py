@@ -8,7 +8,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent.parent / "opsnet"
 LAYERS = [
     ["structures", "errors", "files", "configuration"],
-    ["wordnet"],
+    ["wordnet", "experiments"],
     ["vocabulary"],
     ["clip", "segmenter", "recognition", "panoptic", "losses", "metrics", "data"],
     ["model"],
