@@ -2,38 +2,43 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
-from opsnet.data.datamodule import PanopticDataModule
 from opsnet.errors import InputError
-from opsnet.evaluation.details import Wanted
-from opsnet.evaluation.domains import Plan, evaluate_domain
-from opsnet.evaluation.printing import print_figures
-from opsnet.evaluation.sources import NetworkSource, Source, StoredSource
-from opsnet.evaluation.store import ProposalWriter, fingerprint, open_domain
+from opsnet.evaluation.domains import evaluate_domain
+from opsnet.evaluation.opening import open_scored, open_sources
+from opsnet.evaluation.plan import plan_of
+from opsnet.evaluation.printing import print_figures, print_rows
+from opsnet.evaluation.rows import asked_rows, rows_of_checkpoint
+from opsnet.experiments import ExperimentRow
 from opsnet.files import write_json
-from opsnet.inference import TrainedModel, load_checkpoint, pick_device
 from opsnet.metrics.confusions import Confusion
 from opsnet.reporting.results import versions
-from opsnet.settings import paper_settings, parse_setting
-
-log = logging.getLogger(__name__)
 
 
 @dataclass
 class Evaluation:
-    """What an evaluation found: figures by ``<domain>/<setting>/<measure>``, s, seconds and commonest misses."""
+    """What an evaluation found.
+
+    Attributes:
+        metrics: figures in percent by ``<domain>/<setting>/<measure>``.
+        domain_similarity: s by domain.
+        seconds: by ``evaluation/<domain>``.
+        kilobytes: of the proposals that were kept, a picture, by domain.
+        misses: the commonest, by ``<domain>/<setting>``.
+        rows: of the paper's tables that were scored.
+    """
 
     metrics: dict[str, float] = field(default_factory=dict)
     domain_similarity: dict[str, float] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    kilobytes: dict[str, float] = field(default_factory=dict)
     misses: dict[str, list[Confusion]] = field(default_factory=dict)
+    rows: tuple[ExperimentRow, ...] = ()
 
 
 def evaluate(cfg: DictConfig) -> Evaluation:
@@ -47,87 +52,51 @@ def evaluate(cfg: DictConfig) -> Evaluation:
     """
     from hydra.utils import instantiate
 
-    plan = plan_of(cfg)
-    trained = _load(cfg)
+    rows = asked_rows(cfg)
+    plan = plan_of(cfg) if cfg.table is None else None
+    scored = open_scored(cfg)
+    rows = rows_of_checkpoint(rows, scored.experiment, trained_as=cfg.trained_as, name=scored.name)
+    plan = plan or plan_of(cfg, [name for row in rows for name in row.settings])
     data = instantiate(cfg.data.module, _convert_="object")
     data.prepare_data()
     data.setup("test")
-    evaluation = Evaluation()
-    for domain, source in _sources(cfg, plan, trained, data).items():
+    names = [setting.name for setting in plan.settings]
+    found = Evaluation(rows=tuple(row for row in rows if set(row.settings) <= set(names)))
+    for domain, source in open_sources(cfg, plan, scored, data).items():
         start = time.monotonic()
-        found = evaluate_domain(domain, source, data.datasets[f"test/{domain}"], plan)
-        evaluation.seconds[f"evaluation/{domain}"] = time.monotonic() - start
-        evaluation.metrics.update({f"{domain}/{key}": value for key, value in found.metrics.items()})
-        evaluation.misses.update({f"{domain}/{key}": misses for key, misses in found.misses.items()})
-        evaluation.domain_similarity[domain] = found.similarity
+        dataset: Any = data.datasets[f"test/{domain}"]
+        figures = evaluate_domain(domain, source, dataset, plan)
+        found.seconds[f"evaluation/{domain}"] = time.monotonic() - start
+        found.metrics.update({f"{domain}/{key}": value for key, value in figures.metrics.items()})
+        found.misses.update({f"{domain}/{key}": misses for key, misses in figures.misses.items()})
+        found.domain_similarity[domain] = figures.similarity
+        if source.kept:
+            found.kilobytes[domain] = source.kept / 1000 / len(dataset)
     result = {
         "experiment": cfg.experiment_name,
         "seed": cfg.seed,
-        "metrics": evaluation.metrics,
-        "domain_similarity": evaluation.domain_similarity,
-        "seconds": evaluation.seconds,
+        "trained_as": cfg.trained_as or scored.experiment,
+        "rows": {row.name: list(row.settings) for row in found.rows},
+        "metrics": found.metrics,
+        "domain_similarity": found.domain_similarity,
+        "seconds": found.seconds,
+        "proposal_kilobytes_a_picture": found.kilobytes,
         "versions": versions(),
     }
     write_json(plan.output / "results.json", result)
-    return evaluation
-
-
-def plan_of(cfg: DictConfig) -> Plan:
-    """What a configuration asks for in every domain.
-
-    Raises:
-        InputError: an unknown setting, or one to draw or to look at that is not scored.
-    """
-    names = [cfg.settings] if isinstance(cfg.settings, str) else list(cfg.settings or paper_settings())
-    detailed = cfg.detail_setting or (cfg.panel_setting if cfg.panel_setting in names else names[0])
-    return Plan(
-        tuple(parse_setting(name) for name in dict.fromkeys(names)),
-        Path(cfg.output),
-        panels=cfg.panels,
-        panel_setting=cfg.panel_setting,
-        wanted=Wanted(classes=cfg.details, instances=cfg.instances, oracles=cfg.oracles),
-        detail_settings=(detailed,) if isinstance(detailed, str) else tuple(detailed),
-    )
-
-
-def _load(cfg: DictConfig) -> TrainedModel | None:
-    """The network; ``None`` where proposals stand in its place."""
-    if (cfg.checkpoint is None) == (cfg.proposals is None):
-        raise InputError("give either checkpoint=PATH of a .ckpt written by opsnet-train, or proposals=FOLDER")
-    if cfg.proposals is None:
-        return load_checkpoint(cfg.checkpoint, clip_weights=cfg.clip_weights, device=cfg.device)
-    if cfg.save_proposals:
-        raise InputError("save_proposals=true needs the network: give checkpoint=PATH in place of proposals=FOLDER")
-    return None
-
-
-def _sources(cfg: DictConfig, plan: Plan, trained: TrainedModel | None, data: PanopticDataModule) -> dict[str, Source]:
-    """Where each domain's outputs come from; what is wrong with any of them is found before the first is scored."""
-    datasets: dict[str, Any] = {name: data.datasets[f"test/{name}"] for name in data.test_names}
-    if trained is None:
-        device, needed = pick_device(cfg.device), plan.sources
-        return {k: StoredSource(open_domain(cfg.proposals, k), d, device, needed) for k, d in datasets.items()}
-    sources: dict[str, Source] = {}
-    stamp = fingerprint(cfg.checkpoint) if cfg.save_proposals else ""
-    for (name, dataset), loader in zip(datasets.items(), data.test_dataloader(), strict=True):
-        needed = tuple(sorted({*plan.sources, "pooling"})) if cfg.save_proposals else plan.sources
-        source = NetworkSource(trained, loader, dataset, needed)
-        if cfg.save_proposals:
-            source.writer = ProposalWriter(
-                plan.output / "proposals", name, text=source.text, vocabulary=dataset.vocabulary, checkpoint=stamp,
-                batches=[len(batch) for batch in loader.batches], sources=needed, masks=cfg.proposal_masks,
-            )  # fmt: skip
-        sources[name] = source
-    return sources
+    return found
 
 
 def run(cfg: DictConfig) -> None:
     """Evaluates and prints the figures as tables."""
-    evaluation = evaluate(cfg)
-    if not evaluation.metrics:
+    found = evaluate(cfg)
+    if not found.metrics:
         raise InputError("data.module.test names no domain: choose a data group with test sets, e.g. data=scenes")
     if cfg.show:
-        print_figures(evaluation.metrics, evaluation.misses)
+        print_figures(found.metrics, found.misses)
+        print_rows(found.rows, found.metrics, list(found.domain_similarity))
+        for domain, size in found.kilobytes.items():
+            print(f"proposals of {domain}: {size:.0f} kB a picture in {cfg.output}/proposals/{domain}")
 
 
 def main() -> None:

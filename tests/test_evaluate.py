@@ -109,7 +109,7 @@ def test_an_unknown_setting(name, message, config, tmp_path) -> None:
 
 def test_a_panel_setting_that_is_not_evaluated(config, tmp_path) -> None:
     with pytest.raises(InputError, match="panel_setting"):
-        evaluate(config(tmp_path, "settings=[query_only/cls]", "panels=1"))
+        evaluate(config(tmp_path, "settings=[query_only/cls]", "panels=1", "panel_setting=full/cls"))
 
 
 def test_a_missing_checkpoint(config, tmp_path) -> None:

@@ -3,60 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from opsnet.data.panoptic_dataset import PanopticDataset
-from opsnet.errors import InputError
-from opsnet.evaluation.details import Details, Wanted
+from opsnet.evaluation.details import Details
+from opsnet.evaluation.plan import Plan
 from opsnet.evaluation.scorer import SettingScorer
 from opsnet.evaluation.sources import Source
 from opsnet.metrics.confusions import Confusion, commonest
 from opsnet.metrics.semantic import summarise_semantic
 from opsnet.recognition.modulation import domain_similarity
-from opsnet.settings import Setting
 from opsnet.structures import PanopticMap
 
 CONFUSIONS_SHOWN = 5
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What to do in every domain.
-
-    Attributes:
-        settings: to score.
-        panels: pictures to draw, under ``panel_setting``.
-        panel_setting: a setting's name.
-        wanted: what to look at beyond PQ and mIoU, under ``detail_settings``.
-        detail_settings: names.
-        output: the run's folder.
-
-    Raises:
-        InputError: a setting to draw or to look at is not among ``settings``.
-    """
-
-    settings: tuple[Setting, ...]
-    output: Path
-    panels: int = 0
-    panel_setting: str = ""
-    wanted: Wanted = field(default_factory=Wanted)
-    detail_settings: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        names = [setting.name for setting in self.settings]
-        if self.panels and self.panel_setting not in names:
-            raise InputError(
-                f"panel_setting {self.panel_setting} is not among `settings`: add it there, or give panels=0"
-            )
-        for name in self.detail_settings:
-            if name not in names:
-                raise InputError(f"detail_setting {name} is not among `settings`: add it there, or name one of them")
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """Where the embeddings of CLIP that the settings read come from."""
-        return tuple(sorted({setting.clip_embeds for setting in self.settings}))
 
 
 @dataclass(frozen=True)

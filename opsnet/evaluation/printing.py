@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from opsnet.evaluation.details import ORACLE_RULE
+from opsnet.experiments import ExperimentRow
 from opsnet.metrics.average_precision import INSTANCE_RULE
 from opsnet.metrics.confusions import Confusion
 from opsnet.metrics.semantic import SEMANTIC_RULE
@@ -35,11 +36,23 @@ def print_figures(
         console.print(_table("instances, percent", INSTANCE_RULE, with_ap, ("AP", "AP50", "AP75"), metrics))
     ceilings = [key.removesuffix("/PQ") for key in metrics if key.endswith("/PQ") and ORACLE in key]
     if ceilings:
-        measured = sorted({name.partition(ORACLE)[0] for name in ceilings}, key=names.index)
-        rows = [row for name in measured for row in (name, *(c for c in ceilings if c.startswith(name + ORACLE)))]
-        console.print(_table("oracles, percent", ORACLE_RULE, rows, measures[:-1], metrics))
+        console.print(_ceilings(names, ceilings, measures[:-1], metrics))
     if any(misses.values()):
         console.print(_confusions(misses))
+
+
+def print_rows(
+    rows: Sequence[ExperimentRow], metrics: Mapping[str, float], domains: Sequence[str], console: Console | None = None
+) -> None:
+    """Prints PQ and mIoU of each row of the paper's tables in each domain; nothing where there is no row."""
+    if not rows:
+        return
+    columns = [f"{domain} {measure}" for domain in domains for measure in ("PQ", "mIoU")]
+    table = Table("row", "of the paper", *columns, title="rows, percent")
+    for row in rows:
+        names = [f"{domain}/{row.measured_as}/{measure}" for domain in domains for measure in ("PQ", "mIoU")]
+        table.add_row(row.name, row.title, *(f"{metrics.get(name, math.nan):.1f}" for name in names))
+    (console or Console()).print(table)
 
 
 def _table(
@@ -48,6 +61,18 @@ def _table(
     table = Table("setting", *measures, title=title, caption=caption)
     for name in names:
         table.add_row(name, *(f"{metrics.get(f'{name}/{m}', math.nan):.1f}" for m in measures))
+    return table
+
+
+def _ceilings(
+    names: Sequence[str], ceilings: Sequence[str], measures: Sequence[str], metrics: Mapping[str, float]
+) -> Table:
+    table = Table("setting", "oracle", *measures, title="oracles, percent", caption=ORACLE_RULE)
+    for name in names:
+        own = [ceiling for ceiling in ceilings if ceiling.startswith(name + ORACLE)]
+        for row in (name, *own) if own else ():
+            figures = (f"{metrics[f'{row}/{m}']:.1f}" for m in measures)
+            table.add_row(name, row.partition(ORACLE)[2] or "none", *figures)
     return table
 
 

@@ -29,6 +29,10 @@ class Source(Protocol):
 
     text: DomainText
 
+    @property
+    def kept(self) -> int:
+        """Bytes of proposals that this source has written."""
+
     def __len__(self) -> int:
         """Batches."""
 
@@ -48,10 +52,15 @@ class NetworkSource:
 
     def __init__(
         self, trained: TrainedModel, loader: Iterable[Batch], dataset: PanopticDataset, sources: Collection[str],
-        writer: ProposalWriter | None = None, *, text: DomainText | None = None,
+        writer: ProposalWriter | None = None,
     ) -> None:  # fmt: skip
         self.trained, self.loader, self.sources, self.writer = trained, loader, tuple(sources), writer
-        self.text = text or DomainText.of(trained, dataset.vocabulary)
+        self.text = DomainText.of(trained, dataset.vocabulary)
+
+    @property
+    def kept(self) -> int:
+        """Bytes of proposals that this source has written."""
+        return self.writer.stored.bytes() if self.writer else 0
 
     def __len__(self) -> int:
         assert isinstance(self.loader, Sized)
@@ -98,6 +107,7 @@ class StoredSource:
             )
         self.stored, self.dataset, self.device = stored, dataset, torch.device(device)
         self.text = stored.text().to(self.device)
+        self.kept = 0
 
     def __len__(self) -> int:
         return int(self.stored.about["batches"])

@@ -102,6 +102,12 @@ def open_domain(folder: Path | str, domain: str) -> StoredDomain:
     return stored
 
 
+def stored_experiment(folder: Path | str) -> str | None:
+    """The experiment that trained what made the proposals; ``None`` where that is not known, or nothing is stored."""
+    paths = sorted(Path(folder).expanduser().glob(f"*/{ABOUT}"))
+    return _about(paths[0]).get("experiment") if paths else None
+
+
 def _about(path: Path) -> dict[str, Any]:
     try:
         about: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -124,8 +130,8 @@ class ProposalWriter:
         domain: whose pictures these are.
         text: what naming needs.
         vocabulary: of the pictures.
-        checkpoint: what made the proposals, see :func:`fingerprint`.
-        batches: the ids of the pictures of each batch to come.
+        made_by: what made the proposals: ``checkpoint``, its :func:`fingerprint`, and ``experiment``, that trained it.
+        batches: pictures of each batch to come.
         sources: of CLIP's embeddings.
         masks: a kind of :mod:`opsnet.evaluation.mask_bytes`.
 
@@ -134,13 +140,13 @@ class ProposalWriter:
     """
 
     def __init__(
-        self, folder: Path, domain: str, *, text: DomainText, vocabulary: Vocabulary, checkpoint: str,
-        batches: Sequence[int], sources: Sequence[str], masks: str,
+        self, folder: Path, domain: str, *, text: DomainText, vocabulary: Vocabulary,
+        made_by: Mapping[str, str | None], batches: Sequence[int], sources: Sequence[str], masks: str,
     ) -> None:  # fmt: skip
         if masks not in KINDS:
             raise ProposalsError(f"proposal_masks must be one of {', '.join(KINDS)}, got '{masks}'")
         about = {
-            "format": FORMAT, "domain": domain, "checkpoint": checkpoint, "masks": masks, "sources": sorted(sources),
+            "format": FORMAT, "domain": domain, **made_by, "masks": masks, "sources": sorted(sources),
             "batches": len(batches), "batch_sizes": list(batches),
             "vocabulary": {"name": vocabulary.name, "categories": vocabulary.categories()},
         }  # fmt: skip
