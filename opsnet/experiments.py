@@ -1,7 +1,7 @@
 """The rows of the paper's tables, as ``conf/experiment/tableT_rowR.yaml`` holds them.
 
-A row is a training, or it scores the checkpoint of one in a setting of its own. The paper's figures stand in these files
-and nowhere else.
+A row is a training, or it scores the checkpoint of one in a setting of its own. The paper's figures stand in these
+files and nowhere else.
 """
 
 from __future__ import annotations
@@ -20,6 +20,18 @@ from opsnet.errors import InputError
 
 PUBLISHED = "published"
 """In the place of a training: the row is Mask2Former itself, by weights that others trained."""
+
+TITLES = {
+    1: "From vanilla solutions to OPSNet",
+    2: "Open-vocabulary panoptic segmentation",
+    3: "OPSNet+: image-level labels with Decoupled Supervision",
+    4: "Embedding Modulation against fixed ensembles",
+    5: "Ways to get a proposal's CLIP embedding",
+    6: "Grid over alpha (embedding fusion) and beta (logits debiasing)",
+    7: "Scores that filter the proposals",
+    8: "Open-vocabulary semantic segmentation",
+    9: "Closed-vocabulary panoptic segmentation on COCO",
+}
 
 _FILE = re.compile(r"table(?P<table>\d+)_row(?P<row>\d+)")
 _WORDS = ("name", "note", "corrected")
@@ -41,6 +53,7 @@ class ExperimentRow:
         paper: the paper's figures as printed.
         corrected: what the paper's other figures say in the place of a misprint.
         note: on the figures.
+        starts_from: the experiment whose checkpoint a fine-tuning starts from.
     """
 
     name: str
@@ -52,6 +65,7 @@ class ExperimentRow:
     paper: Figures
     corrected: Figures
     note: str | None
+    starts_from: str | None = None
 
     @property
     def is_training(self) -> bool:
@@ -68,6 +82,42 @@ class ExperimentRow:
         figures = self.corrected if measure in self.corrected.get(domain, {}) else self.paper
         value = figures.get(domain, {}).get(measure)
         return None if value is None else float(value)
+
+
+@dataclass(frozen=True)
+class World:
+    """Where a table is measured.
+
+    Attributes:
+        name: of its yaml in conf/world.
+        stands_for: a set of the paper -> the domain that takes its place; empty where the sets are the paper's.
+    """
+
+    name: str
+    stands_for: Mapping[str, str]
+
+    @property
+    def is_real(self) -> bool:
+        """Whether the sets are the paper's, so that figures can be compared with its."""
+        return not self.stands_for
+
+    def domain(self, paper_set: str) -> str:
+        """The domain that is measured for a set of the paper."""
+        return self.stands_for.get(paper_set, paper_set)
+
+
+def load_world(name: str) -> World:
+    """A world by its name.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    path = config_dir() / "world" / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml")))
+        raise InputError(f"world '{name}': there are {known}")
+    content: Any = OmegaConf.to_container(OmegaConf.load(path))
+    return World(name, content.get("stands_for", {}))
 
 
 def tables() -> tuple[int, ...]:
@@ -133,7 +183,7 @@ def _read(path: Path) -> ExperimentRow:
         return ExperimentRow(
             path.stem, int(match["table"]), int(match["row"]), str(paper["name"]),
             content.get("training", path.stem), tuple(content["settings"]), figures,
-            paper.get("corrected", {}), paper.get("note"),
+            paper.get("corrected", {}), paper.get("note"), content.get("starts_from"),
         )  # fmt: skip
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(

@@ -25,7 +25,10 @@ FOREIGN = ("scenes_novel", "scenes_street")
 
 NOT_RUN = "not run"
 
-_GRID_KEY = re.compile(r"(?P<domain>[^/]+)/alpha=(?P<alpha>[^,/]+),beta=(?P<beta>[^/]+)/(?P<filter>[^/]+)/PQ")
+GRID_CELL = re.compile(r"alpha=(?P<alpha>[^,/]+),beta=(?P<beta>[^/]+)/(?P<filter>[^/]+)")
+"""A setting's name in the grid of Table 6."""
+
+_GRID_KEY = re.compile(rf"(?P<domain>[^/]+)/{GRID_CELL.pattern}/PQ")
 
 
 class ResultsError(InputError):
@@ -54,7 +57,11 @@ class Results:
 
     def figure(self, domain: str, recognition: str, filtering: str = "cls_iou", measure: str = "PQ") -> float | None:
         """One figure in percent, or ``None`` where the evaluation did not produce it (or produced NaN)."""
-        value = self.metrics.get(f"{domain}/{recognition}/{filtering}/{measure}")
+        return self.value(f"{domain}/{recognition}/{filtering}/{measure}")
+
+    def value(self, name: str) -> float | None:
+        """The figure of a whole name, likewise."""
+        value = self.metrics.get(name)
         return float(value) if value is not None and math.isfinite(value) else None
 
     def mean(
