@@ -17,11 +17,12 @@ from opsnet.vocabulary import Vocabulary
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """The network, the names that it was trained with, and its overlap rule."""
+    """The network, the names that it was trained with, its overlap rule, and its experiment if that is known."""
 
     model: OPSNet
     train_vocabulary: Vocabulary
     overlap: float = 0.8
+    experiment: str | None = None
 
     def text(self, vocabulary: Vocabulary) -> TextBank:
         """A vocabulary's text bank on the network's device."""
@@ -73,7 +74,8 @@ def load_checkpoint(
         if "label_vocabulary" not in config:
             raise CheckpointError(f"checkpoint {path} was trained without image labels: give label_names_known=false")
         vocabulary = vocabulary.union(Vocabulary.from_categories(**config["label_vocabulary"]))
-    return TrainedModel(model.eval().to(_device(device)), vocabulary, float(config["overlap"]))
+    overlap, experiment = float(config["overlap"]), config.get("experiment")
+    return TrainedModel(model.eval().to(pick_device(device)), vocabulary, overlap, experiment)
 
 
 def load_zero_shot(cfg: DictConfig, *, device: str = "auto") -> TrainedModel:
@@ -93,10 +95,15 @@ def load_zero_shot(cfg: DictConfig, *, device: str = "auto") -> TrainedModel:
 
     backbone = OmegaConf.merge(cfg.backbone, {"pretrained": False})  # the published weights hold the backbone too
     model: OPSNet = instantiate(cfg.model, backbone=backbone, clip=cfg.clip, zero_shot=True)
-    return TrainedModel(model.eval().to(_device(device)), Vocabulary.load("coco"))
+    return TrainedModel(model.eval().to(pick_device(device)), Vocabulary.load("coco"))
 
 
-def _device(name: str) -> str:
+def pick_device(name: str) -> str:
+    """The device of a name; "auto" is CUDA where there is one.
+
+    Raises:
+        InputError: CUDA where there is none.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda") and not torch.cuda.is_available():

@@ -141,7 +141,7 @@ def portable_config(cfg: DictConfig, vocabulary: Any, label_vocabulary: Any = No
         parts["clip"]["model"]["weights"] = str(Path(weights).expanduser().resolve())
     names = {"vocabulary": vocabulary, "label_vocabulary": label_vocabulary}
     lists = {k: {"name": v.name, "categories": v.categories()} for k, v in names.items() if v is not None}
-    return {**parts, "overlap": cfg.overlap, **lists}
+    return {**parts, "experiment": cfg.experiment_name, "overlap": cfg.overlap, **lists}
 
 
 def build_trainer(cfg: DictConfig, folder: Path, resume: Path | None = None) -> Any:

@@ -94,7 +94,7 @@ def _evaluate(run: Path, overrides: list[str]) -> None:
     processes = []
     for name, where in (("opsnet", main), (BASELINE, baseline)):
         checkpoint = run / name / "checkpoints" / "last.ckpt"
-        processes.append(_start("evaluate", [f"checkpoint={checkpoint}", "table=false", *where, *overrides]))
+        processes.append(_start("evaluate", [f"checkpoint={checkpoint}", "show=false", *where, *overrides]))
     _wait(*processes)
 
 

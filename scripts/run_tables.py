@@ -56,12 +56,6 @@ def trainings() -> list[ExperimentRow]:
     return [row for table in tables() for row in experiment_rows(table) if row.is_training]
 
 
-def settings_of(training: str) -> list[str]:
-    """The settings that the rows of all tables ask of a training's checkpoint, each once."""
-    rows = [row for table in tables() for row in experiment_rows(table) if row.training == training]
-    return list(dict.fromkeys(s for row in rows for s in row.settings))
-
-
 def training(row: ExperimentRow, runs: Path, options: argparse.Namespace) -> Job:
     """The training of a row, in a folder of its name."""
     overrides = [f"experiment={row.name}", *_world(options), "trainer.enable_progress_bar=false"]
@@ -74,10 +68,9 @@ def training(row: ExperimentRow, runs: Path, options: argparse.Namespace) -> Job
 
 def evaluation(row: ExperimentRow, runs: Path, options: argparse.Namespace) -> Job:
     """One evaluation of a training with every setting that a row of any table asks of it."""
-    settings = ",".join(f"'{name}'" for name in settings_of(row.name))
     overrides = [
-        f"experiment={row.name}", *_world(options), quoted("checkpoint", _checkpoint(runs, row.name)),
-        f"settings=[{settings}]", "panels=0", "show=false",
+        f"experiment={row.name}", "settings=null", "table=all", *_world(options),
+        quoted("checkpoint", _checkpoint(runs, row.name)), "panels=0", "details=false", "show=false",
     ]  # fmt: skip
     return Job(trainings().index(row), runs / row.name / "evaluation", tuple(overrides), module="opsnet.evaluate")
 

@@ -15,7 +15,7 @@ LAYERS = [
     ["image_labels", "distillation"],
     ["module"],
     ["inference", "settings", "optim", "reporting", "starting_point"],
-    ["callbacks", "launch", "setting_scorer"],
+    ["callbacks", "launch", "evaluation"],
     ["cluster", "sweep_report"],
     ["sweep"],
     ["train", "train_clip", "evaluate", "predict", "score", "doctor"],

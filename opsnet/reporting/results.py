@@ -46,6 +46,7 @@ class Results:
         domain_similarity: domain -> s in -1..1 (1 = the training vocabulary covers it).
         seconds: phase -> wall-clock seconds.
         versions: package -> version.
+        trained_as: the experiment that trained the model, where the evaluation says so.
     """
 
     experiment: str
@@ -54,6 +55,7 @@ class Results:
     domain_similarity: Mapping[str, float] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    trained_as: str | None = None
 
     def figure(self, domain: str, recognition: str, filtering: str = "cls_iou", measure: str = "PQ") -> float | None:
         """One figure in percent, or ``None`` where the evaluation did not produce it (or produced NaN)."""
@@ -86,7 +88,9 @@ def load_results(path: Path) -> Results:
         data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         metrics = {str(k): float(v) for k, v in data["metrics"].items() if v is not None}
         optional = {key: dict(data.get(key) or {}) for key in ("domain_similarity", "seconds", "versions")}
-        return Results(str(data["experiment"]), int(data["seed"]), metrics, **optional)
+        return Results(
+            str(data["experiment"]), int(data["seed"]), metrics, **optional, trained_as=data.get("trained_as")
+        )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ResultsError(
             f"{path} is not the results.json of an evaluation ({error!r}): evaluate the run again"
