@@ -7,7 +7,7 @@ import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from opsnet.experiments import TITLES, World
+from opsnet.experiments import PUBLISHED, TITLES, World
 from opsnet.metrics.semantic import SEMANTIC_RULE
 from opsnet.reporting.comparison import Comparison, Figure, in_the_papers_order
 from opsnet.reporting.results import GRID_CELL, percent
@@ -21,6 +21,8 @@ SETS = {
     "pascal_context": "Pascal Context",
 }
 """What the paper calls its sets."""
+
+_WITH_BACKBONES = (2, 3, 8, 9)
 
 Column = tuple[str, str]
 """A set of the paper and a measure."""
@@ -45,7 +47,7 @@ def paper_table(comparisons: Sequence[Comparison], world: World, *, all_measures
         columns,
         rows,
         text_columns=1 if number == 6 else 2,
-        notes=_notes(comparisons),
+        notes=_notes(comparisons, world),
     )
 
 
@@ -103,6 +105,8 @@ def _caption(comparisons: Sequence[Comparison], world: World, shown: list[Column
         parts.append(f"Columns: beta; the paper's figures are PQ on ADE20K, ours on {world.domain('ade20k')}.")
     if not world.is_real:
         parts.append("Ours are of another world: the rows' order can be compared with the paper's, the levels cannot.")
+        if comparisons[0].row.table in _WITH_BACKBONES:
+            parts.append("So are the backbones: small stand-ins (conf/world_backbone).")
     agreements = [_agreement(comparisons, world, column) for column in shown if column[1] in ("PQ", "mIoU")]
     if any(agreements):
         parts.append(f"Pairs of rows in the paper's order: {', '.join(filter(None, agreements))}.")
@@ -118,7 +122,7 @@ def _agreement(comparisons: Sequence[Comparison], world: World, column: Column) 
     return f"{name} {measure} {agree} of {pairs}" if pairs else ""
 
 
-def _notes(comparisons: Sequence[Comparison]) -> tuple[str, ...]:
+def _notes(comparisons: Sequence[Comparison], world: World) -> tuple[str, ...]:
     notes = [f"{_place(c)}: {c.row.note}." for c in comparisons if c.row.note]
     sources: dict[Path, list[Comparison]] = {}
     missing: dict[str, list[Comparison]] = {}
@@ -126,13 +130,15 @@ def _notes(comparisons: Sequence[Comparison]) -> tuple[str, ...]:
         if c.run is not None:
             sources.setdefault(c.run.folder, []).append(c)
         if c.commands:
-            missing.setdefault(c.row.training + (c.row.name if not c.row.settings else ""), []).append(c)
+            missing.setdefault(c.row.training if c.row.settings else c.row.name, []).append(c)
     for folder, group in sources.items():
         run = group[0].run
         assert run is not None
         notes.append(f"{_rows(group)}: {folder} (seed {run.results.seed}).")
     for group in missing.values():
         state = "not run" if all(c.run is None for c in group) else "not complete"
+        if group[0].row.training == PUBLISHED and not world.is_real:
+            state += ", as nobody published weights for this world; for the paper's"
         notes.append(f"{_rows(group)} {state}: " + ", then ".join(f"`{command}`" for command in _commands(group)) + ".")
     return tuple(notes)
 

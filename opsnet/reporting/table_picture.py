@@ -20,7 +20,7 @@ def table_picture(table: Table, out: Path) -> Path:
     heads = [fill(column, _HEADING_WIDTH, break_long_words=False) for column in table.columns]
     widths = [_width(heads[i], *(row[i] for row in table.rows)) for i in range(len(heads))]
     width = max(sum(widths) * _INCHES_A_CHARACTER, 5.0)
-    characters = int(width / _INCHES_A_CHARACTER * 1.15)
+    characters = int(width / _INCHES_A_CHARACTER * 1.4)  # the text below is smaller
     below = "\n".join(fill(part.replace("`", ""), characters) for part in (table.caption, *table.notes) if part)
     head_lines = max(head.count("\n") + 1 for head in heads)
     body = (len(table.rows) + head_lines) * _LINE
