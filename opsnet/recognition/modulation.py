@@ -36,7 +36,7 @@ def nearest_similarity(target: TextBank, train: TextBank) -> Tensor:
 
 def domain_similarity(target: TextBank, train: TextBank) -> float:
     """``s``: 1 where every target name was trained."""
-    return float(nearest_similarity(target, train).double().mean())
+    return float(target.mean(nearest_similarity(target, train).double()))
 
 
 class QueryOnly(nn.Module):
@@ -95,13 +95,18 @@ class EmbeddingModulation(nn.Module):
             Logits (B, K, M), and the no-object logit (B, K), which has no name to be debiased by.
         """
         nearest = nearest_similarity(target, train)
-        strength = self.alpha * (1 - float(nearest.double().mean()))
+        strength = self.alpha * (1 - target.mean(nearest.double()))
         logits, no_object = name_logits(_fuse(embeddings, strength), target, void)
         return logits / nearest.to(logits) ** self.beta, no_object
 
 
-def _fuse(embeddings: Embeddings, clip_weight: float) -> Tensor:
+def _fuse(embeddings: Embeddings, clip_weight: float | Tensor) -> Tensor:
     """Both normalised first, or a weight would mean something else for every CLIP."""
+    if torch.compiler.is_exporting():  # the weight hangs on the words, which stay open
+        weight = torch.as_tensor(clip_weight).to(embeddings.query)
+        fused = F.normalize(embeddings.query, dim=-1) + weight * F.normalize(embeddings.clip, dim=-1)
+        return torch.where(weight == 0, embeddings.query, fused)
+    clip_weight = float(clip_weight)
     if clip_weight == 0:  # the query as it is, so that trained names get the logits of QueryOnly bit for bit
         return embeddings.query
     return F.normalize(embeddings.query, dim=-1) + clip_weight * F.normalize(embeddings.clip, dim=-1)
