@@ -208,6 +208,10 @@ class TextBank:
         best = values.new_full((*values.shape[:-1], len(self.names)), -math.inf)
         return best.scatter_reduce(-1, self.concept.expand_as(values), values, "amax")
 
+    def owners(self) -> Tensor:
+        """The concept of each row, (R,)."""
+        return torch.arange(len(self.names)) if self.concept is None else self.concept
+
     def mean(self, values: Tensor) -> Tensor:
         """Values of the concepts, (M,) -> their mean, a tensor of no dimension."""
         return values.mean()

@@ -7,17 +7,17 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "opsnet"
 LAYERS = [
-    ["structures", "errors", "files", "configuration"],
+    ["structures", "errors", "files", "configuration", "tracing"],
     ["wordnet"],
     ["vocabulary"],
     ["clip", "segmenter", "recognition", "panoptic", "losses", "metrics", "data"],
     ["model"],
     ["module"],
-    ["inference", "settings", "optim", "reporting"],
-    ["callbacks", "launch", "setting_scorer"],
+    ["inference", "settings", "optim", "reporting", "export_network"],
+    ["callbacks", "launch", "setting_scorer", "export_parity"],
     ["cluster", "sweep_report"],
     ["sweep"],
-    ["train", "train_clip", "evaluate", "predict", "score", "doctor"],
+    ["train", "train_clip", "evaluate", "predict", "score", "doctor", "export"],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
