@@ -57,7 +57,7 @@ def drawn_batch(size: tuple[int, int], seed: int, padded: tuple[int | None, int 
     for _ in range(0, height, 96):
         scenes = [draw_scene(domains[rng.integers(len(domains))], rng)[0] for _ in range(0, width, 96)]
         lines.append(np.concatenate(scenes, axis=1))
-    pixels = torch.from_numpy(np.concatenate(lines)[:height, :width] / 255).float()
+    pixels = torch.from_numpy(np.concatenate(lines)[:height, :width] / 255).float().clamp(0, 1)
     whole = [pad or -(-side // SIZE_DIVISOR) * SIZE_DIVISOR for side, pad in zip((height, width), padded, strict=True)]
     images = torch.zeros(1, 3, *whole)
     images[0, :, :height, :width] = pixels.permute(2, 0, 1)
