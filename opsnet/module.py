@@ -9,7 +9,7 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from opsnet.errors import InputError
+from opsnet.clip.loading import check_clip_hash
 from opsnet.losses.criterion import LayerPredictions, PanopticCriterion
 from opsnet.metrics.panoptic_quality import PanopticQuality
 from opsnet.model import Modulation, OPSNet
@@ -18,10 +18,6 @@ from opsnet.structures import Batch, SegmentTargets, TextBank
 from opsnet.vocabulary import Vocabulary
 
 CLIP_PREFIX = "model.clip."
-
-
-class CheckpointError(InputError):
-    """A checkpoint that cannot be used; the message names it and the fix."""
 
 
 class OPSNetModule(L.LightningModule):
@@ -112,23 +108,3 @@ class OPSNetModule(L.LightningModule):
         check_clip_hash(checkpoint, self.model.clip.weights_hash, "the checkpoint to resume from")
         own = {k: v for k, v in self.state_dict().items() if k.startswith(CLIP_PREFIX)}
         checkpoint["state_dict"] = {**checkpoint["state_dict"], **own}
-
-
-def check_clip_hash(checkpoint: dict[str, Any], clip_hash: str, name: str, *, key: str = "clip.model.weights") -> None:
-    """Refuses a checkpoint that was trained with another CLIP.
-
-    Args:
-        checkpoint: written by ``OPSNetModule``.
-        clip_hash: of the loaded CLIP.
-        name: of the checkpoint, for the message.
-        key: with which the command at hand is given another CLIP.
-
-    Raises:
-        CheckpointError: with both hashes.
-    """
-    trained_with = checkpoint.get("opsnet", {}).get("clip_hash")
-    if trained_with != clip_hash:
-        raise CheckpointError(
-            f"{name} was trained with CLIP weights {trained_with}, but the loaded CLIP is {clip_hash}: give "
-            f"{key}=PATH of the CLIP that it was trained with, or train anew"
-        )

@@ -155,7 +155,7 @@ def find_resume(cfg: DictConfig) -> Path | None:
     Raises:
         CheckpointError: the file does not exist.
     """
-    from opsnet.module import CheckpointError
+    from opsnet.errors import CheckpointError
 
     if not cfg.resume:
         return None
@@ -182,7 +182,8 @@ def find_resume(cfg: DictConfig) -> Path | None:
 def _check_resume(path: Path, clip_hash: str) -> None:
     import torch
 
-    from opsnet.module import CheckpointError, check_clip_hash
+    from opsnet.clip.loading import check_clip_hash
+    from opsnet.errors import CheckpointError
 
     try:
         checkpoint = dict(torch.load(path, map_location="cpu", weights_only=True))

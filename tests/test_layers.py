@@ -15,7 +15,7 @@ LAYERS = [
     ["module"],
     ["inference", "settings", "optim", "reporting"],
     ["callbacks", "launch", "setting_scorer"],
-    ["cluster", "sweep_report"],
+    ["cluster", "sweep_report", "prediction"],
     ["sweep"],
     ["train", "train_clip", "evaluate", "predict", "score", "doctor"],
 ]
