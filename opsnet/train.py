@@ -74,6 +74,7 @@ def build_module(cfg: DictConfig, vocabulary: Any) -> Any:
         optimizer=instantiate(cfg.optim.optimizer),
         scheduler=instantiate(cfg.optim.scheduler),
         overlap=cfg.overlap,
+        seed=cfg.seed,
         train_vocabulary=vocabulary,
         config=portable_config(cfg, vocabulary),
     )
