@@ -9,8 +9,9 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from opsnet.errors import InputError
+from opsnet.clip.loading import check_clip_hash
 from opsnet.losses.criterion import LayerPredictions, PanopticCriterion
+from opsnet.losses.point_sampling import StepSeeds
 from opsnet.metrics.panoptic_quality import PanopticQuality
 from opsnet.model import Modulation, OPSNet
 from opsnet.panoptic.mask_filtering import MaskFiltering
@@ -18,10 +19,6 @@ from opsnet.structures import Batch, SegmentTargets, TextBank
 from opsnet.vocabulary import Vocabulary
 
 CLIP_PREFIX = "model.clip."
-
-
-class CheckpointError(InputError):
-    """A checkpoint that cannot be used; the message names it and the fix."""
 
 
 class OPSNetModule(L.LightningModule):
@@ -34,6 +31,7 @@ class OPSNetModule(L.LightningModule):
         train_vocabulary: names of the training data.
         optimizer: builder; receives the model.
         scheduler: builder; receives the optimizer and ``total_steps``.
+        seed: of the points at which masks are compared.
         config: what ``opsnet-evaluate`` needs to build the same model again; kept in the checkpoint.
     """
 
@@ -48,11 +46,13 @@ class OPSNetModule(L.LightningModule):
         optimizer: Callable[..., torch.optim.Optimizer],
         scheduler: Callable[..., Any],
         overlap: float = 0.8,
+        seed: int = 0,
         config: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.model, self.criterion = model, criterion
         self.modulation, self.filtering, self.overlap = modulation, filtering, overlap
+        self.seed = seed
         self.build_optimizer, self.build_scheduler = optimizer, scheduler
         self.config = config or {}
         self.train_vocabulary = train_vocabulary
@@ -75,9 +75,11 @@ class OPSNetModule(L.LightningModule):
             LayerPredictions(self.model.training_logits(q, self.train_bank()), q.mask_embeds, q.iou)
             for q in proposals.supervision.layers
         ]
-        losses = self.criterion(layers, proposals.supervision.pixels, batch.targets)
-        self.log_dict({f"train/{k}": v for k, v in losses.items() if k != "loss"}, batch_size=len(batch.images))
-        self.log("train/loss", losses["loss"], prog_bar=True, batch_size=len(batch.images))
+        seeds = StepSeeds.of(self.seed, self.global_step, batch.image_ids)
+        losses = self.criterion(layers, proposals.supervision.pixels, batch.targets, seeds)
+        how = {"batch_size": len(batch.images), "sync_dist": True}
+        self.log_dict({f"train/{k}": v for k, v in losses.items() if k != "loss"}, **how)
+        self.log("train/loss", losses["loss"], prog_bar=True, **how)
         return losses["loss"]
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
@@ -112,23 +114,3 @@ class OPSNetModule(L.LightningModule):
         check_clip_hash(checkpoint, self.model.clip.weights_hash, "the checkpoint to resume from")
         own = {k: v for k, v in self.state_dict().items() if k.startswith(CLIP_PREFIX)}
         checkpoint["state_dict"] = {**checkpoint["state_dict"], **own}
-
-
-def check_clip_hash(checkpoint: dict[str, Any], clip_hash: str, name: str, *, key: str = "clip.model.weights") -> None:
-    """Refuses a checkpoint that was trained with another CLIP.
-
-    Args:
-        checkpoint: written by ``OPSNetModule``.
-        clip_hash: of the loaded CLIP.
-        name: of the checkpoint, for the message.
-        key: with which the command at hand is given another CLIP.
-
-    Raises:
-        CheckpointError: with both hashes.
-    """
-    trained_with = checkpoint.get("opsnet", {}).get("clip_hash")
-    if trained_with != clip_hash:
-        raise CheckpointError(
-            f"{name} was trained with CLIP weights {trained_with}, but the loaded CLIP is {clip_hash}: give "
-            f"{key}=PATH of the CLIP that it was trained with, or train anew"
-        )

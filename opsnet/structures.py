@@ -97,6 +97,7 @@ class Segment:
         area: pixels.
         iou: predicted IoU of the mask in 0..1 (1 for ground truth).
         is_crowd: a region of several objects that scoring ignores (ground truth only).
+        proposal: which of the merged proposals it is, the best of them for stuff (predictions only).
     """
 
     id: int
@@ -106,6 +107,7 @@ class Segment:
     area: int = 0
     iou: float = 1.0
     is_crowd: bool = False
+    proposal: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

@@ -74,6 +74,7 @@ def build_module(cfg: DictConfig, vocabulary: Any) -> Any:
         optimizer=instantiate(cfg.optim.optimizer),
         scheduler=instantiate(cfg.optim.scheduler),
         overlap=cfg.overlap,
+        seed=cfg.seed,
         train_vocabulary=vocabulary,
         config=portable_config(cfg, vocabulary),
     )
@@ -155,7 +156,7 @@ def find_resume(cfg: DictConfig) -> Path | None:
     Raises:
         CheckpointError: the file does not exist.
     """
-    from opsnet.module import CheckpointError
+    from opsnet.errors import CheckpointError
 
     if not cfg.resume:
         return None
@@ -182,7 +183,8 @@ def find_resume(cfg: DictConfig) -> Path | None:
 def _check_resume(path: Path, clip_hash: str) -> None:
     import torch
 
-    from opsnet.module import CheckpointError, check_clip_hash
+    from opsnet.clip.loading import check_clip_hash
+    from opsnet.errors import CheckpointError
 
     try:
         checkpoint = dict(torch.load(path, map_location="cpu", weights_only=True))

@@ -18,7 +18,7 @@ from opsnet.evaluate import evaluate, run
 from opsnet.inference import TrainedModel, load_checkpoint
 from opsnet.metrics.image_overlaps import image_overlaps
 from opsnet.metrics.semantic import SemanticCounts, count_semantic, summarise_semantic
-from opsnet.module import CheckpointError
+from opsnet.errors import CheckpointError
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.recognition.modulation import domain_similarity
 from opsnet.setting_scorer import SettingScorer, class_groups

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from opsnet.inference import load_checkpoint
-from opsnet.module import CheckpointError
+from opsnet.errors import CheckpointError
 from opsnet.train import build_module
 from opsnet.vocabulary import Vocabulary
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "opsnet"
 LAYERS = [
-    ["structures", "errors", "files", "configuration", "tracing"],
+    ["structures", "errors", "files", "configuration", "seeding", "tracing"],
     ["wordnet"],
     ["vocabulary"],
     ["clip", "segmenter", "recognition", "panoptic", "losses", "metrics", "data"],
@@ -15,9 +15,9 @@ LAYERS = [
     ["module"],
     ["inference", "settings", "optim", "reporting", "export_network"],
     ["callbacks", "launch", "setting_scorer", "export_parity"],
-    ["cluster", "sweep_report"],
-    ["sweep"],
-    ["train", "train_clip", "evaluate", "predict", "score", "doctor", "export"],
+    ["cluster", "sweep_report", "prediction"],
+    ["sweep", "page"],
+    ["train", "train_clip", "evaluate", "predict", "score", "doctor", "export", "demo"],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 

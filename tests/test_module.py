@@ -10,8 +10,10 @@ import torch
 from opsnet.data.batching import collate
 from opsnet.data.panoptic_dataset import PanopticDataset
 from opsnet.losses.criterion import LayerPredictions
+from opsnet.losses.point_sampling import StepSeeds
 from opsnet.metrics.panoptic_quality import PanopticQuality
-from opsnet.module import CheckpointError, check_clip_hash
+from opsnet.clip.loading import check_clip_hash
+from opsnet.errors import CheckpointError
 from opsnet.structures import ImageLabels, PanopticTruth
 from opsnet.train import build_module
 from opsnet.vocabulary import Vocabulary
@@ -58,9 +60,11 @@ def test_a_step_sums_the_losses_of_all_layers(module, batch, logged) -> None:
     assert len(everything) == 4
     bank = module.train_bank()
     layers = [LayerPredictions(module.model.training_logits(q, bank), q.mask_embeds, q.iou) for q in everything]
-    assert float(module.criterion(layers, proposals.supervision.pixels, batch.targets)["loss"]) == pytest.approx(
-        float(loss), rel=1e-5
-    )
+    seeds = StepSeeds.of(0, 0, batch.image_ids)
+    again = module.criterion(layers, proposals.supervision.pixels, batch.targets, seeds)["loss"]
+    assert float(again) == pytest.approx(float(loss), rel=1e-5)
+    other = module.criterion(layers, proposals.supervision.pixels, batch.targets, StepSeeds.of(0, 1, batch.image_ids))
+    assert float(other["loss"]) != float(loss)
 
 
 def test_other_targets_are_refused(module, batch) -> None:

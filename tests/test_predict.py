@@ -12,7 +12,7 @@ from PIL import Image
 
 from opsnet.errors import InputError
 from opsnet.inference import load_checkpoint
-from opsnet.module import CheckpointError
+from opsnet.errors import CheckpointError
 from opsnet.predict import main, predict, read_picture, to_batch
 from opsnet.score import score
 from opsnet.vocabulary import VocabularyError

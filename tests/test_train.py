@@ -18,7 +18,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from small_training import SMALL
 
-from opsnet.module import CheckpointError
+from opsnet.errors import CheckpointError
 from opsnet.train import _merge_metrics, find_resume, train
 
 STEPS = 8  # two epochs of four

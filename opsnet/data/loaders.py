@@ -16,13 +16,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from opsnet.errors import DatasetError
+from opsnet.seeding import mix_seed
 
 Item = TypeVar("Item")
-
-
-def mix_seed(*parts: int) -> int:
-    """A seed from several numbers >= 0, such that neighbouring numbers give unrelated seeds."""
-    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 class SeededDataset(Dataset[Item]):
