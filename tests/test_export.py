@@ -109,7 +109,9 @@ def test_a_file_that_differs_does_not_get_its_name(compose, lenient_checkpoint, 
     monkeypatch.setattr(exporting, "trace", lambda *_: None)
     monkeypatch.setattr(exporting, "write_graph", lambda program, path, *_: path.write_bytes(b"graph"))
     monkeypatch.setattr(exporting, "runner", wrong)
-    cfg = compose("export", f"checkpoint={lenient_checkpoint}", f"output={tmp_path / 'a.onnx'}", "filtering.threshold=2")
+    cfg = compose(
+        "export", f"checkpoint={lenient_checkpoint}", f"output={tmp_path / 'a.onnx'}", "filtering.threshold=2"
+    )
     with pytest.raises(InputError, match="differs from the original: masks by .*nothing was written"):
         export(cfg)
     assert list(tmp_path.iterdir()) == []

@@ -16,7 +16,8 @@ from opsnet.structures import TextBank
 from opsnet.vocabulary import Concept, Vocabulary
 
 SYNONYMS = Vocabulary(
-    "mine", (Concept(1, "sea", False, ("blue waves", "water")), Concept(2, "red circle", True), Concept(3, "tree", True))
+    "mine",
+    (Concept(1, "sea", False, ("blue waves", "water")), Concept(2, "red circle", True), Concept(3, "tree", True)),
 )
 
 
