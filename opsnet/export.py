@@ -73,7 +73,7 @@ def _metadata(cfg: DictConfig, trained: TrainedModel) -> dict[str, Any]:
         "clip_hash": trained.model.clip.weights_hash,
         "templates": list(trained.model.clip.text_encoder.templates),
         "train_names": list(trained.train_vocabulary.names),
-        "modulation": {key: value for key, value in cfg.modulation.items()},
+        "modulation": dict(cfg.modulation.items()),
         "overlap": trained.overlap,
         "size_divisor": SIZE_DIVISOR,
     }

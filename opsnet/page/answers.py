@@ -120,6 +120,6 @@ def read_upload(path: str | None) -> NDArray[np.uint8]:
     except (OSError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
         raise InputError(f"{name} cannot be read as a picture: give a PNG, JPEG or WebP file") from error
     raise InputError(
-        f"{name} has {width * height / 1e6:.0f} megapixels ({width} x {height}), more than the {LARGEST / 1e6:.0f} that "
-        "this page takes: make it smaller first, or use opsnet-predict"
+        f"{name} has {width * height / 1e6:.0f} megapixels ({width} x {height}), more than the {LARGEST / 1e6:.0f} "
+        "that this page takes: make it smaller first, or use opsnet-predict"
     )

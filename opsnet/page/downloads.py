@@ -16,7 +16,6 @@ from opsnet.files import write_json
 from opsnet.prediction.carriers import NamedMap
 from opsnet.reporting.overlays import draw_overlay
 
-
 IDLE = 3600  # seconds after which a visitor's picture and files are forgotten
 
 

@@ -26,9 +26,10 @@ def figure(pixels: NDArray[np.uint8], found: NamedMap) -> str:
     small, ids = _shrink(pixels, found.ids.cpu().numpy())
     overlay = draw_overlay(small, PanopticMap(torch.from_numpy(ids), found.segments), found.vocabulary.names)
     segments = {s.id: _described(s, ids.size, int((ids == s.id).sum())) for s in found.segments}
+    listed = escape(json.dumps(segments), quote=True)
     return (
-        f'<div class="figure" style="--ratio: {ids.shape[1] / ids.shape[0]:.4f}" data-segments="{escape(json.dumps(segments), quote=True)}" '
-        f'data-ids="{_data_url(ids_to_rgb(ids), "PNG")}">'
+        f'<div class="figure" style="--ratio: {ids.shape[1] / ids.shape[0]:.4f}" '
+        f'data-segments="{listed}" data-ids="{_data_url(ids_to_rgb(ids), "PNG")}">'
         f'<img class="overlay" alt="the picture with {len(segments)} segments" src="{_data_url(overlay, "WEBP")}">'
         '<canvas class="light"></canvas><div class="tip" hidden></div></div>'
     )

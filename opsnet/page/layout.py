@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Sequence
 from html import escape
 from importlib import resources
@@ -25,16 +24,9 @@ LARGEST_FILE = "50mb"
 _PLACEHOLDER = '<div class="placeholder"><p>Upload a picture or choose an example, then press <b>Segment</b>.</p></div>'
 
 
-class Picture(gr.Image):
-    """An upload whose file is handed on as it came: gradio's own reading would answer a broken one with "Error"."""
-
-    def preprocess(self, payload: Any) -> str | None:
-        """The file's path."""
-        return None if payload is None else payload.path
-
-    def get_block_name(self) -> str:
-        """The browser's part is gr.Image's."""
-        return "image"
+def uploaded(payload: Any) -> str | None:
+    """The path of an upload as it came: gradio's own reading would answer a broken picture with "Error" alone."""
+    return None if payload is None else payload.path
 
 
 def build_page(predictor: Predictor, examples: Sequence[tuple[str, str]], presets: Sequence[str]) -> gr.Blocks:
@@ -70,10 +62,11 @@ def build_page(predictor: Predictor, examples: Sequence[tuple[str, str]], preset
 
 def _controls(examples: Sequence[tuple[str, str]], presets: Sequence[str]) -> list[Any]:
     """Picture, words, alpha, beta, and the button."""
-    picture = Picture(
+    picture = gr.Image(
         type="filepath", image_mode=None, sources=["upload", "clipboard"], label="Picture", height=260,
         elem_id="picture",
     )  # fmt: skip
+    picture.preprocess = uploaded  # type: ignore[method-assign]
     shown = gr.Dataset(
         components=[picture], samples=[[path] for path, _ in examples], type="index", label="Examples",
         elem_id="examples",

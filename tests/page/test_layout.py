@@ -11,7 +11,7 @@ from PIL import Image
 
 gr = pytest.importorskip("gradio")
 
-from opsnet.page.layout import Picture, build_page, launch_options, respond  # noqa: E402
+from opsnet.page.layout import build_page, launch_options, respond, uploaded  # noqa: E402
 
 
 @pytest.fixture
@@ -49,9 +49,8 @@ def test_bad_input_changes_the_status_alone(predictor, tmp_path, picture) -> Non
 
 
 def test_a_broken_upload_reaches_the_page_as_it_came() -> None:
-    component = Picture(render=False)
-    assert component.preprocess(SimpleNamespace(path="/tmp/text.png")) == "/tmp/text.png"
-    assert component.preprocess(None) is None
+    assert uploaded(SimpleNamespace(path="/tmp/text.png")) == "/tmp/text.png"
+    assert uploaded(None) is None
 
 
 def test_the_page_is_built_and_tells_nobody(predictor, picture) -> None:
