@@ -88,7 +88,10 @@ def parse_words(text: str) -> Vocabulary:
         InputError: none, too many or too long ones.
     """
     names = [" ".join(name.split()) for name in re.split(r"[,;\n]", text) if name.strip()]
-    names = list({name.casefold(): name for name in reversed(names)}.values())[::-1]
+    first: dict[str, str] = {}
+    for name in names:
+        first.setdefault(name.casefold(), name)
+    names = list(first.values())
     if not names:
         raise InputError("there are no words: write some names, with commas between them")
     if len(names) > MOST_WORDS:
