@@ -81,8 +81,8 @@ def _controls(examples: Sequence[tuple[str, str]], presets: Sequence[str]) -> li
     preset.input(_preset_words, preset, words, api_visibility="private")
     go = gr.Button("Segment", variant="primary", elem_id="go")
     shown.click(lambda index: examples[index], shown, [picture, words], api_visibility="private")
-    alpha = gr.Slider(0, 20, 10, step=0.5, label="α: how much CLIP counts far from the training", elem_id="alpha")
-    beta = gr.Slider(0, 2, 0.5, step=0.05, label="β: debiasing of trained names", elem_id="beta")
+    alpha = gr.Slider(0, 20, 10, step=0.5, label="α: weight of CLIP", elem_id="alpha")
+    beta = gr.Slider(0, 2, 0.5, step=0.05, label="β: debiasing", elem_id="beta")
     return [picture, words, alpha, beta, go]
 
 
