@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from opsnet.errors import InputError
+from opsnet.clip.loading import check_clip_hash
+from opsnet.errors import CheckpointError, InputError
 from opsnet.model import OPSNet
-from opsnet.module import CheckpointError, check_clip_hash
 from opsnet.structures import TextBank
 from opsnet.vocabulary import Vocabulary
 

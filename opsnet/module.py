@@ -9,8 +9,8 @@ import lightning as L
 import torch
 from torch import Tensor
 
+from opsnet.clip.loading import check_clip_hash
 from opsnet.distillation import QueryDistillation
-from opsnet.errors import InputError
 from opsnet.image_labels import ImageLabelSupervision
 from opsnet.losses.criterion import LayerPredictions, PanopticCriterion
 from opsnet.losses.point_sampling import StepSeeds
@@ -23,10 +23,6 @@ from opsnet.vocabulary import Vocabulary
 
 FROZEN_PREFIXES = ("model.clip.", "distillation.")
 """What no checkpoint holds: it never changes, and is made again from the file that it came from."""
-
-
-class CheckpointError(InputError):
-    """A checkpoint that cannot be used; the message names it and the fix."""
 
 
 class OPSNetModule(L.LightningModule):
@@ -153,23 +149,3 @@ class OPSNetModule(L.LightningModule):
         check_clip_hash(checkpoint, self.model.clip.weights_hash, "the checkpoint to resume from")
         own = {k: v for k, v in self.state_dict().items() if k.startswith(FROZEN_PREFIXES)}
         checkpoint["state_dict"] = {**checkpoint["state_dict"], **own}
-
-
-def check_clip_hash(checkpoint: dict[str, Any], clip_hash: str, name: str, *, key: str = "clip.model.weights") -> None:
-    """Refuses a checkpoint that was trained with another CLIP.
-
-    Args:
-        checkpoint: written by ``OPSNetModule``.
-        clip_hash: of the loaded CLIP.
-        name: of the checkpoint, for the message.
-        key: with which the command at hand is given another CLIP.
-
-    Raises:
-        CheckpointError: with both hashes.
-    """
-    trained_with = checkpoint.get("opsnet", {}).get("clip_hash")
-    if trained_with != clip_hash:
-        raise CheckpointError(
-            f"{name} was trained with CLIP weights {trained_with}, but the loaded CLIP is {clip_hash}: give "
-            f"{key}=PATH of the CLIP that it was trained with, or train anew"
-        )

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from opsnet.clip.loading import check_clip_hash
+from opsnet.errors import CheckpointError
 from opsnet.model import OPSNet
-from opsnet.module import CheckpointError, check_clip_hash
 
 log = logging.getLogger(__name__)
 

@@ -97,6 +97,7 @@ class Segment:
         area: pixels.
         iou: predicted IoU of the mask in 0..1 (1 for ground truth).
         is_crowd: a region of several objects that scoring ignores (ground truth only).
+        proposal: which of the merged proposals it is, the best of them for stuff (predictions only).
     """
 
     id: int
@@ -106,6 +107,7 @@ class Segment:
     area: int = 0
     iou: float = 1.0
     is_crowd: bool = False
+    proposal: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -215,6 +217,14 @@ class TextBank:
             return TextBank(self.name, names, is_thing, self.embeds[concepts])
         rows = torch.isin(self.concept, concepts)
         return TextBank(self.name, names, is_thing, self.embeds[rows], torch.searchsorted(concepts, self.concept[rows]))
+
+    def owners(self) -> Tensor:
+        """The concept of each row, (R,)."""
+        return torch.arange(len(self.names)) if self.concept is None else self.concept
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Values of the concepts, (M,) -> their mean, a tensor of no dimension."""
+        return values.mean()
 
     def to(self, device: torch.device | str) -> TextBank:
         """The same bank with every tensor on ``device``."""

@@ -32,7 +32,7 @@ def options(*groups: str) -> list:
 def test_every_file_is_tested_here() -> None:
     tested = {"backbone", "clip", "data", "experiment", "filtering", "logger", "model", "modulation", "optim", "paths"}
     assert {group for group, _ in GROUPS} == tested | {"launcher", "supervision", "trainer"}
-    assert COMMANDS == ["doctor", "evaluate", "predict", "train", "train_clip"]
+    assert COMMANDS == ["demo", "doctor", "evaluate", "export", "predict", "train", "train_clip"]
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -40,6 +40,7 @@ def test_every_command_composes_and_resolves(name, compose, tmp_path) -> None:
     missing = {
         "predict": ["checkpoint=a", "image=b", "vocabulary=c"],
         "evaluate": ["checkpoint=a"],
+        "export": ["checkpoint=a"],
         "doctor": ["vocabulary=c", "data=coco"],
     }.get(name, [])
     cfg = compose(name, *missing, f"output={tmp_path}")

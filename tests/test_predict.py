@@ -10,9 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from opsnet.errors import InputError
+from opsnet.errors import CheckpointError, InputError
 from opsnet.inference import load_checkpoint
-from opsnet.module import CheckpointError
 from opsnet.predict import main, predict, read_picture, to_batch
 from opsnet.score import score
 from opsnet.vocabulary import VocabularyError

@@ -18,7 +18,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from small_training import SMALL
 
-from opsnet.module import CheckpointError
+from opsnet.errors import CheckpointError
 from opsnet.starting_point import find_resume
 from opsnet.train import _merge_metrics, train
 

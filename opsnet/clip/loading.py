@@ -6,11 +6,12 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import Any
 
 import torch
 from torch import nn
 
-from opsnet.errors import InputError
+from opsnet.errors import CheckpointError, InputError
 
 
 class ClipWeightsError(InputError):
@@ -60,3 +61,23 @@ def weights_hash(model: nn.Module) -> str:
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:12]
+
+
+def check_clip_hash(checkpoint: dict[str, Any], clip_hash: str, name: str, *, key: str = "clip.model.weights") -> None:
+    """Refuses a checkpoint that was trained with another CLIP.
+
+    Args:
+        checkpoint: written by ``opsnet.module.OPSNetModule``.
+        clip_hash: of the loaded CLIP.
+        name: of the checkpoint, for the message.
+        key: with which the command at hand is given another CLIP.
+
+    Raises:
+        CheckpointError: with both hashes.
+    """
+    trained_with = checkpoint.get("opsnet", {}).get("clip_hash")
+    if trained_with != clip_hash:
+        raise CheckpointError(
+            f"{name} was trained with CLIP weights {trained_with}, but the loaded CLIP is {clip_hash}: give "
+            f"{key}=PATH of the CLIP that it was trained with, or train anew"
+        )

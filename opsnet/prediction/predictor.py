@@ -1,0 +1,188 @@
+"""The object behind ``opsnet-predict``, the Python API and the web page: pictures and any words in, named maps out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import torch
+
+from opsnet.errors import InputError
+from opsnet.inference import TrainedModel, load_checkpoint
+from opsnet.model import Modulation
+from opsnet.panoptic.mask_filtering import MaskFiltering
+from opsnet.prediction.carriers import NamedMap, Proposed
+from opsnet.prediction.naming import UnknownRule, name_segments
+from opsnet.prediction.pictures import Picture, as_list, network_size, padded_size, to_batch, to_pixels
+from opsnet.settings import parse_filtering, parse_modulation
+from opsnet.structures import TextBank
+from opsnet.vocabulary import Vocabulary
+
+Words = str | Path | Vocabulary | Iterable[str]
+"""A vocabulary, what :meth:`Vocabulary.load` takes, or a list of names."""
+
+
+def load(
+    path_or_hub_id: str | Path, *, device: str = "auto", clip_weights: str | Path | None = None,
+    modulation: str | Modulation | None = None, filtering: str | MaskFiltering | None = None,
+) -> Predictor:  # fmt: skip
+    """A predictor from a checkpoint of ``opsnet-train``, a folder of ``save_pretrained``, or its id on the Hub.
+
+    Args:
+        path_or_hub_id: the file, the folder, or "owner/name".
+        device: "auto" takes CUDA where there is one.
+        clip_weights: where CLIP's weights lie now; by default where they lay at training.
+        modulation, filtering: see :class:`Predictor`.
+
+    Raises:
+        CheckpointError: nothing of that name, not an OPSNet, damaged, or trained with another CLIP.
+        ClipWeightsError: CLIP's weights are not where they should be.
+    """
+    trained = load_checkpoint(path_or_hub_id, clip_weights=clip_weights, device=device)
+    return Predictor(trained, modulation=modulation, filtering=filtering)
+
+
+class Predictor:
+    """Segments pictures and names the segments with any words.
+
+    Two stages: :meth:`propose` runs the network, once a picture; :meth:`name` turns its answer into maps for a
+    vocabulary and a strength of the modulation, without the network. Calls change nothing that others see: several
+    threads may share one predictor, and take turns at the network.
+
+    Args:
+        trained: the network and what it was trained with.
+        modulation: how the two embeddings become logits: a name of conf/modulation, "alpha=5,beta=0.25", or an object
+            such as ``EmbeddingModulation(alpha=5, beta=0.25)``; the paper's by default.
+        filtering: how proposals are ranked and dropped: a name of conf/filtering or a ``MaskFiltering``; "cls_iou" by
+            default.
+        longest: pictures with a longer edge (pixels) are shown to the network smaller; the maps keep the pictures'
+            size. ``None`` shows all as they are.
+    """
+
+    def __init__(
+        self, trained: TrainedModel, *, modulation: str | Modulation | None = None,
+        filtering: str | MaskFiltering | None = None, longest: int | None = 1333,
+    ) -> None:  # fmt: skip
+        if longest is not None and longest < 1:
+            raise InputError(f"longest must be at least 1 pixel or null for all pictures as they are, got {longest}")
+        self.trained, self.longest = trained, longest
+        self.modulation = _modulation("full" if modulation is None else modulation)
+        self.filtering = _filtering("cls_iou" if filtering is None else filtering)
+        self._network, self._text = Lock(), Lock()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network runs."""
+        return self.trained.model.void_embed.device
+
+    @property
+    def train_vocabulary(self) -> Vocabulary:
+        """What the network was trained with."""
+        return self.trained.train_vocabulary
+
+    def __call__(
+        self, pictures: Picture | Sequence[Picture], vocabulary: Words, *, top_k: int = 1, batch_size: int = 8,
+        modulation: str | Modulation | None = None, filtering: str | MaskFiltering | None = None,
+        unknown: UnknownRule | None = None,
+    ) -> NamedMap | list[NamedMap]:  # fmt: skip
+        """Segments and names pictures.
+
+        Args:
+            pictures: one, or a list: a path, a PIL image, an array (H, W, 3) uint8 or a tensor (3, H, W) each.
+            vocabulary: names of the segments, see :meth:`Vocabulary.load`, or a list of names.
+            top_k: names that each segment lists.
+            batch_size: pictures a pass of the network; those of one padded size go together, so that the answer does
+                not hang on a picture's neighbours.
+            modulation, filtering: instead of the predictor's own.
+            unknown: keep good masks without a convincing name as "unknown".
+
+        Returns:
+            One map for one picture, a list for a list.
+
+        Raises:
+            InputError: no such picture or vocabulary; before anything is computed.
+        """
+        words = as_vocabulary(vocabulary)
+        listed, is_one = as_list(pictures)
+        pixels = [to_pixels(picture) for picture in listed]
+        maps: dict[int, NamedMap] = {}
+        for chosen in self._batches([p.shape[:2] for p in pixels], batch_size):
+            proposed = self.propose([pixels[i] for i in chosen])
+            found = self.name(proposed, words, modulation=modulation, filtering=filtering, top_k=top_k, unknown=unknown)
+            maps.update(zip(chosen, found, strict=True))
+        return maps[0] if is_one else [maps[i] for i in range(len(listed))]
+
+    def _batches(self, sizes: Sequence[tuple[int, ...]], batch_size: int) -> list[list[int]]:
+        """Indices of pictures of (height, width), up to ``batch_size`` of one padded size together."""
+        by_size: dict[tuple[int, int], list[int]] = {}
+        for i, (height, width) in enumerate(sizes):
+            by_size.setdefault(padded_size(*network_size(height, width, self.longest)), []).append(i)
+        size = max(1, batch_size)
+        return [group[i : i + size] for group in by_size.values() for i in range(0, len(group), size)]
+
+    @torch.inference_mode()
+    def propose(self, pictures: Picture | Sequence[Picture]) -> Proposed:
+        """One pass of the network over one picture or a list.
+
+        Raises:
+            InputError: no such picture, or none at all.
+        """
+        pixels = tuple(to_pixels(picture) for picture in as_list(pictures)[0])
+        if not pixels:
+            raise InputError("there is no picture to segment: give one or more")
+        batch = to_batch(pixels, longest=self.longest)
+        padded = (batch.images.shape[-2], batch.images.shape[-1])
+        model = self.trained.model
+        with self._network:
+            proposals, clip_map = model(batch.images.to(self.device))
+            embeddings = model.embed(proposals, clip_map, padded)
+        return Proposed(pixels, proposals, embeddings, padded, tuple(batch.valid_sizes))
+
+    @torch.inference_mode()
+    def name(
+        self, proposed: Proposed, vocabulary: Words, *, modulation: str | Modulation | None = None,
+        filtering: str | MaskFiltering | None = None, top_k: int = 1, unknown: UnknownRule | None = None,
+    ) -> list[NamedMap]:  # fmt: skip
+        """One map a picture; arguments as of :meth:`__call__`. Another vocabulary costs its text, once.
+
+        Raises:
+            InputError: a vocabulary or a rule that cannot be used.
+        """
+        if top_k < 1:
+            raise InputError(f"top_k must be at least 1, got {top_k}")
+        words = as_vocabulary(vocabulary)
+        mix = self.modulation if modulation is None else _modulation(modulation)
+        rank = self.filtering if filtering is None else _filtering(filtering)
+        logits, no_object = mix(
+            proposed.embeddings, self.text(words), self.text(self.train_vocabulary), self.trained.model.void_embed
+        )
+        return name_segments(
+            proposed, logits, no_object, words, filtering=rank, overlap=self.trained.overlap, top_k=top_k,
+            unknown=unknown,
+        )  # fmt: skip
+
+    def text(self, vocabulary: Vocabulary) -> TextBank:
+        """A vocabulary's text bank on the network's device; computed once."""
+        with self._text:
+            return self.trained.text(vocabulary)
+
+
+def as_vocabulary(words: Words) -> Vocabulary:
+    """A vocabulary from what a user gives.
+
+    Raises:
+        VocabularyError: it cannot be read or used.
+    """
+    if isinstance(words, (str, Path, Vocabulary)):
+        return Vocabulary.load(words)
+    return Vocabulary.from_names([" ".join(str(name).split()) for name in words])
+
+
+def _modulation(value: Any) -> Modulation:
+    return parse_modulation(value) if isinstance(value, str) else value
+
+
+def _filtering(value: Any) -> MaskFiltering:
+    return parse_filtering(value) if isinstance(value, str) else value
