@@ -93,7 +93,8 @@ def test_every_override_of_the_smoke_run_is_a_key_of_its_command(job, compose, t
     smoke = job.SMOKE
     assert compose("train_clip", *smoke["clip"]).prepare.count < 15000
     for experiment in job.MODELS.values():
-        train = compose("train", f"experiment={experiment}", *smoke["world"], *smoke["train"], f"output={tmp_path}")
+        where = ["world=scenes", f"output={tmp_path}"]
+        train = compose("train", f"experiment={experiment}", *where, *smoke["world"], *smoke["train"])
         assert train.experiment_name == experiment
         assert train.paths.data == str(tmp_path / "data" / "smoke")
     compose("evaluate", "checkpoint=a", *smoke["world"], f"output={tmp_path}")
