@@ -55,7 +55,8 @@ def test_a_job_is_a_single_run_in_its_folder(tmp_path) -> None:
 
 
 def test_a_job_may_be_of_another_command(tmp_path) -> None:
-    assert Job(0, tmp_path, ("table=6",), module="opsnet.evaluate").command()[1:4] == ["-m", "opsnet.evaluate", "table=6"]
+    made = Job(0, tmp_path, ("table=6",), module="opsnet.evaluate")
+    assert made.command()[1:4] == ["-m", "opsnet.evaluate", "table=6"]
 
 
 def test_a_job_with_a_checkpoint_goes_on_from_it(tmp_path) -> None:
