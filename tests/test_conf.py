@@ -31,7 +31,8 @@ def options(*groups: str) -> list:
 
 def test_every_file_is_tested_here() -> None:
     tested = {"backbone", "clip", "data", "experiment", "filtering", "logger", "model", "modulation", "optim", "paths"}
-    assert {group for group, _ in GROUPS} == tested | {"launcher", "supervision", "trainer"}
+    others = {"launcher", "supervision", "trainer", "sweep", "world", "world_backbone"}  # tests/test_worlds.py
+    assert {group for group, _ in GROUPS} == tested | others
     assert COMMANDS == ["demo", "doctor", "evaluate", "export", "predict", "train", "train_clip"]
 
 
@@ -115,24 +116,6 @@ def test_wandb_stays_offline_and_beside_the_run(compose, tmp_path) -> None:
     assert cfg.logger.wandb.offline is True
     assert cfg.logger.wandb.save_dir == str(tmp_path)
     assert cfg.logger.wandb.name == "mine"
-
-
-@pytest.mark.parametrize("name", [o for g, o in GROUPS if g == "experiment"])
-def test_an_experiment_has_its_own_name(name, compose, tmp_path) -> None:
-    assert compose("train", f"experiment={name}", f"output={tmp_path}").experiment_name == name
-
-
-def test_the_baseline_differs_from_the_method_in_the_attention_to_clip_only(compose, tmp_path) -> None:
-    names = ("scenes", "scenes_no_cross_attention")
-    main, baseline = (compose("train", f"experiment={n}", f"output={tmp_path}") for n in names)
-    assert baseline.model.query_decoder.clip_attention is None
-    plain = []
-    for cfg in (main, baseline):
-        container = OmegaConf.to_container(cfg, resolve=True)
-        del container["experiment_name"]
-        container["model"]["query_decoder"].pop("clip_attention", None)
-        plain.append(container)
-    assert plain[0] == plain[1]
 
 
 def test_the_command_line_has_the_last_word(compose, tmp_path) -> None:
