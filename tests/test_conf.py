@@ -70,6 +70,50 @@ def test_every_part_is_built(group, option, compose, tmp_path) -> None:
         assert not any(p.requires_grad for p in part.parameters())
 
 
+@pytest.mark.parametrize(("option", "weights"), [("cls", (1.0, 0.0)), ("cls_masksum", (1.0, 0.4))])
+@pytest.mark.parametrize("world", ["", "scenes_"])
+def test_supervision_with_image_labels(world, option, weights, compose, tmp_path) -> None:
+    cfg = compose("train", f"supervision={world}{option}", f"output={tmp_path}")
+    plain = compose("train", f"supervision={'scenes' if world else 'masks'}", f"output={tmp_path}")
+    assert cfg.supervision == plain.supervision
+    part = instantiate(cfg.image_labels)
+    assert (part.criterion.match_weight, part.criterion.sum_weight) == weights
+    assert plain.get("image_labels") is None
+
+
+@pytest.mark.parametrize("name", ["train_opsnet_plus", "scenes_plus"])
+def test_fine_tuning_drops_its_rate_where_the_paper_does(name, compose, tmp_path) -> None:
+    cfg = compose("train", f"experiment={name}", f"output={tmp_path}", "init_from=a.ckpt")
+    steps = cfg.trainer.max_steps
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    scheduler = instantiate(cfg.optim.scheduler)(optimizer, total_steps=steps)
+    factor, drop = scheduler.lr_lambdas[0], steps * 5 // 8
+    assert factor(drop - 1) == 1
+    assert factor(drop) == factor(steps - 1) == pytest.approx(0.1)
+    if name == "train_opsnet_plus":
+        assert (steps, drop, instantiate(cfg.optim.optimizer)(torch.nn.Linear(1, 1)).defaults["lr"]) == (
+            80_000, 50_000, 1e-4,
+        )  # fmt: skip
+        assert (cfg.data.module.batch_size, cfg.data.module.label_batch_size) == (8, 8)
+
+
+def test_the_control_differs_from_opsnet_plus_in_the_labels_alone(compose, tmp_path) -> None:
+    plus, control = (
+        OmegaConf.to_container(compose("train", f"experiment={n}", f"output={tmp_path}", "init_from=a"), resolve=True)
+        for n in ("scenes_plus", "scenes_plus_control")
+    )
+    del plus["image_labels"]
+    for cfg, target in (
+        (plus, "opsnet.data.mixed.MixedDataModule"),
+        (control, "opsnet.data.datamodule.PanopticDataModule"),
+    ):
+        assert cfg["data"]["module"].pop("_target_") == target
+        cfg.pop("experiment_name")
+        for key in ("labels", "label_batch_size"):
+            cfg["data"]["module"].pop(key, None)
+    assert plus == control
+
+
 @pytest.mark.parametrize(("group", "option"), options("model"))
 def test_every_model_is_built_around_the_tiny_clip(group, option, compose, tmp_path) -> None:
     cfg = compose("train", f"model={option}", "backbone=scenes", "clip.model.weights=random", f"output={tmp_path}")
