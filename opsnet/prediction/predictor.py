@@ -8,6 +8,7 @@ from threading import Lock
 from typing import Any
 
 import torch
+from huggingface_hub import ModelHubMixin
 
 from opsnet.errors import InputError
 from opsnet.inference import TrainedModel, load_checkpoint
@@ -16,6 +17,8 @@ from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.prediction.carriers import NamedMap, Proposed
 from opsnet.prediction.naming import UnknownRule, name_segments
 from opsnet.prediction.pictures import Picture, as_list, network_size, padded_size, to_batch, to_pixels
+from opsnet.prediction.saving import fetch, is_hub_id, read, save
+from opsnet.recognition.modulation import EmbeddingModulation
 from opsnet.settings import parse_filtering, parse_modulation
 from opsnet.structures import TextBank
 from opsnet.vocabulary import Vocabulary
@@ -40,11 +43,19 @@ def load(
         CheckpointError: nothing of that name, not an OPSNet, damaged, or trained with another CLIP.
         ClipWeightsError: CLIP's weights are not where they should be.
     """
-    trained = load_checkpoint(path_or_hub_id, clip_weights=clip_weights, device=device)
+    path = Path(path_or_hub_id).expanduser()
+    if path.is_dir() or (is_hub_id(str(path_or_hub_id)) and not path.is_file()):
+        return Predictor.from_pretrained(
+            path_or_hub_id, device=device, clip_weights=clip_weights, modulation=modulation, filtering=filtering
+        )
+    trained = load_checkpoint(path, clip_weights=clip_weights, device=device)
     return Predictor(trained, modulation=modulation, filtering=filtering)
 
 
-class Predictor:
+class Predictor(
+    ModelHubMixin, library_name="opsnet", pipeline_tag="image-segmentation", license="apache-2.0",
+    tags=["panoptic-segmentation", "open-vocabulary"],
+):  # fmt: skip
     """Segments pictures and names the segments with any words.
 
     Two stages: :meth:`propose` runs the network, once a picture; :meth:`name` turns its answer into maps for a
@@ -68,7 +79,8 @@ class Predictor:
         if longest is not None and longest < 1:
             raise InputError(f"longest must be at least 1 pixel or null for all pictures as they are, got {longest}")
         self.trained, self.longest = trained, longest
-        self.modulation = _modulation("full" if modulation is None else modulation)
+        chosen = "full" if modulation is None else modulation
+        self.modulation, self._modulation_name = _modulation(chosen), chosen if isinstance(chosen, str) else None
         self.filtering = _filtering("cls_iou" if filtering is None else filtering)
         self._network, self._text = Lock(), Lock()
 
@@ -167,6 +179,54 @@ class Predictor:
         """A vocabulary's text bank on the network's device; computed once."""
         with self._text:
             return self.trained.text(vocabulary)
+
+    def save_pretrained(  # type: ignore[override]
+        self, save_directory: str | Path, *, include_clip: bool | None = None, **_: Any
+    ) -> None:
+        """Writes a folder that :func:`load` reads anywhere, without a network; ``push_to_hub`` sends one like it.
+
+        Args:
+            save_directory: the folder.
+            include_clip: whether CLIP's weights go in; by default unless open_clip has them by name.
+
+        Raises:
+            CheckpointError: nothing was trained.
+            InputError: a modulation that no name describes.
+        """
+        folder = Path(save_directory).expanduser()
+        self._save_pretrained(folder, include_clip=include_clip)
+        if not (folder / "README.md").exists():
+            self.generate_model_card().save(folder / "README.md")
+
+    def _save_pretrained(self, save_directory: Path, *, include_clip: bool | None = None) -> None:
+        name, mix = self._modulation_name, self.modulation
+        if isinstance(mix, EmbeddingModulation):
+            name = f"alpha={mix.alpha!r},beta={mix.beta!r}"
+        if name is None:
+            raise InputError(f"a modulation of class {type(mix).__name__} has no name to save: give it as one")
+        filtering = {"kind": self.filtering.kind, "threshold": self.filtering.threshold}
+        settings = {"modulation": name, "filtering": filtering, "longest": self.longest}
+        save(self.trained, save_directory, settings=settings, include_clip=include_clip)
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | Path, *, device: str = "auto",
+        clip_weights: str | Path | None = None, modulation: str | Modulation | None = None,
+        filtering: str | MaskFiltering | None = None, **how: Any,
+    ) -> Predictor:  # fmt: skip
+        """Reads a folder of :meth:`save_pretrained`, here or on the Hub; other arguments as of :func:`load`.
+
+        Raises:
+            CheckpointError: it is not there, damaged, or made with another CLIP.
+        """
+        saved = read(fetch(pretrained_model_name_or_path, **how), device=device, clip_weights=clip_weights)
+        rules = saved.settings
+        return cls(
+            saved.trained,
+            modulation=rules["modulation"] if modulation is None else modulation,
+            filtering=MaskFiltering(**rules["filtering"]) if filtering is None else filtering,
+            longest=rules["longest"],
+        )
 
 
 def as_vocabulary(words: Words) -> Vocabulary:
