@@ -13,12 +13,11 @@ from PIL import Image
 
 from opsnet.data.batching import collate
 from opsnet.data.panoptic_dataset import PanopticDataset
-from opsnet.errors import InputError
+from opsnet.errors import CheckpointError, InputError
 from opsnet.evaluate import evaluate, run
 from opsnet.inference import TrainedModel, load_checkpoint
 from opsnet.metrics.image_overlaps import image_overlaps
 from opsnet.metrics.semantic import SemanticCounts, count_semantic, summarise_semantic
-from opsnet.errors import CheckpointError
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.recognition.modulation import domain_similarity
 from opsnet.setting_scorer import SettingScorer, class_groups
