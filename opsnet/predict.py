@@ -18,9 +18,8 @@ from opsnet.inference import load_zero_shot
 from opsnet.prediction.carriers import NamedMap
 from opsnet.prediction.naming import UnknownRule
 from opsnet.prediction.pictures import network_size, padded_size, to_pixels
-from opsnet.prediction.predictor import Predictor, as_vocabulary, load
+from opsnet.prediction.predictor import Predictor, as_words, load
 from opsnet.prediction.writing import TASKS, PredictionWriter, shown_name
-from opsnet.vocabulary import Vocabulary
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
 """Files of a folder that count as pictures."""
@@ -57,11 +56,12 @@ def predict(cfg: DictConfig) -> Outcome:
     """
     from hydra.utils import instantiate
 
-    words = as_vocabulary(cfg.vocabulary if isinstance(cfg.vocabulary, str) else list(cfg.vocabulary))
+    words = as_words(cfg.vocabulary if isinstance(cfg.vocabulary, str) else list(cfg.vocabulary))
     paths = find_pictures(cfg.image)
     _check(cfg)
     known = {paths[0]: to_pixels(paths[0])} if len(paths) == 1 else {}
     rules: dict[str, Any] = {"modulation": instantiate(cfg.modulation), "filtering": instantiate(cfg.filtering)}
+    rules.update(path_margin=cfg.path_margin)
     if cfg.unknown is not None:
         rules["unknown"] = UnknownRule(margin=cfg.unknown)
     predictor, outcome = _load(cfg), Outcome()
@@ -76,7 +76,7 @@ def predict(cfg: DictConfig) -> Outcome:
     finally:  # a run that is stopped keeps what it has
         outcome.seconds = time.monotonic() - start
         writer.finish()
-    _print(outcome, len(paths), words, Path(cfg.output))
+    _print(outcome, len(paths), Path(cfg.output))
     return outcome
 
 
@@ -86,6 +86,8 @@ def _check(cfg: DictConfig) -> None:
     for key in ("top_k", "batch_size", "longest"):
         if cfg[key] is not None and cfg[key] < 1:
             raise InputError(f"{key} must be at least 1, got {cfg[key]}: change `{key}`")
+    if not 0 <= cfg.path_margin <= 1:
+        raise InputError(f"path_margin must lie in 0..1, got {cfg.path_margin}: change `path_margin`")
     if cfg.unknown is not None and not 0 < cfg.unknown <= 1:
         raise InputError(f"unknown must be a margin above 0 and up to 1, or null, got {cfg.unknown}")
 
@@ -159,7 +161,7 @@ def _batches(pictures: Iterator[Read], size: int, longest: int | None) -> Iterat
         yield batch
 
 
-def _print(outcome: Outcome, count: int, vocabulary: Vocabulary, folder: Path) -> None:
+def _print(outcome: Outcome, count: int, folder: Path) -> None:
     from rich.console import Console
 
     console = Console()

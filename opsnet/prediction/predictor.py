@@ -13,6 +13,7 @@ from huggingface_hub import ModelHubMixin
 from opsnet.errors import InputError
 from opsnet.inference import TrainedModel, load_checkpoint
 from opsnet.model import Modulation
+from opsnet.name_tree import NameTree, is_tree
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.prediction.carriers import NamedMap, Proposed
 from opsnet.prediction.naming import UnknownRule, name_segments
@@ -23,8 +24,8 @@ from opsnet.settings import parse_filtering, parse_modulation
 from opsnet.structures import TextBank
 from opsnet.vocabulary import Vocabulary
 
-Words = str | Path | Vocabulary | Iterable[str]
-"""A vocabulary, what :meth:`Vocabulary.load` takes, or a list of names."""
+Words = str | Path | Vocabulary | NameTree | Iterable[str]
+"""A vocabulary or what :meth:`Vocabulary.load` takes, a tree or what :meth:`NameTree.load` takes, or names."""
 
 
 def load(
@@ -97,18 +98,20 @@ class Predictor(
     def __call__(
         self, pictures: Picture | Sequence[Picture], vocabulary: Words, *, top_k: int = 1, batch_size: int = 8,
         modulation: str | Modulation | None = None, filtering: str | MaskFiltering | None = None,
-        unknown: UnknownRule | None = None,
+        unknown: UnknownRule | None = None, path_margin: float = 0.1,
     ) -> NamedMap | list[NamedMap]:  # fmt: skip
         """Segments and names pictures.
 
         Args:
             pictures: one, or a list: a path, a PIL image, an array (H, W, 3) uint8 or a tensor (3, H, W) each.
-            vocabulary: names of the segments, see :meth:`Vocabulary.load`, or a list of names.
+            vocabulary: names of the segments, see :meth:`Vocabulary.load`, or a list of names; or a tree, see
+                :meth:`NameTree.load`: a .yaml file or ``wordnet:animal.n.01``, by which they are named level by level.
             top_k: names that each segment lists.
             batch_size: pictures a pass of the network; those of one padded size go together, so that the answer does
                 not hang on a picture's neighbours.
             modulation, filtering: instead of the predictor's own.
             unknown: keep good masks without a convincing name as "unknown".
+            path_margin: down a tree a path ends where the best child leads by less.
 
         Returns:
             One map for one picture, a list for a list.
@@ -116,13 +119,16 @@ class Predictor(
         Raises:
             InputError: no such picture or vocabulary; before anything is computed.
         """
-        words = as_vocabulary(vocabulary)
+        words = as_words(vocabulary)
         listed, is_one = as_list(pictures)
         pixels = [to_pixels(picture) for picture in listed]
         maps: dict[int, NamedMap] = {}
         for chosen in self._batches([p.shape[:2] for p in pixels], batch_size):
             proposed = self.propose([pixels[i] for i in chosen])
-            found = self.name(proposed, words, modulation=modulation, filtering=filtering, top_k=top_k, unknown=unknown)
+            found = self.name(
+                proposed, words, modulation=modulation, filtering=filtering, top_k=top_k, unknown=unknown,
+                path_margin=path_margin,
+            )  # fmt: skip
             maps.update(zip(chosen, found, strict=True))
         return maps[0] if is_one else [maps[i] for i in range(len(listed))]
 
@@ -156,6 +162,7 @@ class Predictor(
     def name(
         self, proposed: Proposed, vocabulary: Words, *, modulation: str | Modulation | None = None,
         filtering: str | MaskFiltering | None = None, top_k: int = 1, unknown: UnknownRule | None = None,
+        path_margin: float = 0.1,
     ) -> list[NamedMap]:  # fmt: skip
         """One map a picture; arguments as of :meth:`__call__`. Another vocabulary costs its text, once.
 
@@ -164,15 +171,16 @@ class Predictor(
         """
         if top_k < 1:
             raise InputError(f"top_k must be at least 1, got {top_k}")
-        words = as_vocabulary(vocabulary)
+        words = as_words(vocabulary)
+        target = words.word_vocabulary if isinstance(words, NameTree) else words
         mix = self.modulation if modulation is None else _modulation(modulation)
         rank = self.filtering if filtering is None else _filtering(filtering)
         logits, no_object = mix(
-            proposed.embeddings, self.text(words), self.text(self.train_vocabulary), self.trained.model.void_embed
+            proposed.embeddings, self.text(target), self.text(self.train_vocabulary), self.trained.model.void_embed
         )
         return name_segments(
             proposed, logits, no_object, words, filtering=rank, overlap=self.trained.overlap, top_k=top_k,
-            unknown=unknown,
+            unknown=unknown, path_margin=path_margin,
         )  # fmt: skip
 
     def text(self, vocabulary: Vocabulary) -> TextBank:
@@ -229,12 +237,16 @@ class Predictor(
         )
 
 
-def as_vocabulary(words: Words) -> Vocabulary:
-    """A vocabulary from what a user gives.
+def as_words(words: Words) -> Vocabulary | NameTree:
+    """A vocabulary or a tree from what a user gives.
 
     Raises:
-        VocabularyError: it cannot be read or used.
+        VocabularyError, WordNetError: it cannot be read or used.
     """
+    if isinstance(words, NameTree):
+        return words
+    if isinstance(words, (str, Path)) and is_tree(words):
+        return NameTree.load(words)
     if isinstance(words, (str, Path, Vocabulary)):
         return Vocabulary.load(words)
     return Vocabulary.from_names([" ".join(str(name).split()) for name in words])
