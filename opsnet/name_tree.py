@@ -172,8 +172,8 @@ def _entries(value: Any, source: str, above: tuple[str, ...]) -> Iterator[tuple[
 
 def _refuse(value: Any, source: str, above: tuple[str, ...]) -> None:
     raise VocabularyError(
-        f"tree {source} has {value!r} at '{_place(above)}', which is no name: write names, lists of names, or names with "
-        "more below them; put numbers and yes or no between quotes"
+        f"tree {source} has {value!r} at '{_place(above)}', which is no name: write names, lists of them, or names "
+        "with more below them; put numbers and yes or no between quotes"
     )
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from typing import Any
+
 from opsnet.errors import InputError
 
 
@@ -17,7 +20,8 @@ def subtree(name: str) -> list[tuple[int, list[str]]]:
 def tree(name: str) -> list[tuple[int, list[str], int]]:
     """A synset and everything below it, nearest first; individuals ("Rin Tin Tin") are left out.
 
-    A synset with several hypernyms stands once, below the one nearest to the top.
+    A synset with several hypernyms stands once, below the most specific: the dog is a domestic animal and a canine, and
+    the canine has more above it.
 
     Args:
         name: as nltk has it, e.g. ``animal.n.01``.
@@ -44,10 +48,30 @@ def tree(name: str) -> list[tuple[int, list[str], int]]:
         ) from error
     except (NoSuchSynset, ValueError) as error:
         raise WordNetError(f"WordNet has no synset '{name}': write one like wordnet:animal.n.01") from error
-    rows, place = [(root, -1)], {root: 0}
+    rows, below = [(root, -1)], _by_main_hypernym(root)
     for index, (synset, _) in enumerate(rows):  # it grows while it is read: breadth first
-        for below in synset.hyponyms():
-            if below not in place:
-                place[below] = len(rows)
-                rows.append((below, index))
+        rows += [(child, index) for child in below.get(synset, ())]
     return [(s.offset(), [lemma.replace("_", " ") for lemma in s.lemma_names()], above) for s, above in rows]
+
+
+def _by_main_hypernym(root: Any) -> dict[Any, list[Any]]:
+    """The synsets below ``root``, each under that of its hypernyms from which the longest way leads up to ``root``."""
+    hyponyms = {root: root.hyponyms()}
+    for synset in root.closure(lambda synset: synset.hyponyms()):
+        hyponyms[synset] = synset.hyponyms()
+    waiting = Counter(child for children in hyponyms.values() for child in children)
+    main: dict[Any, Any] = {}
+    ready = [root]  # those whose hypernyms have all been seen, so that the last of them is the farthest from the root
+    while ready:
+        following = []
+        for synset in ready:
+            for child in hyponyms[synset]:
+                waiting[child] -= 1
+                if not waiting[child]:
+                    main[child] = synset
+                    following.append(child)
+        ready = following
+    below: dict[Any, list[Any]] = {}
+    for child, synset in main.items():
+        below.setdefault(synset, []).append(child)
+    return below
