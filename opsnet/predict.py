@@ -96,7 +96,9 @@ def _load(cfg: DictConfig) -> Predictor:
     if cfg.checkpoint is not None and cfg.model.weights is not None:
         raise InputError("checkpoint and model.weights both name a network: give one of them")
     if cfg.checkpoint is not None:
-        predictor = load(cfg.checkpoint, clip_weights=cfg.clip_weights, device=cfg.device)
+        predictor = load(
+            cfg.checkpoint, clip_weights=cfg.clip_weights, device=cfg.device, label_names_known=cfg.label_names_known
+        )
         return Predictor(predictor.trained, longest=cfg.longest)
     if cfg.model.weights is None:
         raise InputError(

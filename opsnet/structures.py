@@ -210,6 +210,14 @@ class TextBank:
         best = values.new_full((*values.shape[:-1], len(self.names)), -math.inf)
         return best.scatter_reduce(-1, self.concept.expand_as(values), values, "amax")
 
+    def select(self, concepts: Tensor) -> TextBank:
+        """The bank of some concepts alone, int64 (C,) in rising order, in that order."""
+        names, is_thing = tuple(self.names[i] for i in concepts.tolist()), self.is_thing[concepts]
+        if self.concept is None:
+            return TextBank(self.name, names, is_thing, self.embeds[concepts])
+        rows = torch.isin(self.concept, concepts)
+        return TextBank(self.name, names, is_thing, self.embeds[rows], torch.searchsorted(concepts, self.concept[rows]))
+
     def to(self, device: torch.device | str) -> TextBank:
         """The same bank with every tensor on ``device``."""
         return _move(self, device)

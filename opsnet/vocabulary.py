@@ -87,6 +87,13 @@ class Vocabulary:
         known = {name.casefold() for concept in train.concepts for name in concept.names}
         return tuple(any(name.casefold() in known for name in concept.names) for concept in self.concepts)
 
+    def union(self, other: Vocabulary) -> Vocabulary:
+        """This vocabulary, and ``other``'s concepts of which no name is known here; their ids are new."""
+        new = [c for c, seen in zip(other.concepts, other.seen_in(self)) if not seen]
+        start = max(self.ids) + 1
+        added = (Concept(i, c.name, c.is_thing, c.synonyms) for i, c in enumerate(new, start=start))
+        return Vocabulary(f"{self.name}+{other.name}", (*self.concepts, *added))
+
     def categories(self) -> list[dict[str, Any]]:
         """The concepts as a panoptic json lists them, with ``synonyms`` where there are some."""
         return [

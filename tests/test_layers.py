@@ -8,14 +8,15 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent.parent / "opsnet"
 LAYERS = [
     ["structures", "errors", "files", "configuration", "seeding"],
-    ["wordnet"],
+    ["wordnet", "experiments"],
     ["vocabulary"],
     ["name_tree"],
     ["clip", "segmenter", "recognition", "panoptic", "losses", "metrics", "data"],
     ["model"],
+    ["image_labels", "distillation"],
     ["module"],
-    ["inference", "settings", "optim", "reporting"],
-    ["callbacks", "launch", "setting_scorer"],
+    ["inference", "settings", "optim", "reporting", "starting_point"],
+    ["callbacks", "launch", "evaluation"],
     ["cluster", "sweep_report", "prediction"],
     ["sweep"],
     ["train", "train_clip", "evaluate", "predict", "score", "doctor"],

@@ -31,6 +31,7 @@ Words = str | Path | Vocabulary | NameTree | Iterable[str]
 def load(
     path_or_hub_id: str | Path, *, device: str = "auto", clip_weights: str | Path | None = None,
     modulation: str | Modulation | None = None, filtering: str | MaskFiltering | None = None,
+    label_names_known: bool = False,
 ) -> Predictor:  # fmt: skip
     """A predictor from a checkpoint of ``opsnet-train``, a folder of ``save_pretrained``, or its id on the Hub.
 
@@ -39,6 +40,7 @@ def load(
         device: "auto" takes CUDA where there is one.
         clip_weights: where CLIP's weights lie now; by default where they lay at training.
         modulation, filtering: see :class:`Predictor`.
+        label_names_known: see :func:`opsnet.inference.load_checkpoint`.
 
     Raises:
         CheckpointError: nothing of that name, not an OPSNet, damaged, or trained with another CLIP.
@@ -47,9 +49,10 @@ def load(
     path = Path(path_or_hub_id).expanduser()
     if path.is_dir() or (is_hub_id(str(path_or_hub_id)) and not path.is_file()):
         return Predictor.from_pretrained(
-            path_or_hub_id, device=device, clip_weights=clip_weights, modulation=modulation, filtering=filtering
-        )
-    trained = load_checkpoint(path, clip_weights=clip_weights, device=device)
+            path_or_hub_id, device=device, clip_weights=clip_weights, modulation=modulation, filtering=filtering,
+            label_names_known=label_names_known,
+        )  # fmt: skip
+    trained = load_checkpoint(path, clip_weights=clip_weights, device=device, label_names_known=label_names_known)
     return Predictor(trained, modulation=modulation, filtering=filtering)
 
 
@@ -220,14 +223,15 @@ class Predictor(
     def from_pretrained(
         cls, pretrained_model_name_or_path: str | Path, *, device: str = "auto",
         clip_weights: str | Path | None = None, modulation: str | Modulation | None = None,
-        filtering: str | MaskFiltering | None = None, **how: Any,
+        filtering: str | MaskFiltering | None = None, label_names_known: bool = False, **how: Any,
     ) -> Predictor:  # fmt: skip
         """Reads a folder of :meth:`save_pretrained`, here or on the Hub; other arguments as of :func:`load`.
 
         Raises:
             CheckpointError: it is not there, damaged, or made with another CLIP.
         """
-        saved = read(fetch(pretrained_model_name_or_path, **how), device=device, clip_weights=clip_weights)
+        folder = fetch(pretrained_model_name_or_path, **how)
+        saved = read(folder, device=device, clip_weights=clip_weights, label_names_known=label_names_known)
         rules = saved.settings
         return cls(
             saved.trained,

@@ -87,13 +87,16 @@ def checksum(path: Path) -> str:
     return digest.hexdigest()
 
 
-def read(folder: Path, *, device: str, clip_weights: str | Path | None = None) -> Saved:
+def read(
+    folder: Path, *, device: str, clip_weights: str | Path | None = None, label_names_known: bool = False
+) -> Saved:
     """Reads a folder of :func:`save`; no network is needed if CLIP's weights are in it or on the disk.
 
     Args:
         folder: of one.
         device: "auto" takes CUDA where there is one.
         clip_weights: of a CLIP that is not in the folder.
+        label_names_known: see :func:`opsnet.inference.load_checkpoint`.
 
     Raises:
         CheckpointError: a file is missing or changed, or the CLIP is another.
@@ -111,8 +114,9 @@ def read(folder: Path, *, device: str, clip_weights: str | Path | None = None) -
     config, inside = content["config"], CLIP in content["sha256"]
     model = build_model(_for_here(config, clip_weights=folder / CLIP if inside else clip_weights))
     check_clip_hash({"opsnet": content}, model.clip.weights_hash, str(folder), key="clip_weights")
-    trained = with_weights(model, load_file(folder / MODEL), config, device=device)
-    return Saved(TrainedModel(trained.model, trained.train_vocabulary, trained.overlap, config), content["settings"])
+    weights = load_file(folder / MODEL)
+    trained = with_weights(model, weights, config, name=str(folder), device=device, label_names_known=label_names_known)
+    return Saved(trained, content["settings"])
 
 
 def _config(folder: Path) -> dict[str, Any]:

@@ -95,7 +95,19 @@ class EmbeddingModulation(nn.Module):
             Logits (B, K, M), and the no-object logit (B, K), which has no name to be debiased by.
         """
         nearest = nearest_similarity(target, train)
-        strength = self.alpha * (1 - float(nearest.double().mean()))
+        return self.modulate(embeddings, target, void, nearest=nearest, similarity=float(nearest.double().mean()))
+
+    def modulate(
+        self, embeddings: Embeddings, target: TextBank, void: Tensor, *, nearest: Tensor, similarity: float
+    ) -> tuple[Tensor, Tensor]:
+        """The same for similarities that are known already: training asks for the same names at every step.
+
+        Args:
+            embeddings, target, void: as in :meth:`forward`.
+            nearest: (M,), :func:`nearest_similarity` of the target names.
+            similarity: s.
+        """
+        strength = self.alpha * (1 - similarity)
         logits, no_object = name_logits(_fuse(embeddings, strength), target, void)
         return logits / nearest.to(logits) ** self.beta, no_object
 
