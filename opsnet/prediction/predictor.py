@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from threading import Lock
@@ -9,6 +10,7 @@ from typing import Any
 
 import torch
 from huggingface_hub import ModelHubMixin
+from torch import Tensor
 
 from opsnet.errors import InputError
 from opsnet.inference import TrainedModel, load_checkpoint
@@ -19,13 +21,16 @@ from opsnet.prediction.carriers import NamedMap, Proposed
 from opsnet.prediction.naming import UnknownRule, name_segments
 from opsnet.prediction.pictures import Picture, as_list, network_size, padded_size, to_batch, to_pixels
 from opsnet.prediction.saving import fetch, is_hub_id, read, save
-from opsnet.recognition.modulation import EmbeddingModulation
+from opsnet.recognition.modulation import EmbeddingModulation, nearest_similarity
 from opsnet.settings import parse_filtering, parse_modulation
 from opsnet.structures import TextBank
 from opsnet.vocabulary import Vocabulary
 
 Words = str | Path | Vocabulary | NameTree | Iterable[str]
 """A vocabulary or what :meth:`Vocabulary.load` takes, a tree or what :meth:`NameTree.load` takes, or names."""
+
+BANKS = 16
+"""Vocabularies whose text is kept; of 21,843 concepts it takes 100 MB or more."""
 
 
 def load(
@@ -87,6 +92,7 @@ class Predictor(
         self.modulation, self._modulation_name = _modulation(chosen), chosen if isinstance(chosen, str) else None
         self.filtering = _filtering("cls_iou" if filtering is None else filtering)
         self._network, self._text = Lock(), Lock()
+        self._banks: OrderedDict[Vocabulary, tuple[TextBank, Tensor]] = OrderedDict()
 
     @property
     def device(self) -> torch.device:
@@ -178,9 +184,7 @@ class Predictor(
         target = words.word_vocabulary if isinstance(words, NameTree) else words
         mix = self.modulation if modulation is None else _modulation(modulation)
         rank = self.filtering if filtering is None else _filtering(filtering)
-        logits, no_object = mix(
-            proposed.embeddings, self.text(target), self.text(self.train_vocabulary), self.trained.model.void_embed
-        )
+        logits, no_object = self._logits(proposed, target, mix)
         return name_segments(
             proposed, logits, no_object, words, filtering=rank, overlap=self.trained.overlap, top_k=top_k,
             unknown=unknown, path_margin=path_margin,
@@ -188,8 +192,27 @@ class Predictor(
 
     def text(self, vocabulary: Vocabulary) -> TextBank:
         """A vocabulary's text bank on the network's device; computed once."""
+        return self._known(vocabulary)[0]
+
+    def _known(self, vocabulary: Vocabulary) -> tuple[TextBank, Tensor]:
+        """Text bank and :func:`nearest_similarity` to the training names, kept for the vocabularies used last."""
         with self._text:
-            return self.trained.text(vocabulary)
+            if vocabulary not in self._banks:
+                bank, train = (self.trained.text(v) for v in (vocabulary, self.train_vocabulary))
+                self._banks[vocabulary] = bank, nearest_similarity(bank, train)
+                if len(self._banks) > BANKS:
+                    self._banks.popitem(last=False)
+            self._banks.move_to_end(vocabulary)
+            return self._banks[vocabulary]
+
+    def _logits(self, proposed: Proposed, target: Vocabulary, mix: Modulation) -> tuple[Tensor, Tensor]:
+        """Logits of M names (B, K, M) and of no-object (B, K)."""
+        bank, nearest = self._known(target)
+        void = self.trained.model.void_embed
+        if isinstance(mix, EmbeddingModulation):  # of 21,843 names the similarities take longer than all the rest
+            similarity = float(nearest.double().mean())
+            return mix.modulate(proposed.embeddings, bank, void, nearest=nearest, similarity=similarity)
+        return mix(proposed.embeddings, bank, self.text(self.train_vocabulary), void)
 
     def save_pretrained(  # type: ignore[override]
         self, save_directory: str | Path, *, include_clip: bool | None = None, **_: Any
