@@ -76,7 +76,7 @@ def name_segments(
     for i in range(len(proposed)):
         kept = keep[i].nonzero()[:, 0]
         paths = descend(logits[i, kept], parent, margin=path_margin) if tree else []
-        chosen = torch.tensor([p[-1][0] for p in paths], device=labels.device) if tree else labels[i, kept]
+        chosen = labels.new_tensor([p[-1][0] for p in paths]) if tree else labels[i, kept]
         chosen = chosen.masked_fill(vague[i, kept], len(vocabulary))
         merged = _merge(proposed, i, kept, scores[i, kept], chosen, shown, overlap)
         rows = [_proposal(s) for s in merged.segments]
