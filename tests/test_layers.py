@@ -10,6 +10,7 @@ LAYERS = [
     ["structures", "errors", "files", "configuration", "seeding", "tracing"],
     ["wordnet", "experiments"],
     ["vocabulary"],
+    ["name_tree"],
     ["clip", "segmenter", "recognition", "panoptic", "losses", "metrics", "data"],
     ["model"],
     ["image_labels", "distillation"],
