@@ -2,41 +2,47 @@
 
 from __future__ import annotations
 
-import logging
-import math
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
 from opsnet.errors import InputError
+from opsnet.evaluation.domains import evaluate_domain
+from opsnet.evaluation.opening import open_scored, open_sources
+from opsnet.evaluation.plan import plan_of
+from opsnet.evaluation.printing import print_figures, print_rows
+from opsnet.evaluation.rows import asked_rows, rows_of_checkpoint
+from opsnet.experiments import ExperimentRow
 from opsnet.files import write_json
-from opsnet.inference import TrainedModel, load_checkpoint
-from opsnet.metrics.semantic import SEMANTIC_RULE
-from opsnet.recognition.modulation import domain_similarity
+from opsnet.metrics.confusions import Confusion
 from opsnet.reporting.results import versions
-from opsnet.setting_scorer import SettingScorer
-from opsnet.settings import Setting, paper_settings, parse_setting
-from opsnet.structures import Batch, PanopticMap
-from opsnet.vocabulary import Vocabulary
-
-log = logging.getLogger(__name__)
 
 
 @dataclass
 class Evaluation:
-    """What an evaluation found: figures by ``<domain>/<setting>/<measure>``, s and seconds by domain."""
+    """What an evaluation found.
+
+    Attributes:
+        metrics: figures in percent by ``<domain>/<setting>/<measure>``.
+        domain_similarity: s by domain.
+        seconds: by ``evaluation/<domain>``.
+        kilobytes: of the proposals that were kept, a picture, by domain.
+        misses: the commonest, by ``<domain>/<setting>``.
+        rows: of the paper's tables that were scored.
+    """
 
     metrics: dict[str, float] = field(default_factory=dict)
     domain_similarity: dict[str, float] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    kilobytes: dict[str, float] = field(default_factory=dict)
+    misses: dict[str, list[Confusion]] = field(default_factory=dict)
+    rows: tuple[ExperimentRow, ...] = ()
 
 
 def evaluate(cfg: DictConfig) -> Evaluation:
-    """Evaluates a checkpoint on every test domain and writes ``results.json`` (and panels).
+    """Evaluates a checkpoint, or stored proposals, on every test domain; writes ``results.json``, panels and csv files.
 
     Args:
         cfg: conf/evaluate.yaml.
@@ -46,82 +52,51 @@ def evaluate(cfg: DictConfig) -> Evaluation:
     """
     from hydra.utils import instantiate
 
-    names = [cfg.settings] if isinstance(cfg.settings, str) else cfg.settings or paper_settings()
-    settings = [parse_setting(name) for name in names]
-    if cfg.panels and cfg.panel_setting not in [s.name for s in settings]:
-        raise InputError(f"panel_setting {cfg.panel_setting} is not among `settings`: add it there, or give panels=0")
-    trained = load_checkpoint(cfg.checkpoint, clip_weights=cfg.clip_weights, device=cfg.device)
+    rows = asked_rows(cfg)
+    plan = plan_of(cfg) if cfg.table is None else None
+    scored = open_scored(cfg)
+    rows = rows_of_checkpoint(rows, scored.experiment, trained_as=cfg.trained_as, name=scored.name)
+    plan = plan or plan_of(cfg, [name for row in rows for name in row.settings])
     data = instantiate(cfg.data.module, _convert_="object")
     data.prepare_data()
     data.setup("test")
-    evaluation = Evaluation()
-    for domain, loader in zip(data.test_names, data.test_dataloader(), strict=True):
-        target = data.datasets[f"test/{domain}"].vocabulary
+    names = [setting.name for setting in plan.settings]
+    found = Evaluation(rows=tuple(row for row in rows if set(row.settings) <= set(names)))
+    for domain, source in open_sources(cfg, plan, scored, data).items():
         start = time.monotonic()
-        _evaluate_domain(evaluation, domain, loader, trained, target, settings, cfg)
-        evaluation.seconds[f"evaluation/{domain}"] = time.monotonic() - start
+        dataset: Any = data.datasets[f"test/{domain}"]
+        figures = evaluate_domain(domain, source, dataset, plan)
+        found.seconds[f"evaluation/{domain}"] = time.monotonic() - start
+        found.metrics.update({f"{domain}/{key}": value for key, value in figures.metrics.items()})
+        found.misses.update({f"{domain}/{key}": misses for key, misses in figures.misses.items()})
+        found.domain_similarity[domain] = figures.similarity
+        if source.kept:
+            found.kilobytes[domain] = source.kept / 1000 / len(dataset)
     result = {
         "experiment": cfg.experiment_name,
         "seed": cfg.seed,
-        "metrics": evaluation.metrics,
-        "domain_similarity": evaluation.domain_similarity,
-        "seconds": evaluation.seconds,
+        "trained_as": cfg.trained_as or scored.experiment,
+        "rows": {row.name: list(row.settings) for row in found.rows},
+        "metrics": found.metrics,
+        "domain_similarity": found.domain_similarity,
+        "seconds": found.seconds,
+        "proposal_kilobytes_a_picture": found.kilobytes,
         "versions": versions(),
     }
-    write_json(Path(cfg.output) / "results.json", result)
-    return evaluation
-
-
-def _evaluate_domain(
-    evaluation: Evaluation, domain: str, loader: Iterable[Batch], trained: TrainedModel, target: Vocabulary,
-    settings: list[Setting], cfg: DictConfig,
-) -> None:  # fmt: skip
-    from rich.progress import track
-
-    scorer = SettingScorer(trained, target, settings)
-    device = trained.model.void_embed.device
-    shown: list[Any] = []
-    for batch in track(loader, description=f"Evaluating {domain}", total=len(loader)):  # type: ignore[arg-type]
-        is_drawn = len(shown) < cfg.panels
-        maps = scorer.update(batch.to(device), wanted=[cfg.panel_setting] if is_drawn else [])
-        if is_drawn:
-            shown += _panel_rows(batch, maps[cfg.panel_setting])
-    for name, values in scorer.results().items():
-        evaluation.metrics.update({f"{domain}/{name}/{key}": value for key, value in values.items()})
-    evaluation.domain_similarity[domain] = domain_similarity(scorer.target, scorer.train)
-    if shown:
-        from opsnet.reporting.overlays import panel
-
-        out = Path(cfg.output) / "panels" / f"{domain}.png"
-        panel(shown[: cfg.panels], scorer.target.names, ("picture", "ground truth", "prediction"), out)
-
-
-def _panel_rows(batch: Batch, maps: list[PanopticMap]) -> list[tuple[Any, PanopticMap, PanopticMap]]:
-    rows = []
-    for image, (h, w), truth, prediction in zip(batch.images, batch.valid_sizes, batch.panoptic, maps, strict=True):
-        pixels = (image[:, :h, :w] * 255).round().byte().permute(1, 2, 0).cpu().numpy()
-        rows.append((pixels, PanopticMap(truth.ids, truth.segments), prediction))
-    return rows
+    write_json(plan.output / "results.json", result)
+    return found
 
 
 def run(cfg: DictConfig) -> None:
-    """Evaluates and prints the figures as a table."""
-    evaluation = evaluate(cfg)
-    if not evaluation.metrics:
+    """Evaluates and prints the figures as tables."""
+    found = evaluate(cfg)
+    if not found.metrics:
         raise InputError("data.module.test names no domain: choose a data group with test sets, e.g. data=scenes")
-    if cfg.table:
-        _print(evaluation)
-
-
-def _print(evaluation: Evaluation) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    measures = ("PQ", "PQth", "PQst", "SQ", "RQ", "mIoU")
-    table = Table("setting", *measures, title="percent", caption=SEMANTIC_RULE)
-    for name in [key.removesuffix("/PQ") for key in evaluation.metrics if key.endswith("/PQ")]:
-        table.add_row(name, *(f"{evaluation.metrics.get(f'{name}/{m}', math.nan):.1f}" for m in measures))
-    Console().print(table)
+    if cfg.show:
+        print_figures(found.metrics, found.misses)
+        print_rows(found.rows, found.metrics, list(found.domain_similarity))
+        for domain, size in found.kilobytes.items():
+            print(f"proposals of {domain}: {size:.0f} kB a picture in {cfg.output}/proposals/{domain}")
 
 
 def main() -> None:

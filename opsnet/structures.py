@@ -218,6 +218,14 @@ class TextBank:
         """Values of the concepts, (M,) -> their mean, a tensor of no dimension."""
         return values.mean()
 
+    def select(self, concepts: Tensor) -> TextBank:
+        """The bank of some concepts alone, int64 (C,) in rising order, in that order."""
+        names, is_thing = tuple(self.names[i] for i in concepts.tolist()), self.is_thing[concepts]
+        if self.concept is None:
+            return TextBank(self.name, names, is_thing, self.embeds[concepts])
+        rows = torch.isin(self.concept, concepts)
+        return TextBank(self.name, names, is_thing, self.embeds[rows], torch.searchsorted(concepts, self.concept[rows]))
+
     def to(self, device: torch.device | str) -> TextBank:
         """The same bank with every tensor on ``device``."""
         return _move(self, device)

@@ -172,10 +172,9 @@ class Visitor:
         script = "return [...document.querySelectorAll('#doctor td:first-child')].map(cell => cell.textContent)"
         return sorted(self.browser.execute_script(script))
 
-    def download(self, file_name: str) -> Path:
+    def download(self, button_id: str, file_name: str) -> Path:
         """The file that one of the three buttons gives."""
-        label = {"panoptic.png": "panoptic", "panoptic.json": "json", "overlay.png": "overlay"}[file_name]
-        (button,) = self.all(f"#{label}")
+        (button,) = self.all(f"#{button_id}")
         self.browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", button)
         button.click()
         wait_until((self.downloads / file_name).is_file)
@@ -253,11 +252,13 @@ def hover_and_download(visitor: Visitor, tmp_path: Path) -> None:
     from selenium.webdriver.common.action_chains import ActionChains
 
     described = json.loads(visitor.attribute("#figure .figure", "data-segments"))
-    files = [visitor.download(name) for name in ("panoptic.png", "panoptic.json", "overlay.png")]
+    files = [visitor.download(*file) for file in (("panoptic", "wide.png"), ("json", "panoptic.json"))]
     ids = np.array(Image.open(files[0]).convert("RGB"), dtype=np.int64) @ (1, 256, 65_536)
     assert ids.shape == (60, 90)
     listed = json.loads(files[1].read_text())["annotations"][0]["segments_info"]
-    assert {str(s["id"]): s["top"] for s in listed} == {key: s["top"] for key, s in described.items()}
+    assert {str(s["id"]): s["names"] for s in listed} == {key: s["top"] for key, s in described.items()}
+    with Image.open(visitor.download("overlay", "wide_overlay.png")) as overlay_file:
+        assert overlay_file.size[0] / overlay_file.size[1] == pytest.approx(1.5, abs=0.1)
 
     largest = max(listed, key=lambda s: s["area"])
     y, x = (int(middle) for middle in np.median(np.argwhere(ids == largest["id"]), axis=0))
@@ -270,7 +271,7 @@ def hover_and_download(visitor: Visitor, tmp_path: Path) -> None:
     wait_until(lambda: visitor.all("#figure .tip:not([hidden])"))
     assert visitor.text("#figure .tip b") == described[str(largest["id"])]["name"]
     rows = [row.text.split("\n")[0] for row in visitor.all("#figure .tip .row")]
-    assert rows == [name for name, _ in largest["top"]]
+    assert rows == [name for name, _ in largest["names"]]
 
 
 @pytest.mark.slow

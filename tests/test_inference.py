@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from opsnet.inference import load_checkpoint
 from opsnet.errors import CheckpointError
+from opsnet.inference import load_checkpoint
 from opsnet.train import build_module
 from opsnet.vocabulary import Vocabulary
 

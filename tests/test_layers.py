@@ -8,13 +8,15 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent.parent / "opsnet"
 LAYERS = [
     ["structures", "errors", "files", "configuration", "seeding", "tracing"],
-    ["wordnet"],
+    ["wordnet", "experiments"],
     ["vocabulary"],
+    ["name_tree"],
     ["clip", "segmenter", "recognition", "panoptic", "losses", "metrics", "data"],
     ["model"],
+    ["image_labels", "distillation"],
     ["module"],
-    ["inference", "settings", "optim", "reporting", "export_network"],
-    ["callbacks", "launch", "setting_scorer", "export_parity"],
+    ["inference", "settings", "optim", "reporting", "starting_point", "export_network"],
+    ["callbacks", "launch", "evaluation", "export_parity"],
     ["cluster", "sweep_report", "prediction"],
     ["sweep", "page"],
     ["train", "train_clip", "evaluate", "predict", "score", "doctor", "export", "demo"],

@@ -7,13 +7,13 @@ import dataclasses
 import pytest
 import torch
 
+from opsnet.clip.loading import check_clip_hash
 from opsnet.data.batching import collate
 from opsnet.data.panoptic_dataset import PanopticDataset
+from opsnet.errors import CheckpointError
 from opsnet.losses.criterion import LayerPredictions
 from opsnet.losses.point_sampling import StepSeeds
 from opsnet.metrics.panoptic_quality import PanopticQuality
-from opsnet.clip.loading import check_clip_hash
-from opsnet.errors import CheckpointError
 from opsnet.structures import ImageLabels, PanopticTruth
 from opsnet.train import build_module
 from opsnet.vocabulary import Vocabulary

@@ -10,10 +10,12 @@ import pytest
 import torch
 from PIL import Image
 
-from opsnet.errors import InputError
+from opsnet.data.pictures import read_rgb
+from opsnet.errors import CheckpointError, InputError
 from opsnet.inference import load_checkpoint
-from opsnet.errors import CheckpointError
-from opsnet.predict import main, predict, read_picture, to_batch
+from opsnet.predict import main, predict
+from opsnet.prediction.pictures import to_batch
+from opsnet.prediction.predictor import Predictor
 from opsnet.score import score
 from opsnet.vocabulary import VocabularyError
 
@@ -41,7 +43,7 @@ def config(compose, lenient_checkpoint, picture, tmp_path, monkeypatch, trained_
 
     def make(*overrides: str, load: bool = False):
         if not load:
-            monkeypatch.setattr("opsnet.predict.load_checkpoint", lambda *_, **__: trained_model)
+            monkeypatch.setattr("opsnet.predict.load", lambda *_, **__: Predictor(trained_model))
         given = [f"checkpoint={lenient_checkpoint}", f"image='{picture}'", f"vocabulary='{WORDS}'", "device=cpu"]
         return compose("predict", *given, f"output={tmp_path / 'out'}", "filtering.threshold=-1", *overrides)
 
@@ -57,10 +59,10 @@ def ids_of(path: Path) -> np.ndarray:
 
 
 def test_the_files_agree_with_the_answer_and_with_one_another(config, picture, tmp_path) -> None:
-    answer = predict(config(load=True))
+    answer = predict(config(load=True)).last
     out = tmp_path / "out"
     written = {str(p.relative_to(out)) for p in out.rglob("*") if p.is_file()}
-    assert written == {"photo.of mine_overlay.png", "panoptic/photo.of mine.png", "panoptic.json"}
+    assert written == {"photo.of mine_overlay.png", "panoptic/photo.of mine.png", "panoptic.json", "segments.csv"}
     assert answer.ids.shape == (53, 37)
     assert len(answer.segments) > 0
     data = json.loads((out / "panoptic.json").read_text())
@@ -88,14 +90,14 @@ def test_the_files_agree_with_the_answer_and_with_one_another(config, picture, t
 
 
 def test_score_reads_the_files(config, tmp_path) -> None:
-    answer = predict(config())
+    answer = predict(config()).last
     found = score(tmp_path / "out" / "panoptic.json", tmp_path / "out" / "panoptic.json")
     assert found.result.as_dict()["PQ"] == 100
     assert sum(q.tp for q in found.result.per_class) == len(answer.segments)
 
 
 def test_a_picture_in_which_nothing_is_found_is_written_too(config, tmp_path) -> None:
-    answer = predict(config("filtering.threshold=2"))
+    answer = predict(config("filtering.threshold=2")).last
     assert answer.segments == ()
     data = json.loads((tmp_path / "out" / "panoptic.json").read_text())
     assert data["annotations"][0]["segments_info"] == []
@@ -144,13 +146,13 @@ def test_any_kind_of_colours(mode, config, picture, tmp_path) -> None:
     path = tmp_path / ("a.jpg" if mode == "CMYK" else "a.png")
     with Image.open(picture) as image:
         image.convert(mode).save(path)
-    assert predict(config(f"image={path}")).ids.shape == (53, 37)
+    assert predict(config(f"image={path}")).last.ids.shape == (53, 37)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (32, 32), (33, 65), (200, 7)])
 def test_any_size(size, config, tmp_path) -> None:
     Image.new("RGB", size, (200, 30, 30)).save(tmp_path / "a.png")
-    assert predict(config(f"image={tmp_path / 'a.png'}")).ids.shape == size[::-1]
+    assert predict(config(f"image={tmp_path / 'a.png'}")).last.ids.shape == size[::-1]
 
 
 def test_a_photo_is_turned_as_its_camera_says(tmp_path) -> None:
@@ -159,7 +161,7 @@ def test_a_photo_is_turned_as_its_camera_says(tmp_path) -> None:
     image = Image.new("RGB", (40, 20))
     image.paste((255, 0, 0), (0, 0, 10, 20))  # its left becomes the top
     image.save(tmp_path / "a.png", exif=exif)
-    pixels = read_picture(tmp_path / "a.png")
+    pixels = read_rgb(tmp_path / "a.png")
     assert pixels.shape == (40, 20, 3)
     assert (pixels[:10, :, 0] == 255).all()
     assert (pixels[10:] == 0).all()
@@ -168,7 +170,7 @@ def test_a_photo_is_turned_as_its_camera_says(tmp_path) -> None:
 def test_sixteen_bits_of_grey_are_scaled_not_cut_off(tmp_path) -> None:
     levels = np.array([[0, 257, 257 * 128, 65_535]], np.uint16)
     Image.fromarray(levels).save(tmp_path / "a.png")
-    pixels = read_picture(tmp_path / "a.png")
+    pixels = read_rgb(tmp_path / "a.png")
     assert pixels.shape == (1, 4, 3)
     assert pixels[0, :, 1].tolist() == [0, 1, 128, 255]
 
@@ -176,7 +178,7 @@ def test_sixteen_bits_of_grey_are_scaled_not_cut_off(tmp_path) -> None:
 def test_padding_is_black_at_the_right_and_bottom() -> None:
     pixels = np.full((33, 64, 3), 255, np.uint8)
     pixels[..., 1] = 51
-    batch = to_batch(pixels, "custom")
+    batch = to_batch([pixels])
     assert batch.images.shape == (1, 3, 64, 64)
     assert batch.valid_sizes == [(33, 64)]
     assert torch.equal(batch.images[0, :, 32, 63], torch.tensor([1.0, 51 / 255, 1.0]))

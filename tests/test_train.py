@@ -19,7 +19,8 @@ from lightning.pytorch.callbacks import Callback
 from small_training import SMALL
 
 from opsnet.errors import CheckpointError
-from opsnet.train import _merge_metrics, find_resume, train
+from opsnet.starting_point import find_resume
+from opsnet.train import _merge_metrics, train
 
 STEPS = 8  # two epochs of four
 

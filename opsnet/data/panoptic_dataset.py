@@ -98,15 +98,33 @@ class PanopticDataset(Dataset[Sample]):
             )
         rows, areas = self._locate(entry, ids)
         image, masks, labels = self._targets(entry, image, rows)
+        truth = self._truth(entry, ids, areas)
+        return Sample(image=image, masks=masks, labels=labels, truth=truth, image_id=entry.image_id)
+
+    @property
+    def image_ids(self) -> list[int | str]:
+        """The id of every picture, in the order of the set."""
+        return [entry.image_id for entry in self._entries]
+
+    def picture(self, index: int) -> NDArray[np.uint8]:
+        """A picture as it lies on the disk, RGB (H, W, 3)."""
+        return read_rgb(self.images / self._entries[index].image)
+
+    def truth(self, index: int) -> PanopticTruth:
+        """A picture's ground truth for scoring, without reading the picture."""
+        entry = self._entries[index]
+        ids = self._read_ids(entry)
+        return self._truth(entry, ids, self._locate(entry, ids)[1])
+
+    def _truth(self, entry: Entry, ids: NDArray[np.int32], areas: NDArray[np.intp]) -> PanopticTruth:
         things = self.vocabulary.is_thing
-        truth = PanopticTruth(
+        return PanopticTruth(
             ids=torch.from_numpy(ids.astype(np.int64)),
             segments=tuple(
                 Segment(id=i, label=label, is_thing=things[label], area=area, is_crowd=bool(crowd))
                 for (i, label, crowd), area in zip(entry.segments.tolist(), areas.tolist(), strict=True)
             ),
         )
-        return Sample(image=image, masks=masks, labels=labels, truth=truth, image_id=entry.image_id)
 
     def check_pixels(self, shard: tuple[int, int] = (0, 1)) -> None:
         """Reads every PNG and compares its ids with the json; shows progress for long sets.

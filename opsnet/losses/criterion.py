@@ -76,7 +76,7 @@ class PanopticCriterion(nn.Module):
         masks = _matched_masks(layers, pixels, matches, matched)
         read = _TruthAtPoints(points, truth, [len(x) for x in targets.labels])
         void = self.void_weight * (len(pixels) * proposals - sum(matched))
-        total, class_total = _mean_over_ranks((len(labels), sum(matched) + void), labels.device)
+        total, class_total = mean_over_ranks((len(labels), sum(matched) + void), labels.device)
         total = total.clamp(min=1)
         sums: dict[str, Tensor] = {}
         for layer, (image, proposal, row), predicted in zip(layers, matches, masks, strict=True):
@@ -225,7 +225,7 @@ def _iou_loss(iou: Tensor, predicted: Tensor, truth: Tensor, image: Tensor, prop
     return F.mse_loss(iou, target)
 
 
-def _mean_over_ranks(counts: Sequence[float], device: torch.device) -> Tensor:
+def mean_over_ranks(counts: Sequence[float], device: torch.device) -> Tensor:
     """Counts of a rank on average (n,), so that a target weighs the same on a rank with few of them and with many."""
     total = torch.tensor(counts, dtype=torch.float32, device=device)
     if torch.distributed.is_available() and torch.distributed.is_initialized():

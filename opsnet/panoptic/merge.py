@@ -15,18 +15,25 @@ from torch import Tensor
 from opsnet.structures import PanopticMap, Segment
 
 
-def upsample_masks(mask_logits: Tensor, padded: tuple[int, int], valid: tuple[int, int]) -> Tensor:
+def upsample_masks(
+    mask_logits: Tensor, padded: tuple[int, int], valid: tuple[int, int], size: tuple[int, int] | None = None
+) -> Tensor:
     """Mask logits (K, h, w) of a padded image -> probabilities (K, H, W) of the valid part.
 
     Args:
         mask_logits: at the segmenter's stride.
         padded: (height, width) in pixels of the padded batch.
         valid: (height, width) in pixels of the image inside it.
+        size: (height, width) in pixels of the picture that was resized to ``valid``; the answer's size then.
     """
+    size = size or valid
     if len(mask_logits) == 0:  # interpolation refuses an empty tensor
-        return mask_logits.new_zeros(0, *valid)
-    full = F.interpolate(mask_logits[None], size=padded, mode="bilinear", align_corners=False)[0]
-    return full[:, : valid[0], : valid[1]].sigmoid_()
+        return mask_logits.new_zeros(0, *size)
+    full = F.interpolate(mask_logits[None], size=padded, mode="bilinear", align_corners=False)
+    full = full[..., : valid[0], : valid[1]]
+    if size != valid:  # in two steps, as Mask2Former's inference
+        full = F.interpolate(full, size=size, mode="bilinear", align_corners=False)
+    return full[0].sigmoid_()
 
 
 def merge_panoptic(

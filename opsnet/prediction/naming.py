@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from opsnet.name_tree import NameTree
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.panoptic.merge import merge_masks
 from opsnet.prediction.carriers import UNKNOWN, NamedMap, NamedSegment, NameScore, Proposed
+from opsnet.recognition.hierarchy import Path, descend, subtree_best
 from opsnet.structures import PanopticMap, Segment
 from opsnet.vocabulary import Concept, Vocabulary
 
@@ -34,44 +36,70 @@ def with_unknown(vocabulary: Vocabulary) -> Vocabulary:
 
 
 def name_segments(
-    proposed: Proposed, logits: Tensor, no_object: Tensor, vocabulary: Vocabulary, *, filtering: MaskFiltering,
-    overlap: float, top_k: int = 1, unknown: UnknownRule | None = None,
+    proposed: Proposed, logits: Tensor, no_object: Tensor, words: Vocabulary | NameTree, *, filtering: MaskFiltering,
+    overlap: float, top_k: int = 1, unknown: UnknownRule | None = None, path_margin: float = 0.1,
 ) -> list[NamedMap]:  # fmt: skip
     """Mask Filtering, merge, and what is known of each segment.
 
+    Down a tree proposals are ranked by its top level, since the probability of one name of thousands says little.
+
     Args:
         proposed: what the network said of B pictures.
-        logits: (B, K, M) of the names.
+        logits: (B, K, M) of the names; of a tree, those of its words.
         no_object: (B, K).
-        vocabulary: of M concepts.
+        words: M concepts, or a tree of them.
         filtering: ranks and drops proposals.
         overlap: see :func:`opsnet.panoptic.merge.merge_panoptic`.
         top_k: names that a segment lists.
         unknown: keep good masks without a convincing name; ``None`` treats them as all others.
+        path_margin: see :func:`opsnet.recognition.hierarchy.descend`.
 
     Returns:
         One map (H, W) a picture, at its own size.
     """
-    scores, labels, keep = filtering(logits, no_object, proposed.proposals.iou)
-    total = torch.logaddexp(logits.logsumexp(-1), no_object)
+    tree = words if isinstance(words, NameTree) else None
+    vocabulary = words.vocabulary if isinstance(words, NameTree) else words
+    parent = torch.tensor(tree.parent if tree else (), device=logits.device)
+    rivals = logits
+    if tree is not None:
+        logits = _of_nodes(logits, tree)
+        rivals = subtree_best(logits, parent)[..., parent < 0]
+    scores, labels, keep = filtering(rivals, no_object, proposed.proposals.iou)
+    vague = torch.zeros_like(keep)
     shown = vocabulary
     if unknown is not None:
         shown = with_unknown(vocabulary)
-        vague = _margin(logits, no_object, total) < unknown.margin
         good = proposed.proposals.iou >= unknown.iou
-        labels, keep = labels.masked_fill(vague & good, len(vocabulary)), keep | (vague & good)
+        vague = good & (_margin(rivals, no_object) < unknown.margin)
+        keep = keep | vague
     maps = []
     for i in range(len(proposed)):
         kept = keep[i].nonzero()[:, 0]
-        merged = _merge(proposed, i, kept, scores[i], labels[i], shown, overlap)
-        rows = kept[[s.proposal for s in merged.segments]]
-        top = _top_names(logits[i, rows], total[i, rows], vocabulary, top_k)
-        maps.append(_named(merged, shown, top))
+        paths = descend(logits[i, kept], parent, margin=path_margin) if tree else []
+        chosen = labels.new_tensor([p[-1][0] for p in paths]) if tree else labels[i, kept]
+        chosen = chosen.masked_fill(vague[i, kept], len(vocabulary))
+        merged = _merge(proposed, i, kept, scores[i, kept], chosen, shown, overlap)
+        rows = [_proposal(s) for s in merged.segments]
+        top = _top_names(logits[i, kept[rows]], no_object[i, kept[rows]], vocabulary, top_k)
+        maps.append(_named(merged, shown, top, [paths[r] for r in rows] if tree else None))
     return maps
 
 
-def _margin(logits: Tensor, no_object: Tensor, total: Tensor) -> Tensor:
+def _of_nodes(logits: Tensor, tree: NameTree) -> Tensor:
+    """Logits of a tree's words -> of its nodes; those without a text get minus infinity."""
+    nodes = logits.new_full((*logits.shape[:-1], len(tree.vocabulary)), -torch.inf)
+    nodes[..., list(tree.words)] = logits
+    return nodes
+
+
+def _proposal(segment: Segment) -> int:
+    assert segment.proposal is not None
+    return segment.proposal
+
+
+def _margin(logits: Tensor, no_object: Tensor) -> Tensor:
     """Probability of the best name less that of the runner-up, a name or no-object, (B, K)."""
+    total = torch.logaddexp(logits.logsumexp(-1), no_object)
     best = logits.topk(min(2, logits.shape[-1]), dim=-1).values
     rivals = torch.cat((best[..., 1:], no_object[..., None]), dim=-1).amax(-1)
     return (best[..., 0] - total).exp() - (rivals - total).exp()
@@ -80,20 +108,22 @@ def _margin(logits: Tensor, no_object: Tensor, total: Tensor) -> Tensor:
 def _merge(
     proposed: Proposed, index: int, kept: Tensor, scores: Tensor, labels: Tensor, vocabulary: Vocabulary, overlap: float
 ) -> PanopticMap:
+    """Merges the kept proposals (n,) of one picture, with their scores and labels (n,)."""
     padded, full = proposed.full_sizes(index)
     return merge_masks(
-        proposed.proposals.mask_logits[index][kept], scores[kept], labels[kept], vocabulary.is_thing,
+        proposed.proposals.mask_logits[index][kept], scores, labels, vocabulary.is_thing,
         padded=padded, valid=full, iou=proposed.proposals.iou[index][kept], overlap=overlap,
     )  # fmt: skip
 
 
-def _top_names(logits: Tensor, total: Tensor, vocabulary: Vocabulary, k: int) -> list[tuple[NameScore, ...]]:
-    """The k best names of S segments, from logits (S, M) and the log of all they share a probability with, (S,)."""
+def _top_names(logits: Tensor, no_object: Tensor, vocabulary: Vocabulary, k: int) -> list[tuple[NameScore, ...]]:
+    """The k best names of S segments, from logits (S, M) and (S,); a node without a text is none."""
+    total = torch.logaddexp(logits.logsumexp(-1), no_object)
     best = logits.topk(min(k, logits.shape[-1]), dim=-1)
     scores = (best.values - total[:, None]).exp().tolist()
     return [
-        tuple(name_score(vocabulary, label, score) for label, score in zip(labels, values, strict=True))
-        for labels, values in zip(best.indices.tolist(), scores, strict=True)
+        tuple(name_score(vocabulary, label, score) for label, score, known in zip(*row, strict=True) if known)
+        for row in zip(best.indices.tolist(), scores, best.values.isfinite().tolist(), strict=True)
     ]
 
 
@@ -103,22 +133,22 @@ def name_score(vocabulary: Vocabulary, label: int, score: float) -> NameScore:
     return NameScore(label, concept.id, concept.name, score, concept.synonyms)
 
 
-def _named(merged: PanopticMap, vocabulary: Vocabulary, top: list[tuple[NameScore, ...]]) -> NamedMap:
+def _named(
+    merged: PanopticMap, vocabulary: Vocabulary, top: list[tuple[NameScore, ...]], paths: list[Path] | None
+) -> NamedMap:
     boxes = boxes_of(merged.ids, len(merged.segments))
-    segments = [
-        _named_segment(s, vocabulary.names[s.label], boxes[s.id - 1], best)
-        for s, best in zip(merged.segments, top, strict=True)
-    ]
+    segments = []
+    for i, (s, best) in enumerate(zip(merged.segments, top, strict=True)):
+        name = vocabulary.names[s.label]
+        is_on_path = paths is not None and paths[i][-1][0] == s.label  # an unknown segment is not
+        path = tuple(name_score(vocabulary, *step) for step in paths[i]) if paths is not None and is_on_path else ()
+        segments.append(
+            NamedSegment(
+                s.id, s.label, s.is_thing, s.score, s.area, s.iou, proposal=s.proposal, name=name, box=boxes[s.id - 1],
+                top=best, path=path,
+            )
+        )  # fmt: skip
     return NamedMap(ids=merged.ids, segments=tuple(segments), vocabulary=vocabulary)
-
-
-def _named_segment(
-    segment: Segment, name: str, box: tuple[int, int, int, int], top: tuple[NameScore, ...]
-) -> NamedSegment:
-    return NamedSegment(
-        segment.id, segment.label, segment.is_thing, segment.score, segment.area, segment.iou,
-        proposal=segment.proposal, name=name, box=box, top=top,
-    )  # fmt: skip
 
 
 def boxes_of(ids: Tensor, count: int) -> list[tuple[int, int, int, int]]:

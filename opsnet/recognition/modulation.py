@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from opsnet.recognition.shortlist import pays, shortlisted_cosines
 from opsnet.structures import Embeddings, TextBank
 
 TEMPERATURE = 0.01  # section 3.1
@@ -95,9 +96,22 @@ class EmbeddingModulation(nn.Module):
             Logits (B, K, M), and the no-object logit (B, K), which has no name to be debiased by.
         """
         nearest = nearest_similarity(target, train)
-        strength = self.alpha * (1 - target.mean(nearest.double()))
-        logits, no_object = name_logits(_fuse(embeddings, strength), target, void)
-        return logits / nearest.to(logits) ** self.beta, no_object
+        return self.modulate(embeddings, target, void, nearest=nearest, similarity=target.mean(nearest.double()))
+
+    def modulate(
+        self, embeddings: Embeddings, target: TextBank, void: Tensor, *, nearest: Tensor, similarity: float | Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The same for similarities that are known already: training asks for the same names at every step.
+
+        Args:
+            embeddings, target, void: as in :meth:`forward`.
+            nearest: (M,), :func:`nearest_similarity` of the target names.
+            similarity: s.
+        """
+        strength = self.alpha * (1 - similarity)
+        divisor = nearest.to(embeddings.query) ** self.beta
+        logits, no_object = name_logits(_fuse(embeddings, strength), target, void, divisor=divisor)
+        return logits / divisor, no_object
 
 
 def _fuse(embeddings: Embeddings, clip_weight: float | Tensor) -> Tensor:
@@ -112,6 +126,21 @@ def _fuse(embeddings: Embeddings, clip_weight: float | Tensor) -> Tensor:
     return F.normalize(embeddings.query, dim=-1) + clip_weight * F.normalize(embeddings.clip, dim=-1)
 
 
-def name_logits(embeds: Tensor, target: TextBank, void: Tensor) -> tuple[Tensor, Tensor]:
-    """Embeddings (B, K, D) -> logits (B, K, M), of each concept's nearest name, and the no-object logit (B, K)."""
-    return target.of_concepts(cosine_logits(embeds, target.embeds)), cosine_logits(embeds, void[None])[..., 0]
+def name_logits(
+    embeds: Tensor, target: TextBank, void: Tensor, *, divisor: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Embeddings (B, K, D) -> logits (B, K, M), of each concept's nearest name, and the no-object logit (B, K).
+
+    Args:
+        embeds: not normalised.
+        target: M names.
+        void: (D,).
+        divisor: (M,) by which the caller will divide: of very many names only the best need be exact, and it says which
+            they are, see :mod:`opsnet.recognition.shortlist`.
+    """
+    if pays(embeds, target.embeds):
+        rows = divisor if divisor is None or target.concept is None else divisor[target.concept]
+        logits = shortlisted_cosines(embeds, target.embeds, rows) / TEMPERATURE
+    else:
+        logits = cosine_logits(embeds, target.embeds)
+    return target.of_concepts(logits), cosine_logits(embeds, void[None])[..., 0]

@@ -9,10 +9,11 @@ from urllib.parse import quote
 from rich.console import Console
 
 from opsnet.files import write_text
+from opsnet.reporting.miniature import build_tables
 from opsnet.reporting.orderings import Outcome, check, orderings_table
 from opsnet.reporting.plots import alpha_beta_heatmap, learning_curves
 from opsnet.reporting.results import FOREIGN, Results, load_run
-from opsnet.reporting.tables import Table, build_tables, to_markdown, to_rich
+from opsnet.reporting.tables import Table, to_markdown, to_rich
 
 _BASELINE = "no_cross_attention"
 

@@ -25,7 +25,10 @@ FOREIGN = ("scenes_novel", "scenes_street")
 
 NOT_RUN = "not run"
 
-_GRID_KEY = re.compile(r"(?P<domain>[^/]+)/alpha=(?P<alpha>[^,/]+),beta=(?P<beta>[^/]+)/(?P<filter>[^/]+)/PQ")
+GRID_CELL = re.compile(r"alpha=(?P<alpha>[^,/]+),beta=(?P<beta>[^/]+)/(?P<filter>[^/]+)")
+"""A setting's name in the grid of Table 6."""
+
+_GRID_KEY = re.compile(rf"(?P<domain>[^/]+)/{GRID_CELL.pattern}/PQ")
 
 
 class ResultsError(InputError):
@@ -43,6 +46,7 @@ class Results:
         domain_similarity: domain -> s in -1..1 (1 = the training vocabulary covers it).
         seconds: phase -> wall-clock seconds.
         versions: package -> version.
+        trained_as: the experiment that trained the model, where the evaluation says so.
     """
 
     experiment: str
@@ -51,10 +55,15 @@ class Results:
     domain_similarity: Mapping[str, float] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    trained_as: str | None = None
 
     def figure(self, domain: str, recognition: str, filtering: str = "cls_iou", measure: str = "PQ") -> float | None:
         """One figure in percent, or ``None`` where the evaluation did not produce it (or produced NaN)."""
-        value = self.metrics.get(f"{domain}/{recognition}/{filtering}/{measure}")
+        return self.value(f"{domain}/{recognition}/{filtering}/{measure}")
+
+    def value(self, name: str) -> float | None:
+        """The figure of a whole name, likewise."""
+        value = self.metrics.get(name)
         return float(value) if value is not None and math.isfinite(value) else None
 
     def mean(
@@ -79,7 +88,9 @@ def load_results(path: Path) -> Results:
         data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         metrics = {str(k): float(v) for k, v in data["metrics"].items() if v is not None}
         optional = {key: dict(data.get(key) or {}) for key in ("domain_similarity", "seconds", "versions")}
-        return Results(str(data["experiment"]), int(data["seed"]), metrics, **optional)
+        return Results(
+            str(data["experiment"]), int(data["seed"]), metrics, **optional, trained_as=data.get("trained_as")
+        )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ResultsError(
             f"{path} is not the results.json of an evaluation ({error!r}): evaluate the run again"

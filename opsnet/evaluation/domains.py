@@ -1,0 +1,73 @@
+"""The evaluation of one domain: every setting on every picture, and what is written of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from opsnet.data.panoptic_dataset import PanopticDataset
+from opsnet.evaluation.details import Details
+from opsnet.evaluation.plan import Plan
+from opsnet.evaluation.scorer import SettingScorer
+from opsnet.evaluation.sources import Source
+from opsnet.metrics.confusions import Confusion, commonest
+from opsnet.metrics.semantic import summarise_semantic
+from opsnet.recognition.modulation import domain_similarity
+from opsnet.structures import PanopticMap
+
+CONFUSIONS_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class DomainFigures:
+    """What was found: figures in percent by ``<setting>/<measure>``, s, and the commonest misses by setting."""
+
+    metrics: dict[str, float]
+    similarity: float
+    misses: dict[str, list[Confusion]]
+
+
+def evaluate_domain(name: str, source: Source, dataset: PanopticDataset, plan: Plan) -> DomainFigures:
+    """Scores a domain, and writes its panels and csv files.
+
+    Args:
+        name: of the domain.
+        source: what the network says of the pictures of ``dataset``, in their order.
+        dataset: the pictures.
+        plan: what to do.
+    """
+    from rich.progress import track
+
+    text = source.text
+    chosen = [setting for setting in plan.settings if setting.name in plan.detail_settings]
+    details = {s.name: Details(text.target, s.filtering.kind, text.overlap, plan.wanted) for s in chosen if plan.wanted}
+    scorer = SettingScorer(text, plan.settings, details)
+    drawn: list[tuple[PanopticMap, PanopticMap]] = []
+    for answered in track(source, description=f"Evaluating {name}", total=len(source)):
+        wanted = [plan.panel_setting] if len(drawn) < plan.panels else []
+        maps = scorer.score(answered.outputs, answered.truths, wanted=wanted)
+        for key in wanted:
+            truths = [PanopticMap(truth.ids, truth.segments) for truth in answered.truths]
+            drawn += zip(truths, maps[key], strict=True)
+    if drawn:
+        _draw(plan.output / "panels" / f"{name}.png", dataset, drawn[: plan.panels], text.target.names)
+    if plan.wanted.classes:
+        for key, detail in details.items():
+            file = f"{name}/{key.replace('/', '_')}.csv"
+            detail.write(plan.output, file, scorer.panoptic(key), summarise_semantic(scorer.pixels[key]))
+    figures = scorer.results()
+    return DomainFigures(
+        {f"{key}/{measure}": value for key, values in figures.items() for measure, value in values.items()},
+        domain_similarity(text.target, text.train),
+        {k: commonest(d.confusions, text.target.names, CONFUSIONS_SHOWN) for k, d in details.items()},
+    )
+
+
+def _draw(
+    path: Path, dataset: PanopticDataset, maps: Sequence[tuple[PanopticMap, PanopticMap]], names: Sequence[str]
+) -> None:
+    from opsnet.reporting.overlays import panel
+
+    rows = [(dataset.picture(i), *pair) for i, pair in enumerate(maps)]
+    panel(rows, names, ("picture", "ground truth", "prediction"), path)

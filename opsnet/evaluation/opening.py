@@ -1,0 +1,78 @@
+"""What an evaluation scores: a checkpoint's network, or proposals on the disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from omegaconf import DictConfig
+
+from opsnet.data.datamodule import PanopticDataModule
+from opsnet.errors import InputError
+from opsnet.evaluation.plan import Plan
+from opsnet.evaluation.sources import NetworkSource, Source, StoredSource
+from opsnet.evaluation.store import ProposalWriter, fingerprint, open_domain, stored_experiment
+from opsnet.inference import TrainedModel, load_checkpoint, pick_device
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What is scored.
+
+    Attributes:
+        name: for messages.
+        experiment: that trained it; ``None`` where that is not known.
+        trained: the network; ``None`` where proposals stand in its place.
+    """
+
+    name: str
+    experiment: str | None
+    trained: TrainedModel | None
+
+
+def open_scored(cfg: DictConfig) -> Scored:
+    """Loads the network, or looks at the folder of proposals.
+
+    Args:
+        cfg: conf/evaluate.yaml.
+
+    Raises:
+        CheckpointError, ClipWeightsError, ProposalsError, InputError: it cannot be used.
+    """
+    if (cfg.checkpoint is None) == (cfg.proposals is None):
+        raise InputError("give either checkpoint=PATH of a .ckpt written by opsnet-train, or proposals=FOLDER")
+    if cfg.proposals is None:
+        trained = load_checkpoint(
+            cfg.checkpoint, clip_weights=cfg.clip_weights, device=cfg.device, label_names_known=cfg.label_names_known
+        )
+        return Scored(f"checkpoint {cfg.checkpoint}", trained.experiment, trained)
+    if cfg.save_proposals:
+        raise InputError("save_proposals=true needs the network: give checkpoint=PATH in place of proposals=FOLDER")
+    return Scored(f"what {cfg.proposals} holds", stored_experiment(cfg.proposals), None)
+
+
+def open_sources(cfg: DictConfig, plan: Plan, scored: Scored, data: PanopticDataModule) -> Mapping[str, Source]:
+    """Where each test domain's outputs come from; faults of any domain are found before the first is scored.
+
+    Raises:
+        ProposalsError: proposals cannot be used, or cannot be kept in the run's folder.
+    """
+    datasets: dict[str, Any] = {name: data.datasets[f"test/{name}"] for name in data.test_names}
+    trained, needed = scored.trained, plan.sources
+    if trained is None:
+        device = pick_device(cfg.device)
+        return {k: StoredSource(open_domain(cfg.proposals, k), d, device, needed) for k, d in datasets.items()}
+    if cfg.save_proposals:
+        needed = tuple(sorted({*needed, "pooling"}))
+        made_by = {"checkpoint": fingerprint(cfg.checkpoint), "experiment": scored.experiment}
+    sources: dict[str, Source] = {}
+    for (name, dataset), loader in zip(datasets.items(), data.test_dataloader(), strict=True):
+        source = NetworkSource(trained, loader, dataset, needed)
+        if cfg.save_proposals:
+            source.writer = ProposalWriter(
+                plan.output / "proposals", name, text=source.text, vocabulary=dataset.vocabulary, made_by=made_by,
+                batches=[len(batch) for batch in loader.batches], sources=needed, masks=cfg.proposal_masks,
+            )  # fmt: skip
+        sources[name] = source
+    return sources

@@ -1,0 +1,87 @@
+"""The figures of an evaluation as tables in the terminal, with the rules that they stand on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from opsnet.evaluation.details import ORACLE_RULE
+from opsnet.experiments import ExperimentRow
+from opsnet.metrics.average_precision import INSTANCE_RULE
+from opsnet.metrics.confusions import Confusion
+from opsnet.metrics.semantic import SEMANTIC_RULE
+
+ORACLE = "/oracle/"
+
+
+def print_figures(
+    metrics: Mapping[str, float], misses: Mapping[str, Sequence[Confusion]], console: Console | None = None
+) -> None:
+    """Prints a row a domain and setting, and tables of AP, oracles and confusions where there are some.
+
+    Args:
+        metrics: figures in percent by ``<domain>/<setting>/<measure>``.
+        misses: the commonest confusions by ``<domain>/<setting>``.
+        console: to print on.
+    """
+    console = console or Console()
+    names = [key.removesuffix("/PQ") for key in metrics if key.endswith("/PQ") and ORACLE not in key]
+    measures = ("PQ", "PQth", "PQst", "SQ", "RQ", "mIoU")
+    console.print(_table("percent", SEMANTIC_RULE, names, measures, metrics))
+    with_ap = [name for name in names if f"{name}/AP" in metrics]
+    if with_ap:
+        console.print(_table("instances, percent", INSTANCE_RULE, with_ap, ("AP", "AP50", "AP75"), metrics))
+    ceilings = [key.removesuffix("/PQ") for key in metrics if key.endswith("/PQ") and ORACLE in key]
+    if ceilings:
+        console.print(_ceilings(names, ceilings, measures[:-1], metrics))
+    if any(misses.values()):
+        console.print(_confusions(misses))
+
+
+def print_rows(
+    rows: Sequence[ExperimentRow], metrics: Mapping[str, float], domains: Sequence[str], console: Console | None = None
+) -> None:
+    """Prints PQ and mIoU of each row of the paper's tables in each domain; nothing where there is no row."""
+    if not rows:
+        return
+    columns = [f"{domain} {measure}" for domain in domains for measure in ("PQ", "mIoU")]
+    table = Table("row", "of the paper", *columns, title="rows, percent")
+    for row in rows:
+        names = [f"{domain}/{row.measured_as}/{measure}" for domain in domains for measure in ("PQ", "mIoU")]
+        table.add_row(row.name, row.title, *(f"{metrics.get(name, math.nan):.1f}" for name in names))
+    (console or Console()).print(table)
+
+
+def _table(
+    title: str, caption: str, names: Sequence[str], measures: Sequence[str], metrics: Mapping[str, float]
+) -> Table:
+    table = Table("setting", *measures, title=title, caption=caption)
+    for name in names:
+        table.add_row(name, *(f"{metrics.get(f'{name}/{m}', math.nan):.1f}" for m in measures))
+    return table
+
+
+def _ceilings(
+    names: Sequence[str], ceilings: Sequence[str], measures: Sequence[str], metrics: Mapping[str, float]
+) -> Table:
+    table = Table("setting", "oracle", *measures, title="oracles, percent", caption=ORACLE_RULE)
+    for name in names:
+        own = [ceiling for ceiling in ceilings if ceiling.startswith(name + ORACLE)]
+        for row in (name, *own) if own else ():
+            figures = (f"{metrics[f'{row}/{m}']:.1f}" for m in measures)
+            table.add_row(name, row.partition(ORACLE)[2] or "none", *figures)
+    return table
+
+
+def _confusions(misses: Mapping[str, Sequence[Confusion]]) -> Table:
+    caption = (
+        "true segments missed because a mask has another name, or because no mask covers them; share of the name's"
+    )
+    table = Table("setting", "truth", "taken for", "segments", "share", title="commonest misses", caption=caption)
+    for name, rows in misses.items():
+        for row in rows:
+            table.add_row(name, row.truth, row.predicted, str(row.count), f"{row.share:.0%}")
+    return table

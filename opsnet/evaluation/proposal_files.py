@@ -1,0 +1,120 @@
+"""One batch of the network's outputs, or a domain's text, as a file: safetensors with a checksum, written whole."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from opsnet.errors import InputError
+from opsnet.evaluation.mask_bytes import pack, unpack
+from opsnet.evaluation.outputs import DomainText, Outputs
+from opsnet.files import atomic_path
+from opsnet.structures import Proposals, TextBank
+
+
+class ProposalsError(InputError):
+    """Stored proposals that cannot be used; the message names the file or folder and the fix."""
+
+
+def write_outputs(path: Path, outputs: Outputs, masks: str) -> None:
+    """Writes a batch; ``masks`` is a kind of :mod:`opsnet.evaluation.mask_bytes`."""
+    planes, about = pack(outputs.proposals.mask_logits, masks)
+    tensors = {
+        "query_embeds": outputs.proposals.query_embeds,
+        "iou": outputs.proposals.iou,
+        **{f"clip.{source}": embeds for source, embeds in outputs.clip.items()},
+        **{f"masks.{i}": plane for i, plane in enumerate(planes)},
+    }
+    more = {
+        "masks": about, "padded": outputs.padded, "valid_sizes": outputs.valid_sizes, "image_ids": outputs.image_ids,
+    }  # fmt: skip
+    _write(path, tensors, more)
+
+
+def read_outputs(path: Path) -> Outputs:
+    """Reads a batch.
+
+    Raises:
+        ProposalsError: the file is damaged.
+    """
+    tensors, more = _read(path)
+    try:
+        planes = [tensors[f"masks.{i}"] for i in range(len(more["masks"]["deflated"]))]
+        proposals = Proposals(unpack(planes, more["masks"]), tensors["query_embeds"], tensors["iou"])
+        clip = {key.removeprefix("clip."): value for key, value in tensors.items() if key.startswith("clip.")}
+        sizes = [(int(h), int(w)) for h, w in more["valid_sizes"]]
+        height, width = more["padded"]
+        return Outputs(proposals, clip, (height, width), sizes, more["image_ids"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(path, error) from error
+
+
+def write_text(path: Path, text: DomainText) -> None:
+    """Writes what naming needs of a domain."""
+    tensors, more = {"void": text.void}, {"overlap": text.overlap, "seen": text.seen}
+    for side, bank in (("target", text.target), ("train", text.train)):
+        tensors |= {f"{side}.embeds": bank.embeds, f"{side}.is_thing": bank.is_thing}
+        if bank.concept is not None:
+            tensors[f"{side}.concept"] = bank.concept
+        more[side] = {"name": bank.name, "names": bank.names}
+    _write(path, tensors, more)
+
+
+def read_text(path: Path) -> DomainText:
+    """Reads what naming needs of a domain.
+
+    Raises:
+        ProposalsError: the file is damaged.
+    """
+    tensors, more = _read(path)
+    try:
+        target, train = (
+            TextBank(
+                more[side]["name"], tuple(more[side]["names"]), tensors[f"{side}.is_thing"], tensors[f"{side}.embeds"],
+                tensors.get(f"{side}.concept"),
+            )
+            for side in ("target", "train")
+        )  # fmt: skip
+        return DomainText(target, train, tuple(more["seen"]), tensors["void"], float(more["overlap"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(path, error) from error
+
+
+def _write(path: Path, tensors: Mapping[str, Tensor], more: Mapping[str, Any]) -> None:
+    own = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in tensors.items()}
+    metadata = {"about": json.dumps(more), "crc": str(_checksum(own))}
+    with atomic_path(path) as temporary:
+        save_file(own, temporary, metadata=metadata)
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        about = json.loads(metadata["about"])
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise _damaged(path, error) from error
+    if str(_checksum(tensors)) != metadata.get("crc"):
+        raise _damaged(path, "its checksum is another")
+    return tensors, about
+
+
+def _checksum(tensors: Mapping[str, Tensor]) -> int:
+    """Of the bytes of all tensors, by name."""
+    found = 0
+    for key in sorted(tensors):
+        found = zlib.crc32(tensors[key].flatten().view(torch.uint8).numpy().data, zlib.crc32(key.encode(), found))
+    return found
+
+
+def _damaged(path: Path, reason: object) -> ProposalsError:
+    return ProposalsError(f"{path} is truncated or no file of proposals ({reason}): delete it, and save them again")

@@ -1,0 +1,109 @@
+"""Scoring any number of inference settings on one pass of the network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from opsnet.evaluation.details import Details, ImageAnswer
+from opsnet.evaluation.outputs import DomainText, Outputs
+from opsnet.evaluation.scored_image import ImageMasks, Row, ScoredImage
+from opsnet.metrics.panoptic_averages import PanopticCounts, PanopticResult, summarise
+from opsnet.metrics.semantic import SemanticCounts, summarise_semantic
+from opsnet.recognition.modulation import nearest_similarity
+from opsnet.settings import Setting
+from opsnet.structures import Embeddings, PanopticMap, PanopticTruth
+
+SIMILARITIES = (0.7, 0.8, 0.9)
+"""Cosines to the nearest training name between which PQ is reported apart."""
+
+
+class SettingScorer:
+    """Scores every setting on the outputs of one pass, for one domain.
+
+    Args:
+        text: of the domain.
+        settings: each with a name of its own.
+        details: what is looked at beyond PQ and mIoU, by the name of the setting.
+
+    Attributes:
+        counts, pixels: of each setting by name, over all batches so far: segments for PQ, pixels for mIoU.
+    """
+
+    def __init__(
+        self, text: DomainText, settings: Sequence[Setting], details: Mapping[str, Details] | None = None
+    ) -> None:
+        self.text, self.settings, self.details = text, tuple(settings), dict(details or {})
+        self.groups = class_groups(text.seen, nearest_similarity(text.target, text.train))
+        self.is_thing: list[bool] = text.target.is_thing.tolist()
+        self.counts = {s.name: PanopticCounts.zeros(len(self.is_thing)) for s in settings}
+        self.pixels = {s.name: SemanticCounts.zeros(len(self.is_thing)) for s in settings}
+
+    @torch.no_grad()
+    def score(
+        self, outputs: Outputs, truths: Sequence[PanopticTruth], *, wanted: Collection[str] | None = None
+    ) -> dict[str, list[PanopticMap]]:
+        """Scores a batch; answers the maps of the ``wanted`` settings (by name; all of them), one an image."""
+        logits = self._logits(outputs)
+        rows = {s.name: s.filtering(*logits[s.recognition], outputs.proposals.iou) for s in self.settings}
+        maps: dict[str, list[PanopticMap]] = {name: [] for name in rows if wanted is None or name in wanted}
+        for i, truth in enumerate(truths):
+            masks = ImageMasks(
+                outputs.proposals.mask_logits[i], outputs.proposals.iou[i], outputs.padded, outputs.valid_sizes[i],
+                (truth.ids.shape[0], truth.ids.shape[1]),
+            )  # fmt: skip
+            of_image: dict[str, Row] = {name: (s[i], labels[i], keep[i]) for name, (s, labels, keep) in rows.items()}
+            image = ScoredImage(
+                masks, truth, of_image.values(), is_thing=self.is_thing, overlap=self.text.overlap
+            )  # fmt: skip
+            for setting in self.settings:
+                row = of_image[setting.name]
+                scored = image.score(row, with_map=setting.name in maps)
+                self.counts[setting.name] += scored.segments
+                self.pixels[setting.name] += scored.pixels
+                if setting.name in maps and scored.map is not None:
+                    maps[setting.name].append(scored.map)
+                if setting.name in self.details:
+                    names, no_object = logits[setting.recognition]
+                    answer = ImageAnswer(masks, row, names[i], no_object[i], scored.overlaps, truth)
+                    self.details[setting.name].add(answer)
+        return maps
+
+    def _logits(self, outputs: Outputs) -> dict[str, tuple[Tensor, Tensor]]:
+        """Logits of the names (B, K, M) and of no-object (B, K), by recognition."""
+        logits = {}
+        for setting in self.settings:
+            if setting.recognition not in logits:
+                embeddings = Embeddings(query=outputs.proposals.query_embeds, clip=outputs.clip[setting.clip_embeds])
+                logits[setting.recognition] = setting.modulation(
+                    embeddings, self.text.target, self.text.train, self.text.void
+                )
+        return logits
+
+    def panoptic(self, name: str) -> PanopticResult:
+        """PQ and its parts of a setting, class by class."""
+        return summarise(self.counts[name], self.is_thing)
+
+    def results(self) -> dict[str, dict[str, float]]:
+        """By setting, in percent: PQ and its parts, the PQ of each group of classes, mIoU and its kin, the details."""
+        return {s.name: self._figures(s.name) for s in self.settings}
+
+    def _figures(self, name: str) -> dict[str, float]:
+        result = self.panoptic(name)
+        groups = {group: result.of(chosen) for group, chosen in self.groups.items()}
+        by_group = {f"PQ_{group}": quality.pq for group, quality in groups.items() if quality.n}
+        more = self.details[name].figures() if name in self.details else {}
+        return {**result.as_dict(), **by_group, **summarise_semantic(self.pixels[name]).as_dict(), **more}
+
+
+def class_groups(seen: Sequence[bool], nearest: Tensor) -> dict[str, list[bool]]:
+    """Flags (M,): names that were trained, the others, and these by their cosine (M,) to the nearest training name."""
+    groups = {"seen": list(seen), "unseen": [not known for known in seen]}
+    edges = (*SIMILARITIES, math.inf)
+    for low, high in zip((-math.inf, *SIMILARITIES), edges, strict=True):
+        name = f"unseen_from_{low:g}_to_{high:g}".replace("_from_-inf", "").replace("_to_inf", "")
+        groups[name] = [not known and low <= h < high for known, h in zip(seen, nearest.tolist(), strict=True)]
+    return groups
