@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from html import escape
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # nothing of a visitor leaves this machine; read at import
@@ -116,7 +117,7 @@ def respond(
     except InputError as error:
         return [gr.skip(), f'<div class="status bad" role="alert">{escape(str(error))}</div>', *[gr.skip()] * 6]
     pixels = found.seen.proposed.pictures[0]
-    files = write_downloads(new_folder(), pixels, found.map)
+    files = write_downloads(new_folder(), Path(found.seen.path).name, pixels, found.map)
     return [
         found.seen, _status(found), figure(pixels, found.map), segment_table(found.map),
         doctor_table(found.fit, predictor.train_vocabulary.name, found.cut),

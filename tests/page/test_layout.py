@@ -29,7 +29,7 @@ def test_an_answer_fills_every_output(predictor, picture) -> None:
     assert "<table>" in segments
     assert "s = " in doctor
     assert [Path(b.value["path"] if isinstance(b.value, dict) else b.value).name for b in buttons] == [
-        "overlay.png", "panoptic.png", "panoptic.json",
+        "photo_overlay.png", "photo.png", "panoptic.json",
     ]  # fmt: skip
     again = respond(predictor, seen, picture, "red circle, sea", 0, 0.5)
     assert "network not run again" in again[1]
