@@ -83,7 +83,8 @@ def load_initial_weights(model: OPSNet, path: str | Path) -> None:
     weights = {k.removeprefix("model."): v for k, v in checkpoint["state_dict"].items() if k.startswith("model.")}
     own = model.state_dict()
     clip = {k: v for k, v in own.items() if k.startswith("clip.")}
-    wrong = sorted(k for k in (own.keys() ^ weights.keys()) - clip.keys())
+    counters = {k for k in weights if k.endswith("num_batches_tracked")}  # which norms that are frozen now do without
+    wrong = sorted((own.keys() ^ weights.keys()) - clip.keys() - counters)
     wrong += sorted(k for k in own.keys() & weights.keys() if own[k].shape != weights[k].shape)
     if wrong:
         raise CheckpointError(

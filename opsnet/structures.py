@@ -218,6 +218,14 @@ class TextBank:
         rows = torch.isin(self.concept, concepts)
         return TextBank(self.name, names, is_thing, self.embeds[rows], torch.searchsorted(concepts, self.concept[rows]))
 
+    def owners(self) -> Tensor:
+        """The concept of each row, (R,)."""
+        return torch.arange(len(self.names)) if self.concept is None else self.concept
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Values of the concepts, (M,) -> their mean, a tensor of no dimension."""
+        return values.mean()
+
     def to(self, device: torch.device | str) -> TextBank:
         """The same bank with every tensor on ``device``."""
         return _move(self, device)

@@ -76,7 +76,7 @@ def evaluation(row: ExperimentRow, runs: Path, options: argparse.Namespace) -> J
 
 
 def _checkpoint(runs: Path, training: str) -> Path:
-    return (runs / training / "checkpoints" / "last.ckpt").absolute()
+    return runs / training / "checkpoints" / "last.ckpt"
 
 
 def _world(options: argparse.Namespace) -> list[str]:

@@ -69,6 +69,8 @@ def test_every_row_can_be_run(row) -> None:
 def test_an_experiment_built_on_a_row_is_that_row() -> None:
     assert row_of_experiment("scenes") == experiment_row("table1_row7")
     assert row_of_experiment("table4_row3") == experiment_row("table4_row3")
+    assert row_of_experiment("scenes_plus") == experiment_row("table3_row3")
+    assert row_of_experiment("scenes_plus_control") is None  # it trains on other data
     assert row_of_experiment("no_such") is None
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "opsnet"
 LAYERS = [
-    ["structures", "errors", "files", "configuration", "seeding"],
+    ["structures", "errors", "files", "configuration", "seeding", "tracing"],
     ["wordnet", "experiments"],
     ["vocabulary"],
     ["name_tree"],
@@ -15,11 +15,11 @@ LAYERS = [
     ["model"],
     ["image_labels", "distillation"],
     ["module"],
-    ["inference", "settings", "optim", "reporting", "starting_point"],
-    ["callbacks", "launch", "evaluation"],
+    ["inference", "settings", "optim", "reporting", "starting_point", "export_network"],
+    ["callbacks", "launch", "evaluation", "export_parity"],
     ["cluster", "sweep_report", "prediction"],
-    ["sweep"],
-    ["train", "train_clip", "evaluate", "predict", "score", "doctor"],
+    ["sweep", "page"],
+    ["train", "train_clip", "evaluate", "predict", "score", "doctor", "export", "demo"],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 

@@ -37,7 +37,7 @@ def nearest_similarity(target: TextBank, train: TextBank) -> Tensor:
 
 def domain_similarity(target: TextBank, train: TextBank) -> float:
     """``s``: 1 where every target name was trained."""
-    return float(nearest_similarity(target, train).double().mean())
+    return float(target.mean(nearest_similarity(target, train).double()))
 
 
 class QueryOnly(nn.Module):
@@ -96,10 +96,10 @@ class EmbeddingModulation(nn.Module):
             Logits (B, K, M), and the no-object logit (B, K), which has no name to be debiased by.
         """
         nearest = nearest_similarity(target, train)
-        return self.modulate(embeddings, target, void, nearest=nearest, similarity=float(nearest.double().mean()))
+        return self.modulate(embeddings, target, void, nearest=nearest, similarity=target.mean(nearest.double()))
 
     def modulate(
-        self, embeddings: Embeddings, target: TextBank, void: Tensor, *, nearest: Tensor, similarity: float
+        self, embeddings: Embeddings, target: TextBank, void: Tensor, *, nearest: Tensor, similarity: float | Tensor
     ) -> tuple[Tensor, Tensor]:
         """The same for similarities that are known already: training asks for the same names at every step.
 
@@ -114,8 +114,13 @@ class EmbeddingModulation(nn.Module):
         return logits / divisor, no_object
 
 
-def _fuse(embeddings: Embeddings, clip_weight: float) -> Tensor:
+def _fuse(embeddings: Embeddings, clip_weight: float | Tensor) -> Tensor:
     """Both normalised first, or a weight would mean something else for every CLIP."""
+    if torch.compiler.is_exporting():  # the weight hangs on the words, which stay open
+        weight = torch.as_tensor(clip_weight).to(embeddings.query)
+        fused = F.normalize(embeddings.query, dim=-1) + weight * F.normalize(embeddings.clip, dim=-1)
+        return torch.where(weight == 0, embeddings.query, fused)
+    clip_weight = float(clip_weight)
     if clip_weight == 0:  # the query as it is, so that trained names get the logits of QueryOnly bit for bit
         return embeddings.query
     return F.normalize(embeddings.query, dim=-1) + clip_weight * F.normalize(embeddings.clip, dim=-1)
