@@ -14,16 +14,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from opsnet.panoptic.merge import contest, name_segments
+from opsnet.panoptic.merge import name_segments
 from opsnet.structures import PanopticMap, Segment
 
 CANDIDATES = 6
 HEIGHT, WIDTH = 8, 4  # pixels of a cell
 _NOBODY = torch.iinfo(torch.int16).max
+_AT_ONCE = 2**15  # cells of all the sets of scores that are merged together
+Array = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,7 @@ class Merged:
 
     Attributes:
         segments: S of them, as in the dense merge's map.
-        overlaps: (R, 1 + S) int64, the pixels that each region shares with void (column 0) and with each segment.
+        overlaps: (R, 1 + S) int64 on the CPU: pixels that each region shares with void (column 0) and each segment.
         map: the map itself, if it was asked for.
     """
 
@@ -71,7 +75,8 @@ class SparseMerge:
 
     def _prepare(self, groups: Iterable[Tensor], limits: Tensor) -> None:
         """Reads the masks: their areas, and of each cell the candidates (n, C) and what is known of them."""
-        self._masks, self._areas, low, high = self._read(groups, limits)
+        self._masks, areas, low, high = self._read(groups, limits)
+        self._areas_of, self._ious = areas.cpu().numpy(), self.iou.double().cpu().numpy()
         bounds = high * limits[:, None]
         chosen = min(CANDIDATES, len(limits))
         order = bounds.topk(min(CANDIDATES + 1, len(limits)), dim=0)
@@ -120,72 +125,125 @@ class SparseMerge:
             scores, labels, keep: (K,), from Mask Filtering; no score above the limits.
             with_map: paint the map too.
         """
-        kept = keep.nonzero().flatten()
-        if len(kept) == 0:
-            return self._nothing()
-        cell_codes, open_cells, codes = self._contest(scores, keep, kept)
-        bins = 2 * len(scores)
+        return self.merge_all(scores[None], labels[None], keep[None], with_map=[with_map])[0]
+
+    def merge_all(self, scores: Tensor, labels: Tensor, keep: Tensor, *, with_map: Sequence[bool]) -> list[Merged]:
+        """Merges with many sets of scores, a few at a time: operations on small tensors cost more than their numbers.
+
+        Args:
+            scores, labels, keep: (S, K).
+            with_map: of each set, whether to paint the map.
+        """
+        filled = keep.any(1).nonzero()[:, 0].tolist()
+        found: dict[int, Merged] = {}
+        at_once = max(1, _AT_ONCE // self._region.numel())
+        for first in range(0, len(filled), at_once):
+            some = filled[first : first + at_once]
+            merged = self._merge(scores[some], labels[some], keep[some], [with_map[i] for i in some])
+            found.update(zip(some, merged))
+        return [found[i] if i in found else self._nothing() for i in range(len(scores))]
+
+    def _merge(self, scores: Tensor, labels: Tensor, keep: Tensor, with_map: Sequence[bool]) -> list[Merged]:
+        """The same for sets (S, K) that keep something."""
+        sets, count = scores.shape
+        cell_codes, owner, open_cells, codes = self._contest(scores, keep)
+        bins, regions = 2 * count, self.count + 1
         closed = cell_codes >= 0
-        tall = torch.bincount(self._region[closed] * bins + cell_codes[closed], minlength=(self.count + 1) * bins)
-        fine = torch.bincount((self._regions[open_cells] * bins + codes).flatten(), minlength=(self.count + 1) * bins)
-        shares = (tall * (HEIGHT * WIDTH) + fine).view(self.count + 1, -1, 2)[:-1]  # (R, K, outside or inside)
-        id_of, segments = self._segments(shares.sum(0), scores, labels, kept)
-        by_code = torch.zeros(bins, dtype=torch.int64, device=scores.device)
-        by_code[2 * kept + 1] = torch.tensor(id_of, device=scores.device)
-        overlaps = shares.new_zeros(self.count, 1 + len(segments)).index_add_(1, by_code, shares.flatten(1))
-        painted = self._paint(by_code, cell_codes, open_cells, codes, segments) if with_map else None
-        return Merged(segments, overlaps, painted)
+        first = torch.arange(sets, device=scores.device)[:, None] * regions  # of each set's regions
+        tall = torch.bincount(((first + self._region) * bins + cell_codes)[closed], minlength=sets * regions * bins)
+        places = (first[owner] + self._regions[open_cells]) * bins + codes
+        fine = torch.bincount(places.flatten(), minlength=sets * regions * bins)
+        # (S, R, K, outside or inside)
+        shares = (tall * (HEIGHT * WIDTH) + fine).view(sets, regions, count, 2)[:, :-1].cpu().numpy()
+        won = shares.sum(1)
+        columns = [column.double().cpu().numpy() for column in (scores, labels)]
+        rows = np.stack([
+            np.broadcast_to(self._areas_of, won.shape[:2]), won.sum(-1), won[..., 1], *columns,
+            np.broadcast_to(self._ious, won.shape[:2]),
+        ], axis=-1)  # fmt: skip
+        kept, answers = keep.cpu().numpy(), []
+        for i, painted in enumerate(with_map):
+            which = kept[i].nonzero()[0]
+            id_of, segments = name_segments(rows[i, which].tolist(), self.is_thing, self.overlap)
+            overlaps = _by_segment(shares[i], which, id_of, len(segments))
+            image = None
+            if painted:
+                by_code = np.zeros(bins, np.int64)
+                by_code[2 * which + 1] = id_of
+                mine = owner == i
+                image = self._paint(by_code, cell_codes[i], open_cells[mine], codes[mine], segments)
+            answers.append(Merged(segments, torch.from_numpy(overlaps), image))
+        return answers
 
     def _nothing(self) -> Merged:
         totals = torch.bincount(self._regions.flatten(), minlength=self.count + 1)[: self.count, None]
         ids = torch.zeros(self.size, dtype=torch.int64, device=totals.device)
-        return Merged((), totals, PanopticMap(ids, ()))
+        return Merged((), totals.cpu(), PanopticMap(ids, ()))
 
-    def _contest(self, scores: Tensor, keep: Tensor, kept: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _contest(self, scores: Tensor, keep: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Who wins, as twice the number, and one more inside its mask.
 
         Returns:
-            Of each cell with one code (n,), -1 for the others; which these are (m,); the codes of their pixels (m, P).
+            Of each set and cell with one code (S, n), -1 for the others; of these, which set and which cell they are
+            (m,) and (m,); the codes of their pixels (m, P).
         """
-        weight = scores[self._index]
-        bias = torch.zeros_like(scores).masked_fill_(~keep, -torch.inf)[self._index]
-        low, high = self._low * weight + bias, self._high * weight + bias
-        least = low.amax(0)
-        rivals = high >= least  # the owner itself among them
-        decided = (rivals.sum(0) == 1) & (self._rest < least) & (self._region >= 0)
-        cell_codes = torch.where(decided, torch.where(rivals, self._code, -1).amax(0), -1)
-        rows = (cell_codes < 0).nonzero().flatten()
-        values = torch.addcmul(bias.T[rows, :, None], self._values[rows], weight.T[rows, :, None])
+        weight = scores[:, self._index]
+        bias = torch.zeros_like(scores).masked_fill_(~keep, -torch.inf)[:, self._index]
+        high = torch.addcmul(bias, self._high, weight)
+        least = torch.addcmul(bias, self._low, weight).amax(1)
+        rivals = high >= least[:, None]  # the owner itself among them
+        decided = (rivals.sum(1) == 1) & (self._rest < least) & (self._region >= 0)
+        cell_codes = torch.where(decided, torch.where(rivals, self._code, -1).amax(1), -1)
+        owner, rows = (cell_codes < 0).nonzero(as_tuple=True)
+        values = torch.addcmul(bias[owner, :, rows, None], self._values[rows], weight[owner, :, rows, None])
         best = values.amax(1, keepdim=True)
         codes = torch.where(values == best, self._codes[rows], _NOBODY).amin(1)
         open_pixels = ~(best[:, 0] > self._rest[rows, None]) & (self._regions[rows] < self.count)
         row, place = open_pixels.nonzero(as_tuple=True)
-        codes[row, place] = self._dense(rows[row], place, scores, kept)
-        codes.clamp_(max=2 * len(scores) - 1)  # what fills up a cell may have no winner
-        return cell_codes.long(), rows, codes
+        codes[row, place] = self._dense(owner[row], rows[row], place, scores, keep)
+        codes.clamp_(max=2 * scores.shape[1] - 1)  # what fills up a cell may have no winner
+        return cell_codes.long(), owner, rows, codes
 
-    def _dense(self, cell: Tensor, place: Tensor, scores: Tensor, kept: Tensor) -> Tensor:
-        """The codes of some pixels, each given by its cell and its place in it, by all proposals."""
+    def _dense(self, owner: Tensor, cell: Tensor, place: Tensor, scores: Tensor, keep: Tensor) -> Tensor:
+        """The codes of some pixels, each given by its set, its cell and its place in it, by all that the set keeps."""
         y = cell // self.cells[1] * HEIGHT + place // WIDTH
         x = cell % self.cells[1] * WIDTH + place % WIDTH
-        columns = self._masks.flatten(1).index_select(1, y * self.cells[1] * WIDTH + x)[kept]
-        winner, inside, _ = contest([columns[:, None]], scores[kept], (1, len(cell)))
-        return (2 * kept[winner[0]] + inside[0]).short()
-
-    def _segments(
-        self, shares: Tensor, scores: Tensor, labels: Tensor, kept: Tensor
-    ) -> tuple[list[int], tuple[Segment, ...]]:
-        """Pixels won outside and inside the own mask, (K, 2) -> the id of each kept proposal, and the segments."""
-        columns = (self._areas, shares.sum(1), shares[:, 1], scores, labels, self.iou)
-        rows = torch.stack([column[kept].double() for column in columns], dim=1).tolist()
-        return name_segments(rows, self.is_thing, self.overlap)
+        kept = _kept(keep)
+        proposals = kept[owner]  # (pixels, most that a set keeps)
+        masks = self._masks.flatten(1)[proposals, (y * self.cells[1] * WIDTH + x)[:, None]]
+        values = scores.gather(1, kept)[owner] * masks
+        best = values.amax(1, keepdim=True)
+        order = torch.arange(kept.shape[1], device=kept.device)
+        first = torch.where(values == best, order, kept.shape[1]).amin(1, keepdim=True)
+        nobody = first == kept.shape[1]  # nothing equals a nan: the first one wins, outside its mask
+        first.masked_fill_(nobody, 0)
+        inside = (masks.gather(1, first) >= 0.5) & ~nobody
+        return (2 * proposals.gather(1, first) + inside).short()[:, 0]
 
     def _paint(
-        self, by_code: Tensor, cell_codes: Tensor, open_cells: Tensor, codes: Tensor, segments: tuple[Segment, ...]
+        self, by_code: Array, cell_codes: Tensor, open_cells: Tensor, codes: Tensor, segments: tuple[Segment, ...]
     ) -> PanopticMap:
         """The map: the id of each pixel's code."""
-        ids = by_code[cell_codes.clamp(min=0)][:, None].repeat(1, HEIGHT * WIDTH)
-        ids[open_cells] = by_code[codes.long()]
+        ids_of = torch.from_numpy(by_code).to(codes.device)
+        ids = ids_of[cell_codes.clamp(min=0)][:, None].repeat(1, HEIGHT * WIDTH)
+        ids[open_cells] = ids_of[codes.long()]
         (height, width), (h, w) = self.size, self.cells
         plane = ids.view(h, w, HEIGHT, WIDTH).transpose(1, 2).reshape(h * HEIGHT, w * WIDTH)
         return PanopticMap(plane[:height, :width].contiguous(), segments)
+
+
+def _kept(keep: Tensor) -> Tensor:
+    """The numbers of those that each set keeps, (S, most); filled up with its first, which wins where it equals."""
+    counts = keep.sum(1)
+    most = int(counts.max())
+    order = torch.where(keep, 0, 1).argsort(dim=1, stable=True)[:, :most]
+    beyond = torch.arange(most, device=keep.device) >= counts[:, None]
+    return torch.where(beyond, order[:, :1], order)
+
+
+def _by_segment(shares: Array, which: Array, id_of: Sequence[int], count: int) -> Array:
+    """Pixels (R, K, 2) won by each proposal -> (R, 1 + S) of void and of each segment."""
+    overlaps: Array = np.zeros((len(shares), 1 + count), np.int64)
+    np.add.at(overlaps.T, id_of, shares[:, which, 1].T)
+    overlaps[:, 0] = shares.sum((1, 2)) - overlaps[:, 1:].sum(1)
+    return overlaps
