@@ -80,7 +80,7 @@ def score_image(
     np.logical_or.at(painted, place, np.asarray(with_map, bool))
     regions = TruthRegions.of(truth, len(is_thing))
     merge = SparseMerge(
-        (masks.full(k) for k in in_groups(used, masks.size)), scores.amax(0), regions.index, len(regions), is_thing,
+        (masks.full(k) for k in in_groups(used, masks.size)), regions.index, len(regions), is_thing,
         iou=masks.iou[used], overlap=overlap,
     )  # fmt: skip
     merged = merge.merge_all(scores[own], labels[own], keep[own], with_map=painted.tolist())
