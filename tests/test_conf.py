@@ -31,7 +31,7 @@ def options(*groups: str) -> list:
 
 def test_every_file_is_tested_here() -> None:
     tested = {"backbone", "clip", "data", "experiment", "filtering", "logger", "model", "modulation", "optim", "paths"}
-    others = {"launcher", "supervision", "trainer", "sweep", "world", "world_backbone", "world_trainer"}  # tests/test_worlds.py
+    others = {"launcher", "supervision", "trainer", "sweep", "world", "world_backbone"}  # tests/test_worlds.py
     assert {group for group, _ in GROUPS} == tested | others
     assert COMMANDS == ["demo", "doctor", "evaluate", "export", "predict", "train", "train_clip"]
 
