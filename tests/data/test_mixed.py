@@ -41,7 +41,8 @@ def labels(tmp_path: Path) -> partial:
     folder = tmp_path / "labelled"
     folder.mkdir()
     for k in range(9):
-        Image.fromarray(np.full((8, 8, 3), k, np.uint8)).save(folder / f"{k}.png")
+        pixels = np.full((8, 8, 3), k, np.uint8) + np.arange(0, 160, 20, dtype=np.uint8)[:, None]
+        Image.fromarray(pixels).save(folder / f"{k}.png")
     (tmp_path / "real.json").write_text(json.dumps([[k % 3] for k in range(9)]))
     return partial(ImageLabelDataset, images=folder, labels=tmp_path / "real.json", vocabulary=PETS)
 
