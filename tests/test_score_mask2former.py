@@ -35,7 +35,7 @@ def test_names_are_the_published_class_heads(compose, peer, tmp_path) -> None:
     peer.save_pretrained(tmp_path / "peer")
     network = script.ClosedMask2Former(config(compose, f"model.weights={tmp_path / 'peer'}"), device="cpu")
     images = torch.rand(1, 3, *SIZE, generator=torch.Generator().manual_seed(0))
-    batch = Batch(images=images, valid_sizes=[SIZE], vocabulary="coco")
+    batch = Batch(images=images, valid_sizes=[SIZE], image_ids=[1], vocabulary="coco")
     (found,) = network(batch)
     with torch.no_grad():
         theirs = peer((images - network.model.backbone.mean) / network.model.backbone.std)
