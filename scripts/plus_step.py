@@ -2,10 +2,9 @@
 
 Usage: python scripts/plus_step.py backbone=r50 [--size 640] [--batch 1] [--json]
 
-The step is the LightningModule's own, on as many pictures with segments as with labels, with COCO's and ImageNet's
-names.
-The networks are built at random, nothing is loaded. It fails where a loss or gradient is not finite, where a part that
-is trained gets no gradient, or where CLIP gets one.
+The step is the LightningModule's own, on as many pictures with segments as with labels, with the names of COCO and of
+ImageNet. The networks are built at random, nothing is loaded. It fails where a loss or gradient is not finite, where a
+part that is trained gets no gradient, or where CLIP gets one.
 """
 
 from __future__ import annotations
