@@ -67,7 +67,7 @@ def train(cfg: DictConfig) -> dict[str, float]:
 
 
 def check_supervision(cfg: DictConfig, data: Any) -> None:
-    """Makes sure that every kind of picture has its losses, and every loss its pictures.
+    """Makes sure that every kind of picture has its losses, every loss its pictures, and a fine-tuning its start.
 
     Raises:
         InputError: it is not so.
@@ -75,6 +75,11 @@ def check_supervision(cfg: DictConfig, data: Any) -> None:
     from opsnet.data.image_label_dataset import ImageLabelDataset
     from opsnet.errors import InputError
 
+    if cfg.get("starts_from") and not cfg.init_from:
+        raise InputError(
+            f"{cfg.experiment_name} fine-tunes a trained model: give the checkpoint of {cfg.starts_from} in the same "
+            "world by init_from=PATH"
+        )
     if isinstance(data.datasets.get("train"), ImageLabelDataset):
         raise InputError(
             "data.module.train has image labels only, and OPSNet learns its masks from segments: train on both, e.g. "

@@ -40,7 +40,7 @@ def main() -> None:
     ):
         _run(wave, jobs)
     print(f"All rows after {duration(time.monotonic() - start)}", flush=True)
-    _write_tables(runs)
+    _write_tables(runs, options)
 
 
 def _arguments() -> argparse.Namespace:
@@ -105,9 +105,13 @@ def _run(wave: str, jobs: list[Job]) -> None:
         sys.exit("the same command again goes on with what is left")
 
 
-def _write_tables(runs: Path) -> None:
-    table = Path(__file__).parent / "table.py"
-    subprocess.run([sys.executable, str(table), "--all", "--world", "scenes", "--runs", str(runs)], check=True)
+def _write_tables(runs: Path, options: argparse.Namespace) -> None:
+    folder, scripts = runs / "tables_scenes", Path(__file__).parent
+    data = [f"paths.data={DATA / 'smoke'}"] if options.smoke else []
+    figure = ["--world", "scenes", "--out", str(folder / "figure4.png"), *data]
+    subprocess.run([sys.executable, str(scripts / "figure4.py"), *figure], check=True)
+    table = ["--all", "--world", "scenes", "--runs", str(runs), "--out", str(folder)]
+    subprocess.run([sys.executable, str(scripts / "table.py"), *table], check=True)
 
 
 if __name__ == "__main__":

@@ -90,6 +90,8 @@ def _write_all(runs: Runs, world: World, folder: Path) -> None:
         parts.append((folder / f"table{number}.md").read_text(encoding="utf-8"))
         run = sum(c.run is not None for c in comparisons)
         print(f"Table {number}: {run} of {len(comparisons)} rows were run")
+    if (folder / "figure4.png").is_file():  # by scripts/figure4.py
+        parts.append("## Figure 4. How alike the classes of a vocabulary are\n\n![Figure 4](figure4.png)\n")
     write_text(folder / "tables.md", "\n".join(parts))
     print(f"Written: {folder / 'tables.md'}, and each table as md, tex and csv")
 

@@ -70,14 +70,14 @@ def test_every_part_is_built(group, option, compose, tmp_path) -> None:
         assert not any(p.requires_grad for p in part.parameters())
 
 
-@pytest.mark.parametrize(("option", "weights"), [("cls", (1.0, 0.0)), ("cls_masksum", (1.0, 0.4))])
-@pytest.mark.parametrize("world", ["", "scenes_"])
-def test_supervision_with_image_labels(world, option, weights, compose, tmp_path) -> None:
+@pytest.mark.parametrize(("option", "sum_weight"), [("cls", 0.0), ("cls_masksum", 0.4)])
+@pytest.mark.parametrize(("world", "match_weight"), [("", 1.0), ("scenes_", 4.0)])
+def test_supervision_with_image_labels(world, match_weight, option, sum_weight, compose, tmp_path) -> None:
     cfg = compose("train", f"supervision={world}{option}", f"output={tmp_path}")
     plain = compose("train", f"supervision={'scenes' if world else 'masks'}", f"output={tmp_path}")
     assert cfg.supervision == plain.supervision
     part = instantiate(cfg.image_labels)
-    assert (part.criterion.match_weight, part.criterion.sum_weight) == weights
+    assert (part.criterion.match_weight, part.criterion.sum_weight) == (match_weight, sum_weight)
     assert plain.get("image_labels") is None
 
 

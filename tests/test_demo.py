@@ -63,7 +63,7 @@ FLAGS = (
     "--disable-component-update --disable-sync --window-size=1400,1150"
 )
 WORDS = "red circle, green stripes, blue square, sea"
-PATIENCE = 120  # seconds
+PATIENCE = 400  # seconds
 
 
 @pytest.fixture(scope="module")

@@ -141,3 +141,11 @@ def test_the_sweep_of_table_6_has_its_cells(compose, tmp_path) -> None:
     assert {job.settings[0] for job in jobs} <= {row.settings[0] for row in experiment_rows(6)}
     assert {f"alpha={a},beta={b}/cls_iou" for a, b in cells} == {row.settings[0] for row in experiment_rows(6)}
     assert parse_setting(jobs[0].settings[0]).filter == "cls_iou"
+
+
+def test_the_miniature_keeps_its_training_on_several_processes(compose, tmp_path) -> None:
+    one = compose("train", "world=scenes", f"output={tmp_path}").trainer
+    several = compose("train", "world=scenes", "trainer=scenes_ddp", "trainer.devices=2", f"output={tmp_path}").trainer
+    assert (several.strategy, several.devices, several.precision) == ("ddp", 2, "32-true")
+    for key in ("max_epochs", "check_val_every_n_epoch", "gradient_clip_val", "log_every_n_steps"):
+        assert several[key] == one[key]

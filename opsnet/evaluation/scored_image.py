@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,11 +16,11 @@ from opsnet.metrics.panoptic_averages import PanopticCounts
 from opsnet.metrics.semantic import SemanticCounts, count_semantic
 from opsnet.metrics.truth_regions import TruthRegions
 from opsnet.panoptic.merge import in_groups, upsample_masks
-from opsnet.panoptic.sparse_merge import SparseMerge
+from opsnet.panoptic.sparse_merge import Merged, SparseMerge
 from opsnet.structures import PanopticMap, PanopticTruth
 
 Row = tuple[Tensor, Tensor, Tensor]
-"""Scores, labels and which proposals to keep, (K,) each."""
+"""Scores, labels and which proposals to keep, (K,) each; of S settings, (S, K)."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class ImageMasks:
         return upsample_masks(logits, self.padded, self.valid, self.size)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Scored:
     """What a row of scores made of a picture: its map, if that was asked for, and its counts against the truth."""
 
@@ -54,42 +56,53 @@ class Scored:
     pixels: SemanticCounts
 
 
-class ScoredImage:
-    """Upsamples once for all settings, and scores those that agree on the picture once.
+def score_image(
+    masks: ImageMasks, truth: PanopticTruth, rows: Row, *, with_map: Sequence[bool], is_thing: Sequence[bool],
+    overlap: float,
+) -> list[Scored]:  # fmt: skip
+    """What S settings make of one picture: masks are upsampled once, and settings that agree on it scored once.
+
+    All strengths of the modulation agree in the training domain, for example, and share one answer there.
 
     Args:
-        masks: of K proposals.
+        masks: of K proposals; those that no setting keeps are not upsampled.
         truth: segments of C classes.
-        rows: of every setting that will be asked for: masks that none keeps are not upsampled.
+        rows: scores, labels and which to keep, (S, K) each.
+        with_map: of each setting, whether its map is asked for.
         is_thing: C flags.
         overlap: of the merge.
     """
+    used = rows[2].any(0).nonzero()[:, 0]
+    scores, labels, keep = (values[:, used] for values in rows)
+    scores, labels = scores.where(keep, 0), labels.where(keep, 0)
+    own, place = _different(scores, labels, keep)
+    painted = np.zeros(len(own), bool)
+    np.logical_or.at(painted, place, np.asarray(with_map, bool))
+    regions = TruthRegions.of(truth, len(is_thing))
+    merge = SparseMerge(
+        (masks.full(k) for k in in_groups(used, masks.size)), regions.index, len(regions), is_thing,
+        iou=masks.iou[used], overlap=overlap,
+    )  # fmt: skip
+    merged = merge.merge_all(scores[own], labels[own], keep[own], with_map=painted.tolist())
+    counted: dict[tuple[bytes, ...], Scored] = {}
+    answers = [_count(one, regions, counted) for one in merged]
+    return [answers[i] for i in place]
 
-    def __init__(
-        self, masks: ImageMasks, truth: PanopticTruth, rows: Collection[Row], *, is_thing: Sequence[bool],
-        overlap: float,
-    ) -> None:  # fmt: skip
-        keep = torch.stack([keep for _, _, keep in rows])
-        limits = torch.stack([scores for scores, _, _ in rows]).where(keep, 0).amax(0)
-        self.used, self.regions = keep.any(0).nonzero()[:, 0], TruthRegions.of(truth, len(is_thing))
-        groups = (masks.full(k) for k in in_groups(self.used, masks.size))
-        self.merge = SparseMerge(
-            groups, limits[self.used], self.regions.index, len(self.regions), is_thing, iou=masks.iou[self.used],
-            overlap=overlap,
-        )  # fmt: skip
-        self._known: dict[bytes, Scored] = {}
 
-    def score(self, row: Row, *, with_map: bool) -> Scored:
-        """What a row makes; the map only if it is asked for.
+def _different(scores: Tensor, labels: Tensor, keep: Tensor) -> tuple[list[int], list[int]]:
+    """The first of each group of equal rows (S, K), and which group each row belongs to."""
+    columns = torch.cat((keep.double(), labels.double(), scores.double()), dim=1).cpu().numpy()
+    groups: dict[bytes, int] = {}
+    place = [groups.setdefault(row.tobytes(), len(groups)) for row in columns]
+    return [place.index(group) for group in range(len(groups))], place
 
-        Settings that agree on an image, as all strengths of the modulation do in the training domain, share both.
-        """
-        scores, labels, keep = (values[self.used] for values in row)
-        kept = keep.nonzero()[:, 0]
-        key = torch.stack((kept.double(), labels[kept].double(), scores[kept].double())).cpu().numpy().tobytes()
-        if key not in self._known or (with_map and self._known[key].map is None):
-            merged = self.merge.merge(scores, labels, keep, with_map=with_map)
-            overlaps = self.regions.overlaps(merged.segments, merged.overlaps)
-            counts = count_segments(overlaps.pixels, overlaps.truth, overlaps.prediction, overlaps.num_classes)
-            self._known[key] = Scored(merged.map, overlaps, counts, count_semantic(overlaps))
-        return self._known[key]
+
+def _count(merged: Merged, regions: TruthRegions, counted: dict[tuple[bytes, ...], Scored]) -> Scored:
+    """Counts against the truth, which do not hang on the scores: maps that share their pixels alike count alike."""
+    labels = np.array([segment.label for segment in merged.segments], np.int64)
+    key = (labels.tobytes(), merged.overlaps.numpy().tobytes())
+    if key not in counted:
+        overlaps = regions.overlaps(merged.segments, merged.overlaps)
+        counts = count_segments(overlaps.pixels, overlaps.truth, overlaps.prediction, overlaps.num_classes)
+        counted[key] = Scored(None, overlaps, counts, count_semantic(overlaps))
+    return dataclasses.replace(counted[key], map=merged.map)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from opsnet.evaluation.details import Details, ImageAnswer
 from opsnet.evaluation.outputs import DomainText, Outputs
-from opsnet.evaluation.scored_image import ImageMasks, Row, ScoredImage
+from opsnet.evaluation.scored_image import ImageMasks, score_image
 from opsnet.metrics.panoptic_averages import PanopticCounts, PanopticResult, summarise
 from opsnet.metrics.semantic import SemanticCounts, summarise_semantic
 from opsnet.recognition.modulation import nearest_similarity
@@ -48,26 +48,28 @@ class SettingScorer:
     ) -> dict[str, list[PanopticMap]]:
         """Scores a batch; answers the maps of the ``wanted`` settings (by name; all of them), one an image."""
         logits = self._logits(outputs)
-        rows = {s.name: s.filtering(*logits[s.recognition], outputs.proposals.iou) for s in self.settings}
-        maps: dict[str, list[PanopticMap]] = {name: [] for name in rows if wanted is None or name in wanted}
+        rows = [s.filtering(*logits[s.recognition], outputs.proposals.iou) for s in self.settings]
+        stacked = [torch.stack(values) for values in zip(*rows, strict=True)]  # (S, B, K) each
+        painted = [wanted is None or s.name in wanted for s in self.settings]
+        maps: dict[str, list[PanopticMap]] = {s.name: [] for s, asked in zip(self.settings, painted) if asked}
         for i, truth in enumerate(truths):
             masks = ImageMasks(
                 outputs.proposals.mask_logits[i], outputs.proposals.iou[i], outputs.padded, outputs.valid_sizes[i],
                 (truth.ids.shape[0], truth.ids.shape[1]),
             )  # fmt: skip
-            of_image: dict[str, Row] = {name: (s[i], labels[i], keep[i]) for name, (s, labels, keep) in rows.items()}
-            image = ScoredImage(
-                masks, truth, of_image.values(), is_thing=self.is_thing, overlap=self.text.overlap
+            scores, labels, keep = (values[:, i] for values in stacked)
+            answers = score_image(
+                masks, truth, (scores, labels, keep), with_map=painted, is_thing=self.is_thing,
+                overlap=self.text.overlap,
             )  # fmt: skip
-            for setting in self.settings:
-                row = of_image[setting.name]
-                scored = image.score(row, with_map=setting.name in maps)
+            for k, (setting, scored) in enumerate(zip(self.settings, answers)):
                 self.counts[setting.name] += scored.segments
                 self.pixels[setting.name] += scored.pixels
-                if setting.name in maps and scored.map is not None:
+                if scored.map is not None and painted[k]:
                     maps[setting.name].append(scored.map)
                 if setting.name in self.details:
                     names, no_object = logits[setting.recognition]
+                    row = (scores[k], labels[k], keep[k])
                     answer = ImageAnswer(masks, row, names[i], no_object[i], scored.overlaps, truth)
                     self.details[setting.name].add(answer)
         return maps

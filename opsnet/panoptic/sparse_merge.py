@@ -1,12 +1,13 @@
 """Merging the same masks with many scores: exactly :mod:`opsnet.panoptic.merge`'s answer, at a part of the work.
 
-A picture is cut into cells of 8 x 4 pixels. Of each cell a few candidates are kept: the proposals with the largest
-bound on score times probability in it, over all scores that will come. Scores are 0 or more and rounding keeps order,
-so the product of two bounds bounds every product, rounded too. For one set of scores
+A picture is cut into cells of 8 x 4 pixels, and of every mask the least and the largest probability in each cell is
+kept. Scores are 0 or more and rounding keeps order, so the product of a score and a bound bounds all products in the
+cell, rounded too. For one set of scores, a proposal is a rival in a cell where its largest product reaches the largest
+of all least products; none but a rival can win a pixel there.
 
-* a candidate whose least value in a cell beats the largest of all others owns the cell;
-* else the best candidate of a pixel owns it, where it beats the bound on those that are no candidates;
-* else all proposals compete for the pixel, as in the dense merge.
+* A cell with one rival is its, without a look at the pixels.
+* In the others, and where truth regions or the border of the winner's mask run through the cell, the rivals compete
+  pixel by pixel.
 """
 
 from __future__ import annotations
@@ -14,16 +15,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from opsnet.panoptic.merge import contest, name_segments
+from opsnet.panoptic.merge import name_segments
 from opsnet.structures import PanopticMap, Segment
 
-CANDIDATES = 6
 HEIGHT, WIDTH = 8, 4  # pixels of a cell
 _NOBODY = torch.iinfo(torch.int16).max
+_AT_ONCE = 2**18  # bounds of all the sets of scores that are merged together: more would leave the cache of a CPU
+Array = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,7 @@ class Merged:
 
     Attributes:
         segments: S of them, as in the dense merge's map.
-        overlaps: (R, 1 + S) int64, the pixels that each region shares with void (column 0) and with each segment.
+        overlaps: (R, 1 + S) int64 on the CPU: pixels that each region shares with void (column 0) and each segment.
         map: the map itself, if it was asked for.
     """
 
@@ -46,7 +50,6 @@ class SparseMerge:
 
     Args:
         groups: probabilities (n, H, W) in 0..1, group after group, of K proposals in all.
-        limits: (K,) the largest score of each proposal in any merge, 0 or more.
         regions: (H, W) int64 in 0..R-1; ``Merged.overlaps`` tells the pixels of these apart.
         count: R.
         is_thing: of each label.
@@ -55,63 +58,51 @@ class SparseMerge:
     """
 
     def __init__(
-        self, groups: Iterable[Tensor], limits: Tensor, regions: Tensor, count: int, is_thing: Sequence[bool], *,
-        iou: Tensor, overlap: float = 0.8,
+        self, groups: Iterable[Tensor], regions: Tensor, count: int, is_thing: Sequence[bool], *, iou: Tensor,
+        overlap: float = 0.8,
     ) -> None:  # fmt: skip
-        self.iou, self.is_thing, self.overlap, self.count = iou, is_thing, overlap, count
+        self.is_thing, self.overlap, self.count = is_thing, overlap, count
         self.size = (regions.shape[0], regions.shape[1])
         self.cells = (-(-self.size[0] // HEIGHT), -(-self.size[1] // WIDTH))
         # A region beyond the last holds the pixels that fill up the cells at the border.
-        fill = (0, self.cells[1] * WIDTH - self.size[1], 0, self.cells[0] * HEIGHT - self.size[0])
-        self._regions = self._in_cells(F.pad(regions, fill, value=count)[None])[:, 0]
+        self._regions = self._in_cells(regions[None], fill=count)[0]
         low, high = self._regions.aminmax(dim=1)
         self._region = torch.where(low == high, low, -1)  # of a cell that lies in one region
-        if len(limits):
-            self._prepare(groups, limits)
+        if len(iou):
+            self._read(groups, iou)
 
-    def _prepare(self, groups: Iterable[Tensor], limits: Tensor) -> None:
-        """Reads the masks: their areas, and of each cell the candidates (n, C) and what is known of them."""
-        self._masks, self._areas, low, high = self._read(groups, limits)
-        bounds = high * limits[:, None]
-        chosen = min(CANDIDATES, len(limits))
-        order = bounds.topk(min(CANDIDATES + 1, len(limits)), dim=0)
-        self._rest = order.values[chosen] if len(order.values) > chosen else torch.full_like(bounds[0], -torch.inf)
-        # In the order of the proposals, so that the first among equal candidates is the first among equal proposals.
-        self._index = order.indices[:chosen].sort(dim=0).values  # (C, n)
-        self._low, self._high = low.gather(0, self._index), high.gather(0, self._index)
-        twice = 2 * self._index.short()
-        mixed = torch.full_like(twice, -1)
-        self._code = torch.where(self._low >= 0.5, twice + 1, torch.where(self._high < 0.5, twice, mixed))
-        self._values = self._in_cells(self._masks, self._index.T)  # (n, C, pixels of a cell)
-        self._codes = twice.T[..., None] + (self._values >= 0.5).short()
-
-    def _read(self, groups: Iterable[Tensor], limits: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Masks (K, height, width) of whole cells, areas (K,), least and largest probability in each cell (K, n)."""
-        (height, width), (h, w), count = self.size, self.cells, len(limits)
+    def _read(self, groups: Iterable[Tensor], iou: Tensor) -> None:
+        """Reads the masks: as cells (K, n, pixels of a cell), their bounds (K, n), and each mask's area."""
         masks: Tensor | None = None
-        areas, lows, highs = [], [], []
         first = 0
         for group in groups:
             if masks is None:
                 # As the dense merge's products: masks of bf16 are multiplied with the scores in fp32.
-                kind = torch.promote_types(group.dtype, limits.dtype)
-                masks = torch.zeros(count, h * HEIGHT, w * WIDTH, dtype=kind, device=group.device)
-            rows = masks[first : first + len(group)]
-            rows[:, :height, :width] = group
-            by_column = rows.view(-1, h, HEIGHT, w * WIDTH)
-            lows.append(by_column.amin(2).view(-1, h * w, WIDTH).amin(-1))
-            highs.append(by_column.amax(2).view(-1, h * w, WIDTH).amax(-1))
-            areas += [(mask >= 0.5).count_nonzero() for mask in rows]
+                kind = torch.promote_types(group.dtype, iou.dtype)
+                masks = torch.empty(len(iou), *self._regions.shape, dtype=kind, device=group.device)
+                bounds = masks.new_empty(2, *masks.shape[:2])
+            rows = slice(first, first + len(group))
+            masks[rows] = self._in_cells(group)
+            # Not aminmax, which takes five times as long over so few numbers.
+            bounds[0, rows], bounds[1, rows] = masks[rows].amin(-1), masks[rows].amax(-1)
             first += len(group)
         assert masks is not None
-        return masks, torch.stack(areas), torch.cat(lows), torch.cat(highs)
+        self._masks, (self._low, self._high) = masks, bounds
+        inside, border = self._low >= 0.5, (self._low < 0.5) & (self._high >= 0.5)
+        # Twice the number, and one more inside the mask, of cells that lie inside or outside it as a whole.
+        twice = 2 * torch.arange(len(iou), device=masks.device, dtype=torch.int16)[:, None]
+        self._code = torch.where(inside, twice + 1, torch.where(self._high < 0.5, twice, -1))
+        areas = inside.sum(1) * (HEIGHT * WIDTH)
+        areas.index_add_(0, border.nonzero()[:, 0], (masks[border] >= 0.5).sum(1))
+        self._areas, self._ious = areas.cpu().numpy(), iou.double().cpu().numpy()
 
-    def _in_cells(self, planes: Tensor, index: Tensor | None = None) -> Tensor:
-        """Planes (K, height, width) -> (n, K, pixels of a cell), or those of ``index`` (n, C) in each cell."""
-        cells = planes.view(-1, self.cells[0], HEIGHT, self.cells[1], WIDTH).permute(1, 3, 0, 2, 4)
-        if index is not None:
-            cells = cells.gather(2, index.view(*self.cells, -1, 1, 1).expand(-1, -1, -1, HEIGHT, WIDTH))
-        return cells.reshape(self.cells[0] * self.cells[1], -1, HEIGHT * WIDTH)
+    def _in_cells(self, planes: Tensor, fill: int = 0) -> Tensor:
+        """Planes (K, H, W) -> (K, n, pixels of a cell)."""
+        (height, width), (h, w) = self.size, self.cells
+        beyond = (0, w * WIDTH - width, 0, h * HEIGHT - height)
+        if any(beyond):
+            planes = F.pad(planes, beyond, value=fill)
+        return planes.view(-1, h, HEIGHT, w, WIDTH).transpose(2, 3).reshape(len(planes), h * w, HEIGHT * WIDTH)
 
     def merge(self, scores: Tensor, labels: Tensor, keep: Tensor, *, with_map: bool = False) -> Merged:
         """As :func:`opsnet.panoptic.merge.merge_panoptic`.
@@ -120,72 +111,133 @@ class SparseMerge:
             scores, labels, keep: (K,), from Mask Filtering; no score above the limits.
             with_map: paint the map too.
         """
-        kept = keep.nonzero().flatten()
-        if len(kept) == 0:
-            return self._nothing()
-        cell_codes, open_cells, codes = self._contest(scores, keep, kept)
-        bins = 2 * len(scores)
-        closed = cell_codes >= 0
-        tall = torch.bincount(self._region[closed] * bins + cell_codes[closed], minlength=(self.count + 1) * bins)
-        fine = torch.bincount((self._regions[open_cells] * bins + codes).flatten(), minlength=(self.count + 1) * bins)
-        shares = (tall * (HEIGHT * WIDTH) + fine).view(self.count + 1, -1, 2)[:-1]  # (R, K, outside or inside)
-        id_of, segments = self._segments(shares.sum(0), scores, labels, kept)
-        by_code = torch.zeros(bins, dtype=torch.int64, device=scores.device)
-        by_code[2 * kept + 1] = torch.tensor(id_of, device=scores.device)
-        overlaps = shares.new_zeros(self.count, 1 + len(segments)).index_add_(1, by_code, shares.flatten(1))
-        painted = self._paint(by_code, cell_codes, open_cells, codes, segments) if with_map else None
-        return Merged(segments, overlaps, painted)
+        return self.merge_all(scores[None], labels[None], keep[None], with_map=[with_map])[0]
+
+    def merge_all(self, scores: Tensor, labels: Tensor, keep: Tensor, *, with_map: Sequence[bool]) -> list[Merged]:
+        """Merges with many sets of scores, a few at a time: operations on small tensors cost more than their numbers.
+
+        Args:
+            scores, labels, keep: (S, K).
+            with_map: of each set, whether to paint the map.
+        """
+        counts = keep.sum(1).tolist()
+        filled = [i for i, count in enumerate(counts) if count]
+        at_once = max(1, _AT_ONCE // max(1, max(counts, default=0) * len(self._region)))
+        found: dict[int, Merged] = {}
+        for first in range(0, len(filled), at_once):
+            some = filled[first : first + at_once]
+            merged = self._merge(scores[some], labels[some], keep[some], [with_map[i] for i in some])
+            found.update(zip(some, merged))
+        return [found[i] if i in found else self._nothing() for i in range(len(scores))]
+
+    def _merge(self, scores: Tensor, labels: Tensor, keep: Tensor, with_map: Sequence[bool]) -> list[Merged]:
+        """The same for sets (S, K) that keep something."""
+        cell_codes, owner, open_cells, codes = self._contest(scores, keep)
+        shares = self._shares(cell_codes, owner, open_cells, codes, scores.shape[1])
+        won, kept = shares.sum(1), keep.cpu().numpy()
+        areas, ious = (np.broadcast_to(column, won.shape[:2]) for column in (self._areas, self._ious))
+        named = (column.double().cpu().numpy() for column in (scores, labels))
+        rows = np.stack((areas, won.sum(-1), won[..., 1], *named, ious), axis=-1)
+        answers = []
+        for i, painted in enumerate(with_map):
+            which = kept[i].nonzero()[0]
+            id_of, segments = name_segments(rows[i, which].tolist(), self.is_thing, self.overlap)
+            overlaps = _by_segment(shares[i], which, id_of, len(segments))
+            image = None
+            if painted:
+                by_code = torch.zeros(2 * scores.shape[1], dtype=torch.int64)
+                by_code[2 * torch.from_numpy(which) + 1] = torch.tensor(id_of)
+                mine = owner == i
+                image = self._paint(by_code.to(codes.device), cell_codes[i], open_cells[mine], codes[mine], segments)
+            answers.append(Merged(segments, torch.from_numpy(overlaps), image))
+        return answers
+
+    def _shares(self, cell_codes: Tensor, owner: Tensor, open_cells: Tensor, codes: Tensor, count: int) -> Array:
+        """What of each set and region each of ``count`` proposals wins, outside and inside its mask, (S, R, K, 2)."""
+        sets, regions, bins = len(cell_codes), self.count + 1, 2 * count
+        first = torch.arange(sets, device=codes.device)[:, None] * regions  # of each set's regions
+        closed, size = cell_codes >= 0, sets * regions * bins
+        whole = torch.bincount(((first + self._region) * bins + cell_codes)[closed], minlength=size)
+        pixels = (first[owner] + self._regions[open_cells]) * bins + codes
+        shares = whole * (HEIGHT * WIDTH) + torch.bincount(pixels.flatten(), minlength=size)
+        found: Array = shares.view(sets, regions, count, 2)[:, :-1].cpu().numpy()
+        return found
 
     def _nothing(self) -> Merged:
         totals = torch.bincount(self._regions.flatten(), minlength=self.count + 1)[: self.count, None]
         ids = torch.zeros(self.size, dtype=torch.int64, device=totals.device)
-        return Merged((), totals, PanopticMap(ids, ()))
+        return Merged((), totals.cpu(), PanopticMap(ids, ()))
 
-    def _contest(self, scores: Tensor, keep: Tensor, kept: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _contest(self, scores: Tensor, keep: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Who wins, as twice the number, and one more inside its mask.
 
         Returns:
-            Of each cell with one code (n,), -1 for the others; which these are (m,); the codes of their pixels (m, P).
+            Of each set and cell with one code (S, n), -1 for the others; of these, which set and which cell they are
+            (m,) and (m,); the codes of their pixels (m, P).
         """
-        weight = scores[self._index]
-        bias = torch.zeros_like(scores).masked_fill_(~keep, -torch.inf)[self._index]
-        low, high = self._low * weight + bias, self._high * weight + bias
-        least = low.amax(0)
-        rivals = high >= least  # the owner itself among them
-        decided = (rivals.sum(0) == 1) & (self._rest < least) & (self._region >= 0)
-        cell_codes = torch.where(decided, torch.where(rivals, self._code, -1).amax(0), -1)
-        rows = (cell_codes < 0).nonzero().flatten()
-        values = torch.addcmul(bias.T[rows, :, None], self._values[rows], weight.T[rows, :, None])
-        best = values.amax(1, keepdim=True)
-        codes = torch.where(values == best, self._codes[rows], _NOBODY).amin(1)
-        open_pixels = ~(best[:, 0] > self._rest[rows, None]) & (self._regions[rows] < self.count)
-        row, place = open_pixels.nonzero(as_tuple=True)
-        codes[row, place] = self._dense(rows[row], place, scores, kept)
-        codes.clamp_(max=2 * len(scores) - 1)  # what fills up a cell may have no winner
-        return cell_codes.long(), rows, codes
+        kept, counts = _kept(keep)
+        own = scores.gather(1, kept)
+        beyond = torch.arange(kept.shape[1], device=kept.device) >= counts[:, None]
+        bias = torch.zeros_like(own).masked_fill_(beyond, -torch.inf)[..., None]
+        low, high = (torch.addcmul(bias, bound[kept], own[..., None]) for bound in (self._low, self._high))
+        rivals = high >= low.amax(1, keepdim=True)  # (S, J, n), who owns the largest least product among them
+        several = rivals.sum(1)
+        codes = torch.where(rivals, self._code[kept], -1).amax(1)
+        cell_codes = torch.where((several == 1) & (self._region >= 0), codes, -1)
+        owner, cells = (cell_codes < 0).nonzero(as_tuple=True)
+        competing = rivals.transpose(1, 2)[owner, cells]
+        competing |= (several[owner, cells] == 0)[:, None] & ~beyond[owner]  # nothing reaches a nan: all compete
+        return cell_codes.long(), owner, cells, self._compete(own, kept, owner, cells, competing)
 
-    def _dense(self, cell: Tensor, place: Tensor, scores: Tensor, kept: Tensor) -> Tensor:
-        """The codes of some pixels, each given by its cell and its place in it, by all proposals."""
-        y = cell // self.cells[1] * HEIGHT + place // WIDTH
-        x = cell % self.cells[1] * WIDTH + place % WIDTH
-        columns = self._masks.flatten(1).index_select(1, y * self.cells[1] * WIDTH + x)[kept]
-        winner, inside, _ = contest([columns[:, None]], scores[kept], (1, len(cell)))
-        return (2 * kept[winner[0]] + inside[0]).short()
+    def _compete(self, own: Tensor, kept: Tensor, owner: Tensor, cells: Tensor, competing: Tensor) -> Tensor:
+        """The codes (m, P) of the pixels of some cells.
 
-    def _segments(
-        self, shares: Tensor, scores: Tensor, labels: Tensor, kept: Tensor
-    ) -> tuple[list[int], tuple[Segment, ...]]:
-        """Pixels won outside and inside the own mask, (K, 2) -> the id of each kept proposal, and the segments."""
-        columns = (self._areas, shares.sum(1), shares[:, 1], scores, labels, self.iou)
-        rows = torch.stack([column[kept].double() for column in columns], dim=1).tolist()
-        return name_segments(rows, self.is_thing, self.overlap)
+        Args:
+            own, kept: (S, J), scores and numbers of what each set keeps.
+            owner, cells: (m,), of which set and which cell.
+            competing: (m, J) bool, one or more in each row.
+        """
+        counts = competing.sum(1)
+        places = competing.nonzero()[:, 1]
+        first = counts.cumsum(0) - counts
+        codes = torch.empty(len(cells), HEIGHT * WIDTH, dtype=torch.int16, device=cells.device)
+        width = 1
+        while width < 2 * kept.shape[1]:  # cells with about as many rivals together
+            rows = ((counts <= width) & (counts > width // 2)).nonzero()[:, 0]
+            # Where a row has fewer rivals, its last stands again: it changes nothing.
+            step = torch.minimum(torch.arange(width, device=rows.device), counts[rows, None] - 1)
+            rival, sets = places[first[rows, None] + step], owner[rows, None]
+            numbers = kept[sets, rival]
+            masks = self._masks[numbers, cells[rows, None]]
+            values = own[sets, rival][..., None] * masks
+            named = (2 * numbers).short()[..., None] + (masks >= 0.5)
+            named.masked_fill_(values != values.amax(1, keepdim=True), _NOBODY)
+            codes[rows] = named.amin(1)
+            width *= 2
+        # A pixel with a nan has no winner: the dense merge gives it to the first, outside its mask.
+        return torch.where(codes == _NOBODY, 2 * kept[owner, :1].short(), codes)
 
     def _paint(
-        self, by_code: Tensor, cell_codes: Tensor, open_cells: Tensor, codes: Tensor, segments: tuple[Segment, ...]
+        self, ids_of: Tensor, cell_codes: Tensor, open_cells: Tensor, codes: Tensor, segments: tuple[Segment, ...]
     ) -> PanopticMap:
         """The map: the id of each pixel's code."""
-        ids = by_code[cell_codes.clamp(min=0)][:, None].repeat(1, HEIGHT * WIDTH)
-        ids[open_cells] = by_code[codes.long()]
+        ids = ids_of[cell_codes.clamp(min=0)][:, None].repeat(1, HEIGHT * WIDTH)
+        ids[open_cells] = ids_of[codes.long()]
         (height, width), (h, w) = self.size, self.cells
         plane = ids.view(h, w, HEIGHT, WIDTH).transpose(1, 2).reshape(h * HEIGHT, w * WIDTH)
         return PanopticMap(plane[:height, :width].contiguous(), segments)
+
+
+def _kept(keep: Tensor) -> tuple[Tensor, Tensor]:
+    """The numbers of those that each set keeps, (S, most), filled up with others; and how many they are, (S,)."""
+    counts = keep.sum(1)
+    order = torch.where(keep, 0, 1).argsort(dim=1, stable=True)
+    return order[:, : int(counts.max())], counts
+
+
+def _by_segment(shares: Array, which: Array, id_of: Sequence[int], count: int) -> Array:
+    """Pixels (R, K, 2) won by each proposal -> (R, 1 + S) of void and of each segment."""
+    overlaps: Array = np.zeros((len(shares), 1 + count), np.int64)
+    np.add.at(overlaps.T, id_of, shares[:, which, 1].T)
+    overlaps[:, 0] = shares.sum((1, 2)) - overlaps[:, 1:].sum(1)
+    return overlaps

@@ -62,12 +62,11 @@ def check(masks: Tensor, settings: list[tuple[Tensor, Tensor, Tensor]], *, overl
     """Compares every setting's segments, map and overlaps with the dense merge; answers how many segments it saw."""
     iou, regions = torch.rand(len(masks)), torch.randint(REGIONS, masks.shape[1:])
     regions[: len(regions) // 2] = 1
-    limits = torch.stack([scores for scores, *_ in settings]).amax(0)
-    sparse = SparseMerge(masks.split(step), limits, regions, REGIONS, IS_THING, iou=iou, overlap=overlap)
+    sparse = SparseMerge(masks.split(step), regions, REGIONS, IS_THING, iou=iou, overlap=overlap)
+    together = sparse.merge_all(*map(torch.stack, zip(*settings)), with_map=[True] * len(settings))
     seen = 0
-    for scores, labels, keep in settings:
+    for found, (scores, labels, keep) in zip(together, settings, strict=True):
         dense = merge_panoptic(masks, scores, labels, keep, IS_THING, iou=iou, overlap=overlap)
-        found = sparse.merge(scores, labels, keep, with_map=True)
         assert found.segments == dense.segments
         assert found.map is not None
         assert torch.equal(found.map.ids, dense.ids)
@@ -103,17 +102,17 @@ def test_masks_of_bf16_and_masks_that_are_no_number() -> None:
     check(masks, draws(12, seed=0))
 
 
-@pytest.mark.parametrize("candidates", [1, 3, 12])
-def test_the_number_of_candidates_changes_nothing(candidates: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("at_once", [1, 300, 2**20])
+def test_how_many_are_merged_together_changes_nothing(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
-    monkeypatch.setattr(sparse_merge, "CANDIDATES", candidates)
+    monkeypatch.setattr(sparse_merge, "_AT_ONCE", at_once)
     check(smooth(12, (24, 30), seed=0), draws(12, seed=0))
 
 
 def test_without_masks_all_is_void() -> None:
     none = torch.zeros(0)
     regions = torch.tensor([[0, 1, 1], [2, 2, 2]])
-    merged = SparseMerge([], none, regions, REGIONS, IS_THING, iou=none).merge(none, none.long(), none.bool())
+    merged = SparseMerge([], regions, REGIONS, IS_THING, iou=none).merge(none, none.long(), none.bool())
     assert merged.segments == ()
     assert merged.overlaps.tolist() == [[1], [2], [3], [0]]
     assert merged.map is not None
@@ -123,21 +122,23 @@ def test_without_masks_all_is_void() -> None:
 def test_a_map_is_painted_only_if_asked_for() -> None:
     masks = smooth(4, (8, 8), seed=0)
     scores, labels, keep = draws(4, seed=0)[0]
-    sparse = SparseMerge([masks], scores, torch.zeros(8, 8, dtype=torch.int64), 1, IS_THING, iou=scores, overlap=0)
+    sparse = SparseMerge([masks], torch.zeros(8, 8, dtype=torch.int64), 1, IS_THING, iou=scores, overlap=0)
     assert sparse.merge(scores, labels, keep).segments
     assert sparse.merge(scores, labels, keep).map is None
 
 
-def test_few_pixels_take_the_dense_path(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_most_cells_are_decided_without_a_look_at_their_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
     """Or the whole would be exact and slow."""
-    pixels = []
-    dense = SparseMerge._dense
+    cells = []
+    compete = SparseMerge._compete
 
-    def counted(self, cell, *rest):
-        pixels.append(len(cell))
-        return dense(self, cell, *rest)
+    def counted(self, own, kept, owner, *rest):
+        cells.append(len(owner))
+        return compete(self, own, kept, owner, *rest)
 
-    monkeypatch.setattr(SparseMerge, "_dense", counted)
-    torch.manual_seed(0)
-    check(smooth(40, (128, 160), seed=1), draws(40, seed=1)[:2])
-    assert 0 < sum(pixels) < 0.1 * 2 * 128 * 160
+    monkeypatch.setattr(SparseMerge, "_compete", counted)
+    masks, settings = smooth(40, (128, 160), seed=1), draws(40, seed=1)[:2]
+    whole = torch.zeros(128, 160, dtype=torch.int64)
+    sparse = SparseMerge([masks], whole, 1, IS_THING, iou=torch.ones(40))
+    sparse.merge_all(*map(torch.stack, zip(*settings)), with_map=[False] * 2)
+    assert 0 < sum(cells) < 0.6 * 2 * len(sparse._region)
