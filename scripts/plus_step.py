@@ -50,11 +50,10 @@ def step(overrides: Sequence[str], *, size: int, batch: int, device: str) -> tup
     names, labels = Vocabulary.load("coco"), Vocabulary.load("imagenet1k")
     cfg = untrained_config(["supervision=cls_masksum", *overrides])
     module = build_module(cfg, names, labels).train().to(device)
-    # No proposal of an untrained network has an IoU above the threshold; the names would learn nothing.
-    torch.nn.init.constant_(module.model.query_decoder.iou_head.bias, 2.0)
+    _as_if_trained(module.model)
     figures: dict[str, float] = {}
-    module.log_dict = lambda values, **_: figures.update({k: float(v) for k, v in values.items()})
-    module.log = lambda name, value, **_: figures.update({name: float(value)})
+    module.log_dict = lambda values, **_: figures.update({k: float(v.detach()) for k, v in values.items()})
+    module.log = lambda name, value, **_: figures.update({name: float(value.detach())})
     batches = _batches(len(names), len(labels), size, batch, device)
     for bank in (names, labels):  # once a training
         module.model.clip.text_encoder(bank)
@@ -68,6 +67,18 @@ def step(overrides: Sequence[str], *, size: int, batch: int, device: str) -> tup
     if wrong:
         raise RuntimeError(f"not finite: {', '.join(wrong)}")
     return parts, figures
+
+
+@torch.no_grad()
+def _as_if_trained(model: Any) -> None:
+    """No weight is zero throughout, as some are at the start (the last norm of a residual block), and let nothing pass.
+
+    And proposals are valid: an untrained network predicts no IoU above the threshold, so names would learn nothing.
+    """
+    for name, weight in model.state_dict().items():
+        if name.endswith("weight") and not weight.any():
+            weight.normal_(0, 0.02)
+    model.query_decoder.iou_head.bias.fill_(2.0)
 
 
 def _batches(names: int, labels: int, size: int, batch: int, device: str) -> dict[str, Batch]:
