@@ -13,7 +13,7 @@ from opsnet.evaluation.outputs import DomainText, Outputs
 from opsnet.evaluation.scored_image import ImageMasks, score_image
 from opsnet.metrics.panoptic_averages import PanopticCounts, PanopticResult, summarise
 from opsnet.metrics.semantic import SemanticCounts, summarise_semantic
-from opsnet.recognition.modulation import nearest_similarity
+from opsnet.recognition.modulation import EmbeddingModulation, nearest_similarity
 from opsnet.settings import Setting
 from opsnet.structures import Embeddings, PanopticMap, PanopticTruth
 
@@ -76,13 +76,21 @@ class SettingScorer:
 
     def _logits(self, outputs: Outputs) -> dict[str, tuple[Tensor, Tensor]]:
         """Logits of the names (B, K, M) and of no-object (B, K), by recognition."""
-        logits = {}
+        logits: dict[str, tuple[Tensor, Tensor]] = {}
+        fused: dict[tuple[str, float], tuple[Tensor, Tensor]] = {}
+        text = self.text
         for setting in self.settings:
-            if setting.recognition not in logits:
-                embeddings = Embeddings(query=outputs.proposals.query_embeds, clip=outputs.clip[setting.clip_embeds])
-                logits[setting.recognition] = setting.modulation(
-                    embeddings, self.text.target, self.text.train, self.text.void
-                )
+            if setting.recognition in logits:
+                continue
+            embeddings = Embeddings(query=outputs.proposals.query_embeds, clip=outputs.clip[setting.clip_embeds])
+            modulation = setting.modulation
+            if isinstance(modulation, EmbeddingModulation):  # a grid's cells of one alpha share the larger part
+                key = (setting.clip_embeds, modulation.alpha)
+                if key not in fused:
+                    fused[key] = modulation.fuse(embeddings, text.target, text.train, text.void)
+                logits[setting.recognition] = modulation.debias(*fused[key], text.target, text.train)
+            else:
+                logits[setting.recognition] = modulation(embeddings, text.target, text.train, text.void)
         return logits
 
     def panoptic(self, name: str) -> PanopticResult:

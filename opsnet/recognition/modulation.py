@@ -94,10 +94,16 @@ class EmbeddingModulation(nn.Module):
         Returns:
             Logits (B, K, M), and the no-object logit (B, K), which has no name to be debiased by.
         """
-        nearest = nearest_similarity(target, train)
-        strength = self.alpha * (1 - float(nearest.double().mean()))
-        logits, no_object = name_logits(_fuse(embeddings, strength), target, void)
-        return logits / nearest.to(logits) ** self.beta, no_object
+        return self.debias(*self.fuse(embeddings, target, train, void), target, train)
+
+    def fuse(self, embeddings: Embeddings, target: TextBank, train: TextBank, void: Tensor) -> tuple[Tensor, Tensor]:
+        """Embedding Fusion alone, which hangs on alpha and not on beta: logits (B, K, M) and no-object's (B, K)."""
+        strength = self.alpha * (1 - domain_similarity(target, train))
+        return name_logits(_fuse(embeddings, strength), target, void)
+
+    def debias(self, logits: Tensor, no_object: Tensor, target: TextBank, train: TextBank) -> tuple[Tensor, Tensor]:
+        """Logits Debiasing of what :meth:`fuse` answers."""
+        return logits / nearest_similarity(target, train).to(logits) ** self.beta, no_object
 
 
 def _fuse(embeddings: Embeddings, clip_weight: float) -> Tensor:

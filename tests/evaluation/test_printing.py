@@ -1,0 +1,61 @@
+"""Tables in the terminal: every figure with its rule."""
+
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+
+from opsnet.evaluation.printing import print_figures, print_rows
+from opsnet.experiments import experiment_rows
+from opsnet.metrics.confusions import Confusion
+
+METRICS = {
+    **{f"home/full/cls/{m}": 50.0 + i for i, m in enumerate(("PQ", "PQth", "PQst", "SQ", "RQ", "mIoU"))},
+    **{f"home/full/cls/{m}": 30.0 + i for i, m in enumerate(("AP", "AP50", "AP75"))},
+    **{f"home/full/cls/oracle/names/{m}": 70.0 + i for i, m in enumerate(("PQ", "PQth", "PQst", "SQ", "RQ"))},
+    "home/full/cls_iou/PQ": 60.0,
+}
+
+
+def printed(metrics=METRICS, misses=None) -> str:
+    console = Console(file=io.StringIO(), width=160)
+    print_figures(metrics, misses or {}, console)
+    return console.file.getvalue()
+
+
+def cells(text: str, first: str) -> list[list[str]]:
+    rows = [[cell.strip() for cell in line.strip("│ \n").split("│")] for line in text.splitlines() if "│" in line]
+    return [row for row in rows if row[0] == first]
+
+
+def test_figures_instances_and_oracles_have_tables_of_their_own() -> None:
+    text = printed()
+    first, *ap, plain, oracle = cells(text, "home/full/cls")
+    assert first[1:] == ["50.0", "51.0", "52.0", "53.0", "54.0", "55.0"]
+    assert ap == [["home/full/cls", "30.0", "31.0", "32.0"]]
+    assert plain[1:] == ["none", "50.0", "51.0", "52.0", "53.0", "54.0"]
+    assert oracle[1:] == ["names", "70.0", "71.0", "72.0", "73.0", "74.0"]
+    assert cells(text, "home/full/cls_iou") == [["home/full/cls_iou", "60.0", *["nan"] * 5]]
+    for words in ("void truth is ignored", "COCOeval", "if one step before the merge made no mistake"):
+        assert words in text
+
+
+def test_what_was_not_looked_at_is_not_printed() -> None:
+    text = printed({"home/full/cls/PQ": 1.0})
+    assert not any(words in text for words in ("COCOeval", "oracle", "misses"))
+
+
+def test_confusions() -> None:
+    text = printed(misses={"home/full/cls": [Confusion("cat", "dog", 3, 0.25)]})
+    assert ["home/full/cls", "cat", "dog", "3", "25%"] in cells(text, "home/full/cls")
+
+
+def test_rows_of_a_table() -> None:
+    console = Console(file=io.StringIO(), width=160)
+    row = experiment_rows(4)[0]
+    print_rows((row,), {f"home/{row.measured_as}/PQ": 12.34}, ["home"], console)
+    assert cells(console.file.getvalue(), row.name) == [[row.name, row.title, "12.3"]]
+    empty = Console(file=io.StringIO())
+    print_rows((), {}, ["home"], empty)
+    assert empty.file.getvalue() == ""

@@ -1,0 +1,77 @@
+"""Files of proposals come back to the bit, and damaged ones are refused by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from opsnet.evaluation.outputs import DomainText, Outputs
+from opsnet.evaluation.proposal_files import ProposalsError, read_outputs, read_text, write_outputs, write_text
+from opsnet.structures import Proposals, TextBank
+
+
+def outputs(seed: int = 0) -> Outputs:
+    generator = torch.Generator().manual_seed(seed)
+
+    def rand(*size: int) -> Tensor:
+        return torch.randn(*size, generator=generator)
+
+    proposals = Proposals(rand(2, 3, 4, 5), rand(2, 3, 6), rand(2, 3).sigmoid())
+    return Outputs(proposals, {"pooling": rand(2, 3, 6).bfloat16()}, (16, 20), [(16, 20), (15, 20)], [7, "b"])
+
+
+def test_a_batch_comes_back_to_the_bit(tmp_path: Path) -> None:
+    before = outputs()
+    write_outputs(tmp_path / "0.safetensors", before, "exact")
+    after = read_outputs(tmp_path / "0.safetensors")
+    for name in ("mask_logits", "query_embeds", "iou"):
+        assert torch.equal(getattr(after.proposals, name), getattr(before.proposals, name))
+    assert after.clip["pooling"].dtype == torch.bfloat16
+    assert torch.equal(after.clip["pooling"], before.clip["pooling"])
+    assert (after.padded, after.valid_sizes, after.image_ids) == (before.padded, before.valid_sizes, before.image_ids)
+
+
+def test_text_comes_back_to_the_bit(tmp_path: Path) -> None:
+    rows = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
+    target = TextBank("target", ("cat", "dog"), torch.tensor([True, False]), rows, torch.tensor([0, 0, 1]))
+    train = TextBank("train", ("a", "b", "é"), torch.tensor([True, True, False]), rows)
+    write_text(tmp_path / "text.safetensors", DomainText(target, train, (True, False), rows[0], 0.6))
+    found = read_text(tmp_path / "text.safetensors")
+    assert (found.target.name, found.target.names, found.train.names) == ("target", target.names, train.names)
+    assert torch.equal(found.target.embeds, rows)
+    assert found.target.concept is not None
+    assert found.target.concept.tolist() == [0, 0, 1]
+    assert found.train.concept is None
+    assert found.train.is_thing.tolist() == [True, True, False]
+    assert (found.seen, found.overlap) == ((True, False), 0.6)
+    assert torch.equal(found.void, rows[0])
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "text", "a byte", "missing"])
+def test_a_damaged_file_is_refused(damage: str, tmp_path: Path) -> None:
+    path = tmp_path / "000003.safetensors"
+    write_outputs(path, outputs(), "exact")
+    content = bytearray(path.read_bytes())
+    if damage == "truncated":
+        path.write_bytes(content[:-10])
+    elif damage == "empty":
+        path.write_bytes(b"")
+    elif damage == "text":
+        path.write_text("no proposals here")
+    elif damage == "a byte":
+        content[-1] ^= 1
+        path.write_bytes(content)
+    else:
+        path.unlink()
+    with pytest.raises(ProposalsError, match=r"000003\.safetensors is truncated or no file of proposals"):
+        read_outputs(path)
+
+
+def test_a_file_of_text_is_no_batch(tmp_path: Path) -> None:
+    bank = TextBank("a", ("cat",), torch.tensor([True]), torch.ones(1, 2))
+    write_text(tmp_path / "text.safetensors", DomainText(bank, bank, (True,), torch.ones(2), 0.8))
+    with pytest.raises(ProposalsError, match=r"text\.safetensors is truncated or no file of proposals"):
+        read_outputs(tmp_path / "text.safetensors")

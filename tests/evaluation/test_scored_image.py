@@ -1,0 +1,69 @@
+"""One picture under many settings: the dense merge's maps and counts, at the size of the truth."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from opsnet.evaluation.scored_image import ImageMasks, score_image
+from opsnet.metrics.panoptic_quality import count_image
+from opsnet.panoptic.merge import merge_panoptic, upsample_masks
+from opsnet.structures import PanopticTruth, Segment
+
+IS_THING = [True, False, True]
+QUERIES, SETTINGS = 6, 5
+
+
+def scene(size: tuple[int, int]) -> tuple[ImageMasks, PanopticTruth, tuple[torch.Tensor, ...]]:
+    """A batch of 16 x 24 pixels that holds a picture of 15 x 20, whose truth has ``size``."""
+    generator = torch.Generator().manual_seed(0)
+    masks = ImageMasks(
+        4 * torch.randn(QUERIES, 4, 6, generator=generator), torch.rand(QUERIES), (16, 24), (15, 20), size
+    )
+    ids = torch.zeros(size, dtype=torch.int64)
+    ids[: size[0] // 2], ids[size[0] // 2 :, size[1] // 3 :] = 4, 9
+    truth = PanopticTruth(ids, (Segment(4, 0, True), Segment(9, 1, False)))
+    scores = torch.rand(SETTINGS, QUERIES, generator=generator)
+    labels = torch.randint(3, (SETTINGS, QUERIES), generator=generator)
+    keep = torch.rand(SETTINGS, QUERIES, generator=generator) < 0.7
+    keep[1] = False
+    scores[3], labels[3], keep[3] = scores[0], labels[0], keep[0]
+    return masks, truth, (scores, labels, keep)
+
+
+@pytest.mark.parametrize("size", [(15, 20), (30, 41), (9, 13)])
+def test_every_setting_is_scored_as_the_dense_merge_would_be(size: tuple[int, int]) -> None:
+    masks, truth, rows = scene(size)
+    found = score_image(masks, truth, rows, with_map=[True] * SETTINGS, is_thing=IS_THING, overlap=0.2)
+    full = upsample_masks(masks.logits, masks.padded, masks.valid, size)
+    assert full.shape == (QUERIES, *size)
+    seen = 0
+    for answer, scores, labels, keep in zip(found, *rows, strict=True):
+        dense = merge_panoptic(full, scores, labels, keep, IS_THING, iou=masks.iou, overlap=0.2)
+        assert answer.map is not None
+        assert answer.map.segments == dense.segments
+        assert torch.equal(answer.map.ids, dense.ids)
+        counts = count_image(dense, truth, 3)
+        assert [getattr(answer.segments, k).tolist() for k in ("tp", "fp", "fn", "iou_sum")] == [
+            getattr(counts, k).tolist() for k in ("tp", "fp", "fn", "iou_sum")
+        ]
+        seen += len(dense.segments)
+    assert seen > 5
+
+
+def test_settings_that_agree_are_scored_once_and_painted_if_any_asks() -> None:
+    masks, truth, rows = scene((15, 20))
+    asked = [False, False, True, True, False]
+    found = score_image(masks, truth, rows, with_map=asked, is_thing=IS_THING, overlap=0.2)
+    assert found[0] is found[3]
+    assert [answer.map is not None for answer in found] == [True, True, True, True, False]  # nothing kept costs nothing
+
+
+def test_maps_that_differ_only_in_their_scores_share_their_counts() -> None:
+    masks, truth, (scores, labels, keep) = scene((15, 20))
+    rows = tuple(torch.stack((a, b)) for a, b in ((scores[0], scores[0] / 2), (labels[0],) * 2, (keep[0],) * 2))
+    one, other = score_image(masks, truth, rows, with_map=[True, True], is_thing=IS_THING, overlap=0.2)
+    assert one.segments is other.segments
+    assert one.map is not None
+    assert other.map is not None
+    assert [s.score / 2 for s in one.map.segments] == [s.score for s in other.map.segments]

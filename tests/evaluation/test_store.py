@@ -1,0 +1,106 @@
+"""Folders of proposals: what makes one complete, what is kept on, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from test_proposal_files import outputs
+
+from opsnet.evaluation.outputs import DomainText
+from opsnet.evaluation.proposal_files import ProposalsError
+from opsnet.evaluation.store import ProposalWriter, fingerprint, open_domain, stored_experiment
+from opsnet.structures import TextBank
+from opsnet.vocabulary import Vocabulary
+
+CAT = Vocabulary.from_names(["cat"], name="cats")
+BANK = TextBank("cats", ("cat",), torch.tensor([True]), torch.ones(1, 6))
+
+
+def writer(folder: Path, **changes) -> ProposalWriter:
+    """Of two batches of two pictures."""
+    text = DomainText(BANK, BANK, (True,), torch.ones(6), 0.8)
+    given = {
+        "text": text, "vocabulary": CAT, "made_by": {"checkpoint": "abc", "experiment": "table1_row7"},
+        "batches": [2, 2], "sources": ["pooling"], "masks": "exact",
+    }  # fmt: skip
+    return ProposalWriter(folder, "home", **{**given, **changes})
+
+
+def test_what_is_kept_is_read(tmp_path: Path) -> None:
+    kept = writer(tmp_path)
+    for index in range(2):
+        kept.keep(index, outputs(index))
+    stored = open_domain(tmp_path, "home")
+    masks = [batch.proposals.mask_logits for batch in stored.batches()]
+    assert [torch.equal(m, outputs(i).proposals.mask_logits) for i, m in enumerate(masks)] == [True, True]
+    assert stored.text().target.names == ("cat",)
+    assert stored.sources == ("pooling",)
+    assert stored.bytes() > sum(m.nbytes for m in masks) / 2
+    assert stored_experiment(tmp_path) == "table1_row7"
+    stored.require_vocabulary(CAT)
+    with pytest.raises(ProposalsError, match="stored with another vocabulary than 'cats' is now"):
+        stored.require_vocabulary(Vocabulary.from_names(["cat", "dog"], name="cats"))
+
+
+def test_an_unfinished_folder_says_how_to_go_on(tmp_path: Path) -> None:
+    writer(tmp_path).keep(0, outputs())
+    with pytest.raises(ProposalsError, match=r"home is unfinished: 1 of 2 batches are missing; .* same hydra.run.dir"):
+        open_domain(tmp_path, "home")
+
+
+def test_an_interrupted_run_goes_on_with_what_it_kept(tmp_path: Path) -> None:
+    writer(tmp_path).keep(0, outputs())
+    again = writer(tmp_path)
+    found = again.earlier(0, [7, "b"])
+    assert found is not None
+    assert torch.equal(found.proposals.mask_logits, outputs().proposals.mask_logits)
+    assert again.earlier(0, [7, "c"]) is None
+    assert again.earlier(1, [7, "b"]) is None
+    again.stored.path(0).write_bytes(b"half of a file")
+    assert again.earlier(0, [7, "b"]) is None
+
+
+def test_rounded_masks_are_not_taken_for_the_networks(tmp_path: Path) -> None:
+    writer(tmp_path, masks="fp16").keep(0, outputs())
+    assert writer(tmp_path, masks="fp16").earlier(0, [7, "b"]) is None
+
+
+@pytest.mark.parametrize(
+    "change", [{"made_by": {"checkpoint": "other"}}, {"batches": [2, 1]}, {"masks": "int8"}, {"sources": ["cropping"]}]
+)
+def test_a_folder_of_something_else_is_left_alone(change, tmp_path: Path) -> None:
+    writer(tmp_path).keep(0, outputs())
+    with pytest.raises(ProposalsError, match="holds proposals of another checkpoint, data or kind"):
+        writer(tmp_path, **change)
+
+
+def test_an_unknown_kind(tmp_path: Path) -> None:
+    with pytest.raises(ProposalsError, match="proposal_masks must be one of exact, fp16, int8, got 'zip'"):
+        writer(tmp_path, masks="zip")
+
+
+def test_a_folder_without_the_domain(tmp_path: Path) -> None:
+    with pytest.raises(ProposalsError, match="holds no proposals of 'home' .it has none at all.: give"):
+        open_domain(tmp_path, "home")
+    writer(tmp_path)
+    with pytest.raises(ProposalsError, match=r"it has home\).*~data\.module\.test\.abroad"):
+        open_domain(tmp_path, "abroad")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"), [({"format": 7}, "has format 7, this opsnet reads format 1"), (None, "does not describe")]
+)
+def test_a_folder_of_another_format(change, message: str, tmp_path: Path) -> None:
+    path = writer(tmp_path).stored.folder / "domain.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change} if change else [1]))
+    with pytest.raises(ProposalsError, match=message):
+        open_domain(tmp_path, "home")
+
+
+def test_the_fingerprint_is_of_the_bytes(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"x" * 3_000_000)
+    (tmp_path / "b").write_bytes(b"x" * 2_999_999 + b"y")
+    assert fingerprint(tmp_path / "a") == fingerprint(tmp_path / "a") != fingerprint(tmp_path / "b")
