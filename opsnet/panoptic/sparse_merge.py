@@ -211,7 +211,7 @@ class SparseMerge:
             numbers = kept[sets, rival]
             # Selected by one index, and named by a product: two indices and a masked fill take several times as long.
             chosen = (numbers * len(self._region) + cells[rows]).flatten()
-            masks = self._masks.flatten(0, 1).index_select(0, chosen).view(*numbers.shape, -1)  # (rivals, cells, P)
+            masks = self._masks.flatten(0, 1).index_select(0, chosen).unflatten(0, numbers.shape)
             values = own[sets, rival][..., None] * masks
             named = (2 * numbers).short()[..., None] + (masks >= 0.5)
             beaten = (values != values.amax(0)).short() * _NOBODY
