@@ -9,13 +9,13 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run smoke test test-slow lint format clean distclean
+.PHONY: help venv run smoke tables test test-slow lint format clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
-	@echo "  PYTHON=python3.12 picks the interpreter of .venv, SEED=1 the seed of run and smoke;"
-	@echo "  ARGS=\"...\" is handed on by run, test and test-slow, e.g. make test ARGS=\"-k vocabulary\""
+	@echo "  PYTHON=python3.12 picks the interpreter of .venv, SEED=1 the seed of run, smoke, tables;"
+	@echo "  ARGS=\"...\" is handed on by run, tables, test and test-slow, e.g. make test ARGS=\"-k vocabulary\""
 
 venv: $(STAMP) ## build .venv with opsnet (editable) and everything to develop it
 	@:
@@ -25,6 +25,9 @@ run: $(STAMP) ## run the scenes experiment
 
 smoke: $(STAMP) ## run the scenes experiment in its shortest form
 	$(PY) scripts/run_scenes.py --smoke --seed $(SEED)
+
+tables: $(STAMP) ## train and score every row of the paper's tables in miniature
+	$(PY) scripts/run_tables.py --seed $(SEED) $(ARGS)
 
 test: $(STAMP) ## run the tests, without the slow ones
 	$(PY) -m pytest $(ARGS)

@@ -16,6 +16,10 @@ class DatasetError(InputError):
     """A data set that cannot be used as it is."""
 
 
+class CheckpointError(InputError):
+    """A checkpoint that cannot be used; the message names it and the fix."""
+
+
 @contextmanager
 def one_sentence_errors() -> Iterator[None]:
     """Ends the program with the message alone where the user can mend the cause; other errors keep their traceback."""

@@ -146,6 +146,27 @@ def experiment_row(name: str) -> ExperimentRow | None:
     return next((row for row in _all_rows() if row.name == name), None)
 
 
+def row_of_experiment(name: str) -> ExperimentRow | None:
+    """The row that an experiment is: its own name's, or that of the row whose yaml it only names and places anew.
+
+    ``scenes`` is ``table1_row7`` in another world, for example; ``None`` for an experiment that changes more.
+    """
+    seen: set[str] = set()
+    while (row := experiment_row(name)) is None:
+        path = config_dir() / "experiment" / f"{name}.yaml"
+        if name in seen or not path.is_file():
+            return None
+        seen.add(name)
+        content: Any = OmegaConf.to_container(OmegaConf.load(path)) or {}
+        defaults = content.pop("defaults", [])
+        bases = [entry for entry in defaults if isinstance(entry, str) and entry != "_self_"]
+        groups = {key for entry in defaults if isinstance(entry, dict) for key in entry}
+        if len(bases) != 1 or set(content) - {"experiment_name"} or groups - {"override /world"}:
+            return None
+        name = bases[0]
+    return row
+
+
 def require_training(cfg: Mapping[str, Any]) -> None:
     """Checks that a configuration is one to train.
 

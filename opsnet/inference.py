@@ -2,47 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
 
-from opsnet.errors import InputError
+from opsnet.clip.loading import check_clip_hash
+from opsnet.errors import CheckpointError, InputError
 from opsnet.model import OPSNet
-from opsnet.module import CheckpointError, check_clip_hash
 from opsnet.structures import TextBank
 from opsnet.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """The network, the names that it was trained with, its overlap rule, and its experiment if that is known."""
+    """The network, the names that it was trained with, and its overlap rule.
+
+    Attributes:
+        experiment: of the training, if that is known.
+        config: what builds the same network again, as a checkpoint carries it; ``None`` where nothing was trained.
+    """
 
     model: OPSNet
     train_vocabulary: Vocabulary
     overlap: float = 0.8
     experiment: str | None = None
+    config: Mapping[str, Any] | None = None
 
     def text(self, vocabulary: Vocabulary) -> TextBank:
         """A vocabulary's text bank on the network's device."""
         return self.model.clip.text_encoder(vocabulary).to(self.model.void_embed.device)
 
 
-def load_checkpoint(path: str | Path, *, clip_weights: str | Path | None = None, device: str = "auto") -> TrainedModel:
+def load_checkpoint(
+    path: str | Path, *, clip_weights: str | Path | None = None, device: str = "auto", label_names_known: bool = False
+) -> TrainedModel:
     """Builds the network that a checkpoint describes and loads its weights.
 
     Args:
         path: written by ``opsnet-train``.
         clip_weights: where CLIP's weights lie now; by default where they lay at training.
         device: "auto" takes CUDA where there is one.
+        label_names_known: names that were trained by image labels count as training names beside those of the
+            segments, in s and H; the paper keeps to the latter.
 
     Raises:
-        CheckpointError: no such file, not an OPSNet checkpoint, or trained with another CLIP.
+        CheckpointError: no such file, not an OPSNet checkpoint, or trained with another CLIP, or without image labels
+            where their names are wanted.
         ClipWeightsError: CLIP's weights are not where they should be.
     """
-    from hydra.utils import instantiate
-
     path = Path(path).expanduser()
     if not path.is_file():
         raise CheckpointError(
@@ -55,18 +67,52 @@ def load_checkpoint(path: str | Path, *, clip_weights: str | Path | None = None,
         raise CheckpointError(
             f"{path} is not an OPSNet checkpoint ({type(error).__name__}): give one written by opsnet-train"
         ) from error
-    cfg = OmegaConf.create({key: config[key] for key in ("model", "backbone", "clip")})
-    cfg.clip.model.hint = "give clip_weights=PATH of the CLIP that the checkpoint was trained with"
     if clip_weights is not None:
-        cfg.clip.model.weights = str(clip_weights)
-    model: OPSNet = instantiate(cfg.model, backbone=cfg.backbone, clip=cfg.clip)
+        config["clip"]["model"]["weights"] = str(clip_weights)
+    model = build_model(config)
     check_clip_hash(checkpoint, model.clip.weights_hash, f"checkpoint {path}", key="clip_weights")
     weights = {k.removeprefix("model."): v for k, v in checkpoint["state_dict"].items() if k.startswith("model.")}
+    return with_weights(
+        model, weights, config, name=f"checkpoint {path}", device=device, label_names_known=label_names_known
+    )
+
+
+def build_model(config: Mapping[str, Any]) -> OPSNet:
+    """The network that a checkpoint's configuration describes, with CLIP's weights and no others.
+
+    Raises:
+        ClipWeightsError: CLIP's weights are not where they should be.
+    """
+    from hydra.utils import instantiate
+
+    cfg = OmegaConf.create({key: config[key] for key in ("model", "backbone", "clip")})
+    cfg.clip.model.hint = "give clip_weights=PATH of the CLIP that the checkpoint was trained with"
+    model: OPSNet = instantiate(cfg.model, backbone=cfg.backbone, clip=cfg.clip)
+    return model
+
+
+def with_weights(
+    model: OPSNet, weights: Mapping[str, Tensor], config: Mapping[str, Any], *, name: str, device: str,
+    label_names_known: bool = False,
+) -> TrainedModel:  # fmt: skip
+    """The network of :func:`build_model` with its trained weights, CLIP's not among them, ready on a device.
+
+    Args:
+        name: of what the weights come from, for messages.
+        device, label_names_known: see :func:`load_checkpoint`.
+
+    Raises:
+        CheckpointError: trained without image labels where their names are wanted.
+    """
     own = {f"clip.{k}": v for k, v in model.clip.state_dict().items()}
     model.load_state_dict({**weights, **own})
     vocabulary = Vocabulary.from_categories(config["vocabulary"]["name"], config["vocabulary"]["categories"])
+    if label_names_known:
+        if "label_vocabulary" not in config:
+            raise CheckpointError(f"{name} was trained without image labels: give label_names_known=false")
+        vocabulary = vocabulary.union(Vocabulary.from_categories(**config["label_vocabulary"]))
     overlap, experiment = float(config["overlap"]), config.get("experiment")
-    return TrainedModel(model.eval().to(pick_device(device)), vocabulary, overlap, experiment)
+    return TrainedModel(model.eval().to(pick_device(device)), vocabulary, overlap, experiment, config)
 
 
 def load_zero_shot(cfg: DictConfig, *, device: str = "auto") -> TrainedModel:

@@ -26,12 +26,13 @@ FOREIGN = ("TORCHELASTIC_", "SLURM_")
 
 @dataclass(frozen=True)
 class Job:
-    """One job of a sweep: its number, its folder, and the overrides that make it (Hydra's own ones apart)."""
+    """One job: its number, its folder, the overrides that make it (Hydra's own ones apart), and its command."""
 
     number: int
     folder: Path
     overrides: tuple[str, ...]
     hydra: tuple[str, ...] = ()
+    module: str = "opsnet.train"
 
     @property
     def checkpoint(self) -> Path:
@@ -44,7 +45,7 @@ class Job:
         return self.folder / "job.log"
 
     def finished(self) -> bool:
-        """Whether ``results.json`` tells of a training that came to its end."""
+        """Whether ``results.json`` tells that the job came to its end."""
         try:
             return bool(json.loads((self.folder / "results.json").read_text(encoding="utf-8"))["metrics"])
         except (OSError, ValueError, KeyError, TypeError):
@@ -56,7 +57,7 @@ class Job:
         if self.checkpoint.is_file():
             overrides = [o for o in overrides if key_of(o) != "resume"] + [quoted("resume", self.checkpoint)]
         place = [quoted("hydra.run.dir", self.folder), "hydra.mode=RUN"]
-        return [sys.executable, "-m", "opsnet.train", *self.hydra, *overrides, *place]
+        return [sys.executable, "-m", self.module, *self.hydra, *overrides, *place]
 
 
 @dataclass(frozen=True)

@@ -59,12 +59,18 @@ class OPSNet(nn.Module):
             load_published(self, weights, class_head=zero_shot)
         self.to(memory_format=torch.channels_last)
 
-    def forward(self, images: Tensor) -> tuple[Proposals, Tensor]:
-        """Images (B, 3, H, W), RGB in 0..1 -> proposals, and CLIP's adapted map (B, D, h, w)."""
-        images = images.contiguous(memory_format=torch.channels_last)  # convolutions nearly twice as fast on a CPU
-        clip_map = self.clip.image_encoder(images)
-        features = self.pixel_decoder(self.backbone(images))
-        return self.query_decoder(features, clip_map), clip_map
+    def forward(self, images: Tensor, *, every_layer: bool | None = None) -> tuple[Proposals, Tensor]:
+        """Images (B, 3, H, W), RGB in 0..1 -> proposals, and CLIP's adapted map (B, D, h, w).
+
+        ``every_layer`` is the query decoder's: whether it predicts after every layer, by default in training mode.
+        """
+        clip_map = self.clip.image_encoder(_channels_last(images))
+        return self.propose(images, clip_map, every_layer=every_layer), clip_map
+
+    def propose(self, images: Tensor, clip_map: Tensor, *, every_layer: bool | None = None) -> Proposals:
+        """The same for a CLIP map that is known."""
+        features = self.pixel_decoder(self.backbone(_channels_last(images)))
+        return self.query_decoder(features, clip_map, every_layer=every_layer)  # type: ignore[no-any-return]
 
     def embed(self, proposals: Proposals, clip_map: Tensor, size: tuple[int, int]) -> Embeddings:
         """Both embeddings of each proposal, trained and by Mask Pooling, of images of ``size`` (pixels)."""
@@ -132,6 +138,11 @@ def assemble(
             )
         )  # fmt: skip
     return maps
+
+
+def _channels_last(images: Tensor) -> Tensor:
+    """Convolutions are nearly twice as fast on a CPU."""
+    return images.contiguous(memory_format=torch.channels_last)
 
 
 def _size(batch: Batch) -> tuple[int, int]:

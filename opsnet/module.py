@@ -9,32 +9,37 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from opsnet.errors import InputError
+from opsnet.clip.loading import check_clip_hash
+from opsnet.distillation import QueryDistillation
+from opsnet.image_labels import ImageLabelSupervision
 from opsnet.losses.criterion import LayerPredictions, PanopticCriterion
+from opsnet.losses.point_sampling import StepSeeds
 from opsnet.metrics.panoptic_quality import PanopticQuality
 from opsnet.model import Modulation, OPSNet
 from opsnet.panoptic.mask_filtering import MaskFiltering
-from opsnet.structures import Batch, SegmentTargets, TextBank
+from opsnet.seeding import mix_seed
+from opsnet.structures import Batch, ImageLabels, SegmentTargets, TextBank
 from opsnet.vocabulary import Vocabulary
 
-CLIP_PREFIX = "model.clip."
-
-
-class CheckpointError(InputError):
-    """A checkpoint that cannot be used; the message names it and the fix."""
+FROZEN_PREFIXES = ("model.clip.", "distillation.")
+"""What no checkpoint holds: it never changes, and is made again from the file that it came from."""
 
 
 class OPSNetModule(L.LightningModule):
-    """Trains OPSNet on one panoptic vocabulary and validates it on the same.
+    """Trains OPSNet on one panoptic vocabulary, perhaps with image labels beside it, and validates it on the first.
 
     Args:
         model: OPSNet.
-        criterion: losses.
+        criterion: losses of a batch with segments.
         modulation, filtering, overlap: inference, for the validation PQ.
         train_vocabulary: names of the training data.
         optimizer: builder; receives the model.
         scheduler: builder; receives the optimizer and ``total_steps``.
+        seed: of the points at which masks are compared.
         config: what ``opsnet-evaluate`` needs to build the same model again; kept in the checkpoint.
+        image_labels: losses of a batch with image labels (OPSNet+).
+        label_vocabulary: names of these.
+        distillation: keeps the queries near where they started.
     """
 
     def __init__(
@@ -48,37 +53,69 @@ class OPSNetModule(L.LightningModule):
         optimizer: Callable[..., torch.optim.Optimizer],
         scheduler: Callable[..., Any],
         overlap: float = 0.8,
+        seed: int = 0,
         config: dict[str, Any] | None = None,
+        image_labels: ImageLabelSupervision | None = None,
+        label_vocabulary: Vocabulary | None = None,
+        distillation: QueryDistillation | None = None,
     ) -> None:
         super().__init__()
         self.model, self.criterion = model, criterion
         self.modulation, self.filtering, self.overlap = modulation, filtering, overlap
+        self.seed = seed
         self.build_optimizer, self.build_scheduler = optimizer, scheduler
         self.config = config or {}
-        self.train_vocabulary = train_vocabulary
+        self.train_vocabulary, self.label_vocabulary = train_vocabulary, label_vocabulary
+        self.image_labels, self.distillation = image_labels, distillation
         self.quality = PanopticQuality(is_thing=train_vocabulary.is_thing)
-        self._bank: TextBank | None = None
+        self._banks: dict[str, TextBank] = {}
 
     def train_bank(self) -> TextBank:
         """The training names on the module's device."""
-        if self._bank is None or self._bank.embeds.device != self.device:
-            self._bank = self.model.clip.text_encoder(self.train_vocabulary).to(self.device)
-        return self._bank
+        return self._bank(self.train_vocabulary)
 
-    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        """One panoptic batch -> the sum of its losses."""
-        if not isinstance(batch.targets, SegmentTargets):
-            raise TypeError(f"a panoptic batch carries SegmentTargets, got {type(batch.targets).__name__}")
-        proposals, _ = self.model(batch.images)
+    def _bank(self, vocabulary: Vocabulary) -> TextBank:
+        bank = self._banks.get(vocabulary.name)
+        if bank is None or bank.embeds.device != self.device:
+            bank = self._banks[vocabulary.name] = self.model.clip.text_encoder(vocabulary).to(self.device)
+        return bank
+
+    def training_step(self, batch: Batch | dict[str, Batch], batch_index: int) -> Tensor:
+        """One batch, or one of each kind -> the sum of the losses; the type of a batch's targets picks them."""
+        total = torch.zeros((), device=self.device)
+        parts = list(batch.values()) if isinstance(batch, dict) else [batch]
+        for part in parts:
+            losses, figures = self._losses(part)
+            total = total + losses.pop("loss")
+            named = {f"train/{k}": v for k, v in {**losses, **figures}.items()}
+            self.log_dict(named, batch_size=len(part.images), sync_dist=True)
+        size = sum(len(part.images) for part in parts)
+        self.log("train/loss", total, prog_bar=True, batch_size=size, sync_dist=True)
+        return total
+
+    def _losses(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Losses with their sum ``loss``, and figures that are none."""
+        if isinstance(batch.targets, SegmentTargets):
+            return self._panoptic_losses(batch, batch.targets), {}
+        if isinstance(batch.targets, ImageLabels) and self.image_labels is not None:
+            assert self.label_vocabulary is not None
+            names, seed = self._bank(self.label_vocabulary), mix_seed(self.seed, self.global_step)
+            return self.image_labels(self.model, batch, names, self.train_bank(), seed=seed)
+        raise TypeError(f"no loss is configured for batches with {type(batch.targets).__name__}")
+
+    def _panoptic_losses(self, batch: Batch, targets: SegmentTargets) -> dict[str, Tensor]:
+        proposals, clip_map = self.model(batch.images)
         assert proposals.supervision is not None
         layers = [
             LayerPredictions(self.model.training_logits(q, self.train_bank()), q.mask_embeds, q.iou)
             for q in proposals.supervision.layers
         ]
-        losses = self.criterion(layers, proposals.supervision.pixels, batch.targets)
-        self.log_dict({f"train/{k}": v for k, v in losses.items() if k != "loss"}, batch_size=len(batch.images))
-        self.log("train/loss", losses["loss"], prog_bar=True, batch_size=len(batch.images))
-        return losses["loss"]
+        seeds = StepSeeds.of(self.seed, self.global_step, batch.image_ids)
+        losses: dict[str, Tensor] = self.criterion(layers, proposals.supervision.pixels, targets, seeds)
+        if self.distillation is not None:
+            kept = self.distillation(batch.images, clip_map, layers[-1].logits, self.train_bank())
+            losses = {**losses, "distillation": kept, "loss": losses["loss"] + kept}
+        return losses
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Scores one batch of the training domain."""
@@ -102,33 +139,13 @@ class OPSNetModule(L.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leaves CLIP's frozen weights out; their hash and the model's configuration go in."""
+        """Leaves frozen weights out; CLIP's hash and the model's configuration go in."""
         state = checkpoint["state_dict"]
-        checkpoint["state_dict"] = {k: v for k, v in state.items() if not k.startswith(CLIP_PREFIX)}
+        checkpoint["state_dict"] = {k: v for k, v in state.items() if not k.startswith(FROZEN_PREFIXES)}
         checkpoint["opsnet"] = {"clip_hash": self.model.clip.weights_hash, "config": self.config}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Puts CLIP's own weights back in place, after making sure that they are the ones trained with."""
+        """Puts the frozen weights back in place, after making sure that CLIP's are the ones trained with."""
         check_clip_hash(checkpoint, self.model.clip.weights_hash, "the checkpoint to resume from")
-        own = {k: v for k, v in self.state_dict().items() if k.startswith(CLIP_PREFIX)}
+        own = {k: v for k, v in self.state_dict().items() if k.startswith(FROZEN_PREFIXES)}
         checkpoint["state_dict"] = {**checkpoint["state_dict"], **own}
-
-
-def check_clip_hash(checkpoint: dict[str, Any], clip_hash: str, name: str, *, key: str = "clip.model.weights") -> None:
-    """Refuses a checkpoint that was trained with another CLIP.
-
-    Args:
-        checkpoint: written by ``OPSNetModule``.
-        clip_hash: of the loaded CLIP.
-        name: of the checkpoint, for the message.
-        key: with which the command at hand is given another CLIP.
-
-    Raises:
-        CheckpointError: with both hashes.
-    """
-    trained_with = checkpoint.get("opsnet", {}).get("clip_hash")
-    if trained_with != clip_hash:
-        raise CheckpointError(
-            f"{name} was trained with CLIP weights {trained_with}, but the loaded CLIP is {clip_hash}: give "
-            f"{key}=PATH of the CLIP that it was trained with, or train anew"
-        )

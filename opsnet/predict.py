@@ -1,63 +1,105 @@
-"""``opsnet-predict``: a picture and any words in, a panoptic map with names out."""
+"""``opsnet-predict``: pictures and any words in, panoptic maps with names out."""
 
 from __future__ import annotations
 
+import glob
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
-from opsnet.data.conversion import SegmentLabel, describe, ids_to_rgb
-from opsnet.data.pictures import to_rgb
 from opsnet.errors import InputError
-from opsnet.files import atomic_path, write_json
-from opsnet.inference import TrainedModel, load_checkpoint, load_zero_shot
-from opsnet.structures import Batch, PanopticMap
-from opsnet.vocabulary import Vocabulary
+from opsnet.inference import load_zero_shot
+from opsnet.prediction.carriers import NamedMap
+from opsnet.prediction.naming import UnknownRule
+from opsnet.prediction.pictures import network_size, padded_size, to_pixels
+from opsnet.prediction.predictor import Predictor, as_words, load
+from opsnet.prediction.writing import TASKS, PredictionWriter, shown_name
 
-SIZE_DIVISOR = 32  # pixels; the coarsest stride of any backbone
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
+"""Files of a folder that count as pictures."""
+
+Read = tuple[Path, NDArray[np.uint8]]
 
 
-def predict(cfg: DictConfig) -> PanopticMap:
-    """Segments one picture and writes overlay, COCO panoptic PNG and json.
+@dataclass
+class Outcome:
+    """What a prediction did.
+
+    Attributes:
+        done: pictures written.
+        failed: what was wrong with each of the others.
+        seconds: from the first picture to the last, reading and writing included.
+        last: the last picture's map.
+    """
+
+    done: int = 0
+    failed: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    last: NamedMap | None = None
+
+
+def predict(cfg: DictConfig) -> Outcome:
+    """Segments pictures and writes overlays, COCO's files and a table, see :class:`PredictionWriter`.
 
     Args:
         cfg: conf/predict.yaml.
 
-    Returns:
-        The panoptic map (H, W).
-
     Raises:
-        InputError: picture, vocabulary, checkpoint, weights or CLIP missing or unusable; before anything is computed.
+        InputError: the only picture, the vocabulary, checkpoint, weights or CLIP are missing or unusable, or an option
+            is out of range; before anything is computed.
     """
     from hydra.utils import instantiate
 
-    picture = Path(cfg.image).expanduser()
-    words = cfg.vocabulary
-    vocabulary = Vocabulary.load(words if isinstance(words, str) else ", ".join(map(str, words)))
-    pixels = read_picture(picture)
-    trained = _load(cfg)
-    prediction = trained.model.predict(
-        to_batch(pixels, vocabulary.name).to(trained.model.void_embed.device),
-        trained.text(vocabulary),
-        trained.text(trained.train_vocabulary),
-        modulation=instantiate(cfg.modulation),
-        filtering=instantiate(cfg.filtering),
-        overlap=trained.overlap,
-    )[0]
-    folder = Path(cfg.output)
-    write_prediction(folder, picture, pixels, prediction, vocabulary)
-    _print(prediction, vocabulary, folder)
-    return prediction
+    words = as_words(cfg.vocabulary if isinstance(cfg.vocabulary, str) else list(cfg.vocabulary))
+    paths = find_pictures(cfg.image)
+    _check(cfg)
+    known = {paths[0]: to_pixels(paths[0])} if len(paths) == 1 else {}
+    rules: dict[str, Any] = {"modulation": instantiate(cfg.modulation), "filtering": instantiate(cfg.filtering)}
+    rules.update(path_margin=cfg.path_margin)
+    if cfg.unknown is not None:
+        rules["unknown"] = UnknownRule(margin=cfg.unknown)
+    predictor, outcome = _load(cfg), Outcome()
+    writer = PredictionWriter(Path(cfg.output), cfg.task)
+    start = time.monotonic()
+    try:
+        for batch in _batches(_read(paths, known, outcome), cfg.batch_size, cfg.longest):
+            proposed = predictor.propose([pixels for _, pixels in batch])
+            for (path, pixels), named in zip(batch, predictor.name(proposed, words, top_k=cfg.top_k, **rules)):
+                writer.add(path, pixels, named)
+                outcome.done, outcome.last = outcome.done + 1, named
+    finally:  # a run that is stopped keeps what it has
+        outcome.seconds = time.monotonic() - start
+        writer.finish()
+    _print(outcome, len(paths), Path(cfg.output))
+    return outcome
 
 
-def _load(cfg: DictConfig) -> TrainedModel:
+def _check(cfg: DictConfig) -> None:
+    if cfg.task not in TASKS:
+        raise InputError(f"task must be one of {', '.join(TASKS)}, got '{cfg.task}'")
+    for key in ("top_k", "batch_size", "longest"):
+        if cfg[key] is not None and cfg[key] < 1:
+            raise InputError(f"{key} must be at least 1, got {cfg[key]}: change `{key}`")
+    if not 0 <= cfg.path_margin <= 1:
+        raise InputError(f"path_margin must lie in 0..1, got {cfg.path_margin}: change `path_margin`")
+    if cfg.unknown is not None and not 0 < cfg.unknown <= 1:
+        raise InputError(f"unknown must be a margin above 0 and up to 1, or null, got {cfg.unknown}")
+
+
+def _load(cfg: DictConfig) -> Predictor:
     if cfg.checkpoint is not None and cfg.model.weights is not None:
         raise InputError("checkpoint and model.weights both name a network: give one of them")
     if cfg.checkpoint is not None:
-        return load_checkpoint(cfg.checkpoint, clip_weights=cfg.clip_weights, device=cfg.device)
+        predictor = load(
+            cfg.checkpoint, clip_weights=cfg.clip_weights, device=cfg.device, label_names_known=cfg.label_names_known
+        )
+        return Predictor(predictor.trained, longest=cfg.longest)
     if cfg.model.weights is None:
         raise InputError(
             "no network is named: give checkpoint=PATH of a .ckpt written by opsnet-train, or model.weights=PATH of a "
@@ -67,77 +109,92 @@ def _load(cfg: DictConfig) -> TrainedModel:
         raise InputError(
             "a Mask2Former from model.weights has no trained query embeddings: choose modulation=clip_only"
         )
-    return load_zero_shot(cfg, device=cfg.device)
+    return Predictor(load_zero_shot(cfg, device=cfg.device), longest=cfg.longest)
 
 
-def read_picture(path: Path) -> NDArray[np.uint8]:
-    """A picture as RGB (H, W, 3), see :func:`opsnet.data.pictures.to_rgb`.
+def find_pictures(text: str) -> list[Path]:
+    """The pictures that ``image=`` names: a file, all of a folder, or all that a pattern such as ``a/*.jpg`` matches.
 
     Raises:
-        InputError: no such file, or not a picture.
+        InputError: there is none.
     """
-    from PIL import Image, UnidentifiedImageError
-
-    if not path.is_file():
-        raise InputError(f"image {path} does not exist: give image=PATH of a picture")
-    try:
-        with Image.open(path) as image:
-            return to_rgb(image)
-    except (UnidentifiedImageError, OSError) as error:
-        raise InputError(f"image {path} cannot be read as a picture ({error}): give a PNG or JPEG file") from error
-
-
-def to_batch(pixels: NDArray[np.uint8], vocabulary: str) -> Batch:
-    """One picture (H, W, 3) as a padded batch of one."""
-    height, width = pixels.shape[:2]
-    padded = [-(-side // SIZE_DIVISOR) * SIZE_DIVISOR for side in (height, width)]
-    images = torch.zeros(1, 3, *padded)
-    images[0, :, :height, :width] = torch.from_numpy(pixels.copy()).permute(2, 0, 1) / 255
-    return Batch(images=images, valid_sizes=[(height, width)], image_ids=[0], vocabulary=vocabulary)
+    path = Path(text).expanduser()
+    if path.is_dir():
+        found = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
+        if not found:
+            raise InputError(f"image folder {path} holds no picture ({', '.join(SUFFIXES)}): give another")
+        return found
+    if path.exists() or not glob.has_magic(str(path)):
+        return [path]
+    found = sorted(p for p in map(Path, glob.glob(str(path), recursive=True)) if p.is_file())
+    if not found:
+        raise InputError(f"image {path} matches no file: check the pattern")
+    return found
 
 
-def write_prediction(
-    folder: Path, picture: Path, pixels: NDArray[np.uint8], prediction: PanopticMap, vocabulary: Vocabulary
-) -> None:
-    """Writes ``<name>_overlay.png``, ``panoptic/<name>.png`` and ``panoptic.json`` in COCO's format."""
-    from PIL import Image
-
-    from opsnet.reporting.overlays import draw_overlay
-
-    overlay = draw_overlay(pixels, prediction, vocabulary.names, scale=None)
-    with atomic_path(folder / f"{picture.stem}_overlay.png") as path:
-        Image.fromarray(overlay).save(path)
-    ids = prediction.ids.cpu().numpy()
-    with atomic_path(folder / "panoptic" / f"{picture.stem}.png") as path:
-        Image.fromarray(ids_to_rgb(ids)).save(path)
-    described = describe(ids, [SegmentLabel(s.id, vocabulary.ids[s.label]) for s in prediction.segments])
-    segments = [
-        {**known, "isthing": int(s.is_thing), "score": round(s.score, 4), "predicted_iou": round(s.iou, 4)}
-        for known, s in zip(described, prediction.segments, strict=True)
-    ]
-    image = {"id": 0, "file_name": picture.name, "height": pixels.shape[0], "width": pixels.shape[1]}
-    annotation = {"image_id": 0, "file_name": f"{picture.stem}.png", "segments_info": segments}
-    content = {"images": [image], "annotations": [annotation], "categories": vocabulary.categories()}
-    write_json(folder / "panoptic.json", content)
-
-
-def _print(prediction: PanopticMap, vocabulary: Vocabulary, folder: Path) -> None:
+def _read(paths: list[Path], known: dict[Path, NDArray[np.uint8]], outcome: Outcome) -> Iterator[Read]:
+    """Pictures one after the other with a progress bar; those that cannot be read are reported and left out."""
     from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), disable=len(paths) < 2) as progress:
+        for path in progress.track(paths, description="Predicting"):
+            try:
+                pixels = known[path] if path in known else to_pixels(path)
+            except InputError as error:
+                outcome.failed.append(str(error))
+                progress.console.print(f"left out: {error}", soft_wrap=True)
+                continue
+            yield path, pixels
+
+
+def _batches(pictures: Iterator[Read], size: int, longest: int | None) -> Iterator[list[Read]]:
+    """Neighbours of one padded size, up to ``size`` of them: a map does not hang on a picture's neighbours."""
+    batch: list[Read] = []
+    shape: tuple[int, int] | None = None
+    for path, pixels in pictures:
+        own = padded_size(*network_size(pixels.shape[0], pixels.shape[1], longest))
+        if batch and (own != shape or len(batch) == size):
+            yield batch
+            batch = []
+        shape = own
+        batch.append((path, pixels))
+    if batch:
+        yield batch
+
+
+def _print(outcome: Outcome, count: int, folder: Path) -> None:
+    from rich.console import Console
+
+    console = Console()
+    if count == 1 and outcome.last is not None:
+        _print_segments(outcome.last, console)
+    rate = outcome.done / max(outcome.seconds, 1e-9)
+    if count > 1:
+        console.print(f"{outcome.done} of {count} pictures, {rate:.2f} pictures a second", soft_wrap=True)
+    if outcome.done:
+        console.print(f"written to {folder}", soft_wrap=True)
+
+
+def _print_segments(named: NamedMap, console: Any) -> None:
     from rich.table import Table
 
-    table = Table("name", "kind", "score", "predicted IoU", "share of the picture")
-    for s in sorted(prediction.segments, key=lambda s: -s.area):
-        kind = "thing" if s.is_thing else "stuff"
-        share = s.area / prediction.ids.numel()
-        table.add_row(vocabulary.names[s.label], kind, f"{s.score:.2f}", f"{s.iou:.2f}", f"{share:.1%}")
-    console = Console()
+    several = any(len(s.top) > 1 for s in named.segments)
+    table = Table(
+        "name", "kind", "score", "predicted IoU", "share of the picture", *(["best names"] if several else [])
+    )
+    for s in sorted(named.segments, key=lambda s: -s.area):
+        shown = " > ".join(n.name for n in s.path) if s.path else s.name
+        cells = [shown, "thing" if s.is_thing else "stuff", f"{s.score:.2f}", f"{s.iou:.2f}"]
+        names = ["\n".join(f"{shown_name(n)} {n.score:.2f}" for n in s.top)] if several else []
+        table.add_row(*cells, f"{s.area / named.ids.numel():.1%}", *names)
     console.print(table)
-    console.print(f"written to {folder}")
 
 
 def run(cfg: DictConfig) -> None:
-    """Hydra's task: it must not return the map, which Hydra would try to show."""
-    predict(cfg)
+    """Hydra's task; it ends with exit code 1 where pictures were left out."""
+    if predict(cfg).failed:
+        raise SystemExit(1)
 
 
 def main() -> None:

@@ -50,11 +50,33 @@ def parse_setting(name: str) -> Setting:
     """
     recognition, _, kind = name.partition("/")
     filtering = _from_yaml("filtering", kind, name)
-    if recognition.startswith("alpha="):
-        return Setting(name, recognition, kind, _grid_cell(recognition), filtering, "pooling")
     source = recognition if recognition in CROPS else "pooling"
-    modulation = _from_yaml("modulation", "clip_only" if recognition in CROPS else recognition, name)
+    modulation = parse_modulation("clip_only" if recognition in CROPS else recognition, setting=name)
     return Setting(name, recognition, kind, modulation, filtering, source)
+
+
+def parse_modulation(text: str, *, setting: str | None = None) -> Modulation:
+    """``full``, a yaml of conf/modulation, or any strength, ``alpha=5,beta=0.25``.
+
+    Args:
+        text: the name.
+        setting: that it is a part of, for the message.
+
+    Raises:
+        InputError: an unknown name.
+    """
+    if text.startswith("alpha="):
+        return _grid_cell(text)
+    return _from_yaml("modulation", text, setting or text)  # type: ignore[no-any-return]
+
+
+def parse_filtering(text: str) -> MaskFiltering:
+    """``cls_iou``, a yaml of conf/filtering.
+
+    Raises:
+        InputError: an unknown name.
+    """
+    return _from_yaml("filtering", text, text)  # type: ignore[no-any-return]
 
 
 def _grid_cell(text: str) -> EmbeddingModulation:

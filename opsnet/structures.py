@@ -97,6 +97,7 @@ class Segment:
         area: pixels.
         iou: predicted IoU of the mask in 0..1 (1 for ground truth).
         is_crowd: a region of several objects that scoring ignores (ground truth only).
+        proposal: which of the merged proposals it is, the best of them for stuff (predictions only).
     """
 
     id: int
@@ -106,6 +107,7 @@ class Segment:
     area: int = 0
     iou: float = 1.0
     is_crowd: bool = False
+    proposal: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -207,6 +209,22 @@ class TextBank:
             return values
         best = values.new_full((*values.shape[:-1], len(self.names)), -math.inf)
         return best.scatter_reduce(-1, self.concept.expand_as(values), values, "amax")
+
+    def select(self, concepts: Tensor) -> TextBank:
+        """The bank of some concepts alone, int64 (C,) in rising order, in that order."""
+        names, is_thing = tuple(self.names[i] for i in concepts.tolist()), self.is_thing[concepts]
+        if self.concept is None:
+            return TextBank(self.name, names, is_thing, self.embeds[concepts])
+        rows = torch.isin(self.concept, concepts)
+        return TextBank(self.name, names, is_thing, self.embeds[rows], torch.searchsorted(concepts, self.concept[rows]))
+
+    def owners(self) -> Tensor:
+        """The concept of each row, (R,)."""
+        return torch.arange(len(self.names)) if self.concept is None else self.concept
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Values of the concepts, (M,) -> their mean, a tensor of no dimension."""
+        return values.mean()
 
     def to(self, device: torch.device | str) -> TextBank:
         """The same bank with every tensor on ``device``."""

@@ -28,11 +28,16 @@ def train(cfg: DictConfig) -> dict[str, float]:
 
     Raises:
         CheckpointError, DatasetError, VocabularyError, ClipWeightsError: bad input, before training starts.
+        InputError: the experiment is a row of a table that is no training of its own.
     """
     import lightning as L
     import torch
     from hydra.utils import instantiate
 
+    from opsnet.experiments import require_training
+    from opsnet.starting_point import check_resume, find_resume
+
+    require_training(cfg)
     folder = Path(cfg.output)
     resume = find_resume(cfg)
     L.seed_everything(cfg.seed, workers=True, verbose=False)
@@ -40,9 +45,10 @@ def train(cfg: DictConfig) -> dict[str, float]:
     data = instantiate(cfg.data.module, _convert_="object")
     data.prepare_data()
     data.setup("fit")
-    module = build_module(cfg, data.datasets["train"].vocabulary)
+    check_supervision(cfg, data)
+    module = build_module(cfg, data.datasets["train"].vocabulary, data.label_vocabulary)
     if resume is not None:
-        _check_resume(resume, module.model.clip.weights_hash)
+        check_resume(resume, module.model.clip.weights_hash, streams=1 + (data.label_vocabulary is not None))
     earlier = _earlier_rows(resume, folder) if resume is not None else []
     trainer = build_trainer(cfg, folder, resume)
     start = time.monotonic()
@@ -60,26 +66,74 @@ def train(cfg: DictConfig) -> dict[str, float]:
     return metrics
 
 
-def build_module(cfg: DictConfig, vocabulary: Any) -> Any:
-    """The LightningModule of a configuration, on the training vocabulary."""
+def check_supervision(cfg: DictConfig, data: Any) -> None:
+    """Makes sure that every kind of picture has its losses, every loss its pictures, and a fine-tuning its start.
+
+    Raises:
+        InputError: it is not so.
+    """
+    from opsnet.data.image_label_dataset import ImageLabelDataset
+    from opsnet.errors import InputError
+
+    if cfg.get("starts_from") and not cfg.init_from:
+        raise InputError(
+            f"{cfg.experiment_name} fine-tunes a trained model: give the checkpoint of {cfg.starts_from} in the same "
+            "world by init_from=PATH"
+        )
+    if isinstance(data.datasets.get("train"), ImageLabelDataset):
+        raise InputError(
+            "data.module.train has image labels only, and OPSNet learns its masks from segments: train on both, e.g. "
+            "by data=coco_imagenet"
+        )
+    if data.label_vocabulary is not None and cfg.get("image_labels") is None:
+        raise InputError(
+            "the data have image labels, but no loss is set for them: choose supervision=cls or cls_masksum, or data "
+            "without labels, such as data=coco"
+        )
+    if data.label_vocabulary is None and cfg.get("image_labels") is not None:
+        raise InputError(
+            "the supervision asks for image labels, but the data have none: choose data=coco_imagenet, or "
+            "supervision=masks"
+        )
+    if cfg.distillation and not cfg.init_from:
+        raise InputError("distillation keeps the queries near a trained checkpoint: give it by init_from=CHECKPOINT")
+
+
+def build_module(cfg: DictConfig, vocabulary: Any, label_vocabulary: Any = None) -> Any:
+    """The LightningModule of a configuration, on the training vocabulary and that of the image labels.
+
+    Raises:
+        CheckpointError: the checkpoint to start from is not one of this network.
+    """
     from hydra.utils import instantiate
 
+    from opsnet.distillation import QueryDistillation
     from opsnet.module import OPSNetModule
+    from opsnet.starting_point import load_initial_weights
 
+    parts = portable_config(cfg, vocabulary, label_vocabulary)
+    start = parts if cfg.init_from else cfg  # its weights replace those that networks are built with
+    model = instantiate(start["model"], backbone=start["backbone"], clip=start["clip"])
+    if cfg.init_from:
+        load_initial_weights(model, cfg.init_from)
     return OPSNetModule(
-        model=instantiate(cfg.model, backbone=cfg.backbone, clip=cfg.clip),
+        model=model,
         criterion=instantiate(cfg.supervision),
         modulation=instantiate(cfg.modulation),
         filtering=instantiate(cfg.filtering),
         optimizer=instantiate(cfg.optim.optimizer),
         scheduler=instantiate(cfg.optim.scheduler),
         overlap=cfg.overlap,
+        seed=cfg.seed,
         train_vocabulary=vocabulary,
-        config=portable_config(cfg, vocabulary),
+        config=parts,
+        image_labels=instantiate(cfg.get("image_labels")),
+        label_vocabulary=label_vocabulary,
+        distillation=QueryDistillation(model, weight=cfg.distillation) if cfg.distillation else None,
     )
 
 
-def portable_config(cfg: DictConfig, vocabulary: Any) -> dict[str, Any]:
+def portable_config(cfg: DictConfig, vocabulary: Any, label_vocabulary: Any = None) -> dict[str, Any]:
     """What a checkpoint carries so that the same model can be built again from any folder."""
     parts: dict[str, Any] = {
         key: OmegaConf.to_container(cfg[key], resolve=True) for key in ("model", "backbone", "clip")
@@ -90,8 +144,9 @@ def portable_config(cfg: DictConfig, vocabulary: Any) -> dict[str, Any]:
     weights = parts["clip"]["model"]["weights"]
     if weights not in ("builtin", "random"):
         parts["clip"]["model"]["weights"] = str(Path(weights).expanduser().resolve())
-    names = {"name": vocabulary.name, "categories": vocabulary.categories()}
-    return {**parts, "experiment": cfg.experiment_name, "overlap": cfg.overlap, "vocabulary": names}
+    names = {"vocabulary": vocabulary, "label_vocabulary": label_vocabulary}
+    lists = {k: {"name": v.name, "categories": v.categories()} for k, v in names.items() if v is not None}
+    return {**parts, "experiment": cfg.experiment_name, "overlap": cfg.overlap, **lists}
 
 
 def build_trainer(cfg: DictConfig, folder: Path, resume: Path | None = None) -> Any:
@@ -144,53 +199,6 @@ def _probes(cfg: DictConfig) -> list[Any]:
 
     known = list(OmegaConf.select(cfg, "data.module.test") or {})
     return probe_callbacks(cfg.probes, known, cfg.trainer.get("check_val_every_n_epoch", 1))
-
-
-def find_resume(cfg: DictConfig) -> Path | None:
-    """The checkpoint to go on from.
-
-    ``resume=auto`` takes the run's own ``last.ckpt``, else that of the newest unfinished run of the same experiment and
-    seed; ``resume=PATH`` takes that file.
-
-    Raises:
-        CheckpointError: the file does not exist.
-    """
-    from opsnet.module import CheckpointError
-
-    if not cfg.resume:
-        return None
-    if cfg.resume != "auto":
-        path = Path(cfg.resume).expanduser()
-        if not path.is_file():
-            raise CheckpointError(f"checkpoint {path} (resume) does not exist: check the path, or use resume=auto")
-        return path
-    own = Path(cfg.output) / "checkpoints" / "last.ckpt"
-    if own.is_file():
-        return own
-    candidates = (Path(cfg.paths.runs) / cfg.experiment_name).glob("*/checkpoints/last.ckpt")
-    for path in sorted(candidates, key=lambda p: p.stat().st_mtime, reverse=True):
-        run = path.parent.parent
-        config = run / ".hydra" / "config.yaml"
-        same_seed = config.is_file() and OmegaConf.select(OmegaConf.load(config), "seed") == cfg.seed
-        if same_seed and not (run / "results.json").is_file():
-            log.info("resuming from %s", path)
-            return path
-    log.info("resume=auto found no unfinished run of %s with seed %s: starting anew", cfg.experiment_name, cfg.seed)
-    return None
-
-
-def _check_resume(path: Path, clip_hash: str) -> None:
-    import torch
-
-    from opsnet.module import CheckpointError, check_clip_hash
-
-    try:
-        checkpoint = dict(torch.load(path, map_location="cpu", weights_only=True))
-    except Exception as error:  # pickle, zip and type errors of a foreign or broken file
-        raise CheckpointError(
-            f"{path} (resume) is not a checkpoint ({type(error).__name__}): give one written by opsnet-train"
-        ) from error
-    check_clip_hash(checkpoint, clip_hash, f"checkpoint {path}")
 
 
 def _earlier_rows(resume: Path, folder: Path) -> list[dict[str, str]]:

@@ -87,6 +87,13 @@ class Vocabulary:
         known = {name.casefold() for concept in train.concepts for name in concept.names}
         return tuple(any(name.casefold() in known for name in concept.names) for concept in self.concepts)
 
+    def union(self, other: Vocabulary) -> Vocabulary:
+        """This vocabulary, and ``other``'s concepts of which no name is known here; their ids are new."""
+        new = [c for c, seen in zip(other.concepts, other.seen_in(self)) if not seen]
+        start = max(self.ids) + 1
+        added = (Concept(i, c.name, c.is_thing, c.synonyms) for i, c in enumerate(new, start=start))
+        return Vocabulary(f"{self.name}+{other.name}", (*self.concepts, *added))
+
     def categories(self) -> list[dict[str, Any]]:
         """The concepts as a panoptic json lists them, with ``synonyms`` where there are some."""
         return [
@@ -141,7 +148,7 @@ class Vocabulary:
             return _from_json(path) if path.suffix == ".json" else _from_txt(path)
         if "," not in text and "/" in text:
             raise VocabularyError(f"vocabulary '{text}' is no file that ends in .json or .txt: check the path")
-        return cls.from_names(_names(text))
+        return cls.from_names(split_names(text))
 
     @classmethod
     def from_names(cls, names: Iterable[str], name: str = "custom") -> Vocabulary:
@@ -192,7 +199,7 @@ def _from_txt(path: Path) -> Vocabulary:
     keyed = [_KEYED_LINE.fullmatch(line) for _, line in lines]
     rows = []
     for (number, line), match in zip(lines, keyed, strict=True):
-        names = _names(match["names"] if match and all(keyed) else line)
+        names = split_names(match["names"] if match and all(keyed) else line)
         if not names:
             raise VocabularyError(f"line {number} of vocabulary file {path} has no name: write one there or remove it")
         rows.append(names)
@@ -200,7 +207,9 @@ def _from_txt(path: Path) -> Vocabulary:
         return _of_free_names(path.stem, rows)
     ids = [int(match["id"]) for match in keyed if match]
     known = [(i, names) for i, names in zip(ids, rows, strict=True) if names != [_NOT_A_CLASS]]
-    return Vocabulary(path.stem, tuple(Concept(i, n[0], _is_thing(n[0]), _without_repeats(n)[1:]) for i, n in known))
+    return Vocabulary(
+        path.stem, tuple(Concept(i, n[0], is_known_thing(n[0]), without_repeats(n)[1:]) for i, n in known)
+    )
 
 
 def _read(path: Path) -> str:
@@ -212,12 +221,12 @@ def _read(path: Path) -> str:
         raise VocabularyError(f"vocabulary file {path} is not UTF-8 text ({error}): save it as UTF-8") from error
 
 
-def _names(text: str) -> list[str]:
+def split_names(text: str) -> list[str]:
     """Names between commas, blanks made single, none empty."""
     return [" ".join(name.split()) for name in text.split(",") if name.strip()]
 
 
-def _without_repeats(names: list[str]) -> tuple[str, ...]:
+def without_repeats(names: list[str]) -> tuple[str, ...]:
     """A concept's names, each once."""
     first = {name.casefold(): name for name in reversed(names)}
     return tuple(name for name in names if first.pop(name.casefold(), None) is not None)
@@ -226,7 +235,7 @@ def _without_repeats(names: list[str]) -> tuple[str, ...]:
 def _of_free_names(name: str, rows: list[list[str]]) -> Vocabulary:
     _refuse_repeated(name, "name", [names[0] for names in rows])
     return Vocabulary(
-        name, tuple(Concept(i, n[0], _is_thing(n[0]), _without_repeats(n)[1:]) for i, n in enumerate(rows, start=1))
+        name, tuple(Concept(i, n[0], is_known_thing(n[0]), without_repeats(n)[1:]) for i, n in enumerate(rows, start=1))
     )
 
 
@@ -243,7 +252,8 @@ def _refuse_repeated(vocabulary: str, kind: str, values: Iterable[int | str]) ->
 _THING_OR_STUFF = ("coco", "ade20k", "cityscapes", "mapillary_vistas", "pascal_context")
 
 
-def _is_thing(name: str) -> bool:
+def is_known_thing(name: str) -> bool:
+    """Thing or stuff, as :meth:`Vocabulary.from_names` has it."""
     return _known_kinds().get(name.casefold(), True)
 
 
@@ -266,14 +276,14 @@ def _imagenet(name: str) -> Vocabulary:
     if name == "imagenet1k":
         from open_clip.zero_shot_metadata import IMAGENET_CLASSNAMES
 
-        return Vocabulary(name, tuple(Concept(i, n, _is_thing(n)) for i, n in enumerate(IMAGENET_CLASSNAMES)))
+        return Vocabulary(name, tuple(Concept(i, n, is_known_thing(n)) for i, n in enumerate(IMAGENET_CLASSNAMES)))
     from timm.data import ImageNetInfo
 
     info = ImageNetInfo("imagenet-21k")
-    return _of_synsets(name, [(int(s[1:]), _names(info.label_name_to_description(s))) for s in info.label_names()])
+    return _of_synsets(name, [(int(s[1:]), split_names(info.label_name_to_description(s))) for s in info.label_names()])
 
 
 def _of_synsets(name: str, synsets: Iterable[tuple[int, list[str]]]) -> Vocabulary:
     """Concepts keyed by offset; many share a name, as WordNet's senses do."""
-    rows = [(offset, _without_repeats(names)) for offset, names in synsets]
-    return Vocabulary(name, tuple(Concept(offset, n[0], _is_thing(n[0]), n[1:]) for offset, n in rows))
+    rows = [(offset, without_repeats(names)) for offset, names in synsets]
+    return Vocabulary(name, tuple(Concept(offset, n[0], is_known_thing(n[0]), n[1:]) for offset, n in rows))

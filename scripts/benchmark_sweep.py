@@ -12,7 +12,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 import tempfile
 from collections.abc import Callable
@@ -70,7 +69,9 @@ def miniature(checkpoint: Path | None) -> Pair:
             found.append(scorer.results()[ONE[0].name])
         return found
 
-    return _pair(lambda: evaluate(GRID), lambda: evaluate(ONE), "PQ " + " ".join(f"{f['PQ']:.1f}" for f in evaluate(ONE)))
+    return _pair(
+        lambda: evaluate(GRID), lambda: evaluate(ONE), "PQ " + " ".join(f"{f['PQ']:.1f}" for f in evaluate(ONE))
+    )
 
 
 def network(checkpoint: Path | None) -> Pair:
@@ -103,9 +104,7 @@ def dense(checkpoint: Path | None) -> Pair:
     def once() -> dict[str, float]:
         quality = PanopticQuality(is_thing=text.target.is_thing.tolist())
         named = ONE[0].modulation(embeddings, text.target, text.train, text.void)
-        maps = assemble(
-            outputs.proposals, *named, batch, text.target, filtering=ONE[0].filtering, overlap=text.overlap
-        )
+        maps = assemble(outputs.proposals, *named, batch, text.target, filtering=ONE[0].filtering, overlap=text.overlap)
         for prediction, truth in zip(maps, truths, strict=True):
             quality.update(prediction, truth)
         return quality.compute()
@@ -162,7 +161,9 @@ def _random() -> tuple[DomainText, Outputs, list[PanopticTruth]]:
         TextBank(key, tuple(map(str, range(len(rows)))), torch.arange(len(rows)) % 3 > 0, rows)
         for key, rows in zip(("train", "target"), names)
     ]
-    text = DomainText(banks[1], banks[0], (True,) * 60 + (False,) * 90, F.normalize(directions() + 1.5 * common, dim=-1), 0.8)
+    text = DomainText(
+        banks[1], banks[0], (True,) * 60 + (False,) * 90, F.normalize(directions() + 1.5 * common, dim=-1), 0.8
+    )
     truths, masks, labels = [], [], torch.randint(150, (PICTURES, QUERIES), generator=generator)
     for i in range(PICTURES):
         centres = rand(SEGMENTS, 2) * torch.tensor(SIZE)
@@ -171,7 +172,9 @@ def _random() -> tuple[DomainText, Outputs, list[PanopticTruth]]:
         moved = centres.repeat(QUERIES // SEGMENTS, 1) + 12 * torch.randn(QUERIES, 2, generator=generator)
         own, others = _distances(moved, 4), _distances(centres, 4)
         nearest = others.topk(2, dim=0, largest=False).values
-        ragged = F.interpolate(torch.randn(1, QUERIES, 15, 20, generator=generator), size=own.shape[1:], mode="bilinear")
+        ragged = F.interpolate(
+            torch.randn(1, QUERIES, 15, 20, generator=generator), size=own.shape[1:], mode="bilinear"
+        )
         rival = torch.where(own.argmin(0) == torch.arange(QUERIES)[:, None, None], nearest[1], nearest[0])
         masks.append((rival - own) / 4 + 2 * ragged[0])
     # As in a trained network, the void claims most proposals: what is named well and what is not differs a little.

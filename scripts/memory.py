@@ -56,7 +56,7 @@ def measure(overrides: Sequence[str], *, size: int, batch: int, device: str) -> 
     parts: list[Part] = []
     cfg = untrained_config(overrides)
     torch.manual_seed(0)
-    with _part("networks", parts, device):
+    with measured("networks", parts, device):
         model = instantiate(cfg.model, backbone=cfg.backbone, clip=cfg.clip).train().to(device)
         criterion = instantiate(cfg.supervision).to(device)
         optimizer = instantiate(cfg.optim.optimizer)(model)
@@ -65,30 +65,31 @@ def measure(overrides: Sequence[str], *, size: int, batch: int, device: str) -> 
         random_targets(batch, SEGMENTS, size, NAMES, device),
     )
     bank = F.normalize(torch.randn(NAMES + 1, model.clip.embed_dim, device=device), dim=-1)
-    with _part("CLIP, frozen", parts, device):
+    with measured("CLIP, frozen", parts, device):
         clip_map = model.clip.image_encoder(pictures)
-    with _part("backbone", parts, device):
+    with measured("backbone", parts, device):
         maps = model.backbone(pictures.contiguous(memory_format=torch.channels_last))
-    with _part("pixel decoder", parts, device):
+    with measured("pixel decoder", parts, device):
         features = model.pixel_decoder(maps)
-    with _part("query decoder", parts, device):
+    with measured("query decoder", parts, device):
         proposals = model.query_decoder(features, clip_map)
-    with _part("losses", parts, device):
+    with measured("losses", parts, device):
         layers = [
             LayerPredictions(cosine_logits(q.query_embeds, bank), q.mask_embeds, q.iou)
             for q in proposals.supervision.layers
         ]
         loss = criterion(layers, features.pixels, targets)["loss"]
-    with _part("backward", parts, device):
+    with measured("backward", parts, device):
         loss.backward()
-    with _part("optimiser", parts, device):
+    with measured("optimiser", parts, device):
         optimizer.step()
     whole = Part("whole step", max(p.peak for p in parts), parts[-1].after, sum(p.seconds for p in parts[1:]))
     return [*parts, whole]
 
 
 @contextmanager
-def _part(name: str, parts: list[Part], device: str) -> Iterator[None]:
+def measured(name: str, parts: list[Part], device: str) -> Iterator[None]:
+    """Appends what the statements inside took to ``parts``."""
     _reset_peak(device)
     start = time.monotonic()
     yield

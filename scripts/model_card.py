@@ -98,8 +98,8 @@ def _with_every_mask(decoder: Any) -> None:
     """Lets the decoder make full masks after every layer, as in the published counts; ours needs the last alone."""
     forward = decoder.train().forward
 
-    def published(*inputs: Any) -> Any:
-        proposals = forward(*inputs)
+    def published(*inputs: Any, **options: Any) -> Any:
+        proposals = forward(*inputs, **options)
         for layer in proposals.supervision.layers[:-1]:
             masks_of(layer.mask_embeds, proposals.supervision.pixels)
         return proposals

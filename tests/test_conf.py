@@ -31,8 +31,9 @@ def options(*groups: str) -> list:
 
 def test_every_file_is_tested_here() -> None:
     tested = {"backbone", "clip", "data", "experiment", "filtering", "logger", "model", "modulation", "optim", "paths"}
-    assert {group for group, _ in GROUPS} == tested | {"launcher", "supervision", "trainer"}
-    assert COMMANDS == ["doctor", "evaluate", "predict", "train", "train_clip"]
+    others = {"launcher", "supervision", "trainer", "sweep", "world", "world_backbone"}  # tests/test_worlds.py
+    assert {group for group, _ in GROUPS} == tested | others
+    assert COMMANDS == ["demo", "doctor", "evaluate", "export", "predict", "train", "train_clip"]
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -40,6 +41,7 @@ def test_every_command_composes_and_resolves(name, compose, tmp_path) -> None:
     missing = {
         "predict": ["checkpoint=a", "image=b", "vocabulary=c"],
         "evaluate": ["checkpoint=a"],
+        "export": ["checkpoint=a"],
         "doctor": ["vocabulary=c", "data=coco"],
     }.get(name, [])
     cfg = compose(name, *missing, f"output={tmp_path}")
@@ -66,6 +68,50 @@ def test_every_part_is_built(group, option, compose, tmp_path) -> None:
     if group == "clip":
         assert part.image_encoder(torch.rand(1, 3, 64, 64)).shape[1] == part.embed_dim
         assert not any(p.requires_grad for p in part.parameters())
+
+
+@pytest.mark.parametrize(("option", "sum_weight"), [("cls", 0.0), ("cls_masksum", 0.4)])
+@pytest.mark.parametrize(("world", "match_weight"), [("", 1.0), ("scenes_", 4.0)])
+def test_supervision_with_image_labels(world, match_weight, option, sum_weight, compose, tmp_path) -> None:
+    cfg = compose("train", f"supervision={world}{option}", f"output={tmp_path}")
+    plain = compose("train", f"supervision={'scenes' if world else 'masks'}", f"output={tmp_path}")
+    assert cfg.supervision == plain.supervision
+    part = instantiate(cfg.image_labels)
+    assert (part.criterion.match_weight, part.criterion.sum_weight) == (match_weight, sum_weight)
+    assert plain.get("image_labels") is None
+
+
+@pytest.mark.parametrize("name", ["train_opsnet_plus", "scenes_plus"])
+def test_fine_tuning_drops_its_rate_where_the_paper_does(name, compose, tmp_path) -> None:
+    cfg = compose("train", f"experiment={name}", f"output={tmp_path}", "init_from=a.ckpt")
+    steps = cfg.trainer.max_steps
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    scheduler = instantiate(cfg.optim.scheduler)(optimizer, total_steps=steps)
+    factor, drop = scheduler.lr_lambdas[0], steps * 5 // 8
+    assert factor(drop - 1) == 1
+    assert factor(drop) == factor(steps - 1) == pytest.approx(0.1)
+    if name == "train_opsnet_plus":
+        assert (steps, drop, instantiate(cfg.optim.optimizer)(torch.nn.Linear(1, 1)).defaults["lr"]) == (
+            80_000, 50_000, 1e-4,
+        )  # fmt: skip
+        assert (cfg.data.module.batch_size, cfg.data.module.label_batch_size) == (8, 8)
+
+
+def test_the_control_differs_from_opsnet_plus_in_the_labels_alone(compose, tmp_path) -> None:
+    plus, control = (
+        OmegaConf.to_container(compose("train", f"experiment={n}", f"output={tmp_path}", "init_from=a"), resolve=True)
+        for n in ("scenes_plus", "scenes_plus_control")
+    )
+    del plus["image_labels"]
+    for cfg, target in (
+        (plus, "opsnet.data.mixed.MixedDataModule"),
+        (control, "opsnet.data.datamodule.PanopticDataModule"),
+    ):
+        assert cfg["data"]["module"].pop("_target_") == target
+        cfg.pop("experiment_name")
+        for key in ("labels", "label_batch_size"):
+            cfg["data"]["module"].pop(key, None)
+    assert plus == control
 
 
 @pytest.mark.parametrize(("group", "option"), options("model"))
@@ -114,24 +160,6 @@ def test_wandb_stays_offline_and_beside_the_run(compose, tmp_path) -> None:
     assert cfg.logger.wandb.offline is True
     assert cfg.logger.wandb.save_dir == str(tmp_path)
     assert cfg.logger.wandb.name == "mine"
-
-
-@pytest.mark.parametrize("name", [o for g, o in GROUPS if g == "experiment"])
-def test_an_experiment_has_its_own_name(name, compose, tmp_path) -> None:
-    assert compose("train", f"experiment={name}", f"output={tmp_path}").experiment_name == name
-
-
-def test_the_baseline_differs_from_the_method_in_the_attention_to_clip_only(compose, tmp_path) -> None:
-    names = ("scenes", "scenes_no_cross_attention")
-    main, baseline = (compose("train", f"experiment={n}", f"output={tmp_path}") for n in names)
-    assert baseline.model.query_decoder.clip_attention is None
-    plain = []
-    for cfg in (main, baseline):
-        container = OmegaConf.to_container(cfg, resolve=True)
-        del container["experiment_name"]
-        container["model"]["query_decoder"].pop("clip_attention", None)
-        plain.append(container)
-    assert plain[0] == plain[1]
 
 
 def test_the_command_line_has_the_last_word(compose, tmp_path) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
+from PIL import Image
 
 from opsnet import doctor, evaluate, predict, score, train, train_clip
 
@@ -61,6 +64,54 @@ def test_train_with_a_batch_larger_than_the_data(command, tmp_path, world_overri
     run = [f"hydra.run.dir={tmp_path / 'run'}", "trainer.enable_progress_bar=false", "trainer.accelerator=cpu"]
     answer = command(train.main, *world_overrides, *run, "data.module.batch_size=33")
     one_sentence(answer, "batch_size", "32")
+
+
+@pytest.fixture
+def imagenet(tmp_path):
+    """A folder of two pictures in two class folders, and labels of ImageNet's names for both."""
+    for name in ("n01", "n02"):
+        (tmp_path / "val" / name).mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / "val" / name / f"{name}.png")
+    (tmp_path / "real.json").write_text("[[0], [999]]")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("fault", "parts"),
+    [
+        (lambda root: (root / "real.json").write_text("[[0]]"), ["holds 2 pictures", "real.json labels 1", "complete"]),
+        (lambda root: (root / "real.json").write_text("[[0], [1000]]"), ["n02.png", "label 1000", "numbers its names"]),
+        (lambda root: shutil.rmtree(root / "val" / "n02"), ["val holds 1 pictures", "labels 2", "all subfolders"]),
+        (lambda root: shutil.rmtree(root / "val"), ["val does not exist", "check `images`"]),
+    ],
+)
+def test_train_on_image_labels_that_do_not_fit(fault, parts, imagenet, command, world_overrides) -> None:
+    fault(imagenet)
+    labels = [f"data.module.labels.images={imagenet / 'val'}", f"data.module.labels.labels={imagenet / 'real.json'}"]
+    given = ["data=scenes_plus", "data.module.labels.vocabulary=imagenet1k", "supervision=scenes_cls", *labels]
+    one_sentence(command(train.main, f"hydra.run.dir={imagenet / 'run'}", *world_overrides, *given), *parts)
+    assert not list((imagenet / "run").glob("*.csv"))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "parts"),
+    [
+        (["data=scenes_plus"], ["no loss is set for them", "supervision=cls"]),
+        (["supervision=scenes_cls"], ["the data have none", "data=coco_imagenet"]),
+        (["distillation=1"], ["init_from=CHECKPOINT"]),
+        (["experiment=scenes_plus"], ["init_from"]),
+    ],
+)
+def test_train_with_labels_or_losses_alone(overrides, parts, command, tmp_path, world_overrides) -> None:
+    one_sentence(command(train.main, f"hydra.run.dir={tmp_path / 'run'}", *world_overrides, *overrides), *parts)
+
+
+def test_train_on_image_labels_alone(command, imagenet) -> None:
+    images = ["data=imagenet", f"data.module.train.images={imagenet / 'val'}"]
+    answer = command(
+        train.main, f"hydra.run.dir={imagenet / 'run'}", *images, f"+data.module.train.labels={imagenet / 'real.json'}"
+    )
+    one_sentence(answer, "image labels only", "data=coco_imagenet")
 
 
 def test_evaluate_without_a_checkpoint(command, tmp_path) -> None:

@@ -10,10 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
-from opsnet.errors import InputError
+from opsnet.errors import CheckpointError, InputError
 from opsnet.evaluate import evaluate, run
 from opsnet.inference import load_checkpoint
-from opsnet.module import CheckpointError
 
 DOMAINS = ("scenes", "scenes_novel", "scenes_street")
 MEASURES = ("PQ", "PQth", "PQst", "SQ", "RQ")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from opsnet.errors import CheckpointError
 from opsnet.inference import load_checkpoint
-from opsnet.module import CheckpointError
 from opsnet.train import build_module
 from opsnet.vocabulary import Vocabulary
 
@@ -45,6 +45,19 @@ def test_text_is_encoded_with_the_clip_of_the_checkpoint(loaded) -> None:
 
 def test_best_is_loaded_as_well_as_last(trained) -> None:
     assert load_checkpoint(trained.folder / "checkpoints" / "best.ckpt", device="cpu").overlap == 0.8
+
+
+def test_names_of_image_labels_count_as_known_if_asked(trained, tmp_path) -> None:
+    checkpoint = torch.load(trained.checkpoint, weights_only=True)
+    labels = Vocabulary.from_names(["red circle", "blue moon"], "labels")
+    checkpoint["opsnet"]["config"]["label_vocabulary"] = {"name": labels.name, "categories": labels.categories()}
+    torch.save(checkpoint, tmp_path / "plus.ckpt")
+    scenes = Vocabulary.load("scenes")
+    assert load_checkpoint(tmp_path / "plus.ckpt", device="cpu").train_vocabulary == scenes
+    known = load_checkpoint(tmp_path / "plus.ckpt", device="cpu", label_names_known=True).train_vocabulary
+    assert known.names == (*scenes.names, "blue moon")
+    with pytest.raises(CheckpointError, match=r"last\.ckpt was trained without image labels: give label_names_known"):
+        load_checkpoint(trained.checkpoint, device="cpu", label_names_known=True)
 
 
 def test_another_folder_does_not_matter(trained, tmp_path, monkeypatch) -> None:

@@ -54,6 +54,11 @@ def test_a_job_is_a_single_run_in_its_folder(tmp_path) -> None:
     ]  # fmt: skip
 
 
+def test_a_job_may_be_of_another_command(tmp_path) -> None:
+    made = Job(0, tmp_path, ("table=6",), module="opsnet.evaluate")
+    assert made.command()[1:4] == ["-m", "opsnet.evaluate", "table=6"]
+
+
 def test_a_job_with_a_checkpoint_goes_on_from_it(tmp_path) -> None:
     started = Job(0, tmp_path, ("seed=1", "resume=auto"))
     started.checkpoint.parent.mkdir()

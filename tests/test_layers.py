@@ -7,17 +7,19 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "opsnet"
 LAYERS = [
-    ["structures", "errors", "files", "configuration"],
+    ["structures", "errors", "files", "configuration", "seeding", "tracing"],
     ["wordnet", "experiments"],
     ["vocabulary"],
+    ["name_tree"],
     ["clip", "segmenter", "recognition", "panoptic", "losses", "metrics", "data"],
     ["model"],
+    ["image_labels", "distillation"],
     ["module"],
-    ["inference", "settings", "optim", "reporting"],
-    ["callbacks", "launch", "evaluation"],
-    ["cluster", "sweep_report"],
-    ["sweep"],
-    ["train", "train_clip", "evaluate", "predict", "score", "doctor"],
+    ["inference", "settings", "optim", "reporting", "starting_point", "export_network"],
+    ["callbacks", "launch", "evaluation", "export_parity"],
+    ["cluster", "sweep_report", "prediction"],
+    ["sweep", "page"],
+    ["train", "train_clip", "evaluate", "predict", "score", "doctor", "export", "demo"],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 

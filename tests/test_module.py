@@ -7,11 +7,13 @@ import dataclasses
 import pytest
 import torch
 
+from opsnet.clip.loading import check_clip_hash
 from opsnet.data.batching import collate
 from opsnet.data.panoptic_dataset import PanopticDataset
+from opsnet.errors import CheckpointError
 from opsnet.losses.criterion import LayerPredictions
+from opsnet.losses.point_sampling import StepSeeds
 from opsnet.metrics.panoptic_quality import PanopticQuality
-from opsnet.module import CheckpointError, check_clip_hash
 from opsnet.structures import ImageLabels, PanopticTruth
 from opsnet.train import build_module
 from opsnet.vocabulary import Vocabulary
@@ -58,15 +60,42 @@ def test_a_step_sums_the_losses_of_all_layers(module, batch, logged) -> None:
     assert len(everything) == 4
     bank = module.train_bank()
     layers = [LayerPredictions(module.model.training_logits(q, bank), q.mask_embeds, q.iou) for q in everything]
-    assert float(module.criterion(layers, proposals.supervision.pixels, batch.targets)["loss"]) == pytest.approx(
-        float(loss), rel=1e-5
-    )
+    seeds = StepSeeds.of(0, 0, batch.image_ids)
+    again = module.criterion(layers, proposals.supervision.pixels, batch.targets, seeds)["loss"]
+    assert float(again) == pytest.approx(float(loss), rel=1e-5)
+    other = module.criterion(layers, proposals.supervision.pixels, batch.targets, StepSeeds.of(0, 1, batch.image_ids))
+    assert float(other["loss"]) != float(loss)
 
 
 def test_other_targets_are_refused(module, batch) -> None:
     labels = dataclasses.replace(batch, targets=ImageLabels([torch.tensor([0])]))
-    with pytest.raises(TypeError, match="SegmentTargets, got ImageLabels"):
+    with pytest.raises(TypeError, match="no loss is configured for batches with ImageLabels"):
         module.training_step(labels, 0)
+
+
+def test_a_step_of_two_kinds_adds_the_losses_of_both(train_config, batch, monkeypatch, tmp_path) -> None:
+    overrides = ["supervision=scenes_cls_masksum", "supervision.points=64", "distillation=2", "init_from=x"]
+    monkeypatch.setattr("opsnet.starting_point.load_initial_weights", lambda model, path: None)
+    torch.manual_seed(0)
+    names = Vocabulary.load("scenes"), Vocabulary.load("scenes_labels")
+    module = build_module(train_config(tmp_path, *overrides), *names).eval()
+    module.model.query_decoder.train()
+    found: dict[str, float] = {}
+    monkeypatch.setattr(module, "log", lambda name, value, **_: found.update({name: float(value.detach())}))
+    monkeypatch.setattr(
+        module, "log_dict", lambda values, **_: found.update({k: float(v.detach()) for k, v in values.items()})
+    )
+    module.model.query_decoder.iou_head.bias.data.fill_(2.0)  # all proposals are valid
+    labels = dataclasses.replace(batch, targets=ImageLabels([torch.tensor([0, 4]), torch.tensor([2])]))
+    loss = module.training_step({"panoptic": batch, "labels": labels}, 0)
+    terms = {"cross_entropy", "mask_bce", "dice", "iou", "image_label_matching", "mask_sum", "distillation"}
+    assert set(found) == {f"train/{k}" for k in (*terms, "loss", "label_proposals", "layout_error")}
+    assert float(loss.detach()) == pytest.approx(sum(found[f"train/{k}"] for k in terms), rel=1e-5)
+    assert found["train/label_proposals"] == 8
+    loss.backward()
+    assert all(p.grad is None for p in module.model.clip.parameters())
+    assert all(p.grad is None for p in module.distillation.parameters())
+    assert [n for n, p in module.model.named_parameters() if p.requires_grad and p.grad is None] == []
 
 
 def test_the_validation_scores_the_maps_and_starts_anew_each_time(module, batch, logged) -> None:
@@ -117,7 +146,7 @@ def test_another_clip_is_refused_with_both_hashes(checkpoint) -> None:
 def test_the_configuration_in_a_checkpoint_has_no_reference_left(module, cfg) -> None:
     config = module.config
     assert "${" not in str(config)
-    assert set(config) == {"model", "backbone", "clip", "overlap", "vocabulary"}
+    assert set(config) == {"model", "backbone", "clip", "overlap", "vocabulary", "experiment"}
     assert config["overlap"] == 0
     assert [c["name"] for c in config["vocabulary"]["categories"]] == list(Vocabulary.load("scenes").names)
 

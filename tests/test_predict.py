@@ -10,10 +10,12 @@ import pytest
 import torch
 from PIL import Image
 
-from opsnet.errors import InputError
+from opsnet.data.pictures import read_rgb
+from opsnet.errors import CheckpointError, InputError
 from opsnet.inference import load_checkpoint
-from opsnet.module import CheckpointError
-from opsnet.predict import main, predict, read_picture, to_batch
+from opsnet.predict import find_pictures, main, predict
+from opsnet.prediction.pictures import to_batch
+from opsnet.prediction.predictor import Predictor
 from opsnet.score import score
 from opsnet.vocabulary import VocabularyError
 
@@ -41,7 +43,7 @@ def config(compose, lenient_checkpoint, picture, tmp_path, monkeypatch, trained_
 
     def make(*overrides: str, load: bool = False):
         if not load:
-            monkeypatch.setattr("opsnet.predict.load_checkpoint", lambda *_, **__: trained_model)
+            monkeypatch.setattr("opsnet.predict.load", lambda *_, **__: Predictor(trained_model))
         given = [f"checkpoint={lenient_checkpoint}", f"image='{picture}'", f"vocabulary='{WORDS}'", "device=cpu"]
         return compose("predict", *given, f"output={tmp_path / 'out'}", "filtering.threshold=-1", *overrides)
 
@@ -57,10 +59,10 @@ def ids_of(path: Path) -> np.ndarray:
 
 
 def test_the_files_agree_with_the_answer_and_with_one_another(config, picture, tmp_path) -> None:
-    answer = predict(config(load=True))
+    answer = predict(config(load=True)).last
     out = tmp_path / "out"
     written = {str(p.relative_to(out)) for p in out.rglob("*") if p.is_file()}
-    assert written == {"photo.of mine_overlay.png", "panoptic/photo.of mine.png", "panoptic.json"}
+    assert written == {"photo.of mine_overlay.png", "panoptic/photo.of mine.png", "panoptic.json", "segments.csv"}
     assert answer.ids.shape == (53, 37)
     assert len(answer.segments) > 0
     data = json.loads((out / "panoptic.json").read_text())
@@ -88,14 +90,14 @@ def test_the_files_agree_with_the_answer_and_with_one_another(config, picture, t
 
 
 def test_score_reads_the_files(config, tmp_path) -> None:
-    answer = predict(config())
+    answer = predict(config()).last
     found = score(tmp_path / "out" / "panoptic.json", tmp_path / "out" / "panoptic.json")
     assert found.result.as_dict()["PQ"] == 100
     assert sum(q.tp for q in found.result.per_class) == len(answer.segments)
 
 
 def test_a_picture_in_which_nothing_is_found_is_written_too(config, tmp_path) -> None:
-    answer = predict(config("filtering.threshold=2"))
+    answer = predict(config("filtering.threshold=2")).last
     assert answer.segments == ()
     data = json.loads((tmp_path / "out" / "panoptic.json").read_text())
     assert data["annotations"][0]["segments_info"] == []
@@ -144,13 +146,13 @@ def test_any_kind_of_colours(mode, config, picture, tmp_path) -> None:
     path = tmp_path / ("a.jpg" if mode == "CMYK" else "a.png")
     with Image.open(picture) as image:
         image.convert(mode).save(path)
-    assert predict(config(f"image={path}")).ids.shape == (53, 37)
+    assert predict(config(f"image={path}")).last.ids.shape == (53, 37)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (32, 32), (33, 65), (200, 7)])
 def test_any_size(size, config, tmp_path) -> None:
     Image.new("RGB", size, (200, 30, 30)).save(tmp_path / "a.png")
-    assert predict(config(f"image={tmp_path / 'a.png'}")).ids.shape == size[::-1]
+    assert predict(config(f"image={tmp_path / 'a.png'}")).last.ids.shape == size[::-1]
 
 
 def test_a_photo_is_turned_as_its_camera_says(tmp_path) -> None:
@@ -159,7 +161,7 @@ def test_a_photo_is_turned_as_its_camera_says(tmp_path) -> None:
     image = Image.new("RGB", (40, 20))
     image.paste((255, 0, 0), (0, 0, 10, 20))  # its left becomes the top
     image.save(tmp_path / "a.png", exif=exif)
-    pixels = read_picture(tmp_path / "a.png")
+    pixels = read_rgb(tmp_path / "a.png")
     assert pixels.shape == (40, 20, 3)
     assert (pixels[:10, :, 0] == 255).all()
     assert (pixels[10:] == 0).all()
@@ -168,7 +170,7 @@ def test_a_photo_is_turned_as_its_camera_says(tmp_path) -> None:
 def test_sixteen_bits_of_grey_are_scaled_not_cut_off(tmp_path) -> None:
     levels = np.array([[0, 257, 257 * 128, 65_535]], np.uint16)
     Image.fromarray(levels).save(tmp_path / "a.png")
-    pixels = read_picture(tmp_path / "a.png")
+    pixels = read_rgb(tmp_path / "a.png")
     assert pixels.shape == (1, 4, 3)
     assert pixels[0, :, 1].tolist() == [0, 1, 128, 255]
 
@@ -176,7 +178,7 @@ def test_sixteen_bits_of_grey_are_scaled_not_cut_off(tmp_path) -> None:
 def test_padding_is_black_at_the_right_and_bottom() -> None:
     pixels = np.full((33, 64, 3), 255, np.uint8)
     pixels[..., 1] = 51
-    batch = to_batch(pixels, "custom")
+    batch = to_batch([pixels])
     assert batch.images.shape == (1, 3, 64, 64)
     assert batch.valid_sizes == [(33, 64)]
     assert torch.equal(batch.images[0, :, 32, 63], torch.tensor([1.0, 51 / 255, 1.0]))
@@ -224,6 +226,95 @@ def test_vocabularies_that_are_none(words, message, config, tmp_path, monkeypatc
 def test_a_missing_checkpoint(config, tmp_path) -> None:
     with pytest.raises(CheckpointError, match=r"no\.ckpt does not exist: give checkpoint=PATH"):
         predict(config(f"checkpoint={tmp_path / 'no.ckpt'}", load=True))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("task=depth", "task must be one of panoptic, semantic, instance, got 'depth'"),
+        ("top_k=0", "top_k must be at least 1, got 0"),
+        ("batch_size=0", "batch_size must be at least 1"),
+        ("longest=0", "longest must be at least 1"),
+        ("unknown=0", "unknown must be a margin above 0"),
+        ("path_margin=2", r"path_margin must lie in 0\.\.1"),
+    ],
+)
+def test_options_out_of_range(override, message, config, tmp_path) -> None:
+    with pytest.raises(InputError, match=message):
+        predict(config(override))
+    assert not (tmp_path / "out").exists()
+
+
+# --- folders ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(picture, tmp_path) -> Path:
+    """Three pictures of two sizes, a text file named .png between them, and a note."""
+    path = tmp_path / "pictures"
+    path.mkdir()
+    with Image.open(picture) as image:
+        image.save(path / "a.png")
+        image.save(path / "c.jpg", quality=95)
+        image.crop((0, 0, 30, 40)).resize((90, 40)).save(path / "d.png")
+    (path / "b.png").write_text("no picture")
+    (path / "note.txt").write_text("not a picture's name")
+    return path
+
+
+def test_a_bad_picture_is_reported_and_the_rest_go_on(config, folder, tmp_path, capsys) -> None:
+    outcome = predict(config(f"image={folder}", "batch_size=2", "top_k=2"))
+    assert outcome.done == 3
+    assert len(outcome.failed) == 1
+    assert "b.png cannot be read as a picture" in outcome.failed[0]
+    assert "left out: " in capsys.readouterr().err
+    data = json.loads((tmp_path / "out" / "panoptic.json").read_text())
+    assert [i["file_name"] for i in data["images"]] == ["a.png", "c.jpg", "d.png"]
+    assert {p.name for p in (tmp_path / "out" / "panoptic").iterdir()} == {"a.png", "c.png", "d.png"}
+    assert all(len(s["names"]) == 2 for a in data["annotations"] for s in a["segments_info"])
+
+
+def test_a_picture_of_a_folder_gets_the_map_that_it_gets_alone(config, folder, tmp_path) -> None:
+    predict(config(f"image={folder}"))
+    together = ids_of(tmp_path / "out" / "panoptic" / "c.png")
+    assert np.array_equal(together, predict(config(f"image={folder / 'c.jpg'}")).last.ids.numpy())
+
+
+def test_the_exit_code_tells_of_pictures_left_out(config, command, folder, lenient_checkpoint, tmp_path) -> None:
+    config()  # the checkpoint is read once for all tests
+    given = [f"checkpoint={lenient_checkpoint}", f"vocabulary={WORDS}", f"hydra.run.dir={tmp_path / 'run'}"]
+    assert command(main, *given, f"image={folder}")[0] == 1
+    assert command(main, *given, f"image={folder}/[acd].*")[0] == 0
+
+
+def test_which_files_are_meant(folder, tmp_path) -> None:
+    assert [p.name for p in find_pictures(str(folder))] == ["a.png", "b.png", "c.jpg", "d.png"]
+    assert [p.name for p in find_pictures(f"{folder}/*.png")] == ["a.png", "b.png", "d.png"]
+    assert find_pictures("nowhere.png") == [Path("nowhere.png")]
+    (tmp_path / "odd [1].png").write_text("")
+    assert find_pictures(str(tmp_path / "odd [1].png")) == [tmp_path / "odd [1].png"]
+    with pytest.raises(InputError, match=r"/\*\.gif matches no file: check the pattern"):
+        find_pictures(f"{folder}/*.gif")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="holds no picture"):
+        find_pictures(str(tmp_path / "empty"))
+
+
+@pytest.mark.parametrize(("task", "name"), [("semantic", "semantic.json"), ("instance", "instances.json")])
+def test_other_tasks(task, name, config, tmp_path) -> None:
+    predict(config(f"task={task}"))
+    assert (tmp_path / "out" / name).is_file()
+    assert not (tmp_path / "out" / "panoptic.json").exists()
+
+
+def test_unknown_and_a_tree_of_names(config, tmp_path) -> None:
+    predict(config("unknown=1"))
+    assert names(tmp_path / "out")[-1] == "unknown"
+    (tmp_path / "tree.yaml").write_text("thing: {circle: [red circle]}\nstuff: [green stripes]\n")
+    predict(config(f"vocabulary={tmp_path / 'tree.yaml'}"))
+    data = json.loads((tmp_path / "out" / "panoptic.json").read_text())
+    segments = data["annotations"][0]["segments_info"]
+    assert segments and all(s["path"][0][0] in ("thing", "stuff") for s in segments)
 
 
 # --- the command line -------------------------------------------------------------------------------------------------

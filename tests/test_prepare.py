@@ -174,9 +174,10 @@ def test_own_masks_are_what_data_own_reads(tmp_path: Path, prepare, compose) -> 
 
 
 def test_every_data_yaml_is_drawn_from() -> None:
-    """scenes is, in test_conf; imagenet below."""
+    """scenes is, in test_conf; imagenet below; what is put together of these, in test_worlds and test_mixed."""
     options = {path.stem for path in (config_dir() / "data").glob("*.yaml")}
-    assert options == {*TREES, "own", "imagenet", "scenes"}
+    together = {"real", "real_plus", "coco_imagenet", "scenes_plus"}
+    assert options == {*TREES, "own", "imagenet", "scenes"} | together
 
 
 @pytest.mark.parametrize("class_folders", [False, True])

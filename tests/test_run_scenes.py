@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from omegaconf import OmegaConf
 from script_loading import load_script
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -20,6 +21,8 @@ def job(monkeypatch, tmp_path) -> ModuleType:
     """scripts/run_scenes.py as a module, with data and runs under ``tmp_path``."""
     monkeypatch.setenv("OPSNET_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("OPSNET_RUNS", str(tmp_path / "runs"))
+    monkeypatch.delitem(sys.modules, "miniature", raising=False)  # read once a process: where data and runs are
+    monkeypatch.syspath_prepend(ROOT / "scripts")
     return load_script("run_scenes")
 
 
@@ -93,7 +96,31 @@ def test_every_override_of_the_smoke_run_is_a_key_of_its_command(job, compose, t
     smoke = job.SMOKE
     assert compose("train_clip", *smoke["clip"]).prepare.count < 15000
     for experiment in job.MODELS.values():
-        train = compose("train", f"experiment={experiment}", *smoke["world"], *smoke["train"], f"output={tmp_path}")
+        train = compose(
+            "train", f"experiment={experiment}", "world=scenes", *smoke["world"], *smoke["train"], f"output={tmp_path}"
+        )
         assert train.experiment_name == experiment
         assert train.paths.data == str(tmp_path / "data" / "smoke")
     compose("evaluate", "checkpoint=a", *smoke["world"], f"output={tmp_path}")
+
+
+def test_the_fine_tunings_and_their_evaluations_compose(job, compose, tmp_path) -> None:
+    seen = {}
+    for name in job.TUNED:
+        tuning = job.fine_tuning(tmp_path, name, [*job.SMOKE["world"], *job.SMOKE["fine_tuning"], "seed=3"])
+        cfg = compose("train", *tuning.overrides, f"output={tmp_path}")
+        assert cfg.init_from == str(tmp_path / "opsnet" / "checkpoints" / "last.ckpt")
+        assert cfg.trainer.max_steps == 8
+        weight = OmegaConf.select(cfg, "image_labels.criterion.sum_weight")
+        seen[name] = (weight, cfg.distillation > 0, cfg.overlap, cfg.seed)
+        scored = job.tuned_evaluation(tmp_path, name, job.SMOKE["world"])
+        found = compose("evaluate", *scored.overrides, f"output={tmp_path}")
+        assert found.checkpoint == str(tmp_path / name / "checkpoints" / "last.ckpt")
+        assert list(found.settings) == ["full/cls_iou", "query_only/cls_iou"]
+    common = (0.6, 3)
+    assert seen == {
+        "control": (None, False, *common),
+        "cls": (0, False, *common),
+        "cls_masksum": (0.4, False, *common),
+        "distilled": (0.4, True, *common),
+    }

@@ -119,3 +119,16 @@ def test_a_concept_has_the_largest_value_of_its_names() -> None:
 def test_rows_of_concepts_are_counted() -> None:
     with pytest.raises(ValueError, match=r"need embeds \(3, D\)"):
         TextBank("tiny", ("cat", "dog"), torch.ones(2).bool(), torch.ones(2, 4), torch.tensor([0, 0, 1]))
+
+
+def test_a_bank_of_some_concepts_keeps_all_their_names() -> None:
+    embeds = torch.arange(4.0)[:, None]
+    bank = TextBank("tiny", ("cat", "dog", "eel"), torch.tensor([1, 0, 1]).bool(), embeds, torch.tensor([0, 1, 1, 2]))
+    chosen = bank.select(torch.tensor([1, 2]))
+    assert chosen.names == ("dog", "eel")
+    assert chosen.is_thing.tolist() == [False, True]
+    assert chosen.embeds[:, 0].tolist() == [1, 2, 3]
+    assert chosen.concept.tolist() == [0, 0, 1]
+    plain = TextBank("tiny", ("cat", "dog", "eel"), torch.ones(3).bool(), embeds[:3]).select(torch.tensor([0, 2]))
+    assert plain.embeds[:, 0].tolist() == [0, 2]
+    assert plain.concept is None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import math
-import os
 import shutil
 import signal
 import subprocess
@@ -18,8 +17,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from small_training import SMALL
 
-from opsnet.module import CheckpointError
-from opsnet.train import _merge_metrics, find_resume, train
+from opsnet.train import _merge_metrics, train
 
 STEPS = 8  # two epochs of four
 
@@ -195,58 +193,6 @@ def test_a_run_that_goes_on_in_another_folder_takes_the_figures_along(trained, t
     assert load(tmp_path / "more" / "checkpoints" / "last.ckpt")["global_step"] == STEPS + 4
 
 
-def make_run(folder: Path, seed: int, *, finished: bool = False, age: float = 0) -> Path:
-    """A run's folder with an empty checkpoint, ``age`` seconds old."""
-    (folder / ".hydra").mkdir(parents=True)
-    (folder / ".hydra" / "config.yaml").write_text(f"seed: {seed}\n")
-    checkpoint = folder / "checkpoints" / "last.ckpt"
-    checkpoint.parent.mkdir()
-    checkpoint.touch()
-    os.utime(checkpoint, (time.time() - age,) * 2)
-    if finished:
-        (folder / "results.json").write_text("{}")
-    return checkpoint
-
-
-def test_auto_takes_the_newest_unfinished_run_of_the_same_seed(train_config, tmp_path) -> None:
-    config = train_config(tmp_path / "new", "resume=auto", "experiment_name=mine", "seed=3", f"paths.runs={tmp_path}")
-    assert find_resume(config) is None
-    make_run(tmp_path / "mine" / "finished", 3, finished=True)
-    make_run(tmp_path / "mine" / "other_seed", 4)
-    make_run(tmp_path / "other" / "run", 3)
-    assert find_resume(config) is None
-    old = make_run(tmp_path / "mine" / "z_old", 3, age=100)
-    assert find_resume(config) == old
-    new = make_run(tmp_path / "mine" / "a_new", 3, age=50)
-    assert find_resume(config) == new
-    own = make_run(tmp_path / "new", 3, age=1000)
-    assert find_resume(config) == own
-    config.resume = None
-    assert find_resume(config) is None
-
-
-def test_a_missing_checkpoint_is_refused_before_anything_is_written(train_config, tmp_path) -> None:
-    config = train_config(tmp_path / "run", f"resume={tmp_path / 'no.ckpt'}")
-    with pytest.raises(CheckpointError, match=rf"{tmp_path / 'no.ckpt'} \(resume\) does not exist: .*resume=auto"):
-        train(config)
-    assert not (tmp_path / "run").exists()
-
-
-def test_a_checkpoint_of_another_clip_is_refused_before_training(trained, train_config, world, tmp_path) -> None:
-    config = train_config(
-        tmp_path / "run", f"resume={trained.checkpoint}", f"clip.model.weights={world.other_clip}"
-    )  # fmt: skip
-    with pytest.raises(CheckpointError, match=f"{trained.checkpoint} was trained with CLIP weights [0-9a-f]{{12}}"):
-        train(config)
-    assert not (tmp_path / "run" / "metrics.csv").exists()
-
-
-def test_a_file_that_is_no_checkpoint_is_refused_by_name(train_config, tmp_path) -> None:
-    (tmp_path / "text.ckpt").write_text("not a checkpoint")
-    with pytest.raises(CheckpointError, match=r"text\.ckpt \(resume\) is not a checkpoint"):
-        train(train_config(tmp_path / "run", f"resume={tmp_path / 'text.ckpt'}"))
-
-
 # --- metrics.csv over an interruption ---------------------------------------------------------------------------------
 
 
@@ -268,6 +214,49 @@ def test_a_validation_taken_again_keeps_the_losses_of_its_step(tmp_path) -> None
 def test_a_resumption_that_logs_nothing_loses_nothing(tmp_path) -> None:
     _merge_metrics(tmp_path / "metrics.csv", [{"step": "0", "loss": "1"}])
     assert [(r["step"], r["loss"]) for r in rows(tmp_path)] == [("0", "1")]
+
+
+# --- OPSNet+: from a trained checkpoint, with image labels ------------------------------------------------------------
+
+
+PLUS = ("experiment=scenes_plus", "supervision.points=64", "trainer.max_steps=6", "trainer.max_epochs=-1")
+KEPT = ("distillation=0.5", "image_labels.criterion.iou_threshold=0")
+
+
+@pytest.fixture(scope="module")
+def plus(trained, train_config, tmp_path_factory) -> tuple[Path, tuple[str, ...]]:
+    """Folder and overrides of a fine-tuning of six steps, four of them in the first epoch."""
+    folder = tmp_path_factory.mktemp("plus") / "run"
+    overrides = (*PLUS, *KEPT, f"init_from={trained.checkpoint}", "data.module.label_batch_size=3")
+    train(train_config(folder, *overrides))
+    return folder, overrides
+
+
+def test_fine_tuning_trains_on_both_kinds_and_starts_where_the_checkpoint_ended(plus, trained) -> None:
+    folder, _ = plus
+    logged = {(step, key): float(v) for step, key, v in figures(folder)}
+    names = ("cross_entropy", "mask_bce", "dice", "iou", "image_label_matching", "mask_sum", "distillation")
+    for step in range(6):
+        parts = [logged[step, f"train/{name}"] for name in names]
+        assert all(math.isfinite(v) for v in parts)
+        assert sum(parts) == pytest.approx(logged[step, "train/loss"], rel=1e-5)
+    assert logged[0, "train/distillation"] < 1e-5 < logged[5, "train/distillation"]
+    first, start = load(folder / "checkpoints" / "last.ckpt"), load(trained.checkpoint)
+    counters = {k for k in start["state_dict"] if k.endswith("num_batches_tracked")}  # frozen norms have none
+    assert first["state_dict"].keys() == start["state_dict"].keys() - counters  # nothing of the frozen copy is kept
+    assert first["global_step"] == 6
+    assert first["opsnet"]["config"]["label_vocabulary"]["name"] == "scenes_labels"
+
+
+def test_a_fine_tuning_that_was_stopped_goes_on_as_if_nothing_had_happened(
+    plus, train_config, tmp_path, monkeypatch
+) -> None:
+    folder, overrides = plus
+    config = train_config(tmp_path / "run", *overrides)
+    stop_and_resume(monkeypatch, config, "on_before_optimizer_step", 3, KeyboardInterrupt)
+    ours, theirs = (load(f / "checkpoints" / "last.ckpt") for f in (tmp_path / "run", folder))
+    assert all(torch.equal(ours["state_dict"][k], theirs["state_dict"][k]) for k in theirs["state_dict"])
+    assert figures(tmp_path / "run") == figures(folder)
 
 
 @pytest.mark.slow

@@ -247,3 +247,12 @@ def test_concepts_are_seen_by_any_of_their_names() -> None:
     )
     assert target.seen_in(train) == (True, False, True, False)
     assert all(train.seen_in(train))
+
+
+def test_a_union_adds_what_is_new_under_new_ids() -> None:
+    known = Vocabulary("a", (Concept(3, "cat", True, ("kitty",)), Concept(7, "grass", False)))
+    other = Vocabulary("b", (Concept(3, "dog", True), Concept(4, "Kitty", True), Concept(5, "sky", False, ("blue",))))
+    both = known.union(other)
+    assert both.name == "a+b"
+    assert both.concepts == (*known.concepts, Concept(8, "dog", True), Concept(9, "sky", False, ("blue",)))
+    assert known.union(known).concepts == known.concepts

@@ -10,7 +10,7 @@ import pytest
 from script_loading import load_script
 
 from opsnet.vocabulary import Vocabulary
-from opsnet.wordnet import WordNetError, subtree
+from opsnet.wordnet import WordNetError, subtree, tree
 
 # name of the first lemma -> all lemmas, synsets below it, individuals below it
 SYNSETS = {
@@ -116,3 +116,20 @@ def test_a_folder_that_is_not_wordnet_is_refused(tmp_path: Path, capsys) -> None
     assert end.value.code == 2
     assert "does not hold data.noun and index.sense" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
+
+
+def test_a_synset_stands_below_its_most_specific_hypernym(reader: None, tmp_path: Path, monkeypatch) -> None:
+    synsets = {
+        "animal": (["animal"], ["pet", "mammal"], []),
+        "pet": (["pet"], ["cat"], []),
+        "mammal": (["mammal"], ["feline"], []),
+        "feline": (["feline"], ["cat"], []),
+        "cat": (["cat"], [], []),
+    }
+    monkeypatch.setitem(globals(), "SYNSETS", synsets)
+    tiny_wordnet(tmp_path / "source")
+    load_script("prepare_wordnet").main([str(tmp_path / "nltk_data"), "--source", str(tmp_path / "source")])
+    rows = tree("animal.n.01")
+    above = {lemmas[0]: rows[parent][1][0] if parent >= 0 else None for _, lemmas, parent in rows}
+    assert above == {"animal": None, "pet": "animal", "mammal": "animal", "feline": "mammal", "cat": "feline"}
+    assert all(parent < index for index, (_, _, parent) in enumerate(rows))

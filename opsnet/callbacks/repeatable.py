@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
-from opsnet.module import CLIP_PREFIX
+from opsnet.module import FROZEN_PREFIXES
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class InterruptCheckpoint(Callback):
 
     def on_train_batch_start(self, trainer: L.Trainer, module: L.LightningModule, batch: Any, index: int) -> None:
         """Remembers the running statistics before the step."""
-        own = (b for name, b in module.named_buffers() if not name.startswith(CLIP_PREFIX))
+        own = (b for name, b in module.named_buffers() if not name.startswith(FROZEN_PREFIXES))
         self._buffers = [(b, b.clone()) for b in own]
 
     def on_train_batch_end(

@@ -7,10 +7,10 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from opsnet.clip.spatial_adapter import SpatialAdapter
+from opsnet.tracing import adaptive_average
 
 
 class ClipImageEncoder(nn.Module):
@@ -84,7 +84,7 @@ class ClipImageEncoder(nn.Module):
         if self.pool_stride is None:
             return features
         height, width = (max(1, side // self.pool_stride) for side in size)
-        return F.adaptive_avg_pool2d(features, (height, width))
+        return adaptive_average(features, (height, width))
 
     @torch.no_grad()
     def embed_whole(self, images: Tensor) -> Tensor:

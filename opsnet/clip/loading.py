@@ -6,11 +6,14 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import Any
 
 import torch
-from torch import nn
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
 
-from opsnet.errors import InputError
+from opsnet.errors import CheckpointError, InputError
 
 
 class ClipWeightsError(InputError):
@@ -22,7 +25,8 @@ def load_clip(*, architecture: Callable[[], nn.Module], weights: str | Path, hin
 
     Args:
         architecture: builds the open_clip model (with pretrained weights of its own if ``weights`` is "builtin").
-        weights: path of an open_clip checkpoint, or "builtin" (``architecture`` loads them), or "random" (tests).
+        weights: path of an open_clip checkpoint, or of its weights as .safetensors, or "builtin" (``architecture``
+            loads them), or "random" (tests).
         hint: how to get the file, for the error message.
 
     Raises:
@@ -44,13 +48,19 @@ def load_clip(*, architecture: Callable[[], nn.Module], weights: str | Path, hin
         ) from error
     if text not in ("builtin", "random"):
         try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            state = state.get("state_dict", state)
-            model.load_state_dict({k.removeprefix("module."): v for k, v in state.items()})
-        except (RuntimeError, AttributeError, EOFError, UnpicklingError) as error:
+            model.load_state_dict(_read_weights(path))
+        except (RuntimeError, AttributeError, EOFError, UnpicklingError, SafetensorError) as error:
             reason = " ".join(str(error).split())[:300]  # a foreign checkpoint lists hundreds of keys
             raise ClipWeightsError(f"CLIP weights {path} do not fit clip.model.architecture: {reason}") from error
     return model.eval().requires_grad_(False)
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    state = state.get("state_dict", state)
+    return {k.removeprefix("module."): v for k, v in state.items()}
 
 
 def weights_hash(model: nn.Module) -> str:
@@ -60,3 +70,23 @@ def weights_hash(model: nn.Module) -> str:
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:12]
+
+
+def check_clip_hash(checkpoint: dict[str, Any], clip_hash: str, name: str, *, key: str = "clip.model.weights") -> None:
+    """Refuses a checkpoint that was trained with another CLIP.
+
+    Args:
+        checkpoint: written by ``opsnet.module.OPSNetModule``.
+        clip_hash: of the loaded CLIP.
+        name: of the checkpoint, for the message.
+        key: with which the command at hand is given another CLIP.
+
+    Raises:
+        CheckpointError: with both hashes.
+    """
+    trained_with = checkpoint.get("opsnet", {}).get("clip_hash")
+    if trained_with != clip_hash:
+        raise CheckpointError(
+            f"{name} was trained with CLIP weights {trained_with}, but the loaded CLIP is {clip_hash}: give "
+            f"{key}=PATH of the CLIP that it was trained with, or train anew"
+        )

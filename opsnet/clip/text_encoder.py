@@ -17,9 +17,12 @@ from opsnet.errors import InputError
 from opsnet.structures import TextBank
 from opsnet.vocabulary import Vocabulary
 
+BANKS = 32
+"""Text banks that an encoder keeps."""
+
 
 class TextEncoder(nn.Module):
-    """Turns vocabularies into text banks; each is computed once and kept.
+    """Turns vocabularies into text banks; the latest are kept.
 
     Args:
         clip: an open_clip model.
@@ -60,6 +63,8 @@ class TextEncoder(nn.Module):
                 embeds=self._rows([name for concept in names for name in concept]),
                 concept=torch.arange(len(names)).repeat_interleave(counts) if counts.sum() > len(names) else None,
             )
+            if len(self._banks) > BANKS:  # a web page sees new ones all day
+                self._banks.pop(next(iter(self._banks)))
         return self._banks[vocabulary]
 
     def _counting(self, vocabulary: Vocabulary) -> list[tuple[str, ...]]:

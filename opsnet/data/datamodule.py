@@ -88,6 +88,11 @@ class PanopticDataModule(LightningDataModule):
         """Vocabularies of all built sets, by name: what ``Batch.vocabulary`` refers to."""
         return {d.vocabulary.name: d.vocabulary for d in self.datasets.values()}
 
+    @property
+    def label_vocabulary(self) -> Vocabulary | None:
+        """Names of the image labels that are trained beside the segments; ``None`` without such labels."""
+        return None
+
     def prepare_data(self) -> None:
         """Writes what ``prepare`` writes; Lightning calls it on one process a machine."""
         if self.prepare is not None:
@@ -104,7 +109,7 @@ class PanopticDataModule(LightningDataModule):
         for key, builder in self.builders.items():
             if builder is None or key in self.datasets or not key.startswith(chosen):
                 continue
-            dataset = builder() if callable(builder) else builder
+            dataset = self._build(key, builder)
             other = self.vocabularies.get(dataset.vocabulary.name, dataset.vocabulary)
             if other != dataset.vocabulary:
                 raise DatasetError(
@@ -116,22 +121,38 @@ class PanopticDataModule(LightningDataModule):
                 dataset.check_pixels(_rank_and_world_size())
             self.datasets[key] = dataset
 
+    def _build(self, key: str, builder: PictureSet | Builder) -> PictureSet:
+        if not callable(builder):
+            return builder
+        try:
+            return builder()
+        except DatasetError as error:
+            if not key.startswith("test/") or len(self.test_names) == 1:
+                raise
+            # One of several: who has not all of them can still measure the others.
+            raise DatasetError(f"{error}; or leave this set out by '~data.module.{key.replace('/', '.')}'") from error
+
     def train_dataloader(self) -> ResumableLoader:
         """Batches without ``panoptic``, shuffled unless ``Trainer(overfit_batches=...)`` repeats the first ones."""
         dataset = self._built("train")
-        rank, world_size = _rank_and_world_size()
-        overfit = getattr(self.trainer, "overfit_batches", 0) > 0
-        sampler = ResumableSampler(
-            len(dataset),
-            batch_size=self.batch_size,
-            seed=self.seed,
-            rank=rank,
-            world_size=world_size,
-            shuffle=not overfit,
-        )
+        sampler = self._sampler(dataset, self.batch_size, self.seed)
         return ResumableLoader(
             dataset, sampler, collate_fn=self._collate(dataset), num_workers=self.num_workers, progress=self._progress
         )
+
+    def _sampler(self, dataset: PictureSet, batch_size: int, seed: int) -> ResumableSampler:
+        rank, world_size = _rank_and_world_size()
+        return ResumableSampler(
+            len(dataset),
+            batch_size=batch_size,
+            seed=seed,
+            rank=rank,
+            world_size=world_size,
+            shuffle=not self._overfits(),
+        )
+
+    def _overfits(self) -> bool:
+        return getattr(self.trainer, "overfit_batches", 0) > 0
 
     def val_dataloader(self) -> EvaluationLoader | list[EvaluationLoader]:
         """Batches of the validation set with ``panoptic``; none where no set was given."""

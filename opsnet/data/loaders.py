@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
@@ -16,13 +17,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from opsnet.errors import DatasetError
+from opsnet.seeding import mix_seed
 
 Item = TypeVar("Item")
-
-
-def mix_seed(*parts: int) -> int:
-    """A seed from several numbers >= 0, such that neighbouring numbers give unrelated seeds."""
-    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 class SeededDataset(Dataset[Item]):
@@ -119,6 +116,10 @@ class ResumableLoader:
     def __iter__(self) -> Iterator[Any]:
         # A generator, so that this runs at the first batch: Lightning calls iter() before it restores its progress.
         self._sampler.set_epoch(*self._progress())
+        yield from self._batches()
+
+    def _batches(self) -> Iterator[Any]:
+        """What is left of the sampler's epoch."""
         yield from self._loader
 
     def state_dict(self) -> dict[str, int]:
@@ -142,6 +143,32 @@ class ResumableLoader:
                 f"this checkpoint belongs to another order of pictures ({', '.join(changed)}): restore these values, "
                 "or, where max_epochs and not max_steps bounds the run, resume from a checkpoint of an epoch's end"
             )
+
+
+class CyclingLoader(ResumableLoader):
+    """A stream beside another one that counts the epochs: it goes round on its own, with epochs of its own.
+
+    Args:
+        steps: batches of an epoch of the other stream, which is as many as this one gives at a time.
+        progress: batches of this stream that are trained already, over all epochs; and how many are still to be given
+            in the running epoch of the other stream.
+        others: as for :class:`ResumableLoader`.
+    """
+
+    def __init__(self, *args: Any, steps: int, progress: Callable[[], tuple[int, int]], **others: Any) -> None:
+        super().__init__(*args, progress=progress, **others)
+        self._steps = steps
+
+    def __len__(self) -> int:
+        return self._steps
+
+    def __iter__(self) -> Iterator[Any]:
+        trained, left = self._progress()
+        while left > 0:
+            self._sampler.set_epoch(*divmod(trained, len(self._sampler)))
+            for batch in islice(self._batches(), left):
+                yield batch
+                trained, left = trained + 1, left - 1
 
 
 class EvaluationLoader:

@@ -60,7 +60,7 @@ def read_picture(path: Path) -> Image.Image:
         with Image.open(path) as picture:
             picture.load()
             return picture
-    except OSError as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # as Pillow's readers have it
         raise DatasetError(f"{path} cannot be read as a picture ({error}): replace the file") from error
 
 

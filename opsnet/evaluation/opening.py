@@ -43,7 +43,9 @@ def open_scored(cfg: DictConfig) -> Scored:
     if (cfg.checkpoint is None) == (cfg.proposals is None):
         raise InputError("give either checkpoint=PATH of a .ckpt written by opsnet-train, or proposals=FOLDER")
     if cfg.proposals is None:
-        trained = load_checkpoint(cfg.checkpoint, clip_weights=cfg.clip_weights, device=cfg.device)
+        trained = load_checkpoint(
+            cfg.checkpoint, clip_weights=cfg.clip_weights, device=cfg.device, label_names_known=cfg.label_names_known
+        )
         return Scored(f"checkpoint {cfg.checkpoint}", trained.experiment, trained)
     if cfg.save_proposals:
         raise InputError("save_proposals=true needs the network: give checkpoint=PATH in place of proposals=FOLDER")

@@ -12,9 +12,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from opsnet.configuration import config_dir
 from opsnet.errors import InputError
-from opsnet.experiments import PUBLISHED, ExperimentRow, experiment_row, experiment_rows, tables
+from opsnet.experiments import PUBLISHED, ExperimentRow, experiment_row, experiment_rows, row_of_experiment, tables
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +69,7 @@ def _training(rows: Sequence[ExperimentRow], experiment: str | None, trained_as:
     if said is not None:
         found = row_of_experiment(said)
         if found is not None:
-            return found
+            return found.name
         raise InputError(
             f"{name} was trained by the experiment '{said}', which is no row of the paper's tables: give "
             f"trained_as={_scored(rows)[0]}, if it is that model, to score these rows with it"
@@ -83,25 +82,6 @@ def _training(rows: Sequence[ExperimentRow], experiment: str | None, trained_as:
         )
     log.warning("%s does not say which experiment trained it; taken for %s", name, possible[0])
     return possible[0]
-
-
-def row_of_experiment(name: str) -> str | None:
-    """The row that an experiment is: its own name, or that of the row that its yaml is built on.
-
-    ``scenes`` is ``table1_row7`` in another world, for example; ``None`` for an experiment that is no row.
-    """
-    seen: set[str] = set()
-    while experiment_row(name) is None:
-        path = config_dir() / "experiment" / f"{name}.yaml"
-        if name in seen or not path.is_file():
-            return None
-        seen.add(name)
-        content: Any = OmegaConf.to_container(OmegaConf.load(path)) or {}
-        bases = [entry for entry in content.get("defaults", []) if isinstance(entry, str) and entry != "_self_"]
-        if not bases:
-            return None
-        name = bases[0]
-    return name
 
 
 def _scored(rows: Iterable[ExperimentRow]) -> list[str]:

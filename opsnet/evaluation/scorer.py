@@ -37,7 +37,9 @@ class SettingScorer:
         self, text: DomainText, settings: Sequence[Setting], details: Mapping[str, Details] | None = None
     ) -> None:
         self.text, self.settings, self.details = text, tuple(settings), dict(details or {})
-        self.groups = class_groups(text.seen, nearest_similarity(text.target, text.train))
+        self._nearest = nearest_similarity(text.target, text.train)
+        self._similarity = text.target.mean(self._nearest.double())
+        self.groups = class_groups(text.seen, self._nearest)
         self.is_thing: list[bool] = text.target.is_thing.tolist()
         self.counts = {s.name: PanopticCounts.zeros(len(self.is_thing)) for s in settings}
         self.pixels = {s.name: SemanticCounts.zeros(len(self.is_thing)) for s in settings}
@@ -77,18 +79,16 @@ class SettingScorer:
     def _logits(self, outputs: Outputs) -> dict[str, tuple[Tensor, Tensor]]:
         """Logits of the names (B, K, M) and of no-object (B, K), by recognition."""
         logits: dict[str, tuple[Tensor, Tensor]] = {}
-        fused: dict[tuple[str, float], tuple[Tensor, Tensor]] = {}
         text = self.text
         for setting in self.settings:
             if setting.recognition in logits:
                 continue
             embeddings = Embeddings(query=outputs.proposals.query_embeds, clip=outputs.clip[setting.clip_embeds])
             modulation = setting.modulation
-            if isinstance(modulation, EmbeddingModulation):  # a grid's cells of one alpha share the larger part
-                key = (setting.clip_embeds, modulation.alpha)
-                if key not in fused:
-                    fused[key] = modulation.fuse(embeddings, text.target, text.train, text.void)
-                logits[setting.recognition] = modulation.debias(*fused[key], text.target, text.train)
+            if isinstance(modulation, EmbeddingModulation):  # whose cells of a grid share what is known of the names
+                logits[setting.recognition] = modulation.modulate(
+                    embeddings, text.target, text.void, nearest=self._nearest, similarity=self._similarity
+                )
             else:
                 logits[setting.recognition] = modulation(embeddings, text.target, text.train, text.void)
         return logits

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from opsnet.losses.matching import hungarian, matching_cost
-from opsnet.losses.point_sampling import SharedPoints, sample_points, uncertain_points
+from opsnet.losses.point_sampling import SharedPoints, StepPoints, StepSeeds, sample_points, undecided_points
 from opsnet.structures import SegmentTargets, masks_of
 
 
@@ -49,13 +49,19 @@ class PanopticCriterion(nn.Module):
         self.weights = {"cross_entropy": class_weight, "mask_bce": bce_weight, "dice": dice_weight, "iou": iou_weight}
         self.void_weight, self.points = void_weight, points
 
-    def forward(self, layers: Sequence[LayerPredictions], pixels: Tensor, targets: SegmentTargets) -> dict[str, Tensor]:
+    def forward(
+        self, layers: Sequence[LayerPredictions], pixels: Tensor, targets: SegmentTargets,
+        seeds: StepSeeds | None = None,
+    ) -> dict[str, Tensor]:  # fmt: skip
         """Weighted losses by name, averaged over nothing but their own units and summed over layers.
+
+        The mean over the ranks of a distributed training is the loss of all their pictures as one batch.
 
         Args:
             layers: predictions, the last layer's last.
             pixels: (B, C, h, w), pixel embeddings, whose product with ``mask_embeds`` are the masks.
             targets: B images.
+            seeds: of the sampled points; ``None`` draws them.
 
         Returns:
             ``cross_entropy``, ``mask_bce``, ``dice``, ``iou`` and their sum ``loss``; scalars.
@@ -63,22 +69,35 @@ class PanopticCriterion(nn.Module):
         labels, truth = torch.cat(targets.labels), torch.cat(targets.masks).float()
         # Binary at the predictions' resolution for the IoU: a fourth of the pixels, once for all layers.
         small = F.adaptive_avg_pool2d(truth[:, None], (pixels.shape[-2], pixels.shape[-1]))[:, 0] >= 0.5
-        total = _mean_over_ranks(len(labels), labels.device)
-        matches = self._match(layers, pixels, targets, truth)
+        points = StepPoints.draw(self.points, seeds or StepSeeds.fresh(len(pixels)), pixels.device)
+        matches = self._match(layers, pixels, targets, truth, points)
         proposals = layers[0].mask_embeds.shape[1]
-        masks = _matched_masks(layers, pixels, matches, [min(len(x), proposals) for x in targets.labels])
+        matched = [min(len(x), proposals) for x in targets.labels]
+        masks = _matched_masks(layers, pixels, matches, matched)
+        read = _TruthAtPoints(points, truth, [len(x) for x in targets.labels])
+        void = self.void_weight * (len(pixels) * proposals - sum(matched))
+        total, class_total = mean_over_ranks((len(labels), sum(matched) + void), labels.device)
+        total = total.clamp(min=1)
         sums: dict[str, Tensor] = {}
-        for layer, pairs, predicted in zip(layers, matches, masks, strict=True):
-            for name, value in self._layer_losses(layer, pairs, predicted, labels, truth, small, total).items():
+        for layer, (image, proposal, row), predicted in zip(layers, matches, masks, strict=True):
+            bce, dice = _mask_losses(predicted, image, row, read)
+            losses = {
+                "cross_entropy": self._class_loss(layer.logits, image, proposal, labels[row]) / class_total,
+                "mask_bce": bce / total,
+                "dice": dice / total,
+                "iou": _iou_loss(layer.iou, predicted, small[row], image, proposal),
+            }
+            for name, value in losses.items():
                 sums[name] = sums.get(name, torch.zeros_like(value)) + self.weights[name] * value
         return {**sums, "loss": torch.stack(list(sums.values())).sum()}
 
     @torch.no_grad()
     def _match(
-        self, layers: Sequence[LayerPredictions], pixels: Tensor, targets: SegmentTargets, truth: Tensor
-    ) -> list[Tensor]:
+        self, layers: Sequence[LayerPredictions], pixels: Tensor, targets: SegmentTargets, truth: Tensor,
+        step: StepPoints,
+    ) -> list[Tensor]:  # fmt: skip
         """Matched (image, proposal, row of ``truth``) of each layer, (3, S); one set of points an image serves all."""
-        points = SharedPoints(torch.rand(len(pixels), self.points, 2, device=pixels.device))
+        points = SharedPoints(step.matching)
         with torch.autocast(pixels.device.type, enabled=False):  # costs are sums over thousands of points
             masks = _masks_at(points, [layer.mask_embeds.float() for layer in layers], pixels.float())
             return self._match_points([layer.logits.float() for layer in layers], masks, points, targets, truth)
@@ -109,38 +128,48 @@ class PanopticCriterion(nn.Module):
             pairs.append(torch.cat(rows, dim=1))
         return list(torch.stack(pairs).to(truth.device))
 
-    def _layer_losses(
-        self, layer: LayerPredictions, pairs: Tensor, predicted: Tensor, labels: Tensor, truth: Tensor, small: Tensor,
-        total: Tensor,
-    ) -> dict[str, Tensor]:  # fmt: skip
-        image, proposal, row = pairs
-        bce, dice = self._mask_losses(predicted, truth[row], total)
-        return {
-            "cross_entropy": self._class_loss(layer.logits, image, proposal, labels[row]),
-            "mask_bce": bce,
-            "dice": dice,
-            "iou": _iou_loss(layer.iou, predicted, small[row], image, proposal),
-        }
-
     def _class_loss(self, logits: Tensor, image: Tensor, proposal: Tensor, label: Tensor) -> Tensor:
+        """The weighted sum over all proposals, scalar."""
         void = logits.shape[-1] - 1
         target = torch.full(logits.shape[:2], void, dtype=torch.int64, device=logits.device)
         target[image, proposal] = label
         weight = torch.ones(void + 1, device=logits.device, dtype=logits.dtype)
         weight[void] = self.void_weight
-        return F.cross_entropy(logits.flatten(0, 1), target.flatten(), weight)
+        return F.cross_entropy(logits.flatten(0, 1), target.flatten(), weight, reduction="sum")
 
-    def _mask_losses(self, predicted: Tensor, truth: Tensor, total: Tensor) -> tuple[Tensor, Tensor]:
-        """Matched masks (S, h, w) and their ground truth (S, H, W) -> BCE and dice."""
-        if len(predicted) == 0:
-            return predicted.sum() * 0, predicted.sum() * 0
-        points = uncertain_points(predicted.detach().float(), self.points)
-        logits = sample_points(predicted[:, None].float(), points)[:, 0]
-        target = sample_points(truth[:, None], points)[:, 0]
-        bce = F.binary_cross_entropy_with_logits(logits, target, reduction="none").mean(1).sum() / total
-        inside = logits.sigmoid()
-        dice = 1 - (2 * (inside * target).sum(1) + 1) / (inside.sum(1) + target.sum(1) + 1)
-        return bce, dice.sum() / total
+
+class _TruthAtPoints:
+    """Ground truth (S, H, W) at the points of a step, read once for all layers."""
+
+    def __init__(self, points: StepPoints, truth: Tensor, counts: Sequence[int]) -> None:
+        self.points, self.tried = points, SharedPoints(points.tried[None])
+        picture = torch.repeat_interleave(torch.tensor(counts, device=truth.device))
+        places = torch.cat((points.tried.expand(len(truth), -1, -1), points.rest[picture]), dim=1)
+        self._values = sample_points(truth[:, None], places)[:, 0] if len(truth) else places[..., 0]
+
+    def near(self, predicted: Tensor, image: Tensor, row: Tensor) -> tuple[Tensor, Tensor]:
+        """Points of masks (S, h, w), which lie in ``image`` and stand for ``row`` of the truth.
+
+        Returns:
+            The points (S, P, 2), and the truth there (S, P).
+        """
+        rest = self.points.rest[image]
+        chosen = undecided_points(predicted.detach().float(), self.tried, self.points.count - rest.shape[1])
+        tail = torch.arange(len(self.points.tried), self._values.shape[1], device=row.device).expand(len(row), -1)
+        places = torch.cat((F.embedding(chosen, self.points.tried), rest), dim=1)
+        return places, self._values[row].gather(1, torch.cat((chosen, tail), dim=1))
+
+
+def _mask_losses(predicted: Tensor, image: Tensor, row: Tensor, truth: _TruthAtPoints) -> tuple[Tensor, Tensor]:
+    """Matched masks (S, h, w) -> BCE, a mean over points, and dice, both summed over the masks."""
+    if len(predicted) == 0:
+        return predicted.sum() * 0, predicted.sum() * 0
+    points, target = truth.near(predicted, image, row)
+    logits = sample_points(predicted[:, None].float(), points)[:, 0]
+    bce = F.binary_cross_entropy_with_logits(logits, target, reduction="none").mean(1).sum()
+    inside = logits.sigmoid()
+    dice = 1 - (2 * (inside * target).sum(1) + 1) / (inside.sum(1) + target.sum(1) + 1)
+    return bce, dice.sum()
 
 
 _COST_WEIGHTS = {"class_weight": "cross_entropy", "bce_weight": "mask_bce", "dice_weight": "dice"}
@@ -196,10 +225,10 @@ def _iou_loss(iou: Tensor, predicted: Tensor, truth: Tensor, image: Tensor, prop
     return F.mse_loss(iou, target)
 
 
-def _mean_over_ranks(count: int, device: torch.device) -> Tensor:
-    """Targets a rank on average, at least 1, so that a rank with few targets does not weigh them more."""
-    total = torch.tensor(float(count), device=device)
+def mean_over_ranks(counts: Sequence[float], device: torch.device) -> Tensor:
+    """Counts of a rank on average (n,), so that a target weighs the same on a rank with few of them and with many."""
+    total = torch.tensor(counts, dtype=torch.float32, device=device)
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.all_reduce(total)
         total = total / torch.distributed.get_world_size()
-    return total.clamp(min=1)
+    return total

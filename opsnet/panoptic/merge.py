@@ -149,18 +149,21 @@ def name_segments(
     id_of: list[int] = []
     segments: dict[int, Segment] = {}
     stuff: dict[int, int] = {}
-    for original, winners, visible, score, label, iou in rows:
-        index = int(label)
+    for row, (original, winners, visible, score, label, iou) in enumerate(rows):
+        index, proposal = int(label), row
         if visible == 0 or winners / original < overlap:
             id_of.append(0)
             continue
         segment_id = stuff.get(index, len(segments) + 1)
         if segment_id in segments:
             old = segments[segment_id]
+            proposal = proposal if score > old.score or old.proposal is None else old.proposal
             area, score, iou = old.area + int(visible), max(old.score, score), max(old.iou, iou)
         else:
             area = int(visible)
-        segments[segment_id] = Segment(segment_id, index, is_thing[index], score=score, area=area, iou=iou)
+        segments[segment_id] = Segment(
+            segment_id, index, is_thing[index], score=score, area=area, iou=iou, proposal=proposal
+        )
         if not is_thing[index]:
             stuff[index] = segment_id
         id_of.append(segment_id)

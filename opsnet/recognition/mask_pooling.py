@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from opsnet.tracing import adaptive_average
 
 
 def mask_pooling(features: Tensor, mask_logits: Tensor) -> Tensor:
@@ -22,7 +23,7 @@ def mask_pooling(features: Tensor, mask_logits: Tensor) -> Tensor:
     """
     inside = (mask_logits >= 0).to(features.dtype)
     weights = (
-        F.adaptive_avg_pool2d(inside, (features.shape[-2], features.shape[-1]))
+        adaptive_average(inside, (features.shape[-2], features.shape[-1]))
         if inside.shape[-2:] != features.shape[-2:]
         else inside
     )

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from opsnet.recognition.shortlist import pays, shortlisted_cosines
 from opsnet.structures import Embeddings, TextBank
 
 TEMPERATURE = 0.01  # section 3.1
@@ -36,7 +37,7 @@ def nearest_similarity(target: TextBank, train: TextBank) -> Tensor:
 
 def domain_similarity(target: TextBank, train: TextBank) -> float:
     """``s``: 1 where every target name was trained."""
-    return float(nearest_similarity(target, train).double().mean())
+    return float(target.mean(nearest_similarity(target, train).double()))
 
 
 class QueryOnly(nn.Module):
@@ -94,25 +95,52 @@ class EmbeddingModulation(nn.Module):
         Returns:
             Logits (B, K, M), and the no-object logit (B, K), which has no name to be debiased by.
         """
-        return self.debias(*self.fuse(embeddings, target, train, void), target, train)
+        nearest = nearest_similarity(target, train)
+        return self.modulate(embeddings, target, void, nearest=nearest, similarity=target.mean(nearest.double()))
 
-    def fuse(self, embeddings: Embeddings, target: TextBank, train: TextBank, void: Tensor) -> tuple[Tensor, Tensor]:
-        """Embedding Fusion alone, which hangs on alpha and not on beta: logits (B, K, M) and no-object's (B, K)."""
-        strength = self.alpha * (1 - domain_similarity(target, train))
-        return name_logits(_fuse(embeddings, strength), target, void)
+    def modulate(
+        self, embeddings: Embeddings, target: TextBank, void: Tensor, *, nearest: Tensor, similarity: float | Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The same for similarities that are known already: training asks for the same names at every step.
 
-    def debias(self, logits: Tensor, no_object: Tensor, target: TextBank, train: TextBank) -> tuple[Tensor, Tensor]:
-        """Logits Debiasing of what :meth:`fuse` answers."""
-        return logits / nearest_similarity(target, train).to(logits) ** self.beta, no_object
+        Args:
+            embeddings, target, void: as in :meth:`forward`.
+            nearest: (M,), :func:`nearest_similarity` of the target names.
+            similarity: s.
+        """
+        strength = self.alpha * (1 - similarity)
+        divisor = nearest.to(embeddings.query) ** self.beta
+        logits, no_object = name_logits(_fuse(embeddings, strength), target, void, divisor=divisor)
+        return logits / divisor, no_object
 
 
-def _fuse(embeddings: Embeddings, clip_weight: float) -> Tensor:
+def _fuse(embeddings: Embeddings, clip_weight: float | Tensor) -> Tensor:
     """Both normalised first, or a weight would mean something else for every CLIP."""
+    if torch.compiler.is_exporting():  # the weight hangs on the words, which stay open
+        weight = torch.as_tensor(clip_weight).to(embeddings.query)
+        fused = F.normalize(embeddings.query, dim=-1) + weight * F.normalize(embeddings.clip, dim=-1)
+        return torch.where(weight == 0, embeddings.query, fused)
+    clip_weight = float(clip_weight)
     if clip_weight == 0:  # the query as it is, so that trained names get the logits of QueryOnly bit for bit
         return embeddings.query
     return F.normalize(embeddings.query, dim=-1) + clip_weight * F.normalize(embeddings.clip, dim=-1)
 
 
-def name_logits(embeds: Tensor, target: TextBank, void: Tensor) -> tuple[Tensor, Tensor]:
-    """Embeddings (B, K, D) -> logits (B, K, M), of each concept's nearest name, and the no-object logit (B, K)."""
-    return target.of_concepts(cosine_logits(embeds, target.embeds)), cosine_logits(embeds, void[None])[..., 0]
+def name_logits(
+    embeds: Tensor, target: TextBank, void: Tensor, *, divisor: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Embeddings (B, K, D) -> logits (B, K, M), of each concept's nearest name, and the no-object logit (B, K).
+
+    Args:
+        embeds: not normalised.
+        target: M names.
+        void: (D,).
+        divisor: (M,) by which the caller will divide: of very many names only the best need be exact, and it says which
+            they are, see :mod:`opsnet.recognition.shortlist`.
+    """
+    if pays(embeds, target.embeds):
+        rows = divisor if divisor is None or target.concept is None else divisor[target.concept]
+        logits = shortlisted_cosines(embeds, target.embeds, rows) / TEMPERATURE
+    else:
+        logits = cosine_logits(embeds, target.embeds)
+    return target.of_concepts(logits), cosine_logits(embeds, void[None])[..., 0]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from opsnet.recognition.modulation import EmbeddingModulation, nearest_similarity
 from opsnet.structures import TextBank
@@ -71,15 +70,15 @@ def _nearest_names(target: TextBank, train: TextBank) -> list[str]:
     best = [(part @ train.embeds.T).max(dim=1) for part in target.embeds.split(_AT_ONCE)]
     cosines, columns = torch.cat([b.values for b in best]), torch.cat([b.indices for b in best])
     found: dict[int, tuple[float, int]] = {}
-    for row, cosine, column in zip(_owners(target).tolist(), cosines.tolist(), columns.tolist(), strict=True):
+    for row, cosine, column in zip(target.owners().tolist(), cosines.tolist(), columns.tolist(), strict=True):
         found[row] = max(found.get(row, (-2.0, 0)), (cosine, column), key=lambda pair: pair[0])
-    owners = _owners(train).tolist()
+    owners = train.owners().tolist()
     return [train.names[owners[found[i][1]]] for i in range(len(target.names))]
 
 
 def _look_alikes(bank: TextBank, alike: float) -> tuple[tuple[str, str, float], ...]:
     """Pairs of concepts with two names of cosine ``alike`` or more, nearest first."""
-    owners, pairs = _owners(bank), dict[tuple[int, int], float]()
+    owners, pairs = bank.owners(), dict[tuple[int, int], float]()
     for begin in range(0, len(bank.embeds), _AT_ONCE):
         cosines = bank.embeds[begin : begin + _AT_ONCE] @ bank.embeds.T
         rows, columns = (cosines >= alike).nonzero().unbind(1)
@@ -90,8 +89,3 @@ def _look_alikes(bank: TextBank, alike: float) -> tuple[tuple[str, str, float], 
                 pairs[a, b] = max(cosine, pairs.get((a, b), -1.0))
     ordered = sorted(pairs.items(), key=lambda item: -item[1])
     return tuple((bank.names[a], bank.names[b], cosine) for (a, b), cosine in ordered)
-
-
-def _owners(bank: TextBank) -> Tensor:
-    """The concept of each row, (R,)."""
-    return torch.arange(len(bank.names)) if bank.concept is None else bank.concept

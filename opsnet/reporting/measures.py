@@ -132,6 +132,19 @@ def product_over_factors(domains: Sequence[str]) -> Measure:
     return measure
 
 
+def tuned_difference(domains: Sequence[str], left: str, right: str, figure: str = "PQ") -> Measure:
+    """Fine-tuned model ``left`` minus fine-tuned model ``right``, both with Embedding Modulation."""
+
+    def measure(main: Results, baseline: Results | None) -> Measured | None:
+        values = [
+            main.tuned[name].mean(domains, "full", measure=figure) if name in main.tuned else None
+            for name in (left, right)
+        ]
+        return _minus(*values)
+
+    return measure
+
+
 def _minus(left: float | None, right: float | None) -> Measured | None:
     return None if left is None or right is None else Measured(left - right, f"{left:.2f} against {right:.2f}")
 

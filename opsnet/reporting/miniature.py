@@ -1,4 +1,4 @@
-"""Tables 1, 4, 5, 6 and 7 of the paper in miniature: one run's figures beside the published ones.
+"""Tables 1 and 3 to 7 of the paper in miniature: one run's figures beside the published ones.
 
 Ours: PQ on the training domain, on each foreign domain, and their foreign mean. The paper's: PQ on COCO and ADE20K.
 The levels cannot match (another world, another CLIP); the order of the rows is what the miniature is about.
@@ -17,6 +17,7 @@ _COLUMNS = ("Setting", "home", "novel", "street", "foreign mean", "paper: COCO",
 
 _OURS: dict[int, str] = {
     1: "Ours: rows 2 to 5 are the model without cross-attention, rows 6 and 7 the full model.",
+    3: "Ours: fine-tuned from the full model for the same number of steps; all with Embedding Modulation.",
     4: "Ours: every row is the full model (with cross-attention).",
     5: "Ours: CLIP embeddings alone, filtered by Cls IoU.",
     6: "Ours: mean PQ of the foreign domains; the paper's: PQ on ADE20K.",
@@ -31,8 +32,27 @@ _MORE: dict[int, tuple[tuple[str, str, str], ...]] = {
 
 
 def build_tables(main: Results, baseline: Results | None) -> tuple[Table, ...]:
-    """Tables 1, 4, 5, 6 and 7 from the full model's results and those of the model without cross-attention."""
-    return tuple(_grid_table(main) if number == 6 else _settings_table(number, main, baseline) for number in _OURS)
+    """Tables 1 and 3 to 7, from the full model's results and those of the model without cross-attention."""
+    others = {3: _tuned_table, 6: _grid_table}
+    return tuple(
+        others[number](main) if number in others else _settings_table(number, main, baseline) for number in _OURS
+    )
+
+
+def _tuned_table(main: Results) -> Table:
+    models = (
+        ("OPSNet", main, "table3_row1"),
+        ("as many steps without labels (ours)", main.tuned.get("control"), None),
+        ("+ Cls Sup", main.tuned.get("cls"), "table3_row2"),
+        ("+ Cls Sup + Mask Sup", main.tuned.get("cls_masksum"), "table3_row3"),
+        ("the same with distillation (ours)", main.tuned.get("distilled"), None),
+    )
+    paper = {row.name: row for row in experiment_rows(3)}
+    rows = [
+        (name, *_figures(results, "full/cls_iou"), *(_published(paper[row]) if row else (ABSENT, ABSENT)))
+        for name, results, row in models
+    ]
+    return Table(_title(3), _caption(3), _COLUMNS, tuple(rows), notes=_notes(3))
 
 
 def _settings_table(number: int, main: Results, baseline: Results | None) -> Table:
@@ -51,7 +71,10 @@ def _heading(row: ExperimentRow) -> str:
 
 
 def _ours(training: str, setting: str, main: Results, baseline: Results | None) -> tuple[str, ...]:
-    results = baseline if training == BASELINE else main
+    return _figures(baseline if training == BASELINE else main, setting)
+
+
+def _figures(results: Results | None, setting: str) -> tuple[str, ...]:
     recognition, _, filtering = setting.partition("/")
     places = [(HOME,), *((domain,) for domain in FOREIGN), FOREIGN]
     return tuple(percent(results.mean(place, recognition, filtering) if results else None) for place in places)

@@ -7,7 +7,7 @@ import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from opsnet.experiments import TITLES, World
+from opsnet.experiments import PUBLISHED, TITLES, World
 from opsnet.metrics.semantic import SEMANTIC_RULE
 from opsnet.reporting.comparison import Comparison, Figure, in_the_papers_order
 from opsnet.reporting.results import GRID_CELL, percent
@@ -21,6 +21,8 @@ SETS = {
     "pascal_context": "Pascal Context",
 }
 """What the paper calls its sets."""
+
+_WITH_BACKBONES = (2, 3, 8, 9)
 
 Column = tuple[str, str]
 """A set of the paper and a measure."""
@@ -45,7 +47,7 @@ def paper_table(comparisons: Sequence[Comparison], world: World, *, all_measures
         columns,
         rows,
         text_columns=1 if number == 6 else 2,
-        notes=_notes(comparisons),
+        notes=_notes(comparisons, world),
     )
 
 
@@ -59,7 +61,7 @@ def _list(comparisons: Sequence[Comparison], world: World, shown: list[Column]) 
     heads = ["Row", "Setting"]
     for paper_set, measure in shown:
         heads.append(f"{SETS[paper_set]} {measure} paper")
-        heads += ["ours", "difference"] if world.is_real else [f"{world.domain(paper_set)} {measure} ours"]
+        heads += ["ours", "diff."] if world.is_real else [f"{world.domain(paper_set)} {measure} ours"]
     rows = []
     for c in comparisons:
         cells = [cell for column in shown for cell in _cells(c.figure(*column), world)]
@@ -89,7 +91,7 @@ def _grid(comparisons: Sequence[Comparison], world: World) -> Cells:
     blocks: list[tuple[str, Callable[[Figure], str]]] = [
         ("paper", lambda f: f"{f.paper:.1f}"),
         ("ours", lambda f: percent(f.ours)),
-        *([("difference", lambda f: _signed(f.difference))] if world.is_real else []),
+        *([("diff.", lambda f: _signed(f.difference))] if world.is_real else []),
     ]
     heads = ("alpha", *(f"{name} {beta:g}" for name, _ in blocks for beta in betas))
     rows = [(f"{a:g}", *(show(cells[a, b]) for _, show in blocks for b in betas)) for a in alphas]
@@ -103,6 +105,8 @@ def _caption(comparisons: Sequence[Comparison], world: World, shown: list[Column
         parts.append(f"Columns: beta; the paper's figures are PQ on ADE20K, ours on {world.domain('ade20k')}.")
     if not world.is_real:
         parts.append("Ours are of another world: the rows' order can be compared with the paper's, the levels cannot.")
+        if comparisons[0].row.table in _WITH_BACKBONES:
+            parts.append("So are the backbones: small stand-ins (conf/world_backbone).")
     agreements = [_agreement(comparisons, world, column) for column in shown if column[1] in ("PQ", "mIoU")]
     if any(agreements):
         parts.append(f"Pairs of rows in the paper's order: {', '.join(filter(None, agreements))}.")
@@ -118,21 +122,23 @@ def _agreement(comparisons: Sequence[Comparison], world: World, column: Column) 
     return f"{name} {measure} {agree} of {pairs}" if pairs else ""
 
 
-def _notes(comparisons: Sequence[Comparison]) -> tuple[str, ...]:
-    notes = [f"Row {c.row.row}: {c.row.note}." for c in comparisons if c.row.note]
+def _notes(comparisons: Sequence[Comparison], world: World) -> tuple[str, ...]:
+    notes = [f"{_place(c)}: {c.row.note}." for c in comparisons if c.row.note]
     sources: dict[Path, list[Comparison]] = {}
     missing: dict[str, list[Comparison]] = {}
     for c in comparisons:
         if c.run is not None:
             sources.setdefault(c.run.folder, []).append(c)
         if c.commands:
-            missing.setdefault(c.row.training + (c.row.name if not c.row.settings else ""), []).append(c)
+            missing.setdefault(c.row.training if c.row.settings else c.row.name, []).append(c)
     for folder, group in sources.items():
         run = group[0].run
         assert run is not None
         notes.append(f"{_rows(group)}: {folder} (seed {run.results.seed}).")
     for group in missing.values():
         state = "not run" if all(c.run is None for c in group) else "not complete"
+        if group[0].row.training == PUBLISHED and not world.is_real:
+            state += ", as nobody published weights for this world; for the paper's"
         notes.append(f"{_rows(group)} {state}: " + ", then ".join(f"`{command}`" for command in _commands(group)) + ".")
     return tuple(notes)
 
@@ -146,9 +152,16 @@ def _commands(group: Sequence[Comparison]) -> tuple[str, ...]:
     return (*first.commands[:-1], one_pass)
 
 
+def _place(comparison: Comparison) -> str:
+    row = comparison.row
+    return row.title if row.table == 6 else f"Row {row.row}"
+
+
 def _rows(group: Sequence[Comparison]) -> str:
     """``Row 3``, ``Rows 2, 5``, ``Rows 1 to 20``."""
     numbers = [c.row.row for c in group]
+    if group[0].row.table == 6 and len(group) < 3:
+        return ", ".join(map(_place, group))
     if len(numbers) > 2 and numbers == list(range(numbers[0], numbers[-1] + 1)):
         return f"Rows {numbers[0]} to {numbers[-1]}"
     return f"Row{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"

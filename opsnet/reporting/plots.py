@@ -117,22 +117,27 @@ def alpha_beta_heatmap(metrics: Mapping[str, float], domains: Sequence[str], out
     cells = grid(metrics, domains)
     if not cells:
         return None
+    alphas, betas = ({cell[axis] for cell in cells} for axis in (0, 1))
+    figure = Figure(figsize=(1.1 * len(betas) + 1.6, 0.62 * len(alphas) + 1.7), layout="constrained")
+    draw_grid(figure.subplots(), cells, "PQ (%), mean of " + " and ".join(domains))
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
+    return save_figure(figure, out)
+
+
+def draw_grid(ax: Axes, cells: Mapping[tuple[float, float], float], title: str) -> None:
+    """PQ in percent of each (alpha, beta), with frames around the best cell and the paper's."""
     alphas, betas = sorted({a for a, _ in cells}), sorted({b for _, b in cells})
     values = np.array([[cells.get((a, b), np.nan) for b in betas] for a in alphas])
-    figure = Figure(figsize=(1.1 * len(betas) + 1.6, 0.62 * len(alphas) + 1.7), layout="constrained")
-    ax = figure.subplots()
     ax.imshow(values, cmap="YlGnBu", aspect="auto")
     _annotate(ax, values)
     ax.set_xticks(range(len(betas)), [f"{b:g}" for b in betas])
     ax.set_yticks(range(len(alphas)), [f"{a:g}" for a in alphas])
     ax.set_xlabel("beta (logits debiasing)")
     ax.set_ylabel("alpha (embedding fusion)")
-    ax.set_title("PQ (%), mean of " + " and ".join(domains), fontsize=10)
+    ax.set_title(title, fontsize=10)
     _frame(ax, max(cells, key=cells.__getitem__), alphas, betas, colour="#e0301e", dashed=False, label="best")
     if FULL_CELL in cells:
         _frame(ax, FULL_CELL, alphas, betas, colour="#ff9800", dashed=True, label="the paper's (10, 0.5)")
-    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
-    return save_figure(figure, out)
 
 
 def _annotate(ax: Axes, values: np.ndarray) -> None:

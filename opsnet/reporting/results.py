@@ -10,7 +10,7 @@ import math
 import platform
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,8 @@ class Results:
         domain_similarity: domain -> s in -1..1 (1 = the training vocabulary covers it).
         seconds: phase -> wall-clock seconds.
         versions: package -> version.
+        trained_as: the experiment that trained the model, where the evaluation says so.
+        tuned: figures of the models that were fine-tuned from this one (Table 3), by name.
     """
 
     experiment: str
@@ -54,6 +56,8 @@ class Results:
     domain_similarity: Mapping[str, float] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    trained_as: str | None = None
+    tuned: Mapping[str, Results] = field(default_factory=dict)
 
     def figure(self, domain: str, recognition: str, filtering: str = "cls_iou", measure: str = "PQ") -> float | None:
         """One figure in percent, or ``None`` where the evaluation did not produce it (or produced NaN)."""
@@ -86,17 +90,30 @@ def load_results(path: Path) -> Results:
         data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         metrics = {str(k): float(v) for k, v in data["metrics"].items() if v is not None}
         optional = {key: dict(data.get(key) or {}) for key in ("domain_similarity", "seconds", "versions")}
-        return Results(str(data["experiment"]), int(data["seed"]), metrics, **optional)
+        return Results(
+            str(data["experiment"]), int(data["seed"]), metrics, **optional, trained_as=data.get("trained_as")
+        )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ResultsError(
             f"{path} is not the results.json of an evaluation ({error!r}): evaluate the run again"
         ) from error
 
 
+TUNED = {
+    "control": "scenes_plus_control",
+    "cls": "table3_row2",
+    "cls_masksum": "table3_row3",
+    "distilled": "table3_row3",
+}
+"""The fine-tunings of a run: folder -> experiment. The control sees as many steps of the panoptic pictures alone."""
+
+
 def load_run(run: Path) -> tuple[Results, Results | None]:
-    """A run's full model and, where it was trained, its model without cross-attention."""
-    baseline = run / "no_cross_attention" / "evaluation" / "results.json"
-    return load_results(run / "results.json"), load_results(baseline) if baseline.is_file() else None
+    """A run's full model, with those fine-tuned from it, and its model without cross-attention, as far as trained."""
+    files = {name: run / name / "evaluation" / "results.json" for name in ("no_cross_attention", *TUNED)}
+    found = {name: load_results(file) for name, file in files.items() if file.is_file()}
+    baseline = found.pop("no_cross_attention", None)
+    return replace(load_results(run / "results.json"), tuned=found), baseline
 
 
 def grid(

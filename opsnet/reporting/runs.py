@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from omegaconf import OmegaConf
 
-from opsnet.experiments import PUBLISHED, ExperimentRow, World, experiment_row
+from opsnet.experiments import PUBLISHED, ExperimentRow, World, row_of_experiment
 from opsnet.reporting.results import Results, ResultsError, load_results
 
 
@@ -30,18 +28,12 @@ class Run:
 
     @cached_property
     def training(self) -> str:
-        """The experiment whose checkpoint was scored.
-
-        The checkpoint's own run tells it where it is a row of a table; else the evaluation's name stands for itself.
-        """
-        trained = _experiment_of(_scored_checkpoint(self.folder))
-        row = experiment_row(trained) if trained else None
-        if row is not None and row.is_training:
-            return row.name
-        claimed = experiment_row(self.results.experiment)
-        if claimed is None:
-            return self.results.experiment
-        return claimed.name if claimed.training == PUBLISHED else claimed.training
+        """The experiment whose checkpoint was scored: what the evaluation says, else what its own name claims."""
+        name = self.results.trained_as or self.results.experiment
+        row = row_of_experiment(name)
+        if row is None:
+            return name
+        return row.name if row.training == PUBLISHED else row.training
 
     def figure(self, row: ExperimentRow, domain: str, measure: str) -> float | None:
         """A row's figure in percent on a domain of this run, ``None`` where it was not measured."""
@@ -87,25 +79,10 @@ def _read(path: Path) -> Run | None:
         return None
 
 
-def _hydra(folder: Path, name: str) -> Mapping[str, Any]:
-    """One of the files that Hydra leaves in a run's folder; empty where there is none."""
-    path = folder / ".hydra" / name
-    content = OmegaConf.to_container(OmegaConf.load(path)) if path.is_file() else {}
-    return content if isinstance(content, dict) else {}  # type: ignore[return-value]
-
-
-def _scored_checkpoint(folder: Path) -> Path | None:
-    config = _hydra(folder, "config.yaml")
-    if config.get("proposals"):  # what an earlier evaluation kept
-        config = _hydra(Path(config["proposals"]).parent, "config.yaml")
-    return Path(config["checkpoint"]) if config.get("checkpoint") else None
-
-
-def _experiment_of(checkpoint: Path | None) -> str | None:
-    return _hydra(checkpoint.parent.parent, "config.yaml").get("experiment_name") if checkpoint else None
-
-
 def _world_of(folder: Path) -> str | None:
-    choices = _hydra(folder, "hydra.yaml").get("hydra", {}).get("runtime", {}).get("choices", {})
-    world: str | None = choices.get("world")
+    """The world that Hydra chose for a run."""
+    path = folder / ".hydra" / "hydra.yaml"
+    world: str | None = (
+        OmegaConf.select(OmegaConf.load(path), "hydra.runtime.choices.world") if path.is_file() else None
+    )
     return world

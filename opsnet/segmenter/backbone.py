@@ -29,6 +29,7 @@ class Backbone(nn.Module):
         output_norms: a LayerNorm on every map, as the Swins of Mask2Former have it.
         frozen_norms: BatchNorms keep the statistics and scales that they came with, as in detectron2's ResNets: the few
             pictures of a detection batch would give worse ones.
+        synced_norms: BatchNorms take their statistics over the pictures of all processes.
         checkpointing: compute activations again in the backward pass instead of keeping them: slower, much smaller.
         mean, std: the normalisation that the weights were trained with, RGB in 0..1 (ImageNet's by default).
 
@@ -49,6 +50,7 @@ class Backbone(nn.Module):
         model_args: Mapping[str, Any] | None = None,
         output_norms: bool = False,
         frozen_norms: bool = False,
+        synced_norms: bool = False,
         checkpointing: bool = False,
         mean: tuple[float, float, float] = (0.485, 0.456, 0.406),
         std: tuple[float, float, float] = (0.229, 0.224, 0.225),
@@ -62,6 +64,7 @@ class Backbone(nn.Module):
             raise BackboneError(f"backbone weights {weights} (backbone.weights) do not exist: check the path")
         from opsnet.segmenter.frozen_norm import freeze_norms
         from opsnet.segmenter.swin import ANY_SIZE, is_swin, take_any_size
+        from opsnet.segmenter.synced_norm import sync_norms
 
         swin = is_swin(name)
         kwargs: dict[str, Any] = {**(ANY_SIZE if swin else {}), **(model_args or {})}
@@ -82,6 +85,8 @@ class Backbone(nn.Module):
             take_any_size(self.model)
         if frozen_norms:
             self.model = freeze_norms(self.model)
+        if synced_norms:
+            self.model = sync_norms(self.model)
         if checkpointing:
             _checkpoint(self.model)
         info: Any = self.model.feature_info

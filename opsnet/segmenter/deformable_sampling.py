@@ -33,7 +33,9 @@ def deformable_sampling(value: Tensor, shapes: Shapes, locations: Tensor, weight
         (B, Q, heads * C).
     """
     way = sampling_reference
-    if value.device.type == "cpu":
+    if torch.compiler.is_exporting():
+        way = sampling_reference  # the others are no operations of an exported graph
+    elif value.device.type == "cpu":
         way = sampling_sparse
     elif value.device.type == "cuda" and (kernel := _triton()) is not None and kernel.supported(value):
         way = kernel.sampling_triton

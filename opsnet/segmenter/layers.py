@@ -76,7 +76,9 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., dim) -> (..., dim)."""
-        return self.norm(x + self.linear2(_ThriftyReLU.apply(self.linear1(x))))
+        hidden = self.linear1(x)
+        positive = F.relu(hidden) if torch.compiler.is_exporting() else _ThriftyReLU.apply(hidden)
+        return self.norm(x + self.linear2(positive))
 
 
 class _ThriftyReLU(torch.autograd.Function):

@@ -6,6 +6,8 @@ features (3.2) are OPSNet's.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -153,7 +155,7 @@ class _Guide:
 
     def __init__(self, pixels: Tensor) -> None:
         self.pixels = pixels.detach()
-        self.resized: dict[tuple[int, int], Tensor] = {}
+        self.resized: dict[Any, Tensor] = {}
 
     @torch.no_grad()
     def inside(self, masks: Tensor, like: Tensor) -> Tensor:
@@ -162,8 +164,9 @@ class _Guide:
         Inside its mask, or everywhere where that is empty.
         """
         size = (like.shape[-2], like.shape[-1])
-        if size not in self.resized:
+        key = id(like) if torch.compiler.is_exporting() else size  # open sizes are no keys
+        if key not in self.resized:
             small = F.interpolate(self.pixels, size=size, mode="bilinear", align_corners=False)
-            self.resized[size] = small.flatten(2)
-        allowed = masks.detach() @ self.resized[size] >= 0
+            self.resized[key] = small.flatten(2)
+        allowed = masks.detach() @ self.resized[key] >= 0
         return allowed | ~allowed.any(-1, keepdim=True)

@@ -39,8 +39,8 @@ def test_nothing_is_read_before_setup_and_only_the_stages_sets_then(tiny):
     data.setup("validate")
     assert list(data.datasets) == ["val"]
     assert list(data.vocabularies) == ["tiny"]
-    for stage in ("fit", "test", None):
-        with pytest.raises(DatasetError, match=r"no.json does not exist: check `annotations`"):
+    for stage, end in (("fit", "$"), ("test", r"; or leave this set out by '~data.module.test.there'"), (None, "$")):
+        with pytest.raises(DatasetError, match=rf"no.json does not exist: check `annotations`{end}"):
             data.setup(stage)
 
 

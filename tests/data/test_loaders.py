@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils.data import Dataset
 
-from opsnet.data.loaders import EvaluationLoader, ResumableLoader, ResumableSampler, SeededDataset
+from opsnet.data.loaders import CyclingLoader, EvaluationLoader, ResumableLoader, ResumableSampler, SeededDataset
 from opsnet.errors import DatasetError
 
 
@@ -111,3 +111,18 @@ def test_evaluation_with_more_processes_than_pictures():
         DatasetError, match="a set of 2 pictures cannot be shared by 3 processes: evaluate on fewer devices"
     ):
         EvaluationLoader(Sized(2), batch_size=1, collate_fn=list, world_size=3)
+
+
+def test_a_cycling_stream_goes_on_into_its_next_round():
+    def given(trained: int, left: int) -> list[list[int]]:
+        sampler = ResumableSampler(7, batch_size=2, seed=1)
+        loader = CyclingLoader(Sized(7), sampler, collate_fn=list, steps=5, progress=lambda: (trained, left))
+        assert len(loader) == 5
+        return list(loader)
+
+    rounds = [epoch_of(ResumableSampler(7, batch_size=2, seed=1), epoch) for epoch in range(4)]  # of three batches
+    stream = [batch for batches in rounds for batch in batches]
+    assert given(0, 5) == stream[:5]
+    assert given(5, 5) == stream[5:10]
+    assert given(7, 3) == stream[7:10]  # resumed within the second five
+    assert given(0, 0) == []

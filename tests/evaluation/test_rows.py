@@ -73,8 +73,9 @@ def test_a_checkpoint_of_an_experiment_of_ones_own() -> None:
 
 
 def test_an_experiment_built_on_a_row_is_that_row() -> None:
-    assert row_of_experiment("scenes") == "table1_row7"
-    assert row_of_experiment("table1_row5") == "table1_row5"
+    for name, expected in (("scenes", "table1_row7"), ("table1_row5", "table1_row5")):
+        row = row_of_experiment(name)
+        assert row is not None and row.name == expected
     assert row_of_experiment("mine") is None
 
 

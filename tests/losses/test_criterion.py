@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 import torch
+from ranks import on_two_ranks
 from torch import Tensor
 
 from opsnet.losses import criterion
 from opsnet.losses.criterion import LayerPredictions, PanopticCriterion, mask_iou
+from opsnet.losses.point_sampling import StepSeeds
 from opsnet.structures import SegmentTargets
 
 NAMES, SIZE, POINTS = 3, 64, 64
@@ -246,3 +249,32 @@ def test_mask_iou_by_hand() -> None:
     a = torch.tensor([[[1, 1, 0, 0]], [[1, 1, 1, 1]], [[1, 0, 0, 0]], [[0, 0, 0, 0]]]).bool()
     b = torch.tensor([[[0, 1, 1, 0]], [[1, 1, 1, 1]], [[0, 1, 0, 0]], [[0, 0, 0, 0]]]).bool()
     assert mask_iou(a, b).tolist() == pytest.approx([1 / 3, 1.0, 0.0, 0.0])
+
+
+def loss_on_rank(rank: int) -> dict[str, Tensor]:
+    """Each process has one of the two pictures of ``squares``, which hold two segments and one."""
+    return loss_of_pictures([rank])
+
+
+def loss_of_pictures(pictures: list[int]) -> dict[str, Tensor]:
+    """Losses of two layers of random predictions, and the gradient of all logits; of these pictures of two."""
+    torch.manual_seed(3)
+    layers = [(torch.randn(2, 5, NAMES + 1), torch.randn(2, 5, 16, 16), torch.rand(2, 5)) for _ in range(2)]
+    own = [Predictions(*(x[pictures] for x in layer)) for layer in layers]
+    logits = [x.logits.requires_grad_() for x in own]
+    targets, ids = squares(), ("a.png", 7)
+    chosen = SegmentTargets([targets.masks[i] for i in pictures], [targets.labels[i] for i in pictures])
+    seeds = StepSeeds.of(0, 5, [ids[i] for i in pictures])
+    found = PanopticCriterion(points=POINTS)(*factor(own), chosen, seeds)
+    found["loss"].backward()
+    return {**{k: v.detach() for k, v in found.items()}, "gradient": torch.stack([z.grad for z in logits], dim=1)}
+
+
+def test_ranks_with_a_picture_each_average_to_the_loss_of_both(tmp_path: Path) -> None:
+    first, second = on_two_ranks(loss_on_rank, tmp_path)
+    whole = loss_of_pictures([0, 1])
+    gradient = torch.cat((first.pop("gradient"), second.pop("gradient"))) / 2
+    torch.testing.assert_close(gradient, whole.pop("gradient"))
+    for name, value in whole.items():
+        assert first[name] != second[name]
+        torch.testing.assert_close((first[name] + second[name]) / 2, value)

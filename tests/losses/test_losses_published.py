@@ -10,7 +10,8 @@ from torch import Tensor
 from transformers.models.mask2former import modeling_mask2former as peer
 
 from opsnet.losses import criterion
-from opsnet.losses.criterion import LayerPredictions, PanopticCriterion
+from opsnet.losses.criterion import LayerPredictions, PanopticCriterion, _mask_losses, _TruthAtPoints
+from opsnet.losses.point_sampling import StepPoints
 from opsnet.structures import SegmentTargets
 
 NAMES, QUERIES, POINTS = 7, 12, 200
@@ -59,6 +60,12 @@ def serve(monkeypatch: pytest.MonkeyPatch, points: Tensor) -> None:
     monkeypatch.setattr(torch, "rand", rand)
 
 
+def step_points(matching: Tensor, tried: Tensor | None = None, rest: Tensor | None = None) -> StepPoints:
+    """Those of a step; what is not given is not read."""
+    nothing = torch.zeros(len(matching), 0, 2)
+    return StepPoints(matching, nothing[0] if tried is None else tried, nothing if rest is None else rest)
+
+
 @pytest.mark.parametrize("count", [200, 300])  # fewer and more than the 240 pixels of a mask
 def test_matching_is_the_peers(case, count, monkeypatch) -> None:
     layer, targets = case
@@ -66,10 +73,10 @@ def test_matching_is_the_peers(case, count, monkeypatch) -> None:
     matcher = peer.Mask2FormerHungarianMatcher(cost_class=2.0, cost_mask=5.0, cost_dice=5.0, num_points=count)
     serve(monkeypatch, points)
     theirs = matcher(layer.mask_logits, layer.logits, [m.float() for m in targets.masks], targets.labels)
-    serve(monkeypatch, points)
     ours = PanopticCriterion(points=count)
     predictions = LayerPredictions(layer.logits, layer.mask_embeds, torch.zeros(3, QUERIES))
-    (found,) = ours._match([predictions], layer.pixels, targets, torch.cat(targets.masks).float())
+    truth = torch.cat(targets.masks).float()
+    (found,) = ours._match([predictions], layer.pixels, targets, truth, step_points(points))
     starts = [sum(COUNTS[:i]) for i in range(len(COUNTS))]
     expected = [
         (i, k, starts[i] + t)
@@ -80,17 +87,20 @@ def test_matching_is_the_peers(case, count, monkeypatch) -> None:
     assert len(expected) == sum(min(n, QUERIES) for n in COUNTS)
 
 
-def test_mask_losses_are_the_peers(case, monkeypatch) -> None:
+def test_mask_losses_are_the_peers(case) -> None:
     layer, targets = case
     truth = torch.cat(targets.masks).float()[:QUERIES]
     predicted = layer.mask_logits[2]
-    points = torch.rand(QUERIES, POINTS, 2)
-    monkeypatch.setattr(criterion, "uncertain_points", lambda *_: points)
-    bce, dice = PanopticCriterion(points=POINTS)._mask_losses(predicted, truth, torch.tensor(7.0))
+    # All that is tried is read, and some points of the picture's own; the order of points changes no mean.
+    tried, rest = torch.rand(POINTS - 40, 2), torch.rand(3, 40, 2)
+    step = step_points(torch.zeros(3, POINTS, 2), tried, rest)
+    image, row = torch.full((QUERIES,), 2), torch.arange(QUERIES)
+    bce, dice = _mask_losses(predicted, image, row, _TruthAtPoints(step, truth, [0, 0, QUERIES]))
+    points = torch.cat((tried, rest[2])).expand(QUERIES, -1, -1)
     logits = peer.sample_point(predicted[:, None], points, align_corners=False).squeeze(1)
     labels = peer.sample_point(truth[:, None], points, align_corners=False).squeeze(1)
-    torch.testing.assert_close(bce, peer.sigmoid_cross_entropy_loss(logits, labels, 7), rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(dice, peer.dice_loss(logits, labels, 7), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(bce / 7, peer.sigmoid_cross_entropy_loss(logits, labels, 7), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(dice / 7, peer.dice_loss(logits, labels, 7), rtol=1e-5, atol=1e-5)
     assert bce > 0
     assert dice > 0
 

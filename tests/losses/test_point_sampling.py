@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from opsnet.losses.point_sampling import SharedPoints, sample_points, uncertain_points
+from opsnet.losses.point_sampling import SharedPoints, StepPoints, StepSeeds, sample_points, undecided_points
 
 
 def test_values_by_hand() -> None:
@@ -44,32 +44,56 @@ def edge_map() -> torch.Tensor:
     return (200 * (x - 0.5)).clamp(-10, 10).expand(1, 100, 100)
 
 
-def test_most_points_lie_where_the_mask_is_undecided() -> None:
+def test_the_chosen_points_lie_where_each_mask_is_undecided() -> None:
     torch.manual_seed(0)
-    points = uncertain_points(edge_map(), 400, oversample=10.0, share=0.25)
-    near = (points[0, :, 0] - 0.5).abs() < 0.025
-    # Of 4000 tries about 200 fall there, and the 100 nearest are taken; of the 300 others about 15 fall there too.
-    assert near[:100].all()
-    assert 3 <= near[100:].sum() <= 40
+    tried = torch.rand(4000, 2)
+    both = torch.cat((edge_map(), edge_map().transpose(1, 2)))
+    chosen = undecided_points(both, SharedPoints(tried[None]), 100)
+    # About 200 of 4000 lie in the twentieth around the middle; the 100 nearest are taken, each mask's own.
+    assert ((tried[chosen[0], 0] - 0.5).abs() < 0.025).all()
+    assert ((tried[chosen[1], 1] - 0.5).abs() < 0.025).all()
+    assert len(set(chosen[0].tolist())) == 100
 
 
-@pytest.mark.parametrize(("count", "share"), [(1, 0.75), (7, 0.75), (8, 0.0), (8, 1.0)])
-def test_the_count_is_exact(count: int, share: float) -> None:
-    points = uncertain_points(torch.randn(3, 5, 6), count, share=share)
-    assert points.shape == (3, count, 2)
-    assert ((points >= 0) & (points <= 1)).all()
+def test_choosing_points_carries_no_gradient() -> None:
+    maps = torch.randn(1, 4, 4, requires_grad=True)
+    assert not undecided_points(maps, SharedPoints(torch.rand(1, 9, 2)), 5).requires_grad
 
 
-def test_rows_have_points_of_their_own() -> None:
+@pytest.mark.parametrize("count", [1, 7, 8])
+def test_a_mask_is_read_at_as_many_points_as_asked(count) -> None:
+    points = StepPoints.draw(count, StepSeeds.of(0, 1, [5, "a.png"]), torch.device("cpu"))
+    assert points.matching.shape == (2, count, 2)
+    assert points.tried.shape == (3 * count, 2)
+    assert points.rest.shape == (2, count - int(0.75 * count), 2)
+    assert points.count == count
+    everything = torch.cat((points.matching.flatten(0, 1), points.tried, points.rest.flatten(0, 1)))
+    assert ((everything >= 0) & (everything < 1)).all()
+    assert len(everything.unique(dim=0)) == len(everything)
+
+
+def test_a_pictures_points_depend_on_seed_step_and_picture_alone() -> None:
+    def drawn(seed: int, step: int, *ids: int | str) -> StepPoints:
+        return StepPoints.draw(8, StepSeeds.of(seed, step, ids), torch.device("cpu"))
+
+    one = drawn(3, 7, 11)
+    torch.rand(5)
+    beside = drawn(3, 7, 12, 11, "b.png")
+    assert torch.equal(beside.matching[1], one.matching[0])
+    assert torch.equal(beside.rest[1], one.rest[0])
+    assert torch.equal(beside.tried, one.tried)
+    for other in (drawn(4, 7, 11), drawn(3, 8, 11)):
+        assert not torch.equal(other.matching, one.matching)
+        assert not torch.equal(other.tried, one.tried)
+    assert not torch.equal(beside.matching[0], one.matching[0])
+
+
+def test_fresh_seeds_follow_torchs_generator() -> None:
     torch.manual_seed(0)
-    down = edge_map().transpose(1, 2)
-    points = uncertain_points(torch.cat((edge_map(), down)), 400, oversample=10.0, share=0.25)
-    assert ((points[0, :100, 0] - 0.5).abs() < 0.025).all()
-    assert ((points[1, :100, 1] - 0.5).abs() < 0.025).all()
-
-
-def test_points_carry_no_gradient() -> None:
-    assert not uncertain_points(torch.randn(1, 4, 4, requires_grad=True), 5).requires_grad
+    first, second = StepSeeds.fresh(3), StepSeeds.fresh(3)
+    torch.manual_seed(0)
+    assert StepSeeds.fresh(3) == first != second
+    assert len(set(first.pictures)) == 3
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])

@@ -211,3 +211,12 @@ def test_trained_concepts_with_synonyms_keep_the_query_logits() -> None:
     expected = QueryOnly()(embeddings, train, train, void)
     for a, b in zip(EmbeddingModulation()(embeddings, train, train, void), expected, strict=True):
         assert torch.equal(a, b)
+
+
+def test_known_similarities_give_what_is_computed_anew() -> None:
+    target, train = random_bank(1, 6), random_bank(3, 4)
+    embeddings, void = random_embeddings(1)
+    modulation, nearest = EmbeddingModulation(), nearest_similarity(target, train)
+    s = domain_similarity(target, train)
+    ours = modulation.modulate(embeddings, target, void, nearest=nearest, similarity=s)
+    assert all(torch.equal(a, b) for a, b in zip(ours, modulation(embeddings, target, train, void), strict=True))

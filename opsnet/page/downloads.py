@@ -1,0 +1,42 @@
+"""What a visitor takes home: overlay, COCO panoptic PNG and its json."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from opsnet.prediction.carriers import NamedMap
+from opsnet.prediction.writing import PredictionWriter
+
+IDLE = 3600  # seconds after which a visitor's picture and files are forgotten
+
+
+def new_folder() -> Path:
+    """A folder's path that nobody has yet, in the machine's temporary folder; those from an hour ago are removed."""
+    root = Path(tempfile.gettempdir()) / "opsnet-page"
+    root.mkdir(exist_ok=True)
+    for old in root.iterdir():
+        if time.time() - old.stat().st_mtime > IDLE:
+            shutil.rmtree(old, ignore_errors=True)
+    return Path(tempfile.mkdtemp(dir=root))
+
+
+def write_downloads(folder: Path, name: str, pixels: NDArray[np.uint8], found: NamedMap) -> tuple[Path, Path, Path]:
+    """What ``opsnet-predict`` writes of one picture: overlay, panoptic PNG and json.
+
+    Args:
+        folder: to write to.
+        name: of the visitor's file.
+        pixels: (H, W, 3).
+        found: its map (H, W).
+    """
+    picture = Path(name)
+    writer = PredictionWriter(folder, "panoptic")
+    writer.add(picture, pixels, found)
+    writer.finish()
+    return folder / f"{picture.stem}_overlay.png", folder / "panoptic" / f"{picture.stem}.png", folder / "panoptic.json"

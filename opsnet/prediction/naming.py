@@ -1,0 +1,166 @@
+"""Names for proposals: from logits to maps whose segments carry names, scores and boxes. No network runs here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from opsnet.name_tree import NameTree
+from opsnet.panoptic.mask_filtering import MaskFiltering
+from opsnet.panoptic.merge import merge_masks
+from opsnet.prediction.carriers import UNKNOWN, NamedMap, NamedSegment, NameScore, Proposed
+from opsnet.recognition.hierarchy import Path, descend, subtree_best
+from opsnet.structures import PanopticMap, Segment
+from opsnet.vocabulary import Concept, Vocabulary
+
+
+@dataclass(frozen=True)
+class UnknownRule:
+    """When a good mask without a convincing name is kept as "unknown" instead of being dropped or named anyhow.
+
+    Attributes:
+        margin: it is unknown where its best name's probability is less than this above that of the runner-up, another
+            name or no-object.
+        iou: a mask is good from this predicted IoU on.
+    """
+
+    margin: float = 0.1
+    iou: float = 0.5
+
+
+def with_unknown(vocabulary: Vocabulary) -> Vocabulary:
+    """The vocabulary with "unknown", a thing, as its last concept."""
+    return Vocabulary(vocabulary.name, (*vocabulary.concepts, Concept(max(vocabulary.ids) + 1, UNKNOWN, True)))
+
+
+def name_segments(
+    proposed: Proposed, logits: Tensor, no_object: Tensor, words: Vocabulary | NameTree, *, filtering: MaskFiltering,
+    overlap: float, top_k: int = 1, unknown: UnknownRule | None = None, path_margin: float = 0.1,
+) -> list[NamedMap]:  # fmt: skip
+    """Mask Filtering, merge, and what is known of each segment.
+
+    Down a tree proposals are ranked by its top level, since the probability of one name of thousands says little.
+
+    Args:
+        proposed: what the network said of B pictures.
+        logits: (B, K, M) of the names; of a tree, those of its words.
+        no_object: (B, K).
+        words: M concepts, or a tree of them.
+        filtering: ranks and drops proposals.
+        overlap: see :func:`opsnet.panoptic.merge.merge_panoptic`.
+        top_k: names that a segment lists.
+        unknown: keep good masks without a convincing name; ``None`` treats them as all others.
+        path_margin: see :func:`opsnet.recognition.hierarchy.descend`.
+
+    Returns:
+        One map (H, W) a picture, at its own size.
+    """
+    tree = words if isinstance(words, NameTree) else None
+    vocabulary = words.vocabulary if isinstance(words, NameTree) else words
+    parent = torch.tensor(tree.parent if tree else (), device=logits.device)
+    rivals = logits
+    if tree is not None:
+        logits = _of_nodes(logits, tree)
+        rivals = subtree_best(logits, parent)[..., parent < 0]
+    scores, labels, keep = filtering(rivals, no_object, proposed.proposals.iou)
+    vague = torch.zeros_like(keep)
+    shown = vocabulary
+    if unknown is not None:
+        shown = with_unknown(vocabulary)
+        good = proposed.proposals.iou >= unknown.iou
+        vague = good & (_margin(rivals, no_object) < unknown.margin)
+        keep = keep | vague
+    maps = []
+    for i in range(len(proposed)):
+        kept = keep[i].nonzero()[:, 0]
+        paths = descend(logits[i, kept], parent, margin=path_margin) if tree else []
+        chosen = labels.new_tensor([p[-1][0] for p in paths]) if tree else labels[i, kept]
+        chosen = chosen.masked_fill(vague[i, kept], len(vocabulary))
+        merged = _merge(proposed, i, kept, scores[i, kept], chosen, shown, overlap)
+        rows = [_proposal(s) for s in merged.segments]
+        top = _top_names(logits[i, kept[rows]], no_object[i, kept[rows]], vocabulary, top_k)
+        maps.append(_named(merged, shown, top, [paths[r] for r in rows] if tree else None))
+    return maps
+
+
+def _of_nodes(logits: Tensor, tree: NameTree) -> Tensor:
+    """Logits of a tree's words -> of its nodes; those without a text get minus infinity."""
+    nodes = logits.new_full((*logits.shape[:-1], len(tree.vocabulary)), -torch.inf)
+    nodes[..., list(tree.words)] = logits
+    return nodes
+
+
+def _proposal(segment: Segment) -> int:
+    assert segment.proposal is not None
+    return segment.proposal
+
+
+def _margin(logits: Tensor, no_object: Tensor) -> Tensor:
+    """Probability of the best name less that of the runner-up, a name or no-object, (B, K)."""
+    total = torch.logaddexp(logits.logsumexp(-1), no_object)
+    best = logits.topk(min(2, logits.shape[-1]), dim=-1).values
+    rivals = torch.cat((best[..., 1:], no_object[..., None]), dim=-1).amax(-1)
+    return (best[..., 0] - total).exp() - (rivals - total).exp()
+
+
+def _merge(
+    proposed: Proposed, index: int, kept: Tensor, scores: Tensor, labels: Tensor, vocabulary: Vocabulary, overlap: float
+) -> PanopticMap:
+    """Merges the kept proposals (n,) of one picture, with their scores and labels (n,)."""
+    padded, full = proposed.full_sizes(index)
+    return merge_masks(
+        proposed.proposals.mask_logits[index][kept], scores, labels, vocabulary.is_thing,
+        padded=padded, valid=full, iou=proposed.proposals.iou[index][kept], overlap=overlap,
+    )  # fmt: skip
+
+
+def _top_names(logits: Tensor, no_object: Tensor, vocabulary: Vocabulary, k: int) -> list[tuple[NameScore, ...]]:
+    """The k best names of S segments, from logits (S, M) and (S,); a node without a text is none."""
+    total = torch.logaddexp(logits.logsumexp(-1), no_object)
+    best = logits.topk(min(k, logits.shape[-1]), dim=-1)
+    scores = (best.values - total[:, None]).exp().tolist()
+    return [
+        tuple(name_score(vocabulary, label, score) for label, score, known in zip(*row, strict=True) if known)
+        for row in zip(best.indices.tolist(), scores, best.values.isfinite().tolist(), strict=True)
+    ]
+
+
+def name_score(vocabulary: Vocabulary, label: int, score: float) -> NameScore:
+    """A concept with a score."""
+    concept = vocabulary.concepts[label]
+    return NameScore(label, concept.id, concept.name, score, concept.synonyms)
+
+
+def _named(
+    merged: PanopticMap, vocabulary: Vocabulary, top: list[tuple[NameScore, ...]], paths: list[Path] | None
+) -> NamedMap:
+    boxes = boxes_of(merged.ids, len(merged.segments))
+    segments = []
+    for i, (s, best) in enumerate(zip(merged.segments, top, strict=True)):
+        name = vocabulary.names[s.label]
+        is_on_path = paths is not None and paths[i][-1][0] == s.label  # an unknown segment is not
+        path = tuple(name_score(vocabulary, *step) for step in paths[i]) if paths is not None and is_on_path else ()
+        segments.append(
+            NamedSegment(
+                s.id, s.label, s.is_thing, s.score, s.area, s.iou, proposal=s.proposal, name=name, box=boxes[s.id - 1],
+                top=best, path=path,
+            )
+        )  # fmt: skip
+    return NamedMap(ids=merged.ids, segments=tuple(segments), vocabulary=vocabulary)
+
+
+def boxes_of(ids: Tensor, count: int) -> list[tuple[int, int, int, int]]:
+    """Left, top, width and height in pixels of the segments 1 to ``count`` of a map (H, W), each of a pixel or more."""
+    height, width = ids.shape
+    rows = torch.zeros(count + 1, height, dtype=torch.bool, device=ids.device)
+    columns = torch.zeros(count + 1, width, dtype=torch.bool, device=ids.device)
+    rows[ids, torch.arange(height, device=ids.device)[:, None]] = True
+    columns[ids, torch.arange(width, device=ids.device)] = True
+    sides = []
+    for present in (columns[1:].byte(), rows[1:].byte()):
+        first = present.argmax(1)
+        sides += [first, present.shape[1] - present.flip(1).argmax(1) - first]
+    left, across, top, down = sides
+    return [(x, y, w, h) for x, y, w, h in torch.stack((left, top, across, down), dim=1).tolist()]

@@ -1,0 +1,287 @@
+"""The object behind ``opsnet-predict``, the Python API and the web page: pictures and any words in, named maps out."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import torch
+from huggingface_hub import ModelHubMixin
+from torch import Tensor
+
+from opsnet.errors import InputError
+from opsnet.inference import TrainedModel, load_checkpoint
+from opsnet.model import Modulation
+from opsnet.name_tree import NameTree, is_tree
+from opsnet.panoptic.mask_filtering import MaskFiltering
+from opsnet.prediction.carriers import NamedMap, Proposed
+from opsnet.prediction.naming import UnknownRule, name_segments
+from opsnet.prediction.pictures import Picture, as_list, network_size, padded_size, to_batch, to_pixels
+from opsnet.prediction.saving import fetch, is_hub_id, read, save
+from opsnet.recognition.modulation import EmbeddingModulation, nearest_similarity
+from opsnet.settings import parse_filtering, parse_modulation
+from opsnet.structures import TextBank
+from opsnet.vocabulary import Vocabulary
+
+Words = str | Path | Vocabulary | NameTree | Iterable[str]
+"""A vocabulary or what :meth:`Vocabulary.load` takes, a tree or what :meth:`NameTree.load` takes, or names."""
+
+BANKS = 16
+"""Vocabularies whose text is kept; of 21,843 concepts it takes 100 MB or more."""
+
+
+def load(
+    path_or_hub_id: str | Path, *, device: str = "auto", clip_weights: str | Path | None = None,
+    modulation: str | Modulation | None = None, filtering: str | MaskFiltering | None = None,
+    label_names_known: bool = False,
+) -> Predictor:  # fmt: skip
+    """A predictor from a checkpoint of ``opsnet-train``, a folder of ``save_pretrained``, or its id on the Hub.
+
+    Args:
+        path_or_hub_id: the file, the folder, or "owner/name".
+        device: "auto" takes CUDA where there is one.
+        clip_weights: where CLIP's weights lie now; by default where they lay at training.
+        modulation, filtering: see :class:`Predictor`.
+        label_names_known: see :func:`opsnet.inference.load_checkpoint`.
+
+    Raises:
+        CheckpointError: nothing of that name, not an OPSNet, damaged, or trained with another CLIP.
+        ClipWeightsError: CLIP's weights are not where they should be.
+    """
+    path = Path(path_or_hub_id).expanduser()
+    if path.is_dir() or (is_hub_id(str(path_or_hub_id)) and not path.is_file()):
+        return Predictor.from_pretrained(
+            path_or_hub_id, device=device, clip_weights=clip_weights, modulation=modulation, filtering=filtering,
+            label_names_known=label_names_known,
+        )  # fmt: skip
+    trained = load_checkpoint(path, clip_weights=clip_weights, device=device, label_names_known=label_names_known)
+    return Predictor(trained, modulation=modulation, filtering=filtering)
+
+
+class Predictor(
+    ModelHubMixin, library_name="opsnet", pipeline_tag="image-segmentation", license="apache-2.0",
+    tags=["panoptic-segmentation", "open-vocabulary"],
+):  # fmt: skip
+    """Segments pictures and names the segments with any words.
+
+    Two stages: :meth:`propose` runs the network, once a picture; :meth:`name` turns its answer into maps for a
+    vocabulary and a strength of the modulation, without the network. Calls change nothing that others see: several
+    threads may share one predictor, and take turns at the network.
+
+    Args:
+        trained: the network and what it was trained with.
+        modulation: how the two embeddings become logits: a name of conf/modulation, "alpha=5,beta=0.25", or an object
+            such as ``EmbeddingModulation(alpha=5, beta=0.25)``; the paper's by default.
+        filtering: how proposals are ranked and dropped: a name of conf/filtering or a ``MaskFiltering``; "cls_iou" by
+            default.
+        longest: pictures with a longer edge (pixels) are shown to the network smaller; the maps keep the pictures'
+            size. ``None`` shows all as they are.
+    """
+
+    def __init__(
+        self, trained: TrainedModel, *, modulation: str | Modulation | None = None,
+        filtering: str | MaskFiltering | None = None, longest: int | None = 1333,
+    ) -> None:  # fmt: skip
+        if longest is not None and longest < 1:
+            raise InputError(f"longest must be at least 1 pixel or null for all pictures as they are, got {longest}")
+        self.trained, self.longest = trained, longest
+        chosen = "full" if modulation is None else modulation
+        self.modulation, self._modulation_name = _modulation(chosen), chosen if isinstance(chosen, str) else None
+        self.filtering = _filtering("cls_iou" if filtering is None else filtering)
+        self._network, self._text = Lock(), Lock()
+        self._banks: OrderedDict[Vocabulary, tuple[TextBank, Tensor]] = OrderedDict()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network runs."""
+        return self.trained.model.void_embed.device
+
+    @property
+    def train_vocabulary(self) -> Vocabulary:
+        """What the network was trained with."""
+        return self.trained.train_vocabulary
+
+    def __call__(
+        self, pictures: Picture | Sequence[Picture], vocabulary: Words, *, top_k: int = 1, batch_size: int = 8,
+        modulation: str | Modulation | None = None, filtering: str | MaskFiltering | None = None,
+        unknown: UnknownRule | None = None, path_margin: float = 0.1,
+    ) -> NamedMap | list[NamedMap]:  # fmt: skip
+        """Segments and names pictures.
+
+        Args:
+            pictures: one, or a list: a path, a PIL image, an array (H, W, 3) uint8 or a tensor (3, H, W) each.
+            vocabulary: names of the segments, see :meth:`Vocabulary.load`, or a list of names; or a tree, see
+                :meth:`NameTree.load`: a .yaml file or ``wordnet:animal.n.01``, by which they are named level by level.
+            top_k: names that each segment lists.
+            batch_size: pictures a pass of the network; those of one padded size go together, so that the answer does
+                not hang on a picture's neighbours.
+            modulation, filtering: instead of the predictor's own.
+            unknown: keep good masks without a convincing name as "unknown".
+            path_margin: down a tree a path ends where the best child leads by less.
+
+        Returns:
+            One map for one picture, a list for a list.
+
+        Raises:
+            InputError: no such picture or vocabulary; before anything is computed.
+        """
+        words = as_words(vocabulary)
+        listed, is_one = as_list(pictures)
+        pixels = [to_pixels(picture) for picture in listed]
+        maps: dict[int, NamedMap] = {}
+        for chosen in self._batches([p.shape[:2] for p in pixels], batch_size):
+            proposed = self.propose([pixels[i] for i in chosen])
+            found = self.name(
+                proposed, words, modulation=modulation, filtering=filtering, top_k=top_k, unknown=unknown,
+                path_margin=path_margin,
+            )  # fmt: skip
+            maps.update(zip(chosen, found, strict=True))
+        return maps[0] if is_one else [maps[i] for i in range(len(listed))]
+
+    def _batches(self, sizes: Sequence[tuple[int, ...]], batch_size: int) -> list[list[int]]:
+        """Indices of pictures of (height, width), up to ``batch_size`` of one padded size together."""
+        by_size: dict[tuple[int, int], list[int]] = {}
+        for i, (height, width) in enumerate(sizes):
+            by_size.setdefault(padded_size(*network_size(height, width, self.longest)), []).append(i)
+        size = max(1, batch_size)
+        return [group[i : i + size] for group in by_size.values() for i in range(0, len(group), size)]
+
+    @torch.inference_mode()
+    def propose(self, pictures: Picture | Sequence[Picture]) -> Proposed:
+        """One pass of the network over one picture or a list.
+
+        Raises:
+            InputError: no such picture, or none at all.
+        """
+        pixels = tuple(to_pixels(picture) for picture in as_list(pictures)[0])
+        if not pixels:
+            raise InputError("there is no picture to segment: give one or more")
+        batch = to_batch(pixels, longest=self.longest)
+        padded = (batch.images.shape[-2], batch.images.shape[-1])
+        model = self.trained.model
+        with self._network:
+            proposals, clip_map = model(batch.images.to(self.device))
+            embeddings = model.embed(proposals, clip_map, padded)
+        return Proposed(pixels, proposals, embeddings, padded, tuple(batch.valid_sizes))
+
+    @torch.inference_mode()
+    def name(
+        self, proposed: Proposed, vocabulary: Words, *, modulation: str | Modulation | None = None,
+        filtering: str | MaskFiltering | None = None, top_k: int = 1, unknown: UnknownRule | None = None,
+        path_margin: float = 0.1,
+    ) -> list[NamedMap]:  # fmt: skip
+        """One map a picture; arguments as of :meth:`__call__`. Another vocabulary costs its text, once.
+
+        Raises:
+            InputError: a vocabulary or a rule that cannot be used.
+        """
+        if top_k < 1:
+            raise InputError(f"top_k must be at least 1, got {top_k}")
+        words = as_words(vocabulary)
+        target = words.word_vocabulary if isinstance(words, NameTree) else words
+        mix = self.modulation if modulation is None else _modulation(modulation)
+        rank = self.filtering if filtering is None else _filtering(filtering)
+        logits, no_object = self._logits(proposed, target, mix)
+        return name_segments(
+            proposed, logits, no_object, words, filtering=rank, overlap=self.trained.overlap, top_k=top_k,
+            unknown=unknown, path_margin=path_margin,
+        )  # fmt: skip
+
+    def text(self, vocabulary: Vocabulary) -> TextBank:
+        """A vocabulary's text bank on the network's device; computed once."""
+        return self._known(vocabulary)[0]
+
+    def _known(self, vocabulary: Vocabulary) -> tuple[TextBank, Tensor]:
+        """Text bank and :func:`nearest_similarity` to the training names, kept for the vocabularies used last."""
+        with self._text:
+            if vocabulary not in self._banks:
+                bank, train = (self.trained.text(v) for v in (vocabulary, self.train_vocabulary))
+                self._banks[vocabulary] = bank, nearest_similarity(bank, train)
+                if len(self._banks) > BANKS:
+                    self._banks.popitem(last=False)
+            self._banks.move_to_end(vocabulary)
+            return self._banks[vocabulary]
+
+    def _logits(self, proposed: Proposed, target: Vocabulary, mix: Modulation) -> tuple[Tensor, Tensor]:
+        """Logits of M names (B, K, M) and of no-object (B, K)."""
+        bank, nearest = self._known(target)
+        void = self.trained.model.void_embed
+        if isinstance(mix, EmbeddingModulation):  # of 21,843 names the similarities take longer than all the rest
+            similarity = float(nearest.double().mean())
+            return mix.modulate(proposed.embeddings, bank, void, nearest=nearest, similarity=similarity)
+        return mix(proposed.embeddings, bank, self.text(self.train_vocabulary), void)
+
+    def save_pretrained(  # type: ignore[override]
+        self, save_directory: str | Path, *, include_clip: bool | None = None, **_: Any
+    ) -> None:
+        """Writes a folder that :func:`load` reads anywhere, without a network; ``push_to_hub`` sends one like it.
+
+        Args:
+            save_directory: the folder.
+            include_clip: whether CLIP's weights go in; by default unless open_clip has them by name.
+
+        Raises:
+            CheckpointError: nothing was trained.
+            InputError: a modulation that no name describes.
+        """
+        folder = Path(save_directory).expanduser()
+        self._save_pretrained(folder, include_clip=include_clip)
+        if not (folder / "README.md").exists():
+            self.generate_model_card().save(folder / "README.md")
+
+    def _save_pretrained(self, save_directory: Path, *, include_clip: bool | None = None) -> None:
+        name, mix = self._modulation_name, self.modulation
+        if isinstance(mix, EmbeddingModulation):
+            name = f"alpha={mix.alpha!r},beta={mix.beta!r}"
+        if name is None:
+            raise InputError(f"a modulation of class {type(mix).__name__} has no name to save: give it as one")
+        filtering = {"kind": self.filtering.kind, "threshold": self.filtering.threshold}
+        settings = {"modulation": name, "filtering": filtering, "longest": self.longest}
+        save(self.trained, save_directory, settings=settings, include_clip=include_clip)
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | Path, *, device: str = "auto",
+        clip_weights: str | Path | None = None, modulation: str | Modulation | None = None,
+        filtering: str | MaskFiltering | None = None, label_names_known: bool = False, **how: Any,
+    ) -> Predictor:  # fmt: skip
+        """Reads a folder of :meth:`save_pretrained`, here or on the Hub; other arguments as of :func:`load`.
+
+        Raises:
+            CheckpointError: it is not there, damaged, or made with another CLIP.
+        """
+        folder = fetch(pretrained_model_name_or_path, **how)
+        saved = read(folder, device=device, clip_weights=clip_weights, label_names_known=label_names_known)
+        rules = saved.settings
+        return cls(
+            saved.trained,
+            modulation=rules["modulation"] if modulation is None else modulation,
+            filtering=MaskFiltering(**rules["filtering"]) if filtering is None else filtering,
+            longest=rules["longest"],
+        )
+
+
+def as_words(words: Words) -> Vocabulary | NameTree:
+    """A vocabulary or a tree from what a user gives.
+
+    Raises:
+        VocabularyError, WordNetError: it cannot be read or used.
+    """
+    if isinstance(words, NameTree):
+        return words
+    if isinstance(words, (str, Path)) and is_tree(words):
+        return NameTree.load(words)
+    if isinstance(words, (str, Path, Vocabulary)):
+        return Vocabulary.load(words)
+    return Vocabulary.from_names([" ".join(str(name).split()) for name in words])
+
+
+def _modulation(value: Any) -> Modulation:
+    return parse_modulation(value) if isinstance(value, str) else value
+
+
+def _filtering(value: Any) -> MaskFiltering:
+    return parse_filtering(value) if isinstance(value, str) else value

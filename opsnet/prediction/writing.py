@@ -1,0 +1,183 @@
+"""Predictions as files: overlays, COCO's panoptic format, class maps, instances, and a table of all segments."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from opsnet.errors import InputError
+from opsnet.files import atomic_path, write_json, write_text
+from opsnet.prediction.carriers import NamedMap, NamedSegment, NameScore
+from opsnet.prediction.naming import boxes_of
+from opsnet.vocabulary import Vocabulary
+
+TASKS = ("panoptic", "semantic", "instance")
+COLUMNS = (
+    "file", "id", "category_id", "name", "kind", "score", "predicted_iou", "area", "left", "top", "width", "height",
+    "names", "path",
+)  # fmt: skip
+
+
+def for_task(named: NamedMap, task: str) -> NamedMap:
+    """The map as a task wants it: "semantic" has one segment a class, "instance" has things alone.
+
+    Raises:
+        InputError: an unknown task.
+    """
+    if task not in TASKS:
+        raise InputError(f"task must be one of {', '.join(TASKS)}, got '{task}'")
+    if task == "panoptic":
+        return named
+    kept = [s for s in named.segments if s.is_thing or task == "semantic"]
+    classes: dict[int, list[NamedSegment]] = {}
+    for s in kept:
+        classes.setdefault(s.label if task == "semantic" else s.id, []).append(s)
+    id_of = torch.zeros(1 + max((s.id for s in named.segments), default=0), dtype=torch.int64)
+    merged = []
+    for number, parts in enumerate(classes.values(), start=1):
+        best, area = max(parts, key=lambda s: s.score), sum(s.area for s in parts)
+        id_of[[s.id for s in parts]] = number
+        merged.append(replace(best, id=number, area=area))
+    ids = id_of.to(named.ids.device)[named.ids]
+    boxes = boxes_of(ids, len(merged))
+    return replace(named, ids=ids, segments=tuple(replace(s, box=boxes[s.id - 1]) for s in merged))
+
+
+class PredictionWriter:
+    """Writes a folder, picture by picture; :meth:`finish` writes what lists them all.
+
+    Always: ``<name>_overlay.png`` and ``segments.csv``.
+    panoptic: ``panoptic/<name>.png`` and ``panoptic.json`` in COCO's format.
+    semantic: ``semantic/<name>.png``, 0 for void and n for the n-th category of ``semantic.json``.
+    instance: ``instances.json``, COCO's list of results with run lengths.
+
+    Args:
+        folder: made when needed.
+        task: one of :data:`TASKS`.
+    """
+
+    def __init__(self, folder: Path, task: str) -> None:
+        self.folder, self.task = folder, task
+        self._images: list[dict[str, Any]] = []
+        self._annotations: list[dict[str, Any]] = []
+        self._rows: list[dict[str, Any]] = []
+        self._names: Counter[str] = Counter()
+        self._vocabulary: Vocabulary | None = None
+
+    def add(self, picture: Path, pixels: NDArray[np.uint8], named: NamedMap) -> None:
+        """Writes one picture's files.
+
+        Args:
+            picture: where it lies, for its name.
+            pixels: (H, W, 3).
+            named: its map (H, W).
+        """
+        from PIL import Image
+
+        from opsnet.reporting.overlays import draw_overlay
+
+        named, name, number = for_task(named, self.task), self._name_of(picture), len(self._images)
+        self._vocabulary = named.vocabulary
+        overlay = draw_overlay(pixels, named, named.vocabulary.names, scale=None)
+        with atomic_path(self.folder / f"{name}_overlay.png") as path:
+            Image.fromarray(overlay).save(path)
+        height, width = pixels.shape[:2]
+        self._images.append({"id": number, "file_name": picture.name, "height": height, "width": width})
+        self._rows += [row_of(picture.name, s, named.vocabulary) for s in named.segments]
+        self._annotations += getattr(self, f"_add_{self.task}")(number, name, named)
+
+    def _name_of(self, picture: Path) -> str:
+        """The picture's name without its suffix, or with it where another has the same."""
+        self._names[picture.stem] += 1
+        if self._names[picture.stem] == 1:
+            return picture.stem
+        self._names[picture.name] += 1
+        same = self._names[picture.name]
+        return picture.name if same == 1 else f"{picture.name}_{same}"
+
+    def _add_panoptic(self, number: int, name: str, named: NamedMap) -> list[dict[str, Any]]:
+        from PIL import Image
+
+        from opsnet.data.conversion import ids_to_rgb
+
+        with atomic_path(self.folder / "panoptic" / f"{name}.png") as path:
+            Image.fromarray(ids_to_rgb(named.ids.cpu().numpy())).save(path)
+        segments = [panoptic_segment(s, named.vocabulary) for s in named.segments]
+        return [{"image_id": number, "file_name": f"{name}.png", "segments_info": segments}]
+
+    def _add_semantic(self, number: int, name: str, named: NamedMap) -> list[dict[str, Any]]:
+        from PIL import Image
+
+        values = torch.tensor([0, *(s.label + 1 for s in named.segments)])
+        kind = np.uint8 if len(named.vocabulary) < 256 else np.uint16
+        with atomic_path(self.folder / "semantic" / f"{name}.png") as path:
+            Image.fromarray(values[named.ids.cpu()].numpy().astype(kind)).save(path)
+        return [{"image_id": number, "file_name": f"{name}.png"}]
+
+    def _add_instance(self, number: int, name: str, named: NamedMap) -> list[dict[str, Any]]:
+        from opsnet.metrics.instances import instances_from_map
+
+        ids = named.vocabulary.ids
+        return [
+            {
+                "image_id": number, "category_id": ids[s.label], "score": round(s.score, 4), "bbox": list(s.box),
+                "segmentation": {**instance.mask, "counts": instance.mask["counts"].decode()},
+            }
+            for s, instance in zip(named.segments, instances_from_map(named), strict=True)
+        ]  # fmt: skip
+
+    def finish(self) -> None:
+        """Writes the json and the table of the pictures so far."""
+        if self._vocabulary is None:
+            return
+        text = io.StringIO()
+        table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        table.writeheader()
+        table.writerows(self._rows)
+        write_text(self.folder / "segments.csv", text.getvalue())
+        categories = self._vocabulary.categories()
+        if self.task == "instance":
+            write_json(self.folder / "instances.json", self._annotations)
+            return
+        content = {"images": self._images, "annotations": self._annotations, "categories": categories}
+        write_json(self.folder / f"{self.task}.json", content)
+
+
+def panoptic_segment(segment: NamedSegment, vocabulary: Vocabulary) -> dict[str, Any]:
+    """A segment as COCO's ``segments_info`` has it, with its scores."""
+    names = {"names": [[n.name, round(n.score, 4)] for n in segment.top]} if len(segment.top) > 1 else {}
+    path = {"path": [[n.name, round(n.score, 4)] for n in segment.path]} if segment.path else {}
+    return {
+        "id": segment.id, "category_id": vocabulary.ids[segment.label], "iscrowd": 0, "area": segment.area,
+        "bbox": list(segment.box), "isthing": int(segment.is_thing), "score": round(segment.score, 4),
+        "predicted_iou": round(segment.iou, 4), **names, **path,
+    }  # fmt: skip
+
+
+def row_of(file: str, segment: NamedSegment, vocabulary: Vocabulary) -> dict[str, Any]:
+    """A segment as a row of :data:`COLUMNS`."""
+    left, top, width, height = segment.box
+    return {
+        "file": file, "id": segment.id, "category_id": vocabulary.ids[segment.label], "name": segment.name,
+        "kind": "thing" if segment.is_thing else "stuff", "score": f"{segment.score:.4f}",
+        "predicted_iou": f"{segment.iou:.4f}", "area": segment.area, "left": left, "top": top, "width": width,
+        "height": height, "names": _listed(segment.top, "; "), "path": _listed(segment.path, " > "),
+    }  # fmt: skip
+
+
+def _listed(names: Sequence[NameScore], between: str) -> str:
+    return between.join(f"{shown_name(n)} {n.score:.3f}" for n in names)
+
+
+def shown_name(name: NameScore) -> str:
+    """A name with its synonyms: "gown, robe"."""
+    return ", ".join((name.name, *name.synonyms))

@@ -1,0 +1,122 @@
+"""Every row of the paper's tables in miniature: train what the rows need, evaluate each once, write the tables.
+
+``make tables`` calls this. Trainings and evaluations run two at a time on one thread each; what is finished is left
+out, so the same command goes on where it was stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from opsnet.errors import one_sentence_errors
+from opsnet.experiments import ExperimentRow, experiment_rows, tables
+from opsnet.launch import Job, quoted, run_here, stoppable
+from opsnet.sweep_report import Report, duration
+
+sys.path.insert(0, str(Path(__file__).parent))
+from miniature import DATA, RUNS, SMOKE, command
+
+
+def main() -> None:
+    """Data and CLIP, then three waves of jobs, then the tables."""
+    options = _arguments()
+    start = time.monotonic()
+    runs = (DATA / "smoke" / "runs" if options.smoke else RUNS) / f"tables_seed{options.seed}"
+    print(f"Writing to {runs}; jobs that are finished there are left out.", flush=True)
+    os.environ["OMP_NUM_THREADS"] = "1"  # two jobs with two threads each hinder one another badly
+    _prepare(runs, options)
+    rows = trainings()
+    # The larger backbones are the later rows: started first, they do not run alone at the end.
+    first, second = ([r for r in reversed(rows) if (r.starts_from is None) == fresh] for fresh in (True, False))
+    for wave, jobs in (
+        ("trainings", [training(row, runs, options) for row in first]),
+        ("fine-tunings", [training(row, runs, options) for row in second]),
+        ("evaluations", [evaluation(row, runs, options) for row in rows]),
+    ):
+        _run(wave, jobs)
+    print(f"All rows after {duration(time.monotonic() - start)}", flush=True)
+    _write_tables(runs, options)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, default=0, help="of pictures, initialisation and order")
+    parser.add_argument("--smoke", action="store_true", help="the same path, shrunk to minutes")
+    parser.add_argument("overrides", nargs="*", help="for all trainings, e.g. trainer.max_epochs=40")
+    return parser.parse_args()
+
+
+def trainings() -> list[ExperimentRow]:
+    """The rows that are trainings of their own."""
+    return [row for table in tables() for row in experiment_rows(table) if row.is_training]
+
+
+def training(row: ExperimentRow, runs: Path, options: argparse.Namespace) -> Job:
+    """The training of a row, in a folder of its name."""
+    overrides = [f"experiment={row.name}", *_world(options), "trainer.enable_progress_bar=false"]
+    if row.starts_from is not None:
+        overrides.append(quoted("init_from", _checkpoint(runs, row.starts_from)))
+    if options.smoke:
+        overrides += SMOKE["fine_tuning" if row.starts_from else "train"]
+    return Job(trainings().index(row), runs / row.name, (*overrides, *options.overrides))
+
+
+def evaluation(row: ExperimentRow, runs: Path, options: argparse.Namespace) -> Job:
+    """One evaluation of a training with every setting that a row of any table asks of it."""
+    overrides = [
+        f"experiment={row.name}", "settings=null", "table=all", *_world(options),
+        quoted("checkpoint", _checkpoint(runs, row.name)), "panels=0", "details=false", "show=false",
+    ]  # fmt: skip
+    return Job(trainings().index(row), runs / row.name / "evaluation", tuple(overrides), module="opsnet.evaluate")
+
+
+def _checkpoint(runs: Path, training: str) -> Path:
+    return runs / training / "checkpoints" / "last.ckpt"
+
+
+def _world(options: argparse.Namespace) -> list[str]:
+    return ["world=scenes", f"seed={options.seed}", *(SMOKE["world"] if options.smoke else [])]
+
+
+def _prepare(runs: Path, options: argparse.Namespace) -> None:
+    """CLIP and the pictures, so that no two jobs draw them at once; done within a moment where they are there."""
+    root = (DATA / "smoke" if options.smoke else DATA) / f"scenes_{options.seed}"
+    with stoppable():
+        clip = [*(SMOKE["clip"] if options.smoke else []), quoted("hydra.run.dir", runs / "clip")]
+        subprocess.run(command("train_clip", clip), check=True)
+        counts = SMOKE["counts"] if options.smoke else []
+        subprocess.run(command("data.scenes", [str(root), f"--seed={options.seed}", *counts]), check=True)
+
+
+def _run(wave: str, jobs: list[Job]) -> None:
+    left = [job for job in jobs if not job.finished()]
+    print(f"--- {wave}", flush=True)
+    report = Report(jobs, skipped=len(jobs) - len(left))
+    try:
+        run_here(left, 2, None, report)
+    finally:
+        report.close()
+    if report.failed:
+        sys.exit("the same command again goes on with what is left")
+
+
+def _write_tables(runs: Path, options: argparse.Namespace) -> None:
+    folder, scripts = runs / "tables_scenes", Path(__file__).parent
+    data = [f"paths.data={DATA / 'smoke'}"] if options.smoke else []
+    figure = ["--world", "scenes", "--out", str(folder / "figure4.png"), *data]
+    subprocess.run([sys.executable, str(scripts / "figure4.py"), *figure], check=True)
+    table = ["--all", "--world", "scenes", "--runs", str(runs), "--out", str(folder)]
+    subprocess.run([sys.executable, str(scripts / "table.py"), *table], check=True)
+
+
+if __name__ == "__main__":
+    try:
+        with one_sentence_errors():
+            main()
+    except KeyboardInterrupt:
+        sys.exit("stopped; the same command goes on")

@@ -1,0 +1,50 @@
+"""What the network might say of a picture of 64 by 64 pixels: three masks side by side, their embeddings axes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from opsnet.inference import TrainedModel, load_checkpoint
+from opsnet.panoptic.mask_filtering import MaskFiltering
+from opsnet.prediction.carriers import Proposed
+from opsnet.prediction.predictor import Predictor
+from opsnet.structures import Embeddings, Proposals
+
+STRIPES = ((0, 32), (32, 48), (48, 64))  # columns
+
+
+@pytest.fixture
+def proposed() -> Callable[..., Proposed]:
+    """Predicted IoU of the three masks -> one picture's proposals, at a quarter of the size."""
+
+    def make(*iou: float) -> Proposed:
+        masks = torch.full((1, 3, 16, 16), -20.0)
+        for k, (left, right) in enumerate(STRIPES):
+            masks[0, k, :, left // 4 : right // 4] = 20
+        proposals = Proposals(masks, torch.zeros(1, 3, 4), torch.tensor([iou]))
+        embeddings = Embeddings(torch.zeros(1, 3, 4), torch.zeros(1, 3, 4))
+        picture = np.zeros((64, 64, 3), np.uint8)
+        return Proposed((picture,), proposals, embeddings, (64, 64), ((64, 64),))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def lenient_model(lenient_checkpoint) -> TrainedModel:
+    return load_checkpoint(lenient_checkpoint, device="cpu")
+
+
+@pytest.fixture
+def predictor(lenient_model: TrainedModel) -> Predictor:
+    """A hardly trained network that keeps every proposal."""
+    return Predictor(lenient_model, filtering=MaskFiltering(kind="cls_iou", threshold=-1))
+
+
+@pytest.fixture
+def pictures() -> list[np.ndarray]:
+    generator = np.random.default_rng(0)
+    return [generator.integers(0, 255, size, dtype=np.uint8) for size in ((53, 37, 3), (64, 64, 3), (40, 60, 3))]

@@ -1,0 +1,146 @@
+"""The predictor: its two stages, vocabularies, batches and threads."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+
+import opsnet
+from opsnet.errors import CheckpointError, InputError
+from opsnet.panoptic.mask_filtering import MaskFiltering
+from opsnet.prediction import predictor as module
+from opsnet.prediction.predictor import Predictor, as_words
+from opsnet.recognition.modulation import ClipOnly, EmbeddingModulation
+from opsnet.settings import parse_filtering
+from opsnet.vocabulary import Vocabulary, VocabularyError
+
+WORDS = "red circle, green stripes, blue square, grass"
+
+
+def same(a, b) -> bool:
+    return torch.equal(a.ids, b.ids) and a.segments == b.segments
+
+
+def test_load_takes_a_checkpoint(lenient_checkpoint, lenient_model) -> None:
+    loaded = opsnet.load(lenient_checkpoint, device="cpu", modulation="alpha=3,beta=0", filtering="iou")
+    assert isinstance(loaded, opsnet.Predictor)
+    assert (loaded.modulation.alpha, loaded.modulation.beta) == (3, 0)
+    assert loaded.filtering.kind == "iou"
+    assert loaded.train_vocabulary == lenient_model.train_vocabulary
+
+
+def test_load_says_what_is_missing(tmp_path) -> None:
+    with pytest.raises(CheckpointError, match=r"no\.ckpt does not exist"):
+        opsnet.load(tmp_path / "no.ckpt")
+    with pytest.raises(CheckpointError, match=r"holds no config\.json"):
+        opsnet.load(tmp_path)
+
+
+def test_the_network_is_the_same_as_opsnets_own(predictor, pictures) -> None:
+    answer = predictor(pictures[0], WORDS)
+    model, words = predictor.trained.model, Vocabulary.load(WORDS)
+    batch = module.to_batch([pictures[0]])
+    text, train = predictor.trained.text(words), predictor.trained.text(predictor.train_vocabulary)
+    expected = model.predict(
+        batch, text, train, modulation=EmbeddingModulation(), filtering=predictor.filtering, overlap=0.0
+    )[0]
+    assert len(expected.segments) > 0
+    assert torch.equal(answer.ids, expected.ids)
+    assert [(s.label, s.area) for s in answer.segments] == [(s.label, s.area) for s in expected.segments]
+
+
+def test_a_picture_does_not_hang_on_its_neighbours(predictor, pictures) -> None:
+    together = predictor(pictures, WORDS, top_k=2)
+    assert [m.ids.shape for m in together] == [(53, 37), (64, 64), (40, 60)]
+    for picture, answer in zip(pictures, together, strict=True):
+        alone = predictor(picture, WORDS).ids
+        # Batches of another size round otherwise, which turns a pixel now and then.
+        assert (alone != answer.ids).float().mean() <= 0.01
+
+
+def test_another_strength_or_vocabulary_needs_no_network(predictor, pictures, monkeypatch) -> None:
+    proposed = predictor.propose(pictures[0])
+    expected = predictor(pictures[0], WORDS, modulation="clip_only", top_k=3)
+
+    def refuse(*_, **__):
+        raise AssertionError("the network ran")
+
+    monkeypatch.setattr(predictor.trained.model, "forward", refuse)
+    assert same(predictor.name(proposed, WORDS, modulation=ClipOnly(), top_k=3)[0], expected)
+    other = predictor.name(proposed, ["sea", "a  tree"], filtering=MaskFiltering(kind="iou", threshold=-1))[0]
+    assert other.vocabulary.names == ("sea", "a tree")
+
+
+def test_text_is_computed_once_and_the_oldest_are_let_go(predictor, monkeypatch) -> None:
+    calls = []
+    text = type(predictor.trained).text
+    monkeypatch.setattr(type(predictor.trained), "text", lambda self, v: calls.append(v.names) or text(self, v))
+    monkeypatch.setattr(module, "BANKS", 2)
+    for words in ("a, b", "a, b", "c, d", "e, f", "a, b"):
+        predictor.text(Vocabulary.load(words))
+    assert [names for names in calls if len(names) == 2] == [("a", "b"), ("c", "d"), ("e", "f"), ("a", "b")]
+
+
+def test_two_users_at_once_get_their_own_answers(predictor, pictures) -> None:
+    asked = [(pictures[i % 3], f"word {i}, grass, red circle", f"alpha={i},beta=0.5") for i in range(8)]
+    alone = [predictor(p, words, modulation=mix, top_k=2) for p, words, mix in asked]
+    fresh = Predictor(predictor.trained, filtering=predictor.filtering)
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda a: fresh(a[0], a[1], modulation=a[2], top_k=2), asked))
+    assert all(same(a, b) for a, b in zip(alone, together, strict=True))
+
+
+def test_large_pictures_keep_their_size(lenient_model) -> None:
+    picture = np.random.default_rng(0).integers(0, 255, (120, 90, 3), dtype=np.uint8)
+    small = Predictor(lenient_model, filtering=MaskFiltering(threshold=-1), longest=64)
+    proposed = small.propose(picture)
+    assert proposed.padded == (64, 64)
+    assert proposed.valid_sizes == ((64, 48),)
+    answer = small.name(proposed, WORDS)[0]
+    assert answer.ids.shape == (120, 90)
+    assert sum(s.area for s in answer.segments) == int((answer.ids > 0).sum()) > 0
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [("sea, tree", ("sea", "tree")), (["sea, salt"], ("sea, salt",)), (Vocabulary.load("sea"), ("sea",))],
+)
+def test_words(words, names) -> None:
+    assert as_words(words).names == names
+
+
+def test_a_tree_in_a_file(predictor, pictures, tmp_path) -> None:
+    (tmp_path / "tree.yaml").write_text("thing: {circle: [red circle, blue circle], square: }\nstuff: [grass]\n")
+    answer = predictor(pictures[0], tmp_path / "tree.yaml", path_margin=0)
+    assert answer.segments
+    for segment in answer.segments:
+        assert [n.name for n in segment.path][-1] == segment.name
+        assert segment.path[0].name == ("thing" if segment.is_thing else "stuff")
+
+
+def test_bad_input(predictor, pictures) -> None:
+    with pytest.raises(VocabularyError, match="empty"):
+        predictor(pictures[0], "")
+    with pytest.raises(InputError, match="there is no picture"):
+        predictor.propose([])
+    assert predictor([], WORDS) == []
+    with pytest.raises(InputError, match="top_k must be at least 1"):
+        predictor(pictures[0], WORDS, top_k=0)
+    with pytest.raises(InputError, match="no modulation 'half'"):
+        predictor(pictures[0], WORDS, modulation="half")
+    with pytest.raises(InputError, match="longest must be at least 1"):
+        Predictor(predictor.trained, longest=0)
+    with pytest.raises(InputError, match="no filtering 'x'"):
+        parse_filtering("x")
+
+
+def test_the_package_itself_imports_nothing_heavy() -> None:
+    import subprocess
+    import sys
+
+    code = "import sys, opsnet; assert 'torch' not in sys.modules; opsnet.nothing"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "has no attribute 'nothing'" in answer.stderr

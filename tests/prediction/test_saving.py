@@ -1,0 +1,129 @@
+"""A folder of save_pretrained: the same answers from another place, and nothing that was changed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+from pathlib import Path
+
+import pytest
+import torch
+
+import opsnet
+from opsnet.errors import CheckpointError, InputError
+from opsnet.inference import TrainedModel
+from opsnet.panoptic.mask_filtering import MaskFiltering
+from opsnet.prediction.predictor import Predictor
+from opsnet.prediction.saving import is_hub_id
+
+WORDS = "red circle, green stripes, grass"
+
+
+@pytest.fixture(scope="module")
+def saved(lenient_model, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("saved") / "first"
+    filtering = MaskFiltering(kind="iou", threshold=-1)
+    Predictor(lenient_model, modulation="alpha=7,beta=0.25", filtering=filtering).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def moved(saved, tmp_path) -> Path:
+    return Path(shutil.copytree(saved, tmp_path / "moved"))
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("there is no network")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+def test_moved_and_offline_it_answers_the_same(lenient_model, moved, pictures, offline, monkeypatch) -> None:
+    monkeypatch.setenv("OPSNET_DATA", "/nowhere")
+    filtering = MaskFiltering(kind="iou", threshold=-1)
+    first = Predictor(lenient_model, modulation="alpha=7,beta=0.25", filtering=filtering)
+    again = opsnet.load(moved, device="cpu")
+    assert again.longest == first.longest
+    a, b = (p(pictures[0], WORDS, top_k=3) for p in (first, again))
+    assert len(a.segments) > 0
+    assert torch.equal(a.ids, b.ids)
+    assert a.segments == b.segments
+
+
+def test_a_second_save_is_the_same_folder(moved, tmp_path) -> None:
+    opsnet.load(moved, device="cpu").save_pretrained(tmp_path / "second")
+    assert {p.name for p in moved.iterdir()} == {"config.json", "model.safetensors", "clip.safetensors", "README.md"}
+    for path in moved.iterdir():
+        assert path.read_bytes() == (tmp_path / "second" / path.name).read_bytes()
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "clip.safetensors"])
+def test_a_changed_byte_is_refused(name, moved) -> None:
+    raw = bytearray((moved / name).read_bytes())
+    raw[-1] ^= 1
+    (moved / name).write_bytes(raw)
+    with pytest.raises(CheckpointError, match=rf"{name} was changed or damaged \(its SHA-256 is not config\.json's\)"):
+        opsnet.load(moved, device="cpu")
+    (moved / name).unlink()
+    with pytest.raises(CheckpointError, match=rf"{name} does not exist: copy the whole folder"):
+        opsnet.load(moved, device="cpu")
+
+
+def test_without_clip_it_is_asked_for_and_another_is_refused(lenient_model, world, tmp_path) -> None:
+    Predictor(lenient_model).save_pretrained(tmp_path, include_clip=False)
+    assert not (tmp_path / "clip.safetensors").exists()
+    assert opsnet.load(tmp_path, device="cpu", clip_weights=world.clip).train_vocabulary.name == "scenes"
+    with pytest.raises(CheckpointError, match=r"was trained with CLIP weights \w{12}, .*: give clip_weights=PATH"):
+        opsnet.load(tmp_path, device="cpu", clip_weights=world.other_clip)
+
+
+def test_a_configuration_that_would_call_something_else_is_refused(moved) -> None:
+    content = json.loads((moved / "config.json").read_text())
+    content["opsnet"]["config"]["backbone"]["_target_"] = "os.system"
+    (moved / "config.json").write_text(json.dumps(content))
+    with pytest.raises(CheckpointError, match=r"wants to call os\.system, which is no part of OPSNet"):
+        opsnet.load(moved, device="cpu")
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"opsnet": {}}', '{"opsnet": {"sha256": {}, "config": 3}}'])
+def test_another_config_is_refused(text, moved) -> None:
+    (moved / "config.json").write_text(text)
+    with pytest.raises(CheckpointError, match=r"config\.json is not of save_pretrained"):
+        opsnet.load(moved, device="cpu")
+
+
+def test_what_cannot_be_saved(lenient_model, tmp_path) -> None:
+    untrained = TrainedModel(lenient_model.model, lenient_model.train_vocabulary)
+    with pytest.raises(CheckpointError, match="nothing of OPSNet's to save"):
+        Predictor(untrained).save_pretrained(tmp_path)
+    with pytest.raises(InputError, match="a modulation of class function has no name to save"):
+        Predictor(lenient_model, modulation=lambda *_: None).save_pretrained(tmp_path)
+    assert not (tmp_path / "config.json").exists()
+
+
+def test_the_hub_is_asked_for_owner_and_name(monkeypatch, moved, offline) -> None:
+    asked = []
+
+    def download(name: str, **how: object) -> str:
+        asked.append(name)
+        return str(moved)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    assert opsnet.load("someone/opsnet-scenes", device="cpu").modulation.alpha == 7
+    assert asked == ["someone/opsnet-scenes"]
+
+
+def test_an_id_that_is_nowhere(offline) -> None:
+    with pytest.raises(
+        CheckpointError, match="someone/nothing is no folder here and could not be fetched from the Hub"
+    ):
+        opsnet.load("someone/nothing")
+
+
+def test_ids_of_the_hub() -> None:
+    assert is_hub_id("owner/my-model.v2")
+    assert not any(map(is_hub_id, ("owner", "a/b/c", "/a/b", "./a", "runs/last.ckpt", "../a")))

@@ -1,0 +1,101 @@
+"""The files of the three tasks."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pycocotools import mask as coco_masks
+
+from opsnet.errors import InputError
+from opsnet.prediction.carriers import NamedMap, NamedSegment, NameScore
+from opsnet.prediction.writing import PredictionWriter, for_task
+from opsnet.vocabulary import Concept, Vocabulary
+
+VOCABULARY = Vocabulary("v", (Concept(7, "cat", True, ("kitty",)), Concept(300, "sky", False)))
+PIXELS = np.zeros((4, 6, 3), np.uint8)
+
+
+@pytest.fixture
+def named() -> NamedMap:
+    ids = torch.tensor([[1, 1, 0, 2, 2, 2]] * 2 + [[3, 3, 0, 2, 2, 2]] * 2)
+    top = (NameScore(0, 7, "cat", 0.8, ("kitty",)), NameScore(1, 300, "sky", 0.1))
+    return NamedMap(
+        ids,
+        (
+            NamedSegment(1, 0, True, 0.5, 4, 0.6, name="cat", box=(0, 0, 2, 2), top=top),
+            NamedSegment(2, 1, False, 0.7, 12, 0.8, name="sky", box=(3, 0, 3, 4)),
+            NamedSegment(3, 0, True, 0.9, 4, 0.95, name="cat", box=(0, 2, 2, 2)),
+        ),
+        VOCABULARY,
+    )
+
+
+def written(folder: Path, task: str, named: NamedMap, *pictures: str) -> None:
+    writer = PredictionWriter(folder, task)
+    for picture in pictures or ("a.png",):
+        writer.add(Path(picture), PIXELS, named)
+    writer.finish()
+
+
+def test_semantic_has_one_segment_a_class(named, tmp_path) -> None:
+    cat, sky = for_task(named, "semantic").segments
+    assert (cat.area, cat.box, cat.score) == (8, (0, 0, 2, 4), 0.9)
+    assert (sky.area, sky.box) == (12, (3, 0, 3, 4))
+    written(tmp_path, "semantic", named)
+    values = np.asarray(Image.open(tmp_path / "semantic" / "a.png"))
+    assert values.dtype == np.uint8
+    assert values.tolist() == [[1, 1, 0, 2, 2, 2]] * 4
+    data = json.loads((tmp_path / "semantic.json").read_text())
+    assert [c["name"] for c in data["categories"]] == ["cat", "sky"]
+    assert data["annotations"] == [{"image_id": 0, "file_name": "a.png"}]
+
+
+def test_many_names_need_sixteen_bits(named, tmp_path) -> None:
+    many = Vocabulary("many", tuple(Concept(i, f"n{i}", True) for i in range(400)))
+    segments = (NamedSegment(1, 399, True, 1.0, 4, name="n399", box=(0, 0, 2, 2)),)
+    written(tmp_path, "semantic", NamedMap((named.ids == 1).long(), segments, many))
+    assert np.asarray(Image.open(tmp_path / "semantic" / "a.png")).max() == 400
+
+
+def test_instances_are_cocos_results(named, tmp_path) -> None:
+    assert [s.id for s in for_task(named, "instance").segments] == [1, 2]
+    written(tmp_path, "instance", named)
+    first, second = json.loads((tmp_path / "instances.json").read_text())
+    assert (first["category_id"], first["score"], first["bbox"]) == (7, 0.5, [0, 0, 2, 2])
+    assert np.array_equal(coco_masks.decode(second["segmentation"]), (named.ids == 3).numpy())
+
+
+def test_panoptic_with_the_best_names_and_the_table(named, tmp_path) -> None:
+    written(tmp_path, "panoptic", named, "a.png", "b.jpg")
+    data = json.loads((tmp_path / "panoptic.json").read_text())
+    assert [a["file_name"] for a in data["annotations"]] == ["a.png", "b.png"]
+    cat = data["annotations"][1]["segments_info"][0]
+    assert cat["names"] == [["cat", 0.8], ["sky", 0.1]]
+    with (tmp_path / "segments.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 6
+    assert [r["file"] for r in rows] == ["a.png"] * 3 + ["b.jpg"] * 3
+    assert rows[0]["names"] == "cat, kitty 0.800; sky 0.100"
+    assert (rows[1]["kind"], rows[1]["category_id"], rows[1]["left"], rows[1]["area"]) == ("stuff", "300", "3", "12")
+
+
+def test_pictures_of_one_name_do_not_overwrite_each_other(named, tmp_path) -> None:
+    written(tmp_path, "panoptic", named, "x/a.png", "x/a.jpg", "y/a.jpg")
+    found = {p.name for p in (tmp_path / "panoptic").iterdir()}
+    assert found == {"a.png", "a.jpg.png", "a.jpg_2.png"}
+
+
+def test_nothing_written_where_nothing_was_predicted(tmp_path) -> None:
+    PredictionWriter(tmp_path, "panoptic").finish()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_task(named) -> None:
+    with pytest.raises(InputError, match="task must be one of panoptic, semantic, instance, got 'depth'"):
+        for_task(named, "depth")

@@ -1,0 +1,88 @@
+"""Many names: the best of bf16's product, computed again, are those of fp32."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from opsnet.recognition import modulation, shortlist
+from opsnet.recognition.modulation import EmbeddingModulation, QueryOnly, cosine_logits
+from opsnet.structures import Embeddings, TextBank
+
+DIM, NAMES, PROPOSALS = 64, 3000, 20
+
+
+@pytest.fixture(scope="module")
+def text() -> torch.Tensor:
+    """Names in a narrow cone, as CLIP's are."""
+    generator = torch.Generator().manual_seed(0)
+    return F.normalize(torch.randn(NAMES, DIM, generator=generator) + 2 * torch.ones(DIM), dim=-1)
+
+
+@pytest.fixture(scope="module")
+def embeds(text: torch.Tensor) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(1)
+    near = text[torch.randint(NAMES, (PROPOSALS,), generator=generator)]
+    return (3 * near + 0.3 * torch.randn(PROPOSALS, DIM, generator=generator))[None]
+
+
+def bank(text: torch.Tensor, concepts: int | None = None) -> TextBank:
+    """One name a concept, or every concept with as many names as it takes."""
+    count = concepts or len(text)
+    concept = None if concepts is None else torch.arange(len(text)) % concepts
+    concept = None if concept is None else concept.sort().values
+    names = tuple(f"name {i}" for i in range(count))
+    return TextBank("many", names, torch.ones(count, dtype=torch.bool), text, concept)
+
+
+@pytest.fixture
+def always(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shortlist, "MANY", 100)
+    monkeypatch.setattr(shortlist, "_multiplies_bf16", lambda: True)
+
+
+def test_bf16_alone_would_mix_up_the_names(embeds, text) -> None:
+    exact = cosine_logits(embeds, text).topk(5).indices
+    rough = (F.normalize(embeds, dim=-1).bfloat16() @ text.bfloat16().T).float().topk(5).indices
+    assert not torch.equal(exact, rough)
+
+
+def test_the_best_five_are_those_of_fp32(embeds, text) -> None:
+    exact = (cosine_logits(embeds, text) * modulation.TEMPERATURE).topk(5)
+    found = shortlist.shortlisted_cosines(embeds, text).topk(5)
+    assert torch.equal(found.indices, exact.indices)
+    torch.testing.assert_close(found.values, exact.values, atol=1e-6, rtol=0)
+
+
+def test_debiasing_may_lift_a_name_from_far_below(embeds, text) -> None:
+    cosines = F.normalize(embeds, dim=-1) @ text.T
+    last = int(cosines[0, 0].argsort()[NAMES // 2])
+    divisor = torch.ones(NAMES)
+    divisor[last] = 0.01
+    found = shortlist.shortlisted_cosines(embeds, text, divisor)
+    assert int((found / divisor)[0, 0].argmax()) == last
+    assert found[0, 0, last] == pytest.approx(float(cosines[0, 0, last]), abs=1e-6)
+
+
+@pytest.mark.parametrize("concepts", [None, 1000])
+@pytest.mark.parametrize("mix", [QueryOnly(), EmbeddingModulation()])
+def test_a_modulation_answers_as_without(mix, concepts, embeds, text, always, monkeypatch) -> None:
+    target, train = bank(text, concepts), bank(text[:7])
+    both = Embeddings(query=embeds, clip=embeds.flip(1))
+    with torch.inference_mode():
+        short, no_object = mix(both, target, train, text[0])
+        monkeypatch.setattr(modulation, "pays", lambda *_: False)
+        exact, same = mix(both, target, train, text[0])
+    assert torch.equal(short.topk(5).indices, exact.topk(5).indices)
+    assert torch.equal(no_object, same)
+    assert not torch.equal(short, exact)  # the rest is rounded
+    torch.testing.assert_close(short.softmax(-1), exact.softmax(-1), atol=0.02, rtol=0)
+
+
+def test_it_is_for_prediction_alone(embeds, text, always) -> None:
+    assert not shortlist.pays(embeds, text)
+    with torch.inference_mode():
+        assert shortlist.pays(embeds, text)
+        assert not shortlist.pays(embeds.double(), text)
+        assert not shortlist.pays(embeds, text[:99])

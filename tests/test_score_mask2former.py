@@ -1,0 +1,61 @@
+"""scripts/score_mask2former.py: a published network names its masks by its own class head."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from mask2former_peer import random_peer, resnet
+from script_loading import load_script
+from test_zero_shot import OURS, SMALL
+
+from opsnet.errors import InputError
+from opsnet.structures import Batch
+
+SIZE = (64, 96)
+
+
+@pytest.fixture(scope="module")
+def peer() -> Any:
+    """A random Mask2Former of COCO's 133 classes that is sure of itself: its class head is scaled."""
+    backbone = resnet(depths=[1, 1, 1, 1], hidden_sizes=[16, 32, 64, 128], embedding_size=64)
+    network = random_peer(backbone, **SMALL, num_labels=133)
+    with torch.no_grad():
+        network.class_predictor.weight *= 100
+    return network
+
+
+def config(compose, *more: str) -> Any:
+    return compose("predict", *OURS, "image=a", "vocabulary=coco", "device=cpu", "output=a", *more)
+
+
+def test_names_are_the_published_class_heads(compose, peer, tmp_path) -> None:
+    script = load_script("score_mask2former")
+    peer.save_pretrained(tmp_path / "peer")
+    script.OVERLAP = 0.0  # random masks hide one another
+    network = script.ClosedMask2Former(config(compose, f"model.weights={tmp_path / 'peer'}"), device="cpu")
+    images = torch.rand(1, 3, *SIZE, generator=torch.Generator().manual_seed(0))
+    batch = Batch(images=images, valid_sizes=[SIZE], image_ids=[1], vocabulary="coco")
+    (found,) = network(batch)
+    with torch.no_grad():
+        theirs = peer((images - network.model.backbone.mean) / network.model.backbone.std)
+    scores, labels = theirs.class_queries_logits.softmax(-1)[0].max(-1)
+    kept = {int(label) for score, label in zip(scores, labels, strict=True) if score > 0.8 and label < 133}
+    assert kept  # or nothing would be compared
+    assert found.segments
+    assert {segment.label for segment in found.segments} <= kept
+
+
+def test_weights_of_other_classes_are_refused(compose, tmp_path) -> None:
+    backbone = resnet(depths=[1, 1, 1, 1], hidden_sizes=[16, 32, 64, 128], embedding_size=64)
+    random_peer(backbone, **SMALL, num_labels=19).save_pretrained(tmp_path / "peer")
+    script = load_script("score_mask2former")
+    with pytest.raises(InputError, match="know 19 classes, COCO panoptic has 133"):
+        script.ClosedMask2Former(config(compose, f"model.weights={tmp_path / 'peer'}"), device="cpu")
+
+
+def test_no_weights_are_one_sentence(capsys) -> None:
+    with pytest.raises(SystemExit):
+        load_script("score_mask2former").main(["experiment=table9_row6"])
+    assert "give model.weights=PATH" in capsys.readouterr().err

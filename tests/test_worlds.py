@@ -1,0 +1,151 @@
+"""Every experiment composes onto the real sets and onto the miniature, for training and for evaluation."""
+
+from __future__ import annotations
+
+import pytest
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from opsnet.configuration import config_dir
+from opsnet.experiments import experiment_row, experiment_rows, load_world
+from opsnet.settings import parse_setting
+
+
+def kinds() -> dict[str, str]:
+    """The first experiment of each kind: those of one kind choose the same groups and set the same keys."""
+    found: dict[str, str] = {}
+    for path in sorted((config_dir() / "experiment").glob("*.yaml")):
+        content = OmegaConf.to_container(OmegaConf.load(path))
+        keys = sorted(set(content) - {"training"})
+        found.setdefault(f"{content.get('defaults')} {keys}", path.stem)
+    return found
+
+
+NAMES = list(kinds().values())
+CLIP = {"real": "RN50", "scenes": None}
+
+
+def composed(compose, name: str, world: str | None, tmp_path, command: str = "train"):
+    """An experiment's configuration, with everything that a user must give."""
+    given = ["init_from=a"] if command == "train" else ["checkpoint=a"]
+    where = [f"world={world}"] if world else []
+    cfg = compose(command, f"experiment={name}", *where, *given, f"output={tmp_path}")
+    OmegaConf.resolve(cfg)
+    return cfg
+
+
+@pytest.mark.parametrize("world", ["real", "scenes"])
+@pytest.mark.parametrize("name", NAMES)
+def test_every_kind_of_experiment_composes_in_both_worlds(name, world, compose, tmp_path) -> None:
+    train = composed(compose, name, world, tmp_path)
+    assert train.experiment_name == name
+    assert train.clip.model.architecture.get("model_name") == CLIP[world]
+    row = experiment_row(name)
+    if row is None:
+        return
+    tested = composed(compose, name, world, tmp_path, "evaluate")
+    assert tested.experiment_name == name
+    assert tuple(tested.settings) == row.settings
+    assert {load_world(world).domain(s) for s in row.paper} <= set(tested.data.module.test)
+
+
+def test_a_row_of_the_paper_is_of_the_real_world_by_itself(compose, tmp_path) -> None:
+    plain, real = (composed(compose, "table1_row7", world, tmp_path) for world in (None, "real"))
+    assert plain == real
+    assert plain.data.root.endswith("coco")
+    assert (plain.backbone.name, plain.model.query_decoder.queries, plain.overlap) == ("resnet50", 100, 0.8)
+
+
+def test_scenes_is_the_miniature_of_the_full_model(compose, tmp_path) -> None:
+    scenes, row = composed(compose, "scenes", None, tmp_path), composed(compose, "table1_row7", "scenes", tmp_path)
+    assert scenes.experiment_name == "scenes"
+    row.experiment_name = "scenes"
+    assert scenes == row
+    assert scenes.overlap == 0.6
+    plain = compose("train", "init_from=a", f"output={tmp_path}")  # no world: the same networks and data
+    assert (plain.model, plain.backbone, plain.data) == (scenes.model, scenes.backbone, scenes.data)
+
+
+@pytest.mark.parametrize("world", ["real", "scenes"])
+def test_the_baseline_differs_from_the_method_in_the_attention_to_clip_only(world, compose, tmp_path) -> None:
+    main, baseline = (composed(compose, f"table1_row{n}", world, tmp_path) for n in (7, 5))
+    assert baseline.model.query_decoder.clip_attention is None
+    plain = []
+    for cfg in (main, baseline):
+        container = OmegaConf.to_container(cfg, resolve=True)
+        for key in ("experiment_name", "settings", "paper"):
+            del container[key]
+        container["model"]["query_decoder"].pop("clip_attention", None)
+        plain.append(container)
+    assert plain[0] == plain[1]
+
+
+def test_swin_l_has_twice_the_queries_and_epochs_in_the_real_world(compose, tmp_path) -> None:
+    real = composed(compose, "table2_row7", "real", tmp_path)
+    assert (real.model.query_decoder.queries, real.trainer.max_epochs) == (200, 100)
+    assert composed(compose, "table2_row6", "real", tmp_path).trainer.max_epochs == 50
+    assert composed(compose, "table2_row7", "scenes", tmp_path).model.query_decoder.queries == 64
+
+
+@pytest.mark.parametrize("backbone", ["r101", "swin_s", "swin_l"])
+def test_every_stand_in_is_built(backbone, compose, tmp_path) -> None:
+    import torch
+
+    cfg = compose("train", "world=scenes", f"backbone={backbone}", f"output={tmp_path}")
+    part = instantiate(cfg.backbone)
+    assert part.strides == (2, 4, 8, 16)
+    sizes = [tuple(m.shape[1:]) for m in part(torch.rand(1, 3, 96, 96))]
+    assert sizes == [(c, 96 // s, 96 // s) for c, s in zip(part.channels, part.strides, strict=True)]
+    plain = instantiate(compose("train", f"output={tmp_path}").backbone)
+    assert sum(p.numel() for p in part.parameters()) > 1.5 * sum(p.numel() for p in plain.parameters())
+
+
+def test_fine_tunings_have_labels_and_their_own_steps(compose, tmp_path) -> None:
+    for world, steps in (("real", 80_000), ("scenes", 400)):
+        cls, both = (composed(compose, f"table3_row{n}", world, tmp_path) for n in (2, 3))
+        assert (cls.trainer.max_steps, cls.starts_from) == (steps, "table1_row7")
+        assert [c.image_labels.criterion.sum_weight for c in (cls, both)] == [0.0, 0.4]
+        assert "labels" in cls.data.module
+
+
+def test_the_command_line_chooses_within_a_world(compose, tmp_path) -> None:
+    cfg = compose(
+        "train", "experiment=table1_row7", "world=scenes", "backbone=r50", "overlap=0.5", f"output={tmp_path}"
+    )
+    assert (cfg.backbone.name, cfg.overlap) == ("resnet50", 0.5)
+
+
+def test_real_data_are_of_every_set(compose, tmp_path) -> None:
+    cfg = compose("evaluate", "world=real", "checkpoint=a", "~data.module.test.cityscapes", f"output={tmp_path}")
+    module = instantiate(cfg.data.module, _convert_="object")
+    assert module.test_names == ("coco", "ade20k", "ade20k_semantic", "pascal_context")
+    where = {name: module.builders[f"test/{name}"].keywords["annotations"] for name in module.test_names}
+    assert where["ade20k"].endswith("ade20k/ade20k_panoptic_val.json")
+    assert where["coco"].endswith("coco/annotations/panoptic_val2017.json")
+
+
+def test_the_sweep_of_table_6_has_its_cells(compose, tmp_path) -> None:
+    from itertools import product
+
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        cfg = hydra_compose("evaluate", ["sweep=table6", "checkpoint=a"], return_hydra_config=True)
+    params = cfg.hydra.sweeper.params
+    cells = set(product(params.alpha.split(","), params.beta.split(",")))
+    jobs = [
+        compose("evaluate", "sweep=table6", f"alpha={a}", f"beta={b}", "checkpoint=a", f"output={tmp_path}")
+        for a, b in sorted(cells)[:3]
+    ]
+    assert {job.settings[0] for job in jobs} <= {row.settings[0] for row in experiment_rows(6)}
+    assert {f"alpha={a},beta={b}/cls_iou" for a, b in cells} == {row.settings[0] for row in experiment_rows(6)}
+    assert parse_setting(jobs[0].settings[0]).filter == "cls_iou"
+
+
+def test_the_miniature_keeps_its_training_on_several_processes(compose, tmp_path) -> None:
+    one = compose("train", "world=scenes", f"output={tmp_path}").trainer
+    several = compose("train", "world=scenes", "trainer=scenes_ddp", "trainer.devices=2", f"output={tmp_path}").trainer
+    assert (several.strategy, several.devices, several.precision) == ("ddp", 2, "32-true")
+    for key in ("max_epochs", "check_val_every_n_epoch", "gradient_clip_val", "log_every_n_steps"):
+        assert several[key] == one[key]
