@@ -1,11 +1,14 @@
 """Times this project against transformers' Mask2Former, the implementation that a user can install, on this machine.
 
-Usage: python scripts/benchmark.py [--only NAME ...] [--rounds 5] [--json]
+Usage: python scripts/benchmark.py [--only NAME ...] [--rounds 5] [--json] [--checkpoint PATH]
 
 Both sides get the same random weights and inputs, run in one process in turns, and are compared before they are timed.
 Each name has a process of its own: what the allocator keeps of one would speed up or slow down the next. Printed are
 medians in milliseconds and their ratio. One thread: two would fight over a small machine. What each name stands for is
 in scripts/benchmark_pairs.py.
+
+``--only sweep`` has no peer: it times one pass over the twenty settings of Table 6 against a single evaluation, in the
+same way; scripts/benchmark_sweep.py says what is evaluated.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ from opsnet.errors import InputError, one_sentence_errors
 
 sys.path.insert(0, str(Path(__file__).parent))
 from benchmark_pairs import BENCHMARKS
+from benchmark_sweep import SWEEPS
 
 
 @dataclass(frozen=True)
@@ -44,13 +48,13 @@ class Timing:
 
     @property
     def ratio(self) -> float:
-        """How many times as fast ours is."""
+        """How many times as fast ours is; of a sweep, the peer is the single evaluation."""
         return self.peer / self.ours
 
 
-def benchmark(name: str, rounds: int) -> Timing:
+def benchmark(name: str, rounds: int, checkpoint: Path | None = None) -> Timing:
     """Both sides of one pair in turns, after a turn to warm up."""
-    pair = BENCHMARKS[name]()
+    pair = SWEEPS[name](checkpoint) if name in SWEEPS else BENCHMARKS[name]()
     seconds: dict[str, list[float]] = {"ours": [], "peer": []}
     for turn in range(rounds + 1):
         for side, run in (("ours", pair.ours), ("peer", pair.peer)):
@@ -62,36 +66,61 @@ def benchmark(name: str, rounds: int) -> Timing:
     return Timing(name, medians["ours"], medians["peer"], pair.agreement)
 
 
-def _alone(name: str, rounds: int) -> Timing:
+def _alone(name: str, rounds: int, checkpoint: Path | None) -> Timing:
     """The same in a new process that computes on one thread."""
     with ProcessPoolExecutor(1, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-        return pool.submit(benchmark, name, rounds).result()
+        return pool.submit(benchmark, name, rounds, checkpoint).result()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Prints the timings as a table or, with ``--json``, as json."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--only", nargs="+", choices=BENCHMARKS, default=list(BENCHMARKS), metavar="NAME")
+    parser.add_argument("--only", nargs="+", choices=[*BENCHMARKS, "sweep", *SWEEPS], metavar="NAME")
     parser.add_argument("--rounds", type=int, default=5, help="timed turns of each side")
     parser.add_argument("--json", action="store_true", help="print json instead of a table")
+    parser.add_argument("--checkpoint", type=Path, help="of the miniature, for sweep_miniature; without it, untrained")
     options = parser.parse_args(arguments)
+    names = [n for name in options.only or BENCHMARKS for n in (SWEEPS if name == "sweep" else [name])]
     with one_sentence_errors():
-        try:
-            import transformers
-        except ImportError as error:
-            raise InputError("the peer is transformers, which is not installed: pip install -e .[dev]") from error
-        timings = [_alone(name, options.rounds) for name in track(options.only, "Timing", console=Console(stderr=True))]
-    versions = f"torch {torch.__version__}, transformers {transformers.__version__}, {platform.machine()}"
+        packages = f"torch {torch.__version__}{_peer_version(names)}, {platform.machine()}"
+        timings = [
+            _alone(name, options.rounds, options.checkpoint)
+            for name in track(names, "Timing", console=Console(stderr=True))
+        ]
     if options.json:
         rows = [{**asdict(t), "ratio": t.ratio} for t in timings]
-        print(json.dumps({"versions": versions, "benchmarks": rows}, indent=2))
+        print(json.dumps({"versions": packages, "benchmarks": rows}, indent=2))
         return
-    table = Table(
-        "benchmark", "ours (ms)", "peer (ms)", "times as fast", "agreement", title="One thread", caption=versions
-    )
-    for t in timings:
+    _print([t for t in timings if t.name not in SWEEPS], [t for t in timings if t.name in SWEEPS], packages)
+
+
+def _peer_version(names: Sequence[str]) -> str:
+    """The peer's version, for the caption; nothing where only sweeps are timed, which have no peer.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    if not set(names) - set(SWEEPS):
+        return ""
+    try:
+        import transformers
+    except ImportError as error:
+        raise InputError("the peer is transformers, which is not installed: pip install -e .[dev]") from error
+    return f", transformers {transformers.__version__}"
+
+
+def _print(pairs: Sequence[Timing], sweeps: Sequence[Timing], caption: str) -> None:
+    columns = ("benchmark", "ours (ms)", "peer (ms)", "times as fast", "agreement")
+    table = Table(*columns, title="One thread", caption=caption)
+    for t in pairs:
         table.add_row(t.name, f"{t.ours:.0f}", f"{t.peer:.0f}", f"{t.ratio:.2f}", t.agreement)
-    Console().print(table)
+    columns = ("sweep", "20 settings (ms)", "1 setting (ms)", "costs as much as", "agreement")
+    of_sweeps = Table(*columns, title="One pass over Table 6, one thread", caption=caption)
+    for t in sweeps:
+        of_sweeps.add_row(t.name, f"{t.ours:.0f}", f"{t.peer:.0f}", f"{1 / t.ratio:.2f}", t.agreement)
+    for printed in (table, of_sweeps):
+        if printed.row_count:
+            Console().print(printed)
 
 
 if __name__ == "__main__":

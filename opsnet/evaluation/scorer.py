@@ -13,7 +13,7 @@ from opsnet.evaluation.outputs import DomainText, Outputs
 from opsnet.evaluation.scored_image import ImageMasks, score_image
 from opsnet.metrics.panoptic_averages import PanopticCounts, PanopticResult, summarise
 from opsnet.metrics.semantic import SemanticCounts, summarise_semantic
-from opsnet.recognition.modulation import nearest_similarity
+from opsnet.recognition.modulation import EmbeddingModulation, nearest_similarity
 from opsnet.settings import Setting
 from opsnet.structures import Embeddings, PanopticMap, PanopticTruth
 
@@ -37,7 +37,9 @@ class SettingScorer:
         self, text: DomainText, settings: Sequence[Setting], details: Mapping[str, Details] | None = None
     ) -> None:
         self.text, self.settings, self.details = text, tuple(settings), dict(details or {})
-        self.groups = class_groups(text.seen, nearest_similarity(text.target, text.train))
+        self._nearest = nearest_similarity(text.target, text.train)
+        self._similarity = text.target.mean(self._nearest.double())
+        self.groups = class_groups(text.seen, self._nearest)
         self.is_thing: list[bool] = text.target.is_thing.tolist()
         self.counts = {s.name: PanopticCounts.zeros(len(self.is_thing)) for s in settings}
         self.pixels = {s.name: SemanticCounts.zeros(len(self.is_thing)) for s in settings}
@@ -76,13 +78,19 @@ class SettingScorer:
 
     def _logits(self, outputs: Outputs) -> dict[str, tuple[Tensor, Tensor]]:
         """Logits of the names (B, K, M) and of no-object (B, K), by recognition."""
-        logits = {}
+        logits: dict[str, tuple[Tensor, Tensor]] = {}
+        text = self.text
         for setting in self.settings:
-            if setting.recognition not in logits:
-                embeddings = Embeddings(query=outputs.proposals.query_embeds, clip=outputs.clip[setting.clip_embeds])
-                logits[setting.recognition] = setting.modulation(
-                    embeddings, self.text.target, self.text.train, self.text.void
+            if setting.recognition in logits:
+                continue
+            embeddings = Embeddings(query=outputs.proposals.query_embeds, clip=outputs.clip[setting.clip_embeds])
+            modulation = setting.modulation
+            if isinstance(modulation, EmbeddingModulation):  # whose cells of a grid share what is known of the names
+                logits[setting.recognition] = modulation.modulate(
+                    embeddings, text.target, text.void, nearest=self._nearest, similarity=self._similarity
                 )
+            else:
+                logits[setting.recognition] = modulation(embeddings, text.target, text.train, text.void)
         return logits
 
     def panoptic(self, name: str) -> PanopticResult:
