@@ -65,6 +65,8 @@ def demo(cfg: DictConfig) -> Any:
 
     predictor = load(checkpoint, device=cfg.device, clip_weights=cfg.clip_weights)
     predictor.longest = cfg.longest
+    if cfg.threshold is not None:
+        predictor.filtering.threshold = float(cfg.threshold)
     print(f"network: {checkpoint}", flush=True)
     return build_page(predictor, draw_examples(Path(tempfile.mkdtemp(prefix="opsnet-"))), packaged_vocabularies())
 
