@@ -75,7 +75,7 @@ class _OpenBank(TextBank):
     """A text bank whose number of concepts is not known while it is traced: as many places as rows, some left empty."""
 
     def __post_init__(self) -> None:
-        pass
+        """Nothing is checked: while it is traced, the number of names is none."""
 
     def of_concepts(self, values: Tensor) -> Tensor:
         """Values of the rows, (..., R) -> of the concepts, (..., R), minus infinity from M on."""

@@ -6,6 +6,9 @@ import os
 import sys
 from pathlib import Path
 
+from opsnet.launch import Job, run_here
+from opsnet.sweep_report import Report
+
 DATA, RUNS = (Path(os.environ.get(k, d)) for k, d in (("OPSNET_DATA", "data"), ("OPSNET_RUNS", "runs")))
 COUNTS = {"train": 64, "val": 16, "test": 16, "labels": 16}
 # The same path with everything shrunk: it shows that the parts fit, not what the method can do.
@@ -24,3 +27,16 @@ SMOKE = {
 def command(module: str, arguments: list[str]) -> list[str]:
     """The command line of a command of the project."""
     return [sys.executable, "-m", f"opsnet.{module}", *arguments]
+
+
+def side_by_side(jobs: list[Job], hint: str) -> None:
+    """Runs the jobs that are not finished, two at a time on a thread each; ends with ``hint`` where one fails."""
+    os.environ["OMP_NUM_THREADS"] = "1"  # two jobs with two threads each hinder one another badly
+    left = [job for job in jobs if not job.finished()]
+    report = Report(jobs, skipped=len(jobs) - len(left))
+    try:
+        run_here(left, 2, None, report)
+    finally:
+        report.close()
+    if report.failed:
+        sys.exit(hint)

@@ -17,18 +17,18 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from opsnet.launch import Job, quoted, run_here
+from opsnet.launch import Job, quoted
 from opsnet.reporting.results import TUNED
-from opsnet.sweep_report import Report
 
 sys.path.insert(0, str(Path(__file__).parent))
-from miniature import DATA, RUNS, SMOKE, command
+from miniature import DATA, RUNS, SMOKE, command, side_by_side
 
 BASELINE = "no_cross_attention"
 MODELS = {"opsnet": "table1_row7", BASELINE: "table1_row5"}
 BASELINE_SETTINGS = [f"{r}/{f}" for r in ("query_only", "clip_only", "full") for f in ("cls", "cls_iou")]
+STOPPED = "stopped: see the message above; `make run ARGS=--resume` goes on from the last checkpoint"
 TUNED_SETTINGS = "full/cls_iou,query_only/cls_iou"
-# Chosen on the pictures of seed 101 (docs/miniature.md); by a name of its own, as it is no row of the paper's.
+# Chosen on the pictures of seed 101 (docs/opsnet_plus.md); by a name of its own, as it is no row of the paper's.
 DISTILLATION = ["distillation=1.0", "experiment_name=scenes_plus_distilled"]
 
 
@@ -50,10 +50,10 @@ def main() -> None:
         _train(run, [*world, *name, *(SMOKE["train"] if arguments.smoke else []), *arguments.overrides])
     with _timed(run, seconds, "fine-tuning"):
         shrunk = SMOKE["fine_tuning"] if arguments.smoke else []
-        _side_by_side([fine_tuning(run, tuned, [*world, *name, *shrunk]) for tuned in TUNED])
+        side_by_side([fine_tuning(run, tuned, [*world, *name, *shrunk]) for tuned in TUNED], STOPPED)
     with _timed(run, seconds, "evaluation"):
         _evaluate(run, world)
-        _side_by_side([tuned_evaluation(run, tuned, world) for tuned in TUNED])
+        side_by_side([tuned_evaluation(run, tuned, world) for tuned in TUNED], STOPPED)
     _report(run, seconds)
 
 
@@ -111,19 +111,6 @@ def tuned_evaluation(run: Path, name: str, overrides: list[str]) -> Job:
     return Job(list(TUNED).index(name), where, (*how, *overrides), module="opsnet.evaluate")
 
 
-def _side_by_side(jobs: list[Job]) -> None:
-    """Two at a time, on a thread each."""
-    os.environ["OMP_NUM_THREADS"] = "1"
-    left = [job for job in jobs if not job.finished()]
-    report = Report(jobs, skipped=len(jobs) - len(left))
-    try:
-        run_here(left, 2, None, report)
-    finally:
-        report.close()
-    if report.failed:
-        sys.exit("stopped: see the message above; `make run ARGS=--resume` goes on from the last checkpoint")
-
-
 def _evaluate(run: Path, overrides: list[str]) -> None:
     main = ["experiment_name=make_run", f"hydra.run.dir={run}"]
     baseline = [
@@ -172,7 +159,7 @@ def _wait(*processes: subprocess.Popen[bytes]) -> None:
         for p in processes:
             p.wait()
     if any(p.returncode for p in processes):
-        sys.exit("stopped: see the message above; `make run ARGS=--resume` goes on from the last checkpoint")
+        sys.exit(STOPPED)
 
 
 @contextmanager

@@ -7,7 +7,6 @@ out, so the same command goes on where it was stopped.
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 import time
@@ -15,11 +14,11 @@ from pathlib import Path
 
 from opsnet.errors import one_sentence_errors
 from opsnet.experiments import ExperimentRow, experiment_rows, tables
-from opsnet.launch import Job, quoted, run_here, stoppable
-from opsnet.sweep_report import Report, duration
+from opsnet.launch import Job, quoted, stoppable
+from opsnet.sweep_report import duration
 
 sys.path.insert(0, str(Path(__file__).parent))
-from miniature import DATA, RUNS, SMOKE, command
+from miniature import DATA, RUNS, SMOKE, command, side_by_side
 
 
 def main() -> None:
@@ -28,7 +27,6 @@ def main() -> None:
     start = time.monotonic()
     runs = (DATA / "smoke" / "runs" if options.smoke else RUNS) / f"tables_seed{options.seed}"
     print(f"Writing to {runs}; jobs that are finished there are left out.", flush=True)
-    os.environ["OMP_NUM_THREADS"] = "1"  # two jobs with two threads each hinder one another badly
     _prepare(runs, options)
     rows = trainings()
     # The larger backbones are the later rows: started first, they do not run alone at the end.
@@ -38,7 +36,8 @@ def main() -> None:
         ("fine-tunings", [training(row, runs, options) for row in second]),
         ("evaluations", [evaluation(row, runs, options) for row in rows]),
     ):
-        _run(wave, jobs)
+        print(f"--- {wave}", flush=True)
+        side_by_side(jobs, "the same command again goes on with what is left")
     print(f"All rows after {duration(time.monotonic() - start)}", flush=True)
     _write_tables(runs, options)
 
@@ -91,18 +90,6 @@ def _prepare(runs: Path, options: argparse.Namespace) -> None:
         subprocess.run(command("train_clip", clip), check=True)
         counts = SMOKE["counts"] if options.smoke else []
         subprocess.run(command("data.scenes", [str(root), f"--seed={options.seed}", *counts]), check=True)
-
-
-def _run(wave: str, jobs: list[Job]) -> None:
-    left = [job for job in jobs if not job.finished()]
-    print(f"--- {wave}", flush=True)
-    report = Report(jobs, skipped=len(jobs) - len(left))
-    try:
-        run_here(left, 2, None, report)
-    finally:
-        report.close()
-    if report.failed:
-        sys.exit("the same command again goes on with what is left")
 
 
 def _write_tables(runs: Path, options: argparse.Namespace) -> None:
