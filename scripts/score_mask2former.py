@@ -64,14 +64,15 @@ class ClosedMask2Former:
 
     @torch.no_grad()
     def __call__(self, batch: Batch) -> list[PanopticMap]:
-        """The map of each image, as Mask2Former's inference makes it."""
+        """The map of each image in the size of its ground truth, as Mask2Former's inference makes it."""
         proposals, _ = self.model(batch.images)
         logits = self._logits
         assert logits is not None
         scores, labels, keep = self._filtering(logits[..., :-1], logits[..., -1], proposals.iou)
         padded, maps = (batch.images.shape[-2], batch.images.shape[-1]), []
         for i, valid in enumerate(batch.valid_sizes):
-            masks = upsample_masks(proposals.mask_logits[i], padded, valid)
+            size = tuple(batch.panoptic[i].ids.shape) if batch.panoptic else valid
+            masks = upsample_masks(proposals.mask_logits[i], padded, valid, size)
             maps.append(merge_panoptic(masks, scores[i], labels[i], keep[i], self.vocabulary.is_thing, overlap=OVERLAP))
         return maps
 

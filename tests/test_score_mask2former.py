@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 import torch
 from mask2former_peer import random_peer, resnet
+from official_trees import coco_tree
 from script_loading import load_script
 from test_zero_shot import OURS, SMALL
 
@@ -59,3 +61,16 @@ def test_no_weights_are_one_sentence(capsys) -> None:
     with pytest.raises(SystemExit):
         load_script("score_mask2former").main(["experiment=table9_row6"])
     assert "give model.weights=PATH" in capsys.readouterr().err
+
+
+def test_the_command_scores_cocos_validation_set(peer, tmp_path, monkeypatch, capsys) -> None:
+    peer.save_pretrained(tmp_path / "peer")
+    coco_tree(tmp_path / "data" / "coco")
+    monkeypatch.setenv("OPSNET_DATA", str(tmp_path / "data"))
+    small = [word for word in OURS if "decoder" in word or "model_args" in word]
+    given = ["experiment=table1_row1", f"model.weights={tmp_path / 'peer'}", "device=cpu", f"output={tmp_path / 'out'}"]
+    load_script("score_mask2former").main([*given, *small])
+    assert "coco/mask2former/PQ: " in capsys.readouterr().out
+    result = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert result["experiment"] == "table1_row1"
+    assert 0 <= result["metrics"]["coco/mask2former/PQ"] <= 100

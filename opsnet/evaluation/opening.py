@@ -12,7 +12,7 @@ from opsnet.data.datamodule import PanopticDataModule
 from opsnet.errors import InputError
 from opsnet.evaluation.plan import Plan
 from opsnet.evaluation.sources import NetworkSource, Source, StoredSource
-from opsnet.evaluation.store import ProposalWriter, fingerprint, open_domain, stored_experiment
+from opsnet.evaluation.store import FOLDER, ProposalWriter, fingerprint, open_domain, stored_experiment
 from opsnet.inference import TrainedModel, load_checkpoint, pick_device
 
 
@@ -71,7 +71,7 @@ def open_sources(cfg: DictConfig, plan: Plan, scored: Scored, data: PanopticData
         source = NetworkSource(trained, loader, dataset, needed)
         if cfg.save_proposals:
             source.writer = ProposalWriter(
-                plan.output / "proposals", name, text=source.text, vocabulary=dataset.vocabulary, made_by=made_by,
+                plan.output / FOLDER, name, text=source.text, vocabulary=dataset.vocabulary, made_by=made_by,
                 batches=[len(batch) for batch in loader.batches], sources=needed, masks=cfg.proposal_masks,
             )  # fmt: skip
         sources[name] = source

@@ -19,6 +19,7 @@ from opsnet.files import write_json
 from opsnet.vocabulary import Vocabulary
 
 FORMAT = 1  # raise it when a change makes older folders unreadable
+FOLDER = "proposals"  # of an evaluation's run
 ABOUT, TEXT = "domain.json", "text.safetensors"
 
 
@@ -80,10 +81,14 @@ class StoredDomain:
 def open_domain(folder: Path | str, domain: str) -> StoredDomain:
     """The stored proposals of a domain, all of them there.
 
+    Args:
+        folder: that of the proposals, or of the run that wrote them.
+        domain: name of the domain.
+
     Raises:
         ProposalsError: the folder holds no such domain, has another format, or was not finished.
     """
-    folder = Path(folder).expanduser()
+    folder = _stored(folder)
     path = folder / domain / ABOUT
     if not path.is_file():
         known = ", ".join(sorted(p.parent.name for p in folder.glob(f"*/{ABOUT}")))
@@ -104,8 +109,14 @@ def open_domain(folder: Path | str, domain: str) -> StoredDomain:
 
 def stored_experiment(folder: Path | str) -> str | None:
     """The experiment that trained what made the proposals; ``None`` where that is not known, or nothing is stored."""
-    paths = sorted(Path(folder).expanduser().glob(f"*/{ABOUT}"))
+    paths = sorted(_stored(folder).glob(f"*/{ABOUT}"))
     return _about(paths[0]).get("experiment") if paths else None
+
+
+def _stored(folder: Path | str) -> Path:
+    """The folder of the proposals, where that of their run is named."""
+    path = Path(folder).expanduser()
+    return path / FOLDER if (path / FOLDER).is_dir() else path
 
 
 def _about(path: Path) -> dict[str, Any]:

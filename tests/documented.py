@@ -1,0 +1,71 @@
+"""The commands that a page of the documentation names, and what a test needs to run them as a reader would."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from script_loading import load_script
+
+from opsnet.data.conversion import rgb_to_ids
+
+ROOT = Path(__file__).parent.parent
+COMMAND = re.compile(r"(\.venv/bin/)?(opsnet-[a-z-]+|python scripts/\S+|make [a-z]+)\b")
+
+
+def blocks(page: Path, kind: str = "") -> list[str]:
+    """The fenced blocks of a language, or of none."""
+    parts = re.split(r"^```(.*)\n", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return [text for language, text in zip(parts[1::4], parts[2::4], strict=True) if language == kind]
+
+
+def commands(page: Path) -> list[str]:
+    """The command lines of the blocks without a language, of the tables and of the sentences, each once.
+
+    In a sentence, a command without arguments is its name rather than something to run.
+    """
+    fenced = [line for block in blocks(page) for line in block.replace("\\\n", " ").splitlines()]
+    prose = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    named = [
+        code
+        for line in prose.splitlines()
+        for code in re.findall(r"`([^`]+)`", line)
+        if line.startswith("|") or " " in code
+    ]
+    return list(dict.fromkeys(" ".join(code.split()) for code in [*fenced, *named] if COMMAND.match(code)))
+
+
+def run_documented(words: list[str], command: Any, *more: str) -> None:
+    """Runs a command line by the fixture ``command``, or a script in this process, with ``more`` arguments."""
+    if words[0] == "python":
+        load_script(Path(words[1]).stem).main([*words[2:], *more])
+        return
+    module = import_module(Path(words[0]).name.replace("-", ".", 1).replace("-", "_"))
+    if words[0] == "opsnet-score":  # the only command that is not Hydra's
+        assert module.main([*words[1:], *more]) == 0
+        return
+    code, error = command(module.main, *words[1:], *more)
+    assert code == 0, (shlex.join(words), error)
+
+
+def class_masks(world: Path, split: str, pictures: Path, masks: Path) -> list[dict[str, Any]]:
+    """A set of the embedded world as pictures and PNGs of category ids; answers its categories."""
+    data = json.loads((world / "annotations" / f"panoptic_{split}.json").read_text())
+    pictures.mkdir()
+    masks.mkdir()
+    for annotation in data["annotations"]:
+        ids = rgb_to_ids(np.asarray(Image.open(world / "annotations" / f"panoptic_{split}" / annotation["file_name"])))
+        classes = np.zeros(ids.shape, np.uint8)
+        for segment in annotation["segments_info"]:
+            classes[ids == segment["id"]] = segment["category_id"]
+        Image.fromarray(classes).save(masks / annotation["file_name"])
+    for image in data["images"]:
+        shutil.copy(world / split / image["file_name"], pictures)
+    return list(data["categories"])

@@ -1,0 +1,148 @@
+"""Every command of README.md is run: here on the embedded world, by a test of its own, or as a make target."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from documented import ROOT, blocks, class_masks, commands, run_documented
+from official_trees import ade20k_tree, coco_tree
+from small_training import SMALL
+
+PAGE = ROOT / "README.md"
+TRAIN = [*SMALL, "logger=csv"]
+TEXT = ["clip=tiny", "clip.model.weights=random"]  # RN50's weights cannot be downloaded in a test
+# Command -> what is added to it: small sizes, and weights that a test has.
+RUN = {
+    ".venv/bin/opsnet-predict checkpoint=runs/make_run_seed0/<date_time>/opsnet/checkpoints/last.ckpt "
+    "image=data/scenes_0/scenes_novel/test/000000.png "
+    'vocabulary="pink flower, yellow house, orange moon, blue waves"': [],
+    "python scripts/prepare_ade20k.py ADEChallengeData2016": ["data/ade20k"],
+    "opsnet-doctor data=ade20k": [],
+    "opsnet-evaluate checkpoint=last.ckpt data=ade20k settings=[full/cls_iou]": [],
+    "opsnet-train experiment=scenes seed=1": TRAIN,
+    "opsnet-train experiment=scenes seed=1 resume=auto": TRAIN,
+    "opsnet-train experiment=scenes_plus init_from=last.ckpt": [*TRAIN[:-1], "trainer.max_steps=2"],
+    "opsnet-evaluate checkpoint=last.ckpt settings=[full/cls_iou,clip_only/cls_iou]": [],
+    "opsnet-evaluate table=6 checkpoint=last.ckpt": ["trained_as=table1_row7"],
+    "opsnet-evaluate checkpoint=last.ckpt settings=[full/cls_iou] oracles=true instances=true": [],
+    "opsnet-evaluate checkpoint=last.ckpt save_proposals=true": ["hydra.run.dir=FOLDER"],
+    """opsnet-evaluate proposals=FOLDER settings="['alpha=8,beta=0.5/cls_iou']\"""": [],
+    "python scripts/table.py 6 --world scenes": [],
+    "opsnet-predict checkpoint=last.ckpt image=photo.png vocabulary=words.txt": [],
+    "opsnet-predict checkpoint=last.ckpt image=photo.png vocabulary=imagenet21k top_k=5": [],
+    "opsnet-doctor vocabulary=words.txt train=coco": TEXT,
+    "opsnet-doctor data=coco": [],
+    "python scripts/prepare_own.py masks PICTURES MASKS --vocabulary classes.json --set train": [],
+    "opsnet-score --gt GT.json --pred PRED.json": [],
+    "opsnet-train experiment=table2_row5 world=scenes": TRAIN,
+    "python scripts/model_card.py backbone=swin_l": [],
+}  # fmt: skip
+# Full-size trainings, whose configuration is made; CUDA and eight GPUs are not at hand.
+COMPOSED = [
+    "opsnet-train experiment=table2_row5",
+    "opsnet-train data=coco backbone=r50 clip=rn50 model=mask2former supervision=masks optim=mask2former trainer=ddp "
+    "trainer.devices=8 logger=wandb experiment_name=coco_r50",
+]
+# Command -> the test that runs it, with networks, weights or servers of its own.
+ELSEWHERE = {
+    "opsnet-predict model.weights=PATH backbone=swin_l model.query_decoder.queries=200 modulation=clip_only "
+    'filtering=objectness image=photo.png vocabulary="red car, sky, lamp post"':
+        "test_zero_shot.py::test_the_command_writes_named_segments",
+    "opsnet-demo checkpoint=last.ckpt": "test_demo.py::test_two_visitors_use_every_control",
+    "opsnet-export checkpoint=last.ckpt output=opsnet.onnx": "test_export.py::test_the_file_answers_as_the_network",
+    "opsnet-train-clip": "test_train_clip.py::test_a_stopped_training_goes_on_to_the_same_weights",
+    "python scripts/summarize_seeds.py RUN RUN RUN":
+        "reporting/test_summarize_seeds.py::test_prints_and_writes_both_tables",
+    "python scripts/score_mask2former.py experiment=table1_row1 model.weights=PATH":
+        "test_score_mask2former.py::test_the_command_scores_cocos_validation_set",
+    "python scripts/benchmark.py": "test_scripts.py::test_a_benchmark_is_printed",
+    "python scripts/memory.py backbone=swin_l": "test_scripts.py::test_every_part_of_a_step_is_weighed",
+    "python scripts/check_parity.py FOLDER --size 640x853":
+        "segmenter/test_checkpoints.py::test_the_script_tells_a_difference",
+    "python scripts/convert_mask2former.py model_final.pkl mask2former.safetensors":
+        "segmenter/test_checkpoints.py::test_the_converted_file_loads_as_the_original",
+    "python scripts/prepare_wordnet.py": "test_wordnet.py::test_the_file_that_debian_leaves_out",
+}  # fmt: skip
+
+
+def targets() -> list[str]:
+    return [command for command in commands(PAGE) if command.startswith("make ")]
+
+
+@pytest.fixture(scope="module")
+def folder(world, lenient_checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as the page supposes it, with the embedded world of the tests under data/."""
+    here = tmp_path_factory.mktemp("reader")
+    shutil.copytree(world.data, here / "data")
+    novel = here / "data" / "scenes_0" / "scenes_novel"
+    kept = here / "runs" / "make_run_seed0" / "date_time" / "opsnet" / "checkpoints"
+    kept.mkdir(parents=True)
+    for path in (here / "last.ckpt", kept / "last.ckpt"):
+        shutil.copy(lenient_checkpoint, path)
+    shutil.copy(novel / "test" / "000000.png", here / "photo.png")
+    (here / "words.txt").write_text("red circle, scarlet disc\ngreen stripes\n")
+    categories = class_masks(novel, "val", here / "PICTURES", here / "MASKS")
+    (here / "classes.json").write_text(json.dumps({"categories": categories}))
+    for side in ("GT", "PRED"):
+        shutil.copy(novel / "annotations" / "panoptic_test.json", here / f"{side}.json")
+        shutil.copytree(novel / "annotations" / "panoptic_test", here / side)
+    coco_tree(here / "data" / "coco")
+    ade20k_tree(here / "ADEChallengeData2016")
+    return here
+
+
+@pytest.fixture
+def reader(folder: Path, command, monkeypatch: pytest.MonkeyPatch):
+    """Runs a command line in that folder."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("OPSNET_DATA", "data")
+    monkeypatch.setenv("OPSNET_RUNS", "runs")
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    return lambda line, *more: run_documented(shlex.split(line.replace("<date_time>", "date_time")), command, *more)
+
+
+def test_no_command_is_forgotten() -> None:
+    assert sorted(commands(PAGE)) == sorted([*RUN, *COMPOSED, *ELSEWHERE, *targets()])
+
+
+@pytest.mark.parametrize("line", RUN)
+def test_it_runs(line: str, reader, folder: Path, world_overrides) -> None:
+    small = []
+    if "data=" not in line and re.match(r"opsnet-(train|evaluate) ", line):
+        small = [word for word in world_overrides if not word.startswith("paths")]
+    if "resume=auto" in line:
+        reader(line.removesuffix(" resume=auto"), *RUN[line], *small)
+    if "proposals=FOLDER" in line:
+        reader("opsnet-evaluate checkpoint=last.ckpt save_proposals=true hydra.run.dir=FOLDER", *small)
+    if "data=ade20k" in line:
+        reader("python scripts/prepare_ade20k.py ADEChallengeData2016", "data/ade20k")
+    reader(line, *RUN[line], *small)
+
+
+@pytest.mark.parametrize("line", COMPOSED)
+def test_it_composes(line: str, compose, tmp_path: Path) -> None:
+    cfg = compose("train", *line.split()[1:], f"output={tmp_path}")
+    assert cfg.data.vocabulary == "coco"
+    assert cfg.clip.model.architecture.model_name == "RN50"
+
+
+@pytest.mark.parametrize("test", ELSEWHERE.values())
+def test_it_has_a_test_of_its_own(test: str) -> None:
+    file, name = test.split("::")
+    assert f"def {name}(" in (ROOT / "tests" / file).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("line", targets())
+def test_it_is_a_target(line: str) -> None:
+    subprocess.run([*shlex.split(line), "--dry-run"], cwd=ROOT, check=True, capture_output=True)
+
+
+def test_the_python_runs(reader, folder: Path) -> None:
+    (block,) = blocks(PAGE, "python")
+    exec(compile(block, "README.md", "exec"), {})
