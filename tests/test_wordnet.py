@@ -9,6 +9,7 @@ import nltk
 import pytest
 from script_loading import load_script
 
+from opsnet.name_tree import NameTree
 from opsnet.vocabulary import Vocabulary
 from opsnet.wordnet import WordNetError, subtree, tree
 
@@ -133,3 +134,61 @@ def test_a_synset_stands_below_its_most_specific_hypernym(reader: None, tmp_path
     above = {lemmas[0]: rows[parent][1][0] if parent >= 0 else None for _, lemmas, parent in rows}
     assert above == {"animal": None, "pet": "animal", "mammal": "animal", "feline": "mammal", "cat": "feline"}
     assert all(parent < index for index, (_, _, parent) in enumerate(rows))
+
+
+# Root -> paths below it, by hand, each ending with the first name of its synset.
+PATHS = {
+    "animal.n.01": {
+        "siamese_cat.n.01": "chordate vertebrate mammal placental carnivore feline cat domestic_cat Siamese_cat",
+        "dog.n.01": "chordate vertebrate mammal placental carnivore canine dog",
+        "african_elephant.n.01": "chordate vertebrate mammal placental pachyderm elephant African_elephant",
+        "zebra.n.01": "chordate vertebrate mammal placental ungulate odd-toed_ungulate equine zebra",
+        "bald_eagle.n.01": "chordate vertebrate bird bird_of_prey eagle bald_eagle",
+        "king_penguin.n.01": "chordate vertebrate bird aquatic_bird seabird sphenisciform_seabird penguin king_penguin",
+        "great_white_shark.n.01": (
+            "chordate vertebrate aquatic_vertebrate fish cartilaginous_fish elasmobranch shark mackerel_shark "
+            "great_white_shark"
+        ),
+        "goldfish.n.01": (
+            "chordate vertebrate aquatic_vertebrate fish bony_fish teleost_fish soft-finned_fish cypriniform_fish "
+            "cyprinid goldfish"
+        ),
+        "common_iguana.n.01": "chordate vertebrate reptile diapsid saurian lizard iguanid common_iguana",
+        "monarch.n.02": "invertebrate arthropod insect lepidopterous_insect butterfly danaid monarch",
+    },
+    "vehicle.n.01": {
+        "minivan.n.01": "wheeled_vehicle self-propelled_vehicle motor_vehicle truck van passenger_van minivan",
+        "fire_engine.n.01": "wheeled_vehicle self-propelled_vehicle motor_vehicle truck fire_engine",
+        "steam_locomotive.n.01": "wheeled_vehicle self-propelled_vehicle locomotive steam_locomotive",
+        "bicycle.n.01": "wheeled_vehicle bicycle",
+        "sloop.n.01": "craft vessel sailing_vessel sloop",
+    },
+    "plant.n.02": {
+        "sunflower.n.01": "vascular_plant spermatophyte angiosperm flower sunflower",
+        "bonsai.n.01": "vascular_plant woody_plant tree bonsai",
+    },
+    "food.n.02": {
+        "granny_smith.n.01": "produce edible_fruit apple eating_apple Granny_Smith",
+        "strawberry.n.01": "produce edible_fruit berry strawberry",
+    },
+    "furniture.n.01": {"rocking_chair.n.01": "seat chair rocking_chair"},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("root", PATHS)
+def test_the_levels_of_wordnet_itself(root: str, reader: None, tmp_path: Path) -> None:
+    from nltk.corpus import wordnet
+
+    load_script("prepare_wordnet").main([str(tmp_path / "nltk_data")])
+    names = NameTree.load(f"wordnet:{root}")
+    concepts = names.vocabulary.concepts
+    for synset, path in PATHS[root].items():
+        index, found = names.vocabulary.ids.index(wordnet.synset(synset).offset()), []
+        while concepts[index].id != wordnet.synset(root).offset():
+            found.append(concepts[index].name)
+            index = names.parent[index]
+        assert found[::-1] == [level.replace("_", " ") for level in path.split()]
+        above = [[s.name() for s in way] for way in wordnet.synset(synset).hypernym_paths()]
+        lengths = [len(way) - 1 - way.index(root) for way in above if root in way]
+        assert len(found) == max(lengths)  # nltk's own longest way
