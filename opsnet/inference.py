@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import gc
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,8 +89,21 @@ def build_model(config: Mapping[str, Any]) -> OPSNet:
 
     cfg = OmegaConf.create({key: config[key] for key in ("model", "backbone", "clip")})
     cfg.clip.model.hint = "give clip_weights=PATH of the CLIP that the checkpoint was trained with"
-    model: OPSNet = instantiate(cfg.model, backbone=cfg.backbone, clip=cfg.clip)
+    with _collector_paused():
+        model: OPSNet = instantiate(cfg.model, backbone=cfg.backbone, clip=cfg.clip)
     return model
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Imports of timm and open_clip make a great many objects that stay, searched for garbage again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def with_weights(

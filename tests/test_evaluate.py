@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 
 from opsnet.errors import CheckpointError, InputError
 from opsnet.evaluate import evaluate, run
+from opsnet.evaluation.outputs import Outputs, run_network
 from opsnet.inference import load_checkpoint
+from opsnet.vocabulary import Vocabulary
 
 DOMAINS = ("scenes", "scenes_novel", "scenes_street")
 MEASURES = ("PQ", "PQth", "PQst", "SQ", "RQ")
@@ -71,6 +77,38 @@ def test_the_domain_similarity_is_one_at_home_only(evaluated) -> None:
     assert similarity["scenes"] == 1.0
     assert 0 < similarity["scenes_novel"] < 1
     assert 0 < similarity["scenes_street"] < 1
+
+
+def planted(trained, batch, sources) -> Outputs:
+    """True masks, named by noisy text: by CLIP less noisily than by the query."""
+    outputs = run_network(trained, batch, sources)
+    logits, queries = torch.full_like(outputs.proposals.mask_logits, -9.0), outputs.proposals.query_embeds.clone()
+    clip = queries.clone()
+    text = trained.text(Vocabulary.load(batch.vocabulary)).embeds
+    for i, truth in enumerate(batch.panoptic):
+        generator = torch.Generator().manual_seed(int(batch.image_ids[i]))
+        for k, segment in enumerate(truth.segments[: logits.shape[1]]):
+            mask = (truth.ids == segment.id)[None, None].float()
+            logits[i, k] = 9 * (2 * F.interpolate(mask, logits.shape[-2:], mode="area")[0, 0] - 1)
+            for embeds, noise in ((queries, 0.1), (clip, 0.05)):
+                embeds[i, k] = text[segment.label] + noise * torch.randn(text.shape[1], generator=generator)
+    proposals = dataclasses.replace(
+        outputs.proposals, mask_logits=logits, query_embeds=queries, iou=torch.full_like(outputs.proposals.iou, 0.9)
+    )
+    return dataclasses.replace(outputs, proposals=proposals, clip=dict.fromkeys(sources, clip))
+
+
+def test_one_pass_over_table_6_equals_a_job_a_cell(config, lenient_checkpoint, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("opsnet.evaluation.sources.run_network", planted)
+    given = [f"checkpoint={lenient_checkpoint}", "panels=0", "details=false", "~data.module.test.scenes_street"]
+    whole = evaluate(config(tmp_path, *given, "table=6", "trained_as=table1_row7")).metrics
+    cells = {}
+    for alpha, beta in itertools.product((0, 5, 10, 15), (0, 0.25, 0.5, 0.75, 1)):
+        cells.update(evaluate(config(tmp_path, *given, "sweep=table6", f"alpha={alpha}", f"beta={beta}")).metrics)
+    assert whole == cells
+    quality = {name.split("/")[1]: value for name, value in whole.items() if re.match("scenes_novel/.*/PQ$", name)}
+    assert len(quality) == 20
+    assert len(set(quality.values())) > 10  # they differ, so that one could be taken for another
 
 
 def test_panels_show_so_many_pictures(evaluated) -> None:
