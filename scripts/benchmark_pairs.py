@@ -17,6 +17,7 @@ from opsnet.model import assemble
 from opsnet.optim import adamw
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.recognition.modulation import cosine_logits
+from opsnet.recognition.shortlist import shortlisted_cosines
 from opsnet.segmenter.deformable_sampling import deformable_sampling
 from opsnet.segmenter.layouts import CLASS_HEAD, convert
 from opsnet.segmenter.pixel_decoder import PixelFeatures
@@ -321,6 +322,29 @@ def text() -> Pair:
     return Pair(ours, theirs, f"within {float((ours() - theirs()).abs().max()):.1e}")
 
 
+def many_names() -> Pair:
+    """A hundred proposals against as many random vectors as ImageNet-21K has names, in a cone: all in fp32."""
+    names = Vocabulary.load("imagenet21k")
+    rows = sum(1 + len(concept.synonyms) for concept in names.concepts)
+    generator = torch.Generator().manual_seed(0)
+    bank = F.normalize(torch.randn(rows, 1024, generator=generator) + 2, dim=-1)
+    near = bank[torch.randint(rows, (QUERIES,), generator=generator)]
+    embeds = (near + 0.01 * torch.randn(QUERIES, 1024, generator=generator))[None]
+
+    def ours() -> Tensor:
+        return shortlisted_cosines(embeds, bank)
+
+    def theirs() -> Tensor:
+        return F.normalize(embeds, dim=-1) @ bank.T
+
+    best, peers_best = ours().topk(5).indices, theirs().topk(5).indices
+    equal = int((best == peers_best).all(-1).sum())
+    size = bank.nbytes / 2**20
+    return Pair(
+        ours, theirs, f"best five of {equal} of {QUERIES} equal; {rows} rows, {size:.0f} MiB and half of it for bf16"
+    )
+
+
 BENCHMARKS: dict[str, Callable[[], Pair]] = {
     "forward": forward,
     "forward_bf16": forward_bf16,
@@ -332,5 +356,6 @@ BENCHMARKS: dict[str, Callable[[], Pair]] = {
     "matching": matching,
     "pq": pq,
     "text": text,
+    "many_names": many_names,
     "data": data,
 }

@@ -48,6 +48,10 @@ def test_both_text_towers_agree() -> None:
     assert float(load_script("benchmark_pairs").text().agreement.split()[1]) < 1e-5
 
 
+def test_the_best_of_21k_names_are_those_of_fp32() -> None:
+    assert load_script("benchmark_pairs").many_names().agreement.startswith("best five of 100 of 100 equal; ")
+
+
 def test_a_benchmark_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     load_script("benchmark").main(["--only", "sampling", "--rounds", "1", "--json"])
     (row,) = json.loads(capsys.readouterr().out)["benchmarks"]
