@@ -9,11 +9,11 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from opsnet.export_network import SIZE_DIVISOR, SMALLEST, ExportError, ExportNetwork, trace, write_graph
+from opsnet.export_network import SMALLEST, ExportError, ExportNetwork, trace, write_graph
 from opsnet.export_parity import SIZES, Parity, check, compare, drawn_batch, runner
 from opsnet.files import atomic_path
 from opsnet.inference import TrainedModel, load_checkpoint
-from opsnet.structures import TextBank
+from opsnet.structures import SIZE_DIVISOR, TextBank
 from opsnet.vocabulary import Vocabulary
 
 FORMATS = ("onnx", "pt2")

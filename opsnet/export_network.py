@@ -20,11 +20,10 @@ from torch import Tensor, nn
 
 from opsnet.errors import InputError
 from opsnet.model import Modulation, OPSNet
-from opsnet.structures import TextBank
+from opsnet.structures import SIZE_DIVISOR, TextBank
 
 INPUTS = ("image", "text", "concept")
 OUTPUTS = ("mask_logits", "logits", "no_object", "iou")
-SIZE_DIVISOR = 32  # pixels; the coarsest stride of any backbone
 SMALLEST, LARGEST = 64, 8192  # pixels of an open side: tracing takes a map of one cell for a special case
 METADATA = "opsnet"  # the key of an ONNX file, the extra file of a .pt2
 

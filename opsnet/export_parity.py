@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from opsnet.data.scenes import DOMAINS, draw_scene
-from opsnet.export_network import INPUTS, SIZE_DIVISOR, ExportError, ExportNetwork
+from opsnet.export_network import INPUTS, ExportError, ExportNetwork
 from opsnet.model import assemble
 from opsnet.panoptic.mask_filtering import MaskFiltering
-from opsnet.structures import Batch, PanopticMap, Proposals, TextBank
+from opsnet.structures import SIZE_DIVISOR, Batch, PanopticMap, Proposals, TextBank
 
 Outputs = tuple[Tensor, Tensor, Tensor, Tensor]
 Runner = Callable[[Tensor, TextBank], Outputs]

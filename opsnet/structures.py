@@ -26,6 +26,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+SIZE_DIVISOR = 32  # pixels, of the sides of a padded image: the coarsest stride of any backbone
+
 
 @dataclass(frozen=True)
 class SegmentTargets:

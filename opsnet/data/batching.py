@@ -11,14 +11,14 @@ from torch import Tensor
 
 from opsnet.data.image_label_dataset import LabelledSample
 from opsnet.data.panoptic_dataset import Sample
-from opsnet.structures import Batch, ImageLabels, SegmentTargets
+from opsnet.structures import SIZE_DIVISOR, Batch, ImageLabels, SegmentTargets
 
 
 def collate(
     samples: Sequence[Sample | LabelledSample],
     *,
     vocabulary: str,
-    size_divisor: int = 32,
+    size_divisor: int = SIZE_DIVISOR,
     with_truth: bool = False,
 ) -> Batch:
     """One batch, padded with zeros at the right and bottom to a common size, a multiple of ``size_divisor`` pixels.

@@ -16,9 +16,7 @@ from torch import Tensor
 
 from opsnet.data.pictures import read_rgb, to_rgb
 from opsnet.errors import InputError
-from opsnet.structures import Batch
-
-SIZE_DIVISOR = 32  # pixels; the coarsest stride of any backbone
+from opsnet.structures import SIZE_DIVISOR, Batch
 
 Picture: TypeAlias = Any
 """A path, a PIL image, an array (H, W, 3) or (H, W) uint8, or a tensor (3, H, W), uint8 or floats in 0..1."""
