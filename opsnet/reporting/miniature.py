@@ -7,7 +7,7 @@ The levels cannot match (another world, another CLIP); the order of the rows is 
 from __future__ import annotations
 
 from opsnet.experiments import TITLES, ExperimentRow, experiment_rows
-from opsnet.reporting.results import FOREIGN, HOME, Results, grid, percent
+from opsnet.reporting.results import FOREIGN, HOME, TUNED_NAMES, Results, grid, percent
 from opsnet.reporting.tables import ABSENT, Table
 
 BASELINE = "table1_row5"
@@ -40,13 +40,10 @@ def build_tables(main: Results, baseline: Results | None) -> tuple[Table, ...]:
 
 
 def _tuned_table(main: Results) -> Table:
-    models = (
-        ("OPSNet", main, "table3_row1"),
-        ("as many steps without labels (ours)", main.tuned.get("control"), None),
-        ("+ Cls Sup", main.tuned.get("cls"), "table3_row2"),
-        ("+ Cls Sup + Mask Sup", main.tuned.get("cls_masksum"), "table3_row3"),
-        ("the same with distillation (ours)", main.tuned.get("distilled"), None),
-    )
+    rows_of = {"cls": "table3_row2", "cls_masksum": "table3_row3"}
+    models = [("OPSNet", main, "table3_row1")] + [
+        (name, main.tuned.get(folder), rows_of.get(folder)) for folder, name in TUNED_NAMES.items()
+    ]
     paper = {row.name: row for row in experiment_rows(3)}
     rows = [
         (name, *_figures(results, "full/cls_iou"), *(_published(paper[row]) if row else (ABSENT, ABSENT)))

@@ -107,6 +107,14 @@ TUNED = {
 }
 """The fine-tunings of a run: folder -> experiment. The control sees as many steps of the panoptic pictures alone."""
 
+TUNED_NAMES = {
+    "control": "as many steps without labels (ours)",
+    "cls": "+ Cls Sup",
+    "cls_masksum": "+ Cls Sup + Mask Sup",
+    "distilled": "the same with distillation (ours)",
+}
+"""What tables call them."""
+
 
 def load_run(run: Path) -> tuple[Results, Results | None]:
     """A run's full model, with those fine-tuned from it, and its model without cross-attention, as far as trained."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from opsnet.reporting.orderings import Ordering, Outcome, check
-from opsnet.reporting.results import FOREIGN, HOME, NOT_RUN, Results
+from opsnet.reporting.results import FOREIGN, HOME, NOT_RUN, TUNED_NAMES, Results
 from opsnet.reporting.tables import Table
 
 Run = tuple[Results, Results | None]
@@ -103,6 +103,10 @@ def seed_figures_table(runs: Sequence[Run]) -> Table:
     baselines = [baseline for _, baseline in runs]
     rows = [_figures(name, mains, recognition, filtering) for name, recognition, filtering in _SETTINGS]
     rows.append(_figures("OPSNet without cross-attention", baselines, "full", "cls_iou"))
+    for folder, name in TUNED_NAMES.items():
+        tuned = [main.tuned.get(folder) for main in mains]
+        if any(tuned):
+            rows.append(_figures(f"Table 3: {name}", tuned, "full", "cls_iou"))
     caption = "PQ in percent; filter Cls IoU unless named. The last two columns list the seeds in order: " + ", ".join(
         str(main.seed) for main in mains
     )

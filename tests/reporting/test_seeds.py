@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from opsnet.reporting.results import Results
@@ -58,6 +60,13 @@ def test_figures_table(runs):
         "46.0, 44.0, 40.0",
     )
     assert rows["OPSNet without cross-attention"][3] == "45.0 ± 0.0"
+
+
+def test_figures_of_fine_tuned_models_stand_below(runs, made):
+    tuned = {"cls": made.results(made.metrics({"full/cls_iou": (60, 50, 40)}))}
+    rows = {row[0]: row[1:] for row in seed_figures_table([(replace(m, tuned=tuned), b) for m, b in runs]).rows}
+    assert rows["Table 3: + Cls Sup"][3] == "45.0 ± 0.0"
+    assert not any("distillation" in name for name in rows)
 
 
 def test_figures_table_of_one_seed_has_no_sd(runs):
