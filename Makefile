@@ -51,6 +51,7 @@ clean: ## remove caches, build outputs and runs; keeps .venv and data
 distclean: clean ## remove .venv and data as well
 	rm -rf $(VENV) data
 
+# Compiled once here, or every command would start seven seconds later where Python may not write bytecode.
 # Without write access to uv's cache the install goes on without one. The versions of constraints.txt need
 # Python 3.11; on 3.10 the newest versions that pyproject.toml allows are installed.
 $(STAMP): pyproject.toml constraints.txt
@@ -67,6 +68,6 @@ $(STAMP): pyproject.toml constraints.txt
 	else \
 	  echo "Python 3.10: installing without constraints.txt, whose versions need 3.11."; \
 	fi; \
-	$(VENV)/bin/uv pip install -q --python $(PY) "$$@" -e ".[dev]"
+	$(VENV)/bin/uv pip install -q --compile-bytecode --python $(PY) "$$@" -e ".[dev]"
 	@touch $@
 	@echo "$(VENV) is ready."
