@@ -39,8 +39,7 @@ def small(world_overrides, tmp_path) -> list[str]:
 def small_ddp(small) -> list[str]:
     """The same for trainer=ddp, which leaves more to Lightning's defaults."""
     forced = [f"++{o}" if o.startswith("trainer.") else o for o in small]
-    root = small[0].removeprefix("paths.data=")
-    return [*forced, "trainer=ddp", "++trainer.precision=32", "++trainer.max_epochs=1", f"data.root={root}/scenes_0"]
+    return [*forced, "trainer=ddp", "++trainer.precision=32", "++trainer.max_epochs=1"]
 
 
 @pytest.mark.slow

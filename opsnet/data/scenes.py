@@ -113,15 +113,40 @@ def _write_set(
     seed: int,
     workers: int,
 ) -> None:
-    """Draws ``count`` pictures in chunks and writes the annotation file ``target`` last."""
+    """Draws ``count`` pictures in chunks and writes the annotation file ``target`` last.
+
+    The jobs of a sweep start together: one of them draws, the others wait and find the set written.
+    """
+    from filelock import FileLock
+
     key = {"version": VERSION, "seed": seed, "count": count}
-    stamp = target.with_suffix(".stamp")
-    if target.is_file() and stamp.is_file() and json.loads(stamp.read_text()) == key:
+    if _is_written(target, key):
         return
-    parts = target.parent / f".{target.stem}_parts_{VERSION}_{seed}_{count}"
-    parts.mkdir(parents=True, exist_ok=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(target.with_name(f".{target.stem}.lock")):
+        if not _is_written(target, key):
+            _draw_set(target, draw, finalise, key, workers)
+
+
+def _stamp(target: Path) -> Path:
+    return target.with_suffix(".stamp")
+
+
+def _is_written(target: Path, key: Record) -> bool:
+    try:
+        return target.is_file() and json.loads(_stamp(target).read_text()) == key
+    except FileNotFoundError:
+        return False
+
+
+def _draw_set(
+    target: Path, draw: Callable[[int], Record], finalise: Callable[[list[Record]], Any], key: Record, workers: int
+) -> None:
+    count = key["count"]
+    parts = target.parent / f".{target.stem}_parts_{VERSION}_{key['seed']}_{count}"
+    parts.mkdir(exist_ok=True)
     # Another seed or count writes the same pictures' files: from here on what it finished is not finished any more.
-    stamp.unlink(missing_ok=True)
+    _stamp(target).unlink(missing_ok=True)
     for other in set(target.parent.glob(f".{target.stem}_parts_*")) - {parts}:
         shutil.rmtree(other)
     starts = range(0, count, CHUNK)
@@ -131,7 +156,7 @@ def _write_set(
         pass
     records = [record for i in starts for record in json.loads((parts / f"{i:06d}.json").read_text())]
     write_text(target, json.dumps(finalise(records)))
-    write_text(stamp, json.dumps(key))
+    write_text(_stamp(target), json.dumps(key))
     shutil.rmtree(parts)
 
 
