@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+
+_STRENGTH = re.compile(r"""(?<!['"])\balpha=[^,\[\]'"]+,beta=[^,\[\]'"]+""")
 
 
 class ConfigurationError(FileNotFoundError):
@@ -43,3 +46,12 @@ def quoted(argument: str, *keys: str) -> str:
     if key not in keys or value[:1] in ("'", '"', "["):
         return argument
     return f"{key}='{value}'" if "'" not in value else f'{key}="{value}"'
+
+
+def quoted_strengths(argument: str) -> str:
+    """``settings=[alpha=8,beta=0.5/cls]`` as Hydra's grammar wants it: it takes the commas and signs for its own.
+
+    Args:
+        argument: one of the command line; others than ``settings=`` come back as they are.
+    """
+    return _STRENGTH.sub(r"'\g<0>'", argument) if argument.startswith("settings=") else argument

@@ -101,11 +101,14 @@ def run(cfg: DictConfig) -> None:
 
 def main() -> None:
     """Console entry point."""
+    import sys
+
     import hydra
 
-    from opsnet.configuration import config_dir
+    from opsnet.configuration import config_dir, quoted_strengths
     from opsnet.errors import one_sentence_errors
 
+    sys.argv[1:] = [quoted_strengths(argument) for argument in sys.argv[1:]]
     with one_sentence_errors():
         hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="evaluate")(run)()
 

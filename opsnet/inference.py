@@ -96,7 +96,7 @@ def build_model(config: Mapping[str, Any]) -> OPSNet:
 
 @contextmanager
 def _collector_paused() -> Iterator[None]:
-    """Imports of timm and open_clip make a great many objects that stay, searched for garbage again and again."""
+    """timm and open_clip make a great many objects that stay: looking for garbage is a fifth of importing them."""
     enabled = gc.isenabled()
     gc.disable()
     try:

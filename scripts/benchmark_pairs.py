@@ -323,7 +323,7 @@ def text() -> Pair:
 
 
 def many_names() -> Pair:
-    """A hundred proposals against as many random vectors as ImageNet-21K has names, in a cone: all in fp32."""
+    """The shortlist against all in fp32: 100 proposals, as many random vectors in a cone as ImageNet-21K has names."""
     names = Vocabulary.load("imagenet21k")
     rows = sum(1 + len(concept.synonyms) for concept in names.concepts)
     generator = torch.Generator().manual_seed(0)

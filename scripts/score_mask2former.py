@@ -64,7 +64,7 @@ class ClosedMask2Former:
 
     @torch.no_grad()
     def __call__(self, batch: Batch) -> list[PanopticMap]:
-        """The map of each image in the size of its ground truth, as Mask2Former's inference makes it."""
+        """The map of each image, as Mask2Former's inference makes it: (H, W) of its ground truth, if it has one."""
         proposals, _ = self.model(batch.images)
         logits = self._logits
         assert logits is not None

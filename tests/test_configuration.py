@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from opsnet.configuration import ConfigurationError, _find, config_dir
+from opsnet.configuration import ConfigurationError, _find, config_dir, quoted_strengths
 
 
 def _make(tmp_path: Path, *folders: str, checkout: bool = True) -> Path:
@@ -67,3 +67,23 @@ def test_every_folder_of_the_package_travels_in_the_wheel() -> None:
     folders = {".".join(path.parent.relative_to(root).parts) for path in (root / "opsnet").rglob("*.py")}
     assert not folders - listed, f"add {sorted(folders - listed)} to [tool.setuptools] packages in pyproject.toml"
     assert not listed - folders, f"remove {sorted(listed - folders)} from [tool.setuptools] packages in pyproject.toml"
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ("settings=[alpha=8,beta=0.5/cls_iou]", ["alpha=8,beta=0.5/cls_iou"]),
+        ("settings=[full/cls,alpha=8,beta=0.5/cls,alpha=2,beta=1/iou]",
+         ["full/cls", "alpha=8,beta=0.5/cls", "alpha=2,beta=1/iou"]),
+        ("settings=['alpha=8,beta=0.5/cls']", ["alpha=8,beta=0.5/cls"]),
+        ("settings=alpha=8,beta=0.5/cls", "alpha=8,beta=0.5/cls"),
+        ("settings=[full/cls_iou]", ["full/cls_iou"]),
+    ],
+)  # fmt: skip
+def test_strengths_need_no_quotes(given: str, read: object, compose) -> None:
+    settings = compose("evaluate", quoted_strengths(given)).settings
+    assert (settings if isinstance(settings, str) else list(settings)) == read
+
+
+def test_other_arguments_stay() -> None:
+    assert quoted_strengths("experiment_name=alpha=1,beta=2") == "experiment_name=alpha=1,beta=2"

@@ -32,7 +32,7 @@ RUN = {
     "opsnet-evaluate table=6 checkpoint=last.ckpt": ["trained_as=table1_row7"],
     "opsnet-evaluate checkpoint=last.ckpt settings=[full/cls_iou] oracles=true instances=true": [],
     "opsnet-evaluate checkpoint=last.ckpt save_proposals=true": ["hydra.run.dir=FOLDER"],
-    """opsnet-evaluate proposals=FOLDER settings="['alpha=8,beta=0.5/cls_iou']\"""": [],
+    "opsnet-evaluate proposals=FOLDER settings=[alpha=8,beta=0.5/cls_iou]": [],
     "python scripts/table.py 6 --world scenes": [],
     "opsnet-predict checkpoint=last.ckpt image=photo.png vocabulary=words.txt": [],
     "opsnet-predict checkpoint=last.ckpt image=photo.png vocabulary=imagenet21k top_k=5": [],
