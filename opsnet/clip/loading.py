@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from pickle import UnpicklingError
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -43,16 +44,21 @@ def load_clip(*, architecture: Callable[[], nn.Module], weights: str | Path, hin
         model = architecture()
     except Exception as error:  # open_clip reports a failed download in a dozen classes of its dependencies
         raise ClipWeightsError(
-            f"could not build the CLIP model ({type(error).__name__}: {error}); offline, give clip.model.weights=PATH "
-            "of a local file and clip.model.architecture.pretrained=null"
+            f"could not build the CLIP model ({type(error).__name__}: {_short(error)}); offline, give "
+            "clip.model.weights=PATH of a local file and clip.model.architecture.pretrained=null"
         ) from error
     if text not in ("builtin", "random"):
         try:
             model.load_state_dict(_read_weights(path))
         except (RuntimeError, AttributeError, EOFError, UnpicklingError, SafetensorError) as error:
-            reason = " ".join(str(error).split())[:300]  # a foreign checkpoint lists hundreds of keys
+            reason = _short(error)
             raise ClipWeightsError(f"CLIP weights {path} do not fit clip.model.architecture: {reason}") from error
     return model.eval().requires_grad_(False)
+
+
+def _short(error: Exception) -> str:
+    """Its first words: a foreign checkpoint lists hundreds of keys, a failed download the ways that it tried."""
+    return shorten(str(error), 300, placeholder="...")
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:

@@ -94,6 +94,15 @@ def test_a_failed_download_says_what_helps_offline() -> None:
         load_clip(architecture=offline, weights="builtin")
 
 
+def test_a_long_reason_is_cut_before_the_fix() -> None:
+    def offline() -> nn.Module:
+        raise ConnectionError("tried a mirror\n" * 100)
+
+    with pytest.raises(ClipWeightsError, match=r"tried a.*\.\.\.\); offline, give clip.model.weights=PATH") as caught:
+        load_clip(architecture=offline, weights="builtin")
+    assert len(str(caught.value)) < 600
+
+
 def test_the_hash_is_twelve_digits_of_names_and_values() -> None:
     model = architecture()
     first = weights_hash(model)
