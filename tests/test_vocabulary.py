@@ -36,7 +36,7 @@ def test_it_can_be_a_key() -> None:
         ("scenes", 12, 6),
         ("scenes_novel", 16, 8),
         ("scenes_street", 8, 6),
-        ("scenes_labels", 34, 16),
+        ("scenes_labels", 40, 20),
     ],
 )
 def test_packaged_vocabularies(name: str, things: int, stuff: int) -> None:
@@ -54,6 +54,13 @@ def test_coco_begins_with_its_person() -> None:
 @pytest.mark.parametrize("name", ["scenes", "scenes_novel", "scenes_street", "scenes_labels"])
 def test_the_embedded_domains_are_parts_of_one_world(name: str) -> None:
     assert set(Vocabulary.load(name).concepts) <= set(Vocabulary.load("scenes_world").concepts)
+
+
+@pytest.mark.parametrize("name", ["scenes_novel", "scenes_street"])
+def test_the_embedded_labels_name_what_a_foreign_domain_asks_beyond_training(name: str) -> None:
+    foreign, known = set(Vocabulary.load(name).names), set(Vocabulary.load("scenes").names)
+    assert foreign - known
+    assert foreign - known <= set(Vocabulary.load("scenes_labels").names)
 
 
 def test_comma_list_strips_and_skips_blanks() -> None:

@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 SIZE = 96  # pixels a side of a scene
 CAPTION_SIZE = 32  # pixels a side of a captioned picture: one object at the scale it has in a scene
-VERSION = 1  # raise it when a change of this file changes pixels: older files on disk are then drawn anew
+VERSION = 2  # raise it when this file or a vocabulary changes what is drawn: older sets on disk are then drawn anew
 CHUNK = 100  # pictures a unit of work; what is finished is not drawn again after an interruption
 MIN_VISIBLE_PX = 24  # a thing with fewer visible pixels becomes void: no annotator would outline it
 Record = dict[str, Any]
