@@ -21,13 +21,17 @@ class CheckpointError(InputError):
 
 
 @contextmanager
-def one_sentence_errors() -> Iterator[None]:
-    """Ends the program with the message alone where the user can mend the cause; other errors keep their traceback."""
+def one_sentence_errors(*, interrupted: str = "") -> Iterator[None]:
+    """Ends the program with the message alone where the user can mend the cause; other errors keep their traceback.
+
+    Args:
+        interrupted: what Ctrl-C's message adds, such as how to go on.
+    """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra would otherwise print its own traceback before the message gets here
     try:
         yield
     except KeyboardInterrupt:
-        print("interrupted; resume=auto goes on from the last checkpoint", file=sys.stderr)
+        print("; ".join(filter(None, ("interrupted", interrupted))), file=sys.stderr)
         sys.exit(130)
     except Exception as error:
         cause = _input_error(error)

@@ -278,7 +278,7 @@ def main() -> None:
         check_single(cfg)
         return train(cfg)
 
-    with one_sentence_errors():
+    with one_sentence_errors(interrupted="resume=auto goes on from the last checkpoint"):
         require_submitit(sys.argv[1:])
         sys.argv += rank_arguments(sys.argv[1:], os.environ)
         hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="train")(run)()

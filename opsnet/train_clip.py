@@ -175,7 +175,7 @@ def main() -> None:
     from opsnet.configuration import config_dir
     from opsnet.errors import one_sentence_errors
 
-    with one_sentence_errors():
+    with one_sentence_errors(interrupted="the same command goes on from the last checkpoint"):
         hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="train_clip")(train_clip)()
 
 

@@ -92,7 +92,17 @@ def test_other_errors_keep_their_traceback(error: Exception) -> None:
         raise error
 
 
-def test_ctrl_c_says_how_to_go_on(capsys: pytest.CaptureFixture[str]) -> None:
-    code, text = end_with(KeyboardInterrupt(), capsys)
-    assert code == 130
-    assert "resume=auto" in text
+@pytest.mark.parametrize(
+    ("interrupted", "message"),
+    [
+        ("", "interrupted\n"),
+        ("resume=auto goes on", "interrupted; resume=auto goes on\n"),
+    ],
+)
+def test_ctrl_c_tells_how_to_go_on_where_something_goes_on(
+    interrupted: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end, one_sentence_errors(interrupted=interrupted):
+        raise KeyboardInterrupt
+    assert end.value.code == 130
+    assert capsys.readouterr().err == message
