@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from own_sets import prepare as prepare
 from small_training import SMALL
 
 COUNTS = {"train": 32, "val": 8, "test": 8, "labels": 8}
