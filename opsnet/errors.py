@@ -31,7 +31,7 @@ def one_sentence_errors(*, interrupted: str = "") -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        print("; ".join(filter(None, ("interrupted", interrupted))), file=sys.stderr)
+        print(f"interrupted; {interrupted}" if interrupted else "interrupted", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
         cause = _input_error(error)

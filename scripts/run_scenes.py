@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
+from opsnet.errors import one_sentence_errors
 from opsnet.launch import Job, quoted
 from opsnet.reporting.results import TUNED
 
@@ -181,7 +182,5 @@ def _read_seconds(run: Path) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    try:
+    with one_sentence_errors(interrupted="`make run ARGS=--resume` goes on from the last checkpoint"):
         main()
-    except KeyboardInterrupt:
-        sys.exit("stopped; `make run ARGS=--resume` goes on from the last checkpoint")

@@ -102,8 +102,5 @@ def _write_tables(runs: Path, options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        with one_sentence_errors():
-            main()
-    except KeyboardInterrupt:
-        sys.exit("stopped; the same command goes on")
+    with one_sentence_errors(interrupted="the same command goes on"):
+        main()

@@ -15,8 +15,6 @@ from PIL import Image
 from pycocotools import mask as runs
 from script_loading import SCRIPTS, load_script
 
-from opsnet.data.panoptic_dataset import PanopticDataset
-
 Prepare = Callable[..., str]
 Segment = tuple[int, int, int, int, list[int]]
 
@@ -70,6 +68,8 @@ def write(path: Path, value: Any) -> Path:
 
 def read(dst: Path, name: str = "train") -> dict[int | str, tuple[np.ndarray, list[Segment]]]:
     """Image id -> segment ids (H, W), and (id, category, crowd, area, box) of each segment; all files agree."""
+    from opsnet.data.panoptic_dataset import PanopticDataset  # torch, which not every test that conftest serves needs
+
     path = dst / f"panoptic_{name}.json"
     options = {"annotations": path, "images": dst / "images" / name, "vocabulary": str(dst / "vocabulary.json")}
     dataset = PanopticDataset(**options)
