@@ -1,8 +1,8 @@
 """What happens to a picture between disk and batch, with torchvision's v2 functions.
 
 Both transforms take an image (3, H, W) and a map of segment numbers (H, W), int, 0 = void, and answer the same pair.
-They never pad: collation does, at the right and bottom, and notes the valid size. All chance comes from torch's global
-generator, which the data module seeds for each picture.
+Collation pads at the right and bottom and notes the valid size, where the transform has not filled a canvas. All chance
+comes from torch's global generator, which the data module seeds for each image.
 """
 
 from __future__ import annotations
@@ -15,8 +15,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torchvision import tv_tensors
+from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
+GREY = 128
+"""Of 255, what detectron2 pads the images of a training with."""
 Transform = Callable[[tv_tensors.Image, tv_tensors.Mask], tuple[Tensor, Tensor]]
 
 
@@ -34,12 +37,17 @@ class TrainTransform:
             and a random window of at most this square is cut. ``None`` leaves size and window alone.
         scale: lowest and highest random factor.
         flip: probability of mirroring left and right.
+        canvas: pad to the whole square, at the right and bottom, with detectron2's grey and void, so that every batch
+            has one size and the networks see the borders that they are trained with there (its ``FixedSizeCrop``).
+            ``False`` for what speaks of whole images: such padding counts as a part of them.
 
     Raises:
         ValueError: a value out of range.
     """
 
-    def __init__(self, *, size: int | None = 1024, scale: Sequence[float] = (0.1, 2.0), flip: float = 0.5) -> None:
+    def __init__(
+        self, *, size: int | None = 1024, scale: Sequence[float] = (0.1, 2.0), flip: float = 0.5, canvas: bool = True
+    ) -> None:
         low, high = (float(factor) for factor in scale)
         if size is not None and size < 1:
             raise ValueError(f"size must be at least 1 pixel, or null for the picture's own size; got {size}")
@@ -47,7 +55,7 @@ class TrainTransform:
             raise ValueError(f"scale must be two factors, 0 < lowest <= highest; got ({low}, {high})")
         if not 0 <= flip <= 1:
             raise ValueError(f"flip must be a probability in 0..1; got {flip}")
-        self.size, self.scale, self.flip = size, (low, high), flip
+        self.size, self.scale, self.flip, self.canvas = size, (low, high), flip, canvas
 
     def __call__(self, image: tv_tensors.Image, segments: tv_tensors.Mask) -> tuple[Tensor, Tensor]:
         pair: tuple[Tensor, Tensor] = (image, segments)
@@ -55,7 +63,7 @@ class TrainTransform:
             pair = self._crop(*self._jitter(*pair, self.size), self.size)
         if torch.rand(()).item() < self.flip:
             pair = (F.horizontal_flip(pair[0]), F.horizontal_flip(pair[1]))
-        return pair
+        return self._fill(*pair, self.size) if self.canvas and self.size is not None else pair
 
     def _jitter(self, image: Tensor, segments: Tensor, size: int) -> tuple[Tensor, Tensor]:
         low, high = self.scale
@@ -69,6 +77,10 @@ class TrainTransform:
         left = int(torch.randint(max(0, width - size) + 1, ()))
         window = (top, left, min(size, height), min(size, width))
         return F.crop(image, *window), F.crop(segments, *window)
+
+    def _fill(self, image: Tensor, segments: Tensor, size: int) -> tuple[Tensor, Tensor]:
+        beyond = [0, 0, size - image.shape[-1], size - image.shape[-2]]
+        return F.pad(image, beyond, fill=GREY), F.pad(segments, beyond, fill=0)
 
 
 class EvalTransform:
@@ -102,4 +114,6 @@ class EvalTransform:
 def _resize(image: Tensor, segments: Tensor, factor: float) -> tuple[Tensor, Tensor]:
     """Both scaled by ``factor`` (image bilinear with antialias, segment numbers nearest), at least one pixel a side."""
     size = [max(1, math.floor(side * factor + 0.5)) for side in image.shape[-2:]]
-    return F.resize(image, size), F.resize(segments, size)
+    # As a plain tensor: for masks torchvision takes its NEAREST, which lies half a pixel off the image.
+    plane = F.resize(segments.as_subclass(Tensor)[None], size, interpolation=InterpolationMode.NEAREST_EXACT)[0]
+    return F.resize(image, size), tv_tensors.Mask(plane)

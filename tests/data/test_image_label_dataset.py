@@ -62,7 +62,7 @@ def test_a_batch_carries_image_labels_beside_padded_pictures(folder: Path) -> No
 
 
 def test_the_training_transform_is_applied(folder: Path) -> None:
-    transform = TrainTransform(size=14, scale=(1, 1), flip=0)
+    transform = TrainTransform(size=14, scale=(1, 1), flip=0, canvas=False)
     assert dataset(folder, transform=transform)[2].image.shape == (3, 6, 14)
 
 

@@ -43,10 +43,42 @@ def test_flip_happens_as_often_as_asked():
 
 def test_fixed_scale_fits_the_square_and_keeps_the_ratio():
     image, segments = make_pair(8, 16)
-    new_image, new_segments = TrainTransform(size=8, scale=(0.5, 0.5), flip=0.0)(image, segments)
+    new_image, new_segments = TrainTransform(size=8, scale=(0.5, 0.5), flip=0.0, canvas=False)(image, segments)
     assert new_image.shape == (3, 2, 4)
     assert new_image.dtype == torch.uint8
     assert new_segments.tolist() == [[1, 1, 2, 2], [3, 3, 4, 4]]
+
+
+def test_the_canvas_is_filled_with_grey_and_void_at_the_right_and_bottom():
+    image, segments = make_pair(8, 16)
+    new_image, new_segments = TrainTransform(size=8, scale=(0.5, 0.5), flip=1.0)(image, segments)
+    assert new_image.shape == (3, 8, 8)
+    assert new_segments.shape == (8, 8)
+    assert new_segments[:2, :4].tolist() == [[2, 2, 1, 1], [4, 4, 3, 3]]
+    assert new_segments[2:].sum() + new_segments[:, 4:].sum() == 0
+    assert (new_image[:, 2:] == 128).all()
+    assert (new_image[:, :, 4:] == 128).all()
+
+
+def centre(weights: torch.Tensor) -> torch.Tensor:
+    """(row, column) of the centre of mass of (H, W), in pixels."""
+    rows, columns = torch.arange(weights.shape[0]) + 0.5, torch.arange(weights.shape[1]) + 0.5
+    return torch.stack(((weights.sum(1) * rows).sum(), (weights.sum(0) * columns).sum())) / weights.sum()
+
+
+def test_masks_lie_on_their_image():
+    """A white ellipse on black: over 200 random transforms its centre of mass is its mask's."""
+    torch.manual_seed(0)
+    height, width = 90, 120
+    rows, columns = torch.arange(height)[:, None], torch.arange(width)[None]
+    ellipse = ((rows - 41) / 27) ** 2 + ((columns - 55) / 35) ** 2 <= 1
+    image = tv_tensors.Image(255 * ellipse.to(torch.uint8).expand(3, -1, -1))
+    segments = tv_tensors.Mask(ellipse.int())
+    transform = TrainTransform(size=240, scale=(0.3, 1.0), canvas=False)  # nothing is cut off
+    moved = [transform(image, segments) for _ in range(200)]
+    offsets = torch.stack([centre(mask.as_subclass(torch.Tensor)) - centre(pixels[0]) for pixels, mask in moved])
+    assert offsets.mean(0).abs().max() < 0.05
+    assert offsets.abs().max() < 0.25  # nearest neighbours alone: a border is rounded to pixels
 
 
 def test_crop_cuts_the_same_window_from_both():
@@ -70,10 +102,10 @@ def test_offsets_of_the_window_cover_the_whole_range():
     assert corners == {0, 1, 2, 4, 5, 6, 8, 9, 10}
 
 
-def test_scale_is_drawn_from_the_whole_range_and_never_pads():
+def test_scale_is_drawn_from_the_whole_range():
     torch.manual_seed(0)
     image, segments = make_pair(50, 100)
-    transform = TrainTransform(size=100, scale=(0.1, 2.0), flip=0.0)
+    transform = TrainTransform(size=100, scale=(0.1, 2.0), flip=0.0, canvas=False)
     shapes = [tuple(transform(image, segments)[0].shape[1:]) for _ in range(80)]
     heights, widths = zip(*shapes, strict=True)
     assert min(widths) >= 10
@@ -84,7 +116,7 @@ def test_scale_is_drawn_from_the_whole_range_and_never_pads():
 
 
 def test_chance_is_torchs_generator_alone():
-    transform = TrainTransform(size=32)
+    transform = TrainTransform(size=32, canvas=False)
     image, segments = make_pair(40, 60)
 
     def run(seed):
