@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-# Positions that are parameters of their own, not the weight of an embedding: ours, Swin's and ViT's.
-_UNDECAYED_NAMES = ("level_embed", "relative_position_bias_table", "absolute_pos_embed", "pos_embed")
+# Parameters of their own that are positions (Swin's and ViT's) or an embedding, not the weight of an ``nn.Embedding``.
+_UNDECAYED_NAMES = ("relative_position_bias_table", "absolute_pos_embed", "pos_embed", "void_embed")
 _UNDECAYED = (nn.LayerNorm, nn.GroupNorm, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.Embedding)
 
 
@@ -21,14 +21,14 @@ def parameter_groups(
     Args:
         model: parameters under ``backbone.`` belong to the backbone.
         lr: learning rate of everything but the backbone.
-        weight_decay: of weights; norms, embeddings and vectors are not decayed.
+        weight_decay: of weights and biases; norms, embeddings and Swin's positions are not decayed.
         backbone_multiplier: the backbone's learning rate as a share of ``lr``.
     """
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for module_name, module in model.named_modules():
         for name, parameter in module.named_parameters(recurse=False):
             if parameter.requires_grad:
-                decayed = not isinstance(module, _UNDECAYED) and parameter.ndim > 1 and name not in _UNDECAYED_NAMES
+                decayed = not isinstance(module, _UNDECAYED) and name not in _UNDECAYED_NAMES
                 key = (f"{module_name}.".startswith("backbone."), decayed)
                 groups.setdefault(key, []).append(parameter)
     return [
