@@ -44,8 +44,15 @@ class Attention(nn.Module):
         self.k = nn.Linear(memory_dim or dim, dim)
         self.v = nn.Linear(memory_dim or dim, dim)
         self.out = nn.Linear(dim, dim)
+        self._reset()
+
+    def _reset(self) -> None:
+        """As PyTorch's MultiheadAttention: one matrix of three times the rows where all inputs have one width."""
+        stacked = math.sqrt(0.5) if self.k.in_features == self.q.in_features else 1.0  # sqrt(6 / 4d) of sqrt(6 / 2d)
+        for layer in (self.q, self.k, self.v):
+            nn.init.xavier_uniform_(layer.weight, gain=stacked)
+        nn.init.xavier_uniform_(self.out.weight)
         for layer in (self.q, self.k, self.v, self.out):
-            nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor, allowed: Tensor | None = None) -> Tensor:
