@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from opsnet.model import OPSNet
-from opsnet.structures import Proposals, TextBank
+from opsnet.structures import Batch, Proposals, TextBank
 
 
 class QueryDistillation(nn.Module):
@@ -40,17 +40,17 @@ class QueryDistillation(nn.Module):
         """Stays in evaluation mode."""
         return super().train(False)
 
-    def forward(self, images: Tensor, clip_map: Tensor, logits: Tensor, train: TextBank) -> Tensor:
+    def forward(self, batch: Batch, clip_map: Tensor, logits: Tensor, train: TextBank) -> Tensor:
         """The weighted loss of one panoptic batch, a scalar.
 
         Args:
-            images: (B, 3, H, W).
+            batch: B images.
             clip_map: CLIP's adapted map (B, D, h, w) of these.
             logits: (B, K, N + 1), of the training names and no-object, of the last layer.
             train: the training names.
         """
         with torch.no_grad():
-            initial: Proposals = self.initial.propose(images, clip_map)
+            initial: Proposals = self.initial.propose(batch.images, clip_map, batch.valid_sizes)
             target = self.initial.training_logits(initial, train).float().log_softmax(-1)
         divergence = (target.exp() * (target - logits.float().log_softmax(-1))).sum(-1)
         # By the predicted IoU of then: dozens of queries without an object would outvote the few that have one.

@@ -22,7 +22,7 @@ from opsnet.errors import InputError
 from opsnet.model import Modulation, OPSNet
 from opsnet.structures import SIZE_DIVISOR, TextBank
 
-INPUTS = ("image", "text", "concept")
+INPUTS = ("image", "size", "text", "concept")
 OUTPUTS = ("mask_logits", "logits", "no_object", "iou")
 SMALLEST, LARGEST = 64, 8192  # pixels of an open side: tracing takes a map of one cell for a special case
 METADATA = "opsnet"  # the key of an ONNX file, the extra file of a .pt2
@@ -47,11 +47,14 @@ class ExportNetwork(nn.Module):
         model.clip.image_encoder.precision = None
         self.requires_grad_(False).eval()
 
-    def forward(self, image: Tensor, text: Tensor, concept: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def forward(
+        self, image: Tensor, size: Tensor, text: Tensor, concept: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Names the proposals of B pictures.
 
         Args:
-            image: (B, 3, H, W), RGB in 0..1; H and W multiples of 32, padded with zeros at the right and bottom.
+            image: (B, 3, H, W), RGB in 0..1; H and W multiples of 32, padded at the right and bottom.
+            size: (B, 2) int64, height and width in pixels of each image inside the padding.
             text: (R, D), L2-normalised, the rows of a concept's names, concept by concept.
             concept: (R,) int64, the concept 0..M-1 of each row; R = M where every concept has one name.
 
@@ -59,11 +62,11 @@ class ExportNetwork(nn.Module):
             Mask logits (B, K, h, w), logits (B, K, R) of the concepts, those from column M on minus infinity, no-object
             logits (B, K), and predicted mask IoU (B, K) in 0..1.
         """
-        return self.answer(image, _OpenBank("input", (), torch.zeros(0), text, concept))
+        return self.answer(image, size, _OpenBank("input", (), torch.zeros(0), text, concept))
 
-    def answer(self, image: Tensor, target: TextBank) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def answer(self, image: Tensor, size: Tensor, target: TextBank) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """As :meth:`forward`, of a text bank: logits (B, K, M)."""
-        proposals, clip_map = self.model(image)
+        proposals, clip_map = self.model(image, size)
         embeddings = self.model.embed(proposals, clip_map, (image.shape[-2], image.shape[-1]))
         logits, no_object = self.modulation(embeddings, target, self.train_bank, self.model.void_embed)
         return proposals.mask_logits, logits, no_object, proposals.iou
@@ -109,12 +112,14 @@ def trace(network: ExportNetwork, height: int | None, width: int | None) -> torc
     sides = {2 + i: SIZE_DIVISOR * cells[i] for i, side in enumerate((height, width)) if side is None}
     names = dim("names", min=1, max=2**20)
     image = torch.zeros(2, 3, height or 5 * SIZE_DIVISOR, width or 7 * SIZE_DIVISOR)
+    size = torch.tensor([image.shape[-2:]] * 2)
     text = network.train_bank.embeds[:1].repeat(3, 1)
-    shapes: dict[str, Any] = {"image": {0: dim("pictures", min=1, max=1024), **sides}}
+    batch = dim("images", min=1, max=1024)
+    shapes: dict[str, Any] = {"image": {0: batch, **sides}, "size": {0: batch}}
     shapes |= {"text": {0: names}, "concept": {0: names}}
     clip = network.model.clip  # its text tower and attention pool are no part of the graph, but would be of the file
     with torch.no_grad(), _without(clip, "text_encoder"), _without(clip.image_encoder.visual, "attnpool"):
-        return torch.export.export(network, (image, text, torch.arange(3)), dynamic_shapes=shapes, strict=False)
+        return torch.export.export(network, (image, size, text, torch.arange(3)), dynamic_shapes=shapes, strict=False)
 
 
 @contextmanager

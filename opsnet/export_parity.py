@@ -17,7 +17,7 @@ from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.structures import SIZE_DIVISOR, Batch, PanopticMap, Proposals, TextBank
 
 Outputs = tuple[Tensor, Tensor, Tensor, Tensor]
-Runner = Callable[[Tensor, TextBank], Outputs]
+Runner = Callable[[Tensor, Tensor, TextBank], Outputs]
 SIZES = ((96, 96), (70, 121), (64, 160), (200, 64), (190, 250))  # pixels (height, width); open sides are padded to 32s
 TIES = 1e-4  # share of a map's pixels that may change hands: where two proposals are equal, rounding decides
 
@@ -75,10 +75,11 @@ def compare(
     """
     found = Parity()
     for batch in batches:
+        size = torch.tensor(batch.valid_sizes)
         for target in targets:
             with torch.no_grad():
-                ours = network.answer(batch.images, target)
-            theirs = exported(batch.images, target)
+                ours = network.answer(batch.images, size, target)
+            theirs = exported(batch.images, size, target)
             a, b = (_map(outputs, batch, target, filtering, overlap) for outputs in (ours, theirs))
             _refuse_other_segments(a, b, batch, target)
             _add_numbers(found, ours, theirs, filtering)
@@ -137,17 +138,17 @@ def runner(path: Path) -> Runner:
     if path.suffix == ".pt2":
         module = torch.export.load(path).module()
 
-        def run_graph(images: Tensor, target: TextBank) -> Outputs:
+        def run_graph(images: Tensor, size: Tensor, target: TextBank) -> Outputs:
             with torch.no_grad():
-                return module(images, target.embeds, target.owners())  # type: ignore[no-any-return]
+                return module(images, size, target.embeds, target.owners())  # type: ignore[no-any-return]
 
         return run_graph
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
 
-    def run_session(images: Tensor, target: TextBank) -> Outputs:
-        values = (images.numpy(), target.embeds.numpy(), target.owners().numpy())
+    def run_session(images: Tensor, size: Tensor, target: TextBank) -> Outputs:
+        values = (images.numpy(), size.numpy(), target.embeds.numpy(), target.owners().numpy())
         masks, logits, no_object, iou = session.run(None, dict(zip(INPUTS, values, strict=True)))
         return torch.from_numpy(masks), torch.from_numpy(logits), torch.from_numpy(no_object), torch.from_numpy(iou)
 

@@ -54,7 +54,8 @@ class ImageLabelSupervision(nn.Module):
         """
         assert isinstance(batch.targets, ImageLabels)
         size = (batch.images.shape[-2], batch.images.shape[-1])
-        proposals, clip_map = model(batch.images, every_layer=False)  # of the last layer alone is anything asked
+        # Of the last layer alone is anything asked.
+        proposals, clip_map = model(batch.images, batch.valid_sizes, every_layer=False)
         embeddings = model.embed(proposals, clip_map, size)
         logits, labels = self._logits(embeddings, model.void_embed, batch.targets.labels, names, train, seed)
         inside = inside_padding(batch.valid_sizes, size, proposals.mask_logits)

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from opsnet.clip.frozen_clip import FrozenClip
+from opsnet.normalization import Sizes, inside_images
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.panoptic.merge import merge_masks
 from opsnet.recognition.mask_pooling import mask_pooling
@@ -59,17 +60,28 @@ class OPSNet(nn.Module):
             load_published(self, weights, class_head=zero_shot)
         self.to(memory_format=torch.channels_last)
 
-    def forward(self, images: Tensor, *, every_layer: bool | None = None) -> tuple[Proposals, Tensor]:
+    def forward(
+        self, images: Tensor, valid_sizes: Sizes | None = None, *, every_layer: bool | None = None
+    ) -> tuple[Proposals, Tensor]:
         """Images (B, 3, H, W), RGB in 0..1 -> proposals, and CLIP's adapted map (B, D, h, w).
 
-        ``every_layer`` is the query decoder's: whether it predicts after every layer, by default in training mode.
+        Args:
+            images: padded at the right and bottom.
+            valid_sizes: (height, width) in pixels of each image inside the padding; ``None``: nothing is padded.
+            every_layer: whether the query decoder predicts after every layer, by default in training mode.
         """
-        clip_map = self.clip.image_encoder(_channels_last(images))
-        return self.propose(images, clip_map, every_layer=every_layer), clip_map
+        inside = inside_images(valid_sizes, images)
+        clip_map = self.clip.image_encoder(_channels_last(images), inside)
+        return self._propose(images, clip_map, inside, every_layer), clip_map
 
-    def propose(self, images: Tensor, clip_map: Tensor, *, every_layer: bool | None = None) -> Proposals:
-        """The same for a CLIP map that is known."""
-        features = self.pixel_decoder(self.backbone(_channels_last(images)))
+    def propose(
+        self, images: Tensor, clip_map: Tensor, valid_sizes: Sizes | None = None, *, every_layer: bool | None = None
+    ) -> Proposals:
+        """As :meth:`forward` for a CLIP map that is known."""
+        return self._propose(images, clip_map, inside_images(valid_sizes, images), every_layer)
+
+    def _propose(self, images: Tensor, clip_map: Tensor, inside: Tensor | None, every_layer: bool | None) -> Proposals:
+        features = self.pixel_decoder(self.backbone(_channels_last(images), inside))
         return self.query_decoder(features, clip_map, every_layer=every_layer)  # type: ignore[no-any-return]
 
     def embed(self, proposals: Proposals, clip_map: Tensor, size: tuple[int, int]) -> Embeddings:
@@ -109,7 +121,7 @@ class OPSNet(nn.Module):
         Returns:
             One panoptic map (H, W) an image, at its size inside the padding.
         """
-        proposals, clip_map = self(batch.images)
+        proposals, clip_map = self(batch.images, batch.valid_sizes)
         logits, no_object = modulation(self.embed(proposals, clip_map, _size(batch)), target, train, self.void_embed)
         return assemble(proposals, logits, no_object, batch, target, filtering=filtering, overlap=overlap)
 

@@ -104,7 +104,7 @@ class OPSNetModule(L.LightningModule):
         raise TypeError(f"no loss is configured for batches with {type(batch.targets).__name__}")
 
     def _panoptic_losses(self, batch: Batch, targets: SegmentTargets) -> dict[str, Tensor]:
-        proposals, clip_map = self.model(batch.images)
+        proposals, clip_map = self.model(batch.images, batch.valid_sizes)
         assert proposals.supervision is not None
         layers = [
             LayerPredictions(self.model.training_logits(q, self.train_bank()), q.mask_embeds, q.iou)
@@ -113,7 +113,7 @@ class OPSNetModule(L.LightningModule):
         seeds = StepSeeds.of(self.seed, self.global_step, batch.image_ids)
         losses: dict[str, Tensor] = self.criterion(layers, proposals.supervision.pixels, targets, seeds)
         if self.distillation is not None:
-            kept = self.distillation(batch.images, clip_map, layers[-1].logits, self.train_bank())
+            kept = self.distillation(batch, clip_map, layers[-1].logits, self.train_bank())
             losses = {**losses, "distillation": kept, "loss": losses["loss"] + kept}
         return losses
 

@@ -65,7 +65,7 @@ class ClosedMask2Former:
     @torch.no_grad()
     def __call__(self, batch: Batch) -> list[PanopticMap]:
         """The map of each image, as Mask2Former's inference makes it: (H, W) of its ground truth, if it has one."""
-        proposals, _ = self.model(batch.images)
+        proposals, _ = self.model(batch.images, batch.valid_sizes)
         logits = self._logits
         assert logits is not None
         scores, labels, keep = self._filtering(logits[..., :-1], logits[..., -1], proposals.iou)

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from opsnet.distillation import QueryDistillation
+from opsnet.structures import Batch
 from opsnet.train import build_module
 from opsnet.vocabulary import Vocabulary
 
@@ -21,10 +22,11 @@ def model(train_config, tmp_path_factory):
 @pytest.fixture
 def given(model):
     images = torch.rand(2, 3, 96, 96, generator=torch.Generator().manual_seed(0))
+    batch = Batch(images, [(96, 96), (60, 90)], [0, 1], "scenes")
     bank = model.clip.text_encoder(Vocabulary.load("scenes"))
     with torch.no_grad():
-        proposals, clip_map = model(images)
-    return images, clip_map, model.training_logits(proposals, bank).detach(), bank
+        proposals, clip_map = model(images, batch.valid_sizes)
+    return batch, clip_map, model.training_logits(proposals, bank).detach(), bank
 
 
 def test_a_network_that_has_not_moved_loses_nothing(model, given) -> None:
@@ -32,11 +34,11 @@ def test_a_network_that_has_not_moved_loses_nothing(model, given) -> None:
 
 
 def test_the_loss_is_the_divergence_weighed_by_the_predicted_iou(model, given) -> None:
-    images, clip_map, logits, bank = given
+    batch, clip_map, logits, bank = given
     moved = (logits + torch.randn(logits.shape, generator=torch.Generator().manual_seed(1))).requires_grad_()
-    loss = QueryDistillation(model, weight=3.0)(images, clip_map, moved, bank)
+    loss = QueryDistillation(model, weight=3.0)(batch, clip_map, moved, bank)
     with torch.no_grad():
-        iou = model(images)[0].iou
+        iou = model(batch.images, batch.valid_sizes)[0].iou
     expected = 0.0
     for i in range(2):
         each = F.kl_div(moved[i].log_softmax(-1), logits[i].softmax(-1), reduction="none").sum(-1)

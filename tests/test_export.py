@@ -54,7 +54,10 @@ def test_sizes_names_and_pictures_are_open_and_the_file_says_what_it_is(exported
     assert isinstance(shapes["text"][0], str) and shapes["text"][1] == 128
     images = torch.cat([drawn_batch((64, 96), seed).images for seed in (1, 2)])
     text = np.eye(1, 128, dtype=np.float32)
-    masks, logits, *_ = session.run(None, {"image": images.numpy(), "text": text, "concept": np.zeros(1, np.int64)})
+    masks, logits, *_ = session.run(
+        None,
+        {"image": images.numpy(), "size": np.array([[64, 96]] * 2), "text": text, "concept": np.zeros(1, np.int64)},
+    )
     assert masks.shape[0] == 2
     assert logits.shape[::2] == (2, 1)
     metadata = json.loads(next(p.value for p in onnx.load(path).metadata_props if p.key == METADATA))
@@ -93,8 +96,8 @@ def test_a_file_that_differs_does_not_get_its_name(compose, lenient_checkpoint, 
     """The graph of another network is written in place of this one's."""
 
     def wrong(path: Path):
-        def run(images, target):
-            masks, *rest = network.answer(images, target)
+        def run(images, size, target):
+            masks, *rest = network.answer(images, size, target)
             return masks + 1, *rest
 
         return run

@@ -46,8 +46,9 @@ def test_synonyms_are_rows_of_one_concept(model, modulation) -> None:
     network = ExportNetwork(model, encode(Vocabulary.load("scenes")), modulation)
     image = torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        masks, logits, no_object, iou = network(image, target.embeds, target.owners())
-        expected = network.answer(image, target)
+        size = torch.tensor([[64, 96], [50, 70]])
+        masks, logits, no_object, iou = network(image, size, target.embeds, target.owners())
+        expected = network.answer(image, size, target)
     assert logits.shape == (2, 6, 5)
     assert (logits[..., 3:] == -math.inf).all()
     for ours, theirs in zip((masks, logits[..., :3], no_object, iou), expected, strict=True):

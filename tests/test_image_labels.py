@@ -38,7 +38,7 @@ class Fixed(nn.Module):
         self.void_embed = nn.Parameter(torch.ones(D))
         self.iou = torch.tensor([[0.9, 0.4, 0.8]])
 
-    def forward(self, images, *, every_layer):
+    def forward(self, images, valid_sizes, *, every_layer):
         assert every_layer is False
         b = len(images)
         parts = (self.masks, self.queries, self.iou)
@@ -66,7 +66,7 @@ LABELS, TRAIN = random_bank("labels", NAMES, 2), random_bank("train", 5, 3)
 def test_the_names_are_told_by_modulated_embeddings_between_both_vocabularies(beta) -> None:
     model, given = Fixed(), batch([0, 3], [5])
     losses, figures = supervision(beta=beta)(model, given, LABELS, TRAIN, seed=0)
-    proposals, clip_map = model(given.images, every_layer=False)
+    proposals, clip_map = model(given.images, given.valid_sizes, every_layer=False)
     logits, _ = EmbeddingModulation(alpha=10.0, beta=beta)(
         model.embed(proposals, clip_map, (8, 8)), LABELS, TRAIN, model.void_embed
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "opsnet"
 LAYERS = [
-    ["structures", "errors", "files", "configuration", "seeding", "tracing"],
+    ["structures", "errors", "files", "configuration", "seeding", "tracing", "normalization", "precision"],
     ["wordnet", "experiments"],
     ["vocabulary"],
     ["name_tree"],

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from opsnet.clip.spatial_adapter import SpatialAdapter
+from opsnet.normalization import normalize
 from opsnet.tracing import adaptive_average
 
 
@@ -61,10 +62,13 @@ class ClipImageEncoder(nn.Module):
         return super().train(False)
 
     @torch.no_grad()
-    def forward(self, images: Tensor) -> Tensor:
-        """Images (B, 3, H, W), RGB in 0..1 -> adapted map (B, D, h, w), not normalised."""
+    def forward(self, images: Tensor, inside: Tensor | None = None) -> Tensor:
+        """Images (B, 3, H, W), RGB in 0..1 -> adapted map (B, D, h, w), not normalised.
+
+        ``inside`` tells padding apart, see :func:`opsnet.normalization.inside_images`.
+        """
         with self._autocast(images.device):
-            x = self.visual.stem((images - self.mean) / self.std)  # type: ignore[operator]
+            x = self.visual.stem(normalize(images, self.mean, self.std, inside))  # type: ignore[operator]
             for stage in (self.visual.layer1, self.visual.layer2, self.visual.layer3, self.visual.layer4):
                 x = stage(x)  # type: ignore[operator]
             x = self.adapter(x)
@@ -90,4 +94,4 @@ class ClipImageEncoder(nn.Module):
     def embed_whole(self, images: Tensor) -> Tensor:
         """Images (B, 3, S, S) at CLIP's own size, RGB in 0..1 -> pooled embeddings (B, D), as CLIP was trained."""
         with self._autocast(images.device):
-            return self._output(self.visual((images - self.mean) / self.std))
+            return self._output(self.visual(normalize(images, self.mean, self.std)))

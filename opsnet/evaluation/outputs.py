@@ -79,7 +79,7 @@ def run_network(trained: TrainedModel, batch: Batch, sources: Collection[str] = 
         batch: on the network's device.
         sources: of CLIP's embeddings; all but "pooling" run CLIP once a proposal (Table 5's baselines).
     """
-    proposals, clip_map = trained.model(batch.images)
+    proposals, clip_map = trained.model(batch.images, batch.valid_sizes)
     clip = {source: _clip_embeds(trained, source, batch, proposals, clip_map) for source in sources}
     return Outputs(proposals, clip, _size(batch), batch.valid_sizes, batch.image_ids)
 

@@ -163,7 +163,7 @@ class Predictor(
         padded = (batch.images.shape[-2], batch.images.shape[-1])
         model = self.trained.model
         with self._network:
-            proposals, clip_map = model(batch.images.to(self.device))
+            proposals, clip_map = model(batch.images.to(self.device), batch.valid_sizes)
             embeddings = model.embed(proposals, clip_map, padded)
         return Proposed(pixels, proposals, embeddings, padded, tuple(batch.valid_sizes))
 

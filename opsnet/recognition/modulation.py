@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from opsnet.precision import full_precision
 from opsnet.recognition.shortlist import pays, shortlisted_cosines
 from opsnet.structures import Embeddings, TextBank
 
@@ -23,8 +24,18 @@ SAME_NAME = 1e-6  # a cosine this near to 1 is the same name: a name's cosine wi
 
 
 def cosine_logits(embeds: Tensor, text: Tensor) -> Tensor:
-    """Cosine over the temperature: (B, K, D), (M, D) -> (B, K, M)."""
-    return torch.einsum("bkd, md -> bkm", F.normalize(embeds, dim=-1), F.normalize(text, dim=-1)) / TEMPERATURE
+    """Cosine over the temperature: (B, K, D), (M, D) -> (B, K, M), in fp32 under autocast too.
+
+    In bf16 a cosine is known to 0.004, which the temperature turns into 0.4 of a logit.
+    """
+    with full_precision(embeds):
+        embeds, text = (F.normalize(_widened(x), dim=-1) for x in (embeds, text))
+        return torch.einsum("bkd, md -> bkm", embeds, text) / TEMPERATURE
+
+
+def _widened(x: Tensor) -> Tensor:
+    """Half precision -> fp32; fp64 stays."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 def nearest_similarity(target: TextBank, train: TextBank) -> Tensor:
@@ -116,14 +127,15 @@ class EmbeddingModulation(nn.Module):
 
 def _fuse(embeddings: Embeddings, clip_weight: float | Tensor) -> Tensor:
     """Both normalised first, or a weight would mean something else for every CLIP."""
-    if torch.compiler.is_exporting():  # the weight hangs on the words, which stay open
-        weight = torch.as_tensor(clip_weight).to(embeddings.query)
-        fused = F.normalize(embeddings.query, dim=-1) + weight * F.normalize(embeddings.clip, dim=-1)
-        return torch.where(weight == 0, embeddings.query, fused)
+    query, clip = _widened(embeddings.query), _widened(embeddings.clip)
+    if torch.compiler.is_exporting():  # the weight depends on the names, which stay open
+        weight = torch.as_tensor(clip_weight).to(query)
+        fused = F.normalize(query, dim=-1) + weight * F.normalize(clip, dim=-1)
+        return torch.where(weight == 0, query, fused)
     clip_weight = float(clip_weight)
     if clip_weight == 0:  # the query as it is, so that trained names get the logits of QueryOnly bit for bit
         return embeddings.query
-    return F.normalize(embeddings.query, dim=-1) + clip_weight * F.normalize(embeddings.clip, dim=-1)
+    return F.normalize(query, dim=-1) + clip_weight * F.normalize(clip, dim=-1)
 
 
 def name_logits(

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from opsnet.errors import InputError
+from opsnet.normalization import normalize
 
 
 class BackboneError(InputError):
@@ -97,9 +98,12 @@ class Backbone(nn.Module):
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
 
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """Images (B, 3, H, W), RGB in 0..1 -> maps (B, C_i, H / stride_i, W / stride_i), finest first."""
-        maps = self.model((images - self.mean) / self.std)
+    def forward(self, images: Tensor, inside: Tensor | None = None) -> list[Tensor]:
+        """Images (B, 3, H, W), RGB in 0..1 -> maps (B, C_i, H / stride_i, W / stride_i), finest first.
+
+        ``inside`` tells padding apart, see :func:`opsnet.normalization.inside_images`.
+        """
+        maps = self.model(normalize(images, self.mean, self.std, inside))
         # Swin answers channels-last and says so; a shape such as 96 x 96 x 96 would not tell.
         maps = maps if self.channels_last else [m.permute(0, 2, 3, 1) for m in maps]
         return [norm(m).permute(0, 3, 1, 2) for norm, m in zip(self.norms, maps, strict=True)]

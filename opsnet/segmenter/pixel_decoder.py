@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from opsnet.precision import full_precision
 from opsnet.segmenter.deformable_attention import DeformableAttention
 from opsnet.segmenter.layers import FeedForward, sine_positions
 
@@ -48,17 +49,23 @@ class PixelDecoder(nn.Module):
         layers, heads, points, hidden: of the encoder.
         fine_dim: of the FPN, ``dim`` by default. Its finest convolution costs most of a small decoder.
         checkpointing: compute the encoder's activations again in the backward pass instead of keeping them.
+        precision: "fp32" whatever the surrounding autocast says, as Mask2Former's; ``None`` follows it.
+
+    Raises:
+        ValueError: ``encoder_levels`` out of range, or an unknown precision.
     """
 
     def __init__(
         self, *, in_channels: Sequence[int], dim: int = 256, mask_dim: int = 256, encoder_levels: int = 3,
         layers: int = 6, heads: int = 8, points: int = 4, hidden: int = 1024, fine_dim: int | None = None,
-        checkpointing: bool = False,
+        checkpointing: bool = False, precision: str | None = "fp32",
     ) -> None:  # fmt: skip
         super().__init__()
+        if precision not in (None, "fp32"):
+            raise ValueError(f"model.pixel_decoder.precision must be fp32 or null (the trainer's), got '{precision}'")
         if not 0 < encoder_levels <= len(in_channels):
             raise ValueError(f"encoder_levels ({encoder_levels}) must be 1 to the backbone's {len(in_channels)} maps")
-        self.encoder_levels, self.checkpointing = encoder_levels, checkpointing
+        self.encoder_levels, self.checkpointing, self.precision = encoder_levels, checkpointing, precision
         coarse, fine = in_channels[::-1][:encoder_levels], in_channels[::-1][encoder_levels:]
         self.input_projections = nn.ModuleList(_projection(c, dim) for c in coarse)
         self.level_embed = nn.Parameter(torch.randn(encoder_levels, dim))
@@ -74,9 +81,17 @@ class PixelDecoder(nn.Module):
             for _ in fine
         )
         self.mask_features = nn.Conv2d(width, mask_dim, 1)
+        for part in (self.narrow, *self.laterals, *self.outputs, self.mask_features):
+            _fill_for_fpn(part)
 
     def forward(self, maps: Sequence[Tensor]) -> PixelFeatures:
         """Maps (B, C_i, h_i, w_i), finest first -> PixelFeatures."""
+        if self.precision is None:
+            return self._decode(maps)
+        with full_precision(maps[0]):
+            return self._decode([m.float() for m in maps])
+
+    def _decode(self, maps: Sequence[Tensor]) -> PixelFeatures:
         coarse, fine = maps[::-1][: self.encoder_levels], maps[::-1][self.encoder_levels :]
         memory = self._encode([p(m) for p, m in zip(self.input_projections, coarse, strict=True)])
         x = self.narrow(memory[-1])
@@ -120,4 +135,15 @@ def _norm(dim: int) -> nn.GroupNorm:
 def _projection(in_channels: int, dim: int, bias: bool = True) -> nn.Sequential:
     convolution = nn.Conv2d(in_channels, dim, 1, bias=bias)
     nn.init.xavier_uniform_(convolution.weight)
+    if convolution.bias is not None:
+        nn.init.zeros_(convolution.bias)
     return nn.Sequential(convolution, _norm(dim))
+
+
+def _fill_for_fpn(part: nn.Module) -> None:
+    """Uniform within sqrt(3 / fan-in), biases zero: detectron2's start of an FPN (its ``c2_xavier_fill``)."""
+    for module in part.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_uniform_(module.weight, a=1)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)

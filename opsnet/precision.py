@@ -1,0 +1,19 @@
+"""Parts of the network that run in fp32 while the rest runs under autocast."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def full_precision(like: Tensor) -> AbstractContextManager[Any]:
+    """Autocast switched off for the device of ``like``; inputs have to be made fp32 by the caller.
+
+    Nothing at all where autocast is off already: a switch inside an exported graph is no operation of ONNX.
+    """
+    if not torch.is_autocast_enabled(like.device.type):
+        return nullcontext()
+    return torch.autocast(like.device.type, enabled=False)
