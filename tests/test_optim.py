@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from lightning.pytorch.plugins.precision import MixedPrecision
 from torch import nn
 
 from opsnet.optim import adamw, parameter_groups, warmup_steps
@@ -77,6 +78,33 @@ def test_adamw_decays_weights_and_biases_but_no_norm() -> None:
     optimizer.step()
     decayed = 1 - 0.1 * 0.5  # without a gradient only the decay moves it
     assert [p.item() for p in model.parameters()] == pytest.approx([decayed, decayed, 1.0, 1.0])
+
+
+def test_adamw_lets_the_gradients_be_clipped_under_mixed_precision() -> None:
+    model = nn.Linear(4, 1, bias=False)
+    optimizer, scaler = adamw(model, lr=0.1), torch.amp.GradScaler("cpu", init_scale=1024.0)
+    plugin = MixedPrecision("16-mixed", "cpu", scaler)
+    scaler.scale(model(torch.ones(1, 4)).sum()).backward()
+    scaler.unscale_(optimizer)
+    assert model.weight.grad.norm() == pytest.approx(2)
+    plugin.clip_gradients(optimizer, 0.01)
+    assert model.weight.grad.norm() == pytest.approx(0.01, rel=1e-3)
+    before = model.weight.detach().clone()
+    scaler.step(optimizer)
+    assert not torch.equal(model.weight, before)
+
+
+def test_adamw_does_not_mind_how_a_gradient_lies_in_memory() -> None:
+    torch.manual_seed(0)
+    weight, gradient = torch.randn(4, 3, 3, 3), torch.randn(4, 3, 3, 3)
+    moved = []
+    for memory_format in (torch.contiguous_format, torch.channels_last):
+        model = nn.Conv2d(3, 4, 3, bias=False)
+        model.weight.data.copy_(weight)
+        model.weight.grad = gradient.contiguous(memory_format=memory_format)
+        adamw(model, lr=0.1).step()
+        moved.append(model.weight.detach())
+    assert torch.equal(*moved)
 
 
 def rates(steps: int, **options) -> list[float]:

@@ -138,6 +138,17 @@ def test_the_same_seed_trains_the_same_and_another_one_does_not(trained, train_c
     assert losses(tmp_path / "again") == losses(trained.folder) != losses(tmp_path / "other")
 
 
+def test_the_real_worlds_trainer_clips_gradients_under_mixed_precision(world_overrides, compose, tmp_path) -> None:
+    sizes = [o for o in SMALL if not o.startswith("trainer.")]
+    trainer = ["trainer=default", "trainer.accelerator=cpu", "trainer.max_epochs=1", "trainer.log_every_n_steps=1"]
+    paths = [f"output={tmp_path / 'run'}", f"paths.runs={tmp_path}"]
+    config = compose("train", *world_overrides, *sizes, *trainer, *paths)
+    assert (config.trainer.precision, config.trainer.gradient_clip_val) == ("bf16-mixed", 0.01)
+    assert "val/PQ" in train(config)
+    assert load(tmp_path / "run" / "checkpoints" / "last.ckpt")["global_step"] == STEPS // 2
+    assert all(math.isfinite(float(v)) for _, key, v in figures(tmp_path / "run") if key == "train/loss")
+
+
 # --- exact resumption -------------------------------------------------------------------------------------------------
 
 STOPS = {
