@@ -31,7 +31,6 @@ def train(cfg: DictConfig) -> dict[str, float]:
         InputError: the experiment is a row of a table that is no training of its own.
     """
     import lightning as L
-    import torch
     from hydra.utils import instantiate
 
     from opsnet.experiments import require_training
@@ -41,7 +40,6 @@ def train(cfg: DictConfig) -> dict[str, float]:
     folder = Path(cfg.output)
     resume = find_resume(cfg)
     L.seed_everything(cfg.seed, workers=True, verbose=False)
-    torch.use_deterministic_algorithms(cfg.deterministic, warn_only=True)
     data = instantiate(cfg.data.module, _convert_="object")
     data.prepare_data()
     data.setup("fit")

@@ -70,6 +70,21 @@ def test_every_part_is_built(group, option, compose, tmp_path) -> None:
         assert not any(p.requires_grad for p in part.parameters())
 
 
+@pytest.mark.parametrize(
+    ("option", "given", "repeats"), [("default", [], False), ("ddp", [], False), ("scenes", [], True),
+                                     ("default", ["trainer.deterministic=warn"], True)],
+)  # fmt: skip
+def test_the_miniature_alone_asks_for_algorithms_that_repeat(option, given, repeats, compose, tmp_path) -> None:
+    one_cpu = ["trainer.accelerator=cpu", "trainer.devices=1", "++trainer.strategy=auto", "+trainer.logger=false"]
+    before = torch.are_deterministic_algorithms_enabled()
+    try:
+        instantiate(compose("train", f"trainer={option}", f"output={tmp_path}", *one_cpu, *given).trainer)
+        assert torch.are_deterministic_algorithms_enabled() is repeats
+        assert torch.is_deterministic_algorithms_warn_only_enabled() is repeats
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=True)
+
+
 @pytest.mark.parametrize(("option", "sum_weight"), [("cls", 0.0), ("cls_masksum", 0.4)])
 @pytest.mark.parametrize(("world", "match_weight"), [("", 1.0), ("scenes_", 4.0)])
 def test_supervision_with_image_labels(world, match_weight, option, sum_weight, compose, tmp_path) -> None:
