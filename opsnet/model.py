@@ -119,7 +119,7 @@ class OPSNet(nn.Module):
             overlap: see :func:`opsnet.panoptic.merge.merge_panoptic`.
 
         Returns:
-            One panoptic map (H, W) an image, at its size inside the padding.
+            One panoptic map (H, W) per image, at its original size where the batch knows it (``Batch.map_sizes``).
         """
         proposals, clip_map = self(batch.images, batch.valid_sizes)
         logits, no_object = modulation(self.embed(proposals, clip_map, _size(batch)), target, train, self.void_embed)
@@ -136,17 +136,17 @@ def assemble(
     filtering: MaskFiltering,
     overlap: float,
 ) -> list[PanopticMap]:
-    """Mask Filtering and merge: proposals and their logits (B, K, M) -> one panoptic map an image."""
+    """Mask Filtering and merge of proposals with logits (B, K, M): a panoptic map per image, at ``batch.map_sizes``."""
     scores, labels, keep = filtering(logits, no_object, proposals.iou)
     is_thing = target.is_thing.tolist()
     padded = _size(batch)
     maps = []
-    for i, valid in enumerate(batch.valid_sizes):
+    for i, (valid, size) in enumerate(zip(batch.valid_sizes, batch.map_sizes, strict=True)):
         kept = keep[i]
         maps.append(
             merge_masks(
                 proposals.mask_logits[i][kept], scores[i][kept], labels[i][kept], is_thing, padded=padded, valid=valid,
-                iou=proposals.iou[i][kept], overlap=overlap,
+                size=size, iou=proposals.iou[i][kept], overlap=overlap,
             )
         )  # fmt: skip
     return maps

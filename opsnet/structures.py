@@ -56,6 +56,8 @@ class Batch:
     Attributes:
         images: (B, 3, H, W) float, RGB in 0..1, padded at the right and bottom with zeros.
         valid_sizes: (height, width) in pixels of each image inside the padding.
+        original_sizes: (height, width) in pixels of each image file before it was resized, in evaluation and
+            prediction; empty in training, where images are cropped.
         image_ids: the dataset's id of each image.
         vocabulary: name of the vocabulary that target labels index.
         targets: its type picks the criterion; ``None`` at prediction.
@@ -68,6 +70,12 @@ class Batch:
     vocabulary: str
     targets: SegmentTargets | ImageLabels | None = None
     panoptic: list[PanopticTruth] = field(default_factory=list)
+    original_sizes: list[tuple[int, int]] = field(default_factory=list)
+
+    @property
+    def map_sizes(self) -> list[tuple[int, int]]:
+        """(height, width) in pixels of each image's panoptic map: the original size where it is known."""
+        return self.original_sizes or self.valid_sizes
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch with every tensor on ``device``."""

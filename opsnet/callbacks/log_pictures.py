@@ -7,9 +7,11 @@ from typing import Any
 
 import lightning as L
 import numpy as np
+import torch.nn.functional as F
 from lightning.pytorch.callbacks import Callback
+from numpy.typing import NDArray
 
-from opsnet.structures import PanopticMap, PanopticTruth
+from opsnet.structures import Batch, PanopticMap, PanopticTruth
 
 OTHER = 127
 """The largest number: wandb stores masks as signed bytes."""
@@ -40,15 +42,22 @@ class LogPictures(Callback):
         maps = module.model.predict(
             batch, bank, bank, modulation=module.modulation, filtering=module.filtering, overlap=module.overlap
         )[: self.count]
-        pictures = [
-            (image[:, :h, :w] * 255).byte().permute(1, 2, 0).cpu().numpy()
-            for image, (h, w) in zip(batch.images[: self.count], batch.valid_sizes)
-        ]
+        pictures = [original_image(batch, i) for i in range(len(maps))]
         overlays = [draw_overlay(p, m, bank.names, scale=None) for p, m in zip(pictures, maps, strict=True)]
         masks = class_masks(batch.panoptic[: self.count], maps, bank.names)
         for logger in loggers:
             logger.log_image("val/predictions", overlays, step=trainer.global_step)
             logger.log_image("val/panoptic", pictures, step=trainer.global_step, masks=masks)
+
+
+def original_image(batch: Batch, index: int) -> NDArray[np.uint8]:
+    """One image of a batch without padding, resized to its original size as its maps are, (H, W, 3) uint8 RGB."""
+    (height, width), size = batch.valid_sizes[index], batch.map_sizes[index]
+    image = batch.images[index, :, :height, :width].float()
+    if size != (height, width):
+        image = F.interpolate(image[None], size=size, mode="bilinear", antialias=True)[0]
+    pixels: NDArray[np.uint8] = (image * 255).clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
+    return pixels
 
 
 def class_masks(

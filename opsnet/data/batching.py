@@ -42,6 +42,7 @@ def collate(
         vocabulary=vocabulary,
         targets=_segments(panoptic, height, width) if panoptic else ImageLabels([s.labels for s in samples]),
         panoptic=[s.truth for s in panoptic] if with_truth else [],
+        original_sizes=[(s.truth.ids.shape[0], s.truth.ids.shape[1]) for s in panoptic] if with_truth else [],
     )
 
 

@@ -6,6 +6,7 @@ Mask2Former's inference, its overlap rule included: the pixels that a proposal w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -24,7 +25,7 @@ def upsample_masks(
         mask_logits: at the segmenter's stride.
         padded: (height, width) in pixels of the padded batch.
         valid: (height, width) in pixels of the image inside it.
-        size: (height, width) in pixels of the picture that was resized to ``valid``; the answer's size then.
+        size: (height, width) in pixels of the image before it was resized to ``valid``; the masks get this size.
     """
     size = size or valid
     if len(mask_logits) == 0:  # interpolation refuses an empty tensor
@@ -73,6 +74,7 @@ def merge_masks(
     *,
     padded: tuple[int, int],
     valid: tuple[int, int],
+    size: tuple[int, int] | None = None,
     iou: Tensor,
     overlap: float = 0.8,
 ) -> PanopticMap:
@@ -80,9 +82,11 @@ def merge_masks(
 
     A CPU never holds more than a few of them at full size.
     """
+    size = size or valid
     every = torch.arange(len(mask_logits), device=mask_logits.device)
-    groups = (upsample_masks(mask_logits[k], padded, valid) for k in in_groups(every, valid))
-    return _merge(groups, scores, labels, is_thing, valid, iou=iou, overlap=overlap)
+    largest = max(padded, size, key=math.prod)
+    groups = (upsample_masks(mask_logits[k], padded, valid, size) for k in in_groups(every, largest))
+    return _merge(groups, scores, labels, is_thing, size, iou=iou, overlap=overlap)
 
 
 _CACHED = 2**18  # numbers

@@ -34,11 +34,10 @@ class Proposed:
     def __len__(self) -> int:
         return len(self.pictures)
 
-    def full_sizes(self, index: int) -> tuple[tuple[int, int], tuple[int, int]]:
-        """(height, width) of the padding and of the picture when masks are as large as the picture that was given."""
-        full, valid = self.pictures[index].shape[:2], self.valid_sizes[index]
-        height, width = (round(side * f / v) for side, f, v in zip(self.padded, full, valid, strict=True))
-        return (max(height, full[0]), max(width, full[1])), (full[0], full[1])
+    def size(self, index: int) -> tuple[int, int]:
+        """(height, width) in pixels of an image as it was given, which its map has."""
+        height, width = self.pictures[index].shape[:2]
+        return height, width
 
 
 @dataclass(frozen=True)

@@ -109,10 +109,10 @@ def _merge(
     proposed: Proposed, index: int, kept: Tensor, scores: Tensor, labels: Tensor, vocabulary: Vocabulary, overlap: float
 ) -> PanopticMap:
     """Merges the kept proposals (n,) of one picture, with their scores and labels (n,)."""
-    padded, full = proposed.full_sizes(index)
     return merge_masks(
         proposed.proposals.mask_logits[index][kept], scores, labels, vocabulary.is_thing,
-        padded=padded, valid=full, iou=proposed.proposals.iou[index][kept], overlap=overlap,
+        padded=proposed.padded, valid=proposed.valid_sizes[index], size=proposed.size(index),
+        iou=proposed.proposals.iou[index][kept], overlap=overlap,
     )  # fmt: skip
 
 

@@ -103,4 +103,10 @@ def to_batch(pictures: Sequence[NDArray[np.uint8]], *, longest: int | None = Non
         if pixels.shape[-2:] != (h, w):
             pixels = F.interpolate(pixels, size=(h, w), mode="bilinear", antialias=True).clamp_(0, 1)
         image[:, :h, :w] = pixels[0]
-    return Batch(images=images, valid_sizes=sizes, image_ids=list(range(len(pictures))), vocabulary=vocabulary)
+    return Batch(
+        images=images,
+        valid_sizes=sizes,
+        image_ids=list(range(len(pictures))),
+        vocabulary=vocabulary,
+        original_sizes=[(p.shape[0], p.shape[1]) for p in pictures],
+    )

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from opsnet.callbacks import LogPictures
-from opsnet.callbacks.log_pictures import OTHER, class_masks
+from opsnet.callbacks.log_pictures import OTHER, class_masks, original_image
 from opsnet.structures import Batch, PanopticMap, PanopticTruth, Segment
 
 
@@ -50,6 +50,16 @@ def test_the_first_batch_is_sent_to_wandb(monkeypatch) -> None:
     (name, pictures), named = sent[1]
     assert (name, len(pictures), named["step"], len(named["masks"])) == ("val/panoptic", 2, 7, 2)
     assert pictures[0].shape == (20, 30, 3)
+
+
+def test_resized_images_are_drawn_at_the_size_of_their_maps() -> None:
+    image = torch.zeros(1, 3, 64, 64)
+    image[:, 0, :40, :30], image[:, 0, :40, 30:60] = 1, 0.5  # the image is 40 x 60 of the 64 x 64
+    batch = Batch(image, [(40, 60)], [0], "custom", original_sizes=[(20, 30)])
+    pixels = original_image(batch, 0)
+    assert (pixels.shape, pixels.dtype) == ((20, 30, 3), np.uint8)
+    assert pixels[:, :14, 0].min() == 255 and not pixels[..., 1:].any()
+    assert set(pixels[:, 16:, 0].ravel().tolist()) == {127}  # nothing of the padding
 
 
 def test_masks_hold_the_class_of_each_pixel() -> None:

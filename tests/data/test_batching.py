@@ -7,6 +7,7 @@ import torch
 
 from opsnet.data.batching import collate
 from opsnet.data.panoptic_dataset import PanopticDataset
+from opsnet.data.transforms import EvalTransform
 from opsnet.structures import SegmentTargets
 
 
@@ -36,6 +37,15 @@ def test_collate_keeps_truth_at_the_size_on_disk_when_asked(tiny):
     assert batch.images.shape == (2, 3, 32, 32)
     assert [tuple(t.ids.shape) for t in batch.panoptic] == [(4, 6), (5, 3)]
     assert len(batch.panoptic[0].segments) == 4
+
+
+def test_maps_get_the_size_on_disk_of_resized_images(tiny):
+    dataset = PanopticDataset(**tiny.options, transform=EvalTransform(shortest=8, longest=20))
+    batch = collate([dataset[0], dataset[1]], vocabulary="tiny", with_truth=True)
+    assert batch.valid_sizes == [(8, 12), (13, 8)]
+    assert batch.map_sizes == batch.original_sizes == [(4, 6), (5, 3)]
+    cropped = collate([dataset[0]], vocabulary="tiny")  # as in training
+    assert (cropped.original_sizes, cropped.map_sizes) == ([], [(8, 12)])
 
 
 def test_collate_leaves_float_images_in_their_range(tiny):

@@ -169,6 +169,19 @@ def test_small_masks_are_merged_as_their_upsampled_ones() -> None:
     assert found.segments == expected.segments
 
 
+@pytest.mark.parametrize("size", [(9, 31), (40, 50)])
+def test_small_masks_are_merged_at_the_size_of_the_file(size: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    logits, scores, labels = 3 * torch.randn(4, 5, 6), torch.rand(4), torch.tensor([0, 1, 1, 0])
+    every, where = torch.ones(4, dtype=torch.bool), {"padded": (20, 24), "valid": (17, 23)}
+    found = merge_masks(logits, scores, labels, IS_THING, **where, size=size, iou=every.float(), overlap=0.1)
+    expected = merge_panoptic(upsample_masks(logits, **where, size=size), scores, labels, every, IS_THING, overlap=0.1)
+    assert found.ids.shape == size
+    assert len(found.segments) > 1
+    assert torch.equal(found.ids, expected.ids)
+    assert found.segments == expected.segments
+
+
 def test_among_equals_the_first_wins() -> None:
     assert ids(merge([[0.8, 0.8, 0.2], [0.8, 0.2, 0.8]], [0.5, 0.5], [THING, THING], overlap=0)) == [1, 1, 2]
 

@@ -104,6 +104,19 @@ def test_large_pictures_keep_their_size(lenient_model) -> None:
     assert sum(s.area for s in answer.segments) == int((answer.ids > 0).sum()) > 0
 
 
+def test_maps_of_resized_images_are_those_of_evaluation(lenient_model) -> None:
+    picture = np.random.default_rng(0).integers(0, 255, (120, 90, 3), dtype=np.uint8)
+    small = Predictor(lenient_model, filtering=MaskFiltering(threshold=-1), longest=64)
+    batch = module.to_batch([picture], longest=64)
+    assert (batch.valid_sizes, batch.original_sizes) == ([(64, 48)], [(120, 90)])
+    text, train = lenient_model.text(Vocabulary.load(WORDS)), lenient_model.text(lenient_model.train_vocabulary)
+    expected = lenient_model.model.predict(
+        batch, text, train, modulation=EmbeddingModulation(), filtering=small.filtering, overlap=0.0
+    )[0]
+    assert torch.equal(small(picture, WORDS).ids, expected.ids)
+    assert len(expected.segments) > 0
+
+
 @pytest.mark.parametrize(
     ("words", "names"),
     [("sea, tree", ("sea", "tree")), (["sea, salt"], ("sea, salt",)), (Vocabulary.load("sea"), ("sea",))],
