@@ -306,8 +306,8 @@ def text() -> Pair:
     from opsnet.clip.text_encoder import TextEncoder
 
     torch.manual_seed(0)
-    clip = open_clip.create_model("RN50").eval()
-    tokenizer = open_clip.get_tokenizer("RN50")
+    clip = open_clip.create_model("RN50-quickgelu").eval()
+    tokenizer = open_clip.get_tokenizer("RN50-quickgelu")
     names = Vocabulary("names", Vocabulary.load("coco").concepts[:16])
     prompts = [f"a photo of a {name}." for name in names.names]
 

@@ -129,7 +129,7 @@ def test_it_runs(line: str, reader, folder: Path, world_overrides) -> None:
 def test_it_composes(line: str, compose, tmp_path: Path) -> None:
     cfg = compose("train", *line.split()[1:], f"output={tmp_path}")
     assert cfg.data.vocabulary == "coco"
-    assert cfg.clip.model.architecture.model_name == "RN50"
+    assert cfg.clip.model.architecture.model_name == "RN50-quickgelu"
 
 
 @pytest.mark.parametrize("test", ELSEWHERE.values())

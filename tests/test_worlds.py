@@ -22,7 +22,7 @@ def kinds() -> dict[str, str]:
 
 
 NAMES = list(kinds().values())
-CLIP = {"real": "RN50", "scenes": None}
+CLIP = {"real": "RN50-quickgelu", "scenes": None}
 
 
 def composed(compose, name: str, world: str | None, tmp_path, command: str = "train"):

@@ -20,7 +20,7 @@ class FrozenClip(nn.Module):
     Args:
         model: an open_clip ResNet CLIP (see :func:`opsnet.clip.loading.load_clip`).
         tokenizer: texts -> token ids (P, L).
-        templates: prompt templates, see :func:`opsnet.clip.text_encoder.prompt_templates`.
+        templates: prompt templates, see :func:`opsnet.clip.prompts.prompt_templates`.
         synonyms: whether a concept's further names count beside its first.
         text_cache: folder that keeps text embeddings between runs; ``None`` keeps none.
         mean, std: the image normalisation that CLIP was trained with, RGB in 0..1.
@@ -57,8 +57,8 @@ class FrozenClip(nn.Module):
 
     @property
     def weights_hash(self) -> str:
-        """What a checkpoint keeps in place of CLIP's weights."""
-        return self.text_encoder.weights_hash
+        """What a checkpoint stores in place of CLIP, see :func:`opsnet.clip.loading.clip_hash`."""
+        return self.text_encoder.clip_hash
 
     def train(self, mode: bool = True) -> FrozenClip:
         """Stays in evaluation mode."""

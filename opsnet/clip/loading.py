@@ -1,8 +1,11 @@
-"""A frozen open_clip model from a name or a file, and the hash that tells two sets of weights apart."""
+"""A frozen open_clip model from a name or a file, and the hash that tells two CLIPs apart."""
 
 from __future__ import annotations
 
 import hashlib
+import logging
+import warnings
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from pickle import UnpicklingError
@@ -14,7 +17,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from opsnet.clip.architecture import architecture_hash, uses_quick_gelu
 from opsnet.errors import CheckpointError, InputError
+
+log = logging.getLogger(__name__)
+_OPENAI_SIZES = {"input_resolution", "context_length", "vocab_size"}  # beside the weights in OpenAI's archives
 
 
 class ClipWeightsError(InputError):
@@ -26,12 +33,14 @@ def load_clip(*, architecture: Callable[[], nn.Module], weights: str | Path, hin
 
     Args:
         architecture: builds the open_clip model (with pretrained weights of its own if ``weights`` is "builtin").
-        weights: path of an open_clip checkpoint, or of its weights as .safetensors, or "builtin" (``architecture``
-            loads them), or "random" (tests).
+        weights: path of an open_clip checkpoint, of its weights as .safetensors, or of the .pt archive that OpenAI
+            publishes; or "builtin" (``architecture`` loads them), or "random" (tests).
         hint: how to get the file, for the error message.
 
     Raises:
-        ClipWeightsError: no such file, not a checkpoint, or its keys do not fit the architecture.
+        ClipWeightsError: no such file, not a checkpoint, its keys do not fit the architecture, or it is OpenAI's
+            archive and the architecture has GELU where OpenAI trained with QuickGELU. Of other files nobody can tell
+            with which activation they were trained.
     """
     text = str(weights)
     if text not in ("builtin", "random"):
@@ -49,8 +58,8 @@ def load_clip(*, architecture: Callable[[], nn.Module], weights: str | Path, hin
         ) from error
     if text not in ("builtin", "random"):
         try:
-            model.load_state_dict(_read_weights(path))
-        except (RuntimeError, AttributeError, EOFError, UnpicklingError, SafetensorError) as error:
+            model.load_state_dict(_weights_for(model, path))
+        except (RuntimeError, AttributeError, EOFError, UnpicklingError, SafetensorError, zipfile.BadZipFile) as error:
             reason = _short(error)
             raise ClipWeightsError(f"CLIP weights {path} do not fit clip.model.architecture: {reason}") from error
     return model.eval().requires_grad_(False)
@@ -61,12 +70,35 @@ def _short(error: Exception) -> str:
     return shorten(str(error), 300, placeholder="...")
 
 
+def _weights_for(model: nn.Module, path: Path) -> dict[str, Tensor]:
+    state = _read_weights(path)
+    if not state.keys() >= _OPENAI_SIZES:
+        return state
+    if not uses_quick_gelu(model):
+        raise ClipWeightsError(
+            f"CLIP weights {path} are OpenAI's, trained with QuickGELU, but clip.model.architecture builds GELU: give "
+            "clip.model.architecture.model_name=RN50-quickgelu (open_clip's name of the same size with -quickgelu)"
+        )
+    return {k: v for k, v in state.items() if k not in _OPENAI_SIZES}
+
+
 def _read_weights(path: Path) -> dict[str, Tensor]:
     if path.suffix == ".safetensors":
         return load_file(path)
+    if _is_torchscript(path):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=FutureWarning)  # OpenAI's files are older than its deprecation
+            return dict(torch.jit.load(str(path), map_location="cpu").state_dict())
     state = torch.load(path, map_location="cpu", weights_only=True)
     state = state.get("state_dict", state)
     return {k.removeprefix("module."): v for k, v in state.items()}
+
+
+def _is_torchscript(path: Path) -> bool:
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
 
 
 def weights_hash(model: nn.Module) -> str:
@@ -78,12 +110,20 @@ def weights_hash(model: nn.Module) -> str:
     return digest.hexdigest()[:12]
 
 
+def clip_hash(model: nn.Module) -> str:
+    """:func:`weights_hash`, a hyphen, and the architecture's hash: equal weights with another activation differ."""
+    return f"{weights_hash(model)}-{architecture_hash(model)}"
+
+
 def check_clip_hash(checkpoint: dict[str, Any], clip_hash: str, name: str, *, key: str = "clip.model.weights") -> None:
     """Refuses a checkpoint that was trained with another CLIP.
 
+    Checkpoints of earlier versions hold the hash of the weights alone. They are accepted where it fits, with a warning:
+    nothing in them says with which activation CLIP ran.
+
     Args:
         checkpoint: written by ``opsnet.module.OPSNetModule``.
-        clip_hash: of the loaded CLIP.
+        clip_hash: of the loaded CLIP, see :func:`clip_hash`.
         name: of the checkpoint, for the message.
         key: with which the command at hand is given another CLIP.
 
@@ -91,8 +131,23 @@ def check_clip_hash(checkpoint: dict[str, Any], clip_hash: str, name: str, *, ke
         CheckpointError: with both hashes.
     """
     trained_with = checkpoint.get("opsnet", {}).get("clip_hash")
-    if trained_with != clip_hash:
-        raise CheckpointError(
-            f"{name} was trained with CLIP weights {trained_with}, but the loaded CLIP is {clip_hash}: give "
-            f"{key}=PATH of the CLIP that it was trained with, or train anew"
+    if trained_with == clip_hash:
+        return
+    weights = clip_hash.partition("-")[0]
+    if trained_with == weights:
+        log.warning(
+            "%s holds the hash of CLIP's weights only, which fits; its architecture (OpenAI's RN50 with GELU or "
+            "QuickGELU) could not be compared",
+            name,
         )
+        return
+    if str(trained_with).partition("-")[0] == weights:
+        raise CheckpointError(
+            f"{name} was trained with the same CLIP weights in another architecture ({trained_with}, loaded: "
+            f"{clip_hash}): give the clip.model.architecture that it was trained with (open_clip's RN50 has GELU, "
+            "RN50-quickgelu QuickGELU), or train anew"
+        )
+    raise CheckpointError(
+        f"{name} was trained with CLIP weights {trained_with}, but the loaded CLIP is {clip_hash}: give "
+        f"{key}=PATH of the CLIP that it was trained with, or train anew"
+    )

@@ -1,8 +1,13 @@
-"""Names -> text embeddings, by a frozen CLIP and prompt templates."""
+"""Names -> text embeddings, by a frozen CLIP and prompt templates.
+
+Embeddings are computed in the precision of CLIP's own weights, without autocast: the cosine of a name with itself, once
+embedded under autocast and once not, is not 1, and Embedding Modulation is built on that 1.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,9 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from opsnet.clip.loading import weights_hash
+from opsnet.clip.loading import clip_hash
+from opsnet.clip.prompts import prompt_templates
 from opsnet.clip.text_cache import TextCache
-from opsnet.errors import InputError
 from opsnet.structures import TextBank
 from opsnet.vocabulary import Vocabulary
 
@@ -28,8 +33,8 @@ class TextEncoder(nn.Module):
         clip: an open_clip model.
         tokenizer: texts -> token ids (P, L).
         templates: with ``{}`` for the name; a name's embedding is the normalised mean over the templates. The same
-            ones serve target and training names, or the similarity of a name with itself would not be 1. Or one of
-            :func:`prompt_templates`' names for a list, or a file.
+            ones serve target and training names, or the similarity of a name with itself would not be 1. Or the name
+            of a list or a file, see :func:`opsnet.clip.prompts.prompt_templates`.
         synonyms: whether a concept's further names count beside its first.
         cache: folder for embeddings, see :class:`opsnet.clip.text_cache.TextCache`; ``None`` computes them every time.
         chunk: prompts a forward pass.
@@ -46,22 +51,24 @@ class TextEncoder(nn.Module):
         self._banks: dict[Vocabulary, TextBank] = {}
 
     @cached_property
-    def weights_hash(self) -> str:
-        """Of the whole CLIP, see :func:`opsnet.clip.loading.weights_hash`."""
-        return weights_hash(self.clip)
+    def clip_hash(self) -> str:
+        """Of the whole CLIP, see :func:`opsnet.clip.loading.clip_hash`."""
+        return clip_hash(self.clip)
 
     @torch.no_grad()
     def forward(self, vocabulary: Vocabulary) -> TextBank:
-        """The vocabulary's text bank, embeddings (R, D) of all names that count, on the CPU."""
+        """The vocabulary's text bank, embeddings (R, D) float32 of all names that count, on the CPU.
+
+        A name has the same embedding, bit for bit, in all banks that are in memory.
+        """
         if vocabulary not in self._banks:
-            names = self._counting(vocabulary)
-            counts = torch.tensor([len(n) for n in names])
+            counts = torch.tensor([len(names) for names in self._counting(vocabulary)])
             self._banks[vocabulary] = TextBank(
                 name=vocabulary.name,
                 names=vocabulary.names,
                 is_thing=torch.tensor(vocabulary.is_thing),
-                embeds=self._rows([name for concept in names for name in concept]),
-                concept=torch.arange(len(names)).repeat_interleave(counts) if counts.sum() > len(names) else None,
+                embeds=self._rows(self._all_names(vocabulary)),
+                concept=torch.arange(len(counts)).repeat_interleave(counts) if counts.sum() > len(counts) else None,
             )
             if len(self._banks) > BANKS:  # a web page sees new ones all day
                 self._banks.pop(next(iter(self._banks)))
@@ -71,21 +78,53 @@ class TextEncoder(nn.Module):
         """The names of each concept that count."""
         return [c.names if self.synonyms else c.names[:1] for c in vocabulary.concepts]
 
+    def _all_names(self, vocabulary: Vocabulary) -> list[str]:
+        """The name of each row of a bank."""
+        return [name for names in self._counting(vocabulary) for name in names]
+
     def cut_names(self, vocabulary: Vocabulary) -> list[str]:
         """Names of which CLIP does not read all: in the longest template they have too many tokens for its context."""
         encode, context = getattr(self.tokenizer, "encode", None), getattr(self.tokenizer, "context_length", None)
         if encode is None or context is None:  # another tokenizer; it may read texts of any length
             return []
         longest = max(len(encode(t.replace("{}", ""))) for t in self.templates)
-        names = [name for concept in self._counting(vocabulary) for name in concept]
-        return [name for name in names if longest + len(encode(name)) > context - 2]  # a start and an end token
+        room = context - 2 - longest  # a start and an end token
+        return [name for name in self._all_names(vocabulary) if len(encode(name)) > room]
 
     def _rows(self, names: list[str]) -> Tensor:
+        """Names -> (R, D)."""
+        distinct = list(dict.fromkeys(names))
+        with _without_autocast("cpu", self._weight.device.type):
+            rows = self._computed(distinct)
+        self._replace_known(distinct, rows)
+        position = {name: row for row, name in enumerate(distinct)}
+        return rows[[position[name] for name in names]]
+
+    def _replace_known(self, names: list[str], rows: Tensor) -> None:
+        """Puts the embeddings of banks in memory in place of ``rows`` (R, D) of the same names.
+
+        The last digit depends on the names that are encoded together; from the disk more may differ: the file may have
+        been written on another device.
+        """
+        for vocabulary, bank in self._banks.items():
+            known = {name: row for row, name in enumerate(self._all_names(vocabulary))}
+            both = [(row, known[name]) for row, name in enumerate(names) if name in known]
+            if both:
+                here, there = torch.tensor(both).unbind(1)
+                rows[here] = bank.embeds[there]
+
+    def _computed(self, names: list[str]) -> Tensor:
         """Names -> (R, D), from the disk where they are there."""
         if self.cache is None:
             return self._embed(names)
-        rows = self.cache.rows(names, self._embed, weights=self.weights_hash, templates=self.templates)
+        precision = f"{self._weight.dtype}, {torch.get_float32_matmul_precision()}"
+        rows = self.cache.rows(names, self._embed, clip=self.clip_hash, precision=precision, templates=self.templates)
         return F.normalize(rows, dim=-1)
+
+    @property
+    def _weight(self) -> Tensor:
+        """Any of CLIP's, for its device and precision."""
+        return next(self.clip.parameters())
 
     def _embed(self, names: list[str]) -> Tensor:
         """Names -> (R, D), normalised means over the templates."""
@@ -94,38 +133,17 @@ class TextEncoder(nn.Module):
         return F.normalize(torch.cat(rows).unflatten(0, (len(names), len(self.templates))).mean(1), dim=-1)
 
     def _encode(self, prompts: list[str]) -> Tensor:
-        device = next(self.clip.parameters()).device
-        tokens = self.tokenizer(prompts).to(device)
+        tokens = self.tokenizer(prompts).to(self._weight.device)
         return F.normalize(_encode_text(self.clip, tokens).float(), dim=-1).cpu()
 
 
-def prompt_templates(spec: Sequence[str] | str) -> tuple[str, ...]:
-    """Prompt templates with ``{}`` for the name.
-
-    Args:
-        spec: the templates; or ``imagenet80``, ``imagenet7`` (the lists of CLIP's authors, from open_clip); or the path
-            of a .txt file with one a line.
-
-    Raises:
-        InputError: an unknown name, a missing file, no template, or one without ``{}``.
-    """
-    if isinstance(spec, str):
-        spec = _named_templates(spec)
-    if not spec or any("{}" not in t for t in spec):
-        raise InputError(f"clip.templates must be texts that hold {{}} for the name, got {list(spec)}")
-    return tuple(spec)
-
-
-def _named_templates(name: str) -> list[str]:
-    if name in ("imagenet80", "imagenet7"):
-        from open_clip import zero_shot_metadata as lists
-
-        functions = lists.OPENAI_IMAGENET_TEMPLATES if name == "imagenet80" else lists.SIMPLE_IMAGENET_TEMPLATES
-        return [function("{}") for function in functions]
-    path = Path(name).expanduser()
-    if not path.is_file():
-        raise InputError(f"clip.templates={name}: neither imagenet80 nor imagenet7 nor a file: give one, or a list")
-    return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+@contextmanager
+def _without_autocast(*device_types: str) -> Iterator[None]:
+    """Whatever precision the trainer asks for around it."""
+    with ExitStack() as stack:
+        for device_type in device_types:
+            stack.enter_context(torch.autocast(device_type, enabled=False))
+        yield
 
 
 def _encode_text(clip: Any, tokens: Tensor) -> Tensor:

@@ -7,8 +7,9 @@ import torch
 from open_clip.tokenizer import SimpleTokenizer
 from torch import nn
 
+from opsnet.clip.architecture import uses_quick_gelu
 from opsnet.clip.frozen_clip import FrozenClip
-from opsnet.clip.loading import weights_hash
+from opsnet.clip.loading import clip_hash
 from opsnet.clip.tiny import tiny_clip
 from opsnet.vocabulary import Vocabulary
 
@@ -49,7 +50,7 @@ def test_it_is_frozen_and_stays_in_evaluation_mode(clip: FrozenClip) -> None:
 
 
 def test_the_hash_is_that_of_the_model(clip: FrozenClip) -> None:
-    assert clip.weights_hash == weights_hash(clip.text_encoder.clip)
+    assert clip.weights_hash == clip_hash(clip.text_encoder.clip)
     assert make_clip(seed=1).weights_hash != clip.weights_hash
 
 
@@ -59,3 +60,17 @@ def test_options_reach_the_encoders() -> None:
     assert clip.image_encoder.mean.flatten().tolist() == pytest.approx([0.1, 0.2, 0.3])
     assert clip.image_encoder.std.flatten().tolist() == [1, 2, 3]
     assert clip.text_encoder.templates == ("{}", "a {}")
+
+
+def test_rn50_has_the_activation_that_openais_weights_were_trained_with(compose, tmp_path) -> None:
+    """By name, and from a local file: open_clip has one registry entry a name, and the file's CLIP is built alike."""
+    import open_clip
+    from hydra.utils import instantiate
+
+    cfg = compose("train", "clip=rn50", f"output={tmp_path}", "clip.model.weights=random").clip
+    name, pretrained = cfg.model.architecture.model_name, cfg.model.architecture.pretrained
+    assert pretrained == "openai"
+    assert open_clip.get_pretrained_cfg(name, pretrained)["quick_gelu"]
+    assert cfg.tokenizer.model_name == name
+    cfg.model.architecture.pretrained = None
+    assert uses_quick_gelu(instantiate(cfg.model))

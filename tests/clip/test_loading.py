@@ -1,14 +1,19 @@
-"""CLIP weights from a file: what is refused, and what tells two sets of weights apart."""
+"""CLIP weights from a file: what is refused, and what tells two CLIPs apart."""
 
 from __future__ import annotations
 
+import logging
+import warnings
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
+from openai_clip import CONTEXT, small_clip
+from torch import Tensor, nn
 
-from opsnet.clip.loading import ClipWeightsError, load_clip, weights_hash
+from opsnet.clip.loading import ClipWeightsError, check_clip_hash, clip_hash, load_clip, weights_hash
+from opsnet.errors import CheckpointError
 
 
 def architecture() -> nn.Module:
@@ -129,3 +134,64 @@ def test_the_hash_knows_nothing_of_memory_layout_or_gradients() -> None:
 
 def test_the_hash_of_a_model_in_bfloat16() -> None:
     assert len(weights_hash(architecture().bfloat16())) == 12
+
+
+def test_equal_weights_with_another_activation_are_another_clip() -> None:
+    quick, plain = clip_hash(small_clip()), clip_hash(small_clip(quick_gelu=False))
+    assert quick.split("-")[0] == plain.split("-")[0] == weights_hash(small_clip())
+    assert quick != plain
+    check_clip_hash({"opsnet": {"clip_hash": quick}}, quick, "mine")
+    fix = r"mine was trained with the same CLIP weights in another architecture .* RN50-quickgelu"
+    with pytest.raises(CheckpointError, match=fix):
+        check_clip_hash({"opsnet": {"clip_hash": plain}}, quick, "mine")
+
+
+def test_a_checkpoint_of_earlier_versions_is_accepted_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    model = small_clip()
+    with caplog.at_level(logging.WARNING):
+        check_clip_hash({"opsnet": {"clip_hash": weights_hash(model)}}, clip_hash(model), "mine")
+    assert "mine holds the hash of CLIP's weights only" in caplog.text
+    with pytest.raises(CheckpointError, match="mine was trained with CLIP weights 0123456789ab"):
+        check_clip_hash({"opsnet": {"clip_hash": "0123456789ab"}}, clip_hash(model), "mine")
+
+
+class OpenAIArchive(nn.Module):
+    """Weights as OpenAI publishes them: TorchScript, half precision, three sizes beside the weights."""
+
+    def __init__(self, state: dict[str, Tensor]) -> None:
+        super().__init__()
+        for name, tensor in state.items():
+            place: nn.Module = self
+            *path, leaf = name.split(".")
+            for part in path:
+                if part not in dict(place.named_children()):
+                    place.add_module(part, nn.Module())
+                place = place.get_submodule(part)
+            place.register_buffer(leaf, tensor.half() if tensor.is_floating_point() else tensor)
+        for name, size in (("input_resolution", 64), ("context_length", CONTEXT), ("vocab_size", 49408)):
+            self.register_buffer(name, torch.tensor(size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("openai") / "RN50.pt"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TorchScript is deprecated; OpenAI's files are older than that
+        torch.jit.trace(OpenAIArchive(small_clip().state_dict()), torch.zeros(1)).save(str(path))
+    return path
+
+
+def test_the_file_that_openai_publishes_is_read(archive: Path) -> None:
+    loaded = load_clip(architecture=small_clip, weights=archive)
+    assert all(parameter.dtype == torch.float32 for parameter in loaded.parameters())
+    assert same_weights(small_clip().half().float(), loaded)
+    tokens = torch.tensor([[49406, 320, 2368, 49407] + [0] * (CONTEXT - 4)])
+    torch.testing.assert_close(loaded.encode_text(tokens), small_clip().half().float().encode_text(tokens))
+
+
+def test_the_file_that_openai_publishes_is_refused_in_a_clip_with_gelu(archive: Path) -> None:
+    with pytest.raises(ClipWeightsError, match=r"RN50.pt are OpenAI's, trained with QuickGELU.*model_name=RN50-quick"):
+        load_clip(architecture=partial(small_clip, quick_gelu=False), weights=archive)

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from open_clip.tokenizer import SimpleTokenizer
+from openai_clip import CONTEXT, small_clip
 from torch import Tensor, nn
 
-from opsnet.clip.text_encoder import TextEncoder, prompt_templates
-from opsnet.errors import InputError
+from opsnet.clip.text_encoder import TextEncoder
 from opsnet.vocabulary import Concept, Vocabulary
 
 WORDS = ["cat", "dog", "grass", "a cat", "a dog", "a grass"]
@@ -95,28 +96,22 @@ def test_a_bank_made_in_inference_mode_serves_in_training() -> None:
     assert query.grad is not None
 
 
-@pytest.mark.parametrize("templates", [[], ["a photo"], ["{}", "a photo of a"]])
-def test_templates_need_a_place_for_the_name(templates: list[str]) -> None:
-    with pytest.raises(InputError, match=r"clip.templates must be texts that hold {} for the name"):
-        TextEncoder(clip=TableClip(), tokenizer=tokenizer, templates=templates)
+@pytest.fixture(scope="module")
+def clip() -> nn.Module:
+    return small_clip()
 
 
-def test_open_clips_own_tower_runs_on_no_more_positions_than_the_longest_prompt() -> None:
-    from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
-    from open_clip.tokenizer import SimpleTokenizer
-
-    torch.manual_seed(0)
-    text = CLIPTextCfg(context_length=20, width=32, heads=2, layers=2)
-    clip = CLIP(8, CLIPVisionCfg(layers=1, width=32, head_width=16, image_size=32, patch_size=16), text).eval()
+def test_open_clips_own_tower_runs_on_no_more_positions_than_the_longest_prompt(clip: nn.Module) -> None:
     lengths: list[int] = []
-    clip.transformer.register_forward_hook(lambda module, inputs, output: lengths.append(inputs[0].shape[1]))
-    tokenizer = SimpleTokenizer(context_length=20)
+    hook = clip.transformer.register_forward_hook(lambda module, inputs, _: lengths.append(inputs[0].shape[1]))
+    tokenizer = SimpleTokenizer(context_length=CONTEXT)
     words = Vocabulary.load("cat, grass, big red dog")
     bank = TextEncoder(clip=clip, tokenizer=tokenizer, templates=["{}"])(words)
     assert lengths == [5]  # start, three words, end
     with torch.no_grad():
         whole = clip.encode_text(tokenizer(list(words.names)), normalize=True)
-    assert lengths[1:] == [20]
+    hook.remove()
+    assert lengths[1:] == [CONTEXT]
     torch.testing.assert_close(bank.embeds, whole, rtol=1e-5, atol=1e-6)
     assert (whole[0] - whole[1]).norm() > 0.1
 
@@ -134,21 +129,6 @@ def test_synonyms_have_rows_of_their_own() -> None:
     assert torch.equal(first_names.embeds, bank.embeds[[0, 2]])
 
 
-def test_lists_of_templates_have_names() -> None:
-    many, few = prompt_templates("imagenet80"), prompt_templates("imagenet7")
-    assert (len(many), len(few)) == (80, 7)
-    assert "a bad photo of a {}." in many
-    assert "itap of a {}." in few
-
-
-def test_templates_from_a_file(tmp_path: Path) -> None:
-    path = tmp_path / "templates.txt"
-    path.write_bytes("\ufeffa photo of a {}.\r\n\r\nthe {} 🎈\r\n".encode())
-    assert prompt_templates(str(path)) == ("a photo of a {}.", "the {} 🎈")
-    with pytest.raises(InputError, match="nowhere.txt: neither imagenet80 nor imagenet7 nor a file"):
-        prompt_templates("nowhere.txt")
-
-
 def test_a_name_may_hold_braces() -> None:
     texts: list[str] = []
 
@@ -158,3 +138,53 @@ def test_a_name_may_hold_braces() -> None:
 
     TextEncoder(clip=TableClip(), tokenizer=record, templates=["a {}"])(Vocabulary.from_names(["{0} {x", "{}"]))
     assert texts == ["a {0} {x", "a {}"]
+
+
+@pytest.mark.parametrize("cached", [True, False])
+@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
+def test_autocast_around_it_changes_nothing(
+    clip: nn.Module, cached: bool, precision: torch.dtype, tmp_path: Path
+) -> None:
+    words = Vocabulary.load("cat, grass, big red dog")
+
+    def embeds(folder: str) -> Tensor:
+        cache = tmp_path / folder if cached else None
+        tokenizer = SimpleTokenizer(context_length=CONTEXT)
+        return TextEncoder(clip=clip, tokenizer=tokenizer, templates=["{}", "a {}"], cache=cache)(words).embeds
+
+    plain = embeds("plain")
+    with torch.autocast("cpu", precision):
+        under = embeds("autocast")
+        assert torch.equal(embeds("plain"), plain)  # what was written outside is read inside
+    assert under.dtype == torch.float32
+    assert torch.equal(under, plain)
+    assert torch.equal(embeds("autocast"), plain)
+
+
+def test_a_name_has_one_embedding_in_all_banks_in_memory(clip: nn.Module, tmp_path: Path) -> None:
+    """Bit for bit: alone, among names that lengthen the prompts, twice in a vocabulary, and from another cache."""
+    other = Vocabulary("twice", (Concept(1, "big red dog", True, ("cat",)), Concept(2, "cat", False)))
+    encoder = TextEncoder(
+        clip=clip, tokenizer=SimpleTokenizer(context_length=CONTEXT), templates=["{}", "a {}"], cache=tmp_path
+    )
+    alone = encoder(Vocabulary.load("cat")).embeds[0]
+    encoder.cache = None  # what is computed now is not rounded to half precision
+    among = encoder(other).embeds
+    assert torch.equal(among[1], alone)
+    assert torch.equal(among[2], alone)
+    assert not torch.equal(among[0], alone)
+    later = encoder(Vocabulary.load("a much longer name of a thing, big red dog")).embeds
+    assert torch.equal(later[1], among[0])
+
+
+def test_another_activation_or_precision_is_another_file_of_the_cache(tmp_path: Path) -> None:
+    def embeds(**options) -> Tensor:
+        clip = small_clip(quick_gelu=options.pop("quick_gelu", True)).to(options.pop("dtype", torch.float32))
+        tokenizer = SimpleTokenizer(context_length=CONTEXT)
+        encoder = TextEncoder(clip=clip, tokenizer=tokenizer, templates=["{}"], cache=options.get("cache"))
+        return encoder(Vocabulary.load("cat, grass")).embeds
+
+    for options in ({}, {"quick_gelu": False}, {"dtype": torch.bfloat16}):
+        torch.testing.assert_close(embeds(cache=tmp_path, **options), embeds(**options), atol=5e-4, rtol=0)
+    assert (embeds() - embeds(quick_gelu=False)).abs().max() > 5e-3
+    assert len(list(tmp_path.iterdir())) == 3
