@@ -137,7 +137,7 @@ def assemble(
     overlap: float,
 ) -> list[PanopticMap]:
     """Mask Filtering and merge of proposals with logits (B, K, M): a panoptic map per image, at ``batch.map_sizes``."""
-    scores, labels, keep = filtering(logits, no_object, proposals.iou)
+    scores, labels, keep, merge_scores = filtering(logits, no_object, proposals.iou)
     is_thing = target.is_thing.tolist()
     padded = _size(batch)
     maps = []
@@ -146,7 +146,7 @@ def assemble(
         maps.append(
             merge_masks(
                 proposals.mask_logits[i][kept], scores[i][kept], labels[i][kept], is_thing, padded=padded, valid=valid,
-                size=size, iou=proposals.iou[i][kept], overlap=overlap,
+                size=size, iou=proposals.iou[i][kept], merge_scores=merge_scores[i][kept], overlap=overlap,
             )
         )  # fmt: skip
     return maps

@@ -214,7 +214,7 @@ def post_processing() -> Pair:
         return assemble(proposals, logits, no_object, batch, names, filtering=filtering, overlap=0.8)[0]
 
     def peer() -> tuple[Tensor, list[int]]:
-        return _reference_order(proposals, *filtering(logits, no_object, proposals.iou), names.is_thing)
+        return _reference_order(proposals, *filtering(logits, no_object, proposals.iou)[:3], names.is_thing)
 
     found, (ids, labels) = ours(), peer()
     same = torch.equal(found.ids, ids) and [s.label for s in found.segments] == labels

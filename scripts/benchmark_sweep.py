@@ -197,5 +197,5 @@ def _kept(text: DomainText, outputs: Outputs) -> str:
     counts = []
     for setting in GRID:
         named = setting.modulation(embeddings, text.target, text.train, text.void)
-        counts += setting.filtering(*named, outputs.proposals.iou)[2].sum(1).tolist()
+        counts += setting.filtering(*named, outputs.proposals.iou).keep.sum(1).tolist()
     return f"{min(counts)} to {max(counts)} of {QUERIES} kept"

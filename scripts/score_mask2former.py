@@ -68,7 +68,7 @@ class ClosedMask2Former:
         proposals, _ = self.model(batch.images, batch.valid_sizes)
         logits = self._logits
         assert logits is not None
-        scores, labels, keep = self._filtering(logits[..., :-1], logits[..., -1], proposals.iou)
+        scores, labels, keep, _ = self._filtering(logits[..., :-1], logits[..., -1], proposals.iou)
         padded, maps = (batch.images.shape[-2], batch.images.shape[-1]), []
         for i, valid in enumerate(batch.valid_sizes):
             size = tuple(batch.panoptic[i].ids.shape) if batch.panoptic else valid

@@ -68,7 +68,7 @@ def test_an_unknown_recognition_lists_the_known() -> None:
 
 @pytest.mark.parametrize("name", ["full", "full/", "full/classes"])
 def test_an_unknown_filter_lists_the_known(name: str) -> None:
-    with pytest.raises(InputError, match="one of cls, cls_iou, iou, objectness$"):
+    with pytest.raises(InputError, match="one of cls, cls_iou, cls_iou_filter, iou, objectness$"):
         parse_setting(name)
 
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from opsnet.evaluation.scored_image import ImageMasks, Row
+from opsnet.evaluation.scored_image import ImageMasks
 from opsnet.metrics.average_precision import ImageInstances, InstanceResult, summarise_instances
 from opsnet.metrics.class_rows import Row as CsvRow
 from opsnet.metrics.class_rows import class_rows, write_rows
@@ -20,6 +20,7 @@ from opsnet.metrics.oracles import ORACLES, NamedMasks
 from opsnet.metrics.panoptic_averages import PanopticCounts, PanopticResult, summarise
 from opsnet.metrics.panoptic_quality import count_image
 from opsnet.metrics.semantic import SemanticResult
+from opsnet.panoptic.mask_filtering import Filtered
 from opsnet.panoptic.merge import merge_panoptic
 from opsnet.structures import PanopticTruth, TextBank
 
@@ -36,14 +37,14 @@ class ImageAnswer:
 
     Attributes:
         masks: of K proposals.
-        row: their scores, labels, and which to keep.
+        row: what Mask Filtering made of them, (K,) each.
         logits, no_object: (K, M) and (K,).
         overlaps: of the map with the truth.
         truth: of the picture.
     """
 
     masks: ImageMasks
-    row: Row
+    row: Filtered
     logits: Tensor
     no_object: Tensor
     overlaps: ImageOverlaps
@@ -98,7 +99,8 @@ class Details:
             self.images.append(ImageInstances(predicted, instances_from_map(answer.truth)))
             self._precision = None
         if self.wanted.oracles:
-            self._add_oracles(NamedMasks(probabilities, *answer.row), answer.truth)
+            _, labels, keep, merge_scores = answer.row
+            self._add_oracles(NamedMasks(probabilities, merge_scores, labels, keep), answer.truth)
 
     def _pair_scores(self, answer: ImageAnswer) -> Tensor:
         """How pairs of a proposal and a name rank, (K, M): as the filter ranks proposals.

@@ -15,12 +15,10 @@ from opsnet.metrics.panoptic_arithmetic import count_segments
 from opsnet.metrics.panoptic_averages import PanopticCounts
 from opsnet.metrics.semantic import SemanticCounts, count_semantic
 from opsnet.metrics.truth_regions import TruthRegions
+from opsnet.panoptic.mask_filtering import Filtered
 from opsnet.panoptic.merge import in_groups, upsample_masks
 from opsnet.panoptic.sparse_merge import Merged, SparseMerge
 from opsnet.structures import PanopticMap, PanopticTruth
-
-Row = tuple[Tensor, Tensor, Tensor]
-"""Scores, labels and which proposals to keep, (K,) each; of S settings, (S, K)."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ class Scored:
 
 
 def score_image(
-    masks: ImageMasks, truth: PanopticTruth, rows: Row, *, with_map: Sequence[bool], is_thing: Sequence[bool],
+    masks: ImageMasks, truth: PanopticTruth, rows: Filtered, *, with_map: Sequence[bool], is_thing: Sequence[bool],
     overlap: float,
 ) -> list[Scored]:  # fmt: skip
     """What S settings make of one picture: masks are upsampled once, and settings that agree on it scored once.
@@ -67,15 +65,16 @@ def score_image(
     Args:
         masks: of K proposals; those that no setting keeps are not upsampled.
         truth: segments of C classes.
-        rows: scores, labels and which to keep, (S, K) each.
+        rows: from Mask Filtering, (S, K) each.
         with_map: of each setting, whether its map is asked for.
         is_thing: C flags.
         overlap: of the merge.
     """
-    used = rows[2].any(0).nonzero()[:, 0]
-    scores, labels, keep = (values[:, used] for values in rows)
-    scores, labels = scores.where(keep, 0), labels.where(keep, 0)
-    own, place = _different(scores, labels, keep)
+    used = rows.keep.any(0).nonzero()[:, 0]
+    keep = rows.keep[:, used]
+    scores, labels, merge_scores = (v[:, used].where(keep, 0) for v in (rows.scores, rows.labels, rows.merge_scores))
+    filtered = Filtered(scores, labels, keep, merge_scores)
+    own, place = _different(filtered)
     painted = np.zeros(len(own), bool)
     np.logical_or.at(painted, place, np.asarray(with_map, bool))
     regions = TruthRegions.of(truth, len(is_thing))
@@ -83,15 +82,15 @@ def score_image(
         (masks.full(k) for k in in_groups(used, masks.size)), regions.index, len(regions), is_thing,
         iou=masks.iou[used], overlap=overlap,
     )  # fmt: skip
-    merged = merge.merge_all(scores[own], labels[own], keep[own], with_map=painted.tolist())
+    merged = merge.merge_all(Filtered(*(values[own] for values in filtered)), with_map=painted.tolist())
     counted: dict[tuple[bytes, ...], Scored] = {}
     answers = [_count(one, regions, counted) for one in merged]
     return [answers[i] for i in place]
 
 
-def _different(scores: Tensor, labels: Tensor, keep: Tensor) -> tuple[list[int], list[int]]:
+def _different(filtered: Filtered) -> tuple[list[int], list[int]]:
     """The first of each group of equal rows (S, K), and which group each row belongs to."""
-    columns = torch.cat((keep.double(), labels.double(), scores.double()), dim=1).cpu().numpy()
+    columns = torch.cat([values.double() for values in filtered], dim=1).cpu().numpy()
     groups: dict[bytes, int] = {}
     place = [groups.setdefault(row.tobytes(), len(groups)) for row in columns]
     return [place.index(group) for group in range(len(groups))], place

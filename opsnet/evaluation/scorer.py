@@ -13,6 +13,7 @@ from opsnet.evaluation.outputs import DomainText, Outputs
 from opsnet.evaluation.scored_image import ImageMasks, score_image
 from opsnet.metrics.panoptic_averages import PanopticCounts, PanopticResult, summarise
 from opsnet.metrics.semantic import SemanticCounts, summarise_semantic
+from opsnet.panoptic.mask_filtering import Filtered
 from opsnet.recognition.modulation import EmbeddingModulation, nearest_similarity
 from opsnet.settings import Setting
 from opsnet.structures import Embeddings, PanopticMap, PanopticTruth
@@ -51,7 +52,7 @@ class SettingScorer:
         """Scores a batch; answers the maps of the ``wanted`` settings (by name; all of them), one an image."""
         logits = self._logits(outputs)
         rows = [s.filtering(*logits[s.recognition], outputs.proposals.iou) for s in self.settings]
-        stacked = [torch.stack(values) for values in zip(*rows, strict=True)]  # (S, B, K) each
+        stacked = Filtered(*(torch.stack(values) for values in zip(*rows, strict=True)))  # (S, B, K) each
         painted = [wanted is None or s.name in wanted for s in self.settings]
         maps: dict[str, list[PanopticMap]] = {s.name: [] for s, asked in zip(self.settings, painted) if asked}
         for i, truth in enumerate(truths):
@@ -59,9 +60,9 @@ class SettingScorer:
                 outputs.proposals.mask_logits[i], outputs.proposals.iou[i], outputs.padded, outputs.valid_sizes[i],
                 (truth.ids.shape[0], truth.ids.shape[1]),
             )  # fmt: skip
-            scores, labels, keep = (values[:, i] for values in stacked)
+            of_image = Filtered(*(values[:, i] for values in stacked))
             answers = score_image(
-                masks, truth, (scores, labels, keep), with_map=painted, is_thing=self.is_thing,
+                masks, truth, of_image, with_map=painted, is_thing=self.is_thing,
                 overlap=self.text.overlap,
             )  # fmt: skip
             for k, (setting, scored) in enumerate(zip(self.settings, answers)):
@@ -71,7 +72,7 @@ class SettingScorer:
                     maps[setting.name].append(scored.map)
                 if setting.name in self.details:
                     names, no_object = logits[setting.recognition]
-                    row = (scores[k], labels[k], keep[k])
+                    row = Filtered(*(values[k] for values in of_image))
                     answer = ImageAnswer(masks, row, names[i], no_object[i], scored.overlaps, truth)
                     self.details[setting.name].add(answer)
         return maps

@@ -26,7 +26,7 @@ class NamedMasks:
 
     Attributes:
         probabilities: (K, H, W) in 0..1 at the size of the truth.
-        scores, labels, keep: (K,), from Mask Filtering.
+        scores, labels, keep: (K,), from Mask Filtering; the scores are those that compete in the merge.
     """
 
     probabilities: Tensor

@@ -45,6 +45,7 @@ def merge_panoptic(
     is_thing: Sequence[bool],
     *,
     iou: Tensor | None = None,
+    merge_scores: Tensor | None = None,
     overlap: float = 0.8,
 ) -> PanopticMap:
     """Gives each pixel to the proposal with the highest score times mask probability.
@@ -54,6 +55,7 @@ def merge_panoptic(
         scores, labels, keep: (K,), from Mask Filtering.
         is_thing: of each label.
         iou: (K,) predicted IoU, carried into the segments.
+        merge_scores: (K,), to compete with in the place of ``scores``, which the segments report.
         overlap: a proposal that wins fewer pixels than this share of its own mask is dropped as hidden by others.
 
     Returns:
@@ -63,7 +65,8 @@ def merge_panoptic(
     size = (probabilities.shape[-2], probabilities.shape[-1])
     groups = (probabilities[k] for k in in_groups(kept, size))
     ious = None if iou is None else iou[kept]
-    return _merge(groups, scores[kept], labels[kept], is_thing, size, iou=ious, overlap=overlap)
+    competing = (scores if merge_scores is None else merge_scores)[kept]
+    return _merge(groups, scores[kept], labels[kept], is_thing, size, iou=ious, competing=competing, overlap=overlap)
 
 
 def merge_masks(
@@ -76,6 +79,7 @@ def merge_masks(
     valid: tuple[int, int],
     size: tuple[int, int] | None = None,
     iou: Tensor,
+    merge_scores: Tensor | None = None,
     overlap: float = 0.8,
 ) -> PanopticMap:
     """As :func:`merge_panoptic` for masks (K, h, w) as :func:`upsample_masks` takes them, all of them kept.
@@ -86,7 +90,8 @@ def merge_masks(
     every = torch.arange(len(mask_logits), device=mask_logits.device)
     largest = max(padded, size, key=math.prod)
     groups = (upsample_masks(mask_logits[k], padded, valid, size) for k in in_groups(every, largest))
-    return _merge(groups, scores, labels, is_thing, size, iou=iou, overlap=overlap)
+    competing = scores if merge_scores is None else merge_scores
+    return _merge(groups, scores, labels, is_thing, size, iou=iou, competing=competing, overlap=overlap)
 
 
 _CACHED = 2**18  # numbers
@@ -100,14 +105,14 @@ def in_groups(kept: Tensor, size: tuple[int, int]) -> tuple[Tensor, ...]:
 
 def _merge(
     groups: Iterable[Tensor], scores: Tensor, labels: Tensor, is_thing: Sequence[bool], size: tuple[int, int], *,
-    iou: Tensor | None, overlap: float,
+    iou: Tensor | None, competing: Tensor, overlap: float,
 ) -> PanopticMap:  # fmt: skip
-    """Merges probabilities (n, H, W), group after group, of proposals that are all kept."""
+    """Merges probabilities (n, H, W), group after group, of kept proposals that compete by ``competing``."""
     count, device = len(scores), scores.device
     ids = torch.zeros(size, dtype=torch.int64, device=device)
     if count == 0:
         return PanopticMap(ids, ())
-    winner, won, original = contest(groups, scores, size)
+    winner, won, original = contest(groups, competing, size)
     winners = torch.bincount(winner.flatten(), minlength=count)
     visible = torch.bincount(winner[won], minlength=count)
     # One transfer of a few numbers an image: a synchronisation a segment is what makes this slow on a GPU.

@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from opsnet.panoptic.mask_filtering import Filtered
 from opsnet.panoptic.merge import name_segments
 from opsnet.structures import PanopticMap, Segment
 
@@ -104,35 +105,36 @@ class SparseMerge:
             planes = F.pad(planes, beyond, value=fill)
         return planes.view(-1, h, HEIGHT, w, WIDTH).transpose(2, 3).reshape(len(planes), h * w, HEIGHT * WIDTH)
 
-    def merge(self, scores: Tensor, labels: Tensor, keep: Tensor, *, with_map: bool = False) -> Merged:
+    def merge(self, filtered: Filtered, *, with_map: bool = False) -> Merged:
         """As :func:`opsnet.panoptic.merge.merge_panoptic`.
 
         Args:
-            scores, labels, keep: (K,), from Mask Filtering; no score above the limits.
+            filtered: (K,) of each, from Mask Filtering.
             with_map: paint the map too.
         """
-        return self.merge_all(scores[None], labels[None], keep[None], with_map=[with_map])[0]
+        return self.merge_all(Filtered(*(values[None] for values in filtered)), with_map=[with_map])[0]
 
-    def merge_all(self, scores: Tensor, labels: Tensor, keep: Tensor, *, with_map: Sequence[bool]) -> list[Merged]:
+    def merge_all(self, filtered: Filtered, *, with_map: Sequence[bool]) -> list[Merged]:
         """Merges with many sets of scores, a few at a time: operations on small tensors cost more than their numbers.
 
         Args:
-            scores, labels, keep: (S, K).
+            filtered: (S, K) of each.
             with_map: of each set, whether to paint the map.
         """
-        counts = keep.sum(1).tolist()
+        counts = filtered.keep.sum(1).tolist()
         filled = [i for i, count in enumerate(counts) if count]
         at_once = max(1, _AT_ONCE // max(1, max(counts, default=0) * len(self._region)))
         found: dict[int, Merged] = {}
         for first in range(0, len(filled), at_once):
             some = filled[first : first + at_once]
-            merged = self._merge(scores[some], labels[some], keep[some], [with_map[i] for i in some])
+            merged = self._merge(Filtered(*(values[some] for values in filtered)), [with_map[i] for i in some])
             found.update(zip(some, merged))
-        return [found[i] if i in found else self._nothing() for i in range(len(scores))]
+        return [found[i] if i in found else self._nothing() for i in range(len(counts))]
 
-    def _merge(self, scores: Tensor, labels: Tensor, keep: Tensor, with_map: Sequence[bool]) -> list[Merged]:
+    def _merge(self, filtered: Filtered, with_map: Sequence[bool]) -> list[Merged]:
         """The same for sets (S, K) that keep something."""
-        cell_codes, owner, open_cells, codes = self._contest(scores, keep)
+        scores, labels, keep, merge_scores = filtered
+        cell_codes, owner, open_cells, codes = self._contest(merge_scores, keep)
         shares = self._shares(cell_codes, owner, open_cells, codes, scores.shape[1])
         won, kept = shares.sum(1), keep.cpu().numpy()
         areas, ious = (np.broadcast_to(column, won.shape[:2]) for column in (self._areas, self._ious))

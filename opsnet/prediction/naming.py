@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from opsnet.name_tree import NameTree
-from opsnet.panoptic.mask_filtering import MaskFiltering
+from opsnet.panoptic.mask_filtering import Filtered, MaskFiltering
 from opsnet.panoptic.merge import merge_masks
 from opsnet.prediction.carriers import UNKNOWN, NamedMap, NamedSegment, NameScore, Proposed
 from opsnet.recognition.hierarchy import Path, descend, subtree_best
@@ -64,7 +64,7 @@ def name_segments(
     if tree is not None:
         logits = _of_nodes(logits, tree)
         rivals = subtree_best(logits, parent)[..., parent < 0]
-    scores, labels, keep = filtering(rivals, no_object, proposed.proposals.iou)
+    scores, labels, keep, merge_scores = filtering(rivals, no_object, proposed.proposals.iou)
     vague = torch.zeros_like(keep)
     shown = vocabulary
     if unknown is not None:
@@ -78,7 +78,8 @@ def name_segments(
         paths = descend(logits[i, kept], parent, margin=path_margin) if tree else []
         chosen = labels.new_tensor([p[-1][0] for p in paths]) if tree else labels[i, kept]
         chosen = chosen.masked_fill(vague[i, kept], len(vocabulary))
-        merged = _merge(proposed, i, kept, scores[i, kept], chosen, shown, overlap)
+        own = Filtered(scores[i, kept], chosen, keep[i, kept], merge_scores[i, kept])
+        merged = _merge(proposed, i, kept, own, shown, overlap)
         rows = [_proposal(s) for s in merged.segments]
         top = _top_names(logits[i, kept[rows]], no_object[i, kept[rows]], vocabulary, top_k)
         maps.append(_named(merged, shown, top, [paths[r] for r in rows] if tree else None))
@@ -106,13 +107,13 @@ def _margin(logits: Tensor, no_object: Tensor) -> Tensor:
 
 
 def _merge(
-    proposed: Proposed, index: int, kept: Tensor, scores: Tensor, labels: Tensor, vocabulary: Vocabulary, overlap: float
+    proposed: Proposed, index: int, kept: Tensor, filtered: Filtered, vocabulary: Vocabulary, overlap: float
 ) -> PanopticMap:
-    """Merges the kept proposals (n,) of one picture, with their scores and labels (n,)."""
+    """Merges the kept proposals (n,) of one image, with their scores and labels (n,) each."""
     return merge_masks(
-        proposed.proposals.mask_logits[index][kept], scores, labels, vocabulary.is_thing,
+        proposed.proposals.mask_logits[index][kept], filtered.scores, filtered.labels, vocabulary.is_thing,
         padded=proposed.padded, valid=proposed.valid_sizes[index], size=proposed.size(index),
-        iou=proposed.proposals.iou[index][kept], overlap=overlap,
+        iou=proposed.proposals.iou[index][kept], merge_scores=filtered.merge_scores, overlap=overlap,
     )  # fmt: skip
 
 

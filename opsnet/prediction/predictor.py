@@ -238,8 +238,7 @@ class Predictor(
             name = f"alpha={mix.alpha!r},beta={mix.beta!r}"
         if name is None:
             raise InputError(f"a modulation of class {type(mix).__name__} has no name to save: give it as one")
-        filtering = {"kind": self.filtering.kind, "threshold": self.filtering.threshold}
-        settings = {"modulation": name, "filtering": filtering, "longest": self.longest}
+        settings = {"modulation": name, "filtering": self.filtering.settings(), "longest": self.longest}
         save(self.trained, save_directory, settings=settings, include_clip=include_clip)
 
     @classmethod

@@ -12,6 +12,7 @@ from opsnet.evaluation.details import Details, ImageAnswer, Wanted
 from opsnet.evaluation.scored_image import ImageMasks, score_image
 from opsnet.metrics.panoptic_averages import summarise
 from opsnet.metrics.semantic import summarise_semantic
+from opsnet.panoptic.mask_filtering import Filtered
 from opsnet.structures import PanopticTruth, Segment, TextBank
 
 BANK = TextBank("three", ("cat", "grass", "dog"), torch.tensor([True, False, True]), torch.eye(3))
@@ -27,10 +28,11 @@ def looked_at(named: tuple[int, ...], kind: str = "cls_iou", **wanted: bool):
     )
     logits, no_object = torch.full((3, 3), -20.0), torch.zeros(3)
     logits[torch.arange(3), torch.tensor(named)] = 20.0
-    rows = (torch.full((1, 3), 0.9), torch.tensor([named]), torch.ones(1, 3, dtype=torch.bool))
+    scores = torch.full((1, 3), 0.9)
+    rows = Filtered(scores, torch.tensor([named]), torch.ones(1, 3, dtype=torch.bool), scores)
     (scored,) = score_image(masks, truth, rows, with_map=[False], is_thing=BANK.is_thing.tolist(), overlap=0.8)
     details = Details(BANK, kind, 0.8, Wanted(**wanted))
-    details.add(ImageAnswer(masks, tuple(r[0] for r in rows), logits, no_object, scored.overlaps, truth))
+    details.add(ImageAnswer(masks, Filtered(*(r[0] for r in rows)), logits, no_object, scored.overlaps, truth))
     return details, scored
 
 

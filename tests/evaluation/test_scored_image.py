@@ -7,6 +7,7 @@ import torch
 
 from opsnet.evaluation.scored_image import ImageMasks, score_image
 from opsnet.metrics.panoptic_quality import count_image
+from opsnet.panoptic.mask_filtering import Filtered
 from opsnet.panoptic.merge import merge_panoptic, upsample_masks
 from opsnet.structures import PanopticTruth, Segment
 
@@ -14,7 +15,7 @@ IS_THING = [True, False, True]
 QUERIES, SETTINGS = 6, 5
 
 
-def scene(size: tuple[int, int]) -> tuple[ImageMasks, PanopticTruth, tuple[torch.Tensor, ...]]:
+def scene(size: tuple[int, int]) -> tuple[ImageMasks, PanopticTruth, Filtered]:
     """A batch of 16 x 24 pixels that holds a picture of 15 x 20, whose truth has ``size``."""
     generator = torch.Generator().manual_seed(0)
     masks = ImageMasks(
@@ -27,8 +28,11 @@ def scene(size: tuple[int, int]) -> tuple[ImageMasks, PanopticTruth, tuple[torch
     labels = torch.randint(3, (SETTINGS, QUERIES), generator=generator)
     keep = torch.rand(SETTINGS, QUERIES, generator=generator) < 0.7
     keep[1] = False
-    scores[3], labels[3], keep[3] = scores[0], labels[0], keep[0]
-    return masks, truth, (scores, labels, keep)
+    merge_scores = torch.rand(SETTINGS, QUERIES, generator=generator)
+    rows = Filtered(scores, labels, keep, merge_scores)
+    for values in rows:
+        values[3] = values[0]
+    return masks, truth, rows
 
 
 @pytest.mark.parametrize("size", [(15, 20), (30, 41), (9, 13)])
@@ -38,8 +42,8 @@ def test_every_setting_is_scored_as_the_dense_merge_would_be(size: tuple[int, in
     full = upsample_masks(masks.logits, masks.padded, masks.valid, size)
     assert full.shape == (QUERIES, *size)
     seen = 0
-    for answer, scores, labels, keep in zip(found, *rows, strict=True):
-        dense = merge_panoptic(full, scores, labels, keep, IS_THING, iou=masks.iou, overlap=0.2)
+    for answer, *named, merge_scores in zip(found, *rows, strict=True):
+        dense = merge_panoptic(full, *named, IS_THING, iou=masks.iou, merge_scores=merge_scores, overlap=0.2)
         assert answer.map is not None
         assert answer.map.segments == dense.segments
         assert torch.equal(answer.map.ids, dense.ids)
@@ -60,10 +64,23 @@ def test_settings_that_agree_are_scored_once_and_painted_if_any_asks() -> None:
 
 
 def test_maps_that_differ_only_in_their_scores_share_their_counts() -> None:
-    masks, truth, (scores, labels, keep) = scene((15, 20))
-    rows = tuple(torch.stack((a, b)) for a, b in ((scores[0], scores[0] / 2), (labels[0],) * 2, (keep[0],) * 2))
+    masks, truth, rows = scene((15, 20))
+    first = Filtered(*(values[0] for values in rows))
+    halved = first._replace(scores=first.scores / 2)
+    rows = Filtered(*(torch.stack(pair) for pair in zip(first, halved, strict=True)))
     one, other = score_image(masks, truth, rows, with_map=[True, True], is_thing=IS_THING, overlap=0.2)
     assert one.segments is other.segments
     assert one.map is not None
     assert other.map is not None
     assert [s.score / 2 for s in one.map.segments] == [s.score for s in other.map.segments]
+
+
+def test_settings_that_differ_only_in_what_competes_are_scored_apart() -> None:
+    masks, truth, rows = scene((15, 20))
+    first = Filtered(*(values[0] for values in rows))
+    other = first._replace(merge_scores=first.merge_scores.flip(0))
+    found = score_image(
+        masks, truth, Filtered(*(torch.stack(pair) for pair in zip(first, other, strict=True))), with_map=[True, True],
+        is_thing=IS_THING, overlap=0.2,
+    )  # fmt: skip
+    assert not torch.equal(found[0].map.ids, found[1].map.ids)

@@ -14,7 +14,7 @@ from opsnet.evaluation.scorer import SettingScorer, class_groups
 from opsnet.inference import TrainedModel, load_checkpoint
 from opsnet.metrics.image_overlaps import image_overlaps
 from opsnet.metrics.semantic import SemanticCounts, count_semantic, summarise_semantic
-from opsnet.panoptic.mask_filtering import MaskFiltering
+from opsnet.panoptic.mask_filtering import Filtered, MaskFiltering
 from opsnet.recognition.modulation import domain_similarity
 from opsnet.settings import Setting, parse_setting
 from opsnet.structures import Batch, PanopticMap, PanopticTruth
@@ -129,7 +129,7 @@ def test_maps_of_equal_scores_for_other_proposals_are_not_confused(lenient, worl
             ones = torch.ones_like(iou)
             keep = torch.zeros_like(iou, dtype=torch.bool)
             keep[:, k] = True
-            return ones, torch.zeros_like(iou, dtype=torch.int64), keep
+            return Filtered(ones, torch.zeros_like(iou, dtype=torch.int64), keep, ones)
 
         return dataclasses.replace(setting("full/cls_iou"), name=f"only {k}", filtering=filtering)
 

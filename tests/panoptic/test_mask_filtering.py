@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from opsnet.panoptic.mask_filtering import MaskFiltering
+from opsnet.panoptic.merge import merge_panoptic
 
 # Three proposals, two names. exp(logits): (3, 1), (1, 1), (1, 4); no-object: 1, 6, 5.
 LOGITS = torch.tensor([[3.0, 1.0], [1.0, 1.0], [1.0, 4.0]]).log()[None]
@@ -16,15 +17,16 @@ IOU = torch.tensor([[0.5, 0.9, 0.2]])
 
 
 def filtered(kind: str, threshold: float = 0.0) -> tuple[list[float], list[int], list[bool]]:
-    scores, labels, keep = MaskFiltering(kind=kind, threshold=threshold)(LOGITS, NO_OBJECT, IOU)
+    scores, labels, keep, merge_scores = MaskFiltering(kind=kind, threshold=threshold)(LOGITS, NO_OBJECT, IOU)
+    assert torch.equal(merge_scores, scores)  # the paper's: one score for both
     return scores[0].tolist(), labels[0].tolist(), keep[0].tolist()
 
 
 def test_class_score_has_no_object_as_a_rival() -> None:
     scores, labels, keep = filtered("cls")
-    assert scores == pytest.approx([3 / 5, 0.0, 0.0])  # the other two are no object, however likely the best name is
+    assert scores == pytest.approx([3 / 5, 1 / 8, 4 / 10])
     assert labels[::2] == [0, 1]
-    assert keep == [True, False, False]
+    assert keep == [True, False, False]  # the other two are no object, however likely the best name is
 
 
 def test_predicted_iou_alone() -> None:
@@ -45,10 +47,49 @@ def test_the_product_of_class_score_and_iou() -> None:
 def test_scores_are_probabilities_however_large_the_logits(kind: str) -> None:
     torch.manual_seed(0)
     logits, no_object, iou = 1000 * torch.randn(2, 30, 7), 1000 * torch.randn(2, 30), torch.rand(2, 30)
-    scores, labels, keep = MaskFiltering(kind=kind)(logits, no_object, iou)
+    scores, labels, keep, _ = MaskFiltering(kind=kind)(logits, no_object, iou)
     assert ((scores >= 0) & (scores <= 1)).all()
     assert torch.equal(labels, logits.argmax(-1))
     assert scores.shape == labels.shape == keep.shape == (2, 30)
+
+
+@pytest.mark.parametrize("kind", ["cls", "iou", "cls_iou"])
+@pytest.mark.parametrize(("drop", "kept"), [(True, [True, False, False]), (False, [True, True, True])])
+def test_proposals_that_no_object_wins_are_dropped_or_not(kind: str, drop: bool, kept: list[bool]) -> None:
+    found = MaskFiltering(kind=kind, threshold=0, drop_no_object=drop)(LOGITS, NO_OBJECT, IOU)
+    assert found.keep[0].tolist() == kept
+
+
+def test_what_is_kept_may_compete_by_another_score() -> None:
+    found = MaskFiltering(kind="cls_iou", threshold=0.1, compete="cls")(LOGITS, NO_OBJECT, IOU)
+    assert found.keep[0].tolist() == [True, True, False]  # 0.3, 0.1125, 0.08
+    assert found.scores[0].tolist() == pytest.approx([0.3, 0.1125, 0.08])
+    assert found.merge_scores[0].tolist() == pytest.approx([3 / 5, 1 / 8, 4 / 10])
+
+
+def test_a_thin_mask_of_low_iou_keeps_its_pixels_where_class_scores_compete() -> None:
+    """A pole before a wall, both certain of their name: 0.9 x 0.3 against 0.9 x 0.95 at the pole's two pixels."""
+    no_object, iou = torch.full((1, 2), -30.0), torch.tensor([[0.3, 0.95]])
+    logits = torch.tensor([[[9.0, 1.0], [1.0, 9.0]]]).log()
+    masks = torch.tensor([[[0.9, 0.9, 0.1, 0.1]], [[0.6, 0.6, 0.9, 0.9]]])  # pole, wall
+    ids = {}
+    for compete in (None, "cls"):
+        found = MaskFiltering(kind="cls_iou", threshold=0.05, compete=compete)(logits, no_object, iou)
+        scores, labels, keep, merge_scores = (values[0] for values in found)
+        assert keep.tolist() == [True, True]
+        merged = merge_panoptic(masks, scores, labels, keep, (True, False), merge_scores=merge_scores, overlap=0.5)
+        ids[compete] = [(s.label, s.area, round(s.score, 3)) for s in merged.segments]
+    # 0.9 x 0.3 x 0.9 = 0.243 against 0.9 x 0.95 x 0.6 = 0.513: the wall takes the pole's pixels
+    assert ids[None] == [(1, 4, 0.855)]
+    # 0.9 x 0.9 = 0.81 against 0.9 x 0.6 = 0.54; the segments still report the score that kept them
+    assert ids["cls"] == [(0, 2, 0.27), (1, 2, 0.855)]
+
+
+@pytest.mark.parametrize("kind", ["cls", "iou"])
+def test_it_is_built_again_from_its_settings(kind: str) -> None:
+    first = MaskFiltering(kind=kind, threshold=0.25, compete="cls_iou", drop_no_object=kind == "iou")
+    assert first.settings() == MaskFiltering(**first.settings()).settings()
+    assert MaskFiltering(kind=kind).settings()["drop_no_object"] == (kind == "cls")
 
 
 def test_a_higher_threshold_keeps_less() -> None:
@@ -58,12 +99,12 @@ def test_a_higher_threshold_keeps_less() -> None:
 
 
 def test_one_name_has_no_object_as_its_only_rival() -> None:
-    scores, _, _ = MaskFiltering(kind="cls")(
-        torch.tensor([[[0.0]]]), torch.tensor([[-math.log(4)]]), torch.tensor([[0.6]])
-    )
-    assert scores.item() == pytest.approx(0.8)
+    found = MaskFiltering(kind="cls")(torch.tensor([[[0.0]]]), torch.tensor([[-math.log(4)]]), torch.tensor([[0.6]]))
+    assert found.scores.item() == pytest.approx(0.8)
 
 
 def test_an_unknown_kind_names_the_known() -> None:
     with pytest.raises(ValueError, match="filtering.kind must be one of cls, iou, cls_iou, got 'class'"):
         MaskFiltering(kind="class")
+    with pytest.raises(ValueError, match="filtering.compete must be one of cls, iou, cls_iou, got 'no'"):
+        MaskFiltering(compete="no")

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from opsnet.panoptic import sparse_merge
+from opsnet.panoptic.mask_filtering import Filtered
 from opsnet.panoptic.merge import merge_panoptic
 from opsnet.panoptic.sparse_merge import SparseMerge
 
@@ -45,8 +46,8 @@ def single_pixels(count: int, size: tuple[int, int], seed: int) -> Tensor:
     return masks.view(count, *size)
 
 
-def draws(count: int, seed: int) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """Scores, labels and which to keep of many settings: fine, in steps, tiny, zero, with few or none kept."""
+def draws(count: int, seed: int) -> list[Filtered]:
+    """What many settings make of masks: scores that are fine, in steps, tiny, zero; with few or none kept."""
     generator = torch.Generator().manual_seed(seed)
 
     def rand() -> Tensor:
@@ -55,18 +56,26 @@ def draws(count: int, seed: int) -> list[tuple[Tensor, Tensor, Tensor]]:
     scores = [rand(), rand() ** 4, (3 * rand()).round() / 3, 1e-30 * rand(), torch.zeros(count), torch.ones(count)]
     shares = (1.0, 0.5, 0.1, 0.0)
     labels = torch.randint(CLASSES, (count,), generator=generator)
-    return [(s, labels, rand() < share) for s in scores for share in shares]
+    return [
+        Filtered(s, labels, rand() < share, scores[i - 1] if i % 2 else s)
+        for i, s in enumerate(scores)
+        for share in shares
+    ]
 
 
-def check(masks: Tensor, settings: list[tuple[Tensor, Tensor, Tensor]], *, overlap: float = 0.5, step: int = 3) -> int:
+def stacked(settings: list[Filtered]) -> Filtered:
+    return Filtered(*map(torch.stack, zip(*settings, strict=True)))
+
+
+def check(masks: Tensor, settings: list[Filtered], *, overlap: float = 0.5, step: int = 3) -> int:
     """Compares every setting's segments, map and overlaps with the dense merge; answers how many segments it saw."""
     iou, regions = torch.rand(len(masks)), torch.randint(REGIONS, masks.shape[1:])
     regions[: len(regions) // 2] = 1
     sparse = SparseMerge(masks.split(step), regions, REGIONS, IS_THING, iou=iou, overlap=overlap)
-    together = sparse.merge_all(*map(torch.stack, zip(*settings)), with_map=[True] * len(settings))
+    together = sparse.merge_all(stacked(settings), with_map=[True] * len(settings))
     seen = 0
-    for found, (scores, labels, keep) in zip(together, settings, strict=True):
-        dense = merge_panoptic(masks, scores, labels, keep, IS_THING, iou=iou, overlap=overlap)
+    for found, (*named, merge_scores) in zip(together, settings, strict=True):
+        dense = merge_panoptic(masks, *named, IS_THING, iou=iou, merge_scores=merge_scores, overlap=overlap)
         assert found.segments == dense.segments
         assert found.map is not None
         assert torch.equal(found.map.ids, dense.ids)
@@ -112,7 +121,7 @@ def test_how_many_are_merged_together_changes_nothing(at_once: int, monkeypatch:
 def test_without_masks_all_is_void() -> None:
     none = torch.zeros(0)
     regions = torch.tensor([[0, 1, 1], [2, 2, 2]])
-    merged = SparseMerge([], regions, REGIONS, IS_THING, iou=none).merge(none, none.long(), none.bool())
+    merged = SparseMerge([], regions, REGIONS, IS_THING, iou=none).merge(Filtered(none, none.long(), none.bool(), none))
     assert merged.segments == ()
     assert merged.overlaps.tolist() == [[1], [2], [3], [0]]
     assert merged.map is not None
@@ -121,10 +130,10 @@ def test_without_masks_all_is_void() -> None:
 
 def test_a_map_is_painted_only_if_asked_for() -> None:
     masks = smooth(4, (8, 8), seed=0)
-    scores, labels, keep = draws(4, seed=0)[0]
-    sparse = SparseMerge([masks], torch.zeros(8, 8, dtype=torch.int64), 1, IS_THING, iou=scores, overlap=0)
-    assert sparse.merge(scores, labels, keep).segments
-    assert sparse.merge(scores, labels, keep).map is None
+    filtered = draws(4, seed=0)[0]
+    sparse = SparseMerge([masks], torch.zeros(8, 8, dtype=torch.int64), 1, IS_THING, iou=filtered.scores, overlap=0)
+    assert sparse.merge(filtered).segments
+    assert sparse.merge(filtered).map is None
 
 
 def test_most_cells_are_decided_without_a_look_at_their_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,5 +149,5 @@ def test_most_cells_are_decided_without_a_look_at_their_pixels(monkeypatch: pyte
     masks, settings = smooth(40, (128, 160), seed=1), draws(40, seed=1)[:2]
     whole = torch.zeros(128, 160, dtype=torch.int64)
     sparse = SparseMerge([masks], whole, 1, IS_THING, iou=torch.ones(40))
-    sparse.merge_all(*map(torch.stack, zip(*settings)), with_map=[False] * 2)
+    sparse.merge_all(stacked(settings), with_map=[False] * 2)
     assert 0 < sum(cells) < 0.6 * 2 * len(sparse._region)
