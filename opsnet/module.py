@@ -69,6 +69,7 @@ class OPSNetModule(L.LightningModule):
         self.image_labels, self.distillation = image_labels, distillation
         self.quality = PanopticQuality(is_thing=train_vocabulary.is_thing)
         self._banks: dict[str, TextBank] = {}
+        self._step_figures: list[Tensor] = []
 
     def train_bank(self) -> TextBank:
         """The training names on the module's device."""
@@ -83,15 +84,29 @@ class OPSNetModule(L.LightningModule):
     def training_step(self, batch: Batch | dict[str, Batch], batch_index: int) -> Tensor:
         """One batch, or one of each kind -> the sum of the losses; the type of a batch's targets picks them."""
         total = torch.zeros((), device=self.device)
-        parts = list(batch.values()) if isinstance(batch, dict) else [batch]
-        for part in parts:
+        named: dict[str, Tensor] = {}
+        for part in list(batch.values()) if isinstance(batch, dict) else [batch]:
             losses, figures = self._losses(part)
             total = total + losses.pop("loss")
-            named = {f"train/{k}": v for k, v in {**losses, **figures}.items()}
-            self.log_dict(named, batch_size=len(part.images), sync_dist=True)
-        size = sum(len(part.images) for part in parts)
-        self.log("train/loss", total, prog_bar=True, batch_size=size, sync_dist=True)
+            named |= {f"train/{k}": v.detach() for k, v in {**losses, **figures}.items()}
+        self._log_step({**named, "train/loss": total.detach()}, batch_index)
         return total
+
+    def _log_step(self, figures: dict[str, Tensor], batch_index: int) -> None:
+        """Logs the means over a step's batches and processes; for all figures together the processes meet once."""
+        trainer = self._trainer  # none in tests of a step by itself
+        accumulate, last = (trainer.accumulate_grad_batches, trainer.num_training_batches) if trainer else (1, 1)
+        if batch_index % accumulate == 0:
+            self._step_figures = []
+        self._step_figures.append(torch.stack([value.float() for value in figures.values()]))
+        if (batch_index + 1) % accumulate and batch_index + 1 < last:
+            return
+        means = torch.stack(self._step_figures).mean(0)
+        if trainer is not None:
+            means = trainer.strategy.reduce(means, reduce_op="mean")
+        logged = dict(zip(figures, means, strict=True))
+        self.log("train/loss", logged.pop("train/loss"), prog_bar=True, batch_size=1)
+        self.log_dict(logged, batch_size=1)
 
     def _losses(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Losses with their sum ``loss``, and figures that are none."""

@@ -34,6 +34,7 @@ def train(cfg: DictConfig) -> dict[str, float]:
     from hydra.utils import instantiate
 
     from opsnet.experiments import require_training
+    from opsnet.recipe import plan_steps
     from opsnet.starting_point import check_resume, find_resume
 
     require_training(cfg)
@@ -49,6 +50,11 @@ def train(cfg: DictConfig) -> dict[str, float]:
         check_resume(resume, module.model.clip.weights_hash, streams=1 + (data.label_vocabulary is not None))
     earlier = _earlier_rows(resume, folder) if resume is not None else []
     trainer = build_trainer(cfg, folder, resume)
+    plan = plan_steps(cfg, trainer, data)
+    if trainer.is_global_zero:
+        log.info("%s", plan.sentence())
+        if doubt := plan.doubt():
+            log.warning("%s", doubt)
     start = time.monotonic()
     try:
         trainer.fit(module, data, ckpt_path=resume, weights_only=True)
@@ -186,6 +192,7 @@ def build_trainer(cfg: DictConfig, folder: Path, resume: Path | None = None) -> 
     extra = [instantiate(logger, _convert_="all") for logger in (cfg.logger or {}).values()]
     return instantiate(
         cfg.trainer,
+        accumulate_grad_batches=cfg.trainer.get("accumulate_grad_batches") or 1,  # plan_steps has the last word
         default_root_dir=str(folder),
         callbacks=callbacks,
         logger=[CSVLogger(str(folder), name="", version=""), *extra],

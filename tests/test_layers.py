@@ -15,7 +15,7 @@ LAYERS = [
     ["model"],
     ["image_labels", "distillation"],
     ["module"],
-    ["inference", "settings", "optim", "reporting", "starting_point", "export_network"],
+    ["inference", "settings", "optim", "reporting", "starting_point", "export_network", "recipe"],
     ["callbacks", "launch", "evaluation", "export_parity"],
     ["cluster", "sweep_report", "prediction"],
     ["sweep", "page"],

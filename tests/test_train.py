@@ -185,6 +185,57 @@ def test_a_stopped_and_resumed_run_equals_the_uninterrupted_one(
     assert json.loads((tmp_path / "run" / "results.json").read_text())["metrics"] == metrics
 
 
+ACCUMULATED_STOPS = {
+    "while the second batch of a step is read": ("on_train_batch_start", 6, RuntimeError),
+    "within the second batch of a step": ("on_after_backward", 6, KeyboardInterrupt),
+    "after the first batch of a step": ("on_train_batch_end", 3, RuntimeError),
+    "after a step": ("on_train_batch_end", 4, RuntimeError),
+    "in the validation": ("on_validation_batch_end", 1, KeyboardInterrupt),
+}
+
+
+@pytest.fixture(scope="module")
+def accumulated(train_config, tmp_path_factory) -> tuple[Path, dict[str, float]]:
+    """Folder and metrics of a run of two epochs of two steps, in two batches each."""
+    folder = tmp_path_factory.mktemp("accumulated") / "run"
+    return folder, train(train_config(folder, *ACCUMULATED))
+
+
+ACCUMULATED = ("data.module.batch_size=16", "data.module.device_batch_size=8")
+
+
+def test_accumulated_batches_count_as_steps(accumulated, trained) -> None:
+    folder, metrics = accumulated
+    checkpoint = load(folder / "checkpoints" / "last.ckpt")
+    assert checkpoint["global_step"] == 4
+    assert [s for s, key, _ in figures(folder) if key == "train/loss"] == list(range(4))
+    rates = [float(v) for _, key, v in figures(folder) if key.startswith("lr-") and key.endswith("pg1")]
+    assert [rate / 1e-3 for rate in rates] == pytest.approx([0.5, 1, 1, 0.3])  # drops at 0.7 of four steps
+    first = {key: float(v) for s, key, v in figures(folder) if s == 0}
+    assert first["train/loss"] == pytest.approx(
+        sum(v for k, v in first.items() if k.startswith("train/") and k != "train/loss"), rel=1e-5
+    )
+    assert metrics["val/PQ"] >= 0
+
+
+@pytest.mark.parametrize("stop", ACCUMULATED_STOPS)
+def test_a_run_stopped_within_an_accumulated_step_equals_the_uninterrupted_one(
+    stop, accumulated, train_config, tmp_path, monkeypatch
+) -> None:
+    hook, count, error = ACCUMULATED_STOPS[stop]
+    config = train_config(tmp_path / "run", *ACCUMULATED, "data.module.eval_batch_size=4")
+    metrics = stop_and_resume(monkeypatch, config, hook, count, error)
+    folder, expected = accumulated
+    lost = {count // 2 - 1} if stop == "after a step" else set()
+    assert metrics == expected
+    assert [f for f in figures(tmp_path / "run") if f[0] not in lost] == [
+        f for f in figures(folder) if f[0] not in lost
+    ]
+    ours, theirs = (load(f / "checkpoints" / "last.ckpt") for f in (tmp_path / "run", folder))
+    assert (ours["global_step"], ours["epoch"]) == (theirs["global_step"], theirs["epoch"])
+    assert all(torch.equal(ours["state_dict"][k], theirs["state_dict"][k]) for k in theirs["state_dict"])
+
+
 # --- where to resume --------------------------------------------------------------------------------------------------
 
 

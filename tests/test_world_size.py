@@ -34,8 +34,8 @@ def test_two_processes_train_and_validate_as_one(world_overrides, tmp_path) -> N
     sizes = ["model.query_decoder.queries=64", "supervision.points=384", "optim.scheduler.warmup=100"]
     trainer = ["trainer.max_epochs=5", "++trainer.precision=32", "++trainer.strategy=ddp"]
     common = [*sizes, *trainer, "+data.module.val.limit=7"]
-    one = start(world_overrides, tmp_path / "one", *common, "trainer.devices=1", "data.module.batch_size=8")
-    two = start(world_overrides, tmp_path / "two", *common, "trainer.devices=2", "data.module.batch_size=4")
+    one = start(world_overrides, tmp_path / "one", *common, "trainer.devices=1")
+    two = start(world_overrides, tmp_path / "two", *common, "trainer.devices=2")
     assert len(losses(one)) == 20
     assert losses(two)[:4] == pytest.approx(losses(one)[:4], rel=1e-5)
     assert losses(two) == pytest.approx(losses(one), rel=1e-3)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
-from torch import Tensor
+from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
+from torch import Tensor, nn
 
 from opsnet.module import FROZEN_PREFIXES
 
@@ -17,66 +19,73 @@ log = logging.getLogger(__name__)
 
 
 class SeedEveryStep(Callback):
-    """Makes the random numbers of a training step a function of (seed, step, rank).
+    """Makes the random numbers of a training batch a function of (seed, step, share of the step).
 
-    A run that resumes at a step then draws what the uninterrupted run would have drawn there.
+    A run that resumes at a step then draws what the uninterrupted run would have drawn there. The shares are those of
+    the processes and of the batches that a process accumulates; no two of them draw the same.
     """
 
     def __init__(self, *, seed: int) -> None:
         self.seed = seed
 
     def on_train_batch_start(self, trainer: L.Trainer, module: L.LightningModule, batch: Any, index: int) -> None:
-        """Seeds torch for the step."""
-        torch.manual_seed((self.seed * 1_000_003 + trainer.global_step) * 1_009 + trainer.global_rank)
+        """Seeds torch for the batch."""
+        share = (index % trainer.accumulate_grad_batches) * trainer.world_size + trainer.global_rank
+        torch.manual_seed((self.seed * 1_000_003 + trainer.global_step) * 1_009 + share)
 
 
 class InterruptCheckpoint(Callback):
     """Writes ``last.ckpt`` when a run ends early, by Ctrl-C or an error, so that ``resume=auto`` goes on from there.
 
-    What is written is the state between two steps: a step that was cut short has moved the running statistics of
-    batch norms already, and will move them once more when it is taken again.
+    What is written is the state between two optimiser steps: a step that was cut short has moved the running statistics
+    of batch norms already, and will move them once more when it is taken again.
+
+    Under DDP all processes hold the same state, and one writes it without asking the others, which may wait for
+    something else: at Ctrl-C the first process, at an error every process that meets one (the others are ended by
+    Lightning, at once).
     """
 
     def __init__(self, *, folder: str | Path) -> None:
         self.folder = Path(folder)
         self._buffers: list[tuple[Tensor, Tensor]] = []
+        self._moving: list[Tensor] | None = None
+
+    def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Finds the running statistics."""
+        self._moving = list(moving_buffers(module))
 
     def on_train_batch_start(self, trainer: L.Trainer, module: L.LightningModule, batch: Any, index: int) -> None:
         """Remembers the running statistics before the step."""
-        own = (b for name, b in module.named_buffers() if not name.startswith(FROZEN_PREFIXES))
-        self._buffers = [(b, b.clone()) for b in own]
-
-    def on_train_batch_end(
-        self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, index: int
-    ) -> None:
-        """The step is taken."""
-        self._buffers = []
+        if index % trainer.accumulate_grad_batches == 0:
+            self._buffers = [(b, b.clone()) for b in self._moving or ()]
 
     def on_exception(self, trainer: L.Trainer, module: L.LightningModule, exception: BaseException) -> None:
         """Saves at the last finished step."""
-        # Saving is collective under DDP: after an error on one rank the others would wait for it forever.
-        if trainer.global_step == 0 or (trainer.world_size > 1 and not isinstance(exception, KeyboardInterrupt)):
+        replicated = isinstance(trainer.strategy, (SingleDeviceStrategy, DDPStrategy))
+        by_hand = isinstance(exception, KeyboardInterrupt)
+        if trainer.global_step == 0 or (by_hand and not trainer.is_global_zero) or not replicated:
             return
         if not self._settle(trainer):
             return
-        trainer.save_checkpoint(self.folder / "last.ckpt")  # Lightning renames a temporary file
-        if trainer.is_global_zero:
-            log.warning(
-                "stopped at step %d; resume=auto goes on from %s", trainer.global_step, self.folder / "last.ckpt"
-            )
+        path = self.folder / "last.ckpt"
+        # As trainer.save_checkpoint, which waits for all processes. Lightning renames a temporary file.
+        checkpoint = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
+        trainer.strategy.checkpoint_io.save_checkpoint(checkpoint, path)
+        log.warning("stopped at step %d; resume=auto goes on from %s", trainer.global_step, path)
 
     @torch.no_grad()
     def _settle(self, trainer: L.Trainer) -> bool:
         """Sets Lightning's counters to a place that it resumes exactly; ``False``: that is the checkpoint on disk."""
         loop = trainer.fit_loop.epoch_loop
         batches: Any = loop.batch_progress
-        if batches.current.processed < batches.current.ready:  # within a step
+        stepped = batches.current.completed < batches.current.processed
+        within = batches.current.processed < batches.current.ready
+        if within or loop._should_accumulate():
             for buffer, before in self._buffers:
                 buffer.copy_(before)
-            loop._batches_that_stepped -= 1  # Lightning adds one when it resumes at a step that was cut short
+            self._rewind(trainer)
             return True
         ended = batches.current.ready >= trainer.num_training_batches
-        stepped = batches.current.completed < batches.current.processed
         if trainer.validating or (ended and stepped and loop._should_check_val_epoch()):
             # Resumed as it stands, the epoch would go without its validation; so the first of its batches is open.
             for part in (batches.total, batches.current):
@@ -87,3 +96,23 @@ class InterruptCheckpoint(Callback):
                 part.ready = part.started = 1
             return True
         return stepped or not ended  # between two epochs, Lightning would take the next one for done
+
+    def _rewind(self, trainer: L.Trainer) -> None:
+        """Back to where the step's first batch has been read and not been trained on."""
+        loop = trainer.fit_loop.epoch_loop
+        batches: Any = loop.batch_progress
+        surplus = (batches.current.ready - 1) % trainer.accumulate_grad_batches
+        for part in (batches.total, batches.current):
+            part.ready -= surplus
+            part.started = min(part.started, part.ready)
+            part.processed = part.completed = part.ready - 1
+        batches.is_last_batch = False
+        if not loop._should_accumulate():
+            loop._batches_that_stepped -= 1  # Lightning adds one when it resumes at a step that was cut short
+
+
+def moving_buffers(module: nn.Module) -> Iterator[Tensor]:
+    """The buffers that training moves: running statistics of norms that are neither frozen nor CLIP's."""
+    for name, part in module.named_modules():
+        if isinstance(part, nn.modules.batchnorm._NormBase) and part.training:
+            yield from () if f"{name}.".startswith(FROZEN_PREFIXES) else part.buffers(recurse=False)

@@ -4,7 +4,8 @@ The order of training is a function of (seed, epoch) and the augmentation of a p
 nothing of it needs to be stored: a resumed run asks Lightning for the epoch and the number of its trained batches and
 goes on with the next one, whatever worker processes had fetched ahead.
 
-Every process of a DDP run takes its own share of the pictures. The loaders are no ``torch.utils.data.DataLoader``, so
+Every process of a DDP run takes its own share of the pictures, and sizes of training batches are those of a whole
+optimiser step (:mod:`opsnet.data.sharing`). The loaders are no ``torch.utils.data.DataLoader``, so
 Lightning leaves them alone whether ``Trainer(use_distributed_sampler=...)`` is true or false.
 """
 
@@ -21,6 +22,7 @@ from opsnet.data.batching import collate
 from opsnet.data.image_label_dataset import ImageLabelDataset
 from opsnet.data.loaders import EvaluationLoader, ResumableLoader, ResumableSampler
 from opsnet.data.panoptic_dataset import PanopticDataset
+from opsnet.data.sharing import batch_share, batches_a_step
 from opsnet.errors import DatasetError
 from opsnet.structures import Batch
 from opsnet.vocabulary import Vocabulary
@@ -37,7 +39,8 @@ class PanopticDataModule(LightningDataModule):
         train: the training set, or what builds it (Hydra: ``_partial_: true``); of segments or of image labels.
         val: the validation set, likewise.
         test: test sets by domain name, likewise.
-        batch_size: pictures a training batch and process.
+        batch_size: pictures of an optimiser step in total, over all processes and accumulated batches.
+        device_batch_size: as many of them as a device takes at once, see :meth:`batches_a_step`; ``None``: no bound.
         eval_batch_size: pictures an evaluation batch and process.
         num_workers: worker processes of each loader.
         seed: of order and augmentation.
@@ -59,6 +62,7 @@ class PanopticDataModule(LightningDataModule):
         val: PanopticDataset | Builder | None = None,
         test: Mapping[str, PanopticDataset | Builder] | None = None,
         batch_size: int,
+        device_batch_size: int | None = None,
         eval_batch_size: int = 1,
         num_workers: int = 0,
         seed: int = 0,
@@ -69,9 +73,12 @@ class PanopticDataModule(LightningDataModule):
         super().__init__()
         least = {"batch_size": 1, "eval_batch_size": 1, "num_workers": 0, "seed": 0, "size_divisor": 1}
         given = dict(zip(least, (batch_size, eval_batch_size, num_workers, seed, size_divisor), strict=True))
+        if device_batch_size is not None:
+            least["device_batch_size"], given["device_batch_size"] = 1, device_batch_size
         for key, value in given.items():
             if value < least[key]:
                 raise DatasetError(f"{key} must be at least {least[key]}, got {value}: change `{key}`")
+        self.device_batch_size = device_batch_size
         self.batch_size, self.eval_batch_size, self.num_workers = batch_size, eval_batch_size, num_workers
         self.seed, self.size_divisor, self.check_files = seed, size_divisor, check_files
         self.prepare = prepare
@@ -92,6 +99,19 @@ class PanopticDataModule(LightningDataModule):
     def label_vocabulary(self) -> Vocabulary | None:
         """Names of the image labels that are trained beside the segments; ``None`` without such labels."""
         return None
+
+    @property
+    def batch_totals(self) -> dict[str, int]:
+        """Pictures of an optimiser step in total, by the key that says so."""
+        return {"batch_size": self.batch_size}
+
+    def batches_a_step(self, world_size: int) -> int:
+        """In how many batches a process takes its share of a step, so that none is above ``device_batch_size``.
+
+        Raises:
+            DatasetError: so many processes cannot share a step equally.
+        """
+        return batches_a_step(self.batch_totals, world_size, self.device_batch_size)
 
     def prepare_data(self) -> None:
         """Writes what ``prepare`` writes; Lightning calls it on one process a machine."""
@@ -135,19 +155,21 @@ class PanopticDataModule(LightningDataModule):
     def train_dataloader(self) -> ResumableLoader:
         """Batches without ``panoptic``, shuffled unless ``Trainer(overfit_batches=...)`` repeats the first ones."""
         dataset = self._built("train")
-        sampler = self._sampler(dataset, self.batch_size, self.seed)
+        sampler = self._sampler(dataset, "batch_size", self.seed)
         return ResumableLoader(
             dataset, sampler, collate_fn=self._collate(dataset), num_workers=self.num_workers, progress=self._progress
         )
 
-    def _sampler(self, dataset: PictureSet, batch_size: int, seed: int) -> ResumableSampler:
+    def _sampler(self, dataset: PictureSet, key: str, seed: int) -> ResumableSampler:
         rank, world_size = _rank_and_world_size()
+        accumulate = getattr(self.trainer, "accumulate_grad_batches", 1)
         return ResumableSampler(
             len(dataset),
-            batch_size=batch_size,
+            batch_size=batch_share(key, self.batch_totals[key], world_size, accumulate),
             seed=seed,
             rank=rank,
             world_size=world_size,
+            accumulate=accumulate,
             shuffle=not self._overfits(),
         )
 

@@ -39,37 +39,52 @@ class SeededDataset(Dataset[Item]):
 class ResumableSampler(Sampler[list[tuple[int, int]]]):
     """This process's training batches as lists of (epoch, index), each picture at most once an epoch.
 
-    The pictures that fill no whole batch on every process are left out, different ones each epoch.
+    The pictures that fill no whole step are left out, different ones each epoch. Which pictures a step has depends on
+    their number alone, not on how they are shared.
 
     Args:
         size: pictures in the set.
         batch_size: pictures a batch and process.
         seed: of the order, together with the epoch.
         rank, world_size: which of how many processes this is.
+        accumulate: batches of a process in an optimiser step.
         shuffle: ``False`` keeps the order of the set.
 
     Raises:
-        DatasetError: not even one batch on every process.
+        DatasetError: not even one step.
     """
 
     def __init__(
-        self, size: int, *, batch_size: int, seed: int = 0, rank: int = 0, world_size: int = 1, shuffle: bool = True
+        self,
+        size: int,
+        *,
+        batch_size: int,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        accumulate: int = 1,
+        shuffle: bool = True,
     ) -> None:
-        if size < batch_size * world_size:
-            raise DatasetError(
-                f"the training set has {size} pictures, fewer than one batch on each process "
-                f"({batch_size} x {world_size}): lower `batch_size` or the number of devices, or raise `limit`"
-            )
         self.size, self.batch_size, self.seed, self.shuffle = size, batch_size, seed, shuffle
-        self.rank, self.world_size = rank, world_size
+        self.rank, self.world_size, self.accumulate = rank, world_size, accumulate
+        if size < self.step_size:
+            raise DatasetError(
+                f"the training set has {size} pictures, fewer than the {self.step_size} of one step: "
+                "lower `batch_size`, or raise `limit`"
+            )
         self.set_epoch(0)
+
+    @property
+    def step_size(self) -> int:
+        """Pictures of an optimiser step, over all processes."""
+        return self.batch_size * self.world_size * self.accumulate
 
     def set_epoch(self, epoch: int, start: int = 0) -> None:
         """Makes the next iteration that of ``epoch``, without its first ``start`` batches."""
         self.epoch, self.start = epoch, start
 
     def __len__(self) -> int:
-        return self.size // (self.batch_size * self.world_size)
+        return self.size // self.step_size * self.accumulate
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         generator = torch.Generator().manual_seed(mix_seed(self.seed, self.epoch))
@@ -125,7 +140,8 @@ class ResumableLoader:
     def state_dict(self) -> dict[str, int]:
         """What the order depends on; Lightning stores it in checkpoints."""
         s = self._sampler
-        return {"pictures": s.size, "batch_size": s.batch_size, "world_size": s.world_size, "seed": s.seed}
+        shares = {"world_size": s.world_size, "accumulate_grad_batches": s.accumulate}
+        return {"pictures": s.size, "batch_size": s.step_size, **shares, "seed": s.seed}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
         """Checks that the order is still that of the checkpoint; where to continue, Lightning itself knows.
@@ -136,7 +152,7 @@ class ResumableLoader:
         Raises:
             DatasetError: the order is another one.
         """
-        own = self.state_dict()
+        own, state = self.state_dict(), {"accumulate_grad_batches": 1, **state}  # which was all that there was once
         changed = [f"{key} was {state.get(key)} and is {own[key]}" for key in own if state.get(key) != own[key]]
         if changed:
             raise DatasetError(

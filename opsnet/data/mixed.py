@@ -27,7 +27,7 @@ class MixedDataModule(PanopticDataModule):
 
     Args:
         labels: the set with image labels, or what builds it.
-        label_batch_size: its pictures a batch and process; ``None``: as many as of the panoptic set.
+        label_batch_size: its pictures of an optimiser step in total; ``None``: as many as of the panoptic set.
         panoptic: arguments of :class:`opsnet.data.datamodule.PanopticDataModule`.
 
     Raises:
@@ -52,12 +52,17 @@ class MixedDataModule(PanopticDataModule):
         """Names of the image labels."""
         return self._built(_LABELS).vocabulary
 
+    @property
+    def batch_totals(self) -> dict[str, int]:
+        """Pictures of an optimiser step in total, of either kind."""
+        return {**super().batch_totals, "label_batch_size": self.label_batch_size}
+
     def train_dataloader(self) -> CombinedLoader:  # type: ignore[override]
         """Batches ``{"panoptic": Batch, "labels": Batch}``."""
         panoptic, dataset = super().train_dataloader(), self._built(_LABELS)
         labels = CyclingLoader(
             dataset,
-            self._sampler(dataset, self.label_batch_size, mix_seed(self.seed, _LABEL_STREAM)),
+            self._sampler(dataset, "label_batch_size", mix_seed(self.seed, _LABEL_STREAM)),
             collate_fn=self._collate(dataset),
             num_workers=self.num_workers,
             steps=len(panoptic),

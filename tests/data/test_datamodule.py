@@ -77,7 +77,9 @@ def test_files_are_checked_when_asked_and_by_default_in_small_sets(tiny, monkeyp
         make(check_files=True).setup("validate")
 
 
-@pytest.mark.parametrize("key", ["batch_size", "eval_batch_size", "num_workers", "seed", "size_divisor"])
+@pytest.mark.parametrize(
+    "key", ["batch_size", "device_batch_size", "eval_batch_size", "num_workers", "seed", "size_divisor"]
+)
 def test_numbers_out_of_range(key):
     with pytest.raises(DatasetError, match=f"{key} must be at least [01], got -1: change `{key}`"):
         PanopticDataModule(**{"batch_size": 1, key: -1})
@@ -107,7 +109,7 @@ def test_every_process_takes_and_checks_its_own_share(ten, monkeypatch):
     trained, scored = [], []
     for rank in range(2):
         monkeypatch.setattr(datamodule.distributed, "get_rank", lambda rank=rank: rank)
-        data = make_data(ten, val=partial(PanopticDataset, **ten.options), batch_size=2)
+        data = make_data(ten, val=partial(PanopticDataset, **ten.options), batch_size=4)
         data.setup("fit")
         trained += [i for batch in data.train_dataloader() for i in batch.image_ids]
         scored += [i for batch in data.val_dataloader() for i in batch.image_ids]
@@ -255,13 +257,15 @@ def test_worker_processes_change_nothing(ten, tmp_path, whole):
     [
         ({"batch_size": 2}, "batch_size was 3 and is 2"),
         ({"seed": 1}, "seed was 0 and is 1"),
+        ({"accumulate": 3}, "accumulate_grad_batches was 1 and is 3"),
     ],
 )
 def test_resuming_within_an_epoch_of_another_order_is_refused(ten, tmp_path, changed, message):
     save = ModelCheckpoint(dirpath=tmp_path, save_last=True, every_n_train_steps=1)
     with pytest.raises(Interrupted):
         make_trainer(tmp_path, callbacks=[save]).fit(Recorder(stop_at=2), datamodule=make_data(ten))
-    trainer = make_trainer(tmp_path, enable_checkpointing=False)
+    accumulate = changed.pop("accumulate", 1)
+    trainer = make_trainer(tmp_path, enable_checkpointing=False, accumulate_grad_batches=accumulate)
     with pytest.raises(DatasetError, match=message):
         trainer.fit(Recorder(), datamodule=make_data(ten, **changed), ckpt_path=tmp_path / "last.ckpt")
 
@@ -274,6 +278,22 @@ def test_between_two_epochs_the_batch_size_may_change(ten, tmp_path):
     trainer.fit(model, datamodule=make_data(ten, batch_size=2), ckpt_path=tmp_path / "last.ckpt")
     assert [(epoch, batch) for epoch, batch, *_ in model.seen] == [(1, b) for b in range(5)]
     assert len({i for _, _, ids, _ in model.seen for i in ids}) == 10
+
+
+def test_a_step_has_the_same_pictures_in_one_batch_and_in_accumulated_ones(ten, tmp_path, whole):
+    model = Recorder()
+    trainer = make_trainer(tmp_path, enable_checkpointing=False, accumulate_grad_batches=3)
+    trainer.fit(model, datamodule=make_data(ten))
+    steps = [[ids for _, _, ids, _ in model.seen[start : start + 3]] for start in range(0, len(model.seen), 3)]
+    assert [[i for ids in step for i in ids] for step in steps] == [list(ids) for _, _, ids, _ in whole]
+    assert trainer.global_step == len(whole)
+
+
+def test_a_total_that_the_batches_cannot_share_is_named(ten, tmp_path):
+    with pytest.raises(
+        DatasetError, match=r"batch_size=3 .* 1 device with .*accumulate_grad_batches=2: .* multiple of 2"
+    ):
+        make_trainer(tmp_path, accumulate_grad_batches=2).fit(Recorder(), datamodule=make_data(ten))
 
 
 def test_overfitting_repeats_the_first_batches_in_order(ten, tmp_path):

@@ -53,9 +53,18 @@ def test_without_shuffling_the_order_is_that_of_the_set():
     assert epoch_of(ResumableSampler(7, batch_size=2, shuffle=False), 3) == [[0, 1], [2, 3], [4, 5]]
 
 
-def test_fewer_pictures_than_one_batch_a_process():
-    with pytest.raises(DatasetError, match=r"7 pictures, fewer than one batch on each process \(4 x 2\): lower"):
-        ResumableSampler(7, batch_size=4, world_size=2)
+def test_the_last_step_of_an_epoch_is_a_whole_one():
+    shares = [ResumableSampler(23, batch_size=2, rank=r, world_size=2, accumulate=2) for r in range(2)]
+    assert [len(share) for share in shares] == [4, 4]  # two steps of eight, in two batches on each of two processes
+    batches = [epoch_of(share, 5) for share in shares]
+    alone = epoch_of(ResumableSampler(23, batch_size=8), 5)
+    for step, whole in enumerate(alone):
+        assert {i for own in batches for batch in own[2 * step : 2 * step + 2] for i in batch} == set(whole)
+
+
+def test_fewer_pictures_than_one_step():
+    with pytest.raises(DatasetError, match=r"7 pictures, fewer than the 8 of one step: lower"):
+        ResumableSampler(7, batch_size=2, world_size=2, accumulate=2)
 
 
 class Noise(Dataset[float]):

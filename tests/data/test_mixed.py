@@ -191,7 +191,7 @@ class _Ranks:
         self.ten, self.labels = SimpleNamespace(options=options), labels
 
     def __call__(self, rank: int) -> list[list[str]]:
-        data = make_data(self.ten, self.labels, batch_size=2, label_batch_size=2)
+        data = make_data(self.ten, self.labels, batch_size=4, label_batch_size=4)
         data.setup("fit")
         found = []
         for epoch in range(EPOCHS):
