@@ -39,13 +39,23 @@ class PanopticCriterion(nn.Module):
             as much as the class loss.
         void_weight: of unmatched proposals in the cross-entropy (Mask2Former's 0.1).
         points: sampled a mask, in matching and in the mask losses (Mask2Former: 12,544).
+        class_normalization: what the cross-entropy is a weighted mean over. "rank": the proposals of a rank, whose
+            gradients DDP then averages, so that a rank with few segments counts each of its proposals more; that is
+            Mask2Former's, also where ranks differ. "global": the proposals of all ranks, so that the number of
+            processes changes nothing. Masks are always averaged over all ranks, as there.
+
+    Raises:
+        ValueError: an unknown ``class_normalization``.
     """
 
     def __init__(
         self, *, class_weight: float = 2.0, bce_weight: float = 5.0, dice_weight: float = 5.0, iou_weight: float = 4.0,
-        void_weight: float = 0.1, points: int = 12_544,
+        void_weight: float = 0.1, points: int = 12_544, class_normalization: str = "rank",
     ) -> None:  # fmt: skip
         super().__init__()
+        if class_normalization not in ("rank", "global"):
+            raise ValueError(f"class_normalization must be 'rank' or 'global', got {class_normalization!r}")
+        self.class_normalization = class_normalization
         self.weights = {"cross_entropy": class_weight, "mask_bce": bce_weight, "dice": dice_weight, "iou": iou_weight}
         self.void_weight, self.points = void_weight, points
 
@@ -55,7 +65,8 @@ class PanopticCriterion(nn.Module):
     ) -> dict[str, Tensor]:  # fmt: skip
         """Weighted losses by name, averaged over nothing but their own units and summed over layers.
 
-        The mean over the ranks of a distributed training is the loss of all their pictures as one batch.
+        The mean over the ranks of a distributed training is the loss of all their images as one batch, but for what
+        ``class_normalization`` says.
 
         Args:
             layers: predictions, the last layer's last.
@@ -76,8 +87,10 @@ class PanopticCriterion(nn.Module):
         masks = _matched_masks(layers, pixels, matches, matched)
         read = _TruthAtPoints(points, truth, [len(x) for x in targets.labels])
         void = self.void_weight * (len(pixels) * proposals - sum(matched))
-        total, class_total = mean_over_ranks((len(labels), sum(matched) + void), labels.device)
+        class_total = sum(matched) + void
+        total, over_ranks = mean_over_ranks((len(labels), class_total), labels.device)
         total = total.clamp(min=1)
+        class_total = over_ranks if self.class_normalization == "global" else class_total
         sums: dict[str, Tensor] = {}
         for layer, (image, proposal, row), predicted in zip(layers, matches, masks, strict=True):
             bce, dice = _mask_losses(predicted, image, row, read)

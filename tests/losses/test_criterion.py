@@ -265,7 +265,7 @@ def loss_of_pictures(pictures: list[int]) -> dict[str, Tensor]:
     targets, ids = squares(), ("a.png", 7)
     chosen = SegmentTargets([targets.masks[i] for i in pictures], [targets.labels[i] for i in pictures])
     seeds = StepSeeds.of(0, 5, [ids[i] for i in pictures])
-    found = PanopticCriterion(points=POINTS)(*factor(own), chosen, seeds)
+    found = PanopticCriterion(points=POINTS, class_normalization="global")(*factor(own), chosen, seeds)
     found["loss"].backward()
     return {**{k: v.detach() for k, v in found.items()}, "gradient": torch.stack([z.grad for z in logits], dim=1)}
 
@@ -278,3 +278,8 @@ def test_ranks_with_a_picture_each_average_to_the_loss_of_both(tmp_path: Path) -
     for name, value in whole.items():
         assert first[name] != second[name]
         torch.testing.assert_close((first[name] + second[name]) / 2, value)
+
+
+def test_an_unknown_normalization_is_refused() -> None:
+    with pytest.raises(ValueError, match="class_normalization must be 'rank' or 'global', got 'image'"):
+        PanopticCriterion(class_normalization="image")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 import torch
+from ranks import on_two_ranks
 from torch import Tensor
+from transformers import Mask2FormerConfig
 from transformers.models.mask2former import modeling_mask2former as peer
 
 from opsnet.losses import criterion
 from opsnet.losses.criterion import LayerPredictions, PanopticCriterion, _mask_losses, _TruthAtPoints
-from opsnet.losses.point_sampling import StepPoints
+from opsnet.losses.point_sampling import StepPoints, StepSeeds
 from opsnet.structures import SegmentTargets
 
 NAMES, QUERIES, POINTS = 7, 12, 200
@@ -114,3 +117,30 @@ def test_costs_are_the_peers(case) -> None:
     )
     theirs = 5 * peer.pair_wise_sigmoid_cross_entropy_loss(masks, truth) + 3 * peer.pair_wise_dice_loss(masks, truth)
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+def class_losses_on_rank(rank: int) -> dict[str, Tensor]:
+    """Ours and the peer's class loss, weighted, where one process has an image of 5 segments and the other of 15."""
+    torch.manual_seed(0)
+    logits, embeds, pixels = torch.randn(2, QUERIES, NAMES + 1), torch.randn(2, QUERIES, 16), torch.randn(2, 16, 12, 20)
+    layer = LayerPredictions(logits[rank, None], embeds[rank, None], torch.zeros(1, QUERIES))
+    count = (5, 15)[rank]
+    targets = SegmentTargets([torch.rand(count, 48, 80) > 0.7], [torch.randint(0, NAMES, (count,))])
+    seeds = StepSeeds.of(0, 0, [rank])
+    found = {
+        kind: PanopticCriterion(points=POINTS, class_normalization=kind)([layer], pixels[rank, None], targets, seeds)
+        for kind in ("rank", "global")
+    }
+    truth = targets.masks[0].float()
+    points = StepPoints.draw(POINTS, seeds, truth.device)
+    (match,) = PanopticCriterion()._match([layer], pixels[rank, None], targets, truth, points)
+    theirs = peer.Mask2FormerLoss(Mask2FormerConfig(num_labels=NAMES), {})
+    loss = theirs.loss_labels(layer.logits, targets.labels, [(match[1], match[2])])["loss_cross_entropy"]
+    return {**{kind: losses["cross_entropy"] for kind, losses in found.items()}, "peer": 2 * loss}
+
+
+def test_the_class_loss_of_a_rank_is_the_peers(tmp_path: Path) -> None:
+    """A weighted mean over the rank's proposals alone: DDP averages gradients, not what they were divided by."""
+    for found in on_two_ranks(class_losses_on_rank, tmp_path):
+        torch.testing.assert_close(found["rank"], found["peer"], rtol=1e-6, atol=1e-6)
+        assert abs(found["global"] / found["peer"] - 1) > 0.1
