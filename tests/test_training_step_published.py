@@ -13,16 +13,13 @@ from functools import partial
 from typing import Any
 
 import lightning as L
-import open_clip
 import pytest
 import torch
 import torch.nn.functional as F
-from mask2former_peer import random_peer, resnet, swin
+from opsnet_from_peer import BACKBONES, opsnet_of, small_peer
 from torch import Tensor, nn
 from transformers import Mask2FormerForUniversalSegmentation
 
-from opsnet.clip.frozen_clip import FrozenClip
-from opsnet.clip.tiny import tiny_clip
 from opsnet.losses.criterion import PanopticCriterion
 from opsnet.losses.point_sampling import StepPoints, StepSeeds
 from opsnet.model import OPSNet
@@ -30,66 +27,21 @@ from opsnet.module import OPSNetModule
 from opsnet.optim import adamw, warmup_steps
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.recognition.modulation import QueryOnly
-from opsnet.segmenter.backbone import Backbone
 from opsnet.segmenter.layouts import convert
-from opsnet.segmenter.pixel_decoder import PixelDecoder
-from opsnet.segmenter.query_decoder import QueryDecoder
 from opsnet.structures import Batch, SegmentTargets, TextBank
 from opsnet.vocabulary import Vocabulary
 
 NAMES = ("sea", "tree", "pink flower", "sky", "horse")
 SIZES, CANVAS = ((70, 121), (96, 57)), (96, 128)  # neither is a multiple of 32
-SEGMENTS, POINTS, QUERIES = (5, 3), 200, 9
+SEGMENTS, POINTS = (5, 3), 200
 # Ten times the published learning rate: at 1e-4 a step of weight decay moves a weight by 5e-6 of itself.
 LR, DECAY, BACKBONE_LR, CLIPPING = 1e-3, 0.05, 0.1, 0.01
-DECODERS = {"encoder_layers": 2, "decoder_layers": 4, "num_attention_heads": 8, "num_queries": QUERIES}
-WIDTHS = {"feature_size": 256, "mask_feature_size": 256, "hidden_dim": 256}  # a norm's groups have eight channels
-HIDDEN = {"encoder_feedforward_dim": 64, "dim_feedforward": 96}
 MEAN, STD = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
 # Names of the losses here and there.
 KINDS = {"cross_entropy": "cross_entropy", "mask_bce": "mask", "dice": "dice"}
-CHANNELS, DEPTHS = [4, 8, 16, 32], [1, 2, 1, 1]
-SWIN = {"embed_dim": 16, "depths": [2, 2, 2, 2], "num_heads": [1, 2, 4, 8]}
 
 
-def build_peer(backbone: str) -> Mask2FormerForUniversalSegmentation:
-    """With frozen BatchNorms, as detectron2's ResNets have them."""
-    sizes = {"hidden_sizes": [4 * c for c in CHANNELS], "depths": DEPTHS, "embedding_size": 64}
-    config = swin(**SWIN) if backbone == "swin" else resnet(**sizes)
-    labels = {"num_labels": len(NAMES), "train_num_points": POINTS}
-    peer = random_peer(config, **DECODERS, **WIDTHS, **HIDDEN, **labels).train()
-    for module in peer.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.eval().requires_grad_(False)
-    return peer
-
-
-def build_backbone(name: str) -> Backbone:
-    if name == "swin":
-        args = {"drop_path_rate": 0.0, "window_size": 7, **SWIN}
-        return Backbone(name="swin_tiny_patch4_window7_224", model_args=args, output_norms=True)
-    args = {"layers": tuple(DEPTHS), "channels": CHANNELS}
-    return Backbone(name="resnet50", out_indices=[1, 2, 3, 4], model_args=args, frozen_norms=True)
-
-
-def build_ours(backbone: str, peer: Mask2FormerForUniversalSegmentation) -> OPSNetModule:
-    """Ours with the peer's weights; the heads for embedding and IoU, which it lacks, at random."""
-    torch.manual_seed(1)
-    tokenizer = open_clip.tokenizer.SimpleTokenizer(context_length=12)
-    heads = {"dim": 256, "heads": 8}
-    model = OPSNet(
-        backbone=build_backbone(backbone),
-        pixel_decoder=partial(PixelDecoder, mask_dim=256, layers=2, hidden=64, **heads),
-        query_decoder=partial(
-            QueryDecoder, mask_dim=256, layers=3, hidden=96, queries=QUERIES, clip_attention=None, **heads
-        ),
-        clip=FrozenClip(model=tiny_clip(), tokenizer=tokenizer, templates=["a {}"]),
-    )
-    state = {k: v for k, v in convert(peer.state_dict()).state.items() if "class_head" not in k}
-    own = {"query_decoder.embed_head", "query_decoder.iou_head", "void_embed", "clip"}
-    missing, unexpected = model.load_state_dict(state, strict=False)
-    assert unexpected == []
-    assert all(name.startswith(tuple(own)) or name.endswith("num_batches_tracked") for name in missing)
+def build_ours(model: OPSNet) -> OPSNetModule:
     return OPSNetModule(
         model=model,
         criterion=PanopticCriterion(points=POINTS),
@@ -238,10 +190,10 @@ def in_our_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {**body, "void_embed": tensors["class_predictor.no_object.weight"][0]}
 
 
-@pytest.mark.parametrize("backbone", ["resnet", "swin"])
+@pytest.mark.parametrize("backbone", BACKBONES)
 def test_a_step_equals_the_peers(backbone: str, batch: Batch, monkeypatch) -> None:
-    peer = build_peer(backbone)
-    module = build_ours(backbone, peer)
+    peer = small_peer(backbone, num_labels=len(NAMES), train_num_points=POINTS)
+    module = build_ours(opsnet_of(peer))
     head = TextHead(module.model, module.train_bank())
     trained = {name: p for name, p in module.model.named_parameters() if p.requires_grad}
     before = {name: p.detach().clone() for name, p in trained.items()}
