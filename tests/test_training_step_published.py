@@ -83,7 +83,7 @@ class Matching:
 
 @pytest.fixture
 def batch() -> Batch:
-    """Two images of different sizes with blocks for segments, which cover them."""
+    """Two images of different sizes with blocks for segments, which cover them; one segment was cut away."""
     generator = torch.Generator().manual_seed(3)
     images, masks, labels = torch.zeros(2, 3, *CANVAS), [], []
     for image, (height, width), count in zip(images, SIZES, SEGMENTS, strict=True):
@@ -93,6 +93,7 @@ def batch() -> Batch:
         plane = F.pad(plane, (0, CANVAS[1] - width, 0, CANVAS[0] - height), value=-1)
         masks.append(plane == torch.arange(count)[:, None, None])
         labels.append(torch.randint(len(NAMES), (count,), generator=generator))
+    masks[0][2] = False
     return Batch(images, list(SIZES), [7, "b"], "custom", SegmentTargets(masks, labels))
 
 
@@ -119,7 +120,7 @@ def iou_loss(predicted: list[Tensor], matchings: list[Matching], truth: list[Ten
             inside = matching.masks[i, queries] >= 0
             step = CANVAS[0] // inside.shape[-2]
             segment = F.avg_pool2d(truth[i][segments].float()[:, None], step)[:, 0] >= 0.5
-            target[i, queries] = (inside & segment).sum((1, 2)) / (inside | segment).sum((1, 2))
+            target[i, queries] = (inside & segment).sum((1, 2)) / (inside | segment).sum((1, 2)).clamp(min=1)
         total = total + 4 * ((iou - target) ** 2).mean()
     return total
 

@@ -36,7 +36,8 @@ class Sample:
 
     Attributes:
         image: (3, H, W) RGB, uint8 in 0..255 or float in 0..1.
-        masks: (G, H, W) bool, one a segment without crowd, none of them empty; G may be 0 after a crop.
+        masks: (G, H, W) bool, one per segment without crowd. What the transform cut away is missing, or empty with
+            ``keep_empty``; G may be 0.
         labels: (G,) int64, indices into the vocabulary.
         truth: for scoring: ids and all segments, crowd included, at the size on disk, before any transform.
         image_id: the id in the json.
@@ -59,6 +60,8 @@ class PanopticDataset(Dataset[Sample]):
         vocabulary: the labels' vocabulary, or what ``Vocabulary.load`` takes.
         transform: (image (3, H, W), segment numbers (H, W)) -> the same, e.g. ``TrainTransform``.
         limit: use the first so many annotations only.
+        keep_empty: segments that the transform cut away stay targets, with an empty mask, as in Mask2Former: a proposal
+            then learns to name what it cannot see, and to cover nothing.
 
     Raises:
         DatasetError: anything in the json contradicts itself or the vocabulary, or a file it names is missing.
@@ -73,8 +76,10 @@ class PanopticDataset(Dataset[Sample]):
         vocabulary: Vocabulary | str,
         transform: Transform | None = None,
         limit: int | None = None,
+        keep_empty: bool = False,
     ) -> None:
         require_limit(limit)
+        self.keep_empty = keep_empty
         self.vocabulary = Vocabulary.load(vocabulary)
         self.transform = transform
         self.annotations = Path(annotations).expanduser()
@@ -171,9 +176,10 @@ class PanopticDataset(Dataset[Sample]):
             moved, plane = self.transform(image, plane)
         # NumPy, because its broadcast comparison takes a tenth of torch's time on the CPU; visible numbers come first.
         pixels = plane.as_subclass(Tensor).numpy()
-        visible = np.flatnonzero(np.bincount(pixels.ravel(), minlength=len(kept) + 1)[1:])
-        masks = torch.from_numpy(pixels == (1 + visible).astype(pixels.dtype)[:, None, None])
-        return moved.as_subclass(Tensor), masks, torch.from_numpy(entry.segments[kept[visible], 1])
+        counts = np.bincount(pixels.ravel(), minlength=len(kept) + 1)[1:]
+        targets = np.arange(len(kept)) if self.keep_empty else np.flatnonzero(counts)
+        masks = torch.from_numpy(pixels == (1 + targets).astype(pixels.dtype)[:, None, None])
+        return moved.as_subclass(Tensor), masks, torch.from_numpy(entry.segments[kept[targets], 1])
 
     def _read_ids(self, entry: Entry) -> NDArray[np.int32]:
         """Segment ids (H, W) of a picture."""

@@ -84,6 +84,12 @@ def test_transform_moves_masks_drops_empty_ones_and_leaves_truth(tiny):
     assert len(sample.truth.segments) == 4
 
 
+def test_what_a_crop_cuts_away_may_stay_as_an_empty_target(tiny):
+    dataset = PanopticDataset(**tiny.options, keep_empty=True, transform=lambda image, m: (image[:, :, :3], m[:, :3]))
+    assert dataset[0].labels.tolist() == [0, 2, 1]  # without crowd
+    assert dataset[0].masks.flatten(1).sum(1).tolist() == [4, 0, 5]
+
+
 def test_rotation_tag_is_honoured(tiny):
     tagged = Image.fromarray(np.zeros((3, 5, 3), np.uint8))  # 5 wide, 3 high; upright it is 3 wide, 5 high
     exif = Image.Exif()
