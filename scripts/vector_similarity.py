@@ -60,8 +60,7 @@ def summary(bank: TextBank, fit: VocabularyFit | None) -> str:
     if fit is not None:
         unseen = [c.cosine for c in fit.concepts if c.cosine < SAME]
         seen = f"{100 * (1 - len(unseen) / len(fit.concepts)):.0f} %"
-        rest = f"{np.mean(unseen):.3f}" if unseen else "-"
-        values = [f"{fit.similarity:.3f}", f"{fit.strength:.2f}", seen, rest]
+        values = [f"{fit.similarity:.3f}", f"{fit.strength:.2f}", seen, f"{np.mean(unseen):.3f}" if unseen else "-"]
     return " | ".join((f"| {bank.name}", str(len(bank.names)), *values, *(f"{v:.3f}" for v in spread(bank)))) + " |"
 
 
@@ -77,7 +76,7 @@ def extremes(bank: TextBank, fit: VocabularyFit, count: int) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     files: dict[str, Any] = {"nargs": "+", "type": Path, "required": True, "metavar": "FILE"}
     parser.add_argument("--train", **files, help="VECTORS.npy NAMES.json [ROWS.json]")
     parser.add_argument("--target", **files, action="append", help="the same; may be repeated")
