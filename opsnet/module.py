@@ -18,6 +18,7 @@ from opsnet.metrics.panoptic_quality import PanopticQuality
 from opsnet.model import Modulation, OPSNet
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.seeding import mix_seed
+from opsnet.segmenter.deformable_sampling import working_kernel
 from opsnet.structures import Batch, ImageLabels, SegmentTargets, TextBank
 from opsnet.vocabulary import Vocabulary
 
@@ -70,6 +71,11 @@ class OPSNetModule(L.LightningModule):
         self.quality = PanopticQuality(is_thing=train_vocabulary.is_thing)
         self._banks: dict[str, TextBank] = {}
         self._step_figures: list[Tensor] = []
+
+    def on_fit_start(self) -> None:
+        """Tries what the steps rely on, before the first."""
+        if self.device.type == "cuda":
+            working_kernel(str(self.device))
 
     def train_bank(self) -> TextBank:
         """The training names on the module's device."""

@@ -37,20 +37,42 @@ def deformable_sampling(value: Tensor, shapes: Shapes, locations: Tensor, weight
         way = sampling_reference  # the others are no operations of an exported graph
     elif value.device.type == "cpu":
         way = sampling_sparse
-    elif value.device.type == "cuda" and (kernel := _triton()) is not None and kernel.supported(value):
+    elif value.device.type == "cuda" and (kernel := working_kernel(str(value.device))) and kernel.supported(value):
         way = kernel.sampling_triton
     return way(value, shapes, locations, weights)
 
 
 @cache
-def _triton() -> Any:
-    """The module with the fused kernel, or None (said once) where Triton is not there."""
+def working_kernel(device: str) -> Any:
+    """The module with the fused kernel, or None (said in one line) where Triton is not there or fails on ``device``.
+
+    Triton compiles on first use, with a C compiler besides its own; so the kernel is tried here, both ways, before a
+    training relies on it. Called at the start of a training, and else by the first use.
+    """
     try:
-        from opsnet.segmenter import deformable_triton
-    except ImportError as error:
-        log.warning("deformable attention runs by grid_sample, which is slower than Triton's kernel: %s", error)
+        from opsnet.segmenter import deformable_triton as kernel
+
+        _try(kernel.sampling_triton, device)
+    except Exception as error:  # whatever compilers, drivers and launches raise
+        told = " ".join(str(error).split())[:300]
+        log.warning(
+            "deformable attention runs by grid_sample, which is slower than Triton's kernel (%s: %s)",
+            type(error).__name__, told,
+        )  # fmt: skip
         return None
-    return deformable_triton
+    return kernel
+
+
+def _try(way: Any, device: str) -> None:
+    """A forward and a backward pass with the full-size network's heads, levels, points and channels."""
+    shapes = [(1, 1), (2, 2), (4, 4)]
+    for dtype in (torch.float32, torch.bfloat16):
+        value = torch.zeros(1, 21, 8, 32, device=device, dtype=dtype, requires_grad=True)
+        locations = torch.full((1, 1, 8, 3, 4, 2), 0.5, device=device)
+        with torch.enable_grad():
+            way(value, shapes, locations, locations[..., 0]).float().sum().backward()
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize(device)  # or a failed launch would be told by something else, later
 
 
 def sampling_reference(value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:

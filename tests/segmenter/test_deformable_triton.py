@@ -9,11 +9,23 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 import torch
+from torch import Tensor
 
 from opsnet.segmenter import deformable_sampling as module
+
+
+@pytest.fixture(autouse=True)
+def anew():
+    """No test sees what another one found."""
+    module.working_kernel.cache_clear()
+    yield
+    module.working_kernel.cache_clear()
+
 
 COMPARE = """
 import json, sys, torch
@@ -73,8 +85,76 @@ def test_without_triton_one_line_says_so(monkeypatch: pytest.MonkeyPatch, caplog
     import opsnet.segmenter
 
     monkeypatch.delattr(opsnet.segmenter, "deformable_triton", raising=False)
-    module._triton.cache_clear()
-    assert module._triton() is None and module._triton() is None
+    assert module.working_kernel("cpu") is None and module.working_kernel("cpu") is None
     assert [r.message for r in caplog.records if "grid_sample, which is slower" in r.message] != []
     assert len(caplog.records) == 1
-    module._triton.cache_clear()
+
+
+def fake_kernel(monkeypatch: pytest.MonkeyPatch, way: Callable[..., Tensor]) -> None:
+    """A module in the kernel's place; ``deformable_sampling`` takes the CPU for a GPU."""
+    import opsnet.segmenter
+
+    kernel = SimpleNamespace(sampling_triton=way, supported=lambda value: True)
+    monkeypatch.setitem(sys.modules, "opsnet.segmenter.deformable_triton", kernel)
+    monkeypatch.setattr(opsnet.segmenter, "deformable_triton", kernel, raising=False)
+
+
+class OnCuda(Tensor):
+    """A tensor that says it lies on a GPU."""
+
+    device = property(lambda self: torch.device("cuda:0"))  # type: ignore[assignment]
+
+
+def inputs() -> tuple[Tensor, list[tuple[int, int]], Tensor, Tensor]:
+    torch.manual_seed(0)
+    return torch.randn(1, 4, 2, 4), [(2, 2)], torch.rand(1, 3, 2, 1, 2, 2), torch.rand(1, 3, 2, 1, 2)
+
+
+@pytest.mark.parametrize("at", ["forward", "backward"])
+def test_a_kernel_that_does_not_compile_is_told_once_and_the_plain_way_taken(
+    at: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    calls = []
+
+    def broken(value: Tensor, shapes: object, locations: Tensor, weights: Tensor) -> Tensor:
+        calls.append(value.dtype)
+        if at == "forward":
+            raise RuntimeError("Failed to find C compiler.\nPlease specify via CC environment variable.")
+        mixed = value.sum() * torch.ones(1)
+        mixed.register_hook(lambda gradient: 1 / 0)
+        return mixed
+
+    fake_kernel(monkeypatch, broken)
+    assert module.working_kernel("cpu") is None
+    (record,) = caplog.records
+    assert "runs by grid_sample" in record.message and "\n" not in record.message
+    assert ("C compiler" if at == "forward" else "ZeroDivisionError") in record.message
+    for_cpu = module.working_kernel
+    monkeypatch.setattr(module, "working_kernel", lambda device: for_cpu("cpu"))
+    value, *others = inputs()
+    found = module.deformable_sampling(value.as_subclass(OnCuda), *others)
+    torch.testing.assert_close(found.as_subclass(Tensor), module.sampling_reference(value, *others))
+    assert len(calls) == 1
+    assert len(caplog.records) == 1
+
+
+def test_a_kernel_that_works_is_tried_both_ways_in_both_precisions_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = []
+
+    def way(value: Tensor, shapes: list[tuple[int, int]], locations: Tensor, weights: Tensor) -> Tensor:
+        value.register_hook(lambda gradient: tried.append(value.dtype))
+        return module.sampling_reference(value, shapes, locations.to(value.dtype), weights.to(value.dtype))
+
+    fake_kernel(monkeypatch, way)
+    assert module.working_kernel("cpu").sampling_triton is way
+    assert tried == [torch.float32, torch.bfloat16]
+
+
+def test_the_kernel_is_tried_when_a_training_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    from opsnet import module as training
+
+    asked: list[str] = []
+    monkeypatch.setattr(training, "working_kernel", asked.append)
+    for device in ("cpu", "cuda:1"):
+        training.OPSNetModule.on_fit_start(SimpleNamespace(device=torch.device(device)))  # type: ignore[arg-type]
+    assert asked == ["cuda:1"]
