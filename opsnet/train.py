@@ -6,6 +6,7 @@ import csv
 import json
 import logging
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -58,6 +59,9 @@ def train(cfg: DictConfig) -> dict[str, float]:
     start = time.monotonic()
     try:
         trainer.fit(module, data, ckpt_path=resume, weights_only=True)
+    except Exception:
+        _end_other_processes(trainer)
+        raise
     finally:
         if trainer.is_global_zero:
             _merge_metrics(folder / "metrics.csv", earlier)
@@ -68,6 +72,14 @@ def train(cfg: DictConfig) -> dict[str, float]:
     if trainer.is_global_zero:
         _write_results(folder, cfg, metrics, time.monotonic() - start)
     return metrics
+
+
+def _end_other_processes(trainer: Any) -> None:
+    """Ends the processes that this one started, which would wait for it; Lightning does so after Ctrl-C alone."""
+    from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
+
+    if isinstance(trainer.strategy.launcher, _SubprocessScriptLauncher):
+        trainer.strategy.launcher.kill(signal.SIGKILL)
 
 
 def check_supervision(cfg: DictConfig, data: Any) -> None:
@@ -159,11 +171,12 @@ def build_trainer(cfg: DictConfig, folder: Path, resume: Path | None = None) -> 
     Raises:
         InputError: ``probes`` asks for what there is not.
     """
+    import rich
     from hydra.utils import instantiate
     from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, RichProgressBar
     from lightning.pytorch.loggers import CSVLogger
 
-    from opsnet.callbacks import InterruptCheckpoint, LogPictures, RecordRun, SeedEveryStep
+    from opsnet.callbacks import InterruptCheckpoint, LogPictures, ProgressLines, RecordRun, SeedEveryStep
     from opsnet.callbacks.record import keep_run_id
 
     for name in ("lightning.pytorch", "lightning.fabric"):  # devices that are not used, and an advertisement
@@ -184,14 +197,17 @@ def build_trainer(cfg: DictConfig, folder: Path, resume: Path | None = None) -> 
         LogPictures(),
         *_probes(cfg),
     ]
-    if cfg.trainer.get("enable_progress_bar", True):
-        callbacks.append(RichProgressBar())
+    wanted = cfg.trainer.get("enable_progress_bar", True)
+    bar = wanted and rich.get_console().is_terminal
+    if wanted:
+        callbacks.append(RichProgressBar() if bar else ProgressLines(every=cfg.progress_every))
     if cfg.logger:
         keep_run_id(folder, resume)
         callbacks.append(RecordRun(config=cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))))
     extra = [instantiate(logger, _convert_="all") for logger in (cfg.logger or {}).values()]
     return instantiate(
         cfg.trainer,
+        enable_progress_bar=bar,
         accumulate_grad_batches=cfg.trainer.get("accumulate_grad_batches") or 1,  # plan_steps has the last word
         default_root_dir=str(folder),
         callbacks=callbacks,
