@@ -62,7 +62,7 @@ def clip(about: dict[str, Any], state: dict[str, Tensor]) -> FrozenClip:
 def dense_features(clip: FrozenClip) -> tuple[Tensor, Tensor]:
     """The last stage's map and the adapted map of the published image, by our encoder."""
     image = torch.from_numpy(np.array(Image.open(FOLDER / "image.png").convert("RGB"))).permute(2, 0, 1) / 255
-    # Normalised, then padded with zeros, by hand: the mean in the padding is what the encoder's normalisation makes zero.
+    # Normalised, then padded with zeros, by hand: normalisation makes the mean in the padding zero.
     padding = [0, -image.shape[2] % SIZE_DIVISOR, 0, -image.shape[1] % SIZE_DIVISOR]
     mean = clip.image_encoder.mean.expand(-1, *image.shape[1:])
     padded = torch.stack([F.pad(image - mean, padding) + clip.image_encoder.mean])
