@@ -58,14 +58,18 @@ def clip(about: dict[str, Any], state: dict[str, Tensor]) -> FrozenClip:
     return build(about, state)
 
 
+def _padded(side: int) -> int:
+    return -(-side // SIZE_DIVISOR) * SIZE_DIVISOR
+
+
 @torch.no_grad()
 def dense_features(clip: FrozenClip) -> tuple[Tensor, Tensor]:
     """The last stage's map and the adapted map of the published image, by our encoder."""
     image = torch.from_numpy(np.array(Image.open(FOLDER / "image.png").convert("RGB"))).permute(2, 0, 1) / 255
-    # Normalised, then padded with zeros, by hand: normalisation makes the mean in the padding zero.
-    padding = [0, -image.shape[2] % SIZE_DIVISOR, 0, -image.shape[1] % SIZE_DIVISOR]
-    mean = clip.image_encoder.mean.expand(-1, *image.shape[1:])
-    padded = torch.stack([F.pad(image - mean, padding) + clip.image_encoder.mean])
+    height, width = image.shape[1:]
+    # Normalised, then padded with zeros: a padding of the encoder's mean is zero once the encoder has normalised it.
+    padded = clip.image_encoder.mean.repeat(1, _padded(height), _padded(width))[None]
+    padded[0, :, :height, :width] = image
     stages: list[Tensor] = []
     hook = clip.image_encoder.visual.layer4.register_forward_hook(lambda module, inputs, out: stages.append(out))
     adapted = clip.image_encoder(padded)
