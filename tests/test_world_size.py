@@ -5,19 +5,28 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 from small_training import SMALL
 
+from opsnet.data.loaders import ResumableSampler
+from opsnet.data.panoptic_dataset import PanopticDataset
 
-def start(world: list[str], folder: Path, *overrides: str) -> Path:
+
+def run(world: list[str], folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
     given = [f"++{o}" if o.startswith("trainer.") else o for o in SMALL]
     command = [sys.executable, "-m", "opsnet.train", *world, *given, f"hydra.run.dir={folder}", *overrides]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+
+
+def start(world: list[str], folder: Path, *overrides: str) -> Path:
+    done = run(world, folder, *overrides)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
 
@@ -42,3 +51,41 @@ def test_two_processes_train_and_validate_as_one(world_overrides, tmp_path) -> N
     assert losses(one)[-1] < 0.9 * losses(one)[0]
     figures = [json.loads((folder / "results.json").read_text())["metrics"] for folder in (one, two)]
     assert figures[0]["val/PQ"] == pytest.approx(figures[1]["val/PQ"], abs=0.1)
+
+
+TWO = ("trainer=scenes_ddp", "trainer.devices=2", "trainer.max_epochs=1", "++data.module.num_workers=1")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_picture_that_one_process_cannot_read_leaves_a_checkpoint_and_is_named_again(
+    rank, world, world_overrides, tmp_path
+) -> None:
+    whole = start(world_overrides, tmp_path / "whole", *TWO)
+    shutil.copytree(world.data / "scenes_0", tmp_path / "data" / "scenes_0")
+    mine = [f"paths.data={tmp_path / 'data'}", *world_overrides[1:]]
+    clip = [f"clip.model.weights={world.clip}"]
+    order = list(ResumableSampler(32, batch_size=4, seed=0, rank=rank, world_size=2))
+    data = PanopticDataset(
+        images=tmp_path / "data/scenes_0/scenes/train",
+        annotations=tmp_path / "data/scenes_0/scenes/annotations/panoptic_train.json",
+        vocabulary="scenes",
+    )
+    picture = data.images / data._entries[order[2][0][1]].image
+    content = picture.read_bytes()
+    picture.write_bytes(content[: len(content) // 2])
+    stopped = tmp_path / "stopped"
+    for _ in range(2):  # resumed, it meets the picture again and says so again
+        done = run(mine, stopped, *TWO, *clip, "resume=auto")
+        assert done.returncode != 0
+        assert f"error: {picture} cannot be read as a picture" in done.stderr, done.stdout + done.stderr
+        checkpoint = torch.load(stopped / "checkpoints" / "last.ckpt", map_location="cpu", weights_only=False)
+        assert checkpoint["global_step"] == 2
+    picture.write_bytes(content)
+    start(mine, stopped, *TWO, *clip, "resume=auto")
+    assert losses(stopped)[-2:] == losses(whole)[-2:]
+    ours, theirs = (
+        torch.load(f / "checkpoints" / "last.ckpt", map_location="cpu", weights_only=False)["state_dict"]
+        for f in (stopped, whole)
+    )
+    assert all(torch.equal(ours[k], theirs[k]) for k in theirs)

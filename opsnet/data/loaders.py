@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -20,6 +21,18 @@ from opsnet.errors import DatasetError
 from opsnet.seeding import mix_seed
 
 Item = TypeVar("Item")
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Gives the sentence of a worker process's ``DatasetError`` back: PyTorch passes it on as a whole traceback."""
+    try:
+        yield
+    except DatasetError as error:
+        _, mark, sentence = str(error).rpartition(f"{DatasetError.__name__}: ")
+        if not mark:
+            raise
+        raise DatasetError(sentence.strip()) from error
 
 
 class SeededDataset(Dataset[Item]):
@@ -135,7 +148,8 @@ class ResumableLoader:
 
     def _batches(self) -> Iterator[Any]:
         """What is left of the sampler's epoch."""
-        yield from self._loader
+        with plain_errors():
+            yield from self._loader
 
     def state_dict(self) -> dict[str, int]:
         """What the order depends on; Lightning stores it in checkpoints."""
@@ -235,4 +249,5 @@ class EvaluationLoader:
         return len(self.batches)
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(self._loader)
+        with plain_errors():
+            yield from self._loader

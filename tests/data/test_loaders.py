@@ -67,6 +67,31 @@ def test_fewer_pictures_than_one_step():
         ResumableSampler(7, batch_size=2, world_size=2, accumulate=2)
 
 
+class Broken(Dataset[float]):
+    """Cannot read its second item."""
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, index: int) -> float:
+        if index == 1:
+            raise DatasetError("b.png cannot be read: replace the file")
+        return 0.0
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_what_is_wrong_with_a_file_is_a_sentence_in_a_worker_too(num_workers):
+    options = {"collate_fn": list, "num_workers": num_workers}
+    sampler = ResumableSampler(2, batch_size=1, shuffle=False)
+    loaders = [
+        ResumableLoader(Broken(), sampler, progress=lambda: (0, 0), **options),
+        EvaluationLoader(Broken(), batch_size=1, **options),
+    ]
+    for loader in loaders:
+        with pytest.raises(DatasetError, match=r"^b.png cannot be read: replace the file$"):
+            list(loader)
+
+
 class Noise(Dataset[float]):
     def __getitem__(self, index: int) -> float:
         return torch.rand(()).item()
