@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-_STRENGTH = re.compile(r"""(?<!['"])\balpha=[^,\[\]'"]+,beta=[^,\[\]'"]+""")
+_OPTION = r"(?:beta|threshold|overlap|compete|drop_no_object)="
+_SETTING = re.compile(rf"""(?<![^\[,\s])(?!{_OPTION})[^,\[\]'"\s]+(?:,\s*{_OPTION}[^,\[\]'"\s]+)+""")
+_SETTINGS = ("settings", "panel_setting", "detail_setting")
 
 
 class ConfigurationError(FileNotFoundError):
@@ -48,10 +50,13 @@ def quoted(argument: str, *keys: str) -> str:
     return f"{key}='{value}'" if "'" not in value else f'{key}="{value}"'
 
 
-def quoted_strengths(argument: str) -> str:
-    """``settings=[alpha=8,beta=0.5/cls]`` as Hydra's grammar wants it: it takes the commas and signs for its own.
+def quoted_settings(argument: str) -> str:
+    """``settings=[alpha=8,beta=0.5/cls,full/cls,threshold=0.1]`` as Hydra's grammar wants it.
+
+    The grammar takes the commas and equals signs inside a setting's name for its own.
 
     Args:
-        argument: one of the command line; others than ``settings=`` come back as they are.
+        argument: one of the command line; those of other keys are returned as they are.
     """
-    return _STRENGTH.sub(r"'\g<0>'", argument) if argument.startswith("settings=") else argument
+    key, _, value = argument.partition("=")
+    return f"{key}=" + _SETTING.sub(r"'\g<0>'", value) if key in _SETTINGS else argument

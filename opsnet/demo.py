@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import tempfile
 from pathlib import Path
@@ -60,11 +61,12 @@ def demo(cfg: DictConfig) -> Any:
         raise InputError("the page needs gradio: pip install 'opsnet[demo]'")
     checkpoint = cfg.checkpoint or newest_checkpoint(Path(cfg.paths.runs))
     from opsnet.page.layout import build_page
-    from opsnet.prediction.predictor import load
+    from opsnet.prediction.predictor import AUTO, load
     from opsnet.vocabulary import packaged_vocabularies
 
     predictor = load(checkpoint, device=cfg.device, clip_weights=cfg.clip_weights)
-    predictor.longest = cfg.longest
+    sides = {key: cfg[key] for key in ("shortest", "longest") if cfg[key] != AUTO}
+    predictor.size = dataclasses.replace(predictor.size, **sides)
     if cfg.threshold is not None:
         predictor.filtering.threshold = float(cfg.threshold)
     print(f"network: {checkpoint}", flush=True)

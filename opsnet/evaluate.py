@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from omegaconf import DictConfig
@@ -11,13 +12,17 @@ from omegaconf import DictConfig
 from opsnet.errors import InputError
 from opsnet.evaluation.domains import evaluate_domain
 from opsnet.evaluation.opening import open_scored, open_sources
-from opsnet.evaluation.plan import plan_of
-from opsnet.evaluation.printing import print_figures, print_rows
+from opsnet.evaluation.plan import plan_of, tuned_options
+from opsnet.evaluation.printing import print_figures, print_rows, print_tuned
 from opsnet.evaluation.rows import asked_rows, rows_of_checkpoint
+from opsnet.evaluation.tuning import BestCell, best_of_grid
 from opsnet.experiments import ExperimentRow
 from opsnet.files import write_json
+from opsnet.inference import InferenceRules
 from opsnet.metrics.confusions import Confusion
 from opsnet.reporting.results import versions
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -31,6 +36,7 @@ class Evaluation:
         kilobytes: of the proposals that were kept, a picture, by domain.
         misses: the commonest, by ``<domain>/<setting>``.
         rows: of the paper's tables that were scored.
+        tuned: the best cell of ``tune``, by domain and setting.
     """
 
     metrics: dict[str, float] = field(default_factory=dict)
@@ -39,6 +45,7 @@ class Evaluation:
     kilobytes: dict[str, float] = field(default_factory=dict)
     misses: dict[str, list[Confusion]] = field(default_factory=dict)
     rows: tuple[ExperimentRow, ...] = ()
+    tuned: dict[str, dict[str, BestCell]] = field(default_factory=dict)
 
 
 def evaluate(cfg: DictConfig) -> Evaluation:
@@ -53,10 +60,13 @@ def evaluate(cfg: DictConfig) -> Evaluation:
     from hydra.utils import instantiate
 
     rows = asked_rows(cfg)
-    plan = plan_of(cfg) if cfg.table is None else None
+    if cfg.table is None:
+        plan_of(cfg, InferenceRules({}))  # what cannot be read is refused before the network is built
     scored = open_scored(cfg)
     rows = rows_of_checkpoint(rows, scored.experiment, trained_as=cfg.trained_as, name=scored.name)
-    plan = plan or plan_of(cfg, [name for row in rows for name in row.settings])
+    of_rows = None if cfg.table is None else [name for row in rows for name in row.settings]
+    plan = plan_of(cfg, scored.rules, of_rows)
+    _explain(cfg, scored.rules)
     data = instantiate(cfg.data.module, _convert_="object")
     data.prepare_data()
     data.setup("test")
@@ -72,6 +82,7 @@ def evaluate(cfg: DictConfig) -> Evaluation:
         found.domain_similarity[domain] = figures.similarity
         if source.kept:
             found.kilobytes[domain] = source.kept / 1000 / len(dataset)
+    tuned = found.tuned = best_of_grid(plan.settings, found.metrics, data.test_names) if tuned_options(cfg) else {}
     result = {
         "experiment": cfg.experiment_name,
         "seed": cfg.seed,
@@ -79,12 +90,29 @@ def evaluate(cfg: DictConfig) -> Evaluation:
         "rows": {row.name: list(row.settings) for row in found.rows},
         "metrics": found.metrics,
         "domain_similarity": found.domain_similarity,
+        "tuned": {
+            domain: {name: asdict(best) for name, best in found_by.items()} for domain, found_by in tuned.items()
+        },
         "seconds": found.seconds,
         "proposal_kilobytes_a_picture": found.kilobytes,
         "versions": versions(),
     }
     write_json(plan.output / "results.json", result)
     return found
+
+
+def _explain(cfg: DictConfig, rules: InferenceRules) -> None:
+    """Logs what was left out, and images of the training that are tuned on."""
+    if cfg.settings is None and cfg.table is None and not tuned_options(cfg):
+        log.info(
+            "left out masking/cls_iou and cropping/cls_iou (Table 5), which run CLIP once per proposal: name them in "
+            "`settings`, or give table=5"
+        )
+    if cfg.data.get("split") == "tuning" and rules.tuning_images < cfg.data.tuning_images:
+        log.warning(
+            "the checkpoint was trained with data.tuning_images=%d, so it knows images of data.split=tuning: "
+            "thresholds that are chosen on them are too high", rules.tuning_images,
+        )  # fmt: skip
 
 
 def run(cfg: DictConfig) -> None:
@@ -94,6 +122,7 @@ def run(cfg: DictConfig) -> None:
         raise InputError("data.module.test names no domain: choose a data group with test sets, e.g. data=scenes")
     if cfg.show:
         print_figures(found.metrics, found.misses)
+        print_tuned(found.tuned)
         print_rows(found.rows, found.metrics, list(found.domain_similarity))
         for domain, size in found.kilobytes.items():
             print(f"proposals of {domain}: {size:.0f} kB a picture in {cfg.output}/proposals/{domain}")
@@ -105,10 +134,10 @@ def main() -> None:
 
     import hydra
 
-    from opsnet.configuration import config_dir, quoted_strengths
+    from opsnet.configuration import config_dir, quoted_settings
     from opsnet.errors import one_sentence_errors
 
-    sys.argv[1:] = [quoted_strengths(argument) for argument in sys.argv[1:]]
+    sys.argv[1:] = [quoted_settings(argument) for argument in sys.argv[1:]]
     with one_sentence_errors():
         hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="evaluate")(run)()
 

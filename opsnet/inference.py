@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,26 +14,73 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from opsnet.clip.loading import check_clip_hash
+from opsnet.configuration import config_dir
 from opsnet.errors import CheckpointError, InputError
 from opsnet.model import OPSNet
+from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.structures import TextBank
 from opsnet.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
-class TrainedModel:
-    """The network, the names that it was trained with, and its overlap rule.
+class InferenceRules:
+    """How a checkpoint was validated, which is how it is evaluated and predicts where nothing else is asked for.
 
     Attributes:
+        filtering: arguments of its :class:`MaskFiltering`.
+        filters: what its world changes of the yamls of conf/filtering, by name: ``{"cls": {"threshold": 0.4}}``.
+        overlap: of the merge.
+        shortest, longest: pixels of the edges of an image that the network sees, see :class:`EvalTransform`; without
+            ``shortest``, images are made smaller only.
+        tuning_images: training images that were left out, for thresholds to be tuned on.
+    """
+
+    filtering: Mapping[str, Any]
+    filters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    overlap: float = 0.8
+    shortest: int | None = None
+    longest: int | None = 1333
+    tuning_images: int = 0
+
+    @classmethod
+    def of(cls, stored: Mapping[str, Any]) -> InferenceRules:
+        """What a checkpoint's configuration holds; one of before it held them was the miniature's."""
+        overlap = float(stored["overlap"])
+        if "inference" in stored:
+            return cls(**stored["inference"], overlap=overlap)
+        filters: Any = OmegaConf.to_container(OmegaConf.load(config_dir() / "world" / "scenes.yaml").filters)
+        return cls({"kind": "cls_iou", **filters["cls_iou"]}, filters, overlap)
+
+    @property
+    def mask_filtering(self) -> MaskFiltering:
+        """The filter."""
+        return MaskFiltering(**self.filtering)
+
+
+MASK2FORMER = InferenceRules({"kind": "iou", "threshold": 0.8}, shortest=800)
+"""Of published weights, whose no-object score stands for the predicted IoU."""
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """The network, the names that it was trained with, and how it is used.
+
+    Attributes:
+        rules: of inference.
         experiment: of the training, if that is known.
         config: what builds the same network again, as a checkpoint carries it; ``None`` where nothing was trained.
     """
 
     model: OPSNet
     train_vocabulary: Vocabulary
-    overlap: float = 0.8
+    rules: InferenceRules = MASK2FORMER
     experiment: str | None = None
     config: Mapping[str, Any] | None = None
+
+    @property
+    def overlap(self) -> float:
+        """Of the merge."""
+        return self.rules.overlap
 
     def text(self, vocabulary: Vocabulary) -> TextBank:
         """A vocabulary's text bank on the network's device."""
@@ -126,8 +173,8 @@ def with_weights(
         if "label_vocabulary" not in config:
             raise CheckpointError(f"{name} was trained without image labels: give label_names_known=false")
         vocabulary = vocabulary.union(Vocabulary.from_categories(**config["label_vocabulary"]))
-    overlap, experiment = float(config["overlap"]), config.get("experiment")
-    return TrainedModel(model.eval().to(pick_device(device)), vocabulary, overlap, experiment, config)
+    rules, experiment = InferenceRules.of(config), config.get("experiment")
+    return TrainedModel(model.eval().to(pick_device(device)), vocabulary, rules, experiment, config)
 
 
 def load_zero_shot(cfg: DictConfig, *, device: str = "auto") -> TrainedModel:

@@ -11,15 +11,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from opsnet.errors import InputError
-from opsnet.inference import load_zero_shot
+from opsnet.inference import InferenceRules, load_zero_shot
+from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.prediction.carriers import NamedMap
 from opsnet.prediction.naming import UnknownRule
-from opsnet.prediction.pictures import network_size, padded_size, to_pixels
+from opsnet.prediction.pictures import NetworkSize, padded_size, to_pixels
 from opsnet.prediction.predictor import Predictor, as_words, load
 from opsnet.prediction.writing import TASKS, PredictionWriter, shown_name
+from opsnet.settings import TrainedFilter
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
 """Files of a folder that count as pictures."""
@@ -60,15 +62,15 @@ def predict(cfg: DictConfig) -> Outcome:
     paths = find_pictures(cfg.image)
     _check(cfg)
     known = {paths[0]: to_pixels(paths[0])} if len(paths) == 1 else {}
-    rules: dict[str, Any] = {"modulation": instantiate(cfg.modulation), "filtering": instantiate(cfg.filtering)}
-    rules.update(path_margin=cfg.path_margin)
+    rules: dict[str, Any] = {"modulation": instantiate(cfg.modulation), "path_margin": cfg.path_margin}
     if cfg.unknown is not None:
         rules["unknown"] = UnknownRule(margin=cfg.unknown)
     predictor, outcome = _load(cfg), Outcome()
+    rules["filtering"] = _filtering(cfg, predictor.trained.rules)
     writer = PredictionWriter(Path(cfg.output), cfg.task)
     start = time.monotonic()
     try:
-        for batch in _batches(_read(paths, known, outcome), cfg.batch_size, cfg.longest):
+        for batch in _batches(_read(paths, known, outcome), cfg.batch_size, predictor.size):
             proposed = predictor.propose([pixels for _, pixels in batch])
             for (path, pixels), named in zip(batch, predictor.name(proposed, words, top_k=cfg.top_k, **rules)):
                 writer.add(path, pixels, named)
@@ -83,8 +85,8 @@ def predict(cfg: DictConfig) -> Outcome:
 def _check(cfg: DictConfig) -> None:
     if cfg.task not in TASKS:
         raise InputError(f"task must be one of {', '.join(TASKS)}, got '{cfg.task}'")
-    for key in ("top_k", "batch_size", "longest"):
-        if cfg[key] is not None and cfg[key] < 1:
+    for key in ("top_k", "batch_size"):
+        if cfg[key] < 1:
             raise InputError(f"{key} must be at least 1, got {cfg[key]}: change `{key}`")
     if not 0 <= cfg.path_margin <= 1:
         raise InputError(f"path_margin must lie in 0..1, got {cfg.path_margin}: change `path_margin`")
@@ -92,14 +94,24 @@ def _check(cfg: DictConfig) -> None:
         raise InputError(f"unknown must be a margin above 0 and up to 1, or null, got {cfg.unknown}")
 
 
+def _filtering(cfg: DictConfig, rules: InferenceRules) -> MaskFiltering:
+    """The filter of the configuration; its defaults are those of the checkpoint's world."""
+    from hydra.utils import instantiate
+
+    whole = OmegaConf.create({"filters": dict(rules.filters), "filtering": cfg.filtering})
+    chosen: MaskFiltering | TrainedFilter = instantiate(whole.filtering)
+    return chosen.of(rules.mask_filtering) if isinstance(chosen, TrainedFilter) else chosen
+
+
 def _load(cfg: DictConfig) -> Predictor:
+    how = {"shortest": cfg.shortest, "longest": cfg.longest, "overlap": cfg.overlap}
     if cfg.checkpoint is not None and cfg.model.weights is not None:
         raise InputError("checkpoint and model.weights both name a network: give one of them")
     if cfg.checkpoint is not None:
         predictor = load(
             cfg.checkpoint, clip_weights=cfg.clip_weights, device=cfg.device, label_names_known=cfg.label_names_known
         )
-        return Predictor(predictor.trained, longest=cfg.longest)
+        return Predictor(predictor.trained, **how)
     if cfg.model.weights is None:
         raise InputError(
             "no network is named: give checkpoint=PATH of a .ckpt written by opsnet-train, or model.weights=PATH of a "
@@ -109,7 +121,7 @@ def _load(cfg: DictConfig) -> Predictor:
         raise InputError(
             "a Mask2Former from model.weights has no trained query embeddings: choose modulation=clip_only"
         )
-    return Predictor(load_zero_shot(cfg, device=cfg.device), longest=cfg.longest)
+    return Predictor(load_zero_shot(cfg, device=cfg.device), **how)
 
 
 def find_pictures(text: str) -> list[Path]:
@@ -148,12 +160,12 @@ def _read(paths: list[Path], known: dict[Path, NDArray[np.uint8]], outcome: Outc
             yield path, pixels
 
 
-def _batches(pictures: Iterator[Read], size: int, longest: int | None) -> Iterator[list[Read]]:
+def _batches(pictures: Iterator[Read], size: int, seen_at: NetworkSize) -> Iterator[list[Read]]:
     """Neighbours of one padded size, up to ``size`` of them: a map does not hang on a picture's neighbours."""
     batch: list[Read] = []
     shape: tuple[int, int] | None = None
     for path, pixels in pictures:
-        own = padded_size(*network_size(pixels.shape[0], pixels.shape[1], longest))
+        own = padded_size(*seen_at.of(pixels.shape[0], pixels.shape[1]))
         if batch and (own != shape or len(batch) == size):
             yield batch
             batch = []

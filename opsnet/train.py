@@ -162,7 +162,27 @@ def portable_config(cfg: DictConfig, vocabulary: Any, label_vocabulary: Any = No
         parts["clip"]["model"]["weights"] = str(Path(weights).expanduser().resolve())
     names = {"vocabulary": vocabulary, "label_vocabulary": label_vocabulary}
     lists = {k: {"name": v.name, "categories": v.categories()} for k, v in names.items() if v is not None}
-    return {**parts, "experiment": cfg.experiment_name, "overlap": cfg.overlap, **lists}
+    return {**parts, "experiment": cfg.experiment_name, "overlap": cfg.overlap, **lists, "inference": _inference(cfg)}
+
+
+def _inference(cfg: DictConfig) -> dict[str, Any]:
+    """How the model is validated, see :class:`opsnet.inference.InferenceRules`.
+
+    Raises:
+        InputError: no filter is chosen.
+    """
+    from hydra.utils import instantiate
+
+    from opsnet.errors import InputError
+    from opsnet.panoptic.mask_filtering import MaskFiltering
+
+    filtering = instantiate(cfg.filtering)
+    if not isinstance(filtering, MaskFiltering):
+        raise InputError("filtering=trained is the filter of a checkpoint: choose one to train with, e.g. cls_iou")
+    filters = OmegaConf.to_container(cfg.filters, resolve=True) if cfg.get("filters") else {}
+    data = {key: OmegaConf.select(cfg.data, key) for key in ("shortest", "longest") if key in cfg.data}
+    tuning = OmegaConf.select(cfg.data, "tuning_images") or 0
+    return {"filtering": filtering.settings(), "filters": filters, **data, "tuning_images": tuning}
 
 
 def build_trainer(cfg: DictConfig, folder: Path, resume: Path | None = None) -> Any:

@@ -29,7 +29,7 @@ from opsnet.data.scenes import DOMAINS, write_world
 from opsnet.evaluation.outputs import DomainText, Outputs, run_network
 from opsnet.evaluation.scorer import SettingScorer
 from opsnet.experiments import experiment_rows
-from opsnet.inference import TrainedModel, load_checkpoint
+from opsnet.inference import InferenceRules, TrainedModel, load_checkpoint
 from opsnet.metrics.panoptic_quality import PanopticQuality
 from opsnet.model import assemble
 from opsnet.settings import Setting, parse_setting
@@ -141,7 +141,8 @@ def _untrained(overrides: list[str], vocabulary: str) -> TrainedModel:
     torch.manual_seed(0)
     cfg = untrained_config(overrides)
     model = instantiate(cfg.model, backbone=cfg.backbone, clip=cfg.clip)
-    return TrainedModel(model.eval(), Vocabulary.load(vocabulary), cfg.overlap)
+    rules = InferenceRules(instantiate(cfg.filtering).settings(), overlap=cfg.overlap)
+    return TrainedModel(model.eval(), Vocabulary.load(vocabulary), rules)
 
 
 def _random() -> tuple[DomainText, Outputs, list[PanopticTruth]]:

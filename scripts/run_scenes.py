@@ -20,6 +20,7 @@ from pathlib import Path
 from opsnet.errors import one_sentence_errors
 from opsnet.launch import Job, quoted
 from opsnet.reporting.results import TUNED
+from opsnet.settings import paper_settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 from miniature import DATA, RUNS, SMOKE, command, side_by_side
@@ -113,7 +114,8 @@ def tuned_evaluation(run: Path, name: str, overrides: list[str]) -> Job:
 
 
 def _evaluate(run: Path, overrides: list[str]) -> None:
-    main = ["experiment_name=make_run", f"hydra.run.dir={run}"]
+    # All of the paper's, those that run CLIP once per proposal too: the report holds Table 5.
+    main = [f"settings=[{','.join(paper_settings())}]", "experiment_name=make_run", f"hydra.run.dir={run}"]
     baseline = [
         f"settings=[{','.join(BASELINE_SETTINGS)}]",
         "panels=0",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from opsnet.configuration import ConfigurationError, _find, config_dir, quoted_strengths
+from opsnet.configuration import ConfigurationError, _find, config_dir, quoted_settings
 
 
 def _make(tmp_path: Path, *folders: str, checkout: bool = True) -> Path:
@@ -78,12 +78,23 @@ def test_every_folder_of_the_package_travels_in_the_wheel() -> None:
         ("settings=['alpha=8,beta=0.5/cls']", ["alpha=8,beta=0.5/cls"]),
         ("settings=alpha=8,beta=0.5/cls", "alpha=8,beta=0.5/cls"),
         ("settings=[full/cls_iou]", ["full/cls_iou"]),
+        ("settings=full/cls,threshold=0.1,overlap=0.5", "full/cls,threshold=0.1,overlap=0.5"),
+        ("settings=[full/cls,threshold=0.1, clip_only/iou,alpha=8,beta=0.5/cls,compete=iou]",
+         ["full/cls,threshold=0.1", "clip_only/iou", "alpha=8,beta=0.5/cls,compete=iou"]),
+        ("settings=[full/cls,drop_no_object=true,full/iou]", ["full/cls,drop_no_object=true", "full/iou"]),
+        ("settings=['full/cls,threshold=0.1,overlap=0.5',\"full/iou,threshold=0,overlap=1\"]",
+         ["full/cls,threshold=0.1,overlap=0.5", "full/iou,threshold=0,overlap=1"]),
     ],
 )  # fmt: skip
-def test_strengths_need_no_quotes(given: str, read: object, compose) -> None:
-    settings = compose("evaluate", quoted_strengths(given)).settings
+def test_settings_need_no_quotes(given: str, read: object, compose) -> None:
+    settings = compose("evaluate", quoted_settings(given)).settings
     assert (settings if isinstance(settings, str) else list(settings)) == read
 
 
+@pytest.mark.parametrize("key", ["panel_setting", "detail_setting"])
+def test_settings_of_other_keys_need_none_either(key: str, compose) -> None:
+    assert compose("evaluate", quoted_settings(f"{key}=full/cls,threshold=0.1"))[key] == "full/cls,threshold=0.1"
+
+
 def test_other_arguments_stay() -> None:
-    assert quoted_strengths("experiment_name=alpha=1,beta=2") == "experiment_name=alpha=1,beta=2"
+    assert quoted_settings("experiment_name=alpha=1,beta=2") == "experiment_name=alpha=1,beta=2"

@@ -146,7 +146,7 @@ def test_another_clip_is_refused_with_both_hashes(checkpoint) -> None:
 def test_the_configuration_in_a_checkpoint_has_no_reference_left(module, cfg) -> None:
     config = module.config
     assert "${" not in str(config)
-    assert set(config) == {"model", "backbone", "clip", "overlap", "vocabulary", "experiment"}
+    assert set(config) == {"model", "backbone", "clip", "overlap", "vocabulary", "experiment", "inference"}
     assert config["overlap"] == 0
     assert [c["name"] for c in config["vocabulary"]["categories"]] == list(Vocabulary.load("scenes").names)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from opsnet.errors import InputError
+from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.recognition.modulation import ClipOnly, EmbeddingModulation, FixedEnsemble, QueryOnly
-from opsnet.settings import paper_settings, parse_setting
+from opsnet.settings import TrainedFilter, grid, paper_settings, parse_filtering, parse_setting
 
 
 def test_a_name_has_two_halves() -> None:
@@ -68,8 +69,71 @@ def test_an_unknown_recognition_lists_the_known() -> None:
 
 @pytest.mark.parametrize("name", ["full", "full/", "full/classes"])
 def test_an_unknown_filter_lists_the_known(name: str) -> None:
-    with pytest.raises(InputError, match="one of cls, cls_iou, cls_iou_filter, iou, objectness$"):
+    with pytest.raises(InputError, match="one of cls, cls_iou, cls_iou_filter, fcclip, iou, objectness, trained$"):
         parse_setting(name)
+
+
+def test_options_change_the_filter() -> None:
+    setting = parse_setting("alpha=5,beta=0/cls_iou,threshold=0.2,compete=cls,drop_no_object=true,overlap=0.7")
+    assert setting.filtering.settings() == MaskFiltering(threshold=0.2, compete="cls", drop_no_object=True).settings()
+    assert (setting.overlap, setting.modulation.alpha) == (0.7, 5.0)
+    assert setting.filter == "cls_iou,threshold=0.2,compete=cls,drop_no_object=true,overlap=0.7"
+    assert parse_setting("full/cls_iou").overlap is None
+
+
+@pytest.mark.parametrize("options", ["threshold", "threshold=x", "thresholds=1", "drop_no_object=1", "threshold=1=2"])
+def test_options_that_cannot_be_read_show_the_form(options: str) -> None:
+    with pytest.raises(
+        InputError, match=f"setting 'full/cls,{options}': after the filter's name may follow threshold="
+    ):
+        parse_setting(f"full/cls,{options}")
+
+
+def test_another_kind_of_score_that_does_not_exist() -> None:
+    with pytest.raises(InputError, match="filtering.compete must be one of cls, iou, cls_iou, got 'x'"):
+        parse_setting("full/cls,compete=x")
+
+
+def test_thresholds_are_the_references_unless_a_world_has_its_own() -> None:
+    of = {name: parse_filtering(name).threshold for name in ("cls", "fcclip")}
+    assert of == {"cls": 0.8, "fcclip": 0.0}  # Mask2Former, FC-CLIP
+    assert parse_filtering("fcclip").drop_no_object
+    filters = {"cls": {"threshold": 0.4}, "cls_iou": {"drop_no_object": True}}
+    assert parse_filtering("cls", filters=filters).threshold == 0.4
+    assert parse_setting("full/cls", filters=filters).filtering.threshold == 0.4
+    assert parse_setting("full/cls,threshold=0.3", filters=filters).filtering.threshold == 0.3
+    assert parse_filtering("cls_iou", filters=filters).drop_no_object
+    assert parse_filtering("fcclip", filters=filters).threshold == 0
+
+
+def test_the_filter_of_the_training() -> None:
+    own = MaskFiltering(kind="cls", threshold=0.6)
+    assert parse_setting("full/trained", trained=own).filtering.settings() == own.settings()
+    assert parse_setting("full/trained,threshold=0.1", trained=own).filtering.threshold == 0.1
+    assert own.threshold == 0.6
+    with pytest.raises(InputError, match="filter 'trained' is that of a checkpoint's training"):
+        parse_setting("full/trained")
+
+
+def test_another_kind_brings_what_follows_from_it() -> None:
+    found = TrainedFilter(kind="cls").of(MaskFiltering(kind="cls_iou", threshold=0.2))
+    assert found.settings() == MaskFiltering(kind="cls", threshold=0.2).settings()
+    kept = MaskFiltering(kind="cls", threshold=0.2, compete="iou")
+    assert TrainedFilter(threshold=0.3).of(kept).settings() == {**kept.settings(), "threshold": 0.3}
+
+
+def test_a_grid_of_thresholds_and_overlaps() -> None:
+    names = grid(["full/cls", "alpha=1,beta=0/iou"], {"threshold": [0, 0.125], "overlap": [0.8]})
+    assert names == [
+        "full/cls,threshold=0,overlap=0.8", "full/cls,threshold=0.125,overlap=0.8",
+        "alpha=1,beta=0/iou,threshold=0,overlap=0.8", "alpha=1,beta=0/iou,threshold=0.125,overlap=0.8",
+    ]  # fmt: skip
+    assert [parse_setting(name).filtering.threshold for name in names] == [0, 0.125, 0, 0.125]
+    assert grid(["full/cls"], {}) == ["full/cls"]
+
+
+def test_without_crops() -> None:
+    assert set(paper_settings()) - set(paper_settings(crops=False)) == {"masking/cls_iou", "cropping/cls_iou"}
 
 
 def test_the_papers_settings_can_all_be_built() -> None:

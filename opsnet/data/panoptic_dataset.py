@@ -59,7 +59,8 @@ class PanopticDataset(Dataset[Sample]):
         segments: folder of the PNGs; by default the json's path without ``.json``.
         vocabulary: the labels' vocabulary, or what ``Vocabulary.load`` takes.
         transform: (image (3, H, W), segment numbers (H, W)) -> the same, e.g. ``TrainTransform``.
-        limit: use the first so many annotations only.
+        skip: leave out the first so many annotations.
+        limit: of the others, use the first so many only.
         keep_empty: segments that the transform cut away stay targets, with an empty mask, as in Mask2Former: a proposal
             then learns to name what it cannot see, and to cover nothing.
 
@@ -75,6 +76,7 @@ class PanopticDataset(Dataset[Sample]):
         segments: Path | str | None = None,
         vocabulary: Vocabulary | str,
         transform: Transform | None = None,
+        skip: int = 0,
         limit: int | None = None,
         keep_empty: bool = False,
     ) -> None:
@@ -85,7 +87,7 @@ class PanopticDataset(Dataset[Sample]):
         self.annotations = Path(annotations).expanduser()
         self.images = Path(images).expanduser()
         self.segments = Path(segments).expanduser() if segments is not None else self.annotations.with_suffix("")
-        self._entries = read_entries(self.annotations, self.vocabulary, limit)
+        self._entries = read_entries(self.annotations, self.vocabulary, limit, skip)
         require_files(self.images, [e.image for e in self._entries], self.annotations, "images")
         require_files(self.segments, [e.png for e in self._entries], self.annotations, "segments")
 

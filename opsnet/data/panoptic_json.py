@@ -43,8 +43,8 @@ class Entries(Sequence[Entry]):
         return Entry(image_id, image, png, np.array(segments, dtype=np.int64).reshape(-1, 3))
 
 
-def read_entries(path: Path, vocabulary: Vocabulary, limit: int | None) -> Entries:
-    """The json's annotations, or the first ``limit`` of them, checked against the vocabulary.
+def read_entries(path: Path, vocabulary: Vocabulary, limit: int | None, skip: int = 0) -> Entries:
+    """The json's annotations without the first ``skip``, or the first ``limit`` of these, checked by the vocabulary.
 
     Raises:
         DatasetError: the json contradicts itself or the vocabulary.
@@ -55,7 +55,7 @@ def read_entries(path: Path, vocabulary: Vocabulary, limit: int | None) -> Entri
         data = json.loads(path.read_text(encoding="utf-8"))
         names = {image_id_of(image["id"]): str(image["file_name"]) for image in data["images"]}
         _check_kinds(path, data.get("categories", []), vocabulary)
-        records = data["annotations"][:limit]
+        records = data["annotations"][skip:][:limit]
         entries = [_read_entry(path, record, names, vocabulary) for record in records]
     except DatasetError:
         raise
@@ -65,7 +65,9 @@ def read_entries(path: Path, vocabulary: Vocabulary, limit: int | None) -> Entri
             "annotations[image_id, file_name, segments_info[id, category_id]]"
         ) from error
     if not entries:
-        raise DatasetError(f"{path} has no annotations: check `annotations`")
+        raise DatasetError(
+            f"{path} has no annotations{f' after the first {skip}' if skip else ''}: check `annotations`"
+        )
     if twice := _repeated(entry.image_id for entry in entries):
         raise DatasetError(f"{path} annotates image {twice[0]} twice: remove one of its annotations")
     return Entries(entries)

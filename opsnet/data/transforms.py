@@ -104,16 +104,26 @@ class EvalTransform:
     def __call__(self, image: tv_tensors.Image, segments: tv_tensors.Mask) -> tuple[Tensor, Tensor]:
         if self.shortest is None:
             return image, segments
-        height, width = image.shape[-2:]
+        return _resize(image, segments, self._factor(*image.shape[-2:]))
+
+    def size(self, height: int, width: int) -> tuple[int, int]:
+        """(height, width) in pixels that an image of ``height`` x ``width`` is resized to."""
+        return (height, width) if self.shortest is None else _scaled(height, width, self._factor(height, width))
+
+    def _factor(self, height: int, width: int) -> float:
+        assert self.shortest is not None
         factor = self.shortest / min(height, width)
-        if self.longest is not None:
-            factor = min(factor, self.longest / max(height, width))
-        return _resize(image, segments, factor)
+        return factor if self.longest is None else min(factor, self.longest / max(height, width))
 
 
 def _resize(image: Tensor, segments: Tensor, factor: float) -> tuple[Tensor, Tensor]:
     """Both scaled by ``factor`` (image bilinear with antialias, segment numbers nearest), at least one pixel a side."""
-    size = [max(1, math.floor(side * factor + 0.5)) for side in image.shape[-2:]]
+    height, width = image.shape[-2:]
+    size = list(_scaled(height, width, factor))
     # As a plain tensor: for masks torchvision takes its NEAREST, which lies half a pixel off the image.
     plane = F.resize(segments.as_subclass(Tensor)[None], size, interpolation=InterpolationMode.NEAREST_EXACT)[0]
     return F.resize(image, size), tv_tensors.Mask(plane)
+
+
+def _scaled(height: int, width: int, factor: float) -> tuple[int, int]:
+    return max(1, math.floor(height * factor + 0.5)), max(1, math.floor(width * factor + 0.5))

@@ -41,7 +41,11 @@ def evaluate_domain(name: str, source: Source, dataset: PanopticDataset, plan: P
 
     text = source.text
     chosen = [setting for setting in plan.settings if setting.name in plan.detail_settings]
-    details = {s.name: Details(text.target, s.filtering.kind, text.overlap, plan.wanted) for s in chosen if plan.wanted}
+    details = {
+        s.name: Details(text.target, s.filtering.kind, text.overlap if s.overlap is None else s.overlap, plan.wanted)
+        for s in chosen
+        if plan.wanted
+    }
     scorer = SettingScorer(text, plan.settings, details)
     drawn: list[tuple[PanopticMap, PanopticMap]] = []
     for answered in track(source, description=f"Evaluating {name}", total=len(source)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +13,8 @@ from opsnet.data.datamodule import PanopticDataModule
 from opsnet.errors import InputError
 from opsnet.evaluation.plan import Plan
 from opsnet.evaluation.sources import NetworkSource, Source, StoredSource
-from opsnet.evaluation.store import FOLDER, ProposalWriter, fingerprint, open_domain, stored_experiment
-from opsnet.inference import TrainedModel, load_checkpoint, pick_device
+from opsnet.evaluation.store import FOLDER, ProposalWriter, fingerprint, open_domain, stored_origin
+from opsnet.inference import InferenceRules, TrainedModel, load_checkpoint, pick_device
 
 
 @dataclass(frozen=True)
@@ -23,11 +24,13 @@ class Scored:
     Attributes:
         name: for messages.
         experiment: that trained it; ``None`` where that is not known.
+        rules: of its inference.
         trained: the network; ``None`` where proposals stand in its place.
     """
 
     name: str
     experiment: str | None
+    rules: InferenceRules
     trained: TrainedModel | None
 
 
@@ -46,10 +49,11 @@ def open_scored(cfg: DictConfig) -> Scored:
         trained = load_checkpoint(
             cfg.checkpoint, clip_weights=cfg.clip_weights, device=cfg.device, label_names_known=cfg.label_names_known
         )
-        return Scored(f"checkpoint {cfg.checkpoint}", trained.experiment, trained)
+        return Scored(f"checkpoint {cfg.checkpoint}", trained.experiment, trained.rules, trained)
     if cfg.save_proposals:
         raise InputError("save_proposals=true needs the network: give checkpoint=PATH in place of proposals=FOLDER")
-    return Scored(f"what {cfg.proposals} holds", stored_experiment(cfg.proposals), None)
+    experiment, rules = stored_origin(cfg.proposals)
+    return Scored(f"what {cfg.proposals} holds", experiment, rules or InferenceRules.of({"overlap": 0.8}), None)
 
 
 def open_sources(cfg: DictConfig, plan: Plan, scored: Scored, data: PanopticDataModule) -> Mapping[str, Source]:
@@ -65,7 +69,8 @@ def open_sources(cfg: DictConfig, plan: Plan, scored: Scored, data: PanopticData
         return {k: StoredSource(open_domain(cfg.proposals, k), d, device, needed) for k, d in datasets.items()}
     if cfg.save_proposals:
         needed = tuple(sorted({*needed, "pooling"}))
-        made_by = {"checkpoint": fingerprint(cfg.checkpoint), "experiment": scored.experiment}
+        rules = dataclasses.asdict(scored.rules)
+        made_by = {"checkpoint": fingerprint(cfg.checkpoint), "experiment": scored.experiment, "rules": rules}
     sources: dict[str, Source] = {}
     for (name, dataset), loader in zip(datasets.items(), data.test_dataloader(), strict=True):
         source = NetworkSource(trained, loader, dataset, needed)

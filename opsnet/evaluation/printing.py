@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from opsnet.evaluation.details import ORACLE_RULE
+from opsnet.evaluation.tuning import BestCell
 from opsnet.experiments import ExperimentRow
 from opsnet.metrics.average_precision import INSTANCE_RULE
 from opsnet.metrics.confusions import Confusion
@@ -53,6 +54,22 @@ def print_rows(
     for row in rows:
         names = [f"{domain}/{row.measured_as}/{measures[row.name]}" for domain in domains]
         table.add_row(row.name, row.title, *(f"{metrics.get(name, math.nan):.1f}" for name in names))
+    (console or Console()).print(table)
+
+
+def print_tuned(tuned: Mapping[str, Mapping[str, BestCell]], console: Console | None = None) -> None:
+    """Prints the best cell of each grid, and how to use it; nothing where nothing was tuned."""
+    if not tuned:
+        return
+    caption = "for training: filtering.threshold=, overlap=; for prediction likewise; for evaluation the setting's name"
+    table = Table(
+        "setting", "threshold", "overlap", "PQ", "PQ of the worst", "mIoU", title="best by PQ", caption=caption
+    )
+    for domain, cells in tuned.items():
+        for name, best in cells.items():
+            overlap = "the checkpoint's" if best.overlap is None else f"{best.overlap:g}"
+            scores = (f"{value:.1f}" for value in (best.PQ, best.lowest, best.mIoU))
+            table.add_row(f"{domain}/{name}", f"{best.threshold:g}", overlap, *scores)
     (console or Console()).print(table)
 
 

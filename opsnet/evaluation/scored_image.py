@@ -56,7 +56,7 @@ class Scored:
 
 def score_image(
     masks: ImageMasks, truth: PanopticTruth, rows: Filtered, *, with_map: Sequence[bool], is_thing: Sequence[bool],
-    overlap: float,
+    overlaps: Sequence[float],
 ) -> list[Scored]:  # fmt: skip
     """What S settings make of one picture: masks are upsampled once, and settings that agree on it scored once.
 
@@ -68,29 +68,32 @@ def score_image(
         rows: from Mask Filtering, (S, K) each.
         with_map: of each setting, whether its map is asked for.
         is_thing: C flags.
-        overlap: of the merge.
+        overlaps: of each setting, the rule of the merge.
     """
     used = rows.keep.any(0).nonzero()[:, 0]
     keep = rows.keep[:, used]
     scores, labels, merge_scores = (v[:, used].where(keep, 0) for v in (rows.scores, rows.labels, rows.merge_scores))
     filtered = Filtered(scores, labels, keep, merge_scores)
-    own, place = _different(filtered)
+    own, place = _different(filtered, overlaps)
     painted = np.zeros(len(own), bool)
     np.logical_or.at(painted, place, np.asarray(with_map, bool))
     regions = TruthRegions.of(truth, len(is_thing))
     merge = SparseMerge(
         (masks.full(k) for k in in_groups(used, masks.size)), regions.index, len(regions), is_thing,
-        iou=masks.iou[used], overlap=overlap,
+        iou=masks.iou[used],
     )  # fmt: skip
-    merged = merge.merge_all(Filtered(*(values[own] for values in filtered)), with_map=painted.tolist())
+    merged = merge.merge_all(
+        Filtered(*(values[own] for values in filtered)), with_map=painted.tolist(), overlaps=[overlaps[i] for i in own]
+    )
     counted: dict[tuple[bytes, ...], Scored] = {}
     answers = [_count(one, regions, counted) for one in merged]
     return [answers[i] for i in place]
 
 
-def _different(filtered: Filtered) -> tuple[list[int], list[int]]:
-    """The first of each group of equal rows (S, K), and which group each row belongs to."""
-    columns = torch.cat([values.double() for values in filtered], dim=1).cpu().numpy()
+def _different(filtered: Filtered, overlaps: Sequence[float]) -> tuple[list[int], list[int]]:
+    """The first of each group of equal rows (S, K) and rules, and which group each row belongs to."""
+    rules = torch.tensor(overlaps, dtype=torch.float64)[:, None]
+    columns = torch.cat([rules, *(values.double().cpu() for values in filtered)], dim=1).numpy()
     groups: dict[bytes, int] = {}
     place = [groups.setdefault(row.tobytes(), len(groups)) for row in columns]
     return [place.index(group) for group in range(len(groups))], place

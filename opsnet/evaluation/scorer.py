@@ -42,6 +42,7 @@ class SettingScorer:
         self._similarity = text.target.mean(self._nearest.double())
         self.groups = class_groups(text.seen, self._nearest)
         self.is_thing: list[bool] = text.target.is_thing.tolist()
+        self.overlaps = [text.overlap if s.overlap is None else s.overlap for s in settings]
         self.counts = {s.name: PanopticCounts.zeros(len(self.is_thing)) for s in settings}
         self.pixels = {s.name: SemanticCounts.zeros(len(self.is_thing)) for s in settings}
 
@@ -63,7 +64,7 @@ class SettingScorer:
             of_image = Filtered(*(values[:, i] for values in stacked))
             answers = score_image(
                 masks, truth, of_image, with_map=painted, is_thing=self.is_thing,
-                overlap=self.text.overlap,
+                overlaps=self.overlaps,
             )  # fmt: skip
             for k, (setting, scored) in enumerate(zip(self.settings, answers)):
                 self.counts[setting.name] += scored.segments

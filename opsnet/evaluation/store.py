@@ -16,6 +16,7 @@ from opsnet.evaluation.mask_bytes import KINDS
 from opsnet.evaluation.outputs import DomainText, Outputs
 from opsnet.evaluation.proposal_files import ProposalsError, read_outputs, read_text, write_outputs, write_text
 from opsnet.files import write_json
+from opsnet.inference import InferenceRules
 from opsnet.vocabulary import Vocabulary
 
 FORMAT = 1  # raise it when a change makes older folders unreadable
@@ -107,10 +108,11 @@ def open_domain(folder: Path | str, domain: str) -> StoredDomain:
     return stored
 
 
-def stored_experiment(folder: Path | str) -> str | None:
-    """The experiment that trained what made the proposals; ``None`` where that is not known, or nothing is stored."""
+def stored_origin(folder: Path | str) -> tuple[str | None, InferenceRules | None]:
+    """The experiment that trained what made the proposals, and its rules; ``None`` where nothing is known of them."""
     paths = sorted(_stored(folder).glob(f"*/{ABOUT}"))
-    return _about(paths[0]).get("experiment") if paths else None
+    about = _about(paths[0]) if paths else {}
+    return about.get("experiment"), InferenceRules(**about["rules"]) if "rules" in about else None
 
 
 def _stored(folder: Path | str) -> Path:
@@ -141,7 +143,8 @@ class ProposalWriter:
         domain: whose pictures these are.
         text: what naming needs.
         vocabulary: of the pictures.
-        made_by: what made the proposals: ``checkpoint``, its :func:`fingerprint`, and ``experiment``, that trained it.
+        made_by: what made the proposals: ``checkpoint``, its :func:`fingerprint`, ``experiment``, that trained it, and
+            ``rules``, of its inference.
         batches: pictures of each batch to come.
         sources: of CLIP's embeddings.
         masks: a kind of :mod:`opsnet.evaluation.mask_bytes`.
@@ -152,7 +155,7 @@ class ProposalWriter:
 
     def __init__(
         self, folder: Path, domain: str, *, text: DomainText, vocabulary: Vocabulary,
-        made_by: Mapping[str, str | None], batches: Sequence[int], sources: Sequence[str], masks: str,
+        made_by: Mapping[str, Any], batches: Sequence[int], sources: Sequence[str], masks: str,
     ) -> None:  # fmt: skip
         if masks not in KINDS:
             raise ProposalsError(f"proposal_masks must be one of {', '.join(KINDS)}, got '{masks}'")

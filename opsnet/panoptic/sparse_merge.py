@@ -114,24 +114,29 @@ class SparseMerge:
         """
         return self.merge_all(Filtered(*(values[None] for values in filtered)), with_map=[with_map])[0]
 
-    def merge_all(self, filtered: Filtered, *, with_map: Sequence[bool]) -> list[Merged]:
+    def merge_all(
+        self, filtered: Filtered, *, with_map: Sequence[bool], overlaps: Sequence[float] | None = None
+    ) -> list[Merged]:
         """Merges with many sets of scores, a few at a time: operations on small tensors cost more than their numbers.
 
         Args:
             filtered: (S, K) of each.
             with_map: of each set, whether to paint the map.
+            overlaps: of each set, in the place of ``overlap``.
         """
+        rules = overlaps or [self.overlap] * len(with_map)
         counts = filtered.keep.sum(1).tolist()
         filled = [i for i, count in enumerate(counts) if count]
         at_once = max(1, _AT_ONCE // max(1, max(counts, default=0) * len(self._region)))
         found: dict[int, Merged] = {}
         for first in range(0, len(filled), at_once):
             some = filled[first : first + at_once]
-            merged = self._merge(Filtered(*(values[some] for values in filtered)), [with_map[i] for i in some])
+            own = Filtered(*(values[some] for values in filtered))
+            merged = self._merge(own, [with_map[i] for i in some], [rules[i] for i in some])
             found.update(zip(some, merged))
         return [found[i] if i in found else self._nothing() for i in range(len(counts))]
 
-    def _merge(self, filtered: Filtered, with_map: Sequence[bool]) -> list[Merged]:
+    def _merge(self, filtered: Filtered, with_map: Sequence[bool], overlaps: Sequence[float]) -> list[Merged]:
         """The same for sets (S, K) that keep something."""
         scores, labels, keep, merge_scores = filtered
         cell_codes, owner, open_cells, codes = self._contest(merge_scores, keep)
@@ -141,17 +146,17 @@ class SparseMerge:
         named = (column.double().cpu().numpy() for column in (scores, labels))
         rows = np.stack((areas, won.sum(-1), won[..., 1], *named, ious), axis=-1)
         answers = []
-        for i, painted in enumerate(with_map):
+        for i, (painted, overlap) in enumerate(zip(with_map, overlaps, strict=True)):
             which = kept[i].nonzero()[0]
-            id_of, segments = name_segments(rows[i, which].tolist(), self.is_thing, self.overlap)
-            overlaps = _by_segment(shares[i], which, id_of, len(segments))
+            id_of, segments = name_segments(rows[i, which].tolist(), self.is_thing, overlap)
+            shared = _by_segment(shares[i], which, id_of, len(segments))
             image = None
             if painted:
                 by_code = torch.zeros(2 * scores.shape[1], dtype=torch.int64)
                 by_code[2 * torch.from_numpy(which) + 1] = torch.tensor(id_of)
                 mine = owner == i
                 image = self._paint(by_code.to(codes.device), cell_codes[i], open_cells[mine], codes[mine], segments)
-            answers.append(Merged(segments, torch.from_numpy(overlaps), image))
+            answers.append(Merged(segments, torch.from_numpy(shared), image))
         return answers
 
     def _shares(self, cell_codes: Tensor, owner: Tensor, open_cells: Tensor, codes: Tensor, count: int) -> Array:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
+from torchvision.transforms.v2.functional import resize
 
 from opsnet.data.pictures import read_rgb, to_rgb
+from opsnet.data.transforms import EvalTransform, as_image
 from opsnet.errors import InputError
 from opsnet.structures import SIZE_DIVISOR, Batch
 
@@ -73,12 +75,25 @@ def _of_tensor(picture: Tensor) -> NDArray[np.uint8]:
     return pixels
 
 
-def network_size(height: int, width: int, longest: int | None) -> tuple[int, int]:
-    """(height, width) at which the network sees a picture: its own, or less where an edge exceeds ``longest``."""
-    if longest is None or max(height, width) <= longest:
-        return height, width
-    factor = longest / max(height, width)
-    return max(1, round(height * factor)), max(1, round(width * factor))
+@dataclass(frozen=True)
+class NetworkSize:
+    """The size at which the network sees an image; that of evaluation for the same ``shortest`` and ``longest``.
+
+    Attributes:
+        shortest: pixels of the shortest edge, as far as the longest allows; ``None``: images are made smaller only.
+        longest: pixels of the longest edge at most; ``None`` sets no bound.
+    """
+
+    shortest: int | None = None
+    longest: int | None = 1333
+
+    def of(self, height: int, width: int) -> tuple[int, int]:
+        """(height, width) in pixels for an image of ``height`` x ``width``."""
+        longest = math.inf if self.longest is None else self.longest
+        edge = min(height, width) if self.shortest is None else self.shortest
+        if self.shortest is None and max(height, width) <= longest:
+            return height, width
+        return EvalTransform(shortest=min(edge, self.longest or edge), longest=self.longest).size(height, width)
 
 
 def padded_size(height: int, width: int) -> tuple[int, int]:
@@ -86,23 +101,25 @@ def padded_size(height: int, width: int) -> tuple[int, int]:
     return math.ceil(height / SIZE_DIVISOR) * SIZE_DIVISOR, math.ceil(width / SIZE_DIVISOR) * SIZE_DIVISOR
 
 
-def to_batch(pictures: Sequence[NDArray[np.uint8]], *, longest: int | None = None, vocabulary: str = "") -> Batch:
+def to_batch(
+    pictures: Sequence[NDArray[np.uint8]], *, size: NetworkSize = NetworkSize(longest=None), vocabulary: str = ""
+) -> Batch:
     """Pictures (H, W, 3) as one batch, padded with zeros at the right and bottom.
 
     Args:
         pictures: of any sizes.
-        longest: pictures with a longer edge (pixels) are made smaller first.
+        size: at which the network sees them.
         vocabulary: the batch's.
     """
-    sizes = [network_size(p.shape[0], p.shape[1], longest) for p in pictures]
+    sizes = [size.of(p.shape[0], p.shape[1]) for p in pictures]
     height, width = (max(sides) for sides in zip(*(padded_size(*size) for size in sizes), strict=True))
     images = torch.zeros(len(pictures), 3, height, width)
     for image, picture, (h, w) in zip(images, pictures, sizes, strict=True):
-        # A copy: PyTorch warns of arrays that cannot be written.
-        pixels = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None] / 255
+        # A copy: PyTorch warns of arrays that cannot be written. Resized as integers, as evaluation does.
+        pixels: Tensor = as_image(picture.copy())
         if pixels.shape[-2:] != (h, w):
-            pixels = F.interpolate(pixels, size=(h, w), mode="bilinear", antialias=True).clamp_(0, 1)
-        image[:, :h, :w] = pixels[0]
+            pixels = resize(pixels, [h, w])
+        image[:, :h, :w] = pixels / 255
     return Batch(
         images=images,
         valid_sizes=sizes,

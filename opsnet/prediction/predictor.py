@@ -13,13 +13,13 @@ from huggingface_hub import ModelHubMixin
 from torch import Tensor
 
 from opsnet.errors import InputError
-from opsnet.inference import TrainedModel, load_checkpoint
+from opsnet.inference import InferenceRules, TrainedModel, load_checkpoint
 from opsnet.model import Modulation
 from opsnet.name_tree import NameTree, is_tree
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.prediction.carriers import NamedMap, Proposed
 from opsnet.prediction.naming import UnknownRule, name_segments
-from opsnet.prediction.pictures import Picture, as_list, network_size, padded_size, to_batch, to_pixels
+from opsnet.prediction.pictures import NetworkSize, Picture, as_list, padded_size, to_batch, to_pixels
 from opsnet.prediction.saving import fetch, is_hub_id, read, save
 from opsnet.recognition.modulation import EmbeddingModulation, nearest_similarity
 from opsnet.settings import parse_filtering, parse_modulation
@@ -28,6 +28,10 @@ from opsnet.vocabulary import Vocabulary
 
 Words = str | Path | Vocabulary | NameTree | Iterable[str]
 """A vocabulary or what :meth:`Vocabulary.load` takes, a tree or what :meth:`NameTree.load` takes, or names."""
+
+AUTO = "auto"
+Pixels = int | None | str
+"""Of an edge: a number, ``None`` for no bound, or ``"auto"``."""
 
 BANKS = 16
 """Vocabularies whose text is kept; of 21,843 concepts it takes 100 MB or more."""
@@ -75,22 +79,24 @@ class Predictor(
         trained: the network and what it was trained with.
         modulation: how the two embeddings become logits: a name of conf/modulation, "alpha=5,beta=0.25", or an object
             such as ``EmbeddingModulation(alpha=5, beta=0.25)``; the paper's by default.
-        filtering: how proposals are ranked and dropped: a name of conf/filtering or a ``MaskFiltering``; "cls_iou" by
-            default.
-        longest: pictures with a longer edge (pixels) are shown to the network smaller; the maps keep the pictures'
-            size. ``None`` shows all as they are.
+        filtering: how proposals are ranked and dropped: a name of conf/filtering, with options as
+            "cls_iou,threshold=0.1", or a ``MaskFiltering``; that of the network's training by default.
+        shortest, longest: pixels of the edges of an image as the network sees it, see :class:`NetworkSize`; "auto"
+            takes those of the network's evaluation. Maps have the image's own size.
+        overlap: a segment that keeps less of its mask is dropped; ``None``: as in training.
     """
 
     def __init__(
         self, trained: TrainedModel, *, modulation: str | Modulation | None = None,
-        filtering: str | MaskFiltering | None = None, longest: int | None = 1333,
+        filtering: str | MaskFiltering | None = None, shortest: Pixels = AUTO, longest: Pixels = AUTO,
+        overlap: float | None = None,
     ) -> None:  # fmt: skip
-        if longest is not None and longest < 1:
-            raise InputError(f"longest must be at least 1 pixel or null for all pictures as they are, got {longest}")
-        self.trained, self.longest = trained, longest
+        self.trained, rules = trained, trained.rules
+        self.size = _network_size(rules, shortest, longest)
+        self.overlap = rules.overlap if overlap is None else overlap
         chosen = "full" if modulation is None else modulation
         self.modulation, self._modulation_name = _modulation(chosen), chosen if isinstance(chosen, str) else None
-        self.filtering = _filtering("cls_iou" if filtering is None else filtering)
+        self.filtering = rules.mask_filtering if filtering is None else self._filter(filtering)
         self._network, self._text = Lock(), Lock()
         self._banks: OrderedDict[Vocabulary, tuple[TextBank, Tensor]] = OrderedDict()
 
@@ -145,7 +151,7 @@ class Predictor(
         """Indices of pictures of (height, width), up to ``batch_size`` of one padded size together."""
         by_size: dict[tuple[int, int], list[int]] = {}
         for i, (height, width) in enumerate(sizes):
-            by_size.setdefault(padded_size(*network_size(height, width, self.longest)), []).append(i)
+            by_size.setdefault(padded_size(*self.size.of(height, width)), []).append(i)
         size = max(1, batch_size)
         return [group[i : i + size] for group in by_size.values() for i in range(0, len(group), size)]
 
@@ -159,7 +165,7 @@ class Predictor(
         pixels = tuple(to_pixels(picture) for picture in as_list(pictures)[0])
         if not pixels:
             raise InputError("there is no picture to segment: give one or more")
-        batch = to_batch(pixels, longest=self.longest)
+        batch = to_batch(pixels, size=self.size)
         padded = (batch.images.shape[-2], batch.images.shape[-1])
         model = self.trained.model
         with self._network:
@@ -183,12 +189,18 @@ class Predictor(
         words = as_words(vocabulary)
         target = words.word_vocabulary if isinstance(words, NameTree) else words
         mix = self.modulation if modulation is None else _modulation(modulation)
-        rank = self.filtering if filtering is None else _filtering(filtering)
+        rank = self.filtering if filtering is None else self._filter(filtering)
         logits, no_object = self._logits(proposed, target, mix)
         return name_segments(
-            proposed, logits, no_object, words, filtering=rank, overlap=self.trained.overlap, top_k=top_k,
+            proposed, logits, no_object, words, filtering=rank, overlap=self.overlap, top_k=top_k,
             unknown=unknown, path_margin=path_margin,
         )  # fmt: skip
+
+    def _filter(self, value: str | MaskFiltering) -> MaskFiltering:
+        rules = self.trained.rules
+        if isinstance(value, str):
+            return parse_filtering(value, filters=rules.filters, trained=rules.mask_filtering)
+        return value
 
     def text(self, vocabulary: Vocabulary) -> TextBank:
         """A vocabulary's text bank on the network's device; computed once."""
@@ -238,7 +250,8 @@ class Predictor(
             name = f"alpha={mix.alpha!r},beta={mix.beta!r}"
         if name is None:
             raise InputError(f"a modulation of class {type(mix).__name__} has no name to save: give it as one")
-        settings = {"modulation": name, "filtering": self.filtering.settings(), "longest": self.longest}
+        size = {"shortest": self.size.shortest, "longest": self.size.longest}
+        settings = {"modulation": name, "filtering": self.filtering.settings(), "overlap": self.overlap, **size}
         save(self.trained, save_directory, settings=settings, include_clip=include_clip)
 
     @classmethod
@@ -259,7 +272,9 @@ class Predictor(
             saved.trained,
             modulation=rules["modulation"] if modulation is None else modulation,
             filtering=MaskFiltering(**rules["filtering"]) if filtering is None else filtering,
+            shortest=rules.get("shortest"),
             longest=rules["longest"],
+            overlap=rules.get("overlap"),
         )
 
 
@@ -282,5 +297,16 @@ def _modulation(value: Any) -> Modulation:
     return parse_modulation(value) if isinstance(value, str) else value
 
 
-def _filtering(value: Any) -> MaskFiltering:
-    return parse_filtering(value) if isinstance(value, str) else value
+def _network_size(rules: InferenceRules, shortest: Pixels, longest: Pixels) -> NetworkSize:
+    """The size that the rules of a network give, where none is asked for.
+
+    Raises:
+        InputError: it cannot be used.
+    """
+    for key, value in (("shortest", shortest), ("longest", longest)):
+        if value != AUTO and value is not None and not (isinstance(value, int) and value >= 1):
+            raise InputError(f"{key} must be at least 1 pixel, null for no bound, or {AUTO}, got {value}")
+    return NetworkSize(
+        rules.shortest if shortest == AUTO else shortest,  # type: ignore[arg-type]
+        rules.longest if longest == AUTO else longest,  # type: ignore[arg-type]
+    )

@@ -30,7 +30,7 @@ def looked_at(named: tuple[int, ...], kind: str = "cls_iou", **wanted: bool):
     logits[torch.arange(3), torch.tensor(named)] = 20.0
     scores = torch.full((1, 3), 0.9)
     rows = Filtered(scores, torch.tensor([named]), torch.ones(1, 3, dtype=torch.bool), scores)
-    (scored,) = score_image(masks, truth, rows, with_map=[False], is_thing=BANK.is_thing.tolist(), overlap=0.8)
+    (scored,) = score_image(masks, truth, rows, with_map=[False], is_thing=BANK.is_thing.tolist(), overlaps=[0.8])
     details = Details(BANK, kind, 0.8, Wanted(**wanted))
     details.add(ImageAnswer(masks, Filtered(*(r[0] for r in rows)), logits, no_object, scored.overlaps, truth))
     return details, scored

@@ -2,27 +2,67 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from omegaconf import OmegaConf
 
 from opsnet.errors import InputError
 from opsnet.evaluation.plan import Plan, plan_of
+from opsnet.inference import InferenceRules
 from opsnet.settings import paper_settings
 
+MINIATURE = InferenceRules.of({"overlap": 0.6})
 
-def plan(**keys) -> Plan:
+
+def plan(rules: InferenceRules = MINIATURE, **keys) -> Plan:
     given = {
         "settings": None, "output": "out", "panels": 4, "panel_setting": None, "details": True, "instances": False,
-        "oracles": False, "detail_setting": None,
+        "oracles": False, "detail_setting": None, "filters": {"cls": {"threshold": None}}, "overlap": None,
+        "tune": {"threshold": None, "overlap": None},
     }  # fmt: skip
-    return plan_of(OmegaConf.create({**given, **keys}))
+    return plan_of(OmegaConf.create({**given, **keys}), rules)
 
 
-def test_without_settings_all_of_the_papers() -> None:
+def test_without_settings_all_of_the_papers_but_the_slow_ones() -> None:
     found = plan()
-    assert [s.name for s in found.settings] == paper_settings()
+    assert [s.name for s in found.settings] == paper_settings(crops=False)
     assert (found.panel_setting, found.detail_settings) == ("full/cls_iou", ("full/cls_iou",))
-    assert found.sources == ("cropping", "masking", "pooling")
+    assert found.sources == ("pooling",)  # CLIP runs once per image, not once per proposal
+    assert plan(settings=["masking/cls_iou"]).sources == ("masking",)
+
+
+def test_a_checkpoint_with_another_filter_is_scored_with_it_too() -> None:
+    rules = dataclasses.replace(MINIATURE, filtering={"kind": "cls", "threshold": 0.125})
+    found = plan(rules)
+    assert [s.name for s in found.settings] == [*paper_settings(crops=False), "full/trained"]
+    assert found.settings[-1].filtering.threshold == 0.125
+
+
+def test_thresholds_are_those_of_the_checkpoints_world_unless_the_configuration_has_others() -> None:
+    names = ["full/cls", "full/iou", "full/cls_iou", "full/cls,threshold=0.2"]
+
+    def thresholds(**keys) -> list[float]:
+        return [s.filtering.threshold for s in plan(settings=names, **keys).settings]
+
+    assert thresholds() == [0.4, 0.1, 0.05, 0.2]  # of a checkpoint from before it held them: the miniature's
+    assert thresholds(filters={"cls": {"threshold": 0.3}, "iou": {}}) == [0.3, 0.1, 0.05, 0.2]
+    assert thresholds(rules=InferenceRules({})) == [0.8, 0.1, 0.05, 0.2]
+
+
+def test_the_overlap_is_the_checkpoints_the_configurations_or_the_settings() -> None:
+    names = ["full/cls", "full/cls,overlap=0.25"]
+    assert [s.overlap for s in plan(settings=names).settings] == [None, 0.25]
+    assert [s.overlap for s in plan(settings=names, overlap=0.5).settings] == [0.5, 0.25]
+
+
+def test_a_grid_is_scored_with_the_filter_of_the_training_or_of_the_settings() -> None:
+    tune = {"threshold": [0, 0.1], "overlap": None}
+    assert [s.name for s in plan(tune=tune).settings] == ["full/trained,threshold=0", "full/trained,threshold=0.1"]
+    found = plan(tune={"threshold": [0.1], "overlap": [0.5, 0.8]}, settings=["full/cls", "full/iou"])
+    assert [(s.filtering.kind, s.filtering.threshold, s.overlap) for s in found.settings] == [
+        ("cls", 0.1, 0.5), ("cls", 0.1, 0.8), ("iou", 0.1, 0.5), ("iou", 0.1, 0.8),
+    ]  # fmt: skip
 
 
 def test_one_setting_as_a_text_and_the_same_setting_twice() -> None:

@@ -38,7 +38,7 @@ def scene(size: tuple[int, int]) -> tuple[ImageMasks, PanopticTruth, Filtered]:
 @pytest.mark.parametrize("size", [(15, 20), (30, 41), (9, 13)])
 def test_every_setting_is_scored_as_the_dense_merge_would_be(size: tuple[int, int]) -> None:
     masks, truth, rows = scene(size)
-    found = score_image(masks, truth, rows, with_map=[True] * SETTINGS, is_thing=IS_THING, overlap=0.2)
+    found = score_image(masks, truth, rows, with_map=[True] * SETTINGS, is_thing=IS_THING, overlaps=[0.2] * SETTINGS)
     full = upsample_masks(masks.logits, masks.padded, masks.valid, size)
     assert full.shape == (QUERIES, *size)
     seen = 0
@@ -58,7 +58,7 @@ def test_every_setting_is_scored_as_the_dense_merge_would_be(size: tuple[int, in
 def test_settings_that_agree_are_scored_once_and_painted_if_any_asks() -> None:
     masks, truth, rows = scene((15, 20))
     asked = [False, False, True, True, False]
-    found = score_image(masks, truth, rows, with_map=asked, is_thing=IS_THING, overlap=0.2)
+    found = score_image(masks, truth, rows, with_map=asked, is_thing=IS_THING, overlaps=[0.2] * SETTINGS)
     assert found[0] is found[3]
     assert [answer.map is not None for answer in found] == [True, True, True, True, False]  # nothing kept costs nothing
 
@@ -68,7 +68,7 @@ def test_maps_that_differ_only_in_their_scores_share_their_counts() -> None:
     first = Filtered(*(values[0] for values in rows))
     halved = first._replace(scores=first.scores / 2)
     rows = Filtered(*(torch.stack(pair) for pair in zip(first, halved, strict=True)))
-    one, other = score_image(masks, truth, rows, with_map=[True, True], is_thing=IS_THING, overlap=0.2)
+    one, other = score_image(masks, truth, rows, with_map=[True, True], is_thing=IS_THING, overlaps=[0.2] * 2)
     assert one.segments is other.segments
     assert one.map is not None
     assert other.map is not None
@@ -81,6 +81,6 @@ def test_settings_that_differ_only_in_what_competes_are_scored_apart() -> None:
     other = first._replace(merge_scores=first.merge_scores.flip(0))
     found = score_image(
         masks, truth, Filtered(*(torch.stack(pair) for pair in zip(first, other, strict=True))), with_map=[True, True],
-        is_thing=IS_THING, overlap=0.2,
+        is_thing=IS_THING, overlaps=[0.2] * 2,
     )  # fmt: skip
     assert not torch.equal(found[0].map.ids, found[1].map.ids)

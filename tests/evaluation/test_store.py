@@ -11,7 +11,7 @@ from test_proposal_files import outputs
 
 from opsnet.evaluation.outputs import DomainText
 from opsnet.evaluation.proposal_files import ProposalsError
-from opsnet.evaluation.store import ProposalWriter, fingerprint, open_domain, stored_experiment
+from opsnet.evaluation.store import ProposalWriter, fingerprint, open_domain, stored_origin
 from opsnet.structures import TextBank
 from opsnet.vocabulary import Vocabulary
 
@@ -39,7 +39,7 @@ def test_what_is_kept_is_read(tmp_path: Path) -> None:
     assert stored.text().target.names == ("cat",)
     assert stored.sources == ("pooling",)
     assert stored.bytes() > sum(m.nbytes for m in masks) / 2
-    assert stored_experiment(tmp_path) == "table1_row7"
+    assert stored_origin(tmp_path) == ("table1_row7", None)  # as older ones do not say how they were validated
     stored.require_vocabulary(CAT)
     with pytest.raises(ProposalsError, match="stored with another vocabulary than 'cats' is now"):
         stored.require_vocabulary(Vocabulary.from_names(["cat", "dog"], name="cats"))

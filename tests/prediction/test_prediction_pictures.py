@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision import tv_tensors
 
+from opsnet.data.transforms import EvalTransform, as_image
 from opsnet.errors import InputError
-from opsnet.prediction.pictures import as_list, network_size, to_batch, to_pixels
+from opsnet.prediction.pictures import NetworkSize, as_list, to_batch, to_pixels
 
 PIXELS = np.arange(5 * 4 * 3, dtype=np.uint8).reshape(5, 4, 3)
 
@@ -50,12 +52,30 @@ def test_one_or_several() -> None:
 
 
 def test_large_pictures_are_made_smaller_with_their_proportions() -> None:
-    assert network_size(300, 200, 100) == (100, 67)
-    assert network_size(30, 20, 100) == (30, 20)
-    assert network_size(300, 200, None) == (300, 200)
+    assert NetworkSize(longest=100).of(300, 200) == (100, 67)
+    assert NetworkSize(longest=100).of(30, 20) == (30, 20)
+    assert NetworkSize(longest=None).of(300, 200) == (300, 200)
     flat = np.full((100, 50, 3), 51, np.uint8)
-    batch = to_batch([flat], longest=40)
+    batch = to_batch([flat], size=NetworkSize(longest=40))
     assert batch.valid_sizes == [(40, 20)]
     assert batch.images.shape == (1, 3, 64, 32)
     torch.testing.assert_close(batch.images[0, :, :40, :20], torch.full((3, 40, 20), 0.2))
     assert not batch.images[0, :, 40:].any()
+
+
+@pytest.mark.parametrize("size", [(48, 75), (600, 400), (1500, 1000), (333, 2000), (1, 1)])
+@pytest.mark.parametrize(("shortest", "longest"), [(80, 133), (80, None), (64, 64)])
+def test_the_network_sees_what_evaluation_shows_it(size, shortest: int, longest: int | None) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (*size, 3), dtype=np.uint8)
+    expected, _ = EvalTransform(shortest=shortest, longest=longest)(
+        as_image(pixels), tv_tensors.Mask(torch.zeros(size))
+    )
+    batch = to_batch([pixels], size=NetworkSize(shortest, longest))
+    ((height, width),) = batch.valid_sizes
+    assert (height, width) == tuple(expected.shape[1:])
+    assert torch.equal(batch.images[0, :, :height, :width], expected.as_subclass(torch.Tensor) / 255)
+    assert batch.original_sizes == [size]
+
+
+def test_a_longest_below_the_shortest_wins() -> None:
+    assert NetworkSize(800, 640).of(480, 320) == (640, 427)

@@ -12,6 +12,7 @@ import opsnet
 from opsnet.errors import CheckpointError, InputError
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.prediction import predictor as module
+from opsnet.prediction.pictures import NetworkSize
 from opsnet.prediction.predictor import Predictor, as_words
 from opsnet.recognition.modulation import ClipOnly, EmbeddingModulation
 from opsnet.settings import parse_filtering
@@ -107,7 +108,7 @@ def test_large_pictures_keep_their_size(lenient_model) -> None:
 def test_maps_of_resized_images_are_those_of_evaluation(lenient_model) -> None:
     picture = np.random.default_rng(0).integers(0, 255, (120, 90, 3), dtype=np.uint8)
     small = Predictor(lenient_model, filtering=MaskFiltering(threshold=-1), longest=64)
-    batch = module.to_batch([picture], longest=64)
+    batch = module.to_batch([picture], size=NetworkSize(longest=64))
     assert (batch.valid_sizes, batch.original_sizes) == ([(64, 48)], [(120, 90)])
     text, train = lenient_model.text(Vocabulary.load(WORDS)), lenient_model.text(lenient_model.train_vocabulary)
     expected = lenient_model.model.predict(
