@@ -32,9 +32,9 @@ from opsnet.vocabulary import Vocabulary
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PHOTOGRAPHS = ROOT.parent / "shared" / "data" / "panoptic" / "panopticapi_sample"
-WEIGHTS = ["backbone.pretrained=false", "clip.model.weights=random", "clip.model.architecture.pretrained=null"]
+WEIGHTS = ["backbone.pretrained=false", "clip.model.weights=rn50.pt", "clip.model.architecture.pretrained=null"]
 SHRUNK = [
-    "trainer.accelerator=cpu", "data.module.train.transform.size=64", "data.module.batch_size=2",
+    "trainer.accelerator=cpu", "+data.module.train.transform.size=64", "data.module.batch_size=2",
     "data.module.num_workers=1", "optim.max_epochs=2",
 ]  # fmt: skip
 PLUS = [
@@ -65,41 +65,6 @@ def jobs(words: list[str]) -> list[str]:
     return [" ".join((words[0], *job)) for job in itertools.product(*values)]
 
 
-@pytest.fixture(scope="session")
-def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """OPSNET_DATA with COCO as distributed and four labelled images of ImageNet-Val."""
-    data = tmp_path_factory.mktemp("photographs")
-    for split in ("train2017", "val2017"):
-        (_copy_coco if PHOTOGRAPHS.is_dir() else _draw_coco)(data / "coco", split)
-    annotations = data / "coco" / "annotations" / "panoptic_val2017.json"
-    content = json.loads(annotations.read_text())
-    annotations.write_text(json.dumps({**content, "annotations": content["annotations"][:1]}))  # a validation of one
-    return data
-
-
-def _copy_coco(root: Path, split: str) -> None:
-    shutil.copytree(PHOTOGRAPHS / "input_images", root / split)
-    shutil.copytree(PHOTOGRAPHS / "panoptic_examples", root / "annotations" / f"panoptic_{split}")
-    shutil.copy(PHOTOGRAPHS / "panoptic_examples.json", root / "annotations" / f"panoptic_{split}.json")
-
-
-def _draw_coco(root: Path, split: str) -> None:
-    """Two images of COCO's sizes, of noise, each with a wall of segments."""
-    rng, classes = np.random.default_rng(0), Vocabulary.load("coco")
-    images, annotations = [], []
-    for number, (height, width) in enumerate(((427, 640), (640, 480)), start=1):
-        ids = np.kron(1 + np.arange(20).reshape(4, 5), np.ones((height // 4, width // 5), np.int64))
-        ids = np.pad(ids, ((0, height - ids.shape[0]), (0, width - ids.shape[1])))
-        labels = [SegmentLabel(k, classes.ids[5 * k]) for k in range(1, 21)]
-        save(root / split / f"{number:012d}.jpg", rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
-        save(root / "annotations" / f"panoptic_{split}" / f"{number:012d}.png", ids_to_rgb(ids))
-        name = f"{number:012d}"
-        images.append({"id": number, "file_name": f"{name}.jpg", "height": height, "width": width})
-        annotations.append({"image_id": number, "file_name": f"{name}.png", "segments_info": describe(ids, labels)})
-    content = {"images": images, "annotations": annotations, "categories": classes.categories()}
-    (root / "annotations" / f"panoptic_{split}.json").write_text(json.dumps(content))
-
-
 class Reader:
     """Runs commands as somebody with a folder of data does."""
 
@@ -125,6 +90,58 @@ class Reader:
         return said
 
 
+@pytest.fixture(scope="session")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """OPSNET_DATA with COCO as distributed and four labelled images of ImageNet-Val."""
+    data = tmp_path_factory.mktemp("photographs")
+    for split in ("train2017", "val2017"):
+        (_copy_coco if PHOTOGRAPHS.is_dir() else _draw_coco)(data / "coco", split)
+    annotations = data / "coco" / "annotations" / "panoptic_val2017.json"
+    content = json.loads(annotations.read_text())
+    annotations.write_text(json.dumps({**content, "annotations": content["annotations"][:1]}))  # a validation of one
+    return data
+
+
+@pytest.fixture(scope="session")
+def clip_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A CLIP RN50 of random weights in a file: an evaluation has to find the one that was trained with."""
+    import open_clip
+
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("clip") / "rn50.pt"
+    torch.save({"state_dict": open_clip.create_model("RN50-quickgelu", pretrained=None).state_dict()}, path)
+    return path
+
+
+@pytest.fixture
+def reader(photographs: Path, clip_weights: Path, tmp_path: Path) -> Reader:
+    (tmp_path / "rn50.pt").symlink_to(clip_weights)
+    return Reader(photographs, tmp_path)
+
+
+def _copy_coco(root: Path, split: str) -> None:
+    shutil.copytree(PHOTOGRAPHS / "input_images", root / split)
+    shutil.copytree(PHOTOGRAPHS / "panoptic_examples", root / "annotations" / f"panoptic_{split}")
+    shutil.copy(PHOTOGRAPHS / "panoptic_examples.json", root / "annotations" / f"panoptic_{split}.json")
+
+
+def _draw_coco(root: Path, split: str) -> None:
+    """Two images of COCO's sizes, of noise, each with a wall of segments."""
+    rng, classes = np.random.default_rng(0), Vocabulary.load("coco")
+    images, annotations = [], []
+    for number, (height, width) in enumerate(((427, 640), (640, 480)), start=1):
+        ids = np.kron(1 + np.arange(20).reshape(4, 5), np.ones((height // 4, width // 5), np.int64))
+        ids = np.pad(ids, ((0, height - ids.shape[0]), (0, width - ids.shape[1])))
+        labels = [SegmentLabel(k, classes.ids[5 * k]) for k in range(1, 21)]
+        save(root / split / f"{number:012d}.jpg", rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
+        save(root / "annotations" / f"panoptic_{split}" / f"{number:012d}.png", ids_to_rgb(ids))
+        name = f"{number:012d}"
+        images.append({"id": number, "file_name": f"{name}.jpg", "height": height, "width": width})
+        annotations.append({"image_id": number, "file_name": f"{name}.png", "segments_info": describe(ids, labels)})
+    content = {"images": images, "annotations": annotations, "categories": classes.categories()}
+    (root / "annotations" / f"panoptic_{split}.json").write_text(json.dumps(content))
+
+
 def kill_after_first_validation(process: subprocess.Popen[bytes], runs: Path, log: Path) -> Path:
     """Kills a training without warning once its first epoch is saved; its folder."""
     deadline = time.monotonic() + 1200
@@ -143,9 +160,9 @@ def shrink(line: str) -> list[str]:
     return [*words, *WEIGHTS, *SHRUNK, *(["trainer.devices=1"] if "trainer=ddp" in words else [])]
 
 
-def trains_resumes_and_is_evaluated(line: list[str], photographs: Path, folder: Path) -> Path:
+def trains_resumes_and_is_evaluated(line: list[str], reader: Reader) -> Path:
     """Goes the whole way with one command; the checkpoint at its end."""
-    reader = Reader(photographs, folder)
+    folder = reader.folder
     run = kill_after_first_validation(reader.start(line, "train.log"), folder / "runs", folder / "train.log")
     assert not (run / "results.json").exists()
     reader.run([*line, "resume=auto"], "resumed.log")
@@ -177,17 +194,15 @@ def test_every_page_is_read() -> None:
 
 
 @pytest.mark.parametrize("line", trainings())
-def test_a_full_size_training_as_it_is_written(line: str, photographs: Path, tmp_path: Path) -> None:
-    trains_resumes_and_is_evaluated(shrink(line), photographs, tmp_path)
+def test_a_full_size_training_as_it_is_written(line: str, reader: Reader) -> None:
+    trains_resumes_and_is_evaluated(shrink(line), reader)
 
 
 @pytest.mark.slow
-def test_opsnet_plus_from_a_trained_model_on_two_devices(photographs: Path, tmp_path: Path) -> None:
+def test_opsnet_plus_from_a_trained_model_on_two_devices(reader: Reader, photographs: Path) -> None:
     first = next(line for line in documented_trainings() if "logger=wandb" in line)
-    (tmp_path / "base").mkdir()
-    checkpoint = trains_resumes_and_is_evaluated(shrink(first), photographs, tmp_path / "base")
+    checkpoint = trains_resumes_and_is_evaluated(shrink(first), reader)
     imagenet_tree(photographs / "imagenet", class_folders=False)
     line = next(line for line in documented_trainings() if "experiment=train_opsnet_plus" in line)
     plus = [*shrink(line), *PLUS, f"init_from={checkpoint}", "trainer=ddp", "trainer.devices=2"]
-    said = Reader(photographs, tmp_path).run(plus, "plus.log")
-    assert "2 steps of 2 + 2 images (2 devices x 1 + 1)" in said
+    assert "2 steps of 2 + 2 images (2 devices x 1 + 1)" in reader.run(plus, "plus.log")
