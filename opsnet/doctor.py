@@ -1,4 +1,8 @@
-"""``opsnet-doctor``: what a vocabulary will do, and what is wrong with a data set, said before a run."""
+"""``opsnet-doctor``: what a vocabulary will do, what is wrong with a data set, and whether a training would run.
+
+A command line that describes a training (``experiment=``, ``world=``, ``trainer=``, ...) is rehearsed, see
+:mod:`opsnet.rehearsal`; others are examinations, configured by conf/doctor.yaml.
+"""
 
 from __future__ import annotations
 
@@ -72,14 +76,22 @@ def run(cfg: DictConfig) -> None:
 
 
 def main() -> None:
-    """Console entry point."""
+    """Console entry point; exit code 1 where data have errors or the training would fail."""
     import sys
 
     import hydra
 
     from opsnet.configuration import config_dir, quoted
     from opsnet.errors import one_sentence_errors
+    from opsnet.rehearsal.command import compose_training, is_rehearsal
 
+    with one_sentence_errors():
+        if is_rehearsal(sys.argv[1:]):
+            from opsnet.rehearsal.run import rehearse
+
+            if rehearse(*compose_training(sys.argv[1:])):
+                sys.exit(1)
+            return
     sys.argv[1:] = [quoted(argument, "vocabulary", "train") for argument in sys.argv[1:]]
     with one_sentence_errors():
         hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="doctor")(run)()

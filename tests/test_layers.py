@@ -19,7 +19,9 @@ LAYERS = [
     ["callbacks", "launch", "evaluation", "export_parity"],
     ["cluster", "sweep_report", "prediction"],
     ["sweep", "page"],
-    ["train", "train_clip", "evaluate", "predict", "score", "doctor", "export", "demo"],
+    ["train", "train_clip", "evaluate", "predict", "score", "export", "demo"],
+    ["rehearsal"],
+    ["doctor"],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 

@@ -1,0 +1,205 @@
+"""The order of a rehearsal: what needs no network, the data, the networks, then steps."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from opsnet.rehearsal.checklist import Checklist
+from opsnet.rehearsal.command import FOLDER
+from opsnet.rehearsal.disk import COPIES, check_folder, check_space, existing_parent, free_bytes
+from opsnet.rehearsal.networks import check_activation, check_weights, checkpoint_bytes, count_parameters
+from opsnet.rehearsal.plan import Devices, Plan, check_devices, check_learning_rate, check_length, make_plan
+from opsnet.rehearsal.report import Estimate, estimate, print_run, print_verdict, show
+from opsnet.rehearsal.sets import OpenedSets, open_sets
+from opsnet.rehearsal.step import StepFigures, shortened, take_steps
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What the checks before the first step leave behind.
+
+    Attributes:
+        devices, sets, plan: see there.
+        module: the LightningModule, ``None`` where it could not be built.
+        resume: checkpoint to resume from.
+        folder_ok: whether checkpoints can be written where they belong.
+    """
+
+    devices: Devices
+    sets: OpenedSets
+    plan: Plan
+    module: Any
+    resume: Path | None
+    folder_ok: bool
+
+
+def rehearse(cfg: DictConfig, target: Path) -> int:
+    """Rehearses a training; prints what it finds.
+
+    Args:
+        cfg: conf/train.yaml.
+        target: the folder that the training would write to.
+
+    Returns:
+        The number of failures.
+
+    Raises:
+        InputError: the experiment is a row of a table that is no training of its own.
+    """
+    from opsnet.experiments import require_training
+
+    require_training(cfg)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.simplefilter("ignore")  # the training shows them; here they would stand between the results
+    is_main = os.environ.get("LOCAL_RANK", "0") == "0"
+    checklist = Checklist(show=show if is_main else lambda result: None)
+    prepared = prepare(cfg, target, checklist)
+    figures, estimated = None, None
+    if prepared.sets.usable and prepared.module is not None:
+        figures = _take_steps(cfg, target, prepared, checklist)
+    if figures is not None:
+        estimated = _estimate(cfg, prepared, figures, checklist)
+    if is_main:
+        parameters = count_parameters(prepared.module.model) if prepared.module is not None else {}
+        print_run(prepared.plan, parameters, figures, estimated)
+        print_verdict(checklist)
+    return len(checklist.of("failure"))
+
+
+def prepare(cfg: DictConfig, target: Path, checklist: Checklist) -> Prepared:
+    """Every check that needs no optimiser step, and the networks, built as training builds them.
+
+    Args:
+        cfg: conf/train.yaml.
+        target: the folder that the training would write to.
+        checklist: takes the results.
+    """
+    import lightning as L
+    import torch
+
+    from opsnet.starting_point import find_resume
+    from opsnet.train import check_supervision
+
+    devices = check_devices(cfg.trainer, checklist)
+    folder_ok = check_folder(target, checklist)
+    resume = None
+    with checklist.failing("resume"):
+        resume = find_resume(cfg)
+    L.seed_everything(cfg.seed, workers=True, verbose=False)
+    torch.use_deterministic_algorithms(cfg.deterministic, warn_only=True)
+    sets = open_sets(cfg, checklist)
+    plan = make_plan(cfg, devices, sets.sizes.get("train", 0))
+    if plan.images:
+        check_length(plan, checklist)
+    if is_full_size(cfg):
+        check_learning_rate(plan, checklist)
+    if sets.usable:
+        with checklist.failing("supervision"):
+            check_supervision(cfg, sets.data)
+    module = _build(cfg, sets, resume, checklist)
+    if module is not None:
+        folder_ok = check_space(target, checkpoint_bytes(module.model), checklist) and folder_ok
+    return Prepared(devices, sets, plan, module, resume, folder_ok)
+
+
+def is_full_size(cfg: DictConfig) -> bool:
+    """Whether the network is of Mask2Former's size, so that its batch and learning rate are the reference."""
+    return bool(cfg.model.query_decoder.mask_dim == 256)
+
+
+def _build(cfg: DictConfig, sets: OpenedSets, resume: Path | None, checklist: Checklist) -> Any:
+    """The LightningModule; with the vocabularies that the configuration names where the sets could not be read."""
+    from opsnet.starting_point import check_resume
+    from opsnet.train import build_module
+
+    module = None
+    with checklist.failing("networks"):
+        vocabulary, labels = _vocabulary(cfg, sets, "train"), _vocabulary(cfg, sets, "labels")
+        if vocabulary is None:
+            return None
+        module = build_module(cfg, vocabulary, labels)
+    if module is None:
+        return None
+    check_weights(cfg, module.model, checklist)
+    check_activation(cfg.clip, module.model.clip.text_encoder.clip, checklist)
+    with checklist.failing("resume"):
+        if resume is not None:
+            check_resume(resume, module.model.clip.weights_hash, streams=1 + (labels is not None))
+            checklist.ok("resume", f"from {resume}")
+    return module
+
+
+def _vocabulary(cfg: DictConfig, sets: OpenedSets, key: str) -> Any:
+    """That of a training set, read or only described; ``None`` where there is none."""
+    from opsnet.vocabulary import Vocabulary
+
+    name = {"labels": "train_labels"}.get(key, key)
+    if sets.data is not None and name in sets.data.datasets:
+        return sets.data.datasets[name].vocabulary
+    described = OmegaConf.select(cfg, f"data.module.{key}.vocabulary")
+    return None if described is None else Vocabulary.load(described)
+
+
+def _take_steps(cfg: DictConfig, target: Path, prepared: Prepared, checklist: Checklist) -> StepFigures | None:
+    """The steps, in a folder beside the target, or elsewhere where checkpoints find no room there."""
+    parent = existing_parent(target.absolute()) if prepared.folder_ok else Path(tempfile.gettempdir())
+    if not prepared.folder_ok and free_bytes(parent) < COPIES * checkpoint_bytes(prepared.module.model):
+        checklist.fail("optimiser step", f"not rehearsed: {parent} has no room either for checkpoints: set TMPDIR")
+        return None
+    given = os.environ.get(FOLDER)
+    folder = Path(given) if given else Path(tempfile.mkdtemp(prefix=".rehearsal_", dir=parent))
+    os.environ[FOLDER] = str(folder)
+    try:
+        short = shortened(cfg, folder, dict(prepared.devices.instead))
+        return take_steps(short, prepared.sets.data, prepared.module, prepared.resume, checklist)
+    finally:
+        if not given:
+            del os.environ[FOLDER]
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _estimate(cfg: DictConfig, prepared: Prepared, figures: StepFigures, checklist: Checklist) -> Estimate:
+    assert prepared.sets.loading is not None
+    estimated = estimate(
+        prepared.plan,
+        figures,
+        loading=prepared.sets.loading,
+        workers=prepared.sets.data.num_workers,
+        validation_images=prepared.sets.sizes.get("val", 0),
+        check_every=cfg.trainer.get("check_val_every_n_epoch") or 1,
+    )
+    told = f"{prepared.sets.loading:.2f} s a batch with one worker"
+    workers, cores = prepared.sets.data.num_workers * max(1, prepared.devices.per_node), os.cpu_count() or 1
+    if workers > cores:
+        checklist.doubt("data loading", f"{workers} workers share {cores} cores: lower data.module.num_workers")
+    elif estimated.waits:
+        checklist.doubt("data loading", f"{told}, so the steps wait for images: raise data.module.num_workers")
+    else:
+        checklist.ok("data loading", told)
+    _check_memory(figures, checklist)
+    return estimated
+
+
+def _check_memory(figures: StepFigures, checklist: Checklist) -> None:
+    """Doubts a GPU that is nearly full: other batches have more segments."""
+    import torch
+
+    if not figures.reserved:
+        return
+    total = torch.cuda.get_device_properties(torch.device(figures.device)).total_memory
+    if figures.reserved > 0.9 * total:
+        checklist.doubt(
+            "memory",
+            f"{figures.reserved / total:.0%} of the GPU is taken, and other batches have more segments: lower "
+            "data.module.batch_size and raise trainer.accumulate_grad_batches",
+        )
