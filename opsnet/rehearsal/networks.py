@@ -65,7 +65,7 @@ def check_weights(cfg: DictConfig, model: Any, checklist: Checklist) -> None:
         checklist.doubt(
             "backbone weights",
             f"{told}: random, with norms frozen at their initial statistics: give backbone.pretrained=true or "
-            "+backbone.weights=FILE",
+            "++backbone.weights=FILE",
         )
     else:
         checklist.ok("backbone weights", f"{told}: random, trained from nothing")
@@ -113,25 +113,27 @@ def check_activation(clip_config: DictConfig, clip: nn.Module, checklist: Checkl
         checklist.ok(check, "an architecture that is not open_clip's: nothing to compare it with")
         return
     if weights == "random":
-        checklist.ok(check, f"{built}; random weights want none")
+        checklist.ok(check, f"{built}; random weights ask for none")
         return
     weights = str(architecture.get("pretrained")) if weights == "builtin" else weights
-    tag = open_clip.get_pretrained_cfg(name, weights)  # nothing for a file
+    base = name.removesuffix("-quickgelu")  # under which all tags are listed
+    tag = open_clip.get_pretrained_cfg(base, weights)  # nothing for a file
     if tag:
         wanted, why = _named(tag.get("quick_gelu", False)), f"open_clip's tag {weights}"
     else:
         wanted, why = _of_file(Path(weights).expanduser(), clip)
     proven = wanted is not None
     if not proven:
-        wanted, why = _of_published(name), f"all published weights of {name}; the file itself does not tell"
+        wanted, why = _of_published(base), f"all that is published for {base} (the file itself does not tell)"
     if wanted is None:
-        checklist.ok(check, f"{built}; what {weights} wants cannot be told from the file")
+        checklist.ok(check, f"{built}; what {weights} asks for cannot be told from the file")
     elif wanted == built:
-        checklist.ok(check, f"{built}, as {why} wants it")
+        checklist.ok(check, f"{built}, which {why} asks for")
     else:
-        base = name.removesuffix("-quickgelu")
         fix = f"{base}-quickgelu" if wanted == "QuickGELU" else base
-        sentence = f"CLIP is built with {built}, but {why} want {wanted}: give clip.model.architecture.model_name={fix}"
+        sentence = (
+            f"CLIP is built with {built}, but {why} asks for {wanted}: give clip.model.architecture.model_name={fix}"
+        )
         (checklist.fail if proven else checklist.doubt)(check, sentence)
 
 
@@ -152,7 +154,7 @@ def _of_file(path: Path, clip: nn.Module) -> tuple[str | None, str]:
         content = json.loads(config.read_text(encoding="utf-8")).get("model_cfg", {})
         return _named(bool(content.get("quick_gelu", False))), str(config)
     if stored_as_openai(clip):
-        return "QuickGELU", f"OpenAI's weights ({path.name} holds half-precision values, as their release does)"
+        return "QuickGELU", f"{path.name} (half-precision values, as in OpenAI's release)"
     return None, ""
 
 

@@ -189,11 +189,11 @@ def check_learning_rate(plan: Plan, checklist: Checklist) -> None:
         checklist.ok("learning rate", told)
         return
     steps = REFERENCE_BATCH / (plan.total_batch / plan.accumulate)
-    accumulate = f"trainer.accumulate_grad_batches={steps:g}, or " if steps > 1 and steps.is_integer() else ""
+    accumulate = f"++trainer.accumulate_grad_batches={steps:g}, or " if steps > 1 and steps.is_integer() else ""
     checklist.doubt(
         "learning rate",
         f"{told}, where Mask2Former has {REFERENCE_BATCH} at {REFERENCE_LR:g}: give {accumulate}"
-        f"optim.optimizer.lr={REFERENCE_LR * ratio:.3g} (linear rule)",
+        f"++optim.optimizer.lr={REFERENCE_LR * ratio:.3g} (linear rule)",
     )
 
 

@@ -85,7 +85,6 @@ def prepare(cfg: DictConfig, target: Path, checklist: Checklist) -> Prepared:
         checklist: takes the results.
     """
     import lightning as L
-    import torch
 
     from opsnet.starting_point import find_resume
     from opsnet.train import check_supervision
@@ -96,7 +95,6 @@ def prepare(cfg: DictConfig, target: Path, checklist: Checklist) -> Prepared:
     with checklist.failing("resume"):
         resume = find_resume(cfg)
     L.seed_everything(cfg.seed, workers=True, verbose=False)
-    torch.use_deterministic_algorithms(cfg.deterministic, warn_only=True)
     sets = open_sets(cfg, checklist)
     plan = make_plan(cfg, devices, sets.sizes.get("train", 0))
     if plan.images:
@@ -179,9 +177,11 @@ def _estimate(cfg: DictConfig, prepared: Prepared, figures: StepFigures, checkli
         check_every=cfg.trainer.get("check_val_every_n_epoch") or 1,
     )
     told = f"{prepared.sets.loading:.2f} s a batch with one worker"
-    workers, cores = prepared.sets.data.num_workers * max(1, prepared.devices.per_node), os.cpu_count() or 1
+    processes, cores = max(1, prepared.devices.per_node), os.cpu_count() or 1
+    workers = prepared.sets.data.num_workers * processes
     if workers > cores:
-        checklist.doubt("data loading", f"{workers} workers share {cores} cores: lower data.module.num_workers")
+        fix = f"give ++data.module.num_workers={max(1, cores // processes)}"
+        checklist.doubt("data loading", f"{workers} workers share {cores} cores: {fix}")
     elif estimated.waits:
         checklist.doubt("data loading", f"{told}, so the steps wait for images: raise data.module.num_workers")
     else:

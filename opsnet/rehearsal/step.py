@@ -210,8 +210,8 @@ def _line(error: Exception) -> str:
 def _smaller(cfg: DictConfig) -> str:
     size, more = cfg.data.module.batch_size, cfg.trainer.get("accumulate_grad_batches", 1)
     if size > 1:
-        return f"give data.module.batch_size={size // 2} +trainer.accumulate_grad_batches={more * 2}"
-    return "give ++backbone.checkpointing=true, or a smaller data.module.train.transform.size"
+        return f"give data.module.batch_size={size // 2} ++trainer.accumulate_grad_batches={more * 2}"
+    return "give ++backbone.checkpointing=true, or ++data.module.train.transform.size=640"
 
 
 def _judge(figures: StepFigures, unused: list[str], trainer: L.Trainer, checklist: Checklist) -> None:
@@ -220,13 +220,13 @@ def _judge(figures: StepFigures, unused: list[str], trainer: L.Trainer, checklis
         checklist.ok(check, f"{count} taken in {figures.precision}, loss {figures.loss:.3f}")
     else:
         checklist.fail(
-            check, f"the loss is {figures.loss} after {count} steps: give trainer.precision=32-true, or a lower rate"
+            check, f"the loss is {figures.loss} after {count} steps: give ++trainer.precision=32-true, or a lower rate"
         )
     if unused:
         checklist.doubt(
             check,
             f"no loss reaches {len(unused)} parameters (the first is {unused[0]}): with several GPUs give "
-            "trainer.strategy=ddp_find_unused_parameters_true",
+            "++trainer.strategy=ddp_find_unused_parameters_true",
         )
     pq = trainer.callback_metrics.get("val/PQ")
     if pq is not None:

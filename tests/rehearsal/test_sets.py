@@ -1,0 +1,81 @@
+"""Every set opened and read: what training needs must be sound, what only evaluation reads may be missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from opsnet.rehearsal.checklist import Checklist
+from opsnet.rehearsal.sets import OpenedSets, open_sets
+
+
+def opened(cfg) -> tuple[OpenedSets, Checklist]:
+    checklist = Checklist()
+    return open_sets(cfg, checklist), checklist
+
+
+def test_a_batch_of_every_set_is_read(row7) -> None:
+    sets, checklist = opened(row7())
+    assert sets.usable
+    assert sets.sizes == {"train": 1, "val": 1, "test/coco": 1}
+    assert sets.loading is not None and sets.loading > 0
+    told = {result.check: result.sentence for result in checklist.of("ok")}
+    assert told["set train"].startswith("1 images; a batch of 1 x 64 x 64 pixels with ")
+    assert told["set val"] == "1 images; a batch of 1 x 64 x 96 pixels with 3 segments"
+    assert told["set test/coco"] == told["set val"]
+
+
+def test_equal_sets_are_built_once(row7) -> None:
+    builders = opened(row7())[0].data.builders
+    assert builders["val"] is builders["test/coco"]
+    assert builders["val"] is not builders["train"]
+
+
+@pytest.mark.parametrize(("key", "split", "stem"), [
+    ("train", "train2017", "000000000009"), ("val", "val2017", "000000000139"),
+])  # fmt: skip
+@pytest.mark.parametrize("kind", ["png", "jpg"])
+def test_a_missing_file_is_named(key: str, split: str, stem: str, kind: str, row7, coco: Path) -> None:
+    folder = coco / "coco" / "annotations" / f"panoptic_{split}" if kind == "png" else coco / "coco" / split
+    (folder / f"{stem}.{kind}").unlink()
+    sets, checklist = opened(row7())
+    assert not sets.usable
+    (failure,) = checklist.of("failure")
+    assert failure.check == f"set {key}"
+    assert f"{stem}.{kind}" in failure.sentence
+    assert str(folder) in failure.sentence
+
+
+def test_a_png_of_other_segments_is_found_before_the_first_step(row7, coco: Path) -> None:
+    path = coco / "coco" / "annotations" / "panoptic_train2017" / "000000000009.png"
+    Image.fromarray(np.full((40, 60, 3), 9, np.uint8)).save(path)
+    sets, checklist = opened(row7())
+    assert not sets.usable
+    assert path.name in checklist.of("failure")[0].sentence
+
+
+def test_a_set_that_only_evaluation_reads_may_be_missing(compose, coco: Path, tmp_path: Path) -> None:
+    given = ["experiment=table1_row7", "data.module.batch_size=1", f"paths.data={coco}", f"output={tmp_path}"]
+    sets, checklist = opened(compose("train", *given))
+    assert sets.usable
+    assert not checklist.of("failure")
+    doubts = {result.check: result.sentence for result in checklist.of("doubt")}
+    assert list(doubts) == [
+        f"set test/{name}" for name in ("ade20k", "ade20k_semantic", "cityscapes", "pascal_context")
+    ]
+    assert "'~data.module.test.cityscapes'" in doubts["set test/cityscapes"]
+    probed, checklist = opened(compose("train", *given, "probes.domains=[cityscapes]"))
+    assert not probed.usable
+    assert [result.check for result in checklist.of("failure")] == ["set test/cityscapes"]
+
+
+def test_image_labels_are_a_set_too(train_config, tmp_path: Path) -> None:
+    sets, checklist = opened(train_config(tmp_path, "data=scenes_plus", "supervision=scenes_cls"))
+    assert sets.usable
+    told = {result.check: result.sentence for result in checklist.of("ok")}
+    assert told["set train_labels"].startswith("8 images; a batch of 8 x 96 x 96 pixels with ")
+    assert " labels" in told["set train_labels"]
+    assert " segments" in told["set train"]

@@ -1,0 +1,154 @@
+"""Steps by the real Trainer: what is measured, what stays as configured, and what stops a training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from opsnet.module import OPSNetModule
+from opsnet.rehearsal.checklist import Checklist
+from opsnet.rehearsal.run import Prepared, prepare
+from opsnet.rehearsal.step import StepFigures, read_back, shortened, take_steps
+
+Taken = tuple[StepFigures | None, Checklist, Prepared]
+
+
+@pytest.fixture
+def taken(train_config, tmp_path: Path) -> Callable[..., Taken]:
+    """(overrides) -> figures, results and what was prepared, of a rehearsed training of the embedded world."""
+
+    def run(*overrides: str, change: Callable[[Any], object] = lambda module: None) -> Taken:
+        cfg = train_config(tmp_path / "runs" / "run", *overrides)
+        prepared = prepare(cfg, Path(cfg.output), Checklist())
+        change(prepared.module)
+        checklist = Checklist()
+        short = shortened(cfg, tmp_path / "rehearsal", dict(prepared.devices.instead))
+        return take_steps(short, prepared.sets.data, prepared.module, prepared.resume, checklist), checklist, prepared
+
+    return run
+
+
+def failure(checklist: Checklist) -> str:
+    (result,) = checklist.of("failure")
+    return f"{result.check}: {result.sentence}"
+
+
+@pytest.mark.parametrize(("overrides", "steps"), [
+    (["trainer.max_epochs=-1", "++trainer.max_steps=80000"], 80_000),
+    (["++trainer.max_steps=5"], 5),
+    (["++trainer.limit_train_batches=0.5"], 2 * 2),
+])  # fmt: skip
+def test_the_planned_length_is_lightnings(overrides: list[str], steps: int, taken) -> None:
+    figures, checklist, prepared = taken(*overrides)
+    assert not checklist.of("failure")
+    assert figures.planned == steps
+    assert prepared.plan.steps == steps
+
+
+def test_two_steps_a_validation_and_a_checkpoint(taken) -> None:
+    figures, checklist, _ = taken("trainer.check_val_every_n_epoch=4", "checkpoint_every=9")
+    assert len(figures.seconds) == 2
+    assert figures.seconds_per_step == figures.seconds[1] > 0
+    assert figures.validation[0] > 0
+    assert figures.validation[1] == 8
+    assert figures.peak > 2**20
+    assert figures.device == "cpu"
+    assert [r.check for r in checklist.of("ok")] == ["optimiser step", "validation", "checkpoint"]
+    assert f"loss {figures.loss:.3f}" in checklist.of("ok")[0].sentence
+
+
+def test_a_step_of_several_batches_is_one_step(taken, monkeypatch) -> None:
+    batches = []
+    step = OPSNetModule.training_step
+    monkeypatch.setattr(OPSNetModule, "training_step", lambda *given: batches.append(1) or step(*given))
+    figures, _, prepared = taken("data.module.batch_size=4", "++trainer.accumulate_grad_batches=3")
+    assert len(batches) == 2 * 3
+    assert len(figures.seconds) == 2
+    assert figures.planned == prepared.plan.steps == 3 * 2  # eight batches in groups of 3, 3 and 2, twice
+
+
+def test_nothing_but_length_and_folder_is_changed(train_config, tmp_path: Path) -> None:
+    cfg = train_config(tmp_path / "run", "trainer.gradient_clip_val=0.3", "++trainer.precision=bf16-mixed")
+    short = shortened(cfg, tmp_path / "other", {"devices": 1})
+    before, after = (OmegaConf.to_container(c, resolve=True) for c in (cfg, short))
+    changed = {key for key in before if before[key] != after[key]}
+    assert changed <= {"output", "trainer", "probes", "checkpoint_every"}
+    allowed = {"limit_val_batches", "check_val_every_n_epoch", "log_every_n_steps", "enable_progress_bar", "devices"}
+    trainer = {k for k in after["trainer"] if before["trainer"].get(k) != after["trainer"][k]}
+    assert trainer <= allowed
+    assert after["trainer"]["max_epochs"] == before["trainer"]["max_epochs"]
+
+
+def test_an_error_of_the_trainer_is_a_failure_with_its_traceback(taken) -> None:
+    # What AdamW(fused=True) was refused for: no clipping within the optimiser under mixed precision.
+    def fused(module: Any) -> None:
+        build = module.build_optimizer
+        module.build_optimizer = lambda model: torch.optim.AdamW(build(model).param_groups, fused=True)
+
+    figures, checklist, _ = taken("++trainer.precision=bf16-mixed", change=fused)
+    assert figures is None
+    assert "optimiser step: the training stops after 0 steps with RuntimeError" in failure(checklist)
+    assert "gradient clipping" in failure(checklist)
+    assert len(checklist.crashes) == 1
+
+
+def test_too_little_memory_is_named_with_the_fix(taken, monkeypatch) -> None:
+    def full(self: Any, batch: Any, batch_index: int) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(OPSNetModule, "training_step", full)
+    told = failure(taken()[1])
+    assert "memory is too small (CUDA out of memory. Tried to allocate 2.00 GiB)" in told
+    assert "give data.module.batch_size=4 ++trainer.accumulate_grad_batches=2" in told
+
+
+def test_a_loss_that_is_no_number(taken, monkeypatch) -> None:
+    step = OPSNetModule.training_step
+    monkeypatch.setattr(OPSNetModule, "training_step", lambda self, batch, i: step(self, batch, i) * float("nan"))
+    assert "optimiser step: the loss is nan after 2 steps" in failure(taken()[1])
+
+
+def test_a_failing_validation_comes_after_the_steps(taken, monkeypatch) -> None:
+    def odd(self: Any, batch: Any, batch_index: int) -> None:
+        raise ValueError("maps of 3 x 4 and 5 x 6 pixels")
+
+    monkeypatch.setattr(OPSNetModule, "validation_step", odd)
+    told = failure(taken()[1])
+    assert told.startswith("validation or checkpoint: the training stops after 2 steps with ValueError: maps of 3 x 4")
+
+
+def test_parameters_that_no_loss_reaches_are_doubted(taken) -> None:
+    def more(module: Any) -> None:
+        module.model.unused = torch.nn.Linear(2, 2)
+
+    _, checklist, _ = taken(change=more)
+    assert "no loss reaches 2 parameters (the first is model.unused.weight)" in checklist.of("doubt")[0].sentence
+
+
+def test_a_checkpoint_of_other_weights_is_found(taken, tmp_path: Path) -> None:
+    _, _, prepared = taken()
+    folder = tmp_path / "rehearsal" / "checkpoints"
+    checklist = Checklist()
+    read_back(folder, prepared.module, checklist)
+    assert checklist.of("ok")
+    with torch.no_grad():
+        prepared.module.model.void_embed[0] += 1
+    read_back(folder, prepared.module, checklist)
+    assert "does not hold what was trained: model.void_embed" in failure(checklist)
+    (folder / "last.ckpt").unlink()
+    read_back(folder, prepared.module, checklist)
+    assert "last.ckpt was not written" in checklist.of("failure")[-1].sentence
+
+
+def test_the_end_of_a_training_has_nothing_left(taken, trained) -> None:
+    figures, checklist, _ = taken(f"resume={trained.checkpoint}")
+    assert figures is None
+    assert "nothing to do" in checklist.of("ok")[0].sentence
+    figures, checklist, _ = taken(f"resume={trained.checkpoint}", "trainer.max_epochs=4")
+    assert not checklist.of("failure")
+    assert len(figures.seconds) == 2
