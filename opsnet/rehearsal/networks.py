@@ -10,6 +10,7 @@ import torch
 from omegaconf import DictConfig
 from torch import nn
 
+from opsnet.clip.architecture import uses_quick_gelu
 from opsnet.clip.loading import weights_hash
 from opsnet.rehearsal.checklist import Checklist
 
@@ -138,9 +139,10 @@ def check_activation(clip_config: DictConfig, clip: nn.Module, checklist: Checkl
 
 
 def built_activation(clip: nn.Module) -> str | None:
-    """``QuickGELU`` or ``GELU``, of the towers of an open_clip model; ``None`` where they have neither."""
-    kinds = {type(module).__name__ for module in clip.modules()}
-    return next((kind for kind in ("QuickGELU", "GELU") if kind in kinds), None)
+    """``QuickGELU`` or ``GELU``, of an open_clip model; ``None`` where it has neither."""
+    if uses_quick_gelu(clip):
+        return "QuickGELU"
+    return "GELU" if any(isinstance(module, nn.GELU) for module in clip.modules()) else None
 
 
 def _named(quick: bool | None) -> str | None:

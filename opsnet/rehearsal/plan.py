@@ -1,19 +1,17 @@
-"""How much a configured run trains, and on what: devices, total batch, learning rate, steps."""
+"""The devices that a run asks for, and its steps, total batch and learning rate on these."""
 
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from opsnet.recipe import StepPlan, plan_steps
 from opsnet.rehearsal.checklist import Checklist
-
-REFERENCE_BATCH, REFERENCE_LR = 16, 1e-4
-"""Mask2Former's images a step and learning rate; the paper's too."""
 
 
 @dataclass(frozen=True)
@@ -80,135 +78,63 @@ def _count(devices: Any, there: int) -> int:
     return len([part for part in text.split(",") if part.strip()]) if "," in text else int(text)
 
 
-@dataclass(frozen=True)
-class Plan:
-    """A training in numbers.
+@dataclass
+class _AskedTrainer:
+    """What :func:`opsnet.recipe.plan_steps` reads of a Trainer, which cannot be built where its devices are missing."""
 
-    Attributes:
-        images: of the training set; 0 where it could not be read.
-        batch_size: images with segments of a process and batch.
-        label_batch_size: images with labels, in the same sense; 0 without such.
-        processes: devices of all machines.
-        accumulate: batches an optimiser step.
-        lr: the optimiser's.
-        warmup: steps until the full learning rate.
-        max_epochs, max_steps: what ends the training, as Lightning has it: -1 is no end.
-        limit: ``trainer.limit_train_batches``: a number of batches, or a share of the epoch.
-    """
-
-    images: int
-    batch_size: int
-    label_batch_size: int
-    processes: int
-    accumulate: int
-    lr: float
-    warmup: int
+    num_devices: int
+    num_nodes: int
     max_epochs: int
     max_steps: int
-    limit: int | float | None = None
-
-    @property
-    def total_batch(self) -> int:
-        """Images of an optimiser step, over all devices and of both kinds."""
-        return (self.batch_size + self.label_batch_size) * self.processes * self.accumulate
-
-    @property
-    def batches_per_epoch(self) -> int:
-        """Of each process."""
-        whole = self.images // (self.batch_size * self.processes)
-        if isinstance(self.limit, float):
-            return int(whole * self.limit)
-        return whole if self.limit is None else min(whole, self.limit)
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Optimiser steps."""
-        return math.ceil(self.batches_per_epoch / self.accumulate)
-
-    @property
-    def steps(self) -> int:
-        """Optimiser steps of the whole training, as ``Trainer.estimated_stepping_batches`` counts them."""
-        by_epochs = self.steps_per_epoch * max(self.max_epochs, 1)
-        if self.max_epochs == -1:
-            return self.max_steps
-        return min(by_epochs, self.max_steps) if self.max_steps != -1 else by_epochs
-
-    @property
-    def epochs(self) -> float:
-        """Passes over the training set."""
-        return self.steps / max(self.steps_per_epoch, 1)
+    limit_train_batches: int | float
+    accumulate_grad_batches: int = 1
 
 
-def make_plan(cfg: DictConfig, devices: Devices, images: int) -> Plan:
-    """The plan of a configuration.
+def plan_run(cfg: DictConfig, devices: Devices, data: Any, images: int, checklist: Checklist) -> StepPlan | None:
+    """The training's own plan, for the devices asked for; doubts batch and learning rate that do not fit.
 
     Args:
         cfg: conf/train.yaml.
-        devices: what it trains on.
-        images: of the training set; 0 where it could not be read.
-    """
-    from hydra.utils import instantiate
+        devices: asked for.
+        data: the data module.
+        images: of the training set; 0 where it could not be read: the plan then counts no epochs.
+        checklist: takes the results.
 
-    data, trainer = cfg.data.module, cfg.trainer
-    labels = "labels" in data and data.labels is not None
+    Returns:
+        ``None`` where the images of a step cannot be shared.
+    """
+    trainer = cfg.trainer
     max_epochs, max_steps = trainer.get("max_epochs"), trainer.get("max_steps", -1)
     if max_epochs is None:  # as Lightning reads it
         max_epochs = 1000 if max_steps == -1 else -1
-    optimizer, scheduler = instantiate(cfg.optim.optimizer), instantiate(cfg.optim.scheduler)
-    return Plan(
-        images=images,
-        batch_size=data.batch_size,
-        label_batch_size=(data.get("label_batch_size") or data.batch_size) if labels else 0,
-        processes=devices.processes,
-        accumulate=trainer.get("accumulate_grad_batches", 1),
-        lr=float(_argument(optimizer, "lr", math.nan)),
-        warmup=int(_argument(scheduler, "warmup", 0)),
-        max_epochs=max_epochs,
-        max_steps=max_steps,
-        limit=trainer.get("limit_train_batches"),
+    limit = trainer.get("limit_train_batches")
+    asked = _AskedTrainer(
+        max(1, devices.per_node), devices.nodes, max_epochs, max_steps, 1.0 if limit is None else limit
     )
-
-
-def _argument(builder: Any, name: str, missing: Any) -> Any:
-    """What a partial will call its function with: the argument given, or the function's default."""
-    parameter = inspect.signature(builder).parameters.get(name)
-    return missing if parameter is None or parameter.default is parameter.empty else parameter.default
-
-
-def check_learning_rate(plan: Plan, checklist: Checklist) -> None:
-    """Doubts a learning rate that neither the linear nor the square-root rule gives for the total batch.
-
-    Args:
-        plan: of a full-size training.
-        checklist: takes the doubt.
-    """
-    ratio = plan.total_batch / REFERENCE_BATCH
-    low, high = sorted((REFERENCE_LR * ratio, REFERENCE_LR * math.sqrt(ratio)))
-    told = f"{plan.total_batch} images a step at a learning rate of {plan.lr:g}"
-    if 0.9 * low <= plan.lr <= 1.1 * high:
-        checklist.ok("learning rate", told)
-        return
-    steps = REFERENCE_BATCH / (plan.total_batch / plan.accumulate)
-    accumulate = f"++trainer.accumulate_grad_batches={steps:g}, or " if steps > 1 and steps.is_integer() else ""
-    checklist.doubt(
-        "learning rate",
-        f"{told}, where Mask2Former has {REFERENCE_BATCH} at {REFERENCE_LR:g}: give {accumulate}"
-        f"++optim.optimizer.lr={REFERENCE_LR * ratio:.3g} (linear rule)",
+    sized = SimpleNamespace(
+        batch_totals=data.batch_totals, batches_a_step=data.batches_a_step, datasets={"train": range(images)}
     )
+    plan = None
+    with checklist.failing("total batch"):
+        plan = plan_steps(cfg, asked, sized)
+        if images and images < plan.totals["batch_size"]:
+            checklist.fail(
+                "steps",
+                f"{images} training images are fewer than the {plan.totals['batch_size']} of one step: give "
+                f"data.module.batch_size={images}",
+            )
+        elif images and not plan.steps:
+            checklist.fail("steps", "the training has no end: give optim.max_epochs or optim.max_steps")
+        elif doubt := plan.doubt():
+            checklist.doubt("learning rate", doubt)
+        else:
+            checklist.ok("learning rate", f"{plan.lr:g} for {plan.images} images a step")
+    return plan
 
 
-def check_length(plan: Plan, checklist: Checklist) -> None:
-    """Fails a training without a step or without an end.
+def warmup_of(cfg: DictConfig) -> int:
+    """Steps until the full learning rate, 0 for a schedule that has no such argument."""
+    from hydra.utils import instantiate
 
-    Args:
-        plan: of a training whose set could be read.
-        checklist: takes the failure.
-    """
-    if not plan.batches_per_epoch:
-        checklist.fail(
-            "steps",
-            f"{plan.images} training images make no batch of {plan.batch_size} x {plan.processes} processes: lower "
-            "data.module.batch_size or trainer.devices",
-        )
-    elif plan.steps < 0:
-        checklist.fail("steps", "the training has no end: give trainer.max_epochs or trainer.max_steps")
+    parameter = inspect.signature(instantiate(cfg.optim.scheduler)).parameters.get("warmup")
+    return 0 if parameter is None or parameter.default is parameter.empty else int(parameter.default)

@@ -11,9 +11,9 @@ from datetime import datetime, timedelta
 from rich.console import Console
 from rich.markup import escape
 
+from opsnet.recipe import StepPlan
 from opsnet.rehearsal.checklist import Checklist, CheckResult, Verdict
 from opsnet.rehearsal.disk import gib
-from opsnet.rehearsal.plan import Plan
 from opsnet.rehearsal.step import StepFigures
 
 MARKS: dict[Verdict, str] = {
@@ -48,31 +48,47 @@ class Estimate:
 
 
 def estimate(
-    plan: Plan, figures: StepFigures, *, loading: float, workers: int, validation_images: int, check_every: int
+    plan: StepPlan,
+    figures: StepFigures,
+    *,
+    loading: float,
+    workers: int,
+    images: int,
+    validation_images: int,
+    check_every: int,
 ) -> Estimate:
-    """Extends the measured steps to the whole training.
+    """Extends the measured batches to the whole training, on the devices that were asked for.
 
     Args:
         plan: of the training.
         figures: measured.
         loading: seconds that one worker takes for a batch.
         workers: that load at the same time; 0: the training process loads itself.
+        images: of the training set.
         validation_images: of the validation set.
         check_every: epochs between two validations.
     """
-    reading = plan.accumulate * loading / max(workers, 1)
-    step = figures.seconds_per_step
-    each = step + reading if workers == 0 else max(step, reading)
-    seconds, images = figures.validation
-    per_image = seconds / max(images, 1)
-    validations = int(plan.epochs) // max(check_every, 1)
+    batch, reading = figures.seconds_per_batch, loading / max(workers, 1)
+    each = batch + reading if workers == 0 else max(batch, reading)
+    seconds, count = figures.validation
+    validations = int(epochs(plan, images)) // max(check_every, 1)
+    per_process = seconds / max(count, 1) / plan.devices
     return Estimate(
-        plan.steps * each, validations * validation_images * per_image / plan.processes, workers > 0 and reading > step
+        training=plan.steps * plan.accumulate * each,
+        validation=validations * validation_images * per_process,
+        waits=workers > 0 and reading > batch,
     )
 
 
+def epochs(plan: StepPlan, images: int) -> float:
+    """Passes over a training set of so many images."""
+    return plan.steps * plan.totals["batch_size"] / max(images, 1)
+
+
 def print_run(
-    plan: Plan,
+    plan: StepPlan | None,
+    warmup: int,
+    images: int,
     parameters: Mapping[str, tuple[int, int]],
     figures: StepFigures | None,
     estimated: Estimate | None,
@@ -81,25 +97,32 @@ def print_run(
 
     Args:
         plan: of the training.
+        warmup: steps until the full learning rate.
+        images: of the training set; 0 where it could not be read.
         parameters: by part, (trained, frozen).
         figures: of the steps; ``None`` where none were taken.
         estimated: from these.
     """
     rows: list[tuple[str, str]] = []
-    if plan.images:
-        rows.append(("steps", f"{plan.steps:,} ({plan.epochs:.1f} epochs of {plan.images:,} images)"))
-    each = f"{plan.batch_size} + {plan.label_batch_size}" if plan.label_batch_size else str(plan.batch_size)
-    shares = f"{each} per device x {plan.processes} devices x {plan.accumulate} accumulated"
-    rows.append(("total batch", f"{plan.total_batch} images a step ({shares})"))
-    rows.append(("learning rate", f"{plan.lr:g}, {plan.warmup:,} steps of warm-up"))
+    if plan is not None:
+        if plan.steps:
+            told = f" ({epochs(plan, images):.1f} epochs of {images:,} images)" if images else ""
+            rows.append(("steps", f"{plan.steps:,}{told}"))
+        totals, shares = _sizes(plan, 1), _sizes(plan, plan.devices * plan.accumulate)
+        split = f"{shares} per device x {plan.devices} devices x {plan.accumulate} accumulated"
+        rows.append(("total batch", f"{totals} images a step ({split})"))
+        rows.append(("learning rate", f"{plan.lr:g}, {warmup:,} steps of warm-up"))
     for part, (trained, frozen) in parameters.items():
         told = " + ".join(f"{n / 1e6:.2f} M {kind}" for n, kind in ((trained, "trained"), (frozen, "frozen")) if n)
         rows.append((f"parameters: {part}", told or "none"))
     if figures is not None:
         where = "of the GPU" if figures.device.startswith("cuda") else "of the process, on the CPU"
         rows.append(("peak memory", f"{gib(figures.peak)} {where}"))
-        first = f"the first, with its preparations, took {figures.seconds[0]:.2f}"
-        rows.append(("seconds a step", f"{figures.seconds_per_step:.2f} ({first})"))
+        told = (
+            f"{figures.seconds_per_batch:.2f} a batch; the first, which prepares kernels, took {figures.seconds[0]:.2f}"
+        )
+        accumulate = plan.accumulate if plan is not None else 1
+        rows.append(("seconds a step", f"{figures.seconds_per_batch * accumulate:.2f} ({told})"))
     if figures is not None and estimated is not None:
         end = datetime.now() + timedelta(seconds=estimated.seconds)
         rows.append(("training, validation", f"{_span(estimated.training)}, {_span(estimated.validation)}"))
@@ -108,6 +131,11 @@ def print_run(
     console.rule("[bold]the run[/bold]", align="left")
     for name, value in rows:
         console.print(f"{name:<32} {escape(value)}", soft_wrap=True)
+
+
+def _sizes(plan: StepPlan, parts: int) -> str:
+    """Images of each kind, ``8 + 8`` where there are two."""
+    return " + ".join(str(total // parts) for total in plan.totals.values())
 
 
 def _device(figures: StepFigures) -> str:

@@ -13,13 +13,14 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from opsnet.recipe import StepPlan
 from opsnet.rehearsal.checklist import Checklist
 from opsnet.rehearsal.command import FOLDER
 from opsnet.rehearsal.disk import COPIES, check_folder, check_space, existing_parent, free_bytes
 from opsnet.rehearsal.networks import check_activation, check_weights, checkpoint_bytes, count_parameters
-from opsnet.rehearsal.plan import Devices, Plan, check_devices, check_learning_rate, check_length, make_plan
+from opsnet.rehearsal.plan import Devices, check_devices, plan_run, warmup_of
 from opsnet.rehearsal.report import Estimate, estimate, print_run, print_verdict, show
-from opsnet.rehearsal.sets import OpenedSets, open_sets
+from opsnet.rehearsal.sets import OpenedSets, open_sets, read_batches
 from opsnet.rehearsal.step import StepFigures, shortened, take_steps
 
 
@@ -28,7 +29,9 @@ class Prepared:
     """What the checks before the first step leave behind.
 
     Attributes:
-        devices, sets, plan: see there.
+        devices, sets: see there.
+        plan: of the training; ``None`` where there is none.
+        loading: seconds that one worker takes for a training batch.
         module: the LightningModule, ``None`` where it could not be built.
         resume: checkpoint to resume from.
         folder_ok: whether checkpoints can be written where they belong.
@@ -36,7 +39,8 @@ class Prepared:
 
     devices: Devices
     sets: OpenedSets
-    plan: Plan
+    plan: StepPlan | None
+    loading: float
     module: Any
     resume: Path | None
     folder_ok: bool
@@ -60,18 +64,19 @@ def rehearse(cfg: DictConfig, target: Path) -> int:
     require_training(cfg)
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("opsnet.callbacks").setLevel(logging.ERROR)  # a checkpoint to resume from that is removed again
     warnings.simplefilter("ignore")  # the training shows them; here they would stand between the results
     is_main = os.environ.get("LOCAL_RANK", "0") == "0"
     checklist = Checklist(show=show if is_main else lambda result: None)
     prepared = prepare(cfg, target, checklist)
     figures, estimated = None, None
-    if prepared.sets.usable and prepared.module is not None:
+    if prepared.sets.usable and prepared.plan is not None and prepared.module is not None:
         figures = _take_steps(cfg, target, prepared, checklist)
     if figures is not None:
         estimated = _estimate(cfg, prepared, figures, checklist)
     if is_main:
         parameters = count_parameters(prepared.module.model) if prepared.module is not None else {}
-        print_run(prepared.plan, parameters, figures, estimated)
+        print_run(prepared.plan, warmup_of(cfg), prepared.sets.images("train"), parameters, figures, estimated)
         print_verdict(checklist)
     return len(checklist.of("failure"))
 
@@ -96,23 +101,24 @@ def prepare(cfg: DictConfig, target: Path, checklist: Checklist) -> Prepared:
         resume = find_resume(cfg)
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     sets = open_sets(cfg, checklist)
-    plan = make_plan(cfg, devices, sets.sizes.get("train", 0))
-    if plan.images:
-        check_length(plan, checklist)
-    if is_full_size(cfg):
-        check_learning_rate(plan, checklist)
+    plan, loading = None, 0.0
+    if sets.data is not None:
+        plan = plan_run(cfg, devices, sets.data, sets.images("train"), checklist)
+    if plan is not None:
+        loading = read_batches(sets, _shares(plan), checklist)
     if sets.usable:
         with checklist.failing("supervision"):
             check_supervision(cfg, sets.data)
     module = _build(cfg, sets, resume, checklist)
     if module is not None:
         folder_ok = check_space(target, checkpoint_bytes(module.model), checklist) and folder_ok
-    return Prepared(devices, sets, plan, module, resume, folder_ok)
+    return Prepared(devices, sets, plan, loading, module, resume, folder_ok)
 
 
-def is_full_size(cfg: DictConfig) -> bool:
-    """Whether the network is of Mask2Former's size, so that its batch and learning rate are the reference."""
-    return bool(cfg.model.query_decoder.mask_dim == 256)
+def _shares(plan: StepPlan) -> dict[str, int]:
+    """Images of a device's batch, by training set."""
+    sets = {"batch_size": "train", "label_batch_size": "train_labels"}
+    return {sets[key]: total // (plan.devices * plan.accumulate) for key, total in plan.totals.items()}
 
 
 def _build(cfg: DictConfig, sets: OpenedSets, resume: Path | None, checklist: Checklist) -> Any:
@@ -158,7 +164,7 @@ def _take_steps(cfg: DictConfig, target: Path, prepared: Prepared, checklist: Ch
     folder = Path(given) if given else Path(tempfile.mkdtemp(prefix=".rehearsal_", dir=parent))
     os.environ[FOLDER] = str(folder)
     try:
-        short = shortened(cfg, folder, dict(prepared.devices.instead))
+        short = shortened(cfg, folder, _instead(prepared))
         return take_steps(short, prepared.sets.data, prepared.module, prepared.resume, checklist)
     finally:
         if not given:
@@ -166,17 +172,27 @@ def _take_steps(cfg: DictConfig, target: Path, prepared: Prepared, checklist: Ch
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def _instead(prepared: Prepared) -> dict[str, Any]:
+    """Keys of ``trainer`` for this machine; its devices take batches of the size that those asked for would."""
+    instead, plan = dict(prepared.devices.instead), prepared.plan
+    if instead and plan is not None:
+        there = instead.get("devices", prepared.devices.per_node)
+        instead["accumulate_grad_batches"] = plan.devices * plan.accumulate // there
+    return instead
+
+
 def _estimate(cfg: DictConfig, prepared: Prepared, figures: StepFigures, checklist: Checklist) -> Estimate:
-    assert prepared.sets.loading is not None
+    assert prepared.plan is not None
     estimated = estimate(
         prepared.plan,
         figures,
-        loading=prepared.sets.loading,
+        loading=prepared.loading,
         workers=prepared.sets.data.num_workers,
-        validation_images=prepared.sets.sizes.get("val", 0),
+        images=prepared.sets.images("train"),
+        validation_images=prepared.sets.images("val"),
         check_every=cfg.trainer.get("check_val_every_n_epoch") or 1,
     )
-    told = f"{prepared.sets.loading:.2f} s a batch with one worker"
+    told = f"{prepared.loading:.2f} s a batch with one worker"
     processes, cores = max(1, prepared.devices.per_node), os.cpu_count() or 1
     workers = prepared.sets.data.num_workers * processes
     if workers > cores:
@@ -200,6 +216,6 @@ def _check_memory(figures: StepFigures, checklist: Checklist) -> None:
     if figures.reserved > 0.9 * total:
         checklist.doubt(
             "memory",
-            f"{figures.reserved / total:.0%} of the GPU is taken, and other batches have more segments: lower "
-            "data.module.batch_size and raise trainer.accumulate_grad_batches",
+            f"{figures.reserved / total:.0%} of the GPU is taken, and other batches have more segments: give "
+            "data.module.device_batch_size=1",
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,26 +19,33 @@ class OpenedSets:
     """What the sets of a run hold.
 
     Attributes:
-        data: the data module, set up for training where ``usable``.
+        data: the data module, set up for training where ``usable``; ``None`` where it could not be built.
         usable: whether training can start on it.
-        sizes: set name -> images, of the sets that could be read.
-        loading: seconds that one worker takes for a training batch; ``None`` where it could not be read.
+        needed: the sets that training and its probes read.
     """
 
     data: Any
     usable: bool
-    sizes: dict[str, int]
-    loading: float | None
+    needed: frozenset[str]
+
+    @property
+    def built(self) -> dict[str, Any]:
+        """The sets that could be read, by name."""
+        builders = self.data.builders if self.data is not None else {}
+        return {key: dataset for key, dataset in builders.items() if hasattr(dataset, "__len__")}
+
+    def images(self, key: str) -> int:
+        """Of a set; 0 where it could not be read."""
+        return len(self.built.get(key, ()))
 
 
 def open_sets(cfg: DictConfig, checklist: Checklist) -> OpenedSets:
-    """Builds every set and reads a batch of each, in this process.
-
-    What training and its probes read must be sound; of the sets that only evaluation reads, a fault is a doubt.
+    """Builds every set, and checks those of the training as training checks them.
 
     Args:
         cfg: conf/train.yaml.
-        checklist: takes a result for each set.
+        checklist: takes a failure for each set that training or its probes cannot read, and a doubt for each that
+            evaluation cannot.
     """
     from hydra.utils import instantiate
 
@@ -47,21 +54,16 @@ def open_sets(cfg: DictConfig, checklist: Checklist) -> OpenedSets:
         data = instantiate(cfg.data.module, _convert_="object")
         data.prepare_data()
     if data is None:
-        return OpenedSets(None, False, {}, None)
-    needed = {key for key, builder in data.builders.items() if builder is not None and key.startswith("train")}
-    needed |= {key for key in ("val",) if data.builders.get(key) is not None}
+        return OpenedSets(None, False, frozenset())
+    needed = {key for key, builder in data.builders.items() if builder is not None and not key.startswith("test/")}
     needed |= {f"test/{name}" for name in cfg.probes.domains}
-    failed = _open(cfg, data, needed, checklist)
-    usable, loading = not failed & needed, None
+    usable = not _open(cfg, data, needed, checklist) & needed
     if usable:
+        usable = False
         with checklist.failing("data"):
-            data.setup("fit")  # the checks over all sets, as training runs them
-            loading = _read_training_batch(data, checklist)
-        usable = loading is not None
-    sizes = {key: len(built) for key, built in data.builders.items() if hasattr(built, "__len__")}
-    for key in sizes.keys() - {k for k in sizes if k.startswith("train")}:
-        _read_evaluation_batch(data, key, key in needed, checklist)
-    return OpenedSets(data, usable, sizes, loading)
+            data.setup("fit")
+            usable = True
+    return OpenedSets(data, usable, frozenset(needed))
 
 
 def _open(cfg: DictConfig, data: Any, needed: Collection[str], checklist: Checklist) -> set[str]:
@@ -91,36 +93,40 @@ def _complain(check: str, sentence: str, needed: bool, checklist: Checklist) -> 
         checklist.doubt(check, f"only evaluation reads it: {sentence}; or leave it out by '~data.module.{key}'")
 
 
-def _read_training_batch(data: Any, checklist: Checklist) -> float:
-    """Reads one batch of each training stream without worker processes; returns its seconds."""
-    workers, data.num_workers = data.num_workers, 0
-    try:
-        start = time.monotonic()
-        batches = next(iter(data.train_dataloader()))
-        seconds = time.monotonic() - start
-    finally:
-        data.num_workers = workers
-    # A CombinedLoader yields (batch, index, loader).
-    batches = batches[0] if isinstance(batches, tuple) else batches
-    streams = batches if isinstance(batches, dict) else {"panoptic": batches}
-    names = {"panoptic": "train", "labels": "train_labels"}
-    for stream, batch in streams.items():
-        key = names[stream]
-        checklist.ok(f"set {key}", f"{len(data.datasets[key]):,} images; {describe(batch)}")
-    return seconds
+def read_batches(sets: OpenedSets, shares: Mapping[str, int], checklist: Checklist) -> float:
+    """Reads one batch of every set through its transforms, in this process.
 
+    Args:
+        sets: opened.
+        shares: images of a device's batch, by training set.
+        checklist: takes a result for each set.
 
-def _read_evaluation_batch(data: Any, key: str, needed: bool, checklist: Checklist) -> None:
+    Returns:
+        Seconds that one worker takes for a training batch, of all kinds of images.
+    """
     from opsnet.data.batching import collate
+    from opsnet.data.loaders import SeededDataset
 
-    dataset = data.builders[key]
-    try:
-        samples = [dataset[i] for i in range(min(data.eval_batch_size, len(dataset)))]
-        batch = collate(samples, vocabulary=dataset.vocabulary.name, size_divisor=data.size_divisor, with_truth=True)
-    except InputError as error:
-        _complain(f"set {key}", str(error), needed, checklist)
-        return
-    checklist.ok(f"set {key}", f"{len(dataset):,} images; {describe(batch)}")
+    loading = 0.0
+    for key, dataset in sets.built.items():
+        share = shares.get(key, sets.data.eval_batch_size)
+        training = key in shares
+        start = time.monotonic()
+        try:
+            seeded: Any = SeededDataset(dataset, sets.data.seed)
+            samples = [seeded[0, index] for index in range(min(share, len(dataset)))]
+            batch = collate(
+                samples,
+                vocabulary=dataset.vocabulary.name,
+                size_divisor=sets.data.size_divisor,
+                with_truth=not training,
+            )
+        except InputError as error:
+            _complain(f"set {key}", str(error), key in sets.needed, checklist)
+            continue
+        loading += time.monotonic() - start if training else 0.0
+        checklist.ok(f"set {key}", f"{len(dataset):,} images; {describe(batch)}")
+    return loading
 
 
 def describe(batch: Batch) -> str:

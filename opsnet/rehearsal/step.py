@@ -16,10 +16,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from opsnet.errors import InputError
 from opsnet.module import FROZEN_PREFIXES
+from opsnet.recipe import plan_steps
 from opsnet.rehearsal.checklist import Checklist
 
-STEPS = {"cpu": 2, "cuda": 5}
-"""Optimiser steps by type of device. The first, which allocates and chooses kernels, is left out of the time."""
+BATCHES = {"cpu": 2, "cuda": 6}
+"""Batches to take at least, by type of device. The first, which allocates and chooses kernels, is not timed."""
+STEPS = {"cpu": 1, "cuda": 2}
+"""Optimiser steps to take at least: the states of AdamW, which the first makes, are in the memory of the second."""
 
 
 @dataclass
@@ -28,7 +31,8 @@ class StepFigures:
 
     Attributes:
         planned: optimiser steps of the whole training, by Lightning's count.
-        seconds: of each optimiser step, without waiting for data.
+        seconds: of each batch, without waiting for data; optimiser steps are part of the last batch of theirs.
+        steps: optimiser steps taken.
         validation: seconds of the validation batch, and its images.
         peak: bytes: allocated by PyTorch on this process's GPU, or the process's resident memory on a CPU.
         reserved: bytes that PyTorch took from the GPU; 0 on a CPU.
@@ -39,6 +43,7 @@ class StepFigures:
 
     planned: float = 0
     seconds: list[float] = field(default_factory=list)
+    steps: int = 0
     validation: tuple[float, int] = (0.0, 0)
     peak: int = 0
     reserved: int = 0
@@ -47,9 +52,9 @@ class StepFigures:
     loss: float = math.nan
 
     @property
-    def seconds_per_step(self) -> float:
-        """Median of all steps but the first."""
-        return statistics.median(self.seconds[1:] or self.seconds or [math.nan])
+    def seconds_per_batch(self) -> float:
+        """Mean of all batches but the first, so with as many optimiser steps as batches have."""
+        return statistics.fmean(self.seconds[1:] or self.seconds or [math.nan])
 
 
 class Watch(Callback):
@@ -69,11 +74,9 @@ class Watch(Callback):
             torch.cuda.reset_peak_memory_stats(module.device)
 
     def on_train_batch_start(self, trainer: L.Trainer, module: L.LightningModule, batch: Any, index: int) -> None:
-        """Starts the clock of an optimiser step at the first of its batches."""
-        done = len(self.figures.seconds)
-        if trainer.global_step - self._first == done and not self._start:
-            _wait(module.device)
-            self._start = time.monotonic()
+        """Starts the clock."""
+        _wait(module.device)
+        self._start = time.monotonic()
 
     def on_before_optimizer_step(self, trainer: L.Trainer, module: L.LightningModule, optimizer: Any) -> None:
         """Notes the parameters that no loss reaches."""
@@ -82,15 +85,20 @@ class Watch(Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, index: int
     ) -> None:
-        """Stops the clock at the last batch of a step, and the training after the last step."""
-        steps = trainer.global_step - self._first
-        if steps == len(self.figures.seconds):  # gradients are accumulated
-            return
+        """Stops the clock, and the training at the end of a step once there are enough."""
         _wait(module.device)
-        self.figures.seconds.append(time.monotonic() - self._start)
-        self._start = 0.0
-        self.figures.loss = float(outputs["loss"])
-        if steps >= STEPS.get(module.device.type, 2):
+        figures, kind = self.figures, module.device.type
+        figures.seconds.append(time.monotonic() - self._start)
+        figures.loss = float(outputs["loss"]) * trainer.accumulate_grad_batches  # Lightning gives the share of a step
+        if not math.isfinite(figures.loss):
+            raise InputError(
+                f"the loss of batch {len(figures.seconds)} is {figures.loss}: give ++trainer.precision=32-true, or a "
+                "lower optim.optimizer.lr"
+            )
+        ended = trainer.global_step - self._first > figures.steps
+        figures.steps = trainer.global_step - self._first
+        enough = len(figures.seconds) >= BATCHES.get(kind, 2) and figures.steps >= STEPS.get(kind, 1)
+        if ended and enough:
             trainer.should_stop = True  # Lightning validates and ends the epoch, as at the end of a training
 
     def on_validation_batch_start(
@@ -179,6 +187,7 @@ def take_steps(
     watch, folder = Watch(), Path(cfg.output)
     try:
         trainer = build_trainer(cfg, folder, resume)
+        plan_steps(cfg, trainer, data)
         trainer.callbacks.append(watch)
         trainer.fit(module, data, ckpt_path=resume, weights_only=True)
     except torch.OutOfMemoryError as error:
@@ -188,13 +197,13 @@ def take_steps(
         checklist.fail("optimiser step", str(error))
         return None
     except Exception as error:
-        done = len(watch.figures.seconds)
+        done = watch.figures.steps
         where = "optimiser step" if not done else "validation or checkpoint"
         told = f"the training stops after {done} steps with {type(error).__name__}: {_line(error)}"
         checklist.crash(where, f"{told} (traceback below)", error)
         return None
     figures = watch.figures
-    if not figures.seconds:
+    if not figures.steps:
         checklist.ok("optimiser step", "the checkpoint to resume from is the end of the training: nothing to do")
         return None
     _judge(figures, watch.unused, trainer, checklist)
@@ -208,20 +217,16 @@ def _line(error: Exception) -> str:
 
 
 def _smaller(cfg: DictConfig) -> str:
-    size, more = cfg.data.module.batch_size, cfg.trainer.get("accumulate_grad_batches", 1)
-    if size > 1:
-        return f"give data.module.batch_size={size // 2} ++trainer.accumulate_grad_batches={more * 2}"
+    most = cfg.data.module.get("device_batch_size") or cfg.data.module.batch_size
+    if most > 1:
+        return f"give ++data.module.device_batch_size={most // 2}"
     return "give ++backbone.checkpointing=true, or ++data.module.train.transform.size=640"
 
 
 def _judge(figures: StepFigures, unused: list[str], trainer: L.Trainer, checklist: Checklist) -> None:
-    check, count = "optimiser step", len(figures.seconds)
-    if math.isfinite(figures.loss):
-        checklist.ok(check, f"{count} taken in {figures.precision}, loss {figures.loss:.3f}")
-    else:
-        checklist.fail(
-            check, f"the loss is {figures.loss} after {count} steps: give ++trainer.precision=32-true, or a lower rate"
-        )
+    check, count = "optimiser step", figures.steps
+    taken = f"{count} taken in {figures.precision}, of {len(figures.seconds)} batches, loss {figures.loss:.3f}"
+    checklist.ok(check, taken)
     if unused:
         checklist.doubt(
             check,

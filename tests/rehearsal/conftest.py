@@ -1,4 +1,4 @@
-"""COCO's layout in small, and the overrides that make ``experiment=table1_row7`` small on it."""
+"""COCO in small, and ``experiment=table1_row7`` on it."""
 
 from __future__ import annotations
 
@@ -7,21 +7,7 @@ from pathlib import Path
 
 import pytest
 from official_trees import coco_tree
-
-# Sizes and counts, and random weights in the place of downloads; nothing else of the run.
-SMALL_ROW7 = (
-    "experiment=table1_row7",
-    "++data.module.train.transform.size=64",
-    "data.shortest=64",
-    "data.longest=96",
-    "data.module.batch_size=1",
-    "++trainer.accumulate_grad_batches=16",
-    "data.module.num_workers=1",
-    "trainer.accelerator=cpu",
-    "backbone.pretrained=false",
-)
-RANDOM_CLIP = ("clip.model.weights=random", "clip.model.architecture.pretrained=null")
-ONLY_COCO = tuple(f"~data.module.test.{name}" for name in ("ade20k", "ade20k_semantic", "cityscapes", "pascal_context"))
+from rehearsal_overrides import ONLY_COCO, RANDOM_CLIP, SMALL_ROW7
 
 
 @pytest.fixture

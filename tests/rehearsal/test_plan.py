@@ -8,10 +8,9 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from opsnet.recipe import StepPlan
 from opsnet.rehearsal.checklist import Checklist
-from opsnet.rehearsal.plan import Devices, Plan, check_devices, check_learning_rate, check_length, make_plan
-
-ONE_GPU = Devices("gpu", 1, 1, {})
+from opsnet.rehearsal.plan import Devices, check_devices, plan_run, warmup_of
 
 
 @pytest.fixture
@@ -80,67 +79,51 @@ def test_one_machine_of_several_is_rehearsed(machine) -> None:
     assert "one of 4 machines" in checklist.of("doubt")[0].sentence
 
 
-def test_the_plan_of_a_row(row7) -> None:
-    plan = make_plan(row7(), Devices("gpu", 8, 1, {}), images=118_287)
-    assert (plan.lr, plan.warmup, plan.max_epochs, plan.accumulate) == (1e-4, 0, 50, 16)
-    assert plan.total_batch == 1 * 8 * 16
-    assert plan.batches_per_epoch == 118_287 // 8
-    assert plan.steps_per_epoch == 925  # 14,785 batches in groups of 16, the last of one
-    assert plan.steps == 50 * 925
+def planned(cfg, processes: int = 1, images: int = 118_287) -> tuple[StepPlan | None, Checklist]:
+    from hydra.utils import instantiate
 
-
-def test_both_kinds_of_images_count(compose, tmp_path) -> None:
-    cfg = compose("train", "experiment=table3_row3", f"output={tmp_path}", "++optim.optimizer.lr=3e-4")
-    plan = make_plan(cfg, ONE_GPU, images=118_287)
-    assert plan.total_batch == 8 + 8
-    assert plan.lr == 3e-4
-    assert plan.steps == 80_000
-    assert plan.epochs == pytest.approx(80_000 / (118_287 // 8))
-
-
-def plan_of(total: int, lr: float, accumulate: int = 1) -> Plan:
-    return Plan(1000, total // accumulate, 0, 1, accumulate, lr, 0, 1, -1)
-
-
-@pytest.mark.parametrize(("total", "lr"), [(16, 1e-4), (64, 4e-4), (64, 2e-4), (64, 3e-4), (2, 1.25e-5), (2, 3.5e-5)])
-def test_a_learning_rate_between_the_two_rules(total: int, lr: float) -> None:
     checklist = Checklist()
-    check_learning_rate(plan_of(total, lr), checklist)
-    assert not checklist.of("doubt")
+    data = instantiate(cfg.data.module, _convert_="object")
+    return plan_run(cfg, Devices("gpu", processes, 1, {}), data, images, checklist), checklist
 
 
-@pytest.mark.parametrize(("total", "lr", "fix"), [
-    (2, 1e-4, "++trainer.accumulate_grad_batches=8, or ++optim.optimizer.lr=1.25e-05"),
-    (64, 1e-4, "give ++optim.optimizer.lr=0.0004"),
-    (16, 1e-3, "give ++optim.optimizer.lr=0.0001"),
-    (6, 1e-4, "give ++optim.optimizer.lr=3.75e-05"),
+@pytest.fixture
+def real(compose, tmp_path):
+    """(overrides) -> the configuration of table1_row7 at full size."""
+    return lambda *overrides: compose("train", "experiment=table1_row7", f"output={tmp_path}", *overrides)
+
+
+@pytest.mark.parametrize(("processes", "batches"), [(1, 8), (2, 4), (8, 1)])
+def test_the_plan_of_a_row_is_the_trainings_own(processes: int, batches: int, real) -> None:
+    plan, checklist = planned(real(), processes)
+    assert (plan.images, plan.devices, plan.accumulate, plan.lr) == (16, processes, batches, 1e-4)
+    assert plan.steps == 50 * (118_287 // 16)
+    assert [result.check for result in checklist.of("ok")] == ["learning rate"]
+    assert warmup_of(real()) == 0
+    assert warmup_of(real("+optim.scheduler.warmup=1000")) == 1000
+
+
+def test_a_batch_that_does_not_fit_the_learning_rate_is_doubted(real) -> None:
+    (doubt,) = planned(real("data.module.batch_size=2"))[1].of("doubt")
+    assert doubt.check == "learning rate"
+    assert "2 images a step at learning rate 0.0001" in doubt.sentence
+    for fix in re.findall(r"[\w.]+=[^\s,]+", doubt.sentence):
+        assert not planned(real("data.module.batch_size=2", fix))[1].of("doubt")
+
+
+def test_the_plan_needs_no_data(real) -> None:
+    plan, checklist = planned(real("data.module.batch_size=2"), images=0)
+    assert plan.images == 2
+    assert plan.steps == 0
+    assert [result.check for result in checklist.results] == ["learning rate"]
+
+
+@pytest.mark.parametrize(("overrides", "images", "words"), [
+    (["trainer.devices=3"], 100, "cannot be shared equally by 3 devices"),
+    ([], 3, "3 training images are fewer than the 16 of one step: give data.module.batch_size=3"),
+    (["optim.max_epochs=-1"], 100, "the training has no end: give optim.max_epochs"),
 ])  # fmt: skip
-def test_a_learning_rate_that_does_not_fit_the_batch(total: int, lr: float, fix: str) -> None:
-    checklist = Checklist()
-    check_learning_rate(plan_of(total, lr), checklist)
-    (doubt,) = checklist.of("doubt")
-    assert f"{total} images a step at a learning rate of {lr:g}" in doubt.sentence
-    assert fix in doubt.sentence
-    assert not checklist.of("failure")
-
-
-def test_the_default_of_one_gpu_is_doubted_and_the_fix_removes_the_doubt(compose, tmp_path) -> None:
-    def doubts(*overrides: str) -> list[str]:
-        checklist = Checklist()
-        cfg = compose("train", "experiment=table1_row7", f"output={tmp_path}", *overrides)
-        check_learning_rate(make_plan(cfg, ONE_GPU, images=118_287), checklist)
-        return [result.sentence for result in checklist.of("doubt")]
-
-    (sentence,) = doubts()
-    for fix in re.findall(r"\+\+\S+=[^\s,]+", sentence):
-        assert doubts(fix) == []
-
-
-@pytest.mark.parametrize(("plan", "fix"), [
-    (Plan(3, 2, 0, 8, 1, 1e-4, 0, 50, -1), "3 training images make no batch of 2 x 8 processes"),
-    (Plan(300, 2, 0, 8, 1, 1e-4, 0, -1, -1), "the training has no end"),
-])  # fmt: skip
-def test_a_training_without_a_step_or_an_end(plan: Plan, fix: str) -> None:
-    checklist = Checklist()
-    check_length(plan, checklist)
-    assert fix in checklist.of("failure")[0].sentence
+def test_a_plan_that_would_stop_the_training(overrides: list[str], images: int, words: str, real) -> None:
+    cfg = real(*overrides)
+    _, checklist = planned(cfg, cfg.trainer.devices, images)
+    assert words in checklist.of("failure")[0].sentence

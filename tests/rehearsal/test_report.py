@@ -6,23 +6,23 @@ from dataclasses import replace
 
 import pytest
 
+from opsnet.recipe import StepPlan
 from opsnet.rehearsal.checklist import Checklist
-from opsnet.rehearsal.plan import Plan
 from opsnet.rehearsal.report import Estimate, estimate, print_run, print_verdict
 from opsnet.rehearsal.step import StepFigures
 
-PLAN = Plan(1000, 2, 0, 5, 1, 1e-4, 10, 4, -1)  # 100 steps an epoch
-FIGURES = StepFigures(seconds=[9.0, 0.5, 0.5], validation=(0.6, 2), peak=3 * 2**30, device="cuda:0")
+PLAN = StepPlan({"batch_size": 10}, devices=5, accumulate=2, lr=1e-4, steps=400)
+FIGURES = StepFigures(seconds=[9.0, 0.4, 0.6], validation=(0.6, 2), peak=3 * 2**30, device="cuda:0")
 
 
 def estimated(**changed: object) -> Estimate:
-    given = {"loading": 0.8, "workers": 4, "validation_images": 100, "check_every": 2}
+    given = {"loading": 0.8, "workers": 4, "images": 1000, "validation_images": 100, "check_every": 2}
     return estimate(PLAN, FIGURES, **{**given, **changed})
 
 
 def test_steps_and_validations_are_added_up() -> None:
     found = estimated()
-    assert found.training == pytest.approx(400 * 0.5)
+    assert found.training == pytest.approx(400 * 2 * 0.5)
     assert found.validation == pytest.approx(2 * 100 * 0.3 / 5)  # twice, shared by five processes
     assert found.seconds == found.training + found.validation
     assert not found.waits
@@ -30,12 +30,12 @@ def test_steps_and_validations_are_added_up() -> None:
 
 def test_slow_reading_sets_the_pace() -> None:
     found = estimated(workers=1)
-    assert found.training == pytest.approx(400 * 0.8)
+    assert found.training == pytest.approx(400 * 2 * 0.8)
     assert found.waits
 
 
 def test_without_workers_reading_comes_on_top() -> None:
-    assert estimated(workers=0).training == pytest.approx(400 * 1.3)
+    assert estimated(workers=0).training == pytest.approx(400 * 2 * 1.3)
 
 
 def printed(capsys, *parts: object) -> str:
@@ -44,26 +44,35 @@ def printed(capsys, *parts: object) -> str:
 
 
 def test_the_run_in_numbers(capsys) -> None:
-    text = printed(capsys, PLAN, {"backbone": (23_500_000, 0), "CLIP, frozen": (0, 102_000_000)}, FIGURES, estimated())
+    text = printed(
+        capsys, PLAN, 10, 1000, {"backbone": (23_500_000, 0), "CLIP, frozen": (0, 102_000_000)}, FIGURES, estimated()
+    )
     for line in (
         "steps 400 (4.0 epochs of 1,000 images)",
-        "total batch 10 images a step (2 per device x 5 devices x 1 accumulated)",
+        "total batch 10 images a step (1 per device x 5 devices x 2 accumulated)",
         "learning rate 0.0001, 10 steps of warm-up",
         "parameters: backbone 23.50 M trained",
         "parameters: CLIP, frozen 102.00 M frozen",
         "peak memory 3.00 GiB of the GPU",
-        "seconds a step 0.50 (the first, with its preparations, took 9.00)",
-        "training, validation 3.3 minutes, 12 seconds",
+        "seconds a step 1.00 (0.50 a batch; the first, which prepares kernels, took 9.00)",
+        "training, validation 6.7 minutes, 12 seconds",
         "if started now on this GPU",
     ):
         assert line in text
 
 
 def test_what_is_not_known_is_left_out(capsys) -> None:
-    text = printed(capsys, replace(PLAN, images=0), {}, None, None)
-    assert "steps 4" not in text
+    text = printed(capsys, replace(PLAN, steps=0), 0, 0, {}, None, None)
+    assert "steps 0" not in text
+    assert "epochs" not in text
     assert "estimated end" not in text
     assert "total batch 10" in text
+    assert printed(capsys, None, 0, 0, {}, None, None).startswith("the run")
+
+
+def test_both_kinds_of_images_count(capsys) -> None:
+    plan = replace(PLAN, totals={"batch_size": 10, "label_batch_size": 20})
+    assert "total batch 10 + 20 images a step (1 + 2 per device" in printed(capsys, plan, 0, 1000, {}, None, None)
 
 
 def test_the_verdict_repeats_what_needs_a_hand(capsys) -> None:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from opsnet.rehearsal.checklist import Checklist
-from opsnet.rehearsal.sets import OpenedSets, open_sets
+from opsnet.rehearsal.sets import OpenedSets, open_sets, read_batches
 
 
 def opened(cfg) -> tuple[OpenedSets, Checklist]:
@@ -17,15 +17,29 @@ def opened(cfg) -> tuple[OpenedSets, Checklist]:
     return open_sets(cfg, checklist), checklist
 
 
+def read(cfg, **shares: int) -> tuple[float, dict[str, str]]:
+    checklist = Checklist()
+    seconds = read_batches(open_sets(cfg, Checklist()), shares, checklist)
+    assert not checklist.of("failure")
+    return seconds, {result.check: result.sentence for result in checklist.of("ok")}
+
+
 def test_a_batch_of_every_set_is_read(row7) -> None:
-    sets, checklist = opened(row7())
+    sets = opened(row7())[0]
     assert sets.usable
-    assert sets.sizes == {"train": 1, "val": 1, "test/coco": 1}
-    assert sets.loading is not None and sets.loading > 0
-    told = {result.check: result.sentence for result in checklist.of("ok")}
-    assert told["set train"].startswith("1 images; a batch of 1 x 64 x 64 pixels with ")
+    assert {key: sets.images(key) for key in sets.built} == {"train": 1, "val": 1, "test/coco": 1}
+    seconds, told = read(row7(), train=1)
+    assert seconds > 0
+    assert told["set train"] == "1 images; a batch of 1 x 64 x 64 pixels with 3 segments"
     assert told["set val"] == "1 images; a batch of 1 x 64 x 96 pixels with 3 segments"
     assert told["set test/coco"] == told["set val"]
+
+
+def test_an_image_that_cannot_be_read_is_named(row7, coco: Path) -> None:
+    (coco / "coco" / "train2017" / "000000000009.jpg").write_bytes(b"no image")
+    sets, checklist = opened(row7())[0], Checklist()
+    read_batches(sets, {"train": 1}, checklist)
+    assert "000000000009.jpg cannot be read" in checklist.of("failure")[0].sentence
 
 
 def test_equal_sets_are_built_once(row7) -> None:
@@ -73,9 +87,9 @@ def test_a_set_that_only_evaluation_reads_may_be_missing(compose, coco: Path, tm
 
 
 def test_image_labels_are_a_set_too(train_config, tmp_path: Path) -> None:
-    sets, checklist = opened(train_config(tmp_path, "data=scenes_plus", "supervision=scenes_cls"))
-    assert sets.usable
-    told = {result.check: result.sentence for result in checklist.of("ok")}
-    assert told["set train_labels"].startswith("8 images; a batch of 8 x 96 x 96 pixels with ")
-    assert " labels" in told["set train_labels"]
-    assert " segments" in told["set train"]
+    cfg = train_config(tmp_path, "data=scenes_plus", "supervision=scenes_cls")
+    told = read(cfg, train=8, train_labels=4)[1]
+    assert told["set train_labels"].startswith("8 images; a batch of 4 x 96 x 96 pixels with ")
+    assert told["set train_labels"].endswith(" labels")
+    assert told["set train"].startswith("32 images; a batch of 8 x 96 x 96 pixels with ")
+    assert told["set train"].endswith(" segments")

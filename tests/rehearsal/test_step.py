@@ -39,8 +39,8 @@ def failure(checklist: Checklist) -> str:
 
 
 @pytest.mark.parametrize(("overrides", "steps"), [
-    (["trainer.max_epochs=-1", "++trainer.max_steps=80000"], 80_000),
-    (["++trainer.max_steps=5"], 5),
+    (["trainer.max_epochs=-1", "trainer.max_steps=80000"], 80_000),
+    (["trainer.max_steps=5"], 5),
     (["++trainer.limit_train_batches=0.5"], 2 * 2),
 ])  # fmt: skip
 def test_the_planned_length_is_lightnings(overrides: list[str], steps: int, taken) -> None:
@@ -52,8 +52,8 @@ def test_the_planned_length_is_lightnings(overrides: list[str], steps: int, take
 
 def test_two_steps_a_validation_and_a_checkpoint(taken) -> None:
     figures, checklist, _ = taken("trainer.check_val_every_n_epoch=4", "checkpoint_every=9")
-    assert len(figures.seconds) == 2
-    assert figures.seconds_per_step == figures.seconds[1] > 0
+    assert len(figures.seconds) == figures.steps == 2
+    assert figures.seconds_per_batch == figures.seconds[1] > 0
     assert figures.validation[0] > 0
     assert figures.validation[1] == 8
     assert figures.peak > 2**20
@@ -66,10 +66,10 @@ def test_a_step_of_several_batches_is_one_step(taken, monkeypatch) -> None:
     batches = []
     step = OPSNetModule.training_step
     monkeypatch.setattr(OPSNetModule, "training_step", lambda *given: batches.append(1) or step(*given))
-    figures, _, prepared = taken("data.module.batch_size=4", "++trainer.accumulate_grad_batches=3")
-    assert len(batches) == 2 * 3
-    assert len(figures.seconds) == 2
-    assert figures.planned == prepared.plan.steps == 3 * 2  # eight batches in groups of 3, 3 and 2, twice
+    figures, _, prepared = taken("++data.module.device_batch_size=3")
+    assert len(batches) == len(figures.seconds) == 4  # 8 images a step by at most 3, so by 2
+    assert figures.steps == 1
+    assert figures.planned == prepared.plan.steps == 4 * 2
 
 
 def test_nothing_but_length_and_folder_is_changed(train_config, tmp_path: Path) -> None:
@@ -104,13 +104,13 @@ def test_too_little_memory_is_named_with_the_fix(taken, monkeypatch) -> None:
     monkeypatch.setattr(OPSNetModule, "training_step", full)
     told = failure(taken()[1])
     assert "memory is too small (CUDA out of memory. Tried to allocate 2.00 GiB)" in told
-    assert "give data.module.batch_size=4 ++trainer.accumulate_grad_batches=2" in told
+    assert "give ++data.module.device_batch_size=4" in told
 
 
 def test_a_loss_that_is_no_number(taken, monkeypatch) -> None:
     step = OPSNetModule.training_step
     monkeypatch.setattr(OPSNetModule, "training_step", lambda self, batch, i: step(self, batch, i) * float("nan"))
-    assert "optimiser step: the loss is nan after 2 steps" in failure(taken()[1])
+    assert "optimiser step: the loss of batch 1 is nan: give ++trainer.precision=32-true" in failure(taken()[1])
 
 
 def test_a_failing_validation_comes_after_the_steps(taken, monkeypatch) -> None:

@@ -1,0 +1,18 @@
+"""Overrides that make a rehearsal of ``experiment=table1_row7`` small, on COCO of an image a set."""
+
+from __future__ import annotations
+
+# Sizes and counts, and random weights in the place of downloads; nothing else of the run.
+SMALL_ROW7 = (
+    "experiment=table1_row7",
+    "++data.module.train.transform.size=64",
+    "data.shortest=64",
+    "data.longest=96",
+    "data.module.batch_size=1",
+    "optim.optimizer.lr=1e-5",
+    "data.module.num_workers=1",
+    "trainer.accelerator=cpu",
+    "backbone.pretrained=false",
+)
+RANDOM_CLIP = ("clip.model.weights=random", "clip.model.architecture.pretrained=null")
+ONLY_COCO = tuple(f"~data.module.test.{name}" for name in ("ade20k", "ade20k_semantic", "cityscapes", "pascal_context"))
