@@ -58,10 +58,7 @@ def train(cfg: DictConfig) -> dict[str, float]:
             log.warning("%s", doubt)
     start = time.monotonic()
     try:
-        trainer.fit(module, data, ckpt_path=resume, weights_only=True)
-    except Exception:
-        _end_other_processes(trainer)
-        raise
+        fit(trainer, module, data, resume)
     finally:
         if trainer.is_global_zero:
             _merge_metrics(folder / "metrics.csv", earlier)
@@ -72,6 +69,15 @@ def train(cfg: DictConfig) -> dict[str, float]:
     if trainer.is_global_zero:
         _write_results(folder, cfg, metrics, time.monotonic() - start)
     return metrics
+
+
+def fit(trainer: Any, module: Any, data: Any, resume: Path | None) -> None:
+    """Lightning's ``fit``; at an error the other processes of this machine end too."""
+    try:
+        trainer.fit(module, data, ckpt_path=resume, weights_only=True)
+    except Exception:
+        _end_other_processes(trainer)
+        raise
 
 
 def _end_other_processes(trainer: Any) -> None:

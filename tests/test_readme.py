@@ -56,6 +56,8 @@ ELSEWHERE = {
         "test_zero_shot.py::test_the_command_writes_named_segments",
     "opsnet-demo checkpoint=last.ckpt": "test_demo.py::test_two_visitors_use_every_control",
     "opsnet-export checkpoint=last.ckpt output=opsnet.onnx": "test_export.py::test_the_file_answers_as_the_network",
+    "opsnet-doctor experiment=table1_row7":
+        "rehearsal/test_run.py::test_a_sound_run_is_taken_two_steps_far_and_leaves_nothing",
     "opsnet-train-clip": "test_train_clip.py::test_a_stopped_training_goes_on_to_the_same_weights",
     "python scripts/summarize_seeds.py RUN RUN RUN":
         "reporting/test_summarize_seeds.py::test_prints_and_writes_both_tables",

@@ -182,14 +182,14 @@ def take_steps(
     Returns:
         What was measured; ``None`` where the training stopped with an error.
     """
-    from opsnet.train import build_trainer
+    from opsnet.train import build_trainer, fit
 
     watch, folder = Watch(), Path(cfg.output)
     try:
         trainer = build_trainer(cfg, folder, resume)
         plan_steps(cfg, trainer, data)
         trainer.callbacks.append(watch)
-        trainer.fit(module, data, ckpt_path=resume, weights_only=True)
+        fit(trainer, module, data, resume)
     except torch.OutOfMemoryError as error:
         checklist.fail("optimiser step", f"memory is too small ({_line(error)}): {_smaller(cfg)}")
         return None
