@@ -57,11 +57,12 @@ def reading_colours(forward: Any) -> Any:
     """A ``forward`` of the network whose masks in evaluation mode follow the colours; for ``OPSNet.forward``.
 
     The first three proposals are the three classes, at a quarter of the image's size as a network's masks are; it is
-    sure of car and grass (class score 1), less so of the sky (0.62). The fourth is a doubtful car all over the left half.
+    sure of car and grass (class score 1), less so of the sky (0.62). The fourth is a doubtful car all
+    over the left half.
     """
 
-    def planted(self: Any, images: Tensor, **options: Any) -> tuple[Proposals, Tensor]:
-        proposals, clip_map = forward(self, images, **options)
+    def planted(self: Any, images: Tensor, *sizes: Any, **options: Any) -> tuple[Proposals, Tensor]:
+        proposals, clip_map = forward(self, images, *sizes, **options)
         if self.training:
             return proposals, clip_map
         colours = images.new_tensor(list(COLOURS.values()))[:, :, None, None] / 255

@@ -178,7 +178,8 @@ def test_a_checkpoint_that_holds_code_is_refused_and_not_run(config, tmp_path) -
 
 def test_another_clip_than_that_of_the_training(config, world, tmp_path) -> None:
     with pytest.raises(
-        CheckpointError, match=r"trained with CLIP weights \w{12}-\w{6}, but the loaded CLIP is \w{12}-\w{6}: give clip_we"
+        CheckpointError,
+        match=r"trained with CLIP weights \w{12}-\w{6}, but the loaded CLIP is \w{12}-\w{6}: give clip_we",
     ):
         evaluate(config(tmp_path, f"clip_weights={world.other_clip}"))
 
