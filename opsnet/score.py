@@ -133,8 +133,12 @@ def _score_image(truth: Annotation, prediction: Annotation, num_classes: int, wr
 
 
 def _check_areas(truth: Annotation, pixels: IntArray) -> list[str]:
-    """The truth's segments whose json area is not their number of pixels; a segment without pixels raises."""
+    """The truth's segments whose json area is not their number of pixels; a segment without pixels raises.
+
+    Pixels that the json calls covered count as there.
+    """
     segments = truth.segments
+    pixels = pixels + segments.covered
     if (pixels == 0).any():
         raise AbsentSegmentError(segments.side, int(segments.ids[pixels == 0][0]))
     if segments.areas is None:

@@ -107,6 +107,7 @@ class Segment:
         area: pixels.
         iou: predicted IoU of the mask in 0..1 (1 for ground truth).
         is_crowd: a region of several objects that scoring ignores (ground truth only).
+        covered: pixels of its mask that other segments hide in the map (ground truth only; ADE20K). They count in IoU.
         proposal: which of the merged proposals it is, the best of them for stuff (predictions only).
     """
 
@@ -117,6 +118,7 @@ class Segment:
     area: int = 0
     iou: float = 1.0
     is_crowd: bool = False
+    covered: int = 0
     proposal: int | None = field(default=None, compare=False)
 
 

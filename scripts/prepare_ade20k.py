@@ -5,8 +5,10 @@ Usage: python scripts/prepare_ade20k.py SRC [DST] [--sets train val] [--kinds pa
 SRC is the folder ADEChallengeData2016 with ``images``, ``annotations`` (ADEChallengeData2016.zip) and
 ``annotations_instance`` (annotations_instance.tar), both from http://sceneparsing.csail.mit.edu. DST is data/ade20k by
 default (OPSNET_DATA moves it). In the panoptic set stuff comes from the class maps and things from the instance maps; a
-pixel of a thing without an instance is void, as in Mask2Former's preparation. The semantic set is the class maps alone,
-one segment a class; it needs no instance maps.
+pixel of a thing without an instance is void. As in Mask2Former's preparation stuff is painted first and things over it,
+and the json's areas and boxes are those before: stuff of which nothing is left stays in the json. Published PQ counts
+it as a miss, and an IoU with the pixels that things cover; ``covered`` says how many those are. The semantic set is the
+class maps alone, one segment a class; it needs no instance maps.
 """
 
 from __future__ import annotations
@@ -48,7 +50,7 @@ def read_panoptic(source: Source) -> tuple[NDArray[np.int64], list[SegmentLabel]
     labels: list[SegmentLabel] = []
 
     def paint(mask: NDArray[np.bool_], category: int) -> None:
-        labels.append(SegmentLabel(len(labels) + 1, category))
+        labels.append(SegmentLabel(len(labels) + 1, category, mask=mask))
         ids[mask] = len(labels)
 
     for value in np.unique(classes).tolist():

@@ -23,7 +23,12 @@ from PIL import Image
 from script_loading import SCRIPTS, load_script
 
 from opsnet.configuration import config_dir
+from opsnet.data.inspection import Picture, inspect_picture
+from opsnet.data.panoptic_dataset import PanopticDataset
 from opsnet.errors import DatasetError
+from opsnet.metrics.panoptic_quality import count_image
+from opsnet.score import score
+from opsnet.structures import PanopticMap
 from opsnet.vocabulary import Vocabulary
 
 PUBLISHED = Path(__file__).parents[2] / "shared" / "data" / "vocab" / "fcclip"
@@ -78,6 +83,49 @@ def test_ade20k(tmp_path: Path, prepare) -> None:
     ]
     png = np.array(Image.open(tmp_path / "dst" / "ade20k_panoptic_val" / annotation["file_name"]))
     assert not png[4:6, 5].any()  # a bed of no instance is void
+
+
+def test_ade20k_areas_are_those_before_things_cover_stuff(tmp_path: Path, prepare) -> None:
+    """As in Mask2Former's preparation, where a person covers two pixels of the wall and all of the sky."""
+    maps = ade20k_tree(tmp_path / "src")
+    classes, instances = maps["classes"].copy(), maps["instances"].copy()
+    classes[7, 6:] = 3  # sky
+    instances[7, 6:], instances[0, :2] = (4, 2, 0), (4, 2, 0)
+    name = "validation/ADE_val_00000017.png"
+    save(tmp_path / "src" / "annotations" / name, classes)
+    save(tmp_path / "src" / "annotations_instance" / name, instances)
+    assert prepare("ade20k", tmp_path / "src", tmp_path / "dst", "--sets", "val")[0] == 0
+    annotations = tmp_path / "dst" / "ade20k_panoptic_val.json"
+    (annotation,) = json.loads(annotations.read_text())["annotations"]
+    found = {s["id"]: (s["category_id"], s["area"], s["bbox"], s.get("covered")) for s in annotation["segments_info"]}
+    assert list(found.values()) == [
+        (1, 32, [0, 0, 8, 4], 2),
+        (3, 2, [6, 7, 2, 1], 2),
+        (8, 4, [0, 4, 2, 2], None),
+        (8, 6, [2, 4, 3, 2], None),
+        (13, 1, [6, 6, 1, 1], None),
+        (13, 4, [0, 0, 8, 8], None),
+    ]
+    dataset = PanopticDataset(
+        images=tmp_path / "dst" / "images" / "val", annotations=annotations, vocabulary="ade20k", keep_empty=True
+    )
+    assert dataset[0].masks.flatten(1).sum(1).tolist() == [30, 0, 4, 6, 1, 4]
+    # The doctor knows of it too.
+    files = tmp_path / "dst" / "images" / "val" / "ADE_val_00000017.jpg", annotations.with_suffix("") / Path(name).name
+    assert inspect_picture(Picture({}, annotation, *files), dataset.vocabulary).findings == ()
+    # The truth itself as prediction: the wall's IoU is 30 / 32, and the sky is missed.
+    truth = dataset.truth(0)
+    visible = tuple(s for s in truth.segments if s.area)
+    counts = count_image(PanopticMap(truth.ids, visible), truth, len(dataset.vocabulary))
+    assert counts.iou_sum.sum() == pytest.approx(4 + 30 / 32)
+    assert counts.fn.nonzero()[0].tolist() == [2]
+    assert counts.fp.sum() == 0
+    predicted = tmp_path / "predicted.json"
+    content = json.loads(annotations.read_text())
+    content["annotations"][0]["segments_info"] = [s for s in annotation["segments_info"] if s["area"] != 2]
+    predicted.write_text(json.dumps(content))
+    result = score(annotations, predicted, pred_dir=annotations.with_suffix("")).result
+    assert result.all.pq == pytest.approx(100 * (30 / 32 + 0 + 1 + 1) / 4)
 
 
 def test_ade20k_semantic_is_the_class_map(tmp_path: Path, prepare) -> None:

@@ -47,11 +47,19 @@ class Source:
 
 @dataclass(frozen=True)
 class SegmentLabel:
-    """What one segment id of a picture means."""
+    """What one segment id of an image means.
+
+    Attributes:
+        id: in the map.
+        category_id: of the vocabulary.
+        is_crowd: several objects.
+        mask: (H, W) bool, the segment before others were painted over it; ``None``: what the map shows.
+    """
 
     id: int
     category_id: int
     is_crowd: bool = False
+    mask: NDArray[np.bool_] | None = None
 
 
 Reader = Callable[[Source], tuple[NDArray[np.int64], list[SegmentLabel]]]
@@ -161,7 +169,11 @@ def one_segment_a_class(
 
 
 def describe(ids: NDArray[np.int64], labels: Iterable[SegmentLabel]) -> list[dict[str, Any]]:
-    """COCO's ``segments_info``: area in pixels and box [left, top, width, height] of each segment that has a pixel."""
+    """COCO's ``segments_info``: area in pixels and box [left, top, width, height] of each segment that has a pixel.
+
+    Of a label with a mask both are the mask's, even where none of it is left in the map, and ``covered`` is added: the
+    pixels that are not.
+    """
     values, rows = np.unique(ids, return_inverse=True)
     rows = rows.reshape(ids.shape) + 1
     areas, boxes = np.bincount(rows.ravel()), ndimage.find_objects(rows)
@@ -169,17 +181,22 @@ def describe(ids: NDArray[np.int64], labels: Iterable[SegmentLabel]) -> list[dic
     segments = []
     for label in labels:
         row = row_of.get(label.id)
-        if row is None:
+        area, box = (int(areas[row]), boxes[row - 1]) if row else (0, None)
+        hidden: dict[str, int] = {}
+        if label.mask is not None and (whole := int(label.mask.sum())) > area:
+            area, hidden, (box,) = whole, {"covered": whole - area}, ndimage.find_objects(label.mask.astype(np.uint8))
+        if box is None:
             continue
-        down, across = boxes[row - 1]
-        box = [across.start, down.start, across.stop - across.start, down.stop - down.start]
+        down, across = box
+        corner = [across.start, down.start, across.stop - across.start, down.stop - down.start]
         segments.append(
             {
                 "id": label.id,
                 "category_id": label.category_id,
                 "iscrowd": int(label.is_crowd),
-                "area": int(areas[row]),
-                "bbox": [int(v) for v in box],
+                "area": area,
+                "bbox": [int(v) for v in corner],
+                **hidden,
             }
         )
     return segments

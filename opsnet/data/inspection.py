@@ -56,13 +56,17 @@ class Picture:
 
 @dataclass(frozen=True)
 class ListedSegment:
-    """A segment as the json gives it; ``area`` (pixels) and ``box`` (left, top, width, height) may be left out."""
+    """A segment as the json gives it; ``area`` (pixels) and ``box`` (left, top, width, height) may be left out.
+
+    ``covered`` are pixels of both that other segments hide in the PNG.
+    """
 
     id: int
     category: int
     is_crowd: bool
     area: float | None
     box: tuple[float, ...] | None
+    covered: int = 0
 
 
 @dataclass(frozen=True)
@@ -125,6 +129,7 @@ def _listed(annotation: Mapping[str, Any]) -> tuple[ListedSegment, ...]:
             is_crowd=bool(int(s.get("iscrowd", 0))),
             area=float(s["area"]) if s.get("area") is not None else None,
             box=tuple(float(v) for v in s["bbox"]) if s.get("bbox") is not None else None,
+            covered=int(s.get("covered", 0)),
         )
         for s in annotation["segments_info"]
     )
@@ -203,15 +208,15 @@ def _compare_pixels(name: str, segments: Sequence[ListedSegment], ids: NDArray[n
     for s in segments:
         if s.id in measures.areas:
             yield from _compare_segment(name, s, measures.areas[s.id], measures.boxes[s.id])
-        elif 0 < s.id < MAX_ID:
+        elif 0 < s.id < MAX_ID and not s.covered:
             yield Finding(kinds.ABSENT_ID, name, f"segment {s.id} is in the json alone")
 
 
 def _compare_segment(name: str, segment: ListedSegment, area: int, box: Box) -> Iterator[Finding]:
-    if segment.area is not None and segment.area != area:
+    if segment.area is not None and segment.area != area + segment.covered:
         message = f"segment {segment.id} has area {segment.area:g} in the json, but {area} pixels"
         yield Finding(kinds.WRONG_AREA, name, message)
-    if segment.box is not None and segment.box != box:
+    if segment.box is not None and segment.box != box and not segment.covered:
         given = ", ".join(f"{v:g}" for v in segment.box)
         message = f"segment {segment.id} has bbox [{given}] in the json, but lies in {list(box)}"
         yield Finding(kinds.WRONG_BOX, name, message)

@@ -2,7 +2,8 @@
 whose classes are one segment each.
 
 A json lists pictures and their segments; one RGB PNG a picture holds the segment of every pixel as
-``id = R + 256 G + 65536 B``, 0 = void (Kirillov et al. 2019; https://cocodataset.org/#format-data).
+``id = R + 256 G + 65536 B``, 0 = void (Kirillov et al. 2019; https://cocodataset.org/#format-data). A segment may say
+how many pixels of its mask others hide in the PNG (``covered``, ADE20K): scoring counts them, and it may have no other.
 """
 
 from __future__ import annotations
@@ -128,8 +129,8 @@ class PanopticDataset(Dataset[Sample]):
         return PanopticTruth(
             ids=torch.from_numpy(ids.astype(np.int64)),
             segments=tuple(
-                Segment(id=i, label=label, is_thing=things[label], area=area, is_crowd=bool(crowd))
-                for (i, label, crowd), area in zip(entry.segments.tolist(), areas.tolist(), strict=True)
+                Segment(id=i, label=label, is_thing=things[label], area=area, is_crowd=bool(crowd), covered=covered)
+                for (i, label, crowd, covered), area in zip(entry.segments.tolist(), areas.tolist(), strict=True)
             ),
         )
 
@@ -208,8 +209,9 @@ class PanopticDataset(Dataset[Sample]):
                 "list the segment there, or paint it 0 (void)"
             )
         areas = np.bincount(rows.ravel(), minlength=len(known))[1:]
-        if not areas.all():
-            missing = known[1:][areas == 0][0]
+        absent = areas + entry.segments[:, 3] == 0
+        if absent.any():
+            missing = known[1:][absent][0]
             raise DatasetError(
                 f"segment id {missing} of {where} has no pixel in {self.segments / entry.png}: "
                 "remove the segment from segments_info, or replace the PNG"

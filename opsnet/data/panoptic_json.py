@@ -21,7 +21,10 @@ MAX_ID = 256**3  # ids from here on do not fit into an RGB PNG
 
 @dataclass(frozen=True)
 class Entry:
-    """What the json says of a picture. ``segments``: (S, 3) int64 rows of id, label, is-crowd, by rising id."""
+    """What the json says of an image. ``segments``: (S, 4) int64 rows of id, label, is-crowd, covered, by rising id.
+
+    Covered are pixels that a segment's area counts although the PNG shows another segment there (ADE20K).
+    """
 
     image_id: int | str
     image: str
@@ -40,7 +43,7 @@ class Entries(Sequence[Entry]):
 
     def __getitem__(self, index: int) -> Entry:  # type: ignore[override]
         image_id, image, png, segments = self._records[index]
-        return Entry(image_id, image, png, np.array(segments, dtype=np.int64).reshape(-1, 3))
+        return Entry(image_id, image, png, np.array(segments, dtype=np.int64).reshape(-1, 4))
 
 
 def read_entries(path: Path, vocabulary: Vocabulary, limit: int | None, skip: int = 0) -> Entries:
@@ -85,15 +88,16 @@ def _read_entry(path: Path, record: dict[str, Any], names: dict[int | str, str],
                 f"image {image_id} of {path} has category_id {category}, which vocabulary '{vocabulary.name}' lacks: "
                 "add the category to it, or set `vocabulary` to the one of this data set"
             )
-        rows.append((int(segment["id"]), vocabulary.index_of_id[category], int(segment.get("iscrowd", 0))))
-    for segment_id, _, _ in rows:
+        crowd, covered = int(segment.get("iscrowd", 0)), int(segment.get("covered", 0))
+        rows.append((int(segment["id"]), vocabulary.index_of_id[category], crowd, covered))
+    for segment_id, *_ in rows:
         if not 0 < segment_id < MAX_ID:
             raise DatasetError(
                 f"image {image_id} of {path} has segment id {segment_id}: ids must lie in 1..{MAX_ID - 1} (0 is void)"
             )
     if twice := _repeated(row[0] for row in rows):
         raise DatasetError(f"image {image_id} of {path} has segment id {twice[0]} twice: give each segment its own id")
-    segments = np.array(sorted(rows), dtype=np.int64).reshape(-1, 3)
+    segments = np.array(sorted(rows), dtype=np.int64).reshape(-1, 4)
     return Entry(image_id, names[image_id], str(record["file_name"]), segments)
 
 

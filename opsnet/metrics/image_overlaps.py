@@ -39,7 +39,7 @@ class ImageOverlaps:
         Above one half a truth segment has one predicted segment at most, and the other way round.
         """
         shared, on_void = self.pixels[1:, 1:], self.pixels[0, 1:]
-        areas, truth_areas = self.pixels.sum(axis=0)[1:], self.pixels.sum(axis=1)[1:]
+        areas, truth_areas = self.pixels.sum(axis=0)[1:], self.truth.areas_of(self.pixels.sum(axis=1)[1:])
         unions = (areas - on_void)[None, :] + truth_areas[:, None] - shared
         ious: npt.NDArray[np.float64] = shared / np.maximum(unions, 1)  # a union of 0 shares nothing
         return ious
@@ -75,5 +75,6 @@ def segment_table(segments: Sequence[Segment], side: Side, num_classes: int) -> 
                 f"segment {segment.id} of the {side} has label {segment.label}, but there are {num_classes} classes "
                 f"(0..{num_classes - 1}): give both the same vocabulary"
             )
-    columns = np.array([(s.id, s.label, s.is_crowd) for s in segments], dtype=np.int64).reshape(-1, 3).T
-    return SegmentTable(side, columns[0], columns[1], columns[2] == 1)
+    rows = [(s.id, s.label, s.is_crowd, s.covered) for s in segments]
+    ids, labels, crowd, covered = np.array(rows, dtype=np.int64).reshape(-1, 4).T
+    return SegmentTable(side, ids, labels, crowd == 1, covered=covered)

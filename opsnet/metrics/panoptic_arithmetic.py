@@ -77,6 +77,7 @@ class SegmentTable:
         labels: (S,) classes, 0..C-1.
         is_crowd: (S,) bool; only the truth's counts.
         areas: (S,) pixels, or ``None`` to count them in the map. panopticapi takes the truth's from its json.
+        covered: (S,) how many of a segment's pixels others hide in the map, or 0 for none.
 
     Raises:
         DuplicateSegmentError: an id appears twice.
@@ -88,6 +89,7 @@ class SegmentTable:
     labels: IntArray
     is_crowd: npt.NDArray[np.bool_]
     areas: IntArray | None = None
+    covered: IntArray | int = 0
 
     def __post_init__(self) -> None:
         ids = self.ids.tolist()  # a set of them costs a tenth of np.unique, and tables are made by the thousand
@@ -96,6 +98,10 @@ class SegmentTable:
             raise DuplicateSegmentError(self.side, min(i for i in known if ids.count(i) > 1))
         if VOID in known:
             raise VoidSegmentError(self.side, VOID)
+
+    def areas_of(self, pixels: IntArray) -> IntArray:
+        """Areas (S,) of the segments whose ``pixels`` (S,) were counted in the map."""
+        return pixels + self.covered if self.areas is None else self.areas
 
 
 def overlap_table(
@@ -169,7 +175,7 @@ def count_segments(
     if (areas == 0).any():
         raise AbsentSegmentError(prediction.side, int(prediction.ids[areas == 0][0]))
     shared, on_void = overlaps[1:, 1:], overlaps[0, 1:]
-    truth_areas = overlaps.sum(axis=1)[1:] if truth.areas is None else truth.areas
+    truth_areas = truth.areas_of(overlaps.sum(axis=1)[1:])
     # Nobody knows what void pixels show, so a prediction is neither rewarded nor punished for reaching into them.
     unions = (areas - on_void)[None, :] + truth_areas[:, None] - shared
     # A union of 0 belongs to a truth segment without pixels and a prediction inside void: no overlap, so no match.

@@ -122,14 +122,15 @@ def _segments(records: list[Any], side: Side, label_of: dict[int, int], where: s
         category = _get(record, "category_id", _whole, place)
         if category not in label_of:
             raise ScoreError(f"{place} has unknown category_id {category}: use an id of the ground truth's categories")
-        is_crowd, area = False, _NO_AREA
+        is_crowd, area, covered = False, _NO_AREA, 0
         if side == "truth":  # panopticapi reads neither of a prediction
             is_crowd = _get(record, "iscrowd", _whole, place, default=0) == 1
             area = _get(record, "area", _area, place, default=_NO_AREA)
-        rows.append((segment_id, label_of[category], is_crowd, area))
-    ids, labels, crowd, areas = np.array(rows, dtype=np.int64).reshape(-1, 4).T
+            covered = _get(record, "covered", _whole, place, default=0)
+        rows.append((segment_id, label_of[category], is_crowd, area, covered))
+    ids, labels, crowd, areas, covered = np.array(rows, dtype=np.int64).reshape(-1, 5).T
     try:
-        return SegmentTable(side, ids, labels, crowd == 1, None if (areas == _NO_AREA).any() else areas)
+        return SegmentTable(side, ids, labels, crowd == 1, None if (areas == _NO_AREA).any() else areas, covered)
     except SegmentError as error:
         raise ScoreError(f"{where}: {error}") from error
 
