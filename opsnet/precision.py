@@ -12,8 +12,10 @@ from torch import Tensor
 def full_precision(like: Tensor) -> AbstractContextManager[Any]:
     """Autocast switched off for the device of ``like``; inputs have to be made fp32 by the caller.
 
-    Nothing at all where autocast is off already: a switch inside an exported graph is no operation of ONNX.
+    Nothing at all where autocast is off already (a switch inside an exported graph is no operation of ONNX), or where a
+    device has none, such as "meta".
     """
-    if not torch.is_autocast_enabled(like.device.type):
+    device = like.device.type
+    if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
         return nullcontext()
-    return torch.autocast(like.device.type, enabled=False)
+    return torch.autocast(device, enabled=False)

@@ -21,6 +21,11 @@ def test_autocast_is_off_inside_and_untouched_where_it_is_off() -> None:
         assert (x @ x).dtype == torch.float32
 
 
+def test_a_device_without_autocast_needs_no_switch() -> None:
+    with full_precision(torch.rand(2, device="meta")) as nothing:  # on which the model card counts operations
+        assert nothing is None
+
+
 def test_cosine_logits_are_those_of_fp32_under_autocast() -> None:
     embeds, text = torch.randn(2, 5, 64), torch.randn(7, 64)
     expected = cosine_logits(embeds, text)
