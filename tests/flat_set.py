@@ -56,9 +56,8 @@ def _write_image(root: Path, split: str, index: int) -> tuple[dict[str, Any], di
 def reading_colours(forward: Any) -> Any:
     """A ``forward`` of the network whose masks in evaluation mode follow the colours; for ``OPSNet.forward``.
 
-    The first three proposals are the three classes, at a quarter of the image's size as a network's masks are; it is
-    sure of car and grass (class score 1), less so of the sky (0.62). The fourth is a doubtful car all
-    over the left half.
+    The first three proposals are the three classes, at a quarter of the image's size as a network's masks are, sure of
+    car and grass (class score 1), less so of the sky (0.62). The fourth is a doubtful car all over the left half.
     """
 
     def planted(self: Any, images: Tensor, *sizes: Any, **options: Any) -> tuple[Proposals, Tensor]:

@@ -133,7 +133,7 @@ def test_at_home_full_and_query_only_have_the_same_figures(evaluated) -> None:
     ("name", "message"),
     [
         ("ful/cls_iou", "setting 'ful/cls_iou': no modulation 'ful'; .*full.*query_only"),
-        ("full/iuo", "setting 'full/iuo': no filtering 'iuo'; .*cls, cls_iou, cls_iou_filter, iou"),
+        ("full/iuo", "setting 'full/iuo': no filtering 'iuo'; .*cls, cls_iou, cls_iou_filter, fcclip, iou"),
         ("full", "a setting is <recognition>/<filter>"),
         ("alpha=x/cls", "must look like alpha=5,beta=0.25"),
     ],

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from opsnet.errors import CheckpointError
-from opsnet.inference import load_checkpoint
-from opsnet.train import build_module
+from opsnet.errors import CheckpointError, InputError
+from opsnet.inference import InferenceRules, load_checkpoint
+from opsnet.panoptic.mask_filtering import MaskFiltering
+from opsnet.settings import parse_filtering
+from opsnet.train import build_module, portable_config
 from opsnet.vocabulary import Vocabulary
 
 
@@ -45,6 +47,35 @@ def test_text_is_encoded_with_the_clip_of_the_checkpoint(loaded) -> None:
 
 def test_best_is_loaded_as_well_as_last(trained) -> None:
     assert load_checkpoint(trained.folder / "checkpoints" / "best.ckpt", device="cpu").overlap == 0.8
+
+
+def test_a_checkpoint_from_before_it_held_the_rules_was_the_miniatures(trained, tmp_path) -> None:
+    checkpoint = torch.load(trained.checkpoint, weights_only=True)
+    del checkpoint["opsnet"]["config"]["inference"]
+    torch.save(checkpoint, tmp_path / "old.ckpt")
+    rules = load_checkpoint(tmp_path / "old.ckpt", device="cpu").rules
+    assert rules.mask_filtering.settings() == MaskFiltering(kind="cls_iou", threshold=0.05).settings()
+    assert {name: changes["threshold"] for name, changes in rules.filters.items()} == {
+        "cls": 0.4, "iou": 0.1, "cls_iou": 0.05,
+    }  # fmt: skip
+    assert (rules.overlap, rules.shortest, rules.longest) == (0.8, None, 1333)
+
+
+@pytest.mark.parametrize(("world", "threshold", "overlap"), [("scenes", 0.4, 0.6), ("real", 0.8, 0.8)])
+def test_a_checkpoint_carries_the_rules_of_its_world(world: str, threshold: float, overlap: float, compose) -> None:
+    cfg = compose("train", f"world={world}", "filtering=cls", "clip.model.weights=random")
+    config = portable_config(cfg, Vocabulary.load("scenes"))
+    rules = InferenceRules.of(config)
+    assert (rules.mask_filtering.threshold, rules.overlap) == (threshold, overlap)
+    assert parse_filtering("cls", filters=rules.filters).threshold == threshold
+    # The miniature is evaluated at the images' own size, COCO at 800 pixels.
+    assert (rules.shortest, rules.longest) == ((None, 1333) if world == "scenes" else (800, 1333))
+
+
+def test_the_filter_of_a_checkpoint_is_none_to_train_with(compose) -> None:
+    cfg = compose("train", "filtering=trained", "clip.model.weights=random")
+    with pytest.raises(InputError, match="filtering=trained is the filter of a checkpoint: choose one to train with"):
+        portable_config(cfg, Vocabulary.load("scenes"))
 
 
 def test_names_of_image_labels_count_as_known_if_asked(trained, tmp_path) -> None:

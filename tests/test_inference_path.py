@@ -121,6 +121,14 @@ def test_a_grid_is_one_pass_and_equals_an_evaluation_a_cell(run, evaluated, monk
     assert f"threshold={best.threshold:g},overlap={best.overlap:g}" in best.setting
 
 
+def test_stored_proposals_know_the_rules_of_their_checkpoint(run, evaluated, compose, tmp_path) -> None:
+    names = "settings=[full/trained,full/cls,full/cls_iou]"
+    direct = evaluated(names, "save_proposals=true").metrics
+    given = [f"proposals={tmp_path / 'out'}", f"output={tmp_path / 'again'}", "device=cpu", "panels=0", names]
+    assert evaluate(compose("evaluate", *given, *run.data)).metrics == direct
+    assert direct["own/full/trained/PQ"] != direct["own/full/cls/PQ"]  # 0.3 and Mask2Former's 0.8: no sky
+
+
 def test_images_of_the_training_are_no_images_to_tune_on(evaluated, caplog) -> None:
     with caplog.at_level(logging.WARNING, "opsnet"):
         evaluated("data.split=tuning", f"data.tuning_images={TUNING}", "tune.threshold=[0.5]")

@@ -12,8 +12,9 @@ from PIL import Image
 
 from opsnet.data.pictures import read_rgb
 from opsnet.errors import CheckpointError, InputError
-from opsnet.inference import load_checkpoint
-from opsnet.predict import find_pictures, main, predict
+from opsnet.inference import InferenceRules, load_checkpoint
+from opsnet.panoptic.mask_filtering import MaskFiltering
+from opsnet.predict import _filtering, find_pictures, main, predict
 from opsnet.prediction.pictures import to_batch
 from opsnet.prediction.predictor import Predictor
 from opsnet.score import score
@@ -243,6 +244,23 @@ def test_options_out_of_range(override, message, config, tmp_path) -> None:
     with pytest.raises(InputError, match=message):
         predict(config(override))
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ([], {"kind": "cls_iou", "threshold": 0.25}),
+        (["filtering.threshold=0.5"], {"kind": "cls_iou", "threshold": 0.5}),
+        (["filtering.compete=cls"], {"kind": "cls_iou", "threshold": 0.25, "compete": "cls"}),
+        (["filtering=cls"], {"kind": "cls", "threshold": 0.4}),  # the checkpoint's world's
+        (["filtering=cls", "filtering.threshold=0.3"], {"kind": "cls", "threshold": 0.3}),
+        (["filtering=fcclip"], {"kind": "cls", "threshold": 0.0}),
+    ],
+)
+def test_the_filter_is_the_checkpoints_unless_another_is_asked_for(overrides, expected, compose) -> None:
+    rules = InferenceRules({"kind": "cls_iou", "threshold": 0.25}, {"cls": {"threshold": 0.4}})
+    cfg = compose("predict", "checkpoint=a", "image=b", "vocabulary=c", *overrides)
+    assert _filtering(cfg, rules).settings() == MaskFiltering(**expected).settings()
 
 
 # --- folders ----------------------------------------------------------------------------------------------------------

@@ -31,6 +31,8 @@ RUN = {
     "opsnet-evaluate checkpoint=last.ckpt settings=[full/cls_iou,clip_only/cls_iou]": [],
     "opsnet-evaluate table=6 checkpoint=last.ckpt": ["trained_as=table1_row7"],
     "opsnet-evaluate checkpoint=last.ckpt settings=[full/cls_iou] oracles=true instances=true": [],
+    "opsnet-evaluate checkpoint=last.ckpt data=coco data.split=tuning data.tuning_images=2000 "
+    "tune.threshold=[0,0.05,0.1]": [],
     "opsnet-evaluate checkpoint=last.ckpt save_proposals=true": ["hydra.run.dir=FOLDER"],
     "opsnet-evaluate proposals=FOLDER settings=[alpha=8,beta=0.5/cls_iou]": [],
     "python scripts/table.py 6 --world scenes": [],
