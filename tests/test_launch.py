@@ -356,4 +356,5 @@ def test_the_documented_commands_compose(compose, tmp_path) -> None:
     for overrides in commands:
         cfg = compose("train", *overrides, f"output={tmp_path}")
         assert cfg.trainer.strategy == "ddp"
-        assert cfg.data.module.batch_size == 2
+        nodes = cfg.trainer.get("num_nodes", 1)
+        assert (cfg.data.module.batch_size, cfg.data.module.device_batch_size) == (16 * nodes, 2)
