@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from opsnet.clip.frozen_clip import FrozenClip
+from opsnet.normalization import inside_images
 from opsnet.structures import SIZE_DIVISOR
 from opsnet.vocabulary import Concept, Vocabulary
 
@@ -58,21 +59,15 @@ def clip(about: dict[str, Any], state: dict[str, Tensor]) -> FrozenClip:
     return build(about, state)
 
 
-def _padded(side: int) -> int:
-    return -(-side // SIZE_DIVISOR) * SIZE_DIVISOR
-
-
 @torch.no_grad()
 def dense_features(clip: FrozenClip) -> tuple[Tensor, Tensor]:
     """The last stage's map and the adapted map of the published image, by our encoder."""
     image = torch.from_numpy(np.array(Image.open(FOLDER / "image.png").convert("RGB"))).permute(2, 0, 1) / 255
     height, width = image.shape[1:]
-    # Normalised, then padded with zeros: a padding of the encoder's mean is zero once the encoder has normalised it.
-    padded = clip.image_encoder.mean.repeat(1, _padded(height), _padded(width))[None]
-    padded[0, :, :height, :width] = image
+    padded = F.pad(image, [0, -width % SIZE_DIVISOR, 0, -height % SIZE_DIVISOR])[None]
     stages: list[Tensor] = []
     hook = clip.image_encoder.visual.layer4.register_forward_hook(lambda module, inputs, out: stages.append(out))
-    adapted = clip.image_encoder(padded)
+    adapted = clip.image_encoder(padded, inside_images([(height, width)], padded))
     hook.remove()
     return stages[0], adapted
 
