@@ -1,6 +1,6 @@
 """One training step of OPSNet+ at full size on random pictures: losses, gradients of every part, time and memory.
 
-Usage: python scripts/plus_step.py backbone=r50 [--size 640] [--batch 1] [--json]
+Usage: python scripts/plus_step.py backbone=r50 [--size 1024] [--label-size 640] [--batch 1] [--bf16] [--json]
 
 The step is the LightningModule's own, on as many pictures with segments as with labels, with the names of COCO and of
 ImageNet. The networks are built at random, nothing is loaded. It fails where a loss or gradient is not finite, where a
@@ -34,14 +34,17 @@ from untrained import random_targets, untrained_config
 SEGMENTS = 12
 
 
-def step(overrides: Sequence[str], *, size: int, batch: int, device: str) -> tuple[list[Part], dict[str, float]]:
-    """Time and memory of the step's two halves, and its losses and gradient norms by name.
+def step(
+    overrides: Sequence[str], *, size: int, label_size: int, batch: int, device: str, bf16: bool = False
+) -> tuple[list[Part], dict[str, float]]:
+    """Time and memory of the step's parts, and its losses and gradient norms by name.
 
     Args:
         overrides: of conf/train.yaml, on top of the full-size networks with CLIP RN50 and supervision=cls_masksum.
-        size: pixels a side of the pictures.
+        size, label_size: pixels a side of the pictures with segments, and of those with labels.
         batch: pictures with segments, and as many with labels.
         device: "cpu" or "cuda".
+        bf16: forward passes and losses under autocast, as trainer=default has them.
 
     Raises:
         RuntimeError: a loss or gradient is not finite, or is where it should not be.
@@ -54,15 +57,21 @@ def step(overrides: Sequence[str], *, size: int, batch: int, device: str) -> tup
     figures: dict[str, float] = {}
     module.log_dict = lambda values, **_: figures.update({k: float(v.detach()) for k, v in values.items()})
     module.log = lambda name, value, **_: figures.update({name: float(value.detach())})
-    batches = _batches(len(names), len(labels), size, batch, device)
+    batches = _batches(len(names), len(labels), (size, label_size), batch, device)
+    optimizer = module.build_optimizer(module.model)
     for bank in (names, labels):  # once a training
         module.model.clip.text_encoder(bank)
     parts: list[Part] = []
-    with measured("forward and losses", parts, device):
-        loss = module.training_step(batches, 0)
+    total = torch.zeros((), device=device)
+    for kind, pictures in batches.items():
+        with measured(f"{kind}: forward and losses", parts, device), torch.autocast(device, enabled=bf16):
+            total = total + module.training_step({kind: pictures}, 0)
+    figures["train/loss"] = float(total.detach())
     with measured("backward", parts, device):
-        loss.backward()
+        total.backward()
     figures.update(_gradients(module.model))
+    with measured("optimiser", parts, device):
+        optimizer.step()
     wrong = [name for name, value in figures.items() if not abs(value) < float("inf")]
     if wrong:
         raise RuntimeError(f"not finite: {', '.join(wrong)}")
@@ -81,14 +90,14 @@ def _as_if_trained(model: Any) -> None:
     model.query_decoder.iou_head.bias.fill_(2.0)
 
 
-def _batches(names: int, labels: int, size: int, batch: int, device: str) -> dict[str, Batch]:
-    def pictures(vocabulary: str, targets: Any) -> Batch:
+def _batches(names: int, labels: int, sizes: tuple[int, int], batch: int, device: str) -> dict[str, Batch]:
+    def pictures(vocabulary: str, size: int, targets: Any) -> Batch:
         images = torch.rand(batch, 3, size, size, device=device)
         return Batch(images, [(size, size)] * batch, list(range(batch)), vocabulary, targets)
 
     found = ImageLabels([torch.randint(labels, (3,), device=device) for _ in range(batch)])
-    segments = random_targets(batch, SEGMENTS, size, names, device)
-    return {"panoptic": pictures("coco", segments), "labels": pictures("imagenet1k", found)}
+    segments = random_targets(batch, SEGMENTS, sizes[0], names, device)
+    return {"panoptic": pictures("coco", sizes[0], segments), "labels": pictures("imagenet1k", sizes[1], found)}
 
 
 def _gradients(model: Any) -> dict[str, float]:
@@ -111,18 +120,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Prints what the step gave."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="of conf/train.yaml, e.g. backbone=r50")
-    parser.add_argument("--size", type=int, default=640, help="pixels a side of the pictures")
+    parser.add_argument("--size", type=int, default=1024, help="pixels a side of the pictures with segments")
+    parser.add_argument("--label-size", type=int, default=640, help="pixels a side of the pictures with labels")
+    parser.add_argument("--bf16", action="store_true", help="under autocast, as trainer=default has it")
     parser.add_argument("--batch", type=int, default=1, help="pictures of each kind")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=("cpu", "cuda"))
     parser.add_argument("--json", action="store_true", help="print json instead of a table")
     options = parser.parse_args(arguments)
     start = time.monotonic()
     with one_sentence_errors():
-        parts, figures = step(options.overrides, size=options.size, batch=options.batch, device=options.device)
+        parts, figures = step(
+            options.overrides, size=options.size, label_size=options.label_size, batch=options.batch,
+            device=options.device, bf16=options.bf16,
+        )  # fmt: skip
     if options.json:
         print(json.dumps({"parts": [vars(p) for p in parts], "figures": figures}, indent=2))
         return
-    title = f"{options.batch} + {options.batch} pictures of {options.size} x {options.size} on {options.device}"
+    title = f"{options.batch} x {options.size}² + {options.batch} x {options.label_size}² pixels on {options.device}"
     table = Table("", "", title=title, caption=f"all in all {time.monotonic() - start:.0f} s")
     for part in parts:
         table.add_row(part.name, f"{part.seconds:.1f} s, at most {part.peak:.2f} GiB")

@@ -22,7 +22,7 @@ from opsnet.data.batching import collate
 from opsnet.data.image_label_dataset import ImageLabelDataset
 from opsnet.data.loaders import EvaluationLoader, ResumableLoader, ResumableSampler
 from opsnet.data.panoptic_dataset import PanopticDataset
-from opsnet.data.sharing import batch_share, batches_a_step
+from opsnet.data.sharing import batch_share, batches_a_step, checked_by_another
 from opsnet.errors import DatasetError
 from opsnet.structures import Batch
 from opsnet.vocabulary import Vocabulary
@@ -121,6 +121,8 @@ class PanopticDataModule(LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         """Builds and checks the sets of a stage: ``fit``, ``validate``, ``test``, or ``None`` for all.
 
+        Of the processes of a machine the first checks the files, or each its share once they know one another.
+
         Raises:
             DatasetError: a set is faulty, or two vocabularies share a name.
         """
@@ -137,8 +139,9 @@ class PanopticDataModule(LightningDataModule):
                     "put one of the two into a file of another name"
                 )
             wanted = self.check_files or (self.check_files is None and len(dataset) < CHECKED_BELOW)
-            if wanted and isinstance(dataset, PanopticDataset):
-                dataset.check_pixels(_rank_and_world_size())
+            shared = _rank_and_world_size()
+            if wanted and isinstance(dataset, PanopticDataset) and (shared[1] > 1 or not checked_by_another()):
+                dataset.check_pixels(shared)
             self.datasets[key] = dataset
 
     def _build(self, key: str, builder: PictureSet | Builder) -> PictureSet:

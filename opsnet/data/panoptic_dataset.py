@@ -23,6 +23,7 @@ from torchvision import tv_tensors
 from opsnet.data.conversion import rgb_to_ids
 from opsnet.data.panoptic_json import Entry, read_entries
 from opsnet.data.pictures import read_picture, read_rgb, require_files, require_limit
+from opsnet.data.sharing import checked_by_another
 from opsnet.data.transforms import Transform, as_image
 from opsnet.errors import DatasetError
 from opsnet.structures import PanopticTruth, Segment
@@ -89,8 +90,9 @@ class PanopticDataset(Dataset[Sample]):
         self.images = Path(images).expanduser()
         self.segments = Path(segments).expanduser() if segments is not None else self.annotations.with_suffix("")
         self._entries = read_entries(self.annotations, self.vocabulary, limit, skip)
-        require_files(self.images, [e.image for e in self._entries], self.annotations, "images")
-        require_files(self.segments, [e.png for e in self._entries], self.annotations, "segments")
+        if not checked_by_another():
+            require_files(self.images, [e.image for e in self._entries], self.annotations, "images")
+            require_files(self.segments, [e.png for e in self._entries], self.annotations, "segments")
 
     def __len__(self) -> int:
         return len(self._entries)

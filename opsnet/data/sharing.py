@@ -5,6 +5,7 @@ Sizes of batches are given as totals, as papers give them, so that a training is
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
 from opsnet.errors import DatasetError
@@ -56,3 +57,12 @@ def batches_a_step(totals: Mapping[str, int], world_size: int, most: int | None)
         f"{told} images a step in total cannot be shared by {world_size} devices in batches of at most "
         f"data.module.device_batch_size={most}: give the two the same total, or raise device_batch_size"
     )
+
+
+def checked_by_another() -> bool:
+    """Whether another process of this machine checks the data sets: the first of those that train together.
+
+    Lightning, torchrun and SLURM say so before the processes know one another. Where the first finds a fault it ends
+    with a message, before Lightning has started the others, or torchrun and ``srun --kill-on-bad-exit`` end them.
+    """
+    return int(os.environ.get("LOCAL_RANK") or os.environ.get("SLURM_LOCALID") or 0) > 0

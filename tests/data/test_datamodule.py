@@ -77,6 +77,20 @@ def test_files_are_checked_when_asked_and_by_default_in_small_sets(tiny, monkeyp
         make(check_files=True).setup("validate")
 
 
+@pytest.mark.parametrize("key", ["LOCAL_RANK", "SLURM_LOCALID"])
+def test_the_first_process_of_a_machine_checks_the_files_for_the_others(key, tiny, monkeypatch):
+    tiny.edit(lambda d: d["annotations"][1]["segments_info"].pop())
+    make = partial(PanopticDataModule, val=partial(PanopticDataset, **tiny.options), batch_size=1)
+    monkeypatch.setenv(key, "0")
+    with pytest.raises(DatasetError, match="segment id 2"):
+        make().setup("validate")
+    monkeypatch.setenv(key, "1")
+    listed = []
+    monkeypatch.setattr("opsnet.data.panoptic_dataset.require_files", lambda *given: listed.append(given))
+    make().setup("validate")
+    assert listed == []
+
+
 @pytest.mark.parametrize(
     "key", ["batch_size", "device_batch_size", "eval_batch_size", "num_workers", "seed", "size_divisor"]
 )
