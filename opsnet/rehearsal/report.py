@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from rich.console import Console
@@ -14,7 +13,8 @@ from rich.markup import escape
 from opsnet.recipe import StepPlan
 from opsnet.rehearsal.checklist import Checklist, CheckResult, Verdict
 from opsnet.rehearsal.disk import gib
-from opsnet.rehearsal.step import StepFigures
+from opsnet.rehearsal.pace import Estimate, epochs
+from opsnet.rehearsal.watch import StepFigures
 
 MARKS: dict[Verdict, str] = {
     "ok": "[green]ok[/green]",
@@ -26,63 +26,6 @@ MARKS: dict[Verdict, str] = {
 def show(result: CheckResult) -> None:
     """Prints one result."""
     Console().print(f"{MARKS[result.verdict]} {escape(result.check)}: {escape(result.sentence)}", soft_wrap=True)
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """How long a training takes.
-
-    Attributes:
-        training, validation: seconds of the whole run.
-        waits: whether reading the images takes longer than the steps.
-    """
-
-    training: float
-    validation: float
-    waits: bool
-
-    @property
-    def seconds(self) -> float:
-        """Of both."""
-        return self.training + self.validation
-
-
-def estimate(
-    plan: StepPlan,
-    figures: StepFigures,
-    *,
-    loading: float,
-    workers: int,
-    images: int,
-    validation_images: int,
-    check_every: int,
-) -> Estimate:
-    """Extends the measured batches to the whole training, on the devices that were asked for.
-
-    Args:
-        plan: of the training.
-        figures: measured.
-        loading: seconds that one worker takes for a batch.
-        workers: that load at the same time; 0: the training process loads itself.
-        images: of the training set.
-        validation_images: of the validation set.
-        check_every: epochs between two validations.
-    """
-    batch, reading = figures.seconds_per_batch, loading / max(workers, 1)
-    each = batch + reading if workers == 0 else max(batch, reading)
-    seconds, count = figures.validation
-    validations = int(epochs(plan, images)) // max(check_every, 1)
-    per_process = seconds / max(count, 1) / plan.devices
-    return Estimate(
-        training=plan.steps * plan.accumulate * each,
-        validation=validations * validation_images * per_process,
-        waits=workers > 0 and reading > batch,
-    )
-
-
-def epochs(plan: StepPlan, images: int) -> float:
-    """Passes over a training set of so many images."""
-    return plan.steps * plan.totals["batch_size"] / max(images, 1)
 
 
 def print_run(

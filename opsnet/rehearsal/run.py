@@ -7,6 +7,8 @@ import os
 import shutil
 import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +20,12 @@ from opsnet.rehearsal.checklist import Checklist
 from opsnet.rehearsal.command import FOLDER
 from opsnet.rehearsal.disk import COPIES, check_folder, check_space, existing_parent, free_bytes
 from opsnet.rehearsal.networks import check_activation, check_weights, checkpoint_bytes, count_parameters
+from opsnet.rehearsal.pace import Estimate, check_loading, check_memory, estimate
 from opsnet.rehearsal.plan import Devices, check_devices, plan_run, warmup_of
-from opsnet.rehearsal.report import Estimate, estimate, print_run, print_verdict, show
+from opsnet.rehearsal.report import print_run, print_verdict, show
 from opsnet.rehearsal.sets import OpenedSets, open_sets, read_batches
-from opsnet.rehearsal.step import StepFigures, shortened, take_steps
+from opsnet.rehearsal.step import shortened, take_steps
+from opsnet.rehearsal.watch import StepFigures
 
 
 @dataclass(frozen=True)
@@ -62,23 +66,39 @@ def rehearse(cfg: DictConfig, target: Path) -> int:
     from opsnet.experiments import require_training
 
     require_training(cfg)
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    logging.getLogger("opsnet.callbacks").setLevel(logging.ERROR)  # a checkpoint to resume from that is removed again
-    warnings.simplefilter("ignore")  # the training shows them; here they would stand between the results
     is_main = os.environ.get("LOCAL_RANK", "0") == "0"
     checklist = Checklist(show=show if is_main else lambda result: None)
-    prepared = prepare(cfg, target, checklist)
     figures, estimated = None, None
-    if prepared.sets.usable and prepared.plan is not None and prepared.module is not None:
-        figures = _take_steps(cfg, target, prepared, checklist)
+    with _quiet():
+        prepared = prepare(cfg, target, checklist)
+        if prepared.sets.usable and prepared.plan is not None and prepared.module is not None:
+            figures = _take_steps(cfg, target, prepared, checklist)
     if figures is not None:
-        estimated = _estimate(cfg, prepared, figures, checklist)
+        estimated = _estimate(cfg, prepared, figures)
+        check_loading(estimated, prepared.loading, prepared.sets.data.num_workers, prepared.devices, checklist)
+        check_memory(figures, checklist)
     if is_main:
         parameters = count_parameters(prepared.module.model) if prepared.module is not None else {}
         print_run(prepared.plan, warmup_of(cfg), prepared.sets.images("train"), parameters, figures, estimated)
         print_verdict(checklist)
     return len(checklist.of("failure"))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps warnings of libraries out of the results; the training shows them.
+
+    And a line of ours that names a checkpoint to resume from, which is removed with the rehearsal's folder.
+    """
+    ours = logging.getLogger("opsnet.callbacks")
+    level = ours.level
+    ours.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        ours.setLevel(level)
 
 
 def prepare(cfg: DictConfig, target: Path, checklist: Checklist) -> Prepared:
@@ -181,9 +201,9 @@ def _instead(prepared: Prepared) -> dict[str, Any]:
     return instead
 
 
-def _estimate(cfg: DictConfig, prepared: Prepared, figures: StepFigures, checklist: Checklist) -> Estimate:
+def _estimate(cfg: DictConfig, prepared: Prepared, figures: StepFigures) -> Estimate:
     assert prepared.plan is not None
-    estimated = estimate(
+    return estimate(
         prepared.plan,
         figures,
         loading=prepared.loading,
@@ -192,30 +212,3 @@ def _estimate(cfg: DictConfig, prepared: Prepared, figures: StepFigures, checkli
         validation_images=prepared.sets.images("val"),
         check_every=cfg.trainer.get("check_val_every_n_epoch") or 1,
     )
-    told = f"{prepared.loading:.2f} s a batch with one worker"
-    processes, cores = max(1, prepared.devices.per_node), os.cpu_count() or 1
-    workers = prepared.sets.data.num_workers * processes
-    if workers > cores:
-        fix = f"give ++data.module.num_workers={max(1, cores // processes)}"
-        checklist.doubt("data loading", f"{workers} workers share {cores} cores: {fix}")
-    elif estimated.waits:
-        checklist.doubt("data loading", f"{told}, so the steps wait for images: raise data.module.num_workers")
-    else:
-        checklist.ok("data loading", told)
-    _check_memory(figures, checklist)
-    return estimated
-
-
-def _check_memory(figures: StepFigures, checklist: Checklist) -> None:
-    """Doubts a GPU that is nearly full: other batches have more segments."""
-    import torch
-
-    if not figures.reserved:
-        return
-    total = torch.cuda.get_device_properties(torch.device(figures.device)).total_memory
-    if figures.reserved > 0.9 * total:
-        checklist.doubt(
-            "memory",
-            f"{figures.reserved / total:.0%} of the GPU is taken, and other batches have more segments: give "
-            "data.module.device_batch_size=1",
-        )

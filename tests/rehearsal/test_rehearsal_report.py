@@ -1,41 +1,20 @@
-"""What a rehearsal prints, and the time that it extends its steps to."""
+"""What a rehearsal prints."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
-
 from opsnet.recipe import StepPlan
 from opsnet.rehearsal.checklist import Checklist
-from opsnet.rehearsal.report import Estimate, estimate, print_run, print_verdict
-from opsnet.rehearsal.step import StepFigures
+from opsnet.rehearsal.pace import Estimate
+from opsnet.rehearsal.report import print_run, print_verdict
+from opsnet.rehearsal.watch import StepFigures
 
 PLAN = StepPlan({"batch_size": 10}, devices=5, accumulate=2, lr=1e-4, steps=400)
 FIGURES = StepFigures(seconds=[9.0, 0.4, 0.6], validation=(0.6, 2), peak=3 * 2**30, device="cuda:0")
 
 
-def estimated(**changed: object) -> Estimate:
-    given = {"loading": 0.8, "workers": 4, "images": 1000, "validation_images": 100, "check_every": 2}
-    return estimate(PLAN, FIGURES, **{**given, **changed})
-
-
-def test_steps_and_validations_are_added_up() -> None:
-    found = estimated()
-    assert found.training == pytest.approx(400 * 2 * 0.5)
-    assert found.validation == pytest.approx(2 * 100 * 0.3 / 5)  # twice, shared by five processes
-    assert found.seconds == found.training + found.validation
-    assert not found.waits
-
-
-def test_slow_reading_sets_the_pace() -> None:
-    found = estimated(workers=1)
-    assert found.training == pytest.approx(400 * 2 * 0.8)
-    assert found.waits
-
-
-def test_without_workers_reading_comes_on_top() -> None:
-    assert estimated(workers=0).training == pytest.approx(400 * 2 * 1.3)
+ESTIMATE = Estimate(training=400.0, validation=12.0, waits=False)
 
 
 def printed(capsys, *parts: object) -> str:

@@ -13,7 +13,8 @@ from omegaconf import OmegaConf
 from opsnet.module import OPSNetModule
 from opsnet.rehearsal.checklist import Checklist
 from opsnet.rehearsal.run import Prepared, prepare
-from opsnet.rehearsal.step import StepFigures, read_back, shortened, take_steps
+from opsnet.rehearsal.step import read_back, shortened, take_steps
+from opsnet.rehearsal.watch import StepFigures
 
 Taken = tuple[StepFigures | None, Checklist, Prepared]
 
