@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from official_trees import coco_tree
 from rehearsal_overrides import ONLY_COCO, RANDOM_CLIP, SMALL_ROW7
+
+from opsnet.rehearsal.checklist import Checklist
+from opsnet.rehearsal.run import Prepared, prepare
+from opsnet.rehearsal.step import shortened, take_steps
+from opsnet.rehearsal.watch import StepFigures
 
 
 @pytest.fixture
@@ -22,3 +28,21 @@ def row7(compose, coco: Path, tmp_path: Path) -> Callable[..., object]:
     """(overrides) -> the configuration of table1_row7 on that COCO."""
     here = [f"paths.data={coco}", f"paths.runs={tmp_path / 'runs'}", f"output={tmp_path / 'runs' / 'row7'}"]
     return lambda *overrides: compose("train", *SMALL_ROW7, *RANDOM_CLIP, *ONLY_COCO, *here, *overrides)
+
+
+Taken = tuple[StepFigures | None, Checklist, Prepared]
+
+
+@pytest.fixture
+def taken(train_config, tmp_path: Path) -> Callable[..., Taken]:
+    """(overrides) -> figures, results and what was prepared, of a rehearsed training of the embedded world."""
+
+    def run(*overrides: str, change: Callable[[Any], object] = lambda module: None) -> Taken:
+        cfg = train_config(tmp_path / "runs" / "run", *overrides)
+        prepared = prepare(cfg, Path(cfg.output), Checklist())
+        change(prepared.module)
+        checklist = Checklist()
+        short = shortened(cfg, tmp_path / "rehearsal", dict(prepared.devices.instead))
+        return take_steps(short, prepared.sets.data, prepared.module, prepared.resume, checklist), checklist, prepared
+
+    return run

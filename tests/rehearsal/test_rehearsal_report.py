@@ -24,7 +24,7 @@ def printed(capsys, *parts: object) -> str:
 
 def test_the_run_in_numbers(capsys) -> None:
     text = printed(
-        capsys, PLAN, 10, 1000, {"backbone": (23_500_000, 0), "CLIP, frozen": (0, 102_000_000)}, FIGURES, estimated()
+        capsys, PLAN, 10, 1000, {"backbone": (23_500_000, 0), "CLIP, frozen": (0, 102_000_000)}, FIGURES, ESTIMATE
     )
     for line in (
         "steps 400 (4.0 epochs of 1,000 images)",

@@ -2,75 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 from omegaconf import OmegaConf
 
 from opsnet.module import OPSNetModule
 from opsnet.rehearsal.checklist import Checklist
-from opsnet.rehearsal.run import Prepared, prepare
-from opsnet.rehearsal.step import read_back, shortened, take_steps
-from opsnet.rehearsal.watch import StepFigures
-
-Taken = tuple[StepFigures | None, Checklist, Prepared]
-
-
-@pytest.fixture
-def taken(train_config, tmp_path: Path) -> Callable[..., Taken]:
-    """(overrides) -> figures, results and what was prepared, of a rehearsed training of the embedded world."""
-
-    def run(*overrides: str, change: Callable[[Any], object] = lambda module: None) -> Taken:
-        cfg = train_config(tmp_path / "runs" / "run", *overrides)
-        prepared = prepare(cfg, Path(cfg.output), Checklist())
-        change(prepared.module)
-        checklist = Checklist()
-        short = shortened(cfg, tmp_path / "rehearsal", dict(prepared.devices.instead))
-        return take_steps(short, prepared.sets.data, prepared.module, prepared.resume, checklist), checklist, prepared
-
-    return run
+from opsnet.rehearsal.step import read_back, shortened
 
 
 def failure(checklist: Checklist) -> str:
     (result,) = checklist.of("failure")
     return f"{result.check}: {result.sentence}"
-
-
-@pytest.mark.parametrize(("overrides", "steps"), [
-    (["trainer.max_epochs=-1", "trainer.max_steps=80000"], 80_000),
-    (["trainer.max_steps=5"], 5),
-    (["++trainer.limit_train_batches=0.5"], 2 * 2),
-])  # fmt: skip
-def test_the_planned_length_is_lightnings(overrides: list[str], steps: int, taken) -> None:
-    figures, checklist, prepared = taken(*overrides)
-    assert not checklist.of("failure")
-    assert figures.planned == steps
-    assert prepared.plan.steps == steps
-
-
-def test_two_steps_a_validation_and_a_checkpoint(taken) -> None:
-    figures, checklist, _ = taken("trainer.check_val_every_n_epoch=4", "checkpoint_every=9")
-    assert len(figures.seconds) == figures.steps == 2
-    assert figures.seconds_per_batch == figures.seconds[1] > 0
-    assert figures.validation[0] > 0
-    assert figures.validation[1] == 8
-    assert figures.peak > 2**20
-    assert figures.device == "cpu"
-    assert [r.check for r in checklist.of("ok")] == ["optimiser step", "validation", "checkpoint"]
-    assert f"loss {figures.loss:.3f}" in checklist.of("ok")[0].sentence
-
-
-def test_a_step_of_several_batches_is_one_step(taken, monkeypatch) -> None:
-    batches = []
-    step = OPSNetModule.training_step
-    monkeypatch.setattr(OPSNetModule, "training_step", lambda *given: batches.append(1) or step(*given))
-    figures, _, prepared = taken("++data.module.device_batch_size=3")
-    assert len(batches) == len(figures.seconds) == 4  # 8 images a step by at most 3, so by 2
-    assert figures.steps == 1
-    assert figures.planned == prepared.plan.steps == 4 * 2
 
 
 def test_nothing_but_length_and_folder_is_changed(train_config, tmp_path: Path) -> None:
@@ -108,12 +53,6 @@ def test_too_little_memory_is_named_with_the_fix(taken, monkeypatch) -> None:
     assert "give ++data.module.device_batch_size=4" in told
 
 
-def test_a_loss_that_is_no_number(taken, monkeypatch) -> None:
-    step = OPSNetModule.training_step
-    monkeypatch.setattr(OPSNetModule, "training_step", lambda self, batch, i: step(self, batch, i) * float("nan"))
-    assert "optimiser step: the loss of batch 1 is nan: give ++trainer.precision=32-true" in failure(taken()[1])
-
-
 def test_a_failing_validation_comes_after_the_steps(taken, monkeypatch) -> None:
     def odd(self: Any, batch: Any, batch_index: int) -> None:
         raise ValueError("maps of 3 x 4 and 5 x 6 pixels")
@@ -121,14 +60,6 @@ def test_a_failing_validation_comes_after_the_steps(taken, monkeypatch) -> None:
     monkeypatch.setattr(OPSNetModule, "validation_step", odd)
     told = failure(taken()[1])
     assert told.startswith("validation or checkpoint: the training stops after 2 steps with ValueError: maps of 3 x 4")
-
-
-def test_parameters_that_no_loss_reaches_are_doubted(taken) -> None:
-    def more(module: Any) -> None:
-        module.model.unused = torch.nn.Linear(2, 2)
-
-    _, checklist, _ = taken(change=more)
-    assert "no loss reaches 2 parameters (the first is model.unused.weight)" in checklist.of("doubt")[0].sentence
 
 
 def test_a_checkpoint_of_other_weights_is_found(taken, tmp_path: Path) -> None:
