@@ -57,7 +57,7 @@ def test_masks_and_objectness_are_the_published_networks(config, peer) -> None:
 
 
 def test_the_command_writes_named_segments(config, tmp_path: Path) -> None:
-    answer = predict(config("filtering.threshold=0")).last
+    answer = predict(config("filtering.threshold=0", "overlap=0")).last  # random masks hide one another
     data = json.loads((tmp_path / "out" / "panoptic.json").read_text())
     assert [c["name"] for c in data["categories"]] == ["sea", "tree"]
     assert len(answer.segments) > 0
