@@ -23,9 +23,9 @@ def outputs() -> list[torch.Tensor]:
 
 
 def compared(theirs: list[torch.Tensor]) -> Parity:
-    network = SimpleNamespace(answer=lambda images, target: tuple(outputs()))
+    network = SimpleNamespace(answer=lambda images, size, target: tuple(outputs()))
     runs = compare(
-        network, lambda images, target: tuple(theirs), [drawn_batch((64, 64), 0)], [BANK],  # type: ignore[arg-type]
+        network, lambda images, size, target: tuple(theirs), [drawn_batch((64, 64), 0)], [BANK],  # type: ignore[arg-type]
         filtering=MaskFiltering(threshold=0.1), overlap=0.8,
     )  # fmt: skip
     return list(runs)[-1]

@@ -53,7 +53,7 @@ def test_a_row_of_the_paper_is_of_the_real_world_by_itself(compose, tmp_path) ->
     plain, real = (composed(compose, "table1_row7", world, tmp_path) for world in (None, "real"))
     assert plain == real
     assert plain.data.root.endswith("coco")
-    assert (plain.backbone.name, plain.model.query_decoder.queries, plain.overlap) == ("resnet50", 100, 0.8)
+    assert (plain.backbone.name, plain.model.query_decoder.queries, plain.overlap) == ("resnet50.tv_in1k", 100, 0.8)
 
 
 def test_scenes_is_the_miniature_of_the_full_model(compose, tmp_path) -> None:
@@ -112,7 +112,7 @@ def test_the_command_line_chooses_within_a_world(compose, tmp_path) -> None:
     cfg = compose(
         "train", "experiment=table1_row7", "world=scenes", "backbone=r50", "overlap=0.5", f"output={tmp_path}"
     )
-    assert (cfg.backbone.name, cfg.overlap) == ("resnet50", 0.5)
+    assert (cfg.backbone.name, cfg.overlap) == ("resnet50.tv_in1k", 0.5)
 
 
 def test_real_data_are_of_every_set(compose, tmp_path) -> None:
