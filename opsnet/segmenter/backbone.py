@@ -30,6 +30,8 @@ class Backbone(nn.Module):
         output_norms: a LayerNorm on every map, as the Swins of Mask2Former have it.
         frozen_norms: BatchNorms keep the statistics and scales that they came with, as in detectron2's ResNets: the few
             pictures of a detection batch would give worse ones.
+        frozen_stages: the stem and so many of the maps' stages, finest first, keep the weights that they came with:
+            without gradients there the backward pass ends before the widest maps.
         synced_norms: BatchNorms take their statistics over the pictures of all processes.
         checkpointing: compute activations again in the backward pass instead of keeping them: slower, much smaller.
         mean, std: the normalisation that the weights were trained with, RGB in 0..1 (ImageNet's by default).
@@ -51,6 +53,7 @@ class Backbone(nn.Module):
         model_args: Mapping[str, Any] | None = None,
         output_norms: bool = False,
         frozen_norms: bool = False,
+        frozen_stages: int = 0,
         synced_norms: bool = False,
         checkpointing: bool = False,
         mean: tuple[float, float, float] = (0.485, 0.456, 0.406),
@@ -88,6 +91,7 @@ class Backbone(nn.Module):
             self.model = freeze_norms(self.model)
         if synced_norms:
             self.model = sync_norms(self.model)
+        _freeze_stages(self.model, frozen_stages)
         if checkpointing:
             _checkpoint(self.model)
         info: Any = self.model.feature_info
@@ -107,6 +111,24 @@ class Backbone(nn.Module):
         # Swin answers channels-last and says so; a shape such as 96 x 96 x 96 would not tell.
         maps = maps if self.channels_last else [m.permute(0, 2, 3, 1) for m in maps]
         return [norm(m).permute(0, 3, 1, 2) for norm, m in zip(self.norms, maps, strict=True)]
+
+
+def _freeze_stages(model: Any, count: int) -> None:
+    """No gradients for all that comes up to the end of the ``count``-th map's stage.
+
+    Raises:
+        BackboneError: the model has fewer maps.
+    """
+    ends = [name.replace(".", "_") for name in model.feature_info.module_name()]
+    if not 0 <= count <= len(ends):
+        raise BackboneError(f"backbone.frozen_stages is {count}, but the backbone has {len(ends)} maps: give 0 to that")
+    if not count:
+        return
+    # timm joins a nested stage's name by underscores in some of its feature extractors and keeps the dot in others.
+    names = [name for name, _ in model.named_parameters()]
+    inside = [i for i, name in enumerate(names) if f"{name.replace('.', '_')}_".startswith(f"{ends[count - 1]}_")]
+    for name in names[: max(inside) + 1]:
+        model.get_parameter(name).requires_grad_(False)
 
 
 def _checkpoint(model: Any) -> None:
