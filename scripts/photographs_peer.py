@@ -15,7 +15,7 @@ from __future__ import annotations
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -45,21 +45,18 @@ from opsnet.vocabulary import Vocabulary
 
 SIDES = ("ours", "peer")
 EQUAL = ["model.pixel_decoder.points=4", "model.pixel_decoder.fine_dim=null"]
-FILTERS = {"ours": ("cls", "iou", "cls_iou", "cls_iou_filter"), "peer": ("cls",)}
+FILTERS = ("cls", "iou", "cls_iou", "cls_iou_filter")
 Maps = dict[str, list[PanopticMap]]
 
 
-class Ours(OPSNetModule):
-    """OPSNet, with maps by every way of Mask Filtering."""
-
-    @torch.no_grad()
-    def maps(self, batch: Batch) -> Maps:
-        """The panoptic maps of a batch, by filter."""
-        bank = self.train_bank()
-        proposals, clip_map = self.model(batch.images, batch.valid_sizes)
-        embeds = self.model.embed(proposals, clip_map, (batch.images.shape[-2], batch.images.shape[-1]))
-        logits, no_object = self.modulation(embeds, bank, bank, self.model.void_embed)
-        return _maps("ours", proposals, logits, no_object, batch, bank, self.overlap)
+@torch.no_grad()
+def our_maps(module: OPSNetModule, batch: Batch) -> Maps:
+    """OPSNet's panoptic maps of a batch, by filter."""
+    bank, size = module.train_bank(), (batch.images.shape[-2], batch.images.shape[-1])
+    proposals, clip_map = module.model(batch.images, batch.valid_sizes)
+    embeds = module.model.embed(proposals, clip_map, size)
+    logits, no_object = module.modulation(embeds, bank, bank, module.model.void_embed)
+    return _maps(FILTERS, proposals, logits, no_object, batch, bank, module.overlap)
 
 
 class Peer(L.LightningModule):
@@ -72,7 +69,8 @@ class Peer(L.LightningModule):
         self.backbone = instantiate(cfg.backbone)  # before the rest, which holds it too: the optimizer goes by names
         self.mask2former = _mask2former(cfg, len(vocabulary))
         self.mask2former.model.pixel_level_module.encoder = _Encoder(self.backbone)
-        self.names = TextBank(vocabulary.name, vocabulary.names, torch.tensor(vocabulary.is_thing), torch.zeros(0))
+        is_thing = torch.tensor(vocabulary.is_thing)
+        self.names = TextBank(vocabulary.name, vocabulary.names, is_thing, torch.zeros(len(vocabulary), 1))
         self.to(memory_format=torch.channels_last)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
@@ -82,19 +80,20 @@ class Peer(L.LightningModule):
         loss: Tensor = self.mask2former(batch.images, mask_labels=masks, class_labels=batch.targets.labels).loss
         return loss.sum()
 
-    @torch.no_grad()
-    def maps(self, batch: Batch) -> Maps:
-        """The panoptic maps of a batch."""
-        found = self.mask2former(batch.images)
-        logits, masks = found.class_queries_logits, found.masks_queries_logits
-        proposals = Proposals(masks, masks.new_zeros(*masks.shape[:2], 1), masks.new_ones(masks.shape[:2]))
-        return _maps("peer", proposals, logits[..., :-1], logits[..., -1], batch, self.names, self.overlap)
-
     def configure_optimizers(self) -> Any:
         """As ours."""
         optimizer = self.build_optimizer(self)
         scheduler = self.build_scheduler(optimizer, total_steps=int(self.trainer.estimated_stepping_batches))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+@torch.no_grad()
+def peer_maps(module: Peer, batch: Batch) -> Maps:
+    """The peer's panoptic maps of a batch."""
+    found = module.mask2former(batch.images)
+    logits, masks = found.class_queries_logits, found.masks_queries_logits
+    proposals = Proposals(masks, masks.new_zeros(*masks.shape[:2], 1), masks.new_ones(masks.shape[:2]))
+    return _maps(("cls",), proposals, logits[..., :-1], logits[..., -1], batch, module.names, module.overlap)
 
 
 class _Encoder(nn.Module):
@@ -125,21 +124,20 @@ def _mask2former(cfg: DictConfig, classes: int) -> Any:
 
 
 def _maps(
-    side: str, proposals: Proposals, logits: Tensor, no_object: Tensor, batch: Batch, names: TextBank, overlap: float
-) -> Maps:
+    filters: Sequence[str], proposals: Proposals, logits: Tensor, no_object: Tensor, batch: Batch, names: TextBank,
+    overlap: float,
+) -> Maps:  # fmt: skip
     return {
-        kind: assemble(
-            proposals, logits, no_object, batch, names, filtering=parse_filtering(kind), overlap=overlap
-        )
-        for kind in FILTERS[side]
-    }  # fmt: skip
+        name: assemble(proposals, logits, no_object, batch, names, filtering=parse_filtering(name), overlap=overlap)
+        for name in filters
+    }
 
 
 class Curve(L.Callback):
     """Scores the validation images every so many epochs, and times the steps."""
 
-    def __init__(self, loader: Any, vocabulary: Vocabulary, every: int) -> None:
-        self.loader, self.is_thing, self.every = loader, vocabulary.is_thing, every
+    def __init__(self, maps: Callable[[Any, Batch], Maps], loader: Any, is_thing: Sequence[bool], every: int) -> None:
+        self.maps, self.loader, self.is_thing, self.every = maps, loader, is_thing, every
         self.scores: dict[str, float] = {}
         self.seconds: list[float] = []
         self._start = 0.0
@@ -153,14 +151,14 @@ class Curve(L.Callback):
         self.seconds.append(time.process_time() - self._start)
 
     def on_train_epoch_end(self, trainer: L.Trainer, module: Any) -> None:
-        """Scores ``module.maps``."""
+        """Scores the maps."""
         epoch = trainer.current_epoch + 1
         if epoch % self.every and epoch != trainer.max_epochs:
             return
         module.eval()
         quality, pixels = {}, {}
         for batch in self.loader:
-            for kind, maps in module.maps(batch).items():
+            for kind, maps in self.maps(module, batch).items():
                 metric = quality.setdefault(kind, PanopticQuality(is_thing=self.is_thing))
                 for found, truth in zip(maps, batch.panoptic, strict=True):
                     metric.update(found, truth)
@@ -184,12 +182,9 @@ def compare(side: str, cfg: DictConfig) -> dict[str, Any]:
     data = instantiate(cfg.data.module, _convert_="object")
     data.setup("fit")
     vocabulary = data.datasets["train"].vocabulary
-    if side == "ours":
-        module: Any = build_module(cfg, vocabulary)
-        module.__class__ = Ours
-    else:
-        module = Peer(cfg, vocabulary)
-    curve = Curve(data.val_dataloader(), vocabulary, cfg.trainer.check_val_every_n_epoch)
+    module = build_module(cfg, vocabulary) if side == "ours" else Peer(cfg, vocabulary)
+    maps: Any = our_maps if side == "ours" else peer_maps
+    curve = Curve(maps, data.val_dataloader(), vocabulary.is_thing, cfg.trainer.check_val_every_n_epoch)
     trainer = instantiate(
         cfg.trainer, logger=False, enable_checkpointing=False, limit_val_batches=0, default_root_dir=cfg.output,
         callbacks=[curve, SeedEveryStep(seed=cfg.seed)],

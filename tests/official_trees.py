@@ -66,6 +66,19 @@ def pascal_context_tree(root: Path) -> None:
         savemat(root / "trainval" / f"{stem}.mat", {"LabelMap": labels}, do_compression=True)
 
 
+def camvid_tree(root: Path, size: tuple[int, int] = (36, 48), images: int = 1) -> None:
+    """Sets with bands of sky, road, car and void (11), and a bicyclist of one corner."""
+    rng = np.random.default_rng(0)
+    height, width = size
+    classes = np.repeat(np.array([0, 3, 8, 11], np.uint8), height // 4)[:, None].repeat(width, axis=1)
+    classes[: height // 12, : width // 12] = 10
+    for name in ("train", "val", "test"):
+        for number in range(images):
+            stem = f"0001TP_{name}_{number:03d}"
+            save(root / name / f"{stem}.jpg", rng.integers(0, 256, (*size, 3), dtype=np.uint8))
+            save(root / f"{name}annot" / f"{stem}.png", classes)
+
+
 def panoptic_json(path: Path, pngs: Path, pictures: Path, vocabulary: str, stem: int | str) -> None:
     """One picture with a segment of each of the first three classes, as a data set in COCO's format is distributed."""
     classes = Vocabulary.load(vocabulary)

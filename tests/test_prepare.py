@@ -12,6 +12,7 @@ import pytest
 from hydra.utils import instantiate
 from official_trees import (
     ade20k_tree,
+    camvid_tree,
     cityscapes_tree,
     coco_tree,
     imagenet_tree,
@@ -161,6 +162,37 @@ def test_the_59_are_those_of_the_published_459() -> None:
     assert len(chosen) == len(names) == 59
     differ = {names[k].id: whole[i] for k, i in enumerate(chosen) if names[k].name != whole[i][0]}
     assert {k: v[0] for k, v in differ.items()} == {19: "computer", 41: "road", 50: "table"}
+
+
+def test_camvid_has_no_instances_and_its_void_is_void(tmp_path: Path, prepare) -> None:
+    camvid_tree(tmp_path / "src")
+    assert prepare("camvid", tmp_path / "src", tmp_path / "dst", "--workers", 1)[0] == 0
+    for name in ("train", "val", "test"):
+        content = json.loads((tmp_path / "dst" / f"camvid_{name}.json").read_text())
+        (annotation,) = content["annotations"]
+        names = {c["id"]: c["name"] for c in content["categories"]}
+        assert len(names) == 11
+        assert not any(c["isthing"] for c in content["categories"])
+        found = {names[s["category_id"]]: (s["area"], s["bbox"]) for s in annotation["segments_info"]}
+        assert found == {
+            "sky": (9 * 48 - 12, [0, 0, 48, 9]),
+            "road": (9 * 48, [0, 9, 48, 9]),
+            "car": (9 * 48, [0, 18, 48, 9]),
+            "bicyclist": (12, [0, 0, 4, 3]),
+        }
+        png = np.array(Image.open(tmp_path / "dst" / f"camvid_{name}" / annotation["file_name"]))
+        assert not png[27:].any()
+        (image,) = content["images"]
+        assert (tmp_path / "dst" / "images" / name / image["file_name"]).is_file()
+
+
+def test_camvid_names_a_map_of_other_classes(tmp_path: Path, prepare) -> None:
+    camvid_tree(tmp_path / "src")
+    save(tmp_path / "src" / "valannot" / "0001TP_val_000.png", np.full((36, 48), 31, np.uint8))  # of the 32 classes
+    code, error = prepare("camvid", tmp_path / "src", tmp_path / "dst", "--sets", "val", "--workers", 1)
+    assert code == 2
+    assert "0001TP_val_000.png" in error
+    assert "value 31" in error
 
 
 def test_a_broken_mat_file_is_named(tmp_path: Path, prepare) -> None:

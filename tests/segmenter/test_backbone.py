@@ -71,6 +71,23 @@ def test_every_map_of_a_swin_is_normalised() -> None:
         torch.testing.assert_close(m.std(1, unbiased=False), torch.ones_like(m[:, 0]), atol=1e-2, rtol=0)
 
 
+@pytest.mark.parametrize("model", [RESNET, SWIN, {"name": "tf_efficientnet_lite0"}], ids=lambda m: m["name"])
+def test_frozen_stages_get_no_gradient(model: dict) -> None:
+    torch.manual_seed(0)
+    indices = None if model is SWIN else [1, 2, 3, 4]
+    backbone = Backbone(**model, out_indices=indices, frozen_stages=2).train()
+    maps = backbone(torch.rand(2, 3, 64, 64))
+    assert [m.requires_grad for m in maps] == [False, False, True, True]
+    trained = [p.requires_grad for p in backbone.parameters()]
+    assert sorted(trained) == trained  # none after the frozen ones is frozen
+    assert 0.05 < sum(trained) / len(trained) < 0.95
+
+
+def test_more_frozen_stages_than_maps_are_refused() -> None:
+    with pytest.raises(BackboneError, match="frozen_stages is 5, but the backbone has 4 maps"):
+        Backbone(**RESNET, out_indices=[1, 2, 3, 4], frozen_stages=5)
+
+
 def test_frozen_norms_do_not_move_and_do_not_learn() -> None:
     torch.manual_seed(0)
     frozen, moving = Backbone(**RESNET, frozen_norms=True).train(), Backbone(**RESNET).train()
