@@ -186,8 +186,8 @@ def compare(side: str, cfg: DictConfig) -> dict[str, Any]:
     maps: Any = our_maps if side == "ours" else peer_maps
     curve = Curve(maps, data.val_dataloader(), vocabulary.is_thing, cfg.trainer.check_val_every_n_epoch)
     trainer = instantiate(
-        cfg.trainer, logger=False, enable_checkpointing=False, limit_val_batches=0, default_root_dir=cfg.output,
-        callbacks=[curve, SeedEveryStep(seed=cfg.seed)],
+        cfg.trainer, accumulate_grad_batches=1, logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        limit_val_batches=0, default_root_dir=cfg.output, callbacks=[curve, SeedEveryStep(seed=cfg.seed)],
     )  # fmt: skip
     trainer.fit(module, data)
     found = {
