@@ -75,12 +75,15 @@ class OPSNet(nn.Module):
         return self._propose(images, clip_map, inside, every_layer), clip_map
 
     def propose(
-        self, images: Tensor, clip_map: Tensor, valid_sizes: Sizes | None = None, *, every_layer: bool | None = None
-    ) -> Proposals:
-        """As :meth:`forward` for a CLIP map that is known."""
+        self, images: Tensor, clip_map: Tensor | None, valid_sizes: Sizes | None = None, *,
+        every_layer: bool | None = None,
+    ) -> Proposals:  # fmt: skip
+        """As :meth:`forward` for a CLIP map that is known; ``None`` where the queries do not look at one."""
         return self._propose(images, clip_map, inside_images(valid_sizes, images), every_layer)
 
-    def _propose(self, images: Tensor, clip_map: Tensor, inside: Tensor | None, every_layer: bool | None) -> Proposals:
+    def _propose(
+        self, images: Tensor, clip_map: Tensor | None, inside: Tensor | None, every_layer: bool | None
+    ) -> Proposals:
         features = self.pixel_decoder(self.backbone(_channels_last(images), inside))
         return self.query_decoder(features, clip_map, every_layer=every_layer)  # type: ignore[no-any-return]
 

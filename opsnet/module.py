@@ -125,7 +125,11 @@ class OPSNetModule(L.LightningModule):
         raise TypeError(f"no loss is configured for batches with {type(batch.targets).__name__}")
 
     def _panoptic_losses(self, batch: Batch, targets: SegmentTargets) -> dict[str, Tensor]:
-        proposals, clip_map = self.model(batch.images, batch.valid_sizes)
+        clip_map: Tensor | None = None
+        if self.distillation is None and self.model.query_decoder.clip_attention is None:
+            proposals = self.model.propose(batch.images, None, batch.valid_sizes)  # nothing of the losses reads CLIP's map
+        else:
+            proposals, clip_map = self.model(batch.images, batch.valid_sizes)
         assert proposals.supervision is not None
         layers = [
             LayerPredictions(self.model.training_logits(q, self.train_bank()), q.mask_embeds, q.iou)

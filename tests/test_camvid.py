@@ -20,7 +20,7 @@ def data(world, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     load_script("prepare_camvid").main([str(tmp_path / "src"), str(tmp_path / "camvid"), "--workers", "1"])
     return [
         f"paths.data={world.data}", f"data.root={tmp_path / 'camvid'}", "data.module.num_workers=0",
-        "+data.module.test.camvid.limit=2", "+data.module.val.limit=2",
+        "+data.test.limit=2", "+data.module.val.limit=2",
     ]  # fmt: skip
 
 

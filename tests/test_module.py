@@ -67,6 +67,28 @@ def test_a_step_sums_the_losses_of_all_layers(module, batch, logged) -> None:
     assert float(other["loss"]) != float(loss)
 
 
+def test_clip_does_not_look_at_images_that_no_query_asks_about(train_config, batch, monkeypatch, tmp_path) -> None:
+    torch.manual_seed(0)
+    cfg = train_config(tmp_path, "model.query_decoder.clip_attention=null", "supervision.points=64")
+    module = build_module(cfg, Vocabulary.load("scenes"))
+    monkeypatch.setattr(module, "log", lambda *_, **__: None)
+    monkeypatch.setattr(module, "log_dict", lambda *_, **__: None)
+    looked: list[int] = []
+    module.model.clip.image_encoder.register_forward_hook(lambda *_: looked.append(1))
+    loss = module.training_step(batch, 0)
+    assert not looked
+    proposals, _ = module.model(batch.images, batch.valid_sizes)  # as it was: the same for nothing
+    assert looked
+    bank = module.train_bank()
+    layers = [
+        LayerPredictions(module.model.training_logits(q, bank), q.mask_embeds, q.iou)
+        for q in proposals.supervision.layers
+    ]
+    seeds = StepSeeds.of(0, 0, batch.image_ids)
+    again = module.criterion(layers, proposals.supervision.pixels, batch.targets, seeds)["loss"]
+    assert float(again.detach()) == pytest.approx(float(loss.detach()), rel=1e-6)
+
+
 def test_other_targets_are_refused(module, batch) -> None:
     labels = dataclasses.replace(batch, targets=ImageLabels([torch.tensor([0])]))
     with pytest.raises(TypeError, match="no loss is configured for batches with ImageLabels"):

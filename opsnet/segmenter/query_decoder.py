@@ -96,12 +96,14 @@ class QueryDecoder(nn.Module):
         """
         self.class_head = nn.Linear(self.norm.normalized_shape[0], classes + 1).requires_grad_(False)
 
-    def forward(self, features: PixelFeatures, clip_map: Tensor, *, every_layer: bool | None = None) -> Proposals:
+    def forward(
+        self, features: PixelFeatures, clip_map: Tensor | None, *, every_layer: bool | None = None
+    ) -> Proposals:
         """Pixel features and CLIP's map (B, D, h, w) -> proposals.
 
         Args:
             features: of the pixel decoder.
-            clip_map: of the image encoder.
+            clip_map: of the image encoder; only ``clip_attention`` reads it.
             every_layer: predict after every layer (``Proposals.supervision``); by default in training mode.
         """
         every_layer = self.training if every_layer is None else every_layer
@@ -131,7 +133,9 @@ class QueryDecoder(nn.Module):
         positions = sine_positions(m.shape[-2], m.shape[-1], m.shape[1], m.device)
         return values + positions.flatten(2).transpose(1, 2), values
 
-    def _predict(self, x: Tensor, masks: Tensor, positions: Tensor, clip_map: Tensor, guide: _Guide) -> LayerQueries:
+    def _predict(
+        self, x: Tensor, masks: Tensor, positions: Tensor, clip_map: Tensor | None, guide: _Guide
+    ) -> LayerQueries:
         described = self._gather_clip(x, masks, positions, clip_map, guide) if self.clip_at == "head" else x
         return LayerQueries(mask_embeds=masks, query_embeds=self.embed_head(described), iou=self._quality(x))
 
@@ -140,8 +144,10 @@ class QueryDecoder(nn.Module):
             return self.iou_head(x).squeeze(-1).sigmoid()
         return 1 - self.class_head(x).softmax(-1)[..., -1]
 
-    def _gather_clip(self, x: Tensor, masks: Tensor, positions: Tensor, clip_map: Tensor, guide: _Guide) -> Tensor:
-        assert self.clip_attention is not None
+    def _gather_clip(
+        self, x: Tensor, masks: Tensor, positions: Tensor, clip_map: Tensor | None, guide: _Guide
+    ) -> Tensor:
+        assert self.clip_attention is not None and clip_map is not None
         allowed = guide.inside(masks, clip_map) if self.clip_attention.masked else None
         return self.clip_attention(x, positions, clip_map, allowed)
 
