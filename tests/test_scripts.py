@@ -81,3 +81,13 @@ def test_every_part_of_a_step_is_weighed(capsys: pytest.CaptureFixture[str]) -> 
     assert [p["name"] for p in parts] == [*names, "whole step"]
     assert parts[-1]["peak"] == max(p["peak"] for p in parts[:-1]) > 0
     assert all(p["after"] <= p["peak"] + 0.01 for p in parts)
+
+
+def test_the_cost_of_bf16_in_masks(world, lenient_checkpoint, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("OPSNET_DATA", str(world.data))
+    load_script("precision").main([str(lenient_checkpoint), "data=scenes", "--images", "2"])
+    rows = capsys.readouterr().out.splitlines()
+    assert [row.split("  ")[0] for row in rows] == ["fp32", "bf16, pixel decoder in fp32", "bf16 throughout"]
+    flips = [float(row[28:].split()[0]) for row in rows]
+    assert flips[0] == 0
+    assert 0 < flips[1] < 20
