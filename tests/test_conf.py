@@ -201,3 +201,22 @@ def test_an_unknown_key_is_named(name, compose) -> None:
 def test_an_unknown_option_is_named_with_those_there_are(group, compose) -> None:
     with pytest.raises(MissingConfigException, match=rf"(?s){group}/no_such.*Available options.*"):
         compose("train", f"{group}=no_such")
+
+
+@pytest.mark.parametrize(
+    ("backbone", "weights", "drop_path"),
+    [
+        ("r50", "resnet50.tv_in1k", None),
+        ("r101", "resnet101.tv_in1k", None),
+        ("swin_s", "swin_small_patch4_window7_224.ms_in1k", 0.3),
+        ("swin_l", "swin_large_patch4_window12_384.ms_in22k", 0.3),
+    ],
+)
+def test_backbones_start_from_the_weights_of_mask2former(compose, backbone, weights, drop_path) -> None:
+    import timm
+
+    cfg = compose("train", "world=real", f"backbone={backbone}", "output=nowhere").backbone
+    assert cfg.pretrained
+    assert cfg.name == weights
+    assert cfg.get("model_args", {}).get("drop_path_rate") == drop_path
+    assert timm.get_pretrained_cfg(weights).tag == weights.split(".")[1]  # timm has weights of this name
