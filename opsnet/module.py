@@ -127,7 +127,7 @@ class OPSNetModule(L.LightningModule):
     def _panoptic_losses(self, batch: Batch, targets: SegmentTargets) -> dict[str, Tensor]:
         clip_map: Tensor | None = None
         if self.distillation is None and self.model.query_decoder.clip_attention is None:
-            proposals = self.model.propose(batch.images, None, batch.valid_sizes)  # nothing of the losses reads CLIP's map
+            proposals = self.model.propose(batch.images, None, batch.valid_sizes)  # no loss reads CLIP's map
         else:
             proposals, clip_map = self.model(batch.images, batch.valid_sizes)
         assert proposals.supervision is not None

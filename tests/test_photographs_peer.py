@@ -1,4 +1,4 @@
-"""scripts/photographs_peer.py: both sides start alike, train on the same batches and are scored by the same functions."""
+"""scripts/photographs_peer.py: both sides start alike, train on the same batches, are scored alike."""
 
 from __future__ import annotations
 

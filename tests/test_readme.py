@@ -60,6 +60,8 @@ ELSEWHERE = {
     "opsnet-export checkpoint=last.ckpt output=opsnet.onnx": "test_export.py::test_the_file_answers_as_the_network",
     "opsnet-doctor experiment=table1_row7":
         "rehearsal/test_run.py::test_a_sound_run_is_taken_two_steps_far_and_leaves_nothing",
+    "opsnet-train experiment=camvid backbone.weights=lite2.safetensors":
+        "test_camvid.py::test_two_steps_a_validation_and_an_evaluation",
     "opsnet-train-clip": "test_train_clip.py::test_a_stopped_training_goes_on_to_the_same_weights",
     "python scripts/summarize_seeds.py RUN RUN RUN":
         "reporting/test_summarize_seeds.py::test_prints_and_writes_both_tables",
