@@ -205,6 +205,7 @@ def test_a_broken_mat_file_is_named(tmp_path: Path, prepare) -> None:
 
 
 TREES = {
+    "camvid": camvid_tree,
     "ade20k": ade20k_tree,
     "ade20k_semantic": ade20k_tree,
     "cityscapes": cityscapes_tree,
