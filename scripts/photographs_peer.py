@@ -4,7 +4,8 @@ Usage: python scripts/photographs_peer.py ours|peer backbone.weights=FILE [KEY=V
 
 KEY=VALUE are overrides of ``opsnet-train experiment=camvid``; the maps of the validation images are scored every
 ``trainer.check_val_every_n_epoch`` epochs. Both sides get the same backbone and weights, widths, layers, queries,
-batches, points, loss weights, optimizer, schedule, clipping and precision. Ours has cosine logits of the class names
+batches, points, loss weights, optimizer, schedule, clipping and precision; frozen norms are folded into convolutions in
+ours alone (backbone.fold_norms), as transformers has no such thing. Ours has cosine logits of the class names
 and the IoU head, the peer a class head. The peer's sampling points per head and level are fixed at 4 and its FPN is as
 wide as its encoder, so ours are too. results.json of the run's folder holds PQ and mIoU by epoch, and the median CPU
 seconds of a step in this process, which has one thread; worker processes read the images.
@@ -66,7 +67,8 @@ class Peer(L.LightningModule):
         super().__init__()
         self.overlap = cfg.overlap
         self.build_optimizer, self.build_scheduler = (instantiate(cfg.optim[k]) for k in ("optimizer", "scheduler"))
-        self.backbone = instantiate(cfg.backbone)  # before the rest, which holds it too: the optimizer goes by names
+        # Before the rest, which holds it too: the optimizer goes by names.
+        self.backbone = instantiate(cfg.backbone, fold_norms=False)
         self.mask2former = _mask2former(cfg, len(vocabulary))
         self.mask2former.model.pixel_level_module.encoder = _Encoder(self.backbone)
         is_thing = torch.tensor(vocabulary.is_thing)

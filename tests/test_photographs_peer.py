@@ -62,7 +62,8 @@ def test_both_sides_start_from_the_same_weights_with_the_same_optimizer(given, c
     image = torch.rand(1, 3, 64, 96)
     with torch.no_grad():
         maps = ours.model.backbone(image), encoder(image).feature_maps
-    assert all(torch.equal(a, b) for a, b in zip(*maps, strict=True))
+    for a, b in zip(*maps, strict=True):  # up to rounding: ours folds its norms
+        torch.testing.assert_close(a, b, atol=1e-4 * b.abs().max().item(), rtol=0)
     decoder = peer.mask2former.model.transformer_module
     assert len(decoder.decoder.layers) == len(ours.model.query_decoder.layers)
     assert decoder.queries_features.weight.shape == ours.model.query_decoder.query_features.weight.shape

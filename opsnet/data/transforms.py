@@ -40,13 +40,21 @@ class TrainTransform:
         canvas: pad to the whole square, at the right and bottom, with detectron2's grey and void, so that every batch
             has one size and the networks see the borders that they are trained with there (its ``FixedSizeCrop``).
             ``False`` for what speaks of whole images: such padding counts as a part of them.
+        photometric: what changes the colours of the image before it is padded, e.g. torchvision's ``ColorJitter``;
+            ``None`` leaves them.
 
     Raises:
         ValueError: a value out of range.
     """
 
     def __init__(
-        self, *, size: int | None = 1024, scale: Sequence[float] = (0.1, 2.0), flip: float = 0.5, canvas: bool = True
+        self,
+        *,
+        size: int | None = 1024,
+        scale: Sequence[float] = (0.1, 2.0),
+        flip: float = 0.5,
+        canvas: bool = True,
+        photometric: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         low, high = (float(factor) for factor in scale)
         if size is not None and size < 1:
@@ -56,6 +64,7 @@ class TrainTransform:
         if not 0 <= flip <= 1:
             raise ValueError(f"flip must be a probability in 0..1; got {flip}")
         self.size, self.scale, self.flip, self.canvas = size, (low, high), flip, canvas
+        self.photometric = photometric
 
     def __call__(self, image: tv_tensors.Image, segments: tv_tensors.Mask) -> tuple[Tensor, Tensor]:
         pair: tuple[Tensor, Tensor] = (image, segments)
@@ -63,6 +72,8 @@ class TrainTransform:
             pair = self._crop(*self._jitter(*pair, self.size), self.size)
         if torch.rand(()).item() < self.flip:
             pair = (F.horizontal_flip(pair[0]), F.horizontal_flip(pair[1]))
+        if self.photometric is not None:
+            pair = (self.photometric(pair[0]), pair[1])
         return self._fill(*pair, self.size) if self.canvas and self.size is not None else pair
 
     def _jitter(self, image: Tensor, segments: Tensor, size: int) -> tuple[Tensor, Tensor]:

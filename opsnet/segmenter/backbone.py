@@ -30,6 +30,8 @@ class Backbone(nn.Module):
         output_norms: a LayerNorm on every map, as the Swins of Mask2Former have it.
         frozen_norms: BatchNorms keep the statistics and scales that they came with, as in detectron2's ResNets: the few
             pictures of a detection batch would give worse ones.
+        fold_norms: frozen norms are computed by the convolutions before them: the same maps up to rounding. Faster
+            where a convolution is cheaper than writing its map (depthwise ones); needs ``frozen_norms``.
         frozen_stages: the stem and so many of the maps' stages, finest first, keep the weights that they came with:
             without gradients there the backward pass ends before the widest maps.
         synced_norms: BatchNorms take their statistics over the pictures of all processes.
@@ -53,6 +55,7 @@ class Backbone(nn.Module):
         model_args: Mapping[str, Any] | None = None,
         output_norms: bool = False,
         frozen_norms: bool = False,
+        fold_norms: bool = False,
         frozen_stages: int = 0,
         synced_norms: bool = False,
         checkpointing: bool = False,
@@ -66,6 +69,8 @@ class Backbone(nn.Module):
             raise BackboneError(f"timm has no model '{name}' (backbone.name): see timm.list_models()")
         if weights is not None and not Path(weights).is_file():
             raise BackboneError(f"backbone weights {weights} (backbone.weights) do not exist: check the path")
+        if fold_norms and not frozen_norms:
+            raise BackboneError("backbone.fold_norms needs norms that stay as they are: set backbone.frozen_norms=true")
         from opsnet.segmenter.frozen_norm import freeze_norms
         from opsnet.segmenter.swin import ANY_SIZE, is_swin, take_any_size
         from opsnet.segmenter.synced_norm import sync_norms
@@ -88,7 +93,7 @@ class Backbone(nn.Module):
         if swin:
             take_any_size(self.model)
         if frozen_norms:
-            self.model = freeze_norms(self.model)
+            self.model = freeze_norms(self.model, fold=fold_norms)
         if synced_norms:
             self.model = sync_norms(self.model)
         _freeze_stages(self.model, frozen_stages)

@@ -1,35 +1,105 @@
-"""BatchNorms that neither move nor learn, in one pass over a map."""
+"""BatchNorms that neither move nor learn, in one pass over a map, or in none: a convolution can do their arithmetic."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
+from timm.layers import pad_same
+from timm.layers.conv2d_same import Conv2dSame
+from timm.layers.norm_act import FrozenBatchNormAct2d
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torchvision.ops.misc import FrozenBatchNorm2d
 
 
 class FrozenNorm(FrozenBatchNorm2d):
     """As torchvision's, in one operation instead of two, and in the precision of what it normalises.
 
-    The buffers are in fp32, and a factor in fp32 would turn every map of autocast's bf16 back.
+    The buffers are in fp32, and a factor in fp32 would turn every map of autocast's bf16 back. ``after`` comes behind
+    the norm: the activation that timm joins with it.
     """
+
+    def __init__(self, channels: int, eps: float = 1e-5, after: nn.Module | None = None) -> None:
+        super().__init__(channels, eps)
+        self.after = after
+        self.folded = False
+
+    def affine(self) -> tuple[Tensor, Tensor]:
+        """Scale and shift of each channel, (C,) both."""
+        scale = self.weight * (self.running_var + self.eps).rsqrt()
+        return scale, self.bias - self.running_mean * scale
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> the same shape and type."""
-        scale = self.weight * (self.running_var + self.eps).rsqrt()
-        shift = self.bias - self.running_mean * scale
-        return torch.addcmul(shift.to(x.dtype)[:, None, None], x, scale.to(x.dtype)[:, None, None])
+        if not self.folded:
+            scale, shift = self.affine()
+            x = torch.addcmul(shift.to(x.dtype)[:, None, None], x, scale.to(x.dtype)[:, None, None])
+        return x if self.after is None else self.after(x)
 
 
-def freeze_norms(model: nn.Module) -> Any:
-    """A timm model whose BatchNorms are frozen; those that timm joins with an activation stay timm's."""
+class FoldedConv(nn.Conv2d):
+    """A convolution that does the arithmetic of the frozen norm behind it, with weights scaled at every call.
+
+    A map is written once instead of twice, forwards and backwards. The weights that are trained and saved are those of
+    the convolution alone.
+    """
+
+    def __init__(self, conv: nn.Conv2d, norm: FrozenNorm) -> None:
+        super().__init__(
+            conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding, conv.dilation,
+            conv.groups, conv.bias is not None,
+        )  # fmt: skip
+        self.weight, self.bias = conv.weight, conv.bias
+        self.pads_same = isinstance(conv, Conv2dSame)
+        self.norm = (norm,)  # in a tuple: the norm has its place, and its names, in the model already
+        norm.folded = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C', H', W'), normalised."""
+        scale, shift = self.norm[0].affine()
+        if self.bias is not None:
+            shift = shift + self.bias * scale
+        if self.pads_same:
+            x = pad_same(x, self.kernel_size, self.stride, self.dilation)
+        weight = self.weight * scale[:, None, None, None]
+        return F.conv2d(x, weight, shift, self.stride, self.padding, self.dilation, self.groups)
+
+
+def freeze_norms(model: nn.Module, *, fold: bool = False) -> Any:
+    """A timm model whose BatchNorms are frozen, and with ``fold`` computed by the convolutions before them."""
     import timm
 
     frozen = timm.layers.freeze_batch_norm_2d(model)
-    plain = [(name, norm) for name, norm in frozen.named_modules() if isinstance(norm, FrozenBatchNorm2d)]
-    for name, norm in plain:
-        ours = FrozenNorm(len(norm.weight), norm.eps)
-        ours.load_state_dict(norm.state_dict())
-        frozen.set_submodule(name, ours)
+    for name, norm in list(frozen.named_modules()):
+        if isinstance(norm, (FrozenBatchNorm2d, FrozenBatchNormAct2d)):
+            after = nn.Sequential(norm.drop, norm.act) if isinstance(norm, FrozenBatchNormAct2d) else None
+            ours = FrozenNorm(len(norm.weight), norm.eps, after)
+            ours.load_state_dict(norm.state_dict())
+            frozen.set_submodule(name, ours)
+    if fold:
+        names = {module: name for name, module in frozen.named_modules()}
+        for conv, norm in _pairs(frozen):
+            frozen.set_submodule(names[conv], FoldedConv(conv, norm))
     return frozen
+
+
+@torch.no_grad()
+def _pairs(model: nn.Module) -> list[tuple[nn.Conv2d, FrozenNorm]]:
+    """Each norm that takes a convolution's output as it is, with that convolution; seen on a small black image."""
+    made: list[tuple[Tensor, nn.Conv2d]] = []  # keeps the maps, or another could take the place of one in memory
+    pairs: list[tuple[nn.Conv2d, FrozenNorm]] = []
+
+    def note(conv: Any, _: Any, output: Tensor) -> None:
+        made.append((output, conv))
+
+    def find(norm: Any, inputs: tuple[Tensor, ...]) -> None:
+        pairs.extend((conv, norm) for output, conv in made if output is inputs[0])
+
+    hooks = [m.register_forward_hook(note) for m in model.modules() if isinstance(m, nn.Conv2d)]
+    hooks += [m.register_forward_pre_hook(find) for m in model.modules() if isinstance(m, FrozenNorm)]
+    model(next(model.parameters()).new_zeros(1, 3, 64, 64))
+    for hook in hooks:
+        hook.remove()
+    read = [id(conv) for conv, _ in pairs]
+    return [(conv, norm) for conv, norm in pairs if read.count(id(conv)) == 1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torchvision import tv_tensors
+from torchvision.transforms.v2 import ColorJitter
 
 from opsnet.data.panoptic_dataset import PanopticDataset
 from opsnet.data.transforms import EvalTransform, TrainTransform
@@ -64,6 +65,18 @@ def centre(weights: torch.Tensor) -> torch.Tensor:
     """(row, column) of the centre of mass of (H, W), in pixels."""
     rows, columns = torch.arange(weights.shape[0]) + 0.5, torch.arange(weights.shape[1]) + 0.5
     return torch.stack(((weights.sum(1) * rows).sum(), (weights.sum(0) * columns).sum())) / weights.sum()
+
+
+def test_photometric_changes_colours_and_nothing_else():
+    torch.manual_seed(0)
+    image, segments = make_pair(32, 48)
+    jitter = ColorJitter(brightness=0.5, saturation=0.5)
+    transform = TrainTransform(size=64, scale=(0.5, 0.5), flip=0.0, photometric=jitter)
+    seen = [transform(image, segments) for _ in range(40)]
+    assert all(torch.equal(masks, seen[0][1]) and new.dtype == torch.uint8 for new, masks in seen)
+    assert all((new[:, 24:] == 128).all() and (new[:, :, 32:] == 128).all() for new, _ in seen)  # padding stays grey
+    means = torch.stack([new[:, :20, :32].float().mean() for new, _ in seen])
+    assert means.std() > 3
 
 
 def test_masks_lie_on_their_image():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import timm
 import torch
 from torch import nn
 
-from opsnet.segmenter.frozen_norm import FrozenNorm, freeze_norms
+from opsnet.segmenter.frozen_norm import FoldedConv, FrozenNorm, freeze_norms
 
 
 def norm_with_statistics() -> nn.BatchNorm2d:
@@ -52,3 +54,68 @@ def test_names_and_numbers_of_a_timm_model_stay() -> None:
     assert any(isinstance(module, FrozenNorm) for module in frozen.modules())
     assert frozen.state_dict().keys() == before.keys()
     assert all(torch.equal(value, before[name]) for name, value in frozen.state_dict().items())
+
+
+def randomised(name: str, **kwargs: object) -> nn.Module:
+    """A timm model whose norms do something."""
+    torch.manual_seed(0)
+    model: nn.Module = timm.create_model(name, features_only=True, **kwargs).eval()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for numbers in (module.weight, module.bias, module.running_mean, module.running_var):
+                nn.init.uniform_(numbers, 0.5, 1.5)
+    return model
+
+
+@pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "resnet18", "resnet50", "mobilenetv3_small_050"])
+def test_folded_norms_give_the_same_maps_and_gradients(name: str) -> None:
+    # In fp64: where an activation saturates, rounding alone decides whether a gradient passes.
+    model, x = randomised(name), torch.randn(2, 3, 72, 56, dtype=torch.float64)
+    plain, folded = (freeze_norms(copy.deepcopy(model), fold=fold).double() for fold in (False, True))
+    norms = [module for module in folded.modules() if isinstance(module, FrozenNorm)]
+    assert all(norm.folded for norm in norms)
+    assert len(norms) == sum(isinstance(module, FoldedConv) for module in folded.modules())
+    for one, expected in zip(folded(x), model.double()(x), strict=True):
+        torch.testing.assert_close(one, expected, atol=1e-9 * expected.abs().max().item(), rtol=0)
+    for network in (plain, folded):
+        sum(one.square().mean() for one in network(x)).backward()
+    gradients = dict(plain.named_parameters())
+    assert folded.state_dict().keys() == plain.state_dict().keys()
+    for name, value in folded.named_parameters():
+        expected = gradients[name].grad
+        torch.testing.assert_close(value.grad, expected, atol=1e-9 * expected.abs().max().item(), rtol=0)
+
+
+def test_a_convolution_that_two_read_is_not_folded() -> None:
+    class Shared(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 1)
+            self.norms = nn.ModuleList(nn.BatchNorm2d(4) for _ in range(2))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.conv(x)
+            return self.norms[0](x) + self.norms[1](x)
+
+    model = Shared().eval()
+    folded = freeze_norms(copy.deepcopy(model), fold=True)
+    assert not any(isinstance(module, FoldedConv) for module in folded.modules())
+    x = torch.randn(1, 3, 5, 5)
+    torch.testing.assert_close(folded(x), model(x))
+
+
+def test_a_copy_of_a_folded_model_reads_its_own_norms() -> None:
+    folded = freeze_norms(randomised("resnet18"), fold=True)
+    twin = copy.deepcopy(folded)
+    for module in folded.modules():
+        if isinstance(module, FrozenNorm):
+            module.weight.zero_()
+    x = torch.randn(1, 3, 64, 64)
+    assert twin(x)[-1].abs().max() > 0
+    assert not torch.equal(folded(x)[-1], twin(x)[-1])
+
+
+def test_folded_weights_are_scaled_in_fp32_under_autocast() -> None:
+    folded = freeze_norms(randomised("resnet18"), fold=True)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert folded(torch.randn(1, 3, 64, 64))[0].dtype == torch.bfloat16
