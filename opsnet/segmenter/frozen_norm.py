@@ -45,7 +45,7 @@ class FoldedConv(nn.Conv2d):
     the convolution alone.
     """
 
-    def __init__(self, conv: nn.Conv2d, norm: FrozenNorm) -> None:
+    def __init__(self, conv: Any, norm: FrozenNorm) -> None:
         super().__init__(
             conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding, conv.dilation,
             conv.groups, conv.bias is not None,
@@ -61,7 +61,7 @@ class FoldedConv(nn.Conv2d):
         if self.bias is not None:
             shift = shift + self.bias * scale
         if self.pads_same:
-            x = pad_same(x, self.kernel_size, self.stride, self.dilation)
+            x = pad_same(x, list(self.kernel_size), list(self.stride), list(self.dilation))
         weight = self.weight * scale[:, None, None, None]
         return F.conv2d(x, weight, shift, self.stride, self.padding, self.dilation, self.groups)
 
@@ -71,10 +71,11 @@ def freeze_norms(model: nn.Module, *, fold: bool = False) -> Any:
     import timm
 
     frozen = timm.layers.freeze_batch_norm_2d(model)
-    for name, norm in list(frozen.named_modules()):
+    norms: list[tuple[str, Any]] = list(frozen.named_modules())
+    for name, norm in norms:
         if isinstance(norm, (FrozenBatchNorm2d, FrozenBatchNormAct2d)):
             after = nn.Sequential(norm.drop, norm.act) if isinstance(norm, FrozenBatchNormAct2d) else None
-            ours = FrozenNorm(len(norm.weight), norm.eps, after)
+            ours = FrozenNorm(norm.state_dict()["weight"].numel(), norm.eps, after)
             ours.load_state_dict(norm.state_dict())
             frozen.set_submodule(name, ours)
     if fold:
