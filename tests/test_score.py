@@ -319,3 +319,32 @@ def test_coco_with_one_segment_misnamed(tmp_path: Path) -> None:
     got = {c.id: q.pq for c, q in zip(answer.categories, answer.result.per_class) if q.occurs}
     assert got == pytest.approx(expected)
     assert answer.result.as_dict()["PQ"] == pytest.approx(sum(expected.values()) / len(expected))
+
+
+DEEPLAB = DATA.parent / "deeplab2_two_channel"
+
+
+@pytest.mark.skipif(not DEEPLAB.is_dir(), reason=f"deeplab2's test images are not at {DEEPLAB}")
+def test_deeplabs_pair_scores_as_published_with_a_segment_of_id_0(tmp_path: Path) -> None:
+    """Its prediction numbers segments from 0, what it ignores first; panopticapi scores that like any other id."""
+    expected = json.loads((DEEPLAB / "expected.json").read_text())
+    case = expected["team_only"]
+    truth = np.asarray(Image.open(DEEPLAB / case["gt"]))[..., 0].astype(np.int64)
+    colours = np.asarray(Image.open(DEEPLAB / case["pred_class"]).convert("RGB"))
+    classes = np.zeros(truth.shape, np.int64)
+    for colour, label in expected["pred_class_rgb"].items():
+        classes[(colours == [int(value) for value in colour.split(",")]).all(-1)] = label
+    pairs = classes * 256 + np.where(classes > 0, np.asarray(Image.open(DEEPLAB / case["pred_instance"]))[..., 0], 0)
+    values, prediction = np.unique(pairs, return_inverse=True)
+    truths = [{"id": int(i), "category_id": c} for i, c in case["gt_instance_to_class"].items() if c]
+    predictions = [{"id": i, "category_id": value // 256} for i, value in enumerate(values.tolist())]
+    assert predictions[0] == {"id": 0, "category_id": 0}
+    categories = [{"id": i, "name": f"class {i}", "isthing": 1} for i in range(case["num_classes"])]
+    for name, ids, segments in (("gt", truth, truths), ("pred", prediction.reshape(truth.shape), predictions)):
+        write_png(tmp_path / name / "team.png", ids.tolist())
+        annotations = [{"image_id": 1, "file_name": "team.png", "segments_info": segments}]
+        (tmp_path / f"{name}.json").write_text(json.dumps({"categories": categories, "annotations": annotations}))
+    result = score(tmp_path / "gt.json", tmp_path / "pred.json").result.as_dict()
+    assert [result[key] for key in ("PQ", "SQ", "RQ")] == pytest.approx(
+        [100 * case[key] for key in ("pq", "sq", "rq")], abs=1e-4
+    )

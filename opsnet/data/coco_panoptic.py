@@ -17,13 +17,14 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from opsnet.data.panoptic_png import write_ids
+from opsnet.data.panoptic_png import MAX_ID, write_ids
 from opsnet.data.panoptic_records import (
     Annotation,
     Category,
     ImageFile,
     ImageId,
     SegmentInfo,
+    out_of_range,
     parse_annotation,
     parse_category,
     parse_image,
@@ -158,8 +159,13 @@ def describe(ids: NDArray[Any], labels: Iterable[SegmentLabel]) -> list[dict[str
 
     Of a label with a mask both are the mask's, even where none of it is left in the map, and ``covered`` is added: the
     pixels that are not.
+
+    Raises:
+        FieldError: a label has an id that a PNG cannot hold, or that of void.
     """
     labels = list(labels)
+    if wrong := out_of_range(label.id for label in labels):
+        raise FieldError(f"segment id {wrong[0]} is not in 1..{MAX_ID - 1} (0 is void): renumber the segment")
     measures = measure(ids, (label.id for label in labels))
     segments = []
     for label in labels:

@@ -122,13 +122,14 @@ def _convert_one(source: Source, *, read: Reader, pngs: Path, parts: Path, pictu
         return record
     try:
         ids, labels = read(source)
+        segments = describe(ids, labels)
     except InputError:
         raise
     except (OSError, ValueError, IndexError, KeyError) as error:
         raise DatasetError(f"annotation {source.labels[0]} cannot be read ({error}): replace the file") from error
     record = {
         "image": image_record(ImageFile(source.image_id, source.file_name), *ids.shape),
-        "annotation": write_annotation(pngs, source.image_id, source.png, ids, describe(ids, labels)),
+        "annotation": write_annotation(pngs, source.image_id, source.png, ids, segments),
     }
     write_json(part, record)  # last: it says that the PNG is whole
     return record

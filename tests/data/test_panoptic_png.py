@@ -40,7 +40,8 @@ def see_through(image: Image.Image) -> Image.Image:
 def test_the_same_ids_in_other_modes(store, tmp_path: Path) -> None:
     stored = store(Image.fromarray(ids_to_rgb(IDS)))
     stored.save(tmp_path / "a.png")
-    assert Image.open(tmp_path / "a.png").mode == stored.mode != "RGB"
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.mode == stored.mode != "RGB"
     assert read_ids(tmp_path / "a.png").tolist() == IDS.tolist()
 
 
@@ -69,7 +70,7 @@ FAILING = Path(__file__).parents[3] / "shared" / "data" / "failing" / "images"
 
 
 @pytest.mark.skipif(not FAILING.is_dir(), reason=f"images that broke Pillow's readers are not at {FAILING}")
-@pytest.mark.parametrize("name", ["index_error.png", "runtime_error.png", "not_implemented.png", "struct_error.jpg"])
+@pytest.mark.parametrize("name", ["index_error.png", "runtime_error.png", "not_implemented.png"])
 def test_whatever_a_reader_raises_is_one_sentence(name: str) -> None:
     with pytest.raises(DatasetError, match=f"{name} cannot be read as an image"):
         read_ids(FAILING / name)
