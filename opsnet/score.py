@@ -1,6 +1,6 @@
 """Scores COCO panoptic predictions: ``python -m opsnet.score --gt GT.json --pred PRED.json``.
 
-Reads the files that panopticapi reads and answers the same numbers. Files that contradict each other end in one
+Reads the files that panopticapi reads and returns the same numbers. Files that contradict each other end in one
 sentence on stderr and exit code 2. Loads neither torch nor the model.
 """
 
@@ -11,40 +11,42 @@ import dataclasses
 import json
 import logging
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from rich.text import Text
 
+from opsnet.data.coco_panoptic import PanopticJson
+from opsnet.data.panoptic_png import read_ids
+from opsnet.data.panoptic_records import Annotation, Category, SegmentInfo
+from opsnet.errors import DatasetError, InputError
 from opsnet.metrics.panoptic_arithmetic import (
     AbsentSegmentError,
     SegmentError,
+    SegmentTable,
+    Side,
     UnlistedSegmentError,
     count_segments,
     overlap_table,
 )
 from opsnet.metrics.panoptic_averages import IntArray, PanopticCounts, PanopticResult, Quality, summarise
-from opsnet.metrics.panoptic_files import (
-    Annotation,
-    Category,
-    ScoreError,
-    load_json,
-    read_annotations,
-    read_categories,
-    read_ids,
-)
 
 logger = logging.getLogger(__name__)
+
+MAX_PAIRS = 2**25
+"""Pairs of a true and a predicted segment in one image, each a cell of a table; COCO's images have some 10^4."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """What ``score`` answers.
+    """What ``score`` returns.
 
     Attributes:
         result: PQ, SQ and RQ in percent; ``per_class`` in the order of ``categories``.
@@ -89,19 +91,20 @@ def score(
         progress: shows a bar on stderr.
 
     Raises:
-        ScoreError: a file is missing or malformed, or files contradict each other.
+        DatasetError: a file is missing or malformed, or files contradict each other.
     """
-    gt_json, pred_json = Path(gt_json), Path(pred_json)
-    truth_data, prediction_data = load_json(gt_json), load_json(pred_json)
-    categories = read_categories(truth_data, gt_json)
-    truths = read_annotations(truth_data, gt_json, gt_dir, "truth", categories)
-    predictions = read_annotations(prediction_data, pred_json, pred_dir, "prediction", categories)
+    truth_json, prediction_json = PanopticJson(Path(gt_json)), PanopticJson(Path(pred_json), predicted=True)
+    categories = truth_json.categories()
+    truths = _by_image(truth_json, gt_dir, categories)
+    predictions = _by_image(prediction_json, pred_dir, categories)
     if not truths:
-        raise ScoreError(f"{gt_json} has no annotations: name a ground truth with at least one image")
+        raise DatasetError(f"{gt_json} has no annotations: name a ground truth with at least one image")
     for image_id in truths:
         if image_id not in predictions:
-            raise ScoreError(f"{pred_json} has no annotation for image {image_id} of {gt_json}: predict that image too")
-    images: Iterable[Annotation] = truths.values()
+            raise DatasetError(
+                f"{pred_json} has no annotation for image {image_id} of {gt_json}: predict that image too"
+            )
+    images: Iterable[_Image] = truths.values()
     if progress:
         images = track(list(images), "scoring", console=Console(stderr=True))
     counts, wrong_areas = PanopticCounts.zeros(len(categories)), list[str]()
@@ -115,24 +118,88 @@ def score(
     return Score(summarise(counts, [category.is_thing for category in categories]), categories, len(truths))
 
 
-def _score_image(truth: Annotation, prediction: Annotation, num_classes: int, wrong_areas: list[str]) -> PanopticCounts:
+@dataclass(frozen=True)
+class _Image:
+    """One image's entry: the json that has it, its PNG, and its segments with labels that index the categories."""
+
+    image_id: int | str
+    listing: Path
+    png: Path
+    segments: SegmentTable
+
+
+def _by_image(
+    listing: PanopticJson, folder: str | Path | None, categories: Sequence[Category]
+) -> dict[int | str, _Image]:
+    """The annotations by image id, in the order of the json; PNGs are not opened yet.
+
+    Args:
+        listing: the json.
+        folder: where its PNGs are; ``None`` is the json's path without ``.json``.
+        categories: the ground truth's.
+
+    Raises:
+        DatasetError: the folder is missing, an annotation is wrong, or its category is unknown.
+    """
+    folder = listing.path.with_suffix("") if folder is None else Path(folder)
+    if not folder.is_dir():
+        option = "--pred-dir" if listing.predicted else "--gt-dir"
+        raise DatasetError(f"the folder {folder} with the PNGs of {listing.path} does not exist: name it with {option}")
+    label_of = {category.id: label for label, category in enumerate(categories)}
+    images: dict[int | str, _Image] = {}
+    for annotation in listing.annotations():
+        image_id = annotation.image_id
+        if image_id in images:
+            logger.warning("%s predicts image %s twice: the last is scored, as in panopticapi", listing.path, image_id)
+        table = _table(listing, annotation, label_of)
+        images[image_id] = _Image(image_id, listing.path, folder / annotation.file_name, table)
+    return images
+
+
+def _table(listing: PanopticJson, annotation: Annotation, label_of: Mapping[int, int]) -> SegmentTable:
+    segments = annotation.segments
+    for segment in segments:
+        if segment.category_id not in label_of:
+            raise DatasetError(
+                f"{listing.path}: image {annotation.image_id}, segment {segment.id} has unknown category_id "
+                f"{segment.category_id}: use an id of the ground truth's categories"
+            )
+    side: Side = "prediction" if listing.predicted else "truth"
+    rows = [(s.id, label_of[s.category_id], s.is_crowd, s.covered) for s in segments]
+    ids, labels, crowd, covered = np.array(rows, dtype=np.int64).reshape(-1, 4).T
+    return SegmentTable(side, ids, labels, crowd == 1, _areas(segments), covered)
+
+
+def _areas(segments: Sequence[SegmentInfo]) -> npt.NDArray[Any] | None:
+    """Areas (S,) of the json, or ``None`` where one is missing."""
+    areas = [segment.area for segment in segments]
+    return None if None in areas else np.array(areas)
+
+
+def _score_image(truth: _Image, prediction: _Image, num_classes: int, wrong_areas: list[str]) -> PanopticCounts:
     """Counts of one image; notes in ``wrong_areas`` where the truth's json and PNG differ in a segment's area."""
-    truth_ids, prediction_ids = read_ids(truth), read_ids(prediction)
+    truth_ids, prediction_ids = read_ids(truth.png), read_ids(prediction.png)
     if truth_ids.shape != prediction_ids.shape:
         sizes = ["{1} x {0} pixels".format(*ids.shape) for ids in (prediction_ids, truth_ids)]
-        raise ScoreError(
+        raise DatasetError(
             f"{prediction.png} is {sizes[0]} but {truth.png} is {sizes[1]} (image {truth.image_id}): "
             "write predictions at the size of the original image"
+        )
+    counts = [len(side.segments.ids) for side in (truth, prediction)]
+    if (1 + counts[0]) * (1 + counts[1]) > MAX_PAIRS:
+        raise DatasetError(
+            f"image {truth.image_id} has {counts[0]:,} true and {counts[1]:,} predicted segments, more pairs than fit "
+            f"into memory: merge or drop small segments of {prediction.png} or {truth.png}"
         )
     try:
         overlaps = overlap_table(truth_ids, prediction_ids, truth.segments, prediction.segments)
         wrong_areas += _check_areas(truth, overlaps.sum(axis=1)[1:])
         return count_segments(overlaps, truth.segments, prediction.segments, num_classes)
     except SegmentError as error:
-        raise ScoreError(_explain(error, truth if error.side == "truth" else prediction)) from error
+        raise DatasetError(_explain(error, truth if error.side == "truth" else prediction)) from error
 
 
-def _check_areas(truth: Annotation, pixels: IntArray) -> list[str]:
+def _check_areas(truth: _Image, pixels: IntArray) -> list[str]:
     """The truth's segments whose json area is not their number of pixels; a segment without pixels raises.
 
     Pixels that the json calls covered count as there.
@@ -150,7 +217,7 @@ def _check_areas(truth: Annotation, pixels: IntArray) -> list[str]:
     ]
 
 
-def _explain(error: SegmentError, annotation: Annotation) -> str:
+def _explain(error: SegmentError, annotation: _Image) -> str:
     segment = f"segment {error.segment_id} of image {annotation.image_id}"
     if isinstance(error, UnlistedSegmentError):
         where = f"is in {annotation.png} but not in {annotation.listing}"
@@ -206,7 +273,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         answer = score(options.gt, options.pred, options.gt_dir, options.pred_dir, progress=sys.stderr.isatty())
-    except ScoreError as error:
+    except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if options.json:

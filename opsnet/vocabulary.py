@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from opsnet.errors import InputError
+from opsnet.json_fields import field, flag, items, nonblank, whole
 from opsnet.wordnet import subtree
 
 
@@ -111,12 +112,9 @@ class Vocabulary:
         """The reverse of :meth:`categories`.
 
         Raises:
-            VocabularyError, KeyError, TypeError, ValueError: not such a list.
+            VocabularyError, TypeError, ValueError: not such a list.
         """
-        rows = [(c["id"], c["name"], c["isthing"], c.get("synonyms", ())) for c in categories]
-        if any(isinstance(synonyms, str) for *_, synonyms in rows):
-            raise ValueError("synonyms must be a list")
-        return cls(name, tuple(Concept(int(i), str(n), bool(t), tuple(map(str, more))) for i, n, t, more in rows))
+        return cls(name, tuple(_concept(category) for category in categories))
 
     @classmethod
     def load(cls, spec: str | Path | Vocabulary) -> Vocabulary:
@@ -161,6 +159,13 @@ class Vocabulary:
             VocabularyError: no name, or one twice.
         """
         return _of_free_names(name, [[n] for n in names])
+
+
+def _concept(category: Mapping[str, Any]) -> Concept:
+    synonyms = tuple(map(str, field(category, "synonyms", items, [])))
+    return Concept(
+        field(category, "id", whole), field(category, "name", nonblank), field(category, "isthing", flag), synonyms
+    )
 
 
 def packaged_vocabularies() -> tuple[str, ...]:

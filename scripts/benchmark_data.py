@@ -13,8 +13,9 @@ from PIL import Image
 from torch import Tensor
 from torchvision import tv_tensors
 
-from opsnet.data.conversion import SegmentLabel, describe, ids_to_rgb
+from opsnet.data.coco_panoptic import SegmentLabel, describe
 from opsnet.data.panoptic_dataset import PanopticDataset
+from opsnet.data.panoptic_png import ids_to_rgb
 from opsnet.data.transforms import TrainTransform, Transform
 from opsnet.vocabulary import Vocabulary
 

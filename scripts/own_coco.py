@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from own_pictures import read_json, refuse_same_stems, require_size, upright_size
 from own_regions import Region, Runs, checked_runs, paint, polygons_to_runs
 
-from opsnet.data.conversion import SegmentLabel, Source
+from opsnet.data.coco_panoptic import SegmentLabel
+from opsnet.data.conversion import Source
 from opsnet.errors import InputError
 from opsnet.vocabulary import Vocabulary
 

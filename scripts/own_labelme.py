@@ -16,7 +16,8 @@ from own_pictures import files_by_stem, read_json, require_size, upright_size
 from own_regions import Region, Runs, mask_to_runs, paint, polygons_to_runs
 from PIL import Image
 
-from opsnet.data.conversion import SegmentLabel, Source
+from opsnet.data.coco_panoptic import SegmentLabel
+from opsnet.data.conversion import Source
 from opsnet.errors import InputError
 from opsnet.vocabulary import Vocabulary
 

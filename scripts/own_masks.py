@@ -12,8 +12,9 @@ from own_pictures import PICTURES, files_by_stem, require_size
 from PIL import Image
 from scipy import ndimage
 
-from opsnet.data.conversion import SegmentLabel, Source
-from opsnet.data.panoptic_json import MAX_ID
+from opsnet.data.coco_panoptic import SegmentLabel
+from opsnet.data.conversion import Source
+from opsnet.data.panoptic_png import MAX_ID
 from opsnet.errors import InputError
 
 VOID = (0, 255)

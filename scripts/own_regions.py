@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as runs
 
-from opsnet.data.conversion import SegmentLabel
+from opsnet.data.coco_panoptic import SegmentLabel
 
 Runs = dict[str, Any]
 """pycocotools' compressed run lengths: ``size`` (height, width) and ``counts``."""

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from preparing import arguments, require_folder
 
-from opsnet.data.conversion import SegmentLabel, Source, convert, one_segment_a_class
+from opsnet.data.coco_panoptic import SegmentLabel
+from opsnet.data.conversion import Source, convert, one_segment_a_class
 from opsnet.errors import DatasetError, one_sentence_errors
 from opsnet.vocabulary import Vocabulary
 

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from preparing import arguments, require_folder
 
-from opsnet.data.conversion import SegmentLabel, Source, convert
+from opsnet.data.coco_panoptic import SegmentLabel
+from opsnet.data.conversion import Source, convert
 from opsnet.errors import one_sentence_errors
 from opsnet.vocabulary import Vocabulary
 

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 from script_loading import load_script
 
-from opsnet.data.conversion import rgb_to_ids
+from opsnet.data.panoptic_png import read_ids
 
 ROOT = Path(__file__).parent.parent
 COMMAND = re.compile(r"(\.venv/bin/)?(opsnet-[a-z-]+|python scripts/\S+|make [a-z]+)\b")
@@ -61,7 +61,7 @@ def class_masks(world: Path, split: str, pictures: Path, masks: Path) -> list[di
     pictures.mkdir()
     masks.mkdir()
     for annotation in data["annotations"]:
-        ids = rgb_to_ids(np.asarray(Image.open(world / "annotations" / f"panoptic_{split}" / annotation["file_name"])))
+        ids = read_ids(world / "annotations" / f"panoptic_{split}" / annotation["file_name"])
         classes = np.zeros(ids.shape, np.uint8)
         for segment in annotation["segments_info"]:
             classes[ids == segment["id"]] = segment["category_id"]

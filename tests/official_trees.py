@@ -10,7 +10,8 @@ import numpy as np
 from PIL import Image
 from scipy.io import savemat
 
-from opsnet.data.conversion import SegmentLabel, describe, ids_to_rgb
+from opsnet.data.coco_panoptic import SegmentLabel, describe
+from opsnet.data.panoptic_png import ids_to_rgb
 from opsnet.vocabulary import Vocabulary
 
 

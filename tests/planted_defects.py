@@ -14,9 +14,10 @@ import numpy as np
 from PIL import Image
 
 from opsnet.data import findings as kinds
-from opsnet.data.conversion import SegmentLabel, describe, ids_to_rgb
+from opsnet.data.coco_panoptic import SegmentLabel, describe
 from opsnet.data.findings import Kind
 from opsnet.data.panoptic_dataset import PanopticDataset
+from opsnet.data.panoptic_png import ids_to_rgb
 
 CATEGORIES = [
     {"id": 3, "name": "cat", "isthing": 1},
@@ -127,6 +128,20 @@ DEFECTS = [
     Defect(kinds.UNREADABLE_JSON, "panoptic_train2017.json", lambda made: _cut(made.annotations)),
     Defect(kinds.UNREADABLE_JSON, "panoptic_train2017.json", lambda made: made.annotations.unlink()),
     Defect(kinds.UNREADABLE_JSON, "panoptic_train2017.json", _json(lambda data: data.update(images=3))),
+    Defect(
+        kinds.MALFORMED,
+        "images[0]",
+        _first("images", file_name="../train2017/p0.png"),
+        also=(kinds.UNKNOWN_IMAGE, kinds.ORPHAN_PICTURE),
+    ),
+    Defect(
+        kinds.MALFORMED,
+        "annotations[0]",
+        _first("annotations", file_name="/etc/p0.png"),
+        also=(kinds.NOT_ANNOTATED, kinds.ORPHAN_PNG),
+    ),
+    Defect(kinds.MALFORMED, "categories[0]", _first("categories", isthing="1")),
+    Defect(kinds.REPEATED_CATEGORY, "category 9 ('dog')", _first("categories", id=9)),
     Defect(
         kinds.UNREADABLE_JSON,
         "panoptic_train2017.json",

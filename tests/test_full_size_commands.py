@@ -27,7 +27,8 @@ import torch
 from documented import ROOT
 from official_trees import imagenet_tree, save
 
-from opsnet.data.conversion import SegmentLabel, describe, ids_to_rgb
+from opsnet.data.coco_panoptic import SegmentLabel, describe
+from opsnet.data.panoptic_png import ids_to_rgb
 from opsnet.vocabulary import Vocabulary
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -7,7 +7,17 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "opsnet"
 LAYERS = [
-    ["structures", "errors", "files", "configuration", "seeding", "tracing", "normalization", "precision"],
+    [
+        "structures",
+        "errors",
+        "files",
+        "json_fields",
+        "configuration",
+        "seeding",
+        "tracing",
+        "normalization",
+        "precision",
+    ],
     ["wordnet", "experiments"],
     ["vocabulary"],
     ["name_tree"],

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from opsnet.metrics.panoptic_files import ScoreError
+from opsnet.errors import DatasetError
 from opsnet.score import main, score
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "panoptic" / "panopticapi_sample"
@@ -144,6 +144,10 @@ def of_pred(change: Callable[[Any], Any]) -> Callable[[Path], None]:
     return lambda folder: edit(folder / "pred.json", change)
 
 
+def many_segments(data: Any) -> None:
+    segments_of(data, 1).extend({"id": i, "category_id": 4} for i in range(10_000, 20_000))
+
+
 ERRORS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no gt json": (lambda f: (f / "gt.json").unlink(), "{f}/gt.json does not exist: check the path"),
     "json is a folder": (
@@ -157,30 +161,33 @@ ERRORS: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda f: shutil.rmtree(f / "pred"),
         "the folder {f}/pred with the PNGs of {f}/pred.json does not exist: name it with --pred-dir",
     ),
-    "no categories": (of_gt(lambda d: d.pop("categories")), "{f}/gt.json has no 'categories'"),
-    "category twice": (of_gt(lambda d: d["categories"][1].update(id=4)), "{f}/gt.json has two categories with id 4"),
+    "no categories": (of_gt(lambda d: d.pop("categories")), "{f}/gt.json: 'categories' is missing: add it"),
+    "category twice": (of_gt(lambda d: d["categories"][1].update(id=4)), "{f}/gt.json: 'categories' has id 4 twice"),
     "category without isthing": (
         of_gt(lambda d: d["categories"][1].pop("isthing")),
-        "{f}/gt.json: categories[1] has no 'isthing'",
+        "{f}/gt.json: categories[1]: 'isthing' is missing: add it",
     ),
-    "no annotations": (of_pred(lambda d: d.pop("annotations")), "{f}/pred.json has no 'annotations'"),
+    "no annotations": (of_pred(lambda d: d.pop("annotations")), "{f}/pred.json: 'annotations' is missing: add it"),
     "empty annotations": (of_gt(lambda d: d["annotations"].clear()), "{f}/gt.json has no annotations: name"),
     "annotations of a wrong kind": (
         of_gt(lambda d: d.update(annotations=3)),
-        "{f}/gt.json: 'annotations' is not a list: correct it",
+        "{f}/gt.json: 'annotations' is 3, not a list: correct it",
     ),
     "annotation of a wrong kind": (
         of_gt(lambda d: d["annotations"].insert(0, 3)),
-        "{f}/gt.json: annotations[0] has no 'image_id'",
+        "{f}/gt.json: annotations[0]: 3 is not an object with 'image_id'",
     ),
-    "no file name": (of_pred(lambda d: d["annotations"][0].pop("file_name")), "{f}/pred.json: image 1 has no 'file_n"),
+    "no file name": (
+        of_pred(lambda d: d["annotations"][0].pop("file_name")),
+        "{f}/pred.json: annotations[0] (image 1): 'file_name' is missing",
+    ),
     "file name of a wrong kind": (
         of_pred(lambda d: d["annotations"][0].update(file_name=None)),
-        "{f}/pred.json: image 1: 'file_name' is not a text",
+        "{f}/pred.json: annotations[0] (image 1): 'file_name' is None, not the path of a file",
     ),
     "image twice": (
-        of_pred(lambda d: d["annotations"].append(d["annotations"][1])),
-        "{f}/pred.json: image 2 is annotated twice: keep one entry",
+        of_gt(lambda d: d["annotations"].append(d["annotations"][1])),
+        "{f}/gt.json: annotations[2] (image 2): annotates image 2 twice: remove one of the two",
     ),
     "image not predicted": (
         of_pred(lambda d: d["annotations"].pop()),
@@ -196,27 +203,31 @@ ERRORS: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "no category": (
         of_pred(lambda d: segments_of(d, 1)[0].pop("category_id")),
-        "{f}/pred.json: image 1, segment 8 has no 'category_id'",
+        "{f}/pred.json: annotations[0] (image 1): segments_info[0]: 'category_id' is missing",
     ),
     "id of a wrong kind": (
         of_pred(lambda d: segments_of(d, 1)[1].update(id=2.5)),
-        "{f}/pred.json: image 1, segments_info[1]: 'id' is not a whole number",
+        "{f}/pred.json: annotations[0] (image 1): segments_info[1]: 'id' is 2.5, not a whole number: correct it",
     ),
     "huge id": (
         of_pred(lambda d: segments_of(d, 1)[1].update(id=10**400)),
-        "{f}/pred.json: image 1, segments_info[1]: 'id' is not a whole number",
+        "{f}/pred.json: annotations[0] (image 1): segments_info[1]: 'id' is 1000000000",
     ),
     "area of 0": (
         of_gt(lambda d: segments_of(d, 1)[1].update(area=0)),
-        "{f}/gt.json: image 1, segment 2: 'area' is not a positive number of pixels",
+        "{f}/gt.json: annotations[0] (image 1): segments_info[1]: 'area' is 0, not a positive number of pixels",
     ),
     "segment twice": (
         of_pred(lambda d: segments_of(d, 1).append({"id": 5, "category_id": 4})),
-        "{f}/pred.json: image 1: the prediction lists segment 5 twice: give each segment its own id",
+        "{f}/pred.json: annotations[0] (image 1): segment id 5 is there twice: give each segment its own id",
     ),
-    "segment of id 0": (
-        of_pred(lambda d: segments_of(d, 1).append({"id": 0, "category_id": 4})),
-        "{f}/pred.json: image 1: the prediction lists a segment with id 0, which stands for void",
+    "true segment of id 0": (
+        of_gt(lambda d: segments_of(d, 1).append({"id": 0, "category_id": 4})),
+        "{f}/gt.json: annotations[0] (image 1): segment id 0 is not in 1..16777215 (0 is void)",
+    ),
+    "more pairs than memory holds": (
+        lambda f: [of_gt(many_segments)(f), of_pred(many_segments)(f)],
+        "image 1 has 10,002 true and 10,002 predicted segments, more pairs than fit into memory: merge or drop",
     ),
     "segment only in the json": (
         of_pred(lambda d: segments_of(d, 2).append({"id": 77, "category_id": 4})),
@@ -236,19 +247,19 @@ ERRORS: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "no png": (
         lambda f: (f / "pred/2.png").unlink(),
-        "{f}/pred/2.png (image 2 of {f}/pred.json) does not exist: check file_name",
+        "{f}/pred/2.png does not exist: check file_name",
     ),
     "no picture": (
         lambda f: (f / "pred/2.png").write_text("hello"),
-        "{f}/pred/2.png (image 2 of {f}/pred.json) cannot be read as a picture",
+        "{f}/pred/2.png cannot be read as an image",
     ),
     "half a picture": (
         lambda f: (f / "gt/1.png").write_bytes((f / "gt/1.png").read_bytes()[:50]),
-        "{f}/gt/1.png (image 1 of {f}/gt.json) cannot be read as a picture",
+        "{f}/gt/1.png cannot be read as an image",
     ),
     "grey png": (
         lambda f: Image.fromarray(np.zeros((1, 4), np.uint8)).save(f / "pred/2.png"),
-        "{f}/pred/2.png (image 2 of {f}/pred.json) has mode L: save segment ids as an RGB PNG",
+        "{f}/pred/2.png has mode L: save segment ids as an RGB PNG",
     ),
     "another size": (
         lambda f: write_png(f / "pred" / "2.png", [[0, 0, 6], [0, 0, 6]]),
@@ -269,7 +280,7 @@ def test_what_is_wrong_is_said_in_one_sentence(name: str, files: Path, capsys: p
 
 
 def test_score_raises_what_main_prints(files: Path) -> None:
-    with pytest.raises(ScoreError, match="nowhere.json does not exist"):
+    with pytest.raises(DatasetError, match="nowhere.json does not exist"):
         score(files / "gt.json", files / "nowhere.json")
 
 
@@ -308,3 +319,32 @@ def test_coco_with_one_segment_misnamed(tmp_path: Path) -> None:
     got = {c.id: q.pq for c, q in zip(answer.categories, answer.result.per_class) if q.occurs}
     assert got == pytest.approx(expected)
     assert answer.result.as_dict()["PQ"] == pytest.approx(sum(expected.values()) / len(expected))
+
+
+DEEPLAB = DATA.parent / "deeplab2_two_channel"
+
+
+@pytest.mark.skipif(not DEEPLAB.is_dir(), reason=f"deeplab2's test images are not at {DEEPLAB}")
+def test_deeplabs_pair_scores_as_published_with_a_segment_of_id_0(tmp_path: Path) -> None:
+    """Its prediction numbers segments from 0, what it ignores first; panopticapi scores that like any other id."""
+    expected = json.loads((DEEPLAB / "expected.json").read_text())
+    case = expected["team_only"]
+    truth = np.asarray(Image.open(DEEPLAB / case["gt"]))[..., 0].astype(np.int64)
+    colours = np.asarray(Image.open(DEEPLAB / case["pred_class"]).convert("RGB"))
+    classes = np.zeros(truth.shape, np.int64)
+    for colour, label in expected["pred_class_rgb"].items():
+        classes[(colours == [int(value) for value in colour.split(",")]).all(-1)] = label
+    pairs = classes * 256 + np.where(classes > 0, np.asarray(Image.open(DEEPLAB / case["pred_instance"]))[..., 0], 0)
+    values, prediction = np.unique(pairs, return_inverse=True)
+    truths = [{"id": int(i), "category_id": c} for i, c in case["gt_instance_to_class"].items() if c]
+    predictions = [{"id": i, "category_id": value // 256} for i, value in enumerate(values.tolist())]
+    assert predictions[0] == {"id": 0, "category_id": 0}
+    categories = [{"id": i, "name": f"class {i}", "isthing": 1} for i in range(case["num_classes"])]
+    for name, ids, segments in (("gt", truth, truths), ("pred", prediction.reshape(truth.shape), predictions)):
+        write_png(tmp_path / name / "team.png", ids.tolist())
+        annotations = [{"image_id": 1, "file_name": "team.png", "segments_info": segments}]
+        (tmp_path / f"{name}.json").write_text(json.dumps({"categories": categories, "annotations": annotations}))
+    result = score(tmp_path / "gt.json", tmp_path / "pred.json").result.as_dict()
+    assert [result[key] for key in ("PQ", "SQ", "RQ")] == pytest.approx(
+        [100 * case[key] for key in ("pq", "sq", "rq")], abs=1e-4
+    )

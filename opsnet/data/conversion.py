@@ -1,4 +1,4 @@
-"""Other formats -> COCO's panoptic format on disk (see :mod:`opsnet.data.panoptic_dataset`).
+"""Other formats -> COCO's panoptic format on disk (see :mod:`opsnet.data.coco_panoptic`).
 
 A data set's script says which pictures there are and how one is read; writing, progress, worker processes and going on
 after a stop are the same for all.
@@ -18,10 +18,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
-from scipy import ndimage
 
-from opsnet.data.panoptic_json import MAX_ID
+from opsnet.data.coco_panoptic import SegmentLabel, content, describe, image_record, write_annotation
+from opsnet.data.panoptic_records import ImageFile
 from opsnet.errors import DatasetError, InputError
 from opsnet.files import atomic_path, write_json, write_text
 
@@ -43,23 +42,6 @@ class Source:
     file_name: str
     png: str
     labels: tuple[Path, ...]
-
-
-@dataclass(frozen=True)
-class SegmentLabel:
-    """What one segment id of an image means.
-
-    Attributes:
-        id: in the map.
-        category_id: of the vocabulary.
-        is_crowd: several objects.
-        mask: (H, W) bool, the segment before others were painted over it; ``None``: what the map shows.
-    """
-
-    id: int
-    category_id: int
-    is_crowd: bool = False
-    mask: NDArray[np.bool_] | None = None
 
 
 Reader = Callable[[Source], tuple[NDArray[np.int64], list[SegmentLabel]]]
@@ -85,7 +67,8 @@ def convert(
         recipe: what ``read`` does besides reading the files, such as its options.
 
     Raises:
-        DatasetError: a file is missing or not what it should be; it is named.
+        DatasetError: a file is missing or not what it should be, or what the reader returns of it cannot stand in a
+            panoptic set; it is named.
         InputError: of ``read``.
     """
     from rich.console import Console
@@ -95,6 +78,7 @@ def convert(
     if annotations.is_file():
         console.print(f"{annotations} is there already: remove it to convert the set again", soft_wrap=True)
         return
+    _check_names(sources, annotations, categories)
     missing = [p for s in sources for p in (s.picture, *s.labels) if not p.is_file()]
     if missing:
         raise DatasetError(f"{missing[0]} does not exist ({len(missing)} files are missing): complete the data set")
@@ -107,13 +91,18 @@ def convert(
             records = list(track(pool.map(one, sources, chunksize=8), *shown, console=console))
     else:
         records = list(track(map(one, sources), *shown, console=console))  # an error ends the bar before it is printed
-    content = {
-        "images": [record["image"] for record in records],
-        "annotations": [record["annotation"] for record in records],
-        "categories": categories,
-    }
-    write_json(annotations, content)
+    images, found = ([record[key] for record in records] for key in ("image", "annotation"))
+    write_json(annotations, content(annotations, images, found, categories))
     shutil.rmtree(parts, ignore_errors=True)
+
+
+def _check_names(sources: Iterable[Source], annotations: Path, categories: list[dict[str, Any]]) -> None:
+    """Ids, file names and categories can stand in a json, before files are written under these names."""
+    images = [{"id": source.image_id, "file_name": source.file_name} for source in sources]
+    pngs: list[dict[str, Any]] = [
+        {"image_id": source.image_id, "file_name": source.png, "segments_info": []} for source in sources
+    ]
+    content(annotations, images, pngs, categories)
 
 
 def _keep_parts_of(recipe: str, parts: Path) -> None:
@@ -133,19 +122,15 @@ def _convert_one(source: Source, *, read: Reader, pngs: Path, parts: Path, pictu
         return record
     try:
         ids, labels = read(source)
+        segments = describe(ids, labels)
     except InputError:
         raise
     except (OSError, ValueError, IndexError, KeyError) as error:
         raise DatasetError(f"annotation {source.labels[0]} cannot be read ({error}): replace the file") from error
-    with atomic_path(png) as path:
-        Image.fromarray(ids_to_rgb(ids)).save(path)
-    height, width = ids.shape
     record = {
-        "image": {"id": source.image_id, "width": width, "height": height, "file_name": source.file_name},
-        "annotation": {
-            "image_id": source.image_id, "file_name": source.png, "segments_info": describe(ids, labels),
-        },
-    }  # fmt: skip
+        "image": image_record(ImageFile(source.image_id, source.file_name), *ids.shape),
+        "annotation": write_annotation(pngs, source.image_id, source.png, ids, segments),
+    }
     write_json(part, record)  # last: it says that the PNG is whole
     return record
 
@@ -166,58 +151,6 @@ def one_segment_a_class(
     found = sorted(set(category_ids) & set(np.unique(classes).tolist()))
     ids: NDArray[np.int64] = np.where(np.isin(classes, found), classes, 0)
     return ids, [SegmentLabel(category, category) for category in found]
-
-
-def describe(ids: NDArray[np.int64], labels: Iterable[SegmentLabel]) -> list[dict[str, Any]]:
-    """COCO's ``segments_info``: area in pixels and box [left, top, width, height] of each segment that has a pixel.
-
-    Of a label with a mask both are the mask's, even where none of it is left in the map, and ``covered`` is added: the
-    pixels that are not.
-    """
-    values, rows = np.unique(ids, return_inverse=True)
-    rows = rows.reshape(ids.shape) + 1
-    areas, boxes = np.bincount(rows.ravel()), ndimage.find_objects(rows)
-    row_of = {int(value): row for row, value in enumerate(values, start=1)}
-    segments = []
-    for label in labels:
-        row = row_of.get(label.id)
-        area, box = (int(areas[row]), boxes[row - 1]) if row else (0, None)
-        hidden: dict[str, int] = {}
-        if label.mask is not None and (whole := int(label.mask.sum())) > area:
-            area, hidden, (box,) = whole, {"covered": whole - area}, ndimage.find_objects(label.mask.astype(np.uint8))
-        if box is None:
-            continue
-        down, across = box
-        corner = [across.start, down.start, across.stop - across.start, down.stop - down.start]
-        segments.append(
-            {
-                "id": label.id,
-                "category_id": label.category_id,
-                "iscrowd": int(label.is_crowd),
-                "area": area,
-                "bbox": [int(v) for v in corner],
-                **hidden,
-            }
-        )
-    return segments
-
-
-def ids_to_rgb(ids: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """Segment ids (H, W) -> (H, W, 3), ``id = R + 256 G + 65536 B``.
-
-    Raises:
-        ValueError: an id that three bytes cannot hold.
-    """
-    if ids.size and not 0 <= ids.min() <= ids.max() < MAX_ID:
-        raise ValueError(f"segment ids must lie in 0..{MAX_ID - 1}, got {ids.min()} to {ids.max()}")
-    return np.stack([ids % 256, ids // 256 % 256, ids // 65536], axis=-1).astype(np.uint8)
-
-
-def rgb_to_ids(rgb: NDArray[np.uint8]) -> NDArray[np.int32]:
-    """The reverse of :func:`ids_to_rgb`."""
-    red, green, blue = np.moveaxis(rgb.astype(np.int32), -1, 0)
-    ids: NDArray[np.int32] = red + (green << 8) + (blue << 16)
-    return ids
 
 
 def link(target: Path, name: Path) -> None:

@@ -44,7 +44,8 @@ UNREADABLE_JSON = Kind("unreadable json", "error", "check `annotations`, or repl
 MALFORMED = Kind(
     "malformed entry",
     "error",
-    "images need id and file_name, annotations image_id, file_name and segments_info[id, category_id]",
+    "images need id and file_name, annotations image_id, file_name and segments_info[id, category_id], categories id, "
+    "name and isthing; file names stay inside their folder",
 )
 REPEATED_IMAGE = Kind("image id twice", "error", "give each entry of `images` its own id")
 UNKNOWN_IMAGE = Kind("annotation of an unknown image", "error", "add the image to `images`, or drop the annotation")
@@ -78,6 +79,7 @@ REPEATED_CROWD = Kind("overlapping crowds", "error", "give all crowd of a catego
 STUFF_CROWD = Kind("crowd of stuff", "warning", "it is neither trained nor scored; clear iscrowd to use it")
 
 # Categories.
+REPEATED_CATEGORY = Kind("category id twice", "error", "give each entry of `categories` its own id")
 UNKNOWN_CATEGORY = Kind("unknown category", "error", "add it to the vocabulary, or set `vocabulary` to this set's")
 OTHER_KIND = Kind("thing here, stuff there", "error", "set `vocabulary` to the one of this set, or correct `isthing`")
 UNUSED_CATEGORY = Kind("category that never occurs", "warning", "its scores will say nothing")

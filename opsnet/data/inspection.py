@@ -6,6 +6,7 @@ examines whole sets.
 
 from __future__ import annotations
 
+import reprlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,19 +19,18 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from opsnet.data import findings as kinds
-from opsnet.data.conversion import rgb_to_ids
 from opsnet.data.findings import Finding
-from opsnet.data.panoptic_json import MAX_ID
-from opsnet.data.pictures import to_rgb, upright_size
+from opsnet.data.panoptic_png import PngModeError, read_ids
+from opsnet.data.panoptic_records import SegmentInfo, out_of_range, parse_segments, repeated
+from opsnet.data.pictures import read_rgb, upright_size
 from opsnet.data.segment_measures import Box, measure
+from opsnet.errors import DatasetError
+from opsnet.json_fields import FieldError
 from opsnet.structures import PanopticMap, Segment
 from opsnet.vocabulary import Vocabulary
 
 Size = tuple[int, int]
 """Width and height in pixels."""
-
-NOT_OF_THE_FORMAT = (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError)
-"""What reading a json raises where its values are not what they should be."""
 
 
 @dataclass(frozen=True)
@@ -55,21 +55,6 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class ListedSegment:
-    """A segment as the json gives it; ``area`` (pixels) and ``box`` (left, top, width, height) may be left out.
-
-    ``covered`` are pixels of both that other segments hide in the PNG.
-    """
-
-    id: int
-    category: int
-    is_crowd: bool
-    area: float | None
-    box: tuple[float, ...] | None
-    covered: int = 0
-
-
-@dataclass(frozen=True)
 class PictureReport:
     """What one picture holds.
 
@@ -80,7 +65,7 @@ class PictureReport:
     """
 
     findings: tuple[Finding, ...]
-    segments: tuple[ListedSegment, ...]
+    segments: tuple[SegmentInfo, ...]
     is_drawable: bool
 
 
@@ -88,16 +73,16 @@ def inspect_picture(picture: Picture, vocabulary: Vocabulary) -> PictureReport:
     """Reads both files of a picture in full and compares them with the json and the vocabulary."""
     found: list[Finding] = []
     try:
-        segments: tuple[ListedSegment, ...] | None = _listed(picture.annotation)
-    except NOT_OF_THE_FORMAT as error:
+        segments: tuple[SegmentInfo, ...] | None = parse_segments(picture.annotation)
+    except FieldError as error:
         segments = None
-        found.append(Finding(kinds.MALFORMED, picture.name, reason_of(error)))
+        found.append(Finding(kinds.MALFORMED, picture.name, str(error)))
     size, ids = _size(picture.picture, found), _ids(picture.png, picture.name, found)
     found += _compare_sizes(picture, size, ids)
     if segments is not None:
         found += _check_listed(picture.name, segments, vocabulary)
         if ids is not None:
-            found += _compare_pixels(picture.name, segments, ids)
+            found += _compare_pixels(picture, segments, ids)
     is_drawable = ids is not None and segments is not None and size == ids.shape[::-1]
     return PictureReport(tuple(found), segments or (), is_drawable)
 
@@ -110,29 +95,14 @@ def read_sample(picture: Picture, vocabulary: Vocabulary) -> tuple[NDArray[np.ui
     """
     if picture.picture is None or picture.png is None:
         raise ValueError(f"{picture.name} lacks one of its files")
-    with Image.open(picture.picture) as image, Image.open(picture.png) as png:
-        pixels, ids = to_rgb(image), rgb_to_ids(np.asarray(png.convert("RGB")))
-    known = [s for s in _listed(picture.annotation) if s.category in vocabulary.index_of_id]
-    labels = [vocabulary.index_of_id[s.category] for s in known]
+    pixels, ids = read_rgb(picture.picture), read_ids(picture.png)
+    known = [s for s in parse_segments(picture.annotation) if s.category_id in vocabulary.index_of_id]
+    labels = [vocabulary.index_of_id[s.category_id] for s in known]
     truth = tuple(
         Segment(id=s.id, label=label, is_thing=vocabulary.is_thing[label], is_crowd=s.is_crowd)
         for s, label in zip(known, labels, strict=True)
     )
     return pixels, PanopticMap(torch.from_numpy(ids.astype(np.int64)), truth)
-
-
-def _listed(annotation: Mapping[str, Any]) -> tuple[ListedSegment, ...]:
-    return tuple(
-        ListedSegment(
-            id=int(s["id"]),
-            category=int(s["category_id"]),
-            is_crowd=bool(int(s.get("iscrowd", 0))),
-            area=float(s["area"]) if s.get("area") is not None else None,
-            box=tuple(float(v) for v in s["bbox"]) if s.get("bbox") is not None else None,
-            covered=int(s.get("covered", 0)),
-        )
-        for s in annotation["segments_info"]
-    )
 
 
 def _size(path: Path | None, found: list[Finding]) -> Size | None:
@@ -156,14 +126,12 @@ def _ids(path: Path | None, name: str, found: list[Finding]) -> NDArray[np.int32
     if path is None:
         return None
     try:
-        with Image.open(path) as png:
-            if png.mode not in ("RGB", "RGBA", "P"):
-                found.append(Finding(kinds.WRONG_MODE, name, f"is of mode {png.mode}"))
-                return None
-            return rgb_to_ids(np.asarray(png.convert("RGB")))
-    except Exception as error:  # as above
-        found.append(Finding(kinds.UNREADABLE_PNG, name, reason_of(error)))
-        return None
+        return read_ids(path)
+    except PngModeError as error:
+        found.append(Finding(kinds.WRONG_MODE, name, str(error)))
+    except DatasetError as error:
+        found.append(Finding(kinds.UNREADABLE_PNG, name, str(error)))
+    return None
 
 
 def _compare_sizes(picture: Picture, size: Size | None, ids: NDArray[np.int32] | None) -> Iterator[Finding]:
@@ -179,46 +147,46 @@ def _compare_sizes(picture: Picture, size: Size | None, ids: NDArray[np.int32] |
         yield Finding(kinds.WRONG_SIZE, picture.name, message)
 
 
-def _check_listed(name: str, segments: Sequence[ListedSegment], vocabulary: Vocabulary) -> Iterator[Finding]:
+def _check_listed(name: str, segments: Sequence[SegmentInfo], vocabulary: Vocabulary) -> Iterator[Finding]:
     """What the json alone shows."""
-    for value, count in Counter(s.id for s in segments).items():
-        if not 0 < value < MAX_ID:
-            yield Finding(kinds.ID_RANGE, name, f"has segment id {value}")
-        if count > 1:
-            yield Finding(kinds.REPEATED_ID, name, f"lists segment {value} {count} times")
+    counts = Counter(s.id for s in segments)
+    for value in out_of_range(counts):
+        yield Finding(kinds.ID_RANGE, name, f"has segment id {value}")
+    for value in dict.fromkeys(repeated(s.id for s in segments)):
+        yield Finding(kinds.REPEATED_ID, name, f"lists segment {value} {counts[value]} times")
     for s in segments:
-        label = vocabulary.index_of_id.get(s.category)
+        label = vocabulary.index_of_id.get(s.category_id)
         if label is None:
-            yield Finding(kinds.UNKNOWN_CATEGORY, name, f"segment {s.id} has category {s.category}")
+            yield Finding(kinds.UNKNOWN_CATEGORY, name, f"segment {s.id} has category {s.category_id}")
         elif s.is_crowd and not vocabulary.is_thing[label]:
             yield Finding(kinds.STUFF_CROWD, name, f"segment {s.id} is crowd of '{vocabulary.names[label]}'")
-    for category, count in Counter(s.category for s in segments if s.is_crowd).items():
+    for category, count in Counter(s.category_id for s in segments if s.is_crowd).items():
         if count > 1:
             label = vocabulary.index_of_id.get(category)
             called = f"category {category}" if label is None else f"'{vocabulary.names[label]}'"
             yield Finding(kinds.REPEATED_CROWD, name, f"has {count} crowd segments of {called}")
 
 
-def _compare_pixels(name: str, segments: Sequence[ListedSegment], ids: NDArray[np.int32]) -> Iterator[Finding]:
+def _compare_pixels(picture: Picture, segments: Sequence[SegmentInfo], ids: NDArray[np.int32]) -> Iterator[Finding]:
     """What json and PNG show together."""
-    measures = measure(ids, (s.id for s in segments if 0 < s.id < MAX_ID))
+    name, unusable = picture.name, set(out_of_range(s.id for s in segments))
+    measures = measure(ids, (s.id for s in segments if s.id not in unusable))
     if others := measures.unlisted:
         shown = ", ".join(map(str, others[:3])) + f" and {len(others) - 3} more" * (len(others) > 3)
         yield Finding(kinds.UNLISTED_ID, name, f"holds {shown} in {measures.unlisted_area} pixels")
-    for s in segments:
+    for s, info in zip(segments, picture.annotation["segments_info"], strict=True):
         if s.id in measures.areas:
-            yield from _compare_segment(name, s, measures.areas[s.id], measures.boxes[s.id])
-        elif 0 < s.id < MAX_ID and not s.covered:
+            yield from _compare_segment(name, s, info.get("bbox"), measures.areas[s.id], measures.boxes[s.id])
+        elif s.id not in unusable and not s.covered:
             yield Finding(kinds.ABSENT_ID, name, f"segment {s.id} is in the json alone")
 
 
-def _compare_segment(name: str, segment: ListedSegment, area: int, box: Box) -> Iterator[Finding]:
+def _compare_segment(name: str, segment: SegmentInfo, given_box: object, area: int, box: Box) -> Iterator[Finding]:
     if segment.area is not None and segment.area != area + segment.covered:
-        message = f"segment {segment.id} has area {segment.area:g} in the json, but {area} pixels"
+        message = f"segment {segment.id} has area {segment.area} in the json, but {area} pixels"
         yield Finding(kinds.WRONG_AREA, name, message)
-    if segment.box is not None and segment.box != box and not segment.covered:
-        given = ", ".join(f"{v:g}" for v in segment.box)
-        message = f"segment {segment.id} has bbox [{given}] in the json, but lies in {list(box)}"
+    if given_box is not None and given_box != list(box) and not segment.covered:
+        message = f"segment {segment.id} has bbox {reprlib.repr(given_box)} in the json, but lies in {list(box)}"
         yield Finding(kinds.WRONG_BOX, name, message)
 
 

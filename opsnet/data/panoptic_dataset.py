@@ -1,9 +1,5 @@
-"""Panoptic pictures in COCO's format: COCO, ADE20K, Cityscapes, the embedded world, or your own; semantic sets too,
-whose classes are one segment each.
-
-A json lists pictures and their segments; one RGB PNG a picture holds the segment of every pixel as
-``id = R + 256 G + 65536 B``, 0 = void (Kirillov et al. 2019; https://cocodataset.org/#format-data). A segment may say
-how many pixels of its mask others hide in the PNG (``covered``, ADE20K): scoring counts them, and it may have no other.
+"""Panoptic images in COCO's format (:mod:`opsnet.data.coco_panoptic`): COCO, ADE20K, Cityscapes, the embedded world, or
+your own; semantic sets too, whose classes are one segment each.
 """
 
 from __future__ import annotations
@@ -20,9 +16,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
-from opsnet.data.conversion import rgb_to_ids
-from opsnet.data.panoptic_json import Entry, read_entries
-from opsnet.data.pictures import read_picture, read_rgb, require_files, require_limit
+from opsnet.data.panoptic_entries import Entry, read_entries
+from opsnet.data.panoptic_png import read_ids
+from opsnet.data.pictures import read_rgb, require_files, require_limit
 from opsnet.data.sharing import checked_by_another
 from opsnet.data.transforms import Transform, as_image
 from opsnet.errors import DatasetError
@@ -99,7 +95,7 @@ class PanopticDataset(Dataset[Sample]):
 
     def __getitem__(self, index: int) -> Sample:
         entry = self._entries[index]
-        ids = self._read_ids(entry)
+        ids = read_ids(self.segments / entry.png)
         image = as_image(read_rgb(self.images / entry.image))
         if image.shape[-2:] != ids.shape:
             raise DatasetError(
@@ -123,7 +119,7 @@ class PanopticDataset(Dataset[Sample]):
     def truth(self, index: int) -> PanopticTruth:
         """A picture's ground truth for scoring, without reading the picture."""
         entry = self._entries[index]
-        ids = self._read_ids(entry)
+        ids = read_ids(self.segments / entry.png)
         return self._truth(entry, ids, self._locate(entry, ids)[1])
 
     def _truth(self, entry: Entry, ids: NDArray[np.int32], areas: NDArray[np.intp]) -> PanopticTruth:
@@ -164,7 +160,7 @@ class PanopticDataset(Dataset[Sample]):
 
     def _check(self, index: int) -> None:
         entry = self._entries[index]
-        self._locate(entry, self._read_ids(entry))
+        self._locate(entry, read_ids(self.segments / entry.png))
 
     def _targets(self, entry: Entry, image: tv_tensors.Image, rows: NDArray[np.intp]) -> tuple[Tensor, Tensor, Tensor]:
         """Image, masks (G, H, W) and labels (G,) after the transform.
@@ -185,14 +181,6 @@ class PanopticDataset(Dataset[Sample]):
         targets = np.arange(len(kept)) if self.keep_empty else np.flatnonzero(counts)
         masks = torch.from_numpy(pixels == (1 + targets).astype(pixels.dtype)[:, None, None])
         return moved.as_subclass(Tensor), masks, torch.from_numpy(entry.segments[kept[targets], 1])
-
-    def _read_ids(self, entry: Entry) -> NDArray[np.int32]:
-        """Segment ids (H, W) of a picture."""
-        path = self.segments / entry.png
-        png = read_picture(path)
-        if png.mode not in ("RGB", "RGBA", "P"):
-            raise DatasetError(f"{path} has colour mode {png.mode}, not RGB: write ids as R + 256 G + 65536 B")
-        return rgb_to_ids(np.asarray(png.convert("RGB")))
 
     def _locate(self, entry: Entry, ids: NDArray[np.int32]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Row of every pixel's segment, counted from 1 with 0 for void, (H, W); and each segment's pixels, (S,).

@@ -60,7 +60,7 @@ def read_picture(path: Path) -> Image.Image:
         with Image.open(path) as picture:
             picture.load()
             return picture
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # as Pillow's readers have it
+    except Exception as error:  # Pillow's readers raise whatever their parsing stumbles over, SyntaxError included
         raise DatasetError(f"{path} cannot be read as a picture ({error}): replace the file") from error
 
 
@@ -70,7 +70,12 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
     Raises:
         DatasetError: it cannot be read.
     """
-    return to_rgb(read_picture(path))
+    try:
+        return to_rgb(read_picture(path))
+    except DatasetError:
+        raise
+    except Exception as error:  # of a damaged orientation tag
+        raise DatasetError(f"{path} cannot be read as a picture ({error}): replace the file") from error
 
 
 def to_rgb(picture: Image.Image) -> NDArray[np.uint8]:

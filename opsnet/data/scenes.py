@@ -31,8 +31,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from opsnet.data.conversion import SegmentLabel, describe, ids_to_rgb
+from opsnet.data.coco_panoptic import SegmentLabel, content, describe, image_record, write_annotation
 from opsnet.data.painting import Array, Mask, finish, paint_stuff, paint_thing
+from opsnet.data.panoptic_records import ImageFile
 from opsnet.files import atomic_path, write_text
 from opsnet.vocabulary import Concept, Vocabulary
 
@@ -89,7 +90,7 @@ def write_world(
             if count:
                 draw = partial(_draw_panoptic, root / name, seed, name, split)
                 annotations = root / name / "annotations" / f"panoptic_{split}.json"
-                finalise = partial(_panoptic_json, _vocabulary(DOMAINS[name].vocabulary))
+                finalise = partial(_panoptic_json, annotations, _vocabulary(DOMAINS[name].vocabulary))
                 _write_set(annotations, draw, finalise, count, seed, workers)
     draw = partial(_draw_labels, root / "scenes_labels", seed)
     _write_set(root / "scenes_labels" / "real.json", draw, _real_json, labels, seed, workers)
@@ -203,9 +204,8 @@ def _draw_panoptic(root: Path, seed: int, domain_name: str, split: str, index: i
     picture, ids, segments = draw_scene(DOMAINS[domain_name], rng)
     file_name = f"{index:06d}.png"
     _save_png(root / split / file_name, finish(picture, rng))
-    _save_png(root / "annotations" / f"panoptic_{split}" / file_name, ids_to_rgb(ids))
-    image = {"id": index, "file_name": file_name, "height": SIZE, "width": SIZE}
-    return {"image": image, "annotation": {"image_id": index, "file_name": file_name, "segments_info": segments}}
+    annotation = write_annotation(root / "annotations" / f"panoptic_{split}", index, file_name, ids, segments)
+    return {"image": image_record(ImageFile(index, file_name), SIZE, SIZE), "annotation": annotation}
 
 
 def draw_scene(domain: Domain, rng: np.random.Generator) -> tuple[Array, NDArray[np.int64], list[Record]]:
@@ -291,9 +291,9 @@ def _flatten(layers: list[tuple[Mask, Concept | None, bool]]) -> tuple[NDArray[n
     return ids, describe(ids, labels)
 
 
-def _panoptic_json(vocabulary: Vocabulary, records: list[Record]) -> Record:
+def _panoptic_json(path: Path, vocabulary: Vocabulary, records: list[Record]) -> Record:
     images, annotations = [r["image"] for r in records], [r["annotation"] for r in records]
-    return {"images": images, "annotations": annotations, "categories": vocabulary.categories()}
+    return content(path, images, annotations, vocabulary.categories())
 
 
 # --- image labels and captions --------------------------------------------------------------------------------------

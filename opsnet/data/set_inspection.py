@@ -57,7 +57,7 @@ class Inspection:
     def add(self, report: PictureReport, vocabulary: Vocabulary) -> None:
         """Counts one more picture."""
         self.annotations += 1
-        labels = [(vocabulary.index_of_id.get(s.category), s.is_crowd) for s in report.segments]
+        labels = [(vocabulary.index_of_id.get(s.category_id), s.is_crowd) for s in report.segments]
         self.pictures_of.update({label for label, _ in labels if label is not None})
         self.crowd += sum(is_crowd for _, is_crowd in labels)
         single = [label for label, is_crowd in labels if not is_crowd]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -10,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from opsnet.data import findings as kinds
+from opsnet.data.coco_panoptic import load_json
 from opsnet.data.findings import Finding, Kind
-from opsnet.data.inspection import NOT_OF_THE_FORMAT, Picture, reason_of
-from opsnet.data.panoptic_json import image_id_of
+from opsnet.data.inspection import Picture
+from opsnet.data.panoptic_entries import kind_conflict
+from opsnet.data.panoptic_records import Category, ImageId, parse_category, parse_image, parse_png
+from opsnet.json_fields import FieldError, field, items
 from opsnet.vocabulary import Vocabulary
 
 Take = Callable[[Finding], None]
@@ -38,13 +40,11 @@ def list_pictures(source: PanopticSource, take: Take) -> tuple[int, list[Picture
         take: receives the findings.
     """
     try:
-        data = json.loads(source.annotations.read_text(encoding="utf-8"))
-        records, images = list(data["annotations"]), list(data["images"])
-        categories = list(data.get("categories", []))
-    except (OSError, *NOT_OF_THE_FORMAT) as error:
-        is_there = source.annotations.is_file()
-        reason = f"is no COCO panoptic json ({reason_of(error)})" if is_there else "does not exist"
-        take(Finding(kinds.UNREADABLE_JSON, str(source.annotations), reason))
+        data = load_json(source.annotations)
+        records, images = field(data, "annotations", items), field(data, "images", items)
+        categories: list[Any] = field(data, "categories", items, [])
+    except FieldError as error:
+        take(Finding(kinds.UNREADABLE_JSON, str(source.annotations), str(error)))
         return 0, []
     if not records:
         take(Finding(kinds.UNREADABLE_JSON, str(source.annotations), "has no annotations"))
@@ -92,18 +92,20 @@ def _files(folder: Path) -> set[str]:
 
 
 def _annotated(
-    source: PanopticSource, images: dict[int | str, dict[str, Any]], records: list[Any], take: Take
+    source: PanopticSource, images: dict[ImageId, dict[str, Any]], records: list[Any], take: Take
 ) -> list[Picture]:
     """The pictures to examine; reports annotations that fit no image, and files that are missing or too many."""
     pictures, pngs = _Folder(source.images, take), _Folder(source.segments, take)
-    chosen, seen = list[Picture](), set[int | str]()
+    chosen, seen = list[Picture](), set[ImageId]()
     for number, record in enumerate(records):
+        is_examined = source.limit is None or number < source.limit
         try:
-            image_id, png = image_id_of(record["image_id"]), str(record["file_name"])
-        except NOT_OF_THE_FORMAT as error:
-            take(Finding(kinds.MALFORMED, f"annotations[{number}]", reason_of(error)))
+            image_id, png = parse_png(record)
+        except FieldError as error:
+            if is_examined:
+                take(Finding(kinds.MALFORMED, f"annotations[{number}]", str(error)))
             continue
-        if source.limit is None or number < source.limit:
+        if is_examined:
             if image_id in seen:
                 take(Finding(kinds.ANNOTATED_TWICE, png, f"annotates image {image_id} again"))
             if image_id not in images:
@@ -119,30 +121,32 @@ def _annotated(
     return chosen
 
 
-def _by_id(records: list[Any], take: Take) -> dict[int | str, dict[str, Any]]:
+def _by_id(records: list[Any], take: Take) -> dict[ImageId, dict[str, Any]]:
     """The usable entries of ``images``."""
-    images: dict[int | str, dict[str, Any]] = {}
+    images: dict[ImageId, dict[str, Any]] = {}
     for number, record in enumerate(records):
         try:
-            image_id, image = image_id_of(record["id"]), {**record, "file_name": str(record["file_name"])}
-        except NOT_OF_THE_FORMAT as error:
-            take(Finding(kinds.MALFORMED, f"images[{number}]", reason_of(error)))
+            image = parse_image(record)
+        except FieldError as error:
+            take(Finding(kinds.MALFORMED, f"images[{number}]", str(error)))
             continue
-        if image_id in images:
-            take(Finding(kinds.REPEATED_IMAGE, image["file_name"], f"has id {image_id}, as an image before it"))
-        images[image_id] = image
+        if image.id in images:
+            take(Finding(kinds.REPEATED_IMAGE, image.file_name, f"has id {image.id}, as an image before it"))
+        images[image.id] = record
     return images
 
 
-def _check_categories(categories: list[Any], vocabulary: Vocabulary, take: Take) -> None:
-    for number, category in enumerate(categories):
+def _check_categories(records: list[Any], vocabulary: Vocabulary, take: Take) -> None:
+    categories: dict[int, Category] = {}
+    for number, record in enumerate(records):
         try:
-            label = vocabulary.index_of_id.get(int(category["id"]))
-            is_thing, name = category.get("isthing"), category.get("name")
-        except NOT_OF_THE_FORMAT as error:
-            take(Finding(kinds.MALFORMED, f"categories[{number}]", reason_of(error)))
+            category = parse_category(record)
+        except FieldError as error:
+            take(Finding(kinds.MALFORMED, f"categories[{number}]", str(error)))
             continue
-        if label is not None and is_thing is not None and bool(is_thing) != vocabulary.is_thing[label]:
-            known = f"'{vocabulary.names[label]}', isthing {int(vocabulary.is_thing[label])}"
-            message = f"has isthing {is_thing}; in vocabulary '{vocabulary.name}' it is {known}"
-            take(Finding(kinds.OTHER_KIND, f"category {category['id']} ('{name}')", message))
+        where = f"category {category.id} ('{category.name}')"
+        if category.id in categories:
+            take(Finding(kinds.REPEATED_CATEGORY, where, f"has the id of '{categories[category.id].name}'"))
+        if problem := kind_conflict(category, vocabulary):
+            take(Finding(kinds.OTHER_KIND, where, problem))
+        categories[category.id] = category

@@ -12,6 +12,7 @@ all images together are ``panoptic_averages.summarise``.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -62,7 +63,7 @@ class DuplicateSegmentError(SegmentError):
 
 
 class VoidSegmentError(SegmentError):
-    """The id of void in the list."""
+    """The id of void in the list of the truth."""
 
     problem = "the {side} lists a segment with id {id}, which stands for void: number segments from 1"
 
@@ -73,33 +74,35 @@ class SegmentTable:
 
     Attributes:
         side: whose they are, for error messages.
-        ids: (S,) their values in the id map, none of them 0.
+        ids: (S,) their values in the id map. None of the truth is 0; of a prediction 0 is a segment like any other
+            where it is listed, as in panopticapi.
         labels: (S,) classes, 0..C-1.
         is_crowd: (S,) bool; only the truth's counts.
-        areas: (S,) pixels, or ``None`` to count them in the map. panopticapi takes the truth's from its json.
+        areas: (S,) pixels, perhaps not whole, or ``None`` to count them in the map. panopticapi takes the truth's from
+            its json.
         covered: (S,) how many of a segment's pixels others hide in the map, or 0 for none.
 
     Raises:
         DuplicateSegmentError: an id appears twice.
-        VoidSegmentError: an id is 0.
+        VoidSegmentError: an id of the truth is 0.
     """
 
     side: Side
     ids: IntArray
     labels: IntArray
     is_crowd: npt.NDArray[np.bool_]
-    areas: IntArray | None = None
+    areas: IntArray | npt.NDArray[np.float64] | None = None
     covered: IntArray | int = 0
 
     def __post_init__(self) -> None:
         ids = self.ids.tolist()  # a set of them costs a tenth of np.unique, and tables are made by the thousand
         known = set(ids)
         if len(known) < len(ids):
-            raise DuplicateSegmentError(self.side, min(i for i in known if ids.count(i) > 1))
-        if VOID in known:
+            raise DuplicateSegmentError(self.side, min(i for i, count in Counter(ids).items() if count > 1))
+        if VOID in known and self.side == "truth":
             raise VoidSegmentError(self.side, VOID)
 
-    def areas_of(self, pixels: IntArray) -> IntArray:
+    def areas_of(self, pixels: IntArray) -> IntArray | npt.NDArray[np.float64]:
         """Areas (S,) of the segments whose ``pixels`` (S,) were counted in the map."""
         return pixels + self.covered if self.areas is None else self.areas
 
@@ -144,13 +147,14 @@ def overlap_table(
 
 
 def dense_index(values: npt.NDArray[Any], table: SegmentTable) -> IntArray:
-    """Ids as indices: 0 for void, 1 + position in the table otherwise."""
-    known = np.concatenate(([VOID], table.ids))
-    order = np.argsort(known)
-    indices: IntArray = order[np.searchsorted(known, values, sorter=order).clip(max=known.size - 1)]
-    unlisted = known[indices] != values
+    """Ids as indices: 1 + position in the table, and 0 for void, which is every 0 that the table does not list."""
+    known = np.append(table.ids, VOID)
+    order = np.argsort(known, kind="stable")  # a listed 0 before void's
+    places = order[np.searchsorted(known, values, sorter=order).clip(max=known.size - 1)]
+    unlisted = known[places] != values
     if unlisted.any():
         raise UnlistedSegmentError(table.side, int(values[unlisted][0]))
+    indices: IntArray = (places + 1) % known.size
     return indices
 
 
@@ -178,8 +182,9 @@ def count_segments(
     truth_areas = truth.areas_of(overlaps.sum(axis=1)[1:])
     # Nobody knows what void pixels show, so a prediction is neither rewarded nor punished for reaching into them.
     unions = (areas - on_void)[None, :] + truth_areas[:, None] - shared
-    # A union of 0 belongs to a truth segment without pixels and a prediction inside void: no overlap, so no match.
-    ious = shared / np.maximum(unions, 1)
+    # A union of 0 belongs to a truth segment without pixels and a prediction inside void: no overlap, so no match. One
+    # below 0 has an area in the json that is too small.
+    ious = shared / np.where(unions > 0, unions, np.inf)
     may_match = (truth.labels[:, None] == prediction.labels[None, :]) & ~truth.is_crowd[:, None]
     rows, columns = np.nonzero(may_match & (ious > MATCH_IOU))
 

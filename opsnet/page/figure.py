@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from opsnet.data.conversion import ids_to_rgb
+from opsnet.data.panoptic_png import ids_to_rgb
 from opsnet.prediction.carriers import NamedMap, NamedSegment
 from opsnet.reporting.colours import segment_colours
 from opsnet.reporting.overlays import draw_overlay

@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from opsnet.data.coco_panoptic import content, image_record, segment_record, write_annotation
+from opsnet.data.panoptic_records import ImageFile, SegmentInfo
 from opsnet.errors import InputError
 from opsnet.files import atomic_path, write_json, write_text
 from opsnet.prediction.carriers import NamedMap, NamedSegment, NameScore
@@ -91,7 +93,7 @@ class PredictionWriter:
         with atomic_path(self.folder / f"{name}_overlay.png") as path:
             Image.fromarray(overlay).save(path)
         height, width = pixels.shape[:2]
-        self._images.append({"id": number, "file_name": picture.name, "height": height, "width": width})
+        self._images.append(image_record(ImageFile(number, picture.name), height, width))
         self._rows += [row_of(picture.name, s, named.vocabulary) for s in named.segments]
         self._annotations += getattr(self, f"_add_{self.task}")(number, name, named)
 
@@ -105,14 +107,8 @@ class PredictionWriter:
         return picture.name if same == 1 else f"{picture.name}_{same}"
 
     def _add_panoptic(self, number: int, name: str, named: NamedMap) -> list[dict[str, Any]]:
-        from PIL import Image
-
-        from opsnet.data.conversion import ids_to_rgb
-
-        with atomic_path(self.folder / "panoptic" / f"{name}.png") as path:
-            Image.fromarray(ids_to_rgb(named.ids.cpu().numpy())).save(path)
         segments = [panoptic_segment(s, named.vocabulary) for s in named.segments]
-        return [{"image_id": number, "file_name": f"{name}.png", "segments_info": segments}]
+        return [write_annotation(self.folder / "panoptic", number, f"{name}.png", named.ids.cpu().numpy(), segments)]
 
     def _add_semantic(self, number: int, name: str, named: NamedMap) -> list[dict[str, Any]]:
         from PIL import Image
@@ -148,17 +144,21 @@ class PredictionWriter:
         if self.task == "instance":
             write_json(self.folder / "instances.json", self._annotations)
             return
-        content = {"images": self._images, "annotations": self._annotations, "categories": categories}
-        write_json(self.folder / f"{self.task}.json", content)
+        if self.task == "panoptic":
+            path = self.folder / "panoptic.json"
+            write_json(path, content(path, self._images, self._annotations, categories))
+            return
+        semantic = {"images": self._images, "annotations": self._annotations, "categories": categories}
+        write_json(self.folder / "semantic.json", semantic)
 
 
 def panoptic_segment(segment: NamedSegment, vocabulary: Vocabulary) -> dict[str, Any]:
     """A segment as COCO's ``segments_info`` has it, with its scores."""
     names = {"names": [[n.name, round(n.score, 4)] for n in segment.top]} if len(segment.top) > 1 else {}
     path = {"path": [[n.name, round(n.score, 4)] for n in segment.path]} if segment.path else {}
+    info = SegmentInfo(segment.id, vocabulary.ids[segment.label], area=segment.area)
     return {
-        "id": segment.id, "category_id": vocabulary.ids[segment.label], "iscrowd": 0, "area": segment.area,
-        "bbox": list(segment.box), "isthing": int(segment.is_thing), "score": round(segment.score, 4),
+        **segment_record(info, segment.box), "isthing": int(segment.is_thing), "score": round(segment.score, 4),
         "predicted_iou": round(segment.iou, 4), **names, **path,
     }  # fmt: skip
 

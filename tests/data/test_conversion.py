@@ -12,7 +12,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from opsnet.data.conversion import SegmentLabel, Source, convert, describe, ids_to_rgb, link
+from opsnet.data.coco_panoptic import SegmentLabel
+from opsnet.data.conversion import Source, convert, link
 from opsnet.data.panoptic_dataset import PanopticDataset
 from opsnet.errors import DatasetError, InputError
 from opsnet.vocabulary import Concept, Vocabulary
@@ -63,22 +64,6 @@ def test_a_converted_set_is_read(tmp_path: Path, workers: int) -> None:
     assert (cat.id, cat.label, cat.area, cat.is_crowd) == (300, 0, 6, False)
     assert (grass.id, grass.label, grass.area, grass.is_crowd) == (600, 1, 18, True)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["images", "set", "set.json", "src"]
-
-
-def test_areas_and_boxes() -> None:
-    ids = np.array([[0, 5, 5, 9], [0, 5, 0, 9], [9, 0, 0, 0]])
-    described = describe(ids, [SegmentLabel(9, 1), SegmentLabel(5, 2, is_crowd=True), SegmentLabel(4, 2)])
-    assert described == [
-        {"id": 9, "category_id": 1, "iscrowd": 0, "area": 3, "bbox": [0, 0, 4, 3]},
-        {"id": 5, "category_id": 2, "iscrowd": 1, "area": 3, "bbox": [1, 0, 2, 2]},
-    ]
-
-
-def test_ids_become_colours() -> None:
-    ids = np.array([[0, 255], [256, 3 + 2 * 256 + 65536]])
-    assert ids_to_rgb(ids).tolist() == [[[0, 0, 0], [255, 0, 0]], [[0, 1, 0], [3, 2, 1]]]
-    with pytest.raises(ValueError, match="segment ids must lie in 0..16777215, got 0 to 16777216"):
-        ids_to_rgb(np.array([[0, 256**3]]))
 
 
 def test_a_stopped_conversion_goes_on(tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ from opsnet.data.panoptic_dataset import PanopticDataset
 from opsnet.data.set_inspection import Inspection
 from opsnet.errors import DatasetError
 
-# Errors that training does not see, because it reads no areas, sizes or crowd.
-SILENT = {kinds.REPEATED_IMAGE, kinds.WRONG_SIZE, kinds.WRONG_AREA, kinds.REPEATED_CROWD}
+# Errors that training does not see, because it compares no areas, sizes or crowd.
+SILENT = {kinds.WRONG_SIZE, kinds.WRONG_AREA, kinds.REPEATED_CROWD}
 KINDS = {value for value in vars(kinds).values() if isinstance(value, Kind)}
 
 

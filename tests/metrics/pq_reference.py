@@ -48,7 +48,12 @@ def slow_counts(truth, truth_segments: Segments, prediction, prediction_segments
         prediction_area[p] += pixels
     found, used = set(), set()
     for (t, p), pixels in pairs.items():
-        if t == 0 or p == 0 or truth_segments[t][1] or truth_segments[t][0] != prediction_segments[p][0]:
+        if (
+            t == 0
+            or p not in prediction_segments
+            or truth_segments[t][1]
+            or truth_segments[t][0] != prediction_segments[p][0]
+        ):
             continue
         iou = pixels / (truth_area[t] + prediction_area[p] - pixels - pairs[(0, p)])
         if iou > 0.5:

@@ -34,6 +34,14 @@ HAND = {
     "crowd and void add up": ("11022", "1:0c 2:1", "55555", "5:0", {1: (0, 0, 1, 0.0)}),
     "crowd stays in the union": ("1112", "1:0 2:0c", "5555", "5:0", {0: (1, 0, 0, 0.75)}),
     "only the last crowd of a class excuses": ("112", "1:0c 2:0c", "555", "5:0", {0: (0, 1, 0, 0.0)}),
+    "a prediction of id 0 that is listed counts": ("1100", "1:0", "0000", "0:0", {0: (1, 0, 0, 1.0)}),
+    "and is wrong like another": (
+        "1122",
+        "1:0 2:2",
+        "0055",
+        "0:1 5:2",
+        {0: (0, 0, 1, 0.0), 1: (0, 1, 0, 0.0), 2: (1, 0, 0, 1.0)},
+    ),
     "a truth without pixels is missed": ("00", "1:0", "00", "", {0: (0, 0, 1, 0.0)}),
 }
 
@@ -100,7 +108,8 @@ def images(draw):
     prediction = [changes.get(i, renamed[t]) for i, t in enumerate(truth)]
     origin = {new: old for old, new in renamed.items()}
     labels = {p: truth_segments[origin[p]][0] if origin.get(p) else draw(st.integers(0, 3)) for p in prediction_ids}
-    prediction_segments = {p: (labels[p], False) for p in prediction_ids if p in prediction and p != 0}
+    listed = {p for p in prediction_ids if p in prediction and (p != 0 or draw(st.booleans()))}
+    prediction_segments = {p: (labels[p], False) for p in listed}
     shape = (height, width)
     return np.reshape(truth, shape), truth_segments, np.reshape(prediction, shape), prediction_segments
 
@@ -128,7 +137,7 @@ ONE = {1: (0, False)}
         (([[1, 1]], ONE, [[1, 1]], {1: (0, False), 4: (1, False)}), "prediction lists segment 4 but .* no pixel"),
         (([[1, 1]], ONE, [[1, 1]], {1: (3, False)}), r"segment 1 of the prediction has label 3.*3 classes \(0..2\)"),
         (([[1, 1]], {1: (-1, False)}, [[1, 1]], ONE), "segment 1 of the truth has label -1"),
-        (([[1, 1]], ONE, [[0, 0]], {0: (0, False)}), "prediction lists a segment with id 0, which stands for void"),
+        (([[0, 1]], {0: (0, False), **ONE}, [[1, 1]], ONE), "truth lists a segment with id 0, which stands for void"),
         ((np.zeros((0, 4)), {}, np.zeros((0, 4)), {}), r"shape \(0, 4\)"),
     ],
 )

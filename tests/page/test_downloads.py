@@ -9,7 +9,7 @@ import time
 import numpy as np
 from PIL import Image
 
-from opsnet.data.conversion import rgb_to_ids
+from opsnet.data.panoptic_png import decode_ids
 from opsnet.page import downloads
 from opsnet.page.downloads import IDLE, new_folder, write_downloads
 
@@ -17,7 +17,7 @@ from opsnet.page.downloads import IDLE, new_folder, write_downloads
 def test_the_files_are_a_panoptic_prediction(named_map, tmp_path) -> None:
     overlay, panoptic, listed = write_downloads(tmp_path, "my.cat.jpg", np.zeros((6, 8, 3), np.uint8), named_map)
     with Image.open(panoptic) as ids, Image.open(overlay) as drawn:
-        assert (rgb_to_ids(np.array(ids)) == named_map.ids.numpy()).all()
+        assert (decode_ids(ids) == named_map.ids.numpy()).all()
         assert drawn.mode == "RGB"
     data = json.loads(listed.read_text())
     assert [c["name"] for c in data["categories"]] == ["sea", "<b>cat</b>"]

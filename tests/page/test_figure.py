@@ -11,7 +11,7 @@ from html import unescape
 import numpy as np
 from PIL import Image
 
-from opsnet.data.conversion import rgb_to_ids
+from opsnet.data.panoptic_png import decode_ids
 from opsnet.page.figure import SHOWN, figure, segment_table
 from opsnet.prediction.carriers import NamedMap
 
@@ -29,7 +29,7 @@ def attribute(html: str, name: str) -> str:
 
 def test_ids_and_names_travel_with_the_overlay(named_map) -> None:
     html = figure(np.zeros((6, 8, 3), np.uint8), named_map)
-    assert (rgb_to_ids(picture(attribute(html, "data-ids"))) == named_map.ids.numpy()).all()
+    assert (decode_ids(Image.fromarray(picture(attribute(html, "data-ids")))) == named_map.ids.numpy()).all()
     overlay = picture(attribute(html, "src"))
     assert overlay.shape[0] / overlay.shape[1] == 6 / 8
     segments = json.loads(attribute(html, "data-segments"))
@@ -43,7 +43,8 @@ def test_ids_and_names_travel_with_the_overlay(named_map) -> None:
 def test_a_large_picture_is_shown_smaller(named_map) -> None:
     ids = named_map.ids.repeat_interleave(400, 0).repeat_interleave(400, 1)
     large = NamedMap(ids, named_map.segments, named_map.vocabulary)
-    shown = rgb_to_ids(picture(attribute(figure(np.zeros((2400, 3200, 3), np.uint8), large), "data-ids")))
+    html = figure(np.zeros((2400, 3200, 3), np.uint8), large)
+    shown = decode_ids(Image.fromarray(picture(attribute(html, "data-ids"))))
     assert shown.shape == (SHOWN * 6 // 8, SHOWN)
     assert (shown[::160, ::160] == named_map.ids.numpy()).all()
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from opsnet.data.conversion import ids_to_rgb
 from opsnet.data.inspection import Picture
+from opsnet.data.panoptic_png import ids_to_rgb
 from opsnet.reporting.sample_sheet import sample_sheet
 from opsnet.vocabulary import Concept, Vocabulary
 

@@ -1,0 +1,245 @@
+"""COCO's panoptic json: its one reader and writer (Kirillov et al. 2019; https://cocodataset.org/#format-data).
+
+``images`` (id, file_name), ``annotations`` (image_id, file_name of the PNG, segments_info with id and category_id, and
+perhaps iscrowd and area) and ``categories`` (id, name, isthing); :mod:`opsnet.data.panoptic_records` checks one record,
+:mod:`opsnet.data.panoptic_png` has the PNG. A segment may say how many pixels of its area others hide in the PNG
+(``covered``, ADE20K), and may then have no pixel there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from opsnet.data.panoptic_png import MAX_ID, write_ids
+from opsnet.data.panoptic_records import (
+    Annotation,
+    Category,
+    ImageFile,
+    ImageId,
+    SegmentInfo,
+    out_of_range,
+    parse_annotation,
+    parse_category,
+    parse_image,
+    repeated,
+)
+from opsnet.data.segment_measures import Box, measure
+from opsnet.errors import DatasetError
+from opsnet.json_fields import FieldError, field, items
+
+T = TypeVar("T")
+
+
+def load_json(path: Path) -> dict[str, Any]:
+    """The json object in a file.
+
+    Raises:
+        FieldError: it is missing, unreadable, malformed, or not an object; the message goes on from the path.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise FieldError("does not exist: check the path") from error
+    except OSError as error:
+        raise FieldError(f"cannot be read ({error.strerror}): name a json file") from error
+    except (ValueError, RecursionError) as error:  # malformed json, or text that is not UTF-8
+        raise FieldError(f"is not valid json ({error}): write it anew") from error
+    if not isinstance(data, dict):
+        raise FieldError(f"holds a {type(data).__name__}, not COCO's panoptic format: convert it to an object")
+    return data
+
+
+class PanopticJson:
+    """A panoptic json; its lists are checked when they are asked for.
+
+    Args:
+        path: the json.
+        predicted: it is a prediction, not ground truth.
+        data: its content, where it was read or made already.
+
+    Raises:
+        DatasetError: it is not a json object.
+    """
+
+    def __init__(self, path: Path, *, predicted: bool = False, data: Mapping[str, Any] | None = None) -> None:
+        self.path, self.predicted = path, predicted
+        try:
+            self._data = load_json(path) if data is None else data
+        except FieldError as error:
+            raise DatasetError(f"{path} {error}") from error
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._data
+
+    def images(self) -> dict[ImageId, str]:
+        """The image files by id.
+
+        Raises:
+            DatasetError: an entry is wrong, or an id is there twice.
+        """
+        images = list(self._parsed(parse_image, "images"))
+        if twice := repeated(image.id for image in images):
+            raise DatasetError(f"{self.path}: 'images' has id {twice[0]} twice: give each image its own id")
+        return dict(images)
+
+    def categories(self) -> tuple[Category, ...]:
+        """The categories, in order.
+
+        Raises:
+            DatasetError: an entry is wrong, or an id is there twice.
+        """
+        categories = tuple(self._parsed(parse_category, "categories"))
+        if twice := repeated(category.id for category in categories):
+            raise DatasetError(f"{self.path}: 'categories' has id {twice[0]} twice: give each category its own id")
+        return categories
+
+    def annotations(self, skip: int = 0, limit: int | None = None) -> Iterator[Annotation]:
+        """The annotations without the first ``skip``, or the first ``limit`` of these.
+
+        Of two predictions of one image both are returned: panopticapi scores the last.
+
+        Raises:
+            DatasetError: an entry is wrong, or ground truth annotates an image twice.
+        """
+        seen: set[ImageId] = set()
+
+        def parse(record: Any) -> Annotation:
+            annotation = parse_annotation(record, predicted=self.predicted)
+            if annotation.image_id in seen and not self.predicted:
+                raise FieldError(f"annotates image {annotation.image_id} twice: remove one of the two")
+            seen.add(annotation.image_id)
+            return annotation
+
+        return self._parsed(parse, "annotations", skip, limit)
+
+    def _parsed(self, parse: Callable[[Any], T], key: str, skip: int = 0, limit: int | None = None) -> Iterator[T]:
+        try:
+            records = field(self._data, key, items)
+        except FieldError as error:
+            raise DatasetError(f"{self.path}: {error}") from error
+        for number, record in enumerate(records[skip:][:limit], start=skip):
+            try:
+                yield parse(record)
+            except FieldError as error:
+                place = f"{key}[{number}]"
+                if isinstance(record, dict) and "image_id" in record:
+                    place += f" (image {record['image_id']})"
+                raise DatasetError(f"{self.path}: {place}: {error}") from error
+
+
+# --- writing ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class SegmentLabel:
+    """What one segment id of an image means.
+
+    Attributes:
+        id: in the map.
+        category_id: of the vocabulary.
+        is_crowd: several objects.
+        mask: (H, W) bool, the segment before others were painted over it; ``None``: what the map shows.
+    """
+
+    id: int
+    category_id: int
+    is_crowd: bool = False
+    mask: NDArray[np.bool_] | None = None
+
+
+def describe(ids: NDArray[Any], labels: Iterable[SegmentLabel]) -> list[dict[str, Any]]:
+    """``segments_info`` of an id map (H, W): the segments that have a pixel, with their areas and boxes.
+
+    Of a label with a mask both are the mask's, even where none of it is left in the map, and ``covered`` is added: the
+    pixels that are not.
+
+    Raises:
+        FieldError: a label has an id that a PNG cannot hold, or that of void.
+    """
+    labels = list(labels)
+    if wrong := out_of_range(label.id for label in labels):
+        raise FieldError(f"segment id {wrong[0]} is not in 1..{MAX_ID - 1} (0 is void): renumber the segment")
+    measures = measure(ids, (label.id for label in labels))
+    segments = []
+    for label in labels:
+        area, box, hidden = measures.areas.get(label.id, 0), measures.boxes.get(label.id), 0
+        if label.mask is not None and (whole_area := int(label.mask.sum())) > area:
+            area, hidden = whole_area, whole_area - area
+            box = measure(label.mask.astype(np.int32), [1]).boxes[1]
+        if box is not None:
+            segments.append(segment_record(SegmentInfo(label.id, label.category_id, label.is_crowd, area, hidden), box))
+    return segments
+
+
+def segment_record(segment: SegmentInfo, box: Box) -> dict[str, Any]:
+    """An entry of ``segments_info``; ``covered``, which COCO does not have, is there only where pixels are hidden."""
+    return {
+        "id": segment.id,
+        "category_id": segment.category_id,
+        "iscrowd": int(segment.is_crowd),
+        "area": segment.area,
+        "bbox": list(box),
+        **({"covered": segment.covered} if segment.covered else {}),
+    }
+
+
+def image_record(image: ImageFile, height: int, width: int) -> dict[str, Any]:
+    """An entry of ``images``; height and width in pixels."""
+    return {"id": image.id, "file_name": image.file_name, "height": height, "width": width}
+
+
+def write_annotation(
+    folder: Path, image_id: ImageId, png: str, ids: NDArray[Any], segments: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Writes the PNG of one image, and returns its entry of ``annotations``.
+
+    Args:
+        folder: of the PNGs.
+        image_id: of the image.
+        png: file name below the folder.
+        ids: segment ids (H, W), 0 = void.
+        segments: entries of ``segments_info``, as :func:`describe` or :func:`segment_record` make them.
+
+    Raises:
+        DatasetError: the two would contradict each other, or could not be read back.
+    """
+    record = {"image_id": image_id, "file_name": png, "segments_info": list(segments)}
+    try:
+        listed = parse_annotation(record).segments
+        measures = measure(ids, (segment.id for segment in listed))
+        if measures.unlisted:
+            raise FieldError(f"the map holds segment id {measures.unlisted[0]}, which segments_info lacks: list it")
+        for segment in listed:
+            if segment.id not in measures.areas and not segment.covered:
+                raise FieldError(f"the map has no pixel of segment id {segment.id}: drop it from segments_info")
+        write_ids(folder / png, ids)
+    except ValueError as error:
+        raise DatasetError(f"{folder / png} cannot be written: {error}") from error
+    return record
+
+
+def content(
+    path: Path,
+    images: Sequence[Mapping[str, Any]],
+    annotations: Sequence[Mapping[str, Any]],
+    categories: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """What to write to ``path``; the reader has read it already, so that it can be read back.
+
+    Raises:
+        DatasetError: it could not be; the message names the entry and the field.
+    """
+    data = {"images": list(images), "annotations": list(annotations), "categories": list(categories)}
+    listing = PanopticJson(path, data=data)
+    listing.images()
+    listing.categories()
+    for _ in listing.annotations():
+        pass
+    return data

@@ -1,0 +1,184 @@
+"""The records of COCO's panoptic json, each checked on its own: see :mod:`opsnet.data.coco_panoptic` for whole files.
+
+Every ``parse_*`` function raises ``FieldError`` for the first field that is wrong. Of a prediction panopticapi reads
+ids and categories alone, so nothing else of it is checked here, and it may list a segment of id 0, which panopticapi
+scores like any other. In ground truth 0 is void.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any, NamedTuple, TypeVar
+
+from opsnet.data.panoptic_png import MAX_ID
+from opsnet.json_fields import FieldError, field, flag, items, nonblank, whole
+
+T = TypeVar("T")
+ImageId = int | str
+
+
+class ImageFile(NamedTuple):
+    """One entry of ``images``."""
+
+    id: ImageId
+    file_name: str
+
+
+class Category(NamedTuple):
+    """One entry of ``categories``."""
+
+    id: int
+    name: str
+    is_thing: bool
+
+
+class SegmentInfo(NamedTuple):
+    """One entry of ``segments_info``.
+
+    Attributes:
+        id: in the PNG.
+        category_id: of the json's categories.
+        is_crowd: several objects; never of a prediction.
+        area: pixels as the json has them, perhaps not whole; ``None`` where it has none, and for a prediction.
+        covered: pixels of the area that other segments hide in the PNG.
+    """
+
+    id: int
+    category_id: int
+    is_crowd: bool = False
+    area: int | float | None = None
+    covered: int = 0
+
+
+class Annotation(NamedTuple):
+    """One entry of ``annotations``; ``file_name`` is the PNG's."""
+
+    image_id: ImageId
+    file_name: str
+    segments: tuple[SegmentInfo, ...]
+
+
+def parse_image(record: Any) -> ImageFile:
+    """An entry of ``images``.
+
+    Raises:
+        FieldError: it has no usable id or file_name.
+    """
+    return ImageFile(field(record, "id", image_id), field(record, "file_name", file_name))
+
+
+def parse_category(record: Any) -> Category:
+    """An entry of ``categories``.
+
+    Raises:
+        FieldError: one of its three fields is missing or wrong.
+    """
+    return Category(field(record, "id", whole), field(record, "name", nonblank), field(record, "isthing", flag))
+
+
+def parse_annotation(record: Any, *, predicted: bool = False) -> Annotation:
+    """An entry of ``annotations``, with the ids of its segments checked.
+
+    Args:
+        record: the entry.
+        predicted: it is a prediction's, not ground truth.
+
+    Raises:
+        FieldError: a field is missing or wrong, or a segment id is out of range or there twice.
+    """
+    png, segments = parse_png(record), parse_segments(record, predicted=predicted)
+    ids = [segment.id for segment in segments]
+    if wrong := out_of_range(ids, predicted=predicted):
+        lowest = "0" if predicted else "1"
+        raise FieldError(f"segment id {wrong[0]} is not in {lowest}..{MAX_ID - 1} (0 is void): renumber the segment")
+    if twice := repeated(ids):
+        raise FieldError(f"segment id {twice[0]} is there twice: give each segment its own id")
+    return Annotation(*png, segments)
+
+
+def parse_png(record: Any) -> tuple[ImageId, str]:
+    """The image's id and the PNG's name of an entry of ``annotations``.
+
+    Raises:
+        FieldError: one of them is missing or wrong.
+    """
+    return field(record, "image_id", image_id), field(record, "file_name", file_name)
+
+
+def parse_segments(record: Any, *, predicted: bool = False) -> tuple[SegmentInfo, ...]:
+    """The segments of an entry of ``annotations``; ids may still be out of range, or there twice.
+
+    Raises:
+        FieldError: a field of them is missing or wrong.
+    """
+    parse = _predicted_segment if predicted else _true_segment
+    segments = []
+    for number, info in enumerate(field(record, "segments_info", items)):
+        try:
+            segments.append(parse(info))
+        except FieldError as error:
+            raise FieldError(f"segments_info[{number}]: {error}") from None
+    return tuple(segments)
+
+
+def _predicted_segment(info: Any) -> SegmentInfo:
+    return SegmentInfo(field(info, "id", whole), field(info, "category_id", whole))
+
+
+def _true_segment(info: Any) -> SegmentInfo:
+    return SegmentInfo(
+        field(info, "id", whole),
+        field(info, "category_id", whole),
+        field(info, "iscrowd", flag, False),
+        field(info, "area", _area, None),
+        field(info, "covered", _pixels, 0),
+    )
+
+
+def out_of_range(ids: Iterable[int], *, predicted: bool = False) -> list[int]:
+    """Segment ids that a PNG cannot hold, or that stand for void."""
+    lowest = 0 if predicted else 1
+    return [i for i in ids if not lowest <= i < MAX_ID]
+
+
+def repeated(values: Iterable[T]) -> list[T]:
+    """Values that occurred before, in order."""
+    seen: set[T] = set()
+    return [v for v in values if v in seen or seen.add(v)]  # type: ignore[func-returns-value]
+
+
+def image_id(value: Any) -> ImageId:
+    """An image's id: COCO's are numbers, perhaps written as text; Cityscapes' are names."""
+    if isinstance(value, str) and value:
+        return int(value) if value.isascii() and value.isdigit() and len(value) < 16 else value
+    try:
+        return whole(value)
+    except TypeError:
+        raise TypeError("a whole number or text") from None
+
+
+_LONGEST_NAME = 255  # bytes
+_LEAVES_ITS_FOLDER = re.compile(r"[/\\]|[A-Za-z]:[/\\]|(.*[/\\])?\.\.?$|(.*[/\\])?\.\.[/\\]|.*\0", re.DOTALL)
+
+
+def file_name(value: Any) -> str:
+    """The path of a file below its folder: not absolute (here or on Windows), without ``..``, short enough to exist."""
+    if isinstance(value, str) and value and not _LEAVES_ITS_FOLDER.match(value):
+        if len(value) <= _LONGEST_NAME or all(len(part.encode()) <= _LONGEST_NAME for part in value.split("/")):
+            return value
+        raise TypeError("a name that a disk can hold")
+    raise TypeError("the path of a file inside its folder")
+
+
+def _area(value: Any) -> int | float | None:
+    # Not always whole: some tools write the area of polygons, and panopticapi computes with it.
+    if value is None or (type(value) in (int, float) and 0 < value < 2**53):
+        return value  # type: ignore[no-any-return]
+    raise TypeError("a positive number of pixels")
+
+
+def _pixels(value: Any) -> int:
+    if (pixels := whole(value)) < 0:
+        raise TypeError("a number of pixels")
+    return pixels
