@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 _OPTION = r"(?:beta|threshold|overlap|compete|drop_no_object)="
 _SETTING = re.compile(rf"""(?<![^\[,\s])(?!{_OPTION})[^,\[\]'"\s]+(?:,\s*{_OPTION}[^,\[\]'"\s]+)+""")
@@ -35,6 +37,30 @@ def _find(package: Path) -> Path:
         f"no configuration at '{checkout}' (source checkout) or '{installed}' (installed package): "
         "restore conf/ in the checkout, or install opsnet again with `pip install --force-reinstall .`"
     )
+
+
+@cache
+def options(group: str) -> tuple[str, ...]:
+    """Names of the yamls of a group, such as ``modulation``."""
+    return tuple(sorted(path.stem for path in (config_dir() / group).glob("*.yaml")))
+
+
+@cache
+def option(group: str, name: str) -> Any:
+    """The content of a yaml of a group.
+
+    Args:
+        group: a folder of the configuration.
+        name: of :func:`options`; nothing else is read, whatever path it would make.
+
+    Raises:
+        KeyError: the group has no such option.
+    """
+    from omegaconf import OmegaConf
+
+    if name not in options(group):
+        raise KeyError(name)
+    return OmegaConf.load(config_dir() / group / f"{name}.yaml")
 
 
 def quoted(argument: str, *keys: str) -> str:

@@ -18,7 +18,7 @@ from opsnet.evaluation.rows import asked_rows, rows_of_checkpoint
 from opsnet.evaluation.tuning import BestCell, best_of_grid
 from opsnet.experiments import ExperimentRow
 from opsnet.files import write_json
-from opsnet.inference import InferenceRules
+from opsnet.inference_config import InferenceConfig
 from opsnet.metrics.confusions import Confusion
 from opsnet.reporting.results import versions
 
@@ -61,12 +61,12 @@ def evaluate(cfg: DictConfig) -> Evaluation:
 
     rows = asked_rows(cfg)
     if cfg.table is None:
-        plan_of(cfg, InferenceRules({}))  # what cannot be read is refused before the network is built
+        plan_of(cfg, InferenceConfig({}))  # what cannot be read is refused before the network is built
     scored = open_scored(cfg)
     rows = rows_of_checkpoint(rows, scored.experiment, trained_as=cfg.trained_as, name=scored.name)
     of_rows = None if cfg.table is None else [name for row in rows for name in row.settings]
-    plan = plan_of(cfg, scored.rules, of_rows)
-    _explain(cfg, scored.rules)
+    plan = plan_of(cfg, scored.inference, of_rows)
+    _explain(cfg, scored.inference)
     data = instantiate(cfg.data.module, _convert_="object")
     data.prepare_data()
     data.setup("test")
@@ -101,17 +101,17 @@ def evaluate(cfg: DictConfig) -> Evaluation:
     return found
 
 
-def _explain(cfg: DictConfig, rules: InferenceRules) -> None:
+def _explain(cfg: DictConfig, inference: InferenceConfig) -> None:
     """Logs what was left out, and images of the training that are tuned on."""
     if cfg.settings is None and cfg.table is None and not tuned_options(cfg):
         log.info(
             "left out masking/cls_iou and cropping/cls_iou (Table 5), which run CLIP once per proposal: name them in "
             "`settings`, or give table=5"
         )
-    if cfg.data.get("split") == "tuning" and rules.tuning_images < cfg.data.tuning_images:
+    if cfg.data.get("split") == "tuning" and inference.tuning_images < cfg.data.tuning_images:
         log.warning(
             "the checkpoint was trained with data.tuning_images=%d, so it knows images of data.split=tuning: "
-            "thresholds that are chosen on them are too high", rules.tuning_images,
+            "thresholds that are chosen on them are too high", inference.tuning_images,
         )  # fmt: skip
 
 

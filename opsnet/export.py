@@ -9,11 +9,14 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from opsnet.checkpoint.loading import load_checkpoint
 from opsnet.export_network import SMALLEST, ExportError, ExportNetwork, trace, write_graph
 from opsnet.export_parity import SIZES, Parity, check, compare, drawn_batch, runner
 from opsnet.files import atomic_path
-from opsnet.inference import TrainedModel, load_checkpoint
+from opsnet.model import Modulation
+from opsnet.settings import choose_recognizer, recognizer_config
 from opsnet.structures import SIZE_DIVISOR, TextBank
+from opsnet.trained_model import TrainedModel
 from opsnet.vocabulary import Vocabulary
 
 FORMATS = ("onnx", "pt2")
@@ -32,18 +35,17 @@ def export(cfg: DictConfig) -> Parity:
         ExportError: a wrong format, side or suffix, a missing package, or a file that answers otherwise.
         CheckpointError, ClipWeightsError, VocabularyError: checkpoint, CLIP or words are missing or unusable.
     """
-    from hydra.utils import instantiate
-
     output = Path(cfg.output).expanduser()
     _refuse(cfg, output)
     words = None if cfg.vocabulary is None else Vocabulary.load(_text(cfg.vocabulary))
     trained = load_checkpoint(cfg.checkpoint, clip_weights=cfg.clip_weights, device="cpu")
-    network = ExportNetwork(trained.model, trained.text(trained.train_vocabulary), instantiate(cfg.modulation))
+    recognizer = choose_recognizer(cfg.modulation, trained)
+    network = ExportNetwork(trained.model, trained.text(trained.train_vocabulary), recognizer)
     print("tracing the network", flush=True)
     program = trace(network, cfg.height, cfg.width)
     with atomic_path(output) as temporary:
         print(f"writing {cfg.format}", flush=True)
-        write_graph(program, temporary, cfg.format, json.dumps(_metadata(cfg, trained)))
+        write_graph(program, temporary, cfg.format, json.dumps(_metadata(recognizer, trained)))
         parity = _compare(cfg, network, trained, temporary)
         check(parity, cfg.tolerance)
     if words is not None:
@@ -67,13 +69,13 @@ def _text(words: Any) -> str:
     return words if isinstance(words, str) else ", ".join(map(str, words))
 
 
-def _metadata(cfg: DictConfig, trained: TrainedModel) -> dict[str, Any]:
+def _metadata(recognizer: Modulation, trained: TrainedModel) -> dict[str, Any]:
     """What a program needs to know of the file that has it."""
     return {
         "clip_hash": trained.model.clip.weights_hash,
         "templates": list(trained.model.clip.text_encoder.templates),
         "train_names": list(trained.train_vocabulary.names),
-        "modulation": dict(cfg.modulation.items()),
+        "modulation": recognizer_config(recognizer),
         "overlap": trained.overlap,
         "size_divisor": SIZE_DIVISOR,
     }

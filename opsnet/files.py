@@ -1,7 +1,8 @@
-"""Writing files so that a reader sees the old one or the whole new one, never a part."""
+"""Writing files so that a reader sees the old one or the whole new one, never a part; and their checksums."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -35,3 +36,12 @@ def write_text(path: Path | str, text: str) -> None:
 def write_json(path: Path | str, value: Any) -> None:
     """Writes ``value`` as indented json, atomically."""
     write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while part := file.read(1 << 20):
+            digest.update(part)
+    return digest.hexdigest()

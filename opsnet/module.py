@@ -9,7 +9,8 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from opsnet.clip.loading import check_clip_hash
+from opsnet.checkpoint.content import add_content, frozen_weights
+from opsnet.checkpoint.reading import check_clip_hash
 from opsnet.distillation import QueryDistillation
 from opsnet.image_labels import ImageLabelSupervision
 from opsnet.losses.criterion import LayerPredictions, PanopticCriterion
@@ -21,9 +22,6 @@ from opsnet.seeding import mix_seed
 from opsnet.segmenter.deformable_sampling import working_kernel
 from opsnet.structures import Batch, ImageLabels, SegmentTargets, TextBank
 from opsnet.vocabulary import Vocabulary
-
-FROZEN_PREFIXES = ("model.clip.", "distillation.")
-"""What no checkpoint holds: it never changes, and is made again from the file that it came from."""
 
 
 class OPSNetModule(L.LightningModule):
@@ -164,13 +162,10 @@ class OPSNetModule(L.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leaves frozen weights out; CLIP's hash and the model's configuration go in."""
-        state = checkpoint["state_dict"]
-        checkpoint["state_dict"] = {k: v for k, v in state.items() if not k.startswith(FROZEN_PREFIXES)}
-        checkpoint["opsnet"] = {"clip_hash": self.model.clip.weights_hash, "config": self.config}
+        """See :mod:`opsnet.checkpoint.content`."""
+        add_content(checkpoint, self.model.clip.weights_hash, self.config)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Puts the frozen weights back in place, after making sure that CLIP's are the ones trained with."""
         check_clip_hash(checkpoint, self.model.clip.weights_hash, "the checkpoint to resume from")
-        own = {k: v for k, v in self.state_dict().items() if k.startswith(FROZEN_PREFIXES)}
-        checkpoint["state_dict"] = {**checkpoint["state_dict"], **own}
+        checkpoint["state_dict"] = {**checkpoint["state_dict"], **frozen_weights(self.state_dict())}

@@ -14,14 +14,15 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
 from opsnet.errors import InputError
-from opsnet.inference import InferenceRules, load_zero_shot
+from opsnet.inference_config import InferenceConfig
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.prediction.carriers import NamedMap
 from opsnet.prediction.naming import UnknownRule
 from opsnet.prediction.pictures import NetworkSize, padded_size, to_pixels
 from opsnet.prediction.predictor import Predictor, as_words, load
 from opsnet.prediction.writing import TASKS, PredictionWriter, shown_name
-from opsnet.settings import TrainedFilter
+from opsnet.settings import TrainedFilter, choose_recognizer
+from opsnet.trained_model import load_zero_shot
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
 """Files of a folder that count as pictures."""
@@ -56,17 +57,16 @@ def predict(cfg: DictConfig) -> Outcome:
         InputError: the only picture, the vocabulary, checkpoint, weights or CLIP are missing or unusable, or an option
             is out of range; before anything is computed.
     """
-    from hydra.utils import instantiate
-
     words = as_words(cfg.vocabulary if isinstance(cfg.vocabulary, str) else list(cfg.vocabulary))
     paths = find_pictures(cfg.image)
     _check(cfg)
     known = {paths[0]: to_pixels(paths[0])} if len(paths) == 1 else {}
-    rules: dict[str, Any] = {"modulation": instantiate(cfg.modulation), "path_margin": cfg.path_margin}
+    predictor, outcome = _load(cfg), Outcome()
+    rules: dict[str, Any] = {"path_margin": cfg.path_margin}
     if cfg.unknown is not None:
         rules["unknown"] = UnknownRule(margin=cfg.unknown)
-    predictor, outcome = _load(cfg), Outcome()
-    rules["filtering"] = _filtering(cfg, predictor.trained.rules)
+    rules["modulation"] = choose_recognizer(cfg.modulation, predictor.trained)
+    rules["filtering"] = _filtering(cfg, predictor.trained.inference)
     writer = PredictionWriter(Path(cfg.output), cfg.task)
     start = time.monotonic()
     try:
@@ -94,13 +94,13 @@ def _check(cfg: DictConfig) -> None:
         raise InputError(f"unknown must be a margin above 0 and up to 1, or null, got {cfg.unknown}")
 
 
-def _filtering(cfg: DictConfig, rules: InferenceRules) -> MaskFiltering:
+def _filtering(cfg: DictConfig, inference: InferenceConfig) -> MaskFiltering:
     """The filter of the configuration; its defaults are those of the checkpoint's world."""
     from hydra.utils import instantiate
 
-    whole = OmegaConf.create({"filters": dict(rules.filters), "filtering": cfg.filtering})
+    whole = OmegaConf.create({"filters": dict(inference.filters), "filtering": cfg.filtering})
     chosen: MaskFiltering | TrainedFilter = instantiate(whole.filtering)
-    return chosen.of(rules.mask_filtering) if isinstance(chosen, TrainedFilter) else chosen
+    return chosen.of(inference.mask_filtering) if isinstance(chosen, TrainedFilter) else chosen
 
 
 def _load(cfg: DictConfig) -> Predictor:

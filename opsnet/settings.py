@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
-from opsnet.configuration import config_dir
+from opsnet.configuration import option, options
 from opsnet.errors import InputError
+from opsnet.inference_config import TRAINED, recognizer_name, recognizer_of
 from opsnet.model import Modulation
 from opsnet.panoptic.mask_filtering import MaskFiltering
-from opsnet.recognition.modulation import EmbeddingModulation
+from opsnet.trained_model import TrainedModel
 
 CROPS = ("masking", "cropping")
-TRAINED = "trained"
-"""The filter that a checkpoint was trained and validated with."""
-
 Filters = Mapping[str, Mapping[str, Any]]
 """What a world changes of the yamls of conf/filtering, by name: ``{"cls": {"threshold": 0.4}}``."""
 
@@ -47,19 +46,23 @@ class Setting:
     overlap: float | None = None
 
 
-def parse_setting(name: str, *, filters: Filters | None = None, trained: MaskFiltering | None = None) -> Setting:
+def parse_setting(
+    name: str, *, filters: Filters | None = None, trained: MaskFiltering | None = None,
+    recognizer: Modulation | None = None,
+) -> Setting:  # fmt: skip
     """Builds a setting from its name.
 
     ``full/cls_iou``: a yaml of conf/modulation, then one of conf/filtering.
     ``alpha=5,beta=0.25/cls_iou``: any strength of the modulation.
     ``cropping/cls_iou``: CLIP alone, on images of each proposal.
-    ``full/trained``: the filter of the checkpoint's own training.
+    ``trained/trained``: recognizer and filter of the checkpoint's own training; ``full/trained``: its filter alone.
     ``full/cls_iou,threshold=0.1,compete=cls,drop_no_object=true,overlap=0.7``: any of these changed.
 
     Args:
         name: of the setting.
         filters: of the checkpoint's world.
         trained: the checkpoint's own filter.
+        recognizer: the checkpoint's own.
 
     Raises:
         InputError: an unknown name or option.
@@ -70,23 +73,32 @@ def parse_setting(name: str, *, filters: Filters | None = None, trained: MaskFil
     overlap = changes.pop("overlap", None)
     filtering = changed(parse_filtering(kind, filters=filters, trained=trained, setting=name), changes)
     source = recognition if recognition in CROPS else "pooling"
-    modulation = parse_modulation("clip_only" if recognition in CROPS else recognition, setting=name)
+    known = "clip_only" if recognition in CROPS else recognition
+    modulation = parse_modulation(known, trained=recognizer, setting=name)
     return Setting(name, recognition, filter_name, modulation, filtering, source, overlap)
 
 
-def parse_modulation(text: str, *, setting: str | None = None) -> Modulation:
-    """``full``, a yaml of conf/modulation, or any strength, ``alpha=5,beta=0.25``.
+def parse_modulation(text: str, *, trained: Modulation | None = None, setting: str | None = None) -> Modulation:
+    """``full``, a yaml of conf/modulation, any strength, ``alpha=5,beta=0.25``, or ``trained``.
 
     Args:
         text: the name.
+        trained: the checkpoint's own recognizer.
         setting: that it is a part of, for the message.
 
     Raises:
         InputError: an unknown name.
     """
-    if text.startswith("alpha="):
-        return _grid_cell(text)
-    return instantiate(_yaml("modulation", text, setting or text))  # type: ignore[no-any-return]
+    if text == TRAINED:
+        if trained is None:
+            raise InputError(f"recognizer '{TRAINED}' is that of a checkpoint: give a checkpoint, or another")
+        return trained
+    try:
+        return instantiate(recognizer_of(text))  # type: ignore[no-any-return]
+    except KeyError as error:
+        raise _unknown("modulation", text, setting or text) from error
+    except (ValueError, TypeError, InstantiationException) as error:
+        raise InputError(f"setting '{text}' must look like alpha=5,beta=0.25 ({error})") from error
 
 
 def parse_filtering(
@@ -106,7 +118,10 @@ def parse_filtering(
         if trained is None:
             raise InputError(f"filter '{TRAINED}' is that of a checkpoint's training: give a checkpoint, or another")
         return trained
-    raw = _yaml("filtering", text, setting or text)
+    try:
+        raw = option("filtering", text)
+    except KeyError as error:
+        raise _unknown("filtering", text, setting or text) from error
     whole = OmegaConf.create({"filters": filters or {}, "filtering": raw})
     return instantiate(whole.filtering)  # type: ignore[no-any-return]
 
@@ -145,6 +160,59 @@ class TrainedFilter:
         return changed(trained, {k: v for k, v in dataclasses.asdict(self).items() if v is not None})
 
 
+@dataclass(frozen=True)
+class TrainedRecognizer:
+    """The recognizer of a checkpoint (conf/modulation/trained.yaml).
+
+    Attributes:
+        alpha, beta: in place of its own, see :class:`EmbeddingModulation`; ``None`` changes nothing.
+    """
+
+    alpha: float | None = None
+    beta: float | None = None
+
+    def of(self, trained: TrainedModel) -> Modulation:
+        """The recognizer for a checkpoint.
+
+        Raises:
+            InputError: the checkpoint's own takes no alpha or beta.
+        """
+        changes = {k: v for k, v in dataclasses.asdict(self).items() if v is not None}
+        if not changes:
+            return trained.recognizer
+        config = recognizer_config(trained.recognizer)
+        if not changes.keys() <= config.keys():
+            raise InputError(
+                f"modulation.{min(changes)}: the checkpoint's recognizer, {recognizer_name(config)}, takes none: "
+                "choose modulation=full beside it"
+            )
+        return instantiate({**config, **changes})  # type: ignore[no-any-return]
+
+
+def choose_recognizer(modulation: DictConfig, trained: TrainedModel) -> Modulation:
+    """What the group ``modulation`` of a command asks for.
+
+    Raises:
+        InputError: see :meth:`TrainedRecognizer.of`.
+    """
+    chosen: Modulation | TrainedRecognizer = instantiate(modulation)
+    return chosen.of(trained) if isinstance(chosen, TrainedRecognizer) else chosen
+
+
+def recognizer_config(recognizer: Modulation) -> dict[str, Any]:
+    """Class and arguments of a recognizer, as a checkpoint carries them.
+
+    Raises:
+        InputError: it does not keep its arguments as attributes of their names.
+    """
+    kind = type(recognizer)
+    try:
+        arguments = {name: getattr(recognizer, name) for name in inspect.signature(kind).parameters}
+    except (AttributeError, ValueError) as error:
+        raise InputError(f"a recognizer of class {kind.__name__} has no name to save: give one of a class") from error
+    return {"_target_": f"{kind.__module__}.{kind.__qualname__}", **arguments}
+
+
 def _flag(text: str) -> bool:
     return {"true": True, "false": False}[text.lower()]
 
@@ -172,25 +240,12 @@ def _filter_options(options: Sequence[str], name: str) -> dict[str, Any]:
         ) from error
 
 
-def _grid_cell(text: str) -> EmbeddingModulation:
-    try:
-        values = {key: float(value) for key, value in (part.split("=") for part in text.split(","))}
-        return EmbeddingModulation(**values)
-    except (ValueError, TypeError) as error:
-        raise InputError(f"setting '{text}' must look like alpha=5,beta=0.25 ({error})") from error
-
-
-@cache
-def _yaml(group: str, option: str, name: str):  # type: ignore[no-untyped-def]
-    path = config_dir() / group / f"{option}.yaml"
-    if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in (config_dir() / group).glob("*.yaml")))
-        extra = f", {', '.join(CROPS)}, alpha=A,beta=B" if group == "modulation" else ""
-        raise InputError(
-            f"setting '{name}': no {group} '{option}'; a setting is <recognition>/<filter>, "
-            f"with {group} one of {known}{extra}"
-        )
-    return OmegaConf.load(path)
+def _unknown(group: str, name: str, setting: str) -> InputError:
+    extra = f", {', '.join(CROPS)}, alpha=A,beta=B" if group == "modulation" else ""
+    return InputError(
+        f"setting '{setting}': no {group} '{name}'; a setting is <recognition>/<filter>, "
+        f"with {group} one of {', '.join(options(group))}{extra}"
+    )
 
 
 def paper_settings(
@@ -219,6 +274,6 @@ def grid(names: Sequence[str], values: Mapping[str, Sequence[Any]]) -> list[str]
         names: of settings.
         values: by option, e.g. ``{"threshold": [0, 0.1], "overlap": [0.8]}``.
     """
-    for option, tried in values.items():
-        names = [f"{name},{option}={value:g}" for name in names for value in tried]
+    for key, tried in values.items():
+        names = [f"{name},{key}={value:g}" for name in names for value in tried]
     return list(names)

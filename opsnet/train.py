@@ -34,9 +34,10 @@ def train(cfg: DictConfig) -> dict[str, float]:
     import lightning as L
     from hydra.utils import instantiate
 
+    from opsnet.checkpoint.loading import check_resume
     from opsnet.experiments import require_training
     from opsnet.recipe import plan_steps
-    from opsnet.starting_point import check_resume, find_resume
+    from opsnet.resume import find_resume
 
     require_training(cfg)
     folder = Path(cfg.output)
@@ -129,12 +130,13 @@ def build_module(cfg: DictConfig, vocabulary: Any, label_vocabulary: Any = None)
     """
     from hydra.utils import instantiate
 
+    from opsnet.checkpoint.content import network_config, portable_config
+    from opsnet.checkpoint.loading import load_initial_weights
     from opsnet.distillation import QueryDistillation
     from opsnet.module import OPSNetModule
-    from opsnet.starting_point import load_initial_weights
 
-    parts = portable_config(cfg, vocabulary, label_vocabulary)
-    start = parts if cfg.init_from else cfg  # its weights replace those that networks are built with
+    config = portable_config(cfg, vocabulary, label_vocabulary)
+    start = network_config(cfg) if cfg.init_from else cfg  # its weights replace those that networks are built with
     model = instantiate(start["model"], backbone=start["backbone"], clip=start["clip"])
     if cfg.init_from:
         load_initial_weights(model, cfg.init_from)
@@ -148,47 +150,11 @@ def build_module(cfg: DictConfig, vocabulary: Any, label_vocabulary: Any = None)
         overlap=cfg.overlap,
         seed=cfg.seed,
         train_vocabulary=vocabulary,
-        config=parts,
+        config=config,
         image_labels=instantiate(cfg.get("image_labels")),
         label_vocabulary=label_vocabulary,
         distillation=QueryDistillation(model, weight=cfg.distillation) if cfg.distillation else None,
     )
-
-
-def portable_config(cfg: DictConfig, vocabulary: Any, label_vocabulary: Any = None) -> dict[str, Any]:
-    """What a checkpoint carries so that the same model can be built again from any folder."""
-    parts: dict[str, Any] = {
-        key: OmegaConf.to_container(cfg[key], resolve=True) for key in ("model", "backbone", "clip")
-    }
-    # The checkpoint's own weights follow.
-    parts["backbone"].update(pretrained=False, weights=None)
-    parts["model"]["weights"] = None
-    weights = parts["clip"]["model"]["weights"]
-    if weights not in ("builtin", "random"):
-        parts["clip"]["model"]["weights"] = str(Path(weights).expanduser().resolve())
-    names = {"vocabulary": vocabulary, "label_vocabulary": label_vocabulary}
-    lists = {k: {"name": v.name, "categories": v.categories()} for k, v in names.items() if v is not None}
-    return {**parts, "experiment": cfg.experiment_name, "overlap": cfg.overlap, **lists, "inference": _inference(cfg)}
-
-
-def _inference(cfg: DictConfig) -> dict[str, Any]:
-    """How the model is validated, see :class:`opsnet.inference.InferenceRules`.
-
-    Raises:
-        InputError: no filter is chosen.
-    """
-    from hydra.utils import instantiate
-
-    from opsnet.errors import InputError
-    from opsnet.panoptic.mask_filtering import MaskFiltering
-
-    filtering = instantiate(cfg.filtering)
-    if not isinstance(filtering, MaskFiltering):
-        raise InputError("filtering=trained is the filter of a checkpoint: choose one to train with, e.g. cls_iou")
-    filters = OmegaConf.to_container(cfg.filters, resolve=True) if cfg.get("filters") else {}
-    data = {key: OmegaConf.select(cfg.data, key) for key in ("shortest", "longest") if key in cfg.data}
-    tuning = OmegaConf.select(cfg.data, "tuning_images") or 0
-    return {"filtering": filtering.settings(), "filters": filters, **data, "tuning_images": tuning}
 
 
 def build_trainer(cfg: DictConfig, folder: Path, resume: Path | None = None) -> Any:

@@ -23,17 +23,19 @@ import torch.nn.functional as F
 from hydra.utils import instantiate
 from torch import Tensor
 
+from opsnet.checkpoint.loading import load_checkpoint
 from opsnet.data.batching import collate
 from opsnet.data.panoptic_dataset import PanopticDataset
 from opsnet.data.scenes import DOMAINS, write_world
 from opsnet.evaluation.outputs import DomainText, Outputs, run_network
 from opsnet.evaluation.scorer import SettingScorer
 from opsnet.experiments import experiment_rows
-from opsnet.inference import InferenceRules, TrainedModel, load_checkpoint
+from opsnet.inference_config import InferenceConfig
 from opsnet.metrics.panoptic_quality import PanopticQuality
 from opsnet.model import assemble
 from opsnet.settings import Setting, parse_setting
 from opsnet.structures import Batch, Embeddings, PanopticTruth, Proposals, Segment, TextBank
+from opsnet.trained_model import TrainedModel
 from opsnet.vocabulary import Vocabulary
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -141,8 +143,8 @@ def _untrained(overrides: list[str], vocabulary: str) -> TrainedModel:
     torch.manual_seed(0)
     cfg = untrained_config(overrides)
     model = instantiate(cfg.model, backbone=cfg.backbone, clip=cfg.clip)
-    rules = InferenceRules(instantiate(cfg.filtering).settings(), overlap=cfg.overlap)
-    return TrainedModel(model.eval(), Vocabulary.load(vocabulary), rules)
+    inference = InferenceConfig(instantiate(cfg.filtering).settings(), overlap=cfg.overlap)
+    return TrainedModel(model.eval(), Vocabulary.load(vocabulary), inference)
 
 
 def _random() -> tuple[DomainText, Outputs, list[PanopticTruth]]:

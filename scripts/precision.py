@@ -19,10 +19,10 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
+from opsnet.checkpoint.loading import load_checkpoint
 from opsnet.configuration import config_dir
 from opsnet.data.batching import collate
 from opsnet.errors import one_sentence_errors
-from opsnet.inference import load_checkpoint
 from opsnet.model import OPSNet
 from opsnet.structures import Batch, Proposals, TextBank
 

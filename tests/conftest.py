@@ -134,3 +134,18 @@ def lenient_checkpoint(trained: Trained, tmp_path_factory: pytest.TempPathFactor
     path = tmp_path_factory.mktemp("lenient") / "last.ckpt"
     torch.save(checkpoint, path)
     return path
+
+
+@pytest.fixture(scope="session")
+def lenient_model(lenient_checkpoint: Path) -> object:
+    from opsnet.checkpoint.loading import load_checkpoint
+
+    return load_checkpoint(lenient_checkpoint, device="cpu")
+
+
+@pytest.fixture
+def pictures() -> list[object]:
+    import numpy as np
+
+    generator = np.random.default_rng(0)
+    return [generator.integers(0, 255, size, dtype=np.uint8) for size in ((53, 37, 3), (64, 64, 3), (40, 60, 3))]

@@ -14,10 +14,10 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
+from opsnet.checkpoint.loading import load_checkpoint
 from opsnet.errors import CheckpointError, InputError
 from opsnet.evaluate import evaluate, run
 from opsnet.evaluation.outputs import Outputs, run_network
-from opsnet.inference import load_checkpoint
 from opsnet.vocabulary import Vocabulary
 
 DOMAINS = ("scenes", "scenes_novel", "scenes_street")

@@ -12,11 +12,11 @@ import torch
 from PIL import Image
 
 from opsnet import export as exporting
+from opsnet.checkpoint.loading import load_checkpoint
 from opsnet.errors import InputError
 from opsnet.export import export, main
 from opsnet.export_network import METADATA, ExportNetwork
 from opsnet.export_parity import TIES, drawn_batch
-from opsnet.inference import load_checkpoint
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.recognition.modulation import EmbeddingModulation
 from opsnet.vocabulary import Vocabulary

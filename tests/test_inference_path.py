@@ -13,12 +13,12 @@ import torch
 from flat_set import SIZES, reading_colours, write_flat_set
 from small_training import SMALL
 
+from opsnet.checkpoint.loading import load_checkpoint
 from opsnet.data.batching import collate
 from opsnet.data.panoptic_dataset import PanopticDataset
 from opsnet.data.transforms import EvalTransform
 from opsnet.errors import DatasetError
 from opsnet.evaluate import evaluate
-from opsnet.inference import load_checkpoint
 from opsnet.model import OPSNet
 from opsnet.prediction.predictor import Predictor
 from opsnet.settings import parse_setting
@@ -73,7 +73,7 @@ def test_validation_and_probes_equal_the_evaluation(run, evaluated) -> None:
 
 
 def test_a_checkpoint_knows_how_it_was_validated(run) -> None:
-    rules = load_checkpoint(run.checkpoint, device="cpu").rules
+    rules = load_checkpoint(run.checkpoint, device="cpu").inference
     assert rules.filtering == {"kind": "cls", "threshold": 0.3, "compete": "cls", "drop_no_object": True}
     assert (rules.overlap, rules.shortest, rules.longest, rules.tuning_images) == (0.7, 96, 128, TUNING)
     assert rules.filters == {}  # those of conf/filtering: no world was chosen
@@ -90,8 +90,8 @@ def test_prediction_shows_the_network_what_evaluation_does(run) -> None:
     for i, size in enumerate(SIZES):  # small images are enlarged
         batch = collate([dataset[i]], vocabulary="flat", with_truth=True)
         (expected,) = trained.model.predict(
-            batch, text, text, modulation=parse_setting("full/cls").modulation, filtering=trained.rules.mask_filtering,
-            overlap=0.7,
+            batch, text, text, modulation=parse_setting("full/cls").modulation,
+            filtering=trained.inference.mask_filtering, overlap=0.7,
         )  # fmt: skip
         found = predictor(dataset.picture(i), trained.train_vocabulary)
         assert predictor.propose(dataset.picture(i)).valid_sizes == tuple(batch.valid_sizes) != (size,)

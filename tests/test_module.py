@@ -7,10 +7,8 @@ import dataclasses
 import pytest
 import torch
 
-from opsnet.clip.loading import check_clip_hash
 from opsnet.data.batching import collate
 from opsnet.data.panoptic_dataset import PanopticDataset
-from opsnet.errors import CheckpointError
 from opsnet.losses.criterion import LayerPredictions
 from opsnet.losses.point_sampling import StepSeeds
 from opsnet.metrics.panoptic_quality import PanopticQuality
@@ -97,7 +95,7 @@ def test_other_targets_are_refused(module, batch) -> None:
 
 def test_a_step_of_two_kinds_adds_the_losses_of_both(train_config, batch, monkeypatch, tmp_path) -> None:
     overrides = ["supervision=scenes_cls_masksum", "supervision.points=64", "distillation=2", "init_from=x"]
-    monkeypatch.setattr("opsnet.starting_point.load_initial_weights", lambda model, path: None)
+    monkeypatch.setattr("opsnet.checkpoint.loading.load_initial_weights", lambda model, path: None)
     torch.manual_seed(0)
     names = Vocabulary.load("scenes"), Vocabulary.load("scenes_labels")
     module = build_module(train_config(tmp_path, *overrides), *names).eval()
@@ -153,16 +151,6 @@ def test_a_checkpoint_leaves_clip_out_and_puts_the_own_one_back(module) -> None:
     module.on_load_checkpoint(checkpoint)
     assert set(checkpoint["state_dict"]) == set(module.state_dict())
     module.load_state_dict(checkpoint["state_dict"])
-
-
-@pytest.mark.parametrize("checkpoint", [{}, {"opsnet": {}}, {"opsnet": {"clip_hash": "0123456789ab"}}])
-def test_another_clip_is_refused_with_both_hashes(checkpoint) -> None:
-    trained_with = str(checkpoint.get("opsnet", {}).get("clip_hash"))
-    with pytest.raises(
-        CheckpointError, match=f"mine was trained with CLIP weights {trained_with}, .* is abc: give key="
-    ):
-        check_clip_hash(checkpoint, "abc", "mine", key="key")
-    check_clip_hash({"opsnet": {"clip_hash": "abc"}}, "abc", "mine")
 
 
 def test_the_configuration_in_a_checkpoint_has_no_reference_left(module, cfg) -> None:

@@ -10,9 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
+from opsnet.checkpoint.loading import load_checkpoint
 from opsnet.data.pictures import read_rgb
 from opsnet.errors import CheckpointError, InputError
-from opsnet.inference import InferenceRules, load_checkpoint
+from opsnet.inference_config import InferenceConfig
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.predict import _filtering, find_pictures, main, predict
 from opsnet.prediction.pictures import to_batch
@@ -258,7 +259,7 @@ def test_options_out_of_range(override, message, config, tmp_path) -> None:
     ],
 )
 def test_the_filter_is_the_checkpoints_unless_another_is_asked_for(overrides, expected, compose) -> None:
-    rules = InferenceRules({"kind": "cls_iou", "threshold": 0.25}, {"cls": {"threshold": 0.4}})
+    rules = InferenceConfig({"kind": "cls_iou", "threshold": 0.25}, {"cls": {"threshold": 0.4}})
     cfg = compose("predict", "checkpoint=a", "image=b", "vocabulary=c", *overrides)
     assert _filtering(cfg, rules).settings() == MaskFiltering(**expected).settings()
 

@@ -14,9 +14,9 @@ from mask2former_peer import random_peer, resnet
 from PIL import Image
 
 from opsnet.errors import InputError
-from opsnet.inference import load_zero_shot
 from opsnet.predict import predict
 from opsnet.segmenter.weight_files import WeightsError
+from opsnet.trained_model import load_zero_shot
 
 SMALL = {
     "feature_size": 256, "mask_feature_size": 256, "hidden_dim": 256, "encoder_feedforward_dim": 32,

@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from torch import Tensor, nn
 
-from opsnet.module import FROZEN_PREFIXES
+from opsnet.checkpoint.content import FROZEN_PREFIXES
 
 log = logging.getLogger(__name__)
 

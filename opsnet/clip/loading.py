@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from pickle import UnpicklingError
 from textwrap import shorten
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -18,9 +16,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from opsnet.clip.architecture import architecture_hash, uses_quick_gelu
-from opsnet.errors import CheckpointError, InputError
+from opsnet.errors import InputError
 
-log = logging.getLogger(__name__)
 _OPENAI_SIZES = {"input_resolution", "context_length", "vocab_size"}  # beside the weights in OpenAI's archives
 
 
@@ -85,7 +82,7 @@ def _weights_for(model: nn.Module, path: Path) -> dict[str, Tensor]:
 def _read_weights(path: Path) -> dict[str, Tensor]:
     if path.suffix == ".safetensors":
         return load_file(path)
-    if _is_torchscript(path):
+    if is_torchscript(path):
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=FutureWarning)  # OpenAI's files are older than its deprecation
             return dict(torch.jit.load(str(path), map_location="cpu").state_dict())
@@ -94,7 +91,8 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
     return {k.removeprefix("module."): v for k, v in state.items()}
 
 
-def _is_torchscript(path: Path) -> bool:
+def is_torchscript(path: Path) -> bool:
+    """Whether a file is an archive of TorchScript, as OpenAI's are: its code runs when it is loaded."""
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:
@@ -113,41 +111,3 @@ def weights_hash(model: nn.Module) -> str:
 def clip_hash(model: nn.Module) -> str:
     """:func:`weights_hash`, a hyphen, and the architecture's hash: equal weights with another activation differ."""
     return f"{weights_hash(model)}-{architecture_hash(model)}"
-
-
-def check_clip_hash(checkpoint: dict[str, Any], clip_hash: str, name: str, *, key: str = "clip.model.weights") -> None:
-    """Refuses a checkpoint that was trained with another CLIP.
-
-    Checkpoints of earlier versions hold the hash of the weights alone. They are accepted where it fits, with a warning:
-    nothing in them says with which activation CLIP ran.
-
-    Args:
-        checkpoint: written by ``opsnet.module.OPSNetModule``.
-        clip_hash: of the loaded CLIP, see :func:`clip_hash`.
-        name: of the checkpoint, for the message.
-        key: with which the command at hand is given another CLIP.
-
-    Raises:
-        CheckpointError: with both hashes.
-    """
-    trained_with = checkpoint.get("opsnet", {}).get("clip_hash")
-    if trained_with == clip_hash:
-        return
-    weights = clip_hash.partition("-")[0]
-    if trained_with == weights:
-        log.warning(
-            "%s holds the hash of CLIP's weights only, which fits; its architecture (OpenAI's RN50 with GELU or "
-            "QuickGELU) could not be compared",
-            name,
-        )
-        return
-    if str(trained_with).partition("-")[0] == weights:
-        raise CheckpointError(
-            f"{name} was trained with the same CLIP weights in another architecture ({trained_with}, loaded: "
-            f"{clip_hash}): give the clip.model.architecture that it was trained with (open_clip's RN50 has GELU, "
-            "RN50-quickgelu QuickGELU), or train anew"
-        )
-    raise CheckpointError(
-        f"{name} was trained with CLIP weights {trained_with}, but the loaded CLIP is {clip_hash}: give "
-        f"{key}=PATH of the CLIP that it was trained with, or train anew"
-    )

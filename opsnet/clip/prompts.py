@@ -25,6 +25,9 @@ VILD = (
 )
 """The 14 templates of ViLD (Gu et al., ICLR 2022), with which FC-CLIP and its successors publish their results."""
 
+NAMED = ("imagenet80", "imagenet7", "vild14")
+"""Lists that :func:`prompt_templates` has by name."""
+
 
 def prompt_templates(spec: Sequence[str] | str) -> tuple[str, ...]:
     """Prompt templates with ``{}`` for the name.

@@ -9,12 +9,14 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from opsnet.checkpoint.loading import load_checkpoint
 from opsnet.data.datamodule import PanopticDataModule
 from opsnet.errors import InputError
 from opsnet.evaluation.plan import Plan
 from opsnet.evaluation.sources import NetworkSource, Source, StoredSource
 from opsnet.evaluation.store import FOLDER, ProposalWriter, fingerprint, open_domain, stored_origin
-from opsnet.inference import InferenceRules, TrainedModel, load_checkpoint, pick_device
+from opsnet.inference_config import InferenceConfig
+from opsnet.trained_model import TrainedModel, pick_device
 
 
 @dataclass(frozen=True)
@@ -24,13 +26,13 @@ class Scored:
     Attributes:
         name: for messages.
         experiment: that trained it; ``None`` where that is not known.
-        rules: of its inference.
+        inference: how it was validated.
         trained: the network; ``None`` where proposals stand in its place.
     """
 
     name: str
     experiment: str | None
-    rules: InferenceRules
+    inference: InferenceConfig
     trained: TrainedModel | None
 
 
@@ -49,11 +51,12 @@ def open_scored(cfg: DictConfig) -> Scored:
         trained = load_checkpoint(
             cfg.checkpoint, clip_weights=cfg.clip_weights, device=cfg.device, label_names_known=cfg.label_names_known
         )
-        return Scored(f"checkpoint {cfg.checkpoint}", trained.experiment, trained.rules, trained)
+        return Scored(f"checkpoint {cfg.checkpoint}", trained.experiment, trained.inference, trained)
     if cfg.save_proposals:
         raise InputError("save_proposals=true needs the network: give checkpoint=PATH in place of proposals=FOLDER")
-    experiment, rules = stored_origin(cfg.proposals)
-    return Scored(f"what {cfg.proposals} holds", experiment, rules or InferenceRules.of({"overlap": 0.8}), None)
+    experiment, inference = stored_origin(cfg.proposals)
+    inference = inference or InferenceConfig.of({"overlap": 0.8})
+    return Scored(f"what {cfg.proposals} holds", experiment, inference, None)
 
 
 def open_sources(cfg: DictConfig, plan: Plan, scored: Scored, data: PanopticDataModule) -> Mapping[str, Source]:
@@ -69,7 +72,7 @@ def open_sources(cfg: DictConfig, plan: Plan, scored: Scored, data: PanopticData
         return {k: StoredSource(open_domain(cfg.proposals, k), d, device, needed) for k, d in datasets.items()}
     if cfg.save_proposals:
         needed = tuple(sorted({*needed, "pooling"}))
-        rules = dataclasses.asdict(scored.rules)
+        rules = dataclasses.asdict(scored.inference)
         made_by = {"checkpoint": fingerprint(cfg.checkpoint), "experiment": scored.experiment, "rules": rules}
     sources: dict[str, Source] = {}
     for (name, dataset), loader in zip(datasets.items(), data.test_dataloader(), strict=True):

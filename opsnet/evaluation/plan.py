@@ -10,14 +10,15 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from opsnet.checkpoint.stored_network import build_recognizer
 from opsnet.errors import InputError
 from opsnet.evaluation.details import Wanted
-from opsnet.inference import InferenceRules
+from opsnet.inference_config import TRAINED, InferenceConfig, recognizer_name
 from opsnet.panoptic.mask_filtering import KINDS
-from opsnet.settings import TRAINED, Setting, grid, paper_settings, parse_setting
+from opsnet.settings import Setting, grid, paper_settings, parse_filtering, parse_setting
 
 USUAL = "full/cls_iou"
-"""Drawn and looked at where nothing else is asked for and it is scored."""
+"""Drawn and examined where nothing else is asked for, it is scored, and the checkpoint's own recognizer is not."""
 
 
 @dataclass(frozen=True)
@@ -59,23 +60,24 @@ class Plan:
         return tuple(sorted({setting.clip_embeds for setting in self.settings}))
 
 
-def plan_of(cfg: DictConfig, rules: InferenceRules, names: Sequence[str] | None = None) -> Plan:
+def plan_of(cfg: DictConfig, inference: InferenceConfig, names: Sequence[str] | None = None) -> Plan:
     """The plan of a configuration.
 
     Args:
         cfg: conf/evaluate.yaml.
-        rules: of the checkpoint.
+        inference: of the checkpoint.
         names: of settings, in the place of its own.
 
     Raises:
         InputError: an unknown setting, or one to draw or to look at that is not scored.
     """
     own = [cfg.settings] if isinstance(cfg.settings, str) else cfg.settings
-    names = grid(list(dict.fromkeys(names or own or default_settings(cfg, rules))), tuned_options(cfg))
-    drawn = cfg.panel_setting or (USUAL if USUAL in names else names[0])
+    names = grid(list(dict.fromkeys(names or own or default_settings(cfg, inference))), tuned_options(cfg))
+    usual = [name for name in (f"{recognizer_name(inference.recognizer)}/cls_iou", USUAL) if name in names]
+    drawn = cfg.panel_setting or next(iter(usual), names[0])
     detailed = cfg.detail_setting or drawn
     return Plan(
-        tuple(_setting(name, cfg, rules) for name in names),
+        tuple(_setting(name, cfg, inference) for name in names),
         Path(cfg.output),
         panels=cfg.panels,
         panel_setting=drawn,
@@ -89,29 +91,34 @@ def tuned_options(cfg: DictConfig) -> dict[str, list[float]]:
     return {key: [float(value) for value in values] for key, values in cfg.tune.items() if values is not None}
 
 
-def default_settings(cfg: DictConfig, rules: InferenceRules) -> list[str]:
-    """Where no setting is named: the paper's that need one pass of CLIP, and the checkpoint's own filter.
+def default_settings(cfg: DictConfig, inference: InferenceConfig) -> list[str]:
+    """Where no setting is named: the paper's that need one pass of CLIP, and the checkpoint's own.
 
     To tune, the latter alone.
     """
-    own = f"full/{TRAINED}"
+    recognizer = recognizer_name(inference.recognizer)
+    own = f"{recognizer}/{TRAINED}"
     if tuned_options(cfg):
         return [own]
     names = paper_settings(crops=False)
-    filters = _filters(cfg, rules)
-    known = [parse_setting(f"full/{kind}", filters=filters).filtering.settings() for kind in KINDS]
-    return names if rules.mask_filtering.settings() in known else [*names, own]
+    filters = _filters(cfg, inference)
+    alike = [kind for kind in KINDS if f"{recognizer}/{kind}" in names]
+    known = [parse_filtering(kind, filters=filters).settings() for kind in alike]
+    return names if inference.mask_filtering.settings() in known else [*names, own]
 
 
-def _setting(name: str, cfg: DictConfig, rules: InferenceRules) -> Setting:
-    setting = parse_setting(name, filters=_filters(cfg, rules), trained=rules.mask_filtering)
+def _setting(name: str, cfg: DictConfig, inference: InferenceConfig) -> Setting:
+    recognizer = build_recognizer(inference.recognizer, "the checkpoint")
+    setting = parse_setting(
+        name, filters=_filters(cfg, inference), trained=inference.mask_filtering, recognizer=recognizer
+    )
     return dataclasses.replace(setting, overlap=cfg.overlap) if setting.overlap is None else setting
 
 
-def _filters(cfg: DictConfig, rules: InferenceRules) -> dict[str, dict[str, Any]]:
+def _filters(cfg: DictConfig, inference: InferenceConfig) -> dict[str, dict[str, Any]]:
     """What the checkpoint's world changes of conf/filtering, and what the configuration changes of that."""
     given = {
         kind: {key: value for key, value in changes.items() if value is not None}
         for kind, changes in cfg.filters.items()
     }
-    return {kind: {**rules.filters.get(kind, {}), **given.get(kind, {})} for kind in {*rules.filters, *given}}
+    return {kind: {**inference.filters.get(kind, {}), **given.get(kind, {})} for kind in {*inference.filters, *given}}

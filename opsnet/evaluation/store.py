@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from opsnet.checkpoint.loading import checked
+from opsnet.checkpoint.stored_config import check_inference
 from opsnet.evaluation.mask_bytes import KINDS
 from opsnet.evaluation.outputs import DomainText, Outputs
 from opsnet.evaluation.proposal_files import ProposalsError, read_outputs, read_text, write_outputs, write_text
 from opsnet.files import write_json
-from opsnet.inference import InferenceRules
+from opsnet.inference_config import InferenceConfig
 from opsnet.vocabulary import Vocabulary
 
 FORMAT = 1  # raise it when a change makes older folders unreadable
@@ -108,11 +110,18 @@ def open_domain(folder: Path | str, domain: str) -> StoredDomain:
     return stored
 
 
-def stored_origin(folder: Path | str) -> tuple[str | None, InferenceRules | None]:
-    """The experiment that trained what made the proposals, and its rules; ``None`` where nothing is known of them."""
+def stored_origin(folder: Path | str) -> tuple[str | None, InferenceConfig | None]:
+    """The experiment that trained what made the proposals, and how that was validated; ``None`` where unknown."""
     paths = sorted(_stored(folder).glob(f"*/{ABOUT}"))
     about = _about(paths[0]) if paths else {}
-    return about.get("experiment"), InferenceRules(**about["rules"]) if "rules" in about else None
+    return about.get("experiment"), _inference(about["rules"], paths[0]) if "rules" in about else None
+
+
+def _inference(stored: Any, path: Path) -> InferenceConfig:
+    try:
+        return checked(InferenceConfig(**check_inference(stored, str(path))))
+    except (TypeError, ValueError) as error:
+        raise ProposalsError(f"{path}: its rules cannot be used ({error}): save the proposals again") from error
 
 
 def _stored(folder: Path | str) -> Path:

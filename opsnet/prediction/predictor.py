@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,18 +13,20 @@ import torch
 from huggingface_hub import ModelHubMixin
 from torch import Tensor
 
+from opsnet.checkpoint.folder import fetch, is_hub_id, read, save
+from opsnet.checkpoint.loading import load_checkpoint
 from opsnet.errors import InputError
-from opsnet.inference import InferenceRules, TrainedModel, load_checkpoint
+from opsnet.inference_config import InferenceConfig
 from opsnet.model import Modulation
 from opsnet.name_tree import NameTree, is_tree
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.prediction.carriers import NamedMap, Proposed
 from opsnet.prediction.naming import UnknownRule, name_segments
 from opsnet.prediction.pictures import NetworkSize, Picture, as_list, padded_size, to_batch, to_pixels
-from opsnet.prediction.saving import fetch, is_hub_id, read, save
 from opsnet.recognition.modulation import EmbeddingModulation, nearest_similarity
-from opsnet.settings import parse_filtering, parse_modulation
+from opsnet.settings import parse_filtering, parse_modulation, recognizer_config
 from opsnet.structures import TextBank
+from opsnet.trained_model import TrainedModel
 from opsnet.vocabulary import Vocabulary
 
 Words = str | Path | Vocabulary | NameTree | Iterable[str]
@@ -49,7 +52,7 @@ def load(
         device: "auto" takes CUDA where there is one.
         clip_weights: where CLIP's weights lie now; by default where they lay at training.
         modulation, filtering: see :class:`Predictor`.
-        label_names_known: see :func:`opsnet.inference.load_checkpoint`.
+        label_names_known: see :func:`opsnet.checkpoint.loading.load_checkpoint`.
 
     Raises:
         CheckpointError: nothing of that name, not an OPSNet, damaged, or trained with another CLIP.
@@ -78,7 +81,7 @@ class Predictor(
     Args:
         trained: the network and what it was trained with.
         modulation: how the two embeddings become logits: a name of conf/modulation, "alpha=5,beta=0.25", or an object
-            such as ``EmbeddingModulation(alpha=5, beta=0.25)``; the paper's by default.
+            such as ``EmbeddingModulation(alpha=5, beta=0.25)``; that of the network's training by default.
         filtering: how proposals are ranked and dropped: a name of conf/filtering, with options as
             "cls_iou,threshold=0.1", or a ``MaskFiltering``; that of the network's training by default.
         shortest, longest: pixels of the edges of an image as the network sees it, see :class:`NetworkSize`; "auto"
@@ -91,12 +94,11 @@ class Predictor(
         filtering: str | MaskFiltering | None = None, shortest: Pixels = AUTO, longest: Pixels = AUTO,
         overlap: float | None = None,
     ) -> None:  # fmt: skip
-        self.trained, rules = trained, trained.rules
-        self.size = _network_size(rules, shortest, longest)
-        self.overlap = rules.overlap if overlap is None else overlap
-        chosen = "full" if modulation is None else modulation
-        self.modulation, self._modulation_name = _modulation(chosen), chosen if isinstance(chosen, str) else None
-        self.filtering = rules.mask_filtering if filtering is None else self._filter(filtering)
+        self.trained, inference = trained, trained.inference
+        self.size = _network_size(inference, shortest, longest)
+        self.overlap = inference.overlap if overlap is None else overlap
+        self.modulation = trained.recognizer if modulation is None else self._modulation(modulation)
+        self.filtering = inference.mask_filtering if filtering is None else self._filter(filtering)
         self._network, self._text = Lock(), Lock()
         self._banks: OrderedDict[Vocabulary, tuple[TextBank, Tensor]] = OrderedDict()
 
@@ -188,7 +190,7 @@ class Predictor(
             raise InputError(f"top_k must be at least 1, got {top_k}")
         words = as_words(vocabulary)
         target = words.word_vocabulary if isinstance(words, NameTree) else words
-        mix = self.modulation if modulation is None else _modulation(modulation)
+        mix = self.modulation if modulation is None else self._modulation(modulation)
         rank = self.filtering if filtering is None else self._filter(filtering)
         logits, no_object = self._logits(proposed, target, mix)
         return name_segments(
@@ -197,10 +199,13 @@ class Predictor(
         )  # fmt: skip
 
     def _filter(self, value: str | MaskFiltering) -> MaskFiltering:
-        rules = self.trained.rules
+        inference = self.trained.inference
         if isinstance(value, str):
-            return parse_filtering(value, filters=rules.filters, trained=rules.mask_filtering)
+            return parse_filtering(value, filters=inference.filters, trained=inference.mask_filtering)
         return value
+
+    def _modulation(self, value: str | Modulation) -> Modulation:
+        return parse_modulation(value, trained=self.trained.recognizer) if isinstance(value, str) else value
 
     def text(self, vocabulary: Vocabulary) -> TextBank:
         """A vocabulary's text bank on the network's device; computed once."""
@@ -237,7 +242,7 @@ class Predictor(
 
         Raises:
             CheckpointError: nothing was trained.
-            InputError: a modulation that no name describes.
+            InputError: a recognizer that no configuration describes.
         """
         folder = Path(save_directory).expanduser()
         self._save_pretrained(folder, include_clip=include_clip)
@@ -245,13 +250,14 @@ class Predictor(
             self.generate_model_card().save(folder / "README.md")
 
     def _save_pretrained(self, save_directory: Path, *, include_clip: bool | None = None) -> None:
-        name, mix = self._modulation_name, self.modulation
-        if isinstance(mix, EmbeddingModulation):
-            name = f"alpha={mix.alpha!r},beta={mix.beta!r}"
-        if name is None:
-            raise InputError(f"a modulation of class {type(mix).__name__} has no name to save: give it as one")
-        size = {"shortest": self.size.shortest, "longest": self.size.longest}
-        settings = {"modulation": name, "filtering": self.filtering.settings(), "overlap": self.overlap, **size}
+        settings = dataclasses.replace(
+            self.trained.inference,
+            recognizer=recognizer_config(self.modulation),
+            filtering=self.filtering.settings(),
+            overlap=self.overlap,
+            shortest=self.size.shortest,
+            longest=self.size.longest,
+        )
         save(self.trained, save_directory, settings=settings, include_clip=include_clip)
 
     @classmethod
@@ -266,16 +272,8 @@ class Predictor(
             CheckpointError: it is not there, damaged, or made with another CLIP.
         """
         folder = fetch(pretrained_model_name_or_path, **how)
-        saved = read(folder, device=device, clip_weights=clip_weights, label_names_known=label_names_known)
-        rules = saved.settings
-        return cls(
-            saved.trained,
-            modulation=rules["modulation"] if modulation is None else modulation,
-            filtering=MaskFiltering(**rules["filtering"]) if filtering is None else filtering,
-            shortest=rules.get("shortest"),
-            longest=rules["longest"],
-            overlap=rules.get("overlap"),
-        )
+        trained = read(folder, device=device, clip_weights=clip_weights, label_names_known=label_names_known)
+        return cls(trained, modulation=modulation, filtering=filtering)
 
 
 def as_words(words: Words) -> Vocabulary | NameTree:
@@ -293,12 +291,8 @@ def as_words(words: Words) -> Vocabulary | NameTree:
     return Vocabulary.from_names([" ".join(str(name).split()) for name in words])
 
 
-def _modulation(value: Any) -> Modulation:
-    return parse_modulation(value) if isinstance(value, str) else value
-
-
-def _network_size(rules: InferenceRules, shortest: Pixels, longest: Pixels) -> NetworkSize:
-    """The size that the rules of a network give, where none is asked for.
+def _network_size(inference: InferenceConfig, shortest: Pixels, longest: Pixels) -> NetworkSize:
+    """The size at which the network is evaluated, where none is asked for.
 
     Raises:
         InputError: it cannot be used.
@@ -307,6 +301,6 @@ def _network_size(rules: InferenceRules, shortest: Pixels, longest: Pixels) -> N
         if value != AUTO and value is not None and not (isinstance(value, int) and value >= 1):
             raise InputError(f"{key} must be at least 1 pixel, null for no bound, or {AUTO}, got {value}")
     return NetworkSize(
-        rules.shortest if shortest == AUTO else shortest,  # type: ignore[arg-type]
-        rules.longest if longest == AUTO else longest,  # type: ignore[arg-type]
+        inference.shortest if shortest == AUTO else shortest,  # type: ignore[arg-type]
+        inference.longest if longest == AUTO else longest,  # type: ignore[arg-type]
     )

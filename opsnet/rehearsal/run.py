@@ -111,7 +111,7 @@ def prepare(cfg: DictConfig, target: Path, checklist: Checklist) -> Prepared:
     """
     import lightning as L
 
-    from opsnet.starting_point import find_resume
+    from opsnet.resume import find_resume
     from opsnet.train import check_supervision
 
     devices = check_devices(cfg.trainer, checklist)
@@ -143,7 +143,7 @@ def _shares(plan: StepPlan) -> dict[str, int]:
 
 def _build(cfg: DictConfig, sets: OpenedSets, resume: Path | None, checklist: Checklist) -> Any:
     """The LightningModule; with the vocabularies that the configuration names where the sets could not be read."""
-    from opsnet.starting_point import check_resume
+    from opsnet.checkpoint.loading import check_resume
     from opsnet.train import build_module
 
     module = None

@@ -10,8 +10,8 @@ import lightning as L
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from opsnet.checkpoint.content import trained_weights
 from opsnet.errors import InputError
-from opsnet.module import FROZEN_PREFIXES
 from opsnet.recipe import plan_steps
 from opsnet.rehearsal.checklist import Checklist
 from opsnet.rehearsal.watch import StepFigures, Watch
@@ -131,7 +131,7 @@ def read_back(folder: Path, module: Any, checklist: Checklist) -> None:
         return
     start = time.monotonic()
     state = torch.load(path, map_location="cpu", weights_only=True)
-    own = {k: v for k, v in module.state_dict().items() if not k.startswith(FROZEN_PREFIXES)}
+    own = trained_weights(module.state_dict())
     wrong = sorted(own.keys() ^ state["state_dict"].keys())
     wrong += [k for k in own if k in state["state_dict"] and not torch.equal(own[k].cpu(), state["state_dict"][k])]
     if wrong or not state["optimizer_states"]:

@@ -9,19 +9,19 @@ from omegaconf import OmegaConf
 
 from opsnet.errors import InputError
 from opsnet.evaluation.plan import Plan, plan_of
-from opsnet.inference import InferenceRules
+from opsnet.inference_config import InferenceConfig
 from opsnet.settings import paper_settings
 
-MINIATURE = InferenceRules.of({"overlap": 0.6})
+MINIATURE = InferenceConfig.of({"overlap": 0.6})
 
 
-def plan(rules: InferenceRules = MINIATURE, **keys) -> Plan:
+def plan(inference: InferenceConfig = MINIATURE, **keys) -> Plan:
     given = {
         "settings": None, "output": "out", "panels": 4, "panel_setting": None, "details": True, "instances": False,
         "oracles": False, "detail_setting": None, "filters": {"cls": {"threshold": None}}, "overlap": None,
         "tune": {"threshold": None, "overlap": None},
     }  # fmt: skip
-    return plan_of(OmegaConf.create({**given, **keys}), rules)
+    return plan_of(OmegaConf.create({**given, **keys}), inference)
 
 
 def test_without_settings_all_of_the_papers_but_the_slow_ones() -> None:
@@ -47,7 +47,7 @@ def test_thresholds_are_those_of_the_checkpoints_world_unless_the_configuration_
 
     assert thresholds() == [0.4, 0.1, 0.05, 0.2]  # of a checkpoint from before it held them: the miniature's
     assert thresholds(filters={"cls": {"threshold": 0.3}, "iou": {}}) == [0.3, 0.1, 0.05, 0.2]
-    assert thresholds(rules=InferenceRules({})) == [0.8, 0.1, 0.05, 0.2]
+    assert thresholds(inference=InferenceConfig({})) == [0.8, 0.1, 0.05, 0.2]
 
 
 def test_the_overlap_is_the_checkpoints_the_configurations_or_the_settings() -> None:

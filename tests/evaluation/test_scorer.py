@@ -7,17 +7,18 @@ import dataclasses
 import pytest
 import torch
 
+from opsnet.checkpoint.loading import load_checkpoint
 from opsnet.data.batching import collate
 from opsnet.data.panoptic_dataset import PanopticDataset
 from opsnet.evaluation.outputs import DomainText, run_network
 from opsnet.evaluation.scorer import SettingScorer, class_groups
-from opsnet.inference import TrainedModel, load_checkpoint
 from opsnet.metrics.image_overlaps import image_overlaps
 from opsnet.metrics.semantic import SemanticCounts, count_semantic, summarise_semantic
 from opsnet.panoptic.mask_filtering import Filtered, MaskFiltering
 from opsnet.recognition.modulation import domain_similarity
 from opsnet.settings import Setting, parse_setting
 from opsnet.structures import Batch, PanopticMap, PanopticTruth
+from opsnet.trained_model import TrainedModel
 
 MEASURES = ("PQ", "PQth", "PQst", "SQ", "RQ")
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from opsnet.inference import TrainedModel, load_checkpoint
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.prediction.carriers import Proposed
 from opsnet.prediction.predictor import Predictor
 from opsnet.structures import Embeddings, Proposals
+from opsnet.trained_model import TrainedModel
 
 STRIPES = ((0, 32), (32, 48), (48, 64))  # columns
 
@@ -33,18 +33,7 @@ def proposed() -> Callable[..., Proposed]:
     return make
 
 
-@pytest.fixture(scope="session")
-def lenient_model(lenient_checkpoint) -> TrainedModel:
-    return load_checkpoint(lenient_checkpoint, device="cpu")
-
-
 @pytest.fixture
 def predictor(lenient_model: TrainedModel) -> Predictor:
     """A hardly trained network that keeps every proposal."""
     return Predictor(lenient_model, filtering=MaskFiltering(kind="cls_iou", threshold=-1))
-
-
-@pytest.fixture
-def pictures() -> list[np.ndarray]:
-    generator = np.random.default_rng(0)
-    return [generator.integers(0, 255, size, dtype=np.uint8) for size in ((53, 37, 3), (64, 64, 3), (40, 60, 3))]

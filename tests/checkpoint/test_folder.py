@@ -11,11 +11,11 @@ import pytest
 import torch
 
 import opsnet
+from opsnet.checkpoint.folder import is_hub_id
 from opsnet.errors import CheckpointError, InputError
-from opsnet.inference import TrainedModel
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.prediction.predictor import Predictor
-from opsnet.prediction.saving import is_hub_id
+from opsnet.trained_model import TrainedModel
 
 WORDS = "red circle, green stripes, grass"
 
@@ -100,7 +100,7 @@ def test_what_cannot_be_saved(lenient_model, tmp_path) -> None:
     untrained = TrainedModel(lenient_model.model, lenient_model.train_vocabulary)
     with pytest.raises(CheckpointError, match="nothing of OPSNet's to save"):
         Predictor(untrained).save_pretrained(tmp_path)
-    with pytest.raises(InputError, match="a modulation of class function has no name to save"):
+    with pytest.raises(InputError, match="a recognizer of class function has no name to save"):
         Predictor(lenient_model, modulation=lambda *_: None).save_pretrained(tmp_path)
     assert not (tmp_path / "config.json").exists()
 

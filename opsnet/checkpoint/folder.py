@@ -1,48 +1,43 @@
-"""A predictor as a folder that can be moved, put on the Hub and read without a network.
+"""A predictor as a folder that can be moved, put on the Hub and read offline.
 
-``config.json`` says how to build it and holds a SHA-256 of every file of weights; ``model.safetensors`` holds what was
-trained, ``clip.safetensors`` the frozen CLIP, unless open_clip has its weights by name.
+``config.json`` holds the configuration of a checkpoint, how the predictor was set, and a SHA-256 of every file of
+weights; ``model.safetensors`` holds what was trained, ``clip.safetensors`` the frozen CLIP, unless open_clip has its
+weights by name.
 """
 
 from __future__ import annotations
 
-import copy
-import hashlib
+import dataclasses
 import json
-import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from opsnet.clip.loading import check_clip_hash
+from opsnet.checkpoint.loading import checked, load_trained
+from opsnet.checkpoint.places import IN_FOLDER as CLIP
+from opsnet.checkpoint.reading import check_finite
+from opsnet.checkpoint.stored_config import check_inference
+from opsnet.checkpoint.stored_network import build_recognizer
 from opsnet.errors import CheckpointError
-from opsnet.files import atomic_path, write_json
-from opsnet.inference import TrainedModel, build_model, with_weights
+from opsnet.files import atomic_path, checksum, write_json
+from opsnet.inference_config import InferenceConfig, recognizer_of
+from opsnet.trained_model import TrainedModel
 
-CONFIG, MODEL, CLIP = "config.json", "model.safetensors", "clip.safetensors"
-_OURS = ("opsnet.model.", "opsnet.segmenter.", "opsnet.clip.", "open_clip.")
-"""What a configuration may name: the Hub's are strangers', and Hydra would call whatever stands in them."""
-
-
-@dataclass(frozen=True)
-class Saved:
-    """What a folder holds: the network, and how its predictor was set."""
-
-    trained: TrainedModel
-    settings: Mapping[str, Any]
+CONFIG, MODEL = "config.json", "model.safetensors"
+SETTINGS = ("recognizer", "filtering", "overlap", "shortest", "longest")
+"""Fields of :class:`InferenceConfig` that a predictor may have otherwise than its network's training."""
 
 
-def save(trained: TrainedModel, folder: Path, *, settings: Mapping[str, Any], include_clip: bool | None = None) -> None:
+def save(trained: TrainedModel, folder: Path, *, settings: InferenceConfig, include_clip: bool | None = None) -> None:
     """Writes a folder; the configuration comes last, so that a folder with one is whole.
 
     Args:
         trained: from a checkpoint.
         folder: made when needed.
-        settings: how the predictor is set, as json.
+        settings: how the predictor is set.
         include_clip: whether CLIP's weights go in; by default unless open_clip has them by name (OpenAI's RN50).
 
     Raises:
@@ -57,7 +52,6 @@ def save(trained: TrainedModel, folder: Path, *, settings: Mapping[str, Any], in
         include_clip = config["clip"]["model"]["weights"] != "builtin"
     if include_clip:
         config["clip"]["model"]["weights"] = CLIP
-    config["clip"]["templates"] = list(trained.model.clip.text_encoder.templates)  # they may stand in a file
     state = trained.model.state_dict()
     weights = {MODEL: {k: v for k, v in state.items() if not k.startswith("clip.")}}
     if include_clip:
@@ -65,7 +59,9 @@ def save(trained: TrainedModel, folder: Path, *, settings: Mapping[str, Any], in
     else:
         (folder / CLIP).unlink(missing_ok=True)
     sums = {name: _write_weights(folder / name, tensors) for name, tensors in weights.items()}
-    content = {"config": config, "clip_hash": trained.model.clip.weights_hash, "sha256": sums, "settings": settings}
+    build_recognizer(settings.recognizer, "this predictor")  # or nobody could load it
+    of_predictor = {key: getattr(settings, key) for key in SETTINGS}
+    content = {"config": config, "clip_hash": trained.model.clip.weights_hash, "sha256": sums, "settings": of_predictor}
     write_json(folder / CONFIG, {"opsnet": content})
 
 
@@ -78,32 +74,25 @@ def _write_weights(path: Path, tensors: Mapping[str, Tensor]) -> str:
         return checksum(temporary)
 
 
-def checksum(path: Path) -> str:
-    """SHA-256 of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while part := file.read(1 << 20):
-            digest.update(part)
-    return digest.hexdigest()
-
-
 def read(
     folder: Path, *, device: str, clip_weights: str | Path | None = None, label_names_known: bool = False
-) -> Saved:
-    """Reads a folder of :func:`save`; no network is needed if CLIP's weights are in it or on the disk.
+) -> TrainedModel:
+    """Reads a folder of :func:`save`, offline if CLIP's weights are in it or on the disk.
 
     Args:
         folder: of one.
         device: "auto" takes CUDA where there is one.
         clip_weights: of a CLIP that is not in the folder.
-        label_names_known: see :func:`opsnet.inference.load_checkpoint`.
+        label_names_known: see :func:`opsnet.checkpoint.loading.load_checkpoint`.
+
+    Returns:
+        The network; it is used as the predictor was that was saved.
 
     Raises:
-        CheckpointError: a file is missing or changed, or the CLIP is another.
+        CheckpointError: a file is missing, changed or no file of weights, the configuration names what no network
+            needs, or the CLIP is another.
         ClipWeightsError: CLIP's weights are not where they should be.
     """
-    from safetensors.torch import load_file
-
     content = _config(folder)
     for name, expected in content["sha256"].items():
         path = folder / name
@@ -111,12 +100,43 @@ def read(
             raise CheckpointError(f"{path} does not exist: copy the whole folder, or fetch it again")
         if checksum(path) != expected:
             raise CheckpointError(f"{path} was changed or damaged (its SHA-256 is not {CONFIG}'s): fetch it again")
-    config, inside = content["config"], CLIP in content["sha256"]
-    model = build_model(_for_here(config, clip_weights=folder / CLIP if inside else clip_weights))
-    check_clip_hash({"opsnet": content}, model.clip.weights_hash, str(folder), key="clip_weights")
-    weights = load_file(folder / MODEL)
-    trained = with_weights(model, weights, config, name=str(folder), device=device, label_names_known=label_names_known)
-    return Saved(trained, content["settings"])
+    weights = _read_weights(folder / MODEL)
+    if CLIP in content["sha256"]:
+        clip_weights = folder / CLIP
+    trained = load_trained(
+        {"opsnet": content}, weights, str(folder), clip_weights=clip_weights, device=device,
+        label_names_known=label_names_known,
+    )  # fmt: skip
+    inference = _settings(content["settings"], trained.inference, str(folder / CONFIG))
+    recognizer = build_recognizer(inference.recognizer, str(folder / CONFIG))
+    return dataclasses.replace(trained, inference=inference, recognizer=recognizer)
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        weights = load_file(path)
+    except SafetensorError as error:
+        raise CheckpointError(f"{path} is no file of weights ({error}): fetch the folder again") from error
+    check_finite(weights, str(path))
+    return weights
+
+
+def _settings(stored: Mapping[str, Any], trained: InferenceConfig, name: str) -> InferenceConfig:
+    """How the predictor was set; in folders of the older form its recognizer is ``modulation``, a name."""
+    given = check_inference({k: v for k, v in stored.items() if k != "modulation"}, f"{name}, settings")
+    try:
+        if "modulation" in stored:
+            given["recognizer"] = recognizer_of(str(stored["modulation"]))
+        if unknown := given.keys() - set(SETTINGS):
+            raise ValueError(f"{min(unknown)} is none of {', '.join(SETTINGS)}")
+        return checked(dataclasses.replace(trained, **given))
+    except KeyError as error:
+        raise CheckpointError(f"{name}: settings.modulation = {error} is no option of conf/modulation") from error
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{name}: its settings cannot be used ({error})") from error
 
 
 def _config(folder: Path) -> dict[str, Any]:
@@ -126,35 +146,12 @@ def _config(folder: Path) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["opsnet"]
         known = {"config", "clip_hash", "sha256", "settings"} <= content.keys() and MODEL in content["sha256"]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        known = known and isinstance(content["settings"], Mapping)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{path} is not of save_pretrained ({error!r}): fetch the folder again") from error
     if not known or not content["sha256"].keys() <= {MODEL, CLIP}:
         raise CheckpointError(f"{path} is not of save_pretrained: fetch the folder again")
-    for target in _targets(content["config"]):
-        if not target.startswith(_OURS):
-            raise CheckpointError(f"{path} wants to call {target}, which is no part of OPSNet: do not use this folder")
     return content
-
-
-def _targets(value: Any) -> list[str]:
-    """Everything that Hydra would call."""
-    if isinstance(value, Mapping):
-        own = [str(value["_target_"])] if "_target_" in value else []
-        return own + [t for item in value.values() for t in _targets(item)]
-    return [t for item in value for t in _targets(item)] if isinstance(value, list) else []
-
-
-def _for_here(config: Mapping[str, Any], *, clip_weights: str | Path | None) -> dict[str, Any]:
-    """The configuration with the places of this machine."""
-    here = copy.deepcopy(dict(config))
-    clip = here["clip"]
-    if clip_weights is not None:
-        clip["model"]["weights"] = str(clip_weights)
-        if "pretrained" in clip["model"]["architecture"]:
-            clip["model"]["architecture"]["pretrained"] = None  # it would be fetched, to be written over
-    if clip.get("text_cache") is not None:
-        clip["text_cache"] = str(Path(os.environ.get("OPSNET_CACHE", "~/.cache/opsnet")) / "text_banks")
-    return here
 
 
 def is_hub_id(text: str) -> bool:

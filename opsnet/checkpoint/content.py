@@ -1,0 +1,99 @@
+"""What a checkpoint holds.
+
+Beside Lightning's own content a checkpoint has ``opsnet``: the hash of CLIP, whose weights never change and are left
+out, and the configuration that builds the network again and says how it is used
+(:class:`opsnet.inference_config.InferenceConfig`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+
+from opsnet.clip.prompts import NAMED, prompt_templates
+from opsnet.errors import InputError
+from opsnet.panoptic.mask_filtering import MaskFiltering
+from opsnet.vocabulary import Vocabulary
+
+FROZEN_PREFIXES = ("model.clip.", "distillation.")
+"""Weights that no checkpoint holds: they never change, and are read again from where they came from."""
+
+
+def add_content(checkpoint: dict[str, Any], clip_hash: str, config: Mapping[str, Any]) -> None:
+    """Turns Lightning's checkpoint into OPSNet's: without frozen weights, with CLIP's hash and the configuration."""
+    checkpoint["state_dict"] = trained_weights(checkpoint["state_dict"])
+    checkpoint["opsnet"] = {"clip_hash": clip_hash, "config": config}
+
+
+def trained_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Those of a module's weights that a checkpoint holds."""
+    return {k: v for k, v in state.items() if not k.startswith(FROZEN_PREFIXES)}
+
+
+def frozen_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Those that it does not."""
+    return {k: v for k, v in state.items() if k.startswith(FROZEN_PREFIXES)}
+
+
+def network_config(cfg: DictConfig) -> dict[str, Any]:
+    """The groups that build the network, without weights to start from: a checkpoint's own follow."""
+    parts: dict[str, Any] = {
+        key: OmegaConf.to_container(cfg[key], resolve=True) for key in ("model", "backbone", "clip")
+    }
+    for part, key, none in (
+        ("backbone", "pretrained", False),
+        ("backbone", "weights", None),
+        ("model", "weights", None),
+    ):
+        if key in parts[part]:  # a class of the user's need not take them
+            parts[part][key] = none
+    return parts
+
+
+def portable_config(
+    cfg: DictConfig, vocabulary: Vocabulary, label_vocabulary: Vocabulary | None = None
+) -> dict[str, Any]:
+    """What a checkpoint carries so that the same network can be built and used again in any folder.
+
+    Args:
+        cfg: conf/train.yaml.
+        vocabulary: of the training.
+        label_vocabulary: of its image labels (OPSNet+).
+
+    Raises:
+        InputError: no filter or recognizer is chosen, or the prompt templates cannot be read.
+    """
+    parts = network_config(cfg)
+    clip = parts["clip"]
+    if clip["model"]["weights"] not in ("builtin", "random"):
+        clip["model"]["weights"] = str(Path(clip["model"]["weights"]).expanduser().resolve())
+    if clip["templates"] not in NAMED:
+        clip["templates"] = list(prompt_templates(clip["templates"]))  # they may stand in a file
+    if "text_cache" in clip:
+        clip["text_cache"] = True if clip["text_cache"] is not None else None
+    names = {"vocabulary": vocabulary, "label_vocabulary": label_vocabulary}
+    lists = {k: {"name": v.name, "categories": v.categories()} for k, v in names.items() if v is not None}
+    return {**parts, "experiment": cfg.experiment_name, "overlap": cfg.overlap, **lists, "inference": _inference(cfg)}
+
+
+def _inference(cfg: DictConfig) -> dict[str, Any]:
+    """How the network is validated: the fields of :class:`InferenceConfig` but for ``overlap``."""
+    from hydra.utils import instantiate
+
+    filtering = instantiate(cfg.filtering)
+    if not isinstance(filtering, MaskFiltering):
+        raise InputError("filtering=trained is the filter of a checkpoint: choose one to train with, e.g. cls_iou")
+    if not callable(instantiate(cfg.modulation)):
+        raise InputError("modulation=trained is the recognizer of a checkpoint: choose one to train with, e.g. full")
+    filters = OmegaConf.to_container(cfg.filters, resolve=True) if cfg.get("filters") else {}
+    return {
+        "recognizer": OmegaConf.to_container(cfg.modulation, resolve=True),
+        "filtering": filtering.settings(),
+        "filters": filters,
+        **{key: OmegaConf.select(cfg.data, key) for key in ("shortest", "longest") if key in cfg.data},
+        "tuning_images": OmegaConf.select(cfg.data, "tuning_images") or 0,
+    }

@@ -1,0 +1,62 @@
+"""What may be built from a stored configuration, and where in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+Key = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Place:
+    """What may be built at a place of the configuration.
+
+    Attributes:
+        targets: full names.
+        partial: whether it is a builder, called later with what only its owner knows.
+        given: arguments that its owner adds.
+    """
+
+    targets: tuple[str, ...]
+    partial: bool = False
+    given: tuple[str, ...] = ()
+
+
+NETWORK: Mapping[Key, Place] = {
+    ("model",): Place(("opsnet.model.OPSNet",), given=("backbone", "clip", "zero_shot")),
+    ("model", "pixel_decoder"): Place(("opsnet.segmenter.pixel_decoder.PixelDecoder",), True, ("in_channels",)),
+    ("model", "query_decoder"): Place(("opsnet.segmenter.query_decoder.QueryDecoder",), True, ("clip_dim",)),
+    ("backbone",): Place(("opsnet.segmenter.backbone.Backbone",)),
+    ("clip",): Place(("opsnet.clip.frozen_clip.FrozenClip",)),
+    ("clip", "model"): Place(("opsnet.clip.loading.load_clip",)),
+    ("clip", "model", "architecture"): Place(("open_clip.create_model", "opsnet.clip.tiny.tiny_clip"), True),
+    ("clip", "tokenizer"): Place(("open_clip.get_tokenizer", "open_clip.tokenizer.SimpleTokenizer")),
+}
+RECOGNIZER: Key = ("inference", "recognizer")
+RECOGNIZERS = (
+    "opsnet.recognition.modulation.EmbeddingModulation",
+    "opsnet.recognition.modulation.QueryOnly",
+    "opsnet.recognition.modulation.ClipOnly",
+    "opsnet.recognition.modulation.FixedEnsemble",
+    "opsnet.recognition.geometric_ensemble.GeometricEnsemble",
+)
+PLACES: Mapping[Key, Place] = {**NETWORK, RECOGNIZER: Place(RECOGNIZERS)}
+
+ARGUMENTS: Mapping[str, tuple[str, ...]] = {
+    "open_clip.create_model": ("model_name", "pretrained", "precision", "force_quick_gelu"),
+    "open_clip.get_tokenizer": ("model_name", "context_length"),
+    "open_clip.tokenizer.SimpleTokenizer": ("context_length", "clean"),
+}
+CHECKED_APART: tuple[Key, ...] = (
+    ("clip", "templates"), ("clip", "text_cache"), ("clip", "model", "weights"), ("clip", "model", "hint"),
+)  # fmt: skip
+"""Arguments that are not words; the hint is replaced before anything is built."""
+NULL: tuple[Key, ...] = (("model", "weights"), ("backbone", "weights"), ("backbone", "pretrained"))
+"""Weights to start from, of which a checkpoint has no need."""
+TIMM_FILES = ("checkpoint_path", "cache_dir")
+"""Arguments of ``timm.create_model`` that name files; those that begin with ``pretrained`` may download."""
+IN_FOLDER = "clip.safetensors"
+"""``clip.model.weights`` of a folder of ``save_pretrained``: its own file."""
+TRUSTED = "OPSNET_TRUSTED_CLASSES"
+"""Environment variable: full names of your own classes that a configuration may build too, separated by commas."""

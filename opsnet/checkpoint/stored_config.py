@@ -1,0 +1,262 @@
+"""What the configuration in a checkpoint or a saved folder may say: it may be anyone's, and networks are built from it.
+
+:func:`check_config` walks all of it and admits
+
+- plain values only: mappings, lists, texts, numbers, booleans, null; no text holds ``${``, so nothing is interpolated;
+- ``_target_`` only at the places of a network (:mod:`opsnet.checkpoint.places`), each with an exact set of full names.
+  ``_partial_`` is what the place says, ``_convert_`` one of Hydra's four words; ``_args_``, ``_recursive_`` and all
+  other keys that begin with an underscore are refused everywhere;
+- arguments that the class takes; of open_clip's functions those listed in ``places``, since others read, write or
+  download files (``cache_dir``, ``bpe_path``, ``pretrained_image_path``, ...), and only models and weights that
+  open_clip has by name, none of the Hub;
+- words and numbers as their values: no path, URL or id of the Hub.
+
+Two values that may be paths are not trusted. ``clip.text_cache`` says whether text embeddings are cached; where is up
+to this machine (``OPSNET_CACHE``). ``clip.model.weights`` remembers where CLIP's weights were at training, so that
+one's own checkpoints need no option: such a file is only read, by loaders that run nothing in it
+(:mod:`opsnet.checkpoint.stored_network`), and its hash is compared. Templates stand in the configuration itself: the
+content of a file of them would be echoed in messages.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+from opsnet.checkpoint.places import (
+    ARGUMENTS,
+    CHECKED_APART,
+    IN_FOLDER,
+    NETWORK,
+    NULL,
+    PLACES,
+    RECOGNIZER,
+    TIMM_FILES,
+    TRUSTED,
+    Key,
+)  # fmt: skip
+from opsnet.clip.prompts import NAMED
+from opsnet.errors import CheckpointError
+from opsnet.inference_config import InferenceConfig
+
+_WORD = re.compile(r"[\w.+-]*")
+_CONVERT = ("none", "partial", "object", "all")
+_DEPTH, _NODES = 32, 2_000_000  # a pickled list may hold itself, or another one many times
+
+
+def check_config(config: Any, name: str) -> dict[str, Any]:
+    """The configuration of a network, made safe to build from.
+
+    Args:
+        config: from a checkpoint or folder.
+        name: of what holds it, for messages.
+
+    Returns:
+        A copy; ``clip.text_cache`` is true or null.
+
+    Raises:
+        CheckpointError: with the key and its value.
+    """
+    copied = copy_plain(config, name)
+    if not isinstance(copied, dict):
+        raise CheckpointError(f"{name}: its configuration is a {type(copied).__name__}, not a mapping")
+    for key in NETWORK:
+        _check_place(copied, key, name)
+    _check_clip(copied["clip"], name)
+    if "inference" in copied:
+        _check_inference(copied["inference"], name)
+    _check_training(copied, name)
+    copied["clip"]["text_cache"] = True if copied["clip"].get("text_cache") else None
+    return copied
+
+
+def check_inference(inference: Any, name: str) -> dict[str, Any]:
+    """The same for how a network is used: fields of :class:`InferenceConfig`.
+
+    Raises:
+        CheckpointError: with the key and its value.
+    """
+    copied: dict[str, Any] = copy_plain({"inference": inference}, name)["inference"]
+    _check_inference(copied, name)
+    return copied
+
+
+def copy_plain(config: Any, name: str) -> Any:
+    """A copy of plain values, in which only the places of a network name classes.
+
+    Raises:
+        CheckpointError: with the key and the value that is none of these.
+    """
+    count = 0
+
+    def copied(value: Any, key: Key) -> Any:
+        nonlocal count
+        count += 1
+        if len(key) > _DEPTH or count > _NODES:
+            raise CheckpointError(f"{name}: its configuration is nested too deep or too large at {dotted(key)[:100]}")
+        if isinstance(value, Mapping):
+            return {_plain_key(k, v, key, name): copied(v, (*key, str(k))) for k, v in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [copied(v, (*key, str(i))) for i, v in enumerate(value)]
+        if isinstance(value, str) and "${" in value:
+            refuse(name, key, value, "nothing in a stored configuration is interpolated")
+        if value is not None and type(value) not in (str, bool, int, float):
+            refuse(name, key, value, f"a {type(value).__name__} is no plain value")
+        return value
+
+    return copied(config, ())
+
+
+def _plain_key(own: Any, value: Any, parent: Key, name: str) -> str:
+    if type(own) is not str or "${" in own:
+        refuse(name, (*parent, str(own)), value, "keys are plain texts")
+    if own.startswith("_") and not (own in ("_target_", "_partial_", "_convert_") and parent in PLACES):
+        refuse(name, (*parent, own), value, "nothing is built there, or not that way")
+    return own
+
+
+def _check_place(config: Mapping[str, Any], key: Key, name: str) -> None:
+    """Checks class, form and arguments of what will be built at a place."""
+    node: Any = config
+    for part in key:
+        node = node.get(part) if isinstance(node, Mapping) else None
+    if not isinstance(node, Mapping):
+        refuse(name, key, node, "a network needs it")
+    place, target = PLACES[key], node.get("_target_")
+    if not isinstance(target, str) or target not in (*place.targets, *trusted_classes()):
+        known = " or ".join(place.targets)
+        refuse(name, (*key, "_target_"), target, f"only {known} is built there; name your own classes in {TRUSTED}")
+    if node.get("_partial_", False) is not place.partial:
+        refuse(name, (*key, "_partial_"), node.get("_partial_"), f"it must be {str(place.partial).lower()}")
+    if node.get("_convert_", "none") not in _CONVERT:
+        refuse(name, (*key, "_convert_"), node["_convert_"], f"it is one of {', '.join(_CONVERT)}")
+    takes = _arguments(target, name, key)
+    for argument, value in node.items():
+        if argument.startswith("_") or (*key, argument) in PLACES:
+            continue
+        if takes is not None and (argument not in takes or argument in place.given):
+            refuse(name, (*key, argument), value, f"{target} takes no such argument from a configuration")
+        if (*key, argument) not in CHECKED_APART:
+            _check_argument(value, (*key, argument), name)
+
+
+def _arguments(target: str, name: str, key: Key) -> tuple[str, ...] | None:
+    """Those that a configuration may give; ``None``: any."""
+    if target in ARGUMENTS:
+        return ARGUMENTS[target]
+    try:
+        parameters = inspect.signature(locate(target)).parameters
+    except (ImportError, AttributeError) as error:  # one that the user trusts
+        raise CheckpointError(
+            f"{name}: {dotted(key)}._target_ = {target!r} cannot be imported ({error}): add its folder to PYTHONPATH"
+        ) from error
+    return None if any(p.kind is p.VAR_KEYWORD for p in parameters.values()) else tuple(parameters)
+
+
+def _check_argument(value: Any, key: Key, name: str) -> None:
+    """Refuses whatever could be a path, a URL or an id of the Hub, in lists and mappings too."""
+    if key in NULL and value not in (None, False):
+        refuse(name, key, value, "a checkpoint brings its own weights and starts from no others")
+    if isinstance(value, str) and not _WORD.fullmatch(value):
+        refuse(name, key, value, "a word is expected, and no path, URL or id of the Hub")
+    for own, item in _items(value):
+        if key == ("backbone", "model_args") and (own in TIMM_FILES or own.startswith("pretrained")):
+            refuse(name, (*key, own), item, "timm reads or downloads files for it")
+        _check_argument(item, (*key, own), name)
+
+
+def _items(value: Any) -> list[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        return list(value.items())
+    return [(str(i), item) for i, item in enumerate(value)] if isinstance(value, list) else []
+
+
+def _check_inference(inference: Any, name: str) -> None:
+    if not isinstance(inference, Mapping):
+        refuse(name, ("inference",), inference, "it is a mapping")
+    known = {field.name for field in dataclasses.fields(InferenceConfig)}
+    for key, value in inference.items():
+        if key not in known:
+            refuse(name, ("inference", key), value, f"it is one of {', '.join(sorted(known))}")
+        if ("inference", key) == RECOGNIZER:
+            _check_place({"inference": inference}, RECOGNIZER, name)
+        else:
+            _check_argument(value, ("inference", key), name)
+
+
+def _check_clip(clip: Mapping[str, Any], name: str) -> None:
+    """Templates in full, CLIP's weights at an absolute path, models that open_clip has."""
+    templates, cached, weights = clip.get("templates"), clip.get("text_cache"), clip["model"].get("weights")
+    written = isinstance(templates, list) and templates and all(isinstance(t, str) and "{}" in t for t in templates)
+    if not written and templates not in NAMED:
+        reason = f"templates are texts that hold {{}}, or one of {', '.join(NAMED)}; no file is read for them"
+        refuse(name, ("clip", "templates"), templates, reason)
+    if not isinstance(cached, (str, bool, type(None))):
+        refuse(name, ("clip", "text_cache"), cached, "it is true or null")
+    by_name = weights in ("builtin", "random", IN_FOLDER)
+    if not isinstance(weights, str) or not (by_name or Path(weights).is_absolute()):
+        refuse(name, ("clip", "model", "weights"), weights, "it is builtin or an absolute path")
+    _check_open_clip(clip["model"]["architecture"], ("clip", "model", "architecture"), name)
+    _check_open_clip(clip["tokenizer"], ("clip", "tokenizer"), name)
+
+
+def _check_open_clip(node: Mapping[str, Any], key: Key, name: str) -> None:
+    if node["_target_"] not in ("open_clip.create_model", "open_clip.get_tokenizer"):
+        return
+    import open_clip  # takes seconds, and so would building what asks for it
+
+    model, weights = node.get("model_name"), node.get("pretrained")
+    if model not in open_clip.list_models():
+        refuse(name, (*key, "model_name"), model, "open_clip has no model of this name")
+    if weights is not None and weights not in open_clip.list_pretrained_tags_by_model(model):
+        refuse(name, (*key, "pretrained"), weights, f"open_clip has no weights of this name for {model}")
+
+
+def _check_training(config: Mapping[str, Any], name: str) -> None:
+    """What else a checkpoint says of its training."""
+    experiment, overlap, vocabulary = (config.get(key) for key in ("experiment", "overlap", "vocabulary"))
+    is_name = experiment is None or (isinstance(experiment, str) and ".." not in Path(experiment).parts)
+    if not is_name or Path(experiment or "").is_absolute():
+        refuse(name, ("experiment",), experiment, "it is the name of an experiment")
+    if isinstance(overlap, bool) or not isinstance(overlap, (int, float)):
+        refuse(name, ("overlap",), overlap, "it is a number")
+    for key, value in (("vocabulary", vocabulary), ("label_vocabulary", config.get("label_vocabulary", vocabulary))):
+        if not isinstance(value, Mapping) or value.keys() != {"name", "categories"}:
+            refuse(name, (key,), value, "it has a name and categories")
+
+
+def locate(target: str) -> Any:
+    """The object of a full name that is admitted.
+
+    Raises:
+        ImportError, AttributeError: there is none.
+    """
+    module, _, attribute = target.rpartition(".")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def trusted_classes() -> tuple[str, ...]:
+    """Full names that the user of this machine adds."""
+    return tuple(name.strip() for name in os.environ.get(TRUSTED, "").split(",") if name.strip())
+
+
+def dotted(key: Key) -> str:
+    """``model.query_decoder._target_``."""
+    return ".".join(key)
+
+
+def refuse(name: str, key: Key, value: Any, reason: str) -> NoReturn:
+    """Names key and value.
+
+    Raises:
+        CheckpointError: always.
+    """
+    shown = repr(value)
+    shown = shown if len(shown) <= 100 else f"{shown[:97]}..."
+    raise CheckpointError(f"{name}: its configuration has {dotted(key)} = {shown}: {reason}")

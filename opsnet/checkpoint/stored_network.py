@@ -1,0 +1,124 @@
+"""Builds what a stored configuration names, once :mod:`opsnet.checkpoint.stored_config` has checked it.
+
+Nothing else in the project builds from such a configuration. Classes are imported and called here and not by Hydra,
+because what Hydra admits depends on its version.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from opsnet.checkpoint.places import IN_FOLDER, PLACES, RECOGNIZER, Key
+from opsnet.checkpoint.stored_config import check_config, check_inference, dotted, locate
+from opsnet.clip.loading import ClipWeightsError, is_torchscript
+from opsnet.errors import CheckpointError, InputError
+from opsnet.files import checksum
+from opsnet.model import Modulation, OPSNet
+
+HINT = "give clip_weights=PATH of the CLIP that the checkpoint was trained with"
+
+
+def build_model(config: Any, name: str, *, clip_weights: str | Path | None = None) -> OPSNet:
+    """The network of a configuration, with CLIP's weights and no others.
+
+    Args:
+        config: see :func:`opsnet.checkpoint.content.portable_config`; anyone's.
+        name: of what holds it, for messages.
+        clip_weights: where CLIP's weights are; by default where they were at training.
+
+    Raises:
+        CheckpointError: it names something that no network needs, or none can be built with its values.
+        ClipWeightsError: CLIP's weights are not where they should be.
+    """
+    config = check_config(config, name)
+    clip = _clip_for_here(config["clip"], name, clip_weights)
+    try:
+        with _collector_paused():
+            parts = {"backbone": _build(("backbone",), config["backbone"]), "clip": _build(("clip",), clip)}
+            network: OPSNet = _build(("model",), config["model"], **parts)
+            return network
+    except InputError:
+        raise
+    except Exception as error:  # what sizes that do not fit raise depends on the layer
+        reason = " ".join(str(error).split())[:200]
+        raise CheckpointError(
+            f"{name}: no network can be built from its configuration ({type(error).__name__}: {reason})"
+        ) from error
+
+
+def build_recognizer(config: Any, name: str) -> Modulation:
+    """A recognizer of its class and arguments.
+
+    Args:
+        config: ``_target_`` and arguments.
+        name: of what holds it, for messages.
+
+    Raises:
+        CheckpointError: it is no recognizer, or its arguments cannot be used.
+    """
+    checked = check_inference({RECOGNIZER[-1]: config}, name)
+    try:
+        recognizer: Modulation = _build(RECOGNIZER, checked[RECOGNIZER[-1]])
+        return recognizer
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{name}: {dotted(RECOGNIZER)} cannot be used ({error})") from error
+
+
+def _build(key: Key, node: Mapping[str, Any], **given: Any) -> Any:
+    own = {k: v for k, v in node.items() if not k.startswith("_")}
+    arguments = {k: _build((*key, k), v) if (*key, k) in PLACES else v for k, v in own.items()}
+    target = locate(node["_target_"])
+    return partial(target, **arguments) if PLACES[key].partial else target(**arguments, **given)
+
+
+def _clip_for_here(stored: Mapping[str, Any], name: str, clip_weights: str | Path | None) -> dict[str, Any]:
+    """The configuration of CLIP with the paths of this machine."""
+    clip = {**stored, "text_cache": text_cache() if stored["text_cache"] else None}
+    clip["model"] = {**stored["model"], "hint": HINT}
+    if clip_weights is None:
+        _check_remembered(stored["model"]["weights"], name)
+        return clip
+    clip["model"]["weights"] = str(clip_weights)
+    if stored["model"]["architecture"].get("pretrained"):  # it would be downloaded, only to be overwritten
+        clip["model"]["architecture"] = {**stored["model"]["architecture"], "pretrained": None}
+    return clip
+
+
+def _check_remembered(weights: str, name: str) -> None:
+    """Makes sure that nothing in a remembered file runs: a TorchScript archive may, so it has to be one of OpenAI's."""
+    if weights == IN_FOLDER:
+        raise ClipWeightsError(f"{name} does not hold the weights of its CLIP: {HINT}")
+    path = Path(weights)
+    if not path.is_file() or not is_torchscript(path):
+        return
+    import open_clip
+
+    published = [open_clip.get_pretrained_url(model, "openai") for model in open_clip.list_openai_models()]
+    if not any(f"/{checksum(path)}/" in url for url in published):
+        raise CheckpointError(
+            f"{name}: its configuration has clip.model.weights = {weights!r}, a TorchScript archive that is none of "
+            f"OpenAI's: if you trust it, {HINT}"
+        )
+
+
+def text_cache() -> Path:
+    """Where this machine caches text embeddings, as ``conf/paths`` and ``conf/clip`` say."""
+    return Path(os.environ.get("OPSNET_CACHE", "~/.cache/opsnet")).expanduser() / "text_banks"
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """timm and open_clip make a great many objects that stay: looking for garbage is a fifth of importing them."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

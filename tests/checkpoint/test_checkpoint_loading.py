@@ -1,0 +1,154 @@
+"""A checkpoint comes back as the network that was trained; what no command can load is refused by name."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from opsnet.checkpoint.loading import check_resume, load_checkpoint, load_initial_weights
+from opsnet.errors import CheckpointError
+from opsnet.panoptic.mask_filtering import MaskFiltering
+from opsnet.train import build_module, train
+from opsnet.vocabulary import Vocabulary
+
+
+@pytest.fixture(scope="module")
+def loaded(trained):
+    return load_checkpoint(trained.checkpoint, device="cpu")
+
+
+def test_it_is_ready_to_predict(loaded) -> None:
+    assert not any(m.training for m in loaded.model.modules())
+    assert loaded.overlap == 0.8
+    assert loaded.train_vocabulary == Vocabulary.load("scenes")
+
+
+def test_every_weight_is_the_trained_one(loaded, trained, train_config, tmp_path) -> None:
+    state = torch.load(trained.checkpoint, weights_only=False)["state_dict"]
+    own = loaded.model.state_dict()
+    assert {k.removeprefix("model.") for k in state if k.startswith("model.")} == {
+        k for k in own if not k.startswith("clip.")
+    }
+    assert all(torch.equal(own[k.removeprefix("model.")], v) for k, v in state.items() if k.startswith("model."))
+    module = build_module(train_config(tmp_path), loaded.train_vocabulary)
+    assert module.model.clip.weights_hash == loaded.model.clip.weights_hash
+    module.load_state_dict({**module.state_dict(), **state})
+    images = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(module.model.eval()(images)[0].query_embeds, loaded.model(images)[0].query_embeds)
+
+
+def test_text_is_encoded_with_the_clip_of_the_checkpoint(loaded) -> None:
+    bank = loaded.text(Vocabulary.from_names(["sea", "a tree"]))
+    assert bank.embeds.shape == (2, loaded.model.clip.embed_dim)
+    assert bank.embeds.norm(dim=1).tolist() == pytest.approx([1, 1])
+
+
+def test_best_is_loaded_as_well_as_last(trained) -> None:
+    assert load_checkpoint(trained.folder / "checkpoints" / "best.ckpt", device="cpu").overlap == 0.8
+
+
+def test_a_checkpoint_from_before_it_held_the_rules_was_the_miniatures(trained, tmp_path) -> None:
+    checkpoint = torch.load(trained.checkpoint, weights_only=True)
+    del checkpoint["opsnet"]["config"]["inference"]
+    torch.save(checkpoint, tmp_path / "old.ckpt")
+    inference = load_checkpoint(tmp_path / "old.ckpt", device="cpu").inference
+    assert inference.mask_filtering.settings() == MaskFiltering(kind="cls_iou", threshold=0.05).settings()
+    assert {name: changes["threshold"] for name, changes in inference.filters.items()} == {
+        "cls": 0.4, "iou": 0.1, "cls_iou": 0.05,
+    }  # fmt: skip
+    assert (inference.overlap, inference.shortest, inference.longest) == (0.8, None, 1333)
+
+
+def test_names_of_image_labels_count_as_known_if_asked(trained, tmp_path) -> None:
+    checkpoint = torch.load(trained.checkpoint, weights_only=True)
+    labels = Vocabulary.from_names(["red circle", "blue moon"], "labels")
+    checkpoint["opsnet"]["config"]["label_vocabulary"] = {"name": labels.name, "categories": labels.categories()}
+    torch.save(checkpoint, tmp_path / "plus.ckpt")
+    scenes = Vocabulary.load("scenes")
+    assert load_checkpoint(tmp_path / "plus.ckpt", device="cpu").train_vocabulary == scenes
+    known = load_checkpoint(tmp_path / "plus.ckpt", device="cpu", label_names_known=True).train_vocabulary
+    assert known.names == (*scenes.names, "blue moon")
+    with pytest.raises(CheckpointError, match=r"last\.ckpt was trained without image labels: give label_names_known"):
+        load_checkpoint(trained.checkpoint, device="cpu", label_names_known=True)
+
+
+def test_another_folder_does_not_matter(trained, tmp_path, monkeypatch) -> None:
+    moved = tmp_path / "moved.ckpt"
+    moved.write_bytes(trained.checkpoint.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OPSNET_DATA", "/nowhere")
+    assert load_checkpoint("moved.ckpt", device="cpu").train_vocabulary.name == "scenes"
+
+
+def test_a_truncated_checkpoint_is_named(trained, tmp_path) -> None:
+    (tmp_path / "half.ckpt").write_bytes(trained.checkpoint.read_bytes()[:10_000])
+    with pytest.raises(CheckpointError, match=r"half\.ckpt is not an OPSNet checkpoint"):
+        load_checkpoint(tmp_path / "half.ckpt", device="cpu")
+
+
+# --- to resume, and to fine-tune ----------------------------------------------------------------------------------------
+
+
+def test_a_checkpoint_of_another_clip_is_refused_before_training(trained, train_config, world, tmp_path) -> None:
+    config = train_config(
+        tmp_path / "run", f"resume={trained.checkpoint}", f"clip.model.weights={world.other_clip}"
+    )  # fmt: skip
+    with pytest.raises(CheckpointError, match=rf"{trained.checkpoint} was trained with CLIP weights \w{{12}}-\w{{6}},"):
+        train(config)
+    assert not (tmp_path / "run" / "metrics.csv").exists()
+
+
+def test_a_file_that_is_no_checkpoint_is_refused_by_name(train_config, tmp_path) -> None:
+    (tmp_path / "text.ckpt").write_text("not a checkpoint")
+    with pytest.raises(CheckpointError, match=r"text\.ckpt \(resume\) is not an OPSNet checkpoint"):
+        train(train_config(tmp_path / "run", f"resume={tmp_path / 'text.ckpt'}"))
+
+
+def test_a_checkpoint_of_other_data_is_refused(trained) -> None:
+    checkpoint = torch.load(trained.checkpoint, weights_only=True)
+    check_resume(trained.checkpoint, checkpoint["opsnet"]["clip_hash"], streams=1)
+    with pytest.raises(CheckpointError, match=r"last\.ckpt \(resume\) was trained on 1 streams of images, and data "):
+        check_resume(trained.checkpoint, checkpoint["opsnet"]["clip_hash"], streams=2)
+
+
+@pytest.fixture
+def build(train_config, tmp_path):
+    def built(*overrides: str):
+        return build_module(train_config(tmp_path / "run", *overrides), Vocabulary.load("scenes")).model
+
+    return built
+
+
+def test_the_weights_are_those_of_the_checkpoint(build, trained) -> None:
+    model = build(f"init_from={trained.checkpoint}")
+    state, own = torch.load(trained.checkpoint, weights_only=True)["state_dict"], model.state_dict()
+    assert all(torch.equal(own[k.removeprefix("model.")], v) for k, v in state.items() if k.startswith("model."))
+    fresh = build()
+    assert not torch.equal(fresh.void_embed, model.void_embed)
+    load_initial_weights(fresh, trained.checkpoint)
+    assert torch.equal(fresh.void_embed, model.void_embed)
+
+
+def test_weights_that_a_network_would_start_from_are_not_asked_for(build, trained, tmp_path) -> None:
+    build(f"init_from={trained.checkpoint}", f"model.weights={tmp_path / 'no.safetensors'}")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["init_from=no.ckpt"], r"checkpoint no\.ckpt \(init_from\) does not exist"),
+        (["init_from={text}"], r"text\.ckpt \(init_from\) is not an OPSNet checkpoint"),
+        (["init_from={trained}", "clip.model.weights={other}"], r"\(init_from\) was trained with CLIP weights"),
+        (
+            ["init_from={trained}", "model.query_decoder.queries=9"],
+            r"another network \(2 weights differ, the first is q",
+        ),
+        (["init_from={trained}", "model.query_decoder.layers=2"], r"another network .* the first is query_decoder\."),
+    ],
+)
+def test_what_cannot_be_started_from_is_named(overrides, message, build, trained, world, tmp_path) -> None:
+    (tmp_path / "text.ckpt").write_text("not a checkpoint")
+    places = {"trained": trained.checkpoint, "other": world.other_clip, "text": tmp_path / "text.ckpt"}
+    with pytest.raises(CheckpointError, match=message):
+        build(*(o.format(**places) for o in overrides))
