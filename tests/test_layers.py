@@ -8,7 +8,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent.parent / "opsnet"
 LAYERS = [
     ["structures", "errors", "files", "configuration", "seeding", "tracing", "normalization", "precision"],
-    ["wordnet", "experiments"],
+    ["wordnet"],
     ["vocabulary"],
     ["name_tree"],
     ["clip", "segmenter", "recognition", "panoptic", "losses", "metrics", "data"],
@@ -16,7 +16,8 @@ LAYERS = [
     ["image_labels", "distillation"],
     ["module"],
     ["inference", "settings", "optim", "reporting", "starting_point", "export_network", "recipe"],
-    ["callbacks", "launch", "evaluation", "export_parity"],
+    ["paper"],
+    ["miniature", "callbacks", "launch", "evaluation", "export_parity"],
     ["cluster", "sweep_report", "prediction"],
     ["sweep", "page"],
     ["train", "train_clip", "evaluate", "predict", "score", "export", "demo"],
