@@ -83,9 +83,10 @@ def main() -> None:
 
     from opsnet.configuration import config_dir, quoted
     from opsnet.errors import one_sentence_errors
+    from opsnet.paper.old_names import refuse_old_names
     from opsnet.rehearsal.command import compose_training, is_rehearsal
 
-    with one_sentence_errors():
+    with one_sentence_errors(), refuse_old_names(sys.argv[1:]):
         if is_rehearsal(sys.argv[1:]):
             from opsnet.rehearsal.run import rehearse
 

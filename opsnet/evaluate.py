@@ -16,10 +16,10 @@ from opsnet.evaluation.plan import plan_of, tuned_options
 from opsnet.evaluation.printing import print_figures, print_rows, print_tuned
 from opsnet.evaluation.rows import asked_rows, rows_of_checkpoint
 from opsnet.evaluation.tuning import BestCell, best_of_grid
-from opsnet.experiments import ExperimentRow
 from opsnet.files import write_json
 from opsnet.inference_config import InferenceConfig
 from opsnet.metrics.confusions import Confusion
+from opsnet.paper.rows import TableRow
 from opsnet.reporting.results import versions
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class Evaluation:
     seconds: dict[str, float] = field(default_factory=dict)
     kilobytes: dict[str, float] = field(default_factory=dict)
     misses: dict[str, list[Confusion]] = field(default_factory=dict)
-    rows: tuple[ExperimentRow, ...] = ()
+    rows: tuple[TableRow, ...] = ()
     tuned: dict[str, dict[str, BestCell]] = field(default_factory=dict)
 
 
@@ -64,14 +64,14 @@ def evaluate(cfg: DictConfig) -> Evaluation:
         plan_of(cfg, InferenceConfig({}))  # what cannot be read is refused before the network is built
     scored = open_scored(cfg)
     rows = rows_of_checkpoint(rows, scored.experiment, trained_as=cfg.trained_as, name=scored.name)
-    of_rows = None if cfg.table is None else [name for row in rows for name in row.settings]
+    of_rows = None if cfg.table is None else [row.measured_as for row in rows]
     plan = plan_of(cfg, scored.inference, of_rows)
     _explain(cfg, scored.inference)
     data = instantiate(cfg.data.module, _convert_="object")
     data.prepare_data()
     data.setup("test")
     names = [setting.name for setting in plan.settings]
-    found = Evaluation(rows=tuple(row for row in rows if set(row.settings) <= set(names)))
+    found = Evaluation(rows=tuple(row for row in rows if row.setting in names))
     for domain, source in open_sources(cfg, plan, scored, data).items():
         start = time.monotonic()
         dataset: Any = data.datasets[f"test/{domain}"]
@@ -87,7 +87,7 @@ def evaluate(cfg: DictConfig) -> Evaluation:
         "experiment": cfg.experiment_name,
         "seed": cfg.seed,
         "trained_as": cfg.trained_as or scored.experiment,
-        "rows": {row.name: list(row.settings) for row in found.rows},
+        "rows": {row.name: row.setting for row in found.rows},
         "metrics": found.metrics,
         "domain_similarity": found.domain_similarity,
         "tuned": {
@@ -136,9 +136,10 @@ def main() -> None:
 
     from opsnet.configuration import config_dir, quoted_settings
     from opsnet.errors import one_sentence_errors
+    from opsnet.paper.old_names import refuse_old_names
 
     sys.argv[1:] = [quoted_settings(argument) for argument in sys.argv[1:]]
-    with one_sentence_errors():
+    with one_sentence_errors(), refuse_old_names(sys.argv[1:]):
         hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="evaluate")(run)()
 
 

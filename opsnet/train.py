@@ -29,17 +29,14 @@ def train(cfg: DictConfig) -> dict[str, float]:
 
     Raises:
         CheckpointError, DatasetError, VocabularyError, ClipWeightsError: bad input, before training starts.
-        InputError: the experiment is a row of a table that is no training of its own.
     """
     import lightning as L
     from hydra.utils import instantiate
 
     from opsnet.checkpoint.loading import check_resume
-    from opsnet.experiments import require_training
     from opsnet.recipe import plan_steps
     from opsnet.resume import find_resume
 
-    require_training(cfg)
     folder = Path(cfg.output)
     resume = find_resume(cfg)
     L.seed_everything(cfg.seed, workers=True, verbose=False)
@@ -281,6 +278,7 @@ def main() -> None:
     from opsnet.cluster import rank_arguments, require_submitit
     from opsnet.configuration import config_dir
     from opsnet.errors import one_sentence_errors
+    from opsnet.paper.old_names import refuse_old_names
     from opsnet.sweep import Sweep, check_single, is_sweep
 
     sweep = Sweep()
@@ -291,7 +289,8 @@ def main() -> None:
         check_single(cfg)
         return train(cfg)
 
-    with one_sentence_errors(interrupted="resume=auto goes on from the last checkpoint"):
+    hint = "resume=auto goes on from the last checkpoint"
+    with one_sentence_errors(interrupted=hint), refuse_old_names(sys.argv[1:]):
         require_submitit(sys.argv[1:])
         sys.argv += rank_arguments(sys.argv[1:], os.environ)
         hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="train")(run)()

@@ -29,10 +29,10 @@ from opsnet.data.panoptic_dataset import PanopticDataset
 from opsnet.data.scenes import DOMAINS, write_world
 from opsnet.evaluation.outputs import DomainText, Outputs, run_network
 from opsnet.evaluation.scorer import SettingScorer
-from opsnet.experiments import experiment_rows
 from opsnet.inference_config import InferenceConfig
 from opsnet.metrics.panoptic_quality import PanopticQuality
 from opsnet.model import assemble
+from opsnet.paper.rows import table_rows
 from opsnet.settings import Setting, parse_setting
 from opsnet.structures import Batch, Embeddings, PanopticTruth, Proposals, Segment, TextBank
 from opsnet.trained_model import TrainedModel
@@ -42,7 +42,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from pairs import Pair
 from untrained import untrained_config
 
-GRID = [parse_setting(row.settings[0]) for row in experiment_rows(6)]
+GRID = [parse_setting(row.measured_as) for row in table_rows(6)]
 ONE = [setting for setting in GRID if setting.name == "alpha=10,beta=0.5/cls_iou"]
 PICTURES, SIZE, QUERIES, SEGMENTS, DIM = 2, (480, 640), 100, 20, 1024
 

@@ -19,9 +19,9 @@ from hydra.utils import instantiate
 
 from opsnet.configuration import config_dir
 from opsnet.errors import InputError, one_sentence_errors
-from opsnet.experiments import load_world
-from opsnet.reporting.paper_tables import SETS
-from opsnet.reporting.similarity_plot import cosine_histograms
+from opsnet.paper.figure4 import cosine_histograms
+from opsnet.paper.tables import SETS
+from opsnet.paper.worlds import load_world
 from opsnet.segmenter.layouts import CLASS_HEAD, convert
 from opsnet.segmenter.weight_files import WeightsError, read_weights
 from opsnet.vocabulary import Vocabulary

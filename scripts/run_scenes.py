@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from miniature import DATA, RUNS, SMOKE, command, side_by_side
 
 BASELINE = "no_cross_attention"
-MODELS = {"opsnet": "table1_row7", BASELINE: "table1_row5"}
+MODELS = {"opsnet": "opsnet_r50", BASELINE: "opsnet_r50_no_clip_attention"}
 BASELINE_SETTINGS = [f"{r}/{f}" for r in ("query_only", "clip_only", "full") for f in ("cls", "cls_iou")]
 STOPPED = "stopped: see the message above; `make run ARGS=--resume` goes on from the last checkpoint"
 TUNED_SETTINGS = "full/cls_iou,query_only/cls_iou"
@@ -132,7 +132,7 @@ def _report(run: Path, seconds: dict[str, float]) -> None:
     from rich.console import Console
 
     from opsnet.files import write_json
-    from opsnet.reporting.report import print_report, write_report
+    from opsnet.miniature.report import print_report, write_report
 
     results = json.loads((run / "results.json").read_text(encoding="utf-8"))
     results["seconds"] = {**results["seconds"], **seconds, "total": sum(seconds.values())}

@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 
 from opsnet.errors import one_sentence_errors
-from opsnet.experiments import ExperimentRow, experiment_rows, tables
 from opsnet.launch import Job, quoted, stoppable
+from opsnet.paper.trainings import Training, trainings
 from opsnet.sweep_report import duration
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -28,13 +28,13 @@ def main() -> None:
     runs = (DATA / "smoke" / "runs" if options.smoke else RUNS) / f"tables_seed{options.seed}"
     print(f"Writing to {runs}; jobs that are finished there are left out.", flush=True)
     _prepare(runs, options)
-    rows = trainings()
-    # The larger backbones are the later rows: started first, they do not run alone at the end.
-    first, second = ([r for r in reversed(rows) if (r.starts_from is None) == fresh] for fresh in (True, False))
+    every = trainings()
+    # The larger backbones are the later ones: started first, they do not run alone at the end.
+    first, second = ([t for t in reversed(every) if (t.starts_from is None) == fresh] for fresh in (True, False))
     for wave, jobs in (
-        ("trainings", [training(row, runs, options) for row in first]),
-        ("fine-tunings", [training(row, runs, options) for row in second]),
-        ("evaluations", [evaluation(row, runs, options) for row in rows]),
+        ("trainings", [training(t, runs, options) for t in first]),
+        ("fine-tunings", [training(t, runs, options) for t in second]),
+        ("evaluations", [evaluation(t, runs, options) for t in every]),
     ):
         print(f"--- {wave}", flush=True)
         side_by_side(jobs, "the same command again goes on with what is left")
@@ -50,28 +50,23 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def trainings() -> list[ExperimentRow]:
-    """The rows that are trainings of their own."""
-    return [row for table in tables() for row in experiment_rows(table) if row.is_training]
-
-
-def training(row: ExperimentRow, runs: Path, options: argparse.Namespace) -> Job:
-    """The training of a row, in a folder of its name."""
-    overrides = [f"experiment={row.name}", *_world(options), "trainer.enable_progress_bar=false"]
-    if row.starts_from is not None:
-        overrides.append(quoted("init_from", _checkpoint(runs, row.starts_from)))
+def training(what: Training, runs: Path, options: argparse.Namespace) -> Job:
+    """A training, in a folder of its name."""
+    overrides = [f"experiment={what.name}", *_world(options), "trainer.enable_progress_bar=false"]
+    if what.starts_from is not None:
+        overrides.append(quoted("init_from", _checkpoint(runs, what.starts_from)))
     if options.smoke:
-        overrides += SMOKE["fine_tuning" if row.starts_from else "train"]
-    return Job(trainings().index(row), runs / row.name, (*overrides, *options.overrides))
+        overrides += SMOKE["fine_tuning" if what.starts_from else "train"]
+    return Job(trainings().index(what), runs / what.name, (*overrides, *options.overrides))
 
 
-def evaluation(row: ExperimentRow, runs: Path, options: argparse.Namespace) -> Job:
+def evaluation(what: Training, runs: Path, options: argparse.Namespace) -> Job:
     """One evaluation of a training with every setting that a row of any table asks of it."""
     overrides = [
-        f"experiment={row.name}", "settings=null", "table=all", *_world(options),
-        quoted("checkpoint", _checkpoint(runs, row.name)), "panels=0", "details=false", "show=false",
+        f"experiment_name={what.name}", "table=all", *_world(options),
+        quoted("checkpoint", _checkpoint(runs, what.name)), "panels=0", "details=false", "show=false",
     ]  # fmt: skip
-    return Job(trainings().index(row), runs / row.name / "evaluation", tuple(overrides), module="opsnet.evaluate")
+    return Job(trainings().index(what), runs / what.name / "evaluation", tuple(overrides), module="opsnet.evaluate")
 
 
 def _checkpoint(runs: Path, training: str) -> Path:

@@ -1,6 +1,6 @@
 """Mask2Former itself on COCO panoptic: the published network with its own class head (Table 1, row 1; Table 9).
 
-Usage: python scripts/score_mask2former.py experiment=table1_row1 model.weights=PATH [KEY=VALUE ...]
+Usage: python scripts/score_mask2former.py backbone=r50 model.weights=PATH [KEY=VALUE ...]
 
 PATH is what opsnet-predict takes too: a folder or .safetensors of transformers, a .pkl or .pth of detectron2, trained
 on COCO panoptic. Its 133 classes are taken for those of the vocabulary coco, in the order of their ids. results.json of
@@ -28,6 +28,7 @@ from opsnet.files import write_json
 from opsnet.metrics.panoptic_quality import PanopticQuality
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.panoptic.merge import merge_panoptic, upsample_masks
+from opsnet.paper.old_names import refuse_old_names
 from opsnet.reporting.results import versions
 from opsnet.structures import Batch, PanopticMap
 from opsnet.trained_model import load_zero_shot
@@ -106,21 +107,23 @@ def main(words: Sequence[str] | None = None) -> None:
     if not given or given[0] in ("-h", "--help"):
         print(__doc__)
         return
-    with one_sentence_errors():
+    with one_sentence_errors(), refuse_old_names(given):
         with initialize_config_dir(str(config_dir()), version_base="1.3"):
-            base = ["backbone=r50", "model=mask2former", "data=coco", *WITHOUT_CLIP]
-            keys = {word.partition("=")[0] for word in given}
-            now = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-            more = [] if "output" in keys else [f"output='${{paths.runs}}/${{experiment_name}}/{now}'"]
-            kept = [word for word in base if word.partition("=")[0] not in keys and not _chosen(word, keys)]
-            cfg = compose("evaluate", [*kept, *given, *more])
+            cfg = compose("evaluate", overrides(given))
         for name, value in score(cfg).items():
             print(f"{name}: {value:.1f}")
 
 
-def _chosen(word: str, keys: set[str]) -> bool:
-    """Whether an experiment chooses this group itself."""
-    return "experiment" in keys and word.startswith(("backbone=", "model=m"))
+def overrides(given: Sequence[str]) -> list[str]:
+    """Those of conf/evaluate.yaml, what is given last; the run is named by its backbone, as conf/tables does."""
+    chosen = dict(word.split("=", 1) for word in given if "=" in word)
+    now = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    base = [
+        "world=real", "backbone=r50", "data=coco", *WITHOUT_CLIP,
+        f"experiment_name=mask2former_{chosen.get('backbone', 'r50')}",
+        f"output='${{paths.runs}}/${{experiment_name}}/{now}'",
+    ]  # fmt: skip
+    return [*(word for word in base if word.partition("=")[0] not in chosen), *given]
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ from pathlib import Path
 from rich.console import Console
 
 from opsnet.files import write_text
+from opsnet.miniature.seeds import seed_figures_table, seed_orderings_table
 from opsnet.reporting.results import ResultsError, load_run
-from opsnet.reporting.seeds import seed_figures_table, seed_orderings_table
 from opsnet.reporting.tables import to_markdown, to_rich
 
 

@@ -18,12 +18,13 @@ from pathlib import Path
 from rich.console import Console
 
 from opsnet.errors import one_sentence_errors
-from opsnet.experiments import World, load_world, tables
 from opsnet.files import write_text
-from opsnet.reporting.comparison import Comparison, compare
-from opsnet.reporting.paper_tables import paper_table, to_csv
-from opsnet.reporting.runs import Runs
-from opsnet.reporting.table_figures import alpha_beta_pair, ensemble_ratios
+from opsnet.paper.comparison import Comparison, compare
+from opsnet.paper.rows import tables
+from opsnet.paper.runs import Runs
+from opsnet.paper.table_figures import alpha_beta_pair, ensemble_ratios
+from opsnet.paper.tables import paper_table, to_csv
+from opsnet.paper.worlds import World, load_world
 from opsnet.reporting.table_picture import table_picture
 from opsnet.reporting.tables import to_latex, to_markdown, to_rich
 

@@ -1,10 +1,10 @@
-"""Overrides that make a rehearsal of ``experiment=table1_row7`` small, on COCO of an image a set."""
+"""Overrides that make a rehearsal of ``experiment=opsnet_r50`` small, on COCO of an image a set."""
 
 from __future__ import annotations
 
 # Sizes and counts, and random weights in the place of downloads; nothing else of the run.
-SMALL_ROW7 = (
-    "experiment=table1_row7",
+SMALL_R50 = (
+    "experiment=opsnet_r50",
     "++data.module.train.transform.size=64",
     "data.shortest=64",
     "data.longest=96",

@@ -32,7 +32,8 @@ def options(*groups: str) -> list:
 def test_every_file_is_tested_here() -> None:
     tested = {"backbone", "clip", "data", "experiment", "filtering", "logger", "model", "modulation", "optim", "paths"}
     others = {"launcher", "supervision", "trainer", "sweep", "world", "world_backbone"}  # tests/test_worlds.py
-    assert {group for group, _ in GROUPS} == tested | others
+    data = {"tables"}  # tests/paper/test_paper_rows.py
+    assert {group for group, _ in GROUPS} == tested | others | data
     assert COMMANDS == ["demo", "doctor", "evaluate", "export", "predict", "train", "train_clip"]
 
 
@@ -96,7 +97,7 @@ def test_supervision_with_image_labels(world, match_weight, option, sum_weight, 
     assert plain.get("image_labels") is None
 
 
-@pytest.mark.parametrize("name", ["train_opsnet_plus", "scenes_plus"])
+@pytest.mark.parametrize("name", ["opsnet_plus_r50", "scenes_plus"])
 def test_fine_tuning_drops_its_rate_where_the_paper_does(name, compose, tmp_path) -> None:
     cfg = compose("train", f"experiment={name}", f"output={tmp_path}", "init_from=a.ckpt")
     steps = cfg.trainer.max_steps
@@ -105,7 +106,7 @@ def test_fine_tuning_drops_its_rate_where_the_paper_does(name, compose, tmp_path
     factor, drop = scheduler.lr_lambdas[0], steps * 5 // 8
     assert factor(drop - 1) == 1
     assert factor(drop) == factor(steps - 1) == pytest.approx(0.1)
-    if name == "train_opsnet_plus":
+    if name == "opsnet_plus_r50":
         assert (steps, drop, instantiate(cfg.optim.optimizer)(torch.nn.Linear(1, 1)).defaults["lr"]) == (
             80_000, 50_000, 1e-4,
         )  # fmt: skip

@@ -101,7 +101,7 @@ def planted(trained, batch, sources) -> Outputs:
 def test_one_pass_over_table_6_equals_a_job_a_cell(config, lenient_checkpoint, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("opsnet.evaluation.sources.run_network", planted)
     given = [f"checkpoint={lenient_checkpoint}", "panels=0", "details=false", "~data.module.test.scenes_street"]
-    whole = evaluate(config(tmp_path, *given, "table=6", "trained_as=table1_row7")).metrics
+    whole = evaluate(config(tmp_path, *given, "table=6", "trained_as=opsnet_r50")).metrics
     cells = {}
     for alpha, beta in itertools.product((0, 5, 10, 15), (0, 0.25, 0.5, 0.75, 1)):
         cells.update(evaluate(config(tmp_path, *given, "sweep=table6", f"alpha={alpha}", f"beta={beta}")).metrics)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from script_loading import load_script
 
-from opsnet.reporting.similarity_plot import pairwise_cosines
+from opsnet.paper.figure4 import pairwise_cosines
 
 
 def test_cosines_of_all_pairs() -> None:

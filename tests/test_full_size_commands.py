@@ -44,7 +44,7 @@ PLUS = [
     "optim.max_epochs=-1", "optim.max_steps=2",
 ]  # fmt: skip
 MACHINE = r"(\+?trainer\.(num_nodes|devices)|launcher(\.\w+)?|hydra\.run\.dir|resume|seed)="
-FULL_SIZE = r"data=coco|experiment=(table\d|train_opsnet_plus)"
+FULL_SIZE = r"data=coco|experiment=opsnet_"
 
 
 def documented_trainings() -> list[str]:
@@ -188,9 +188,9 @@ def trainings() -> list[Any]:
 def test_every_page_is_read() -> None:
     lines = documented_trainings()
     assert any("logger=wandb" in line for line in lines)
-    assert any("experiment=train_opsnet_plus" in line for line in lines)
-    assert {f"table{k}" for k in ("1_row7", "2_row5", "2_row7", "3_row3")} <= {
-        name for line in lines for name in re.findall(r"table\d_row\d", line)
+    assert any("experiment=opsnet_plus_r50" in line for line in lines)
+    assert {"opsnet_r50", "opsnet_r101", "opsnet_swin_l", "opsnet_plus_r50"} <= {
+        name for line in lines for name in re.findall(r"experiment=(\w+)", line)
     }
 
 
@@ -204,6 +204,6 @@ def test_opsnet_plus_from_a_trained_model_on_two_devices(reader: Reader, photogr
     first = next(line for line in documented_trainings() if "logger=wandb" in line)
     checkpoint = trains_resumes_and_is_evaluated(shrink(first), reader)
     imagenet_tree(photographs / "imagenet", class_folders=False)
-    line = next(line for line in documented_trainings() if "experiment=train_opsnet_plus" in line)
+    line = next(line for line in documented_trainings() if "experiment=opsnet_plus_r50" in line)
     plus = [*shrink(line), *PLUS, f"init_from={checkpoint}", "trainer=ddp", "trainer.devices=2"]
     assert "2 steps of 2 + 2 images (2 devices x 1 + 1)" in reader.run(plus, "plus.log")

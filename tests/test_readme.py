@@ -29,7 +29,7 @@ RUN = {
     "opsnet-train experiment=scenes seed=1 resume=auto": TRAIN,
     "opsnet-train experiment=scenes_plus init_from=last.ckpt": [*TRAIN[:-1], "trainer.max_steps=2"],
     "opsnet-evaluate checkpoint=last.ckpt settings=[full/cls_iou,clip_only/cls_iou]": [],
-    "opsnet-evaluate table=6 checkpoint=last.ckpt": ["trained_as=table1_row7"],
+    "opsnet-evaluate table=6 checkpoint=last.ckpt": ["trained_as=opsnet_r50"],
     "opsnet-evaluate checkpoint=last.ckpt settings=[full/cls_iou] oracles=true instances=true": [],
     "opsnet-evaluate checkpoint=last.ckpt data=coco data.split=tuning data.tuning_images=2000 "
     "tune.threshold=[0,0.05,0.1]": [],
@@ -42,12 +42,12 @@ RUN = {
     "opsnet-doctor data=coco": [],
     "python scripts/prepare_own.py masks PICTURES MASKS --vocabulary classes.json --set train": [],
     "opsnet-score --gt GT.json --pred PRED.json": [],
-    "opsnet-train experiment=table2_row5 world=scenes": TRAIN,
+    "opsnet-train experiment=opsnet_r101 world=scenes": TRAIN,
     "python scripts/model_card.py backbone=swin_l": [],
 }  # fmt: skip
 # Full-size trainings, whose configuration is made; CUDA and eight GPUs are not at hand.
 COMPOSED = [
-    "opsnet-train experiment=table2_row5",
+    "opsnet-train experiment=opsnet_r101",
     "opsnet-train data=coco backbone=r50 clip=rn50 model=mask2former supervision=masks optim=mask2former trainer=ddp "
     "trainer.devices=8 logger=wandb experiment_name=coco_r50",
 ]
@@ -58,14 +58,14 @@ ELSEWHERE = {
         "test_zero_shot.py::test_the_command_writes_named_segments",
     "opsnet-demo checkpoint=last.ckpt": "test_demo.py::test_two_visitors_use_every_control",
     "opsnet-export checkpoint=last.ckpt output=opsnet.onnx": "test_export.py::test_the_file_answers_as_the_network",
-    "opsnet-doctor experiment=table1_row7":
+    "opsnet-doctor experiment=opsnet_r50":
         "rehearsal/test_run.py::test_a_sound_run_is_taken_two_steps_far_and_leaves_nothing",
     "opsnet-train experiment=camvid backbone.weights=lite2.safetensors":
         "test_camvid.py::test_two_steps_a_validation_and_an_evaluation",
     "opsnet-train-clip": "test_train_clip.py::test_a_stopped_training_goes_on_to_the_same_weights",
     "python scripts/summarize_seeds.py RUN RUN RUN":
         "reporting/test_summarize_seeds.py::test_prints_and_writes_both_tables",
-    "python scripts/score_mask2former.py experiment=table1_row1 model.weights=PATH":
+    "python scripts/score_mask2former.py backbone=r50 model.weights=PATH":
         "test_score_mask2former.py::test_the_command_scores_cocos_validation_set",
     "python scripts/benchmark.py": "test_scripts.py::test_a_benchmark_is_printed",
     "python scripts/memory.py backbone=swin_l": "test_scripts.py::test_every_part_of_a_step_is_weighed",

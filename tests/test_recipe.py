@@ -35,7 +35,7 @@ def test_mask2formers_training_is_the_same_on_any_number_of_devices(trainer, bat
 
 
 @pytest.mark.parametrize("trainer", [[], ["trainer=ddp", "trainer.devices=2"], ["trainer=ddp", "trainer.devices=8"]])
-@pytest.mark.parametrize("row", ["table3_row3", "table3_row4"])
+@pytest.mark.parametrize("row", ["opsnet_plus_r50", "opsnet_plus_swin_l"])
 def test_opsnet_plus_keeps_its_steps_and_its_images_under_any_trainer(row, trainer, compose, tmp_path) -> None:
     found, built = plan(compose, tmp_path, f"experiment={row}", "init_from=a", *trainer)
     assert (found.steps, found.totals) == (80_000, {"batch_size": 8, "label_batch_size": 8})
@@ -45,7 +45,7 @@ def test_opsnet_plus_keeps_its_steps_and_its_images_under_any_trainer(row, train
 
 
 def test_the_sentence_says_how_a_step_is_shared(compose, tmp_path) -> None:
-    found, _ = plan(compose, tmp_path, "experiment=table3_row3", "init_from=a", "trainer=ddp", "trainer.devices=2")
+    found, _ = plan(compose, tmp_path, "experiment=opsnet_plus_r50", "init_from=a", "trainer=ddp", "trainer.devices=2")
     assert found.sentence() == (
         "80,000 steps of 8 + 8 images (2 devices x 2 + 2 x 2 accumulated batches), learning rate 0.0001"
     )

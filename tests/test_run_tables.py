@@ -8,7 +8,8 @@ from types import ModuleType
 import pytest
 from script_loading import load_script
 
-from opsnet.experiments import experiment_rows, tables
+from opsnet.paper.rows import all_rows
+from opsnet.paper.trainings import training
 
 
 @pytest.fixture
@@ -25,33 +26,31 @@ def options(**given) -> argparse.Namespace:
 
 
 def test_the_trainings_give_every_row_that_is_no_published_network(job) -> None:
-    trained = {row.name for row in job.trainings()}
+    trained = {found.name for found in job.trainings()}
     assert trained == {
-        "table1_row5", "table1_row7", "table2_row5", "table2_row6", "table2_row7",
-        "table3_row2", "table3_row3", "table3_row4", "table8_row8",
+        "opsnet_r50_no_clip_attention", "opsnet_r50", "opsnet_r101", "opsnet_swin_s", "opsnet_swin_l",
+        "opsnet_plus_r50_cls", "opsnet_plus_r50", "opsnet_plus_swin_l", "opsnet_plus_r101",
     }  # fmt: skip
-    needed = {row.training for table in tables() for row in experiment_rows(table)}
-    assert needed == trained | {"published"}
+    assert {row.training for row in all_rows() if row.published_backbone is None} == trained
 
 
 def test_a_fine_tuning_starts_from_the_checkpoint_of_its_training(job, tmp_path) -> None:
-    rows = {row.name: row for row in job.trainings()}
-    made = job.training(rows["table3_row4"], tmp_path, options(overrides=["trainer.max_steps=5"]))
-    assert made.folder == tmp_path / "table3_row4"
-    assert f"init_from='{tmp_path / 'table2_row7' / 'checkpoints' / 'last.ckpt'}'" in made.overrides
+    made = job.training(training("opsnet_plus_swin_l"), tmp_path, options(overrides=["trainer.max_steps=5"]))
+    assert made.folder == tmp_path / "opsnet_plus_swin_l"
+    assert f"init_from='{tmp_path / 'opsnet_swin_l' / 'checkpoints' / 'last.ckpt'}'" in made.overrides
     assert made.overrides[-1] == "trainer.max_steps=5"
-    assert not any("init_from" in o for o in job.training(rows["table2_row7"], tmp_path, options()).overrides)
+    assert not any("init_from" in o for o in job.training(training("opsnet_swin_l"), tmp_path, options()).overrides)
 
 
-@pytest.mark.parametrize("name", ["table1_row5", "table3_row4"])
+@pytest.mark.parametrize("name", ["opsnet_r50_no_clip_attention", "opsnet_plus_swin_l"])
 def test_every_override_is_a_key_of_its_command(name, job, compose, tmp_path) -> None:
-    (row,) = (row for row in job.trainings() if row.name == name)
-    made = job.training(row, tmp_path, options(smoke=True, seed=4))
+    made = job.training(training(name), tmp_path, options(smoke=True, seed=4))
     train = compose("train", *made.overrides, f"output={tmp_path}")
     assert (train.experiment_name, train.seed) == (name, 4)
     assert train.paths.data == str(tmp_path / "data" / "smoke")
-    scored = job.evaluation(row, tmp_path, options(smoke=True))
+    scored = job.evaluation(training(name), tmp_path, options(smoke=True))
     assert "opsnet.evaluate" in scored.command()
     evaluate = compose("evaluate", *scored.overrides, f"output={tmp_path}")
-    assert (evaluate.table, evaluate.settings) == ("all", None)
+    assert (evaluate.table, evaluate.settings, evaluate.experiment_name) == ("all", None, name)
+    assert set(evaluate.data.module.test) == {"scenes", "scenes_novel", "scenes_street"}
     assert evaluate.checkpoint == str(tmp_path / name / "checkpoints" / "last.ckpt")

@@ -13,6 +13,7 @@ from script_loading import load_script
 from test_zero_shot import OURS, SMALL
 
 from opsnet.errors import InputError
+from opsnet.paper.rows import table_row
 from opsnet.structures import Batch
 
 SIZE = (64, 96)
@@ -59,8 +60,19 @@ def test_weights_of_other_classes_are_refused(compose, tmp_path) -> None:
 
 def test_no_weights_are_one_sentence(capsys) -> None:
     with pytest.raises(SystemExit):
-        load_script("score_mask2former").main(["experiment=table9_row6"])
+        load_script("score_mask2former").main(["backbone=r101"])
     assert "give model.weights=PATH" in capsys.readouterr().err
+
+
+def test_the_networks_of_table_9_are_of_their_sizes(compose) -> None:
+    script = load_script("score_mask2former")
+    for row, queries in ((5, 100), (6, 100), (7, 200)):
+        published = table_row(9, row)
+        cfg = compose("evaluate", *script.overrides([f"backbone={published.published_backbone}", "output=a"]))
+        assert cfg.experiment_name == published.training
+        assert cfg.model.query_decoder.queries == queries
+        assert cfg.backbone == compose("train", f"backbone={published.published_backbone}").backbone
+        assert list(cfg.data.module.test) == ["coco"]
 
 
 def test_the_command_scores_cocos_validation_set(peer, tmp_path, monkeypatch, capsys) -> None:
@@ -68,9 +80,9 @@ def test_the_command_scores_cocos_validation_set(peer, tmp_path, monkeypatch, ca
     coco_tree(tmp_path / "data" / "coco")
     monkeypatch.setenv("OPSNET_DATA", str(tmp_path / "data"))
     small = [word for word in OURS if "decoder" in word or "model_args" in word]
-    given = ["experiment=table1_row1", f"model.weights={tmp_path / 'peer'}", "device=cpu", f"output={tmp_path / 'out'}"]
+    given = ["backbone=r50", f"model.weights={tmp_path / 'peer'}", "device=cpu", f"output={tmp_path / 'out'}"]
     load_script("score_mask2former").main([*given, *small])
     assert "coco/mask2former/PQ: " in capsys.readouterr().out
     result = json.loads((tmp_path / "out" / "results.json").read_text())
-    assert result["experiment"] == "table1_row1"
+    assert result["experiment"] == table_row(1, 1).training
     assert 0 <= result["metrics"]["coco/mask2former/PQ"] <= 100

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import csv
-import sys
 from pathlib import Path
 
 import pytest
 from script_loading import load_script
-
-sys.path.insert(0, str(Path(__file__).parent / "reporting"))
 from table_runs import write_two_tables
 
 

@@ -7,7 +7,9 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from opsnet.configuration import config_dir
-from opsnet.experiments import experiment_row, experiment_rows, load_world
+from opsnet.paper.rows import table_rows
+from opsnet.paper.trainings import rows_of
+from opsnet.paper.worlds import load_world
 from opsnet.settings import parse_setting
 
 
@@ -16,8 +18,7 @@ def kinds() -> dict[str, str]:
     found: dict[str, str] = {}
     for path in sorted((config_dir() / "experiment").glob("*.yaml")):
         content = OmegaConf.to_container(OmegaConf.load(path))
-        keys = sorted(set(content) - {"training"})
-        found.setdefault(f"{content.get('defaults')} {keys}", path.stem)
+        found.setdefault(f"{content.get('defaults')} {sorted(content)}", path.stem)
     return found
 
 
@@ -40,24 +41,22 @@ def test_every_kind_of_experiment_composes_in_both_worlds(name, world, compose, 
     train = composed(compose, name, world, tmp_path)
     assert train.experiment_name == name
     assert train.clip.model.architecture.get("model_name") == CLIP[world]
-    row = experiment_row(name)
-    if row is None:
-        return
     tested = composed(compose, name, world, tmp_path, "evaluate")
     assert tested.experiment_name == name
-    assert tuple(tested.settings) == row.settings
-    assert {load_world(world).domain(s) for s in row.paper} <= set(tested.data.module.test)
+    rows = rows_of(name)
+    assert not rows or set(tested.settings) <= {row.setting for row in rows}
+    assert {load_world(world).domain(dataset) for row in rows for dataset in row.paper} <= set(tested.data.module.test)
 
 
 def test_a_row_of_the_paper_is_of_the_real_world_by_itself(compose, tmp_path) -> None:
-    plain, real = (composed(compose, "table1_row7", world, tmp_path) for world in (None, "real"))
+    plain, real = (composed(compose, "opsnet_r50", world, tmp_path) for world in (None, "real"))
     assert plain == real
     assert plain.data.root.endswith("coco")
     assert (plain.backbone.name, plain.model.query_decoder.queries, plain.overlap) == ("resnet50.tv_in1k", 100, 0.8)
 
 
 def test_scenes_is_the_miniature_of_the_full_model(compose, tmp_path) -> None:
-    scenes, row = composed(compose, "scenes", None, tmp_path), composed(compose, "table1_row7", "scenes", tmp_path)
+    scenes, row = composed(compose, "scenes", None, tmp_path), composed(compose, "opsnet_r50", "scenes", tmp_path)
     assert scenes.experiment_name == "scenes"
     row.experiment_name = "scenes"
     assert scenes == row
@@ -68,12 +67,14 @@ def test_scenes_is_the_miniature_of_the_full_model(compose, tmp_path) -> None:
 
 @pytest.mark.parametrize("world", ["real", "scenes"])
 def test_the_baseline_differs_from_the_method_in_the_attention_to_clip_only(world, compose, tmp_path) -> None:
-    main, baseline = (composed(compose, f"table1_row{n}", world, tmp_path) for n in (7, 5))
+    main, baseline = (
+        composed(compose, name, world, tmp_path) for name in ("opsnet_r50", "opsnet_r50_no_clip_attention")
+    )
     assert baseline.model.query_decoder.clip_attention is None
     plain = []
     for cfg in (main, baseline):
         container = OmegaConf.to_container(cfg, resolve=True)
-        for key in ("experiment_name", "settings", "paper"):
+        for key in ("experiment_name", "settings"):
             del container[key]
         container["model"]["query_decoder"].pop("clip_attention", None)
         plain.append(container)
@@ -81,10 +82,10 @@ def test_the_baseline_differs_from_the_method_in_the_attention_to_clip_only(worl
 
 
 def test_swin_l_has_twice_the_queries_and_epochs_in_the_real_world(compose, tmp_path) -> None:
-    real = composed(compose, "table2_row7", "real", tmp_path)
+    real = composed(compose, "opsnet_swin_l", "real", tmp_path)
     assert (real.model.query_decoder.queries, real.trainer.max_epochs) == (200, 100)
-    assert composed(compose, "table2_row6", "real", tmp_path).trainer.max_epochs == 50
-    assert composed(compose, "table2_row7", "scenes", tmp_path).model.query_decoder.queries == 64
+    assert composed(compose, "opsnet_swin_s", "real", tmp_path).trainer.max_epochs == 50
+    assert composed(compose, "opsnet_swin_l", "scenes", tmp_path).model.query_decoder.queries == 64
 
 
 @pytest.mark.parametrize("backbone", ["r101", "swin_s", "swin_l"])
@@ -102,16 +103,14 @@ def test_every_stand_in_is_built(backbone, compose, tmp_path) -> None:
 
 def test_fine_tunings_have_labels_and_their_own_steps(compose, tmp_path) -> None:
     for world, steps in (("real", 80_000), ("scenes", 400)):
-        cls, both = (composed(compose, f"table3_row{n}", world, tmp_path) for n in (2, 3))
-        assert (cls.trainer.max_steps, cls.starts_from) == (steps, "table1_row7")
+        cls, both = (composed(compose, name, world, tmp_path) for name in ("opsnet_plus_r50_cls", "opsnet_plus_r50"))
+        assert (cls.trainer.max_steps, cls.starts_from) == (steps, "opsnet_r50")
         assert [c.image_labels.criterion.sum_weight for c in (cls, both)] == [0.0, 0.4]
         assert "labels" in cls.data.module
 
 
 def test_the_command_line_chooses_within_a_world(compose, tmp_path) -> None:
-    cfg = compose(
-        "train", "experiment=table1_row7", "world=scenes", "backbone=r50", "overlap=0.5", f"output={tmp_path}"
-    )
+    cfg = compose("train", "experiment=opsnet_r50", "world=scenes", "backbone=r50", "overlap=0.5", f"output={tmp_path}")
     assert (cfg.backbone.name, cfg.overlap) == ("resnet50.tv_in1k", 0.5)
 
 
@@ -138,8 +137,8 @@ def test_the_sweep_of_table_6_has_its_cells(compose, tmp_path) -> None:
         compose("evaluate", "sweep=table6", f"alpha={a}", f"beta={b}", "checkpoint=a", f"output={tmp_path}")
         for a, b in sorted(cells)[:3]
     ]
-    assert {job.settings[0] for job in jobs} <= {row.settings[0] for row in experiment_rows(6)}
-    assert {f"alpha={a},beta={b}/cls_iou" for a, b in cells} == {row.settings[0] for row in experiment_rows(6)}
+    assert {job.settings[0] for job in jobs} <= {row.setting for row in table_rows(6)}
+    assert {f"alpha={a},beta={b}/cls_iou" for a, b in cells} == {row.setting for row in table_rows(6)}
     assert parse_setting(jobs[0].settings[0]).filter == "cls_iou"
 
 

@@ -6,7 +6,6 @@ A run's wandb id lies in its folder, so that what resumes it, from there or from
 from __future__ import annotations
 
 import logging
-import re
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +19,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from opsnet.errors import InputError
 from opsnet.files import atomic_path
+from opsnet.paper.trainings import rows_of
 
 log = logging.getLogger(__name__)
 RUN_ID = "wandb_id.txt"
@@ -146,9 +146,8 @@ def sweep_name() -> str | None:
 
 
 def table_tags(name: str) -> list[str]:
-    """``table1_row7`` -> ``["table1", "row7"]``; no tags for an experiment of another name."""
-    found = re.fullmatch(r"(table\d+)_(row\d+)(?:_.*)?", name)
-    return list(found.groups()) if found else []
+    """The tables of the paper that a training answers: ``["table1", "table2", ...]``; none for another experiment."""
+    return list(dict.fromkeys(f"table{row.table}" for row in rows_of(name)))
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -10,10 +10,10 @@ from rich.table import Table
 
 from opsnet.evaluation.details import ORACLE_RULE
 from opsnet.evaluation.tuning import BestCell
-from opsnet.experiments import ExperimentRow
 from opsnet.metrics.average_precision import INSTANCE_RULE
 from opsnet.metrics.confusions import Confusion
 from opsnet.metrics.semantic import SEMANTIC_RULE
+from opsnet.paper.rows import TableRow
 
 ORACLE = "/oracle/"
 
@@ -43,7 +43,7 @@ def print_figures(
 
 
 def print_rows(
-    rows: Sequence[ExperimentRow], metrics: Mapping[str, float], domains: Sequence[str], console: Console | None = None
+    rows: Sequence[TableRow], metrics: Mapping[str, float], domains: Sequence[str], console: Console | None = None
 ) -> None:
     """Prints each row of the paper's tables: PQ in each domain, mIoU for Table 8; nothing where there is no row."""
     if not rows:

@@ -1,7 +1,7 @@
 """Rows of the paper's tables that one checkpoint answers: which settings they are, and which rows are another's.
 
-A row names the training whose checkpoint it scores (:mod:`opsnet.experiments`); a checkpoint names the experiment that
-trained it. Scoring the one with the other's would fill a table with figures of the wrong network.
+A row names the training whose checkpoint it scores (:mod:`opsnet.paper.rows`); a checkpoint names the experiment that
+trained it. Scoring the one with the other's would fill a table with results of the wrong network.
 """
 
 from __future__ import annotations
@@ -13,33 +13,46 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from opsnet.errors import InputError
-from opsnet.experiments import PUBLISHED, ExperimentRow, experiment_row, experiment_rows, row_of_experiment, tables
+from opsnet.paper.rows import TableRow, numbered, table_row, table_rows, tables
+from opsnet.paper.trainings import rows_of, training_of
 
 log = logging.getLogger(__name__)
 
 
-def asked_rows(cfg: DictConfig) -> tuple[ExperimentRow, ...]:
-    """The rows that a configuration asks for: of its ``table``, or the one that is its experiment.
+def asked_rows(cfg: DictConfig) -> tuple[TableRow, ...]:
+    """The rows that a configuration asks for: of its ``table``, or those that its experiment's settings are.
 
     Args:
-        cfg: conf/evaluate.yaml; ``table`` is null, a number, ``table6``, a list of these, or ``all``.
+        cfg: conf/evaluate.yaml; ``table`` is null, a number, ``table6``, a list of these, or ``all``; ``row`` is null,
+            a number or a list, of a single table.
 
     Raises:
-        InputError: the paper has no such table, or both a table and settings are asked for.
+        InputError: the paper has no such table or row, both a table and settings are asked for, or a row of no table.
     """
     if cfg.table is None:
-        row = experiment_row(cfg.experiment_name)
-        return (row,) if row else ()
+        if cfg.row is not None:
+            raise InputError(f"row={cfg.row} is of no table: give table=T too")
+        settings = [cfg.settings] if isinstance(cfg.settings, str) else cfg.settings or ()
+        return tuple(row for row in rows_of(cfg.experiment_name) if row.setting in settings)
     if cfg.settings is not None:
         raise InputError("give either table=T, whose rows have settings of their own, or settings=[...], not both")
-    wanted: Any = OmegaConf.to_container(cfg.table) if OmegaConf.is_config(cfg.table) else [cfg.table]
-    numbers = tables() if wanted == ["all"] else wanted
-    return tuple({row.name: row for number in numbers for row in experiment_rows(number)}.values())
+    asked = _listed(cfg.table)
+    numbers = list(tables()) if asked == ["all"] else asked
+    if cfg.row is None:
+        return tuple(dict.fromkeys(row for number in numbers for row in table_rows(number)))
+    if len(numbers) != 1:
+        raise InputError(f"row={cfg.row} is of one table, but table={cfg.table}: give table=T, a single one")
+    return tuple(dict.fromkeys(table_row(numbers[0], row) for row in _listed(cfg.row)))
+
+
+def _listed(value: Any) -> list[Any]:
+    """A list of the configuration, or of its single value."""
+    return list(value) if OmegaConf.is_list(value) else [value]
 
 
 def rows_of_checkpoint(
-    rows: Sequence[ExperimentRow], experiment: str | None, *, trained_as: str | None = None, name: str = "checkpoint"
-) -> tuple[ExperimentRow, ...]:
+    rows: Sequence[TableRow], experiment: str | None, *, trained_as: str | None = None, name: str = "checkpoint"
+) -> tuple[TableRow, ...]:
     """Those of the rows that score a checkpoint; the others are named, with the commands that run them.
 
     Args:
@@ -63,15 +76,15 @@ def rows_of_checkpoint(
     return own
 
 
-def _training(rows: Sequence[ExperimentRow], experiment: str | None, trained_as: str | None, name: str) -> str:
-    """The row that trained the checkpoint."""
+def _training(rows: Sequence[TableRow], experiment: str | None, trained_as: str | None, name: str) -> str:
+    """The training that wrote the checkpoint."""
     said = trained_as or experiment
     if said is not None:
-        found = row_of_experiment(said)
+        found = training_of(said)
         if found is not None:
-            return found.name
+            return found
         raise InputError(
-            f"{name} was trained by the experiment '{said}', which is no row of the paper's tables: give "
+            f"{name} was trained by the experiment '{said}', which no row of the paper's tables scores: give "
             f"trained_as={_scored(rows)[0]}, if it is that model, to score these rows with it"
         )
     possible = _scored(rows)
@@ -84,19 +97,20 @@ def _training(rows: Sequence[ExperimentRow], experiment: str | None, trained_as:
     return possible[0]
 
 
-def _scored(rows: Iterable[ExperimentRow]) -> list[str]:
-    """The trainings whose checkpoints the rows score."""
-    return list(dict.fromkeys(row.training for row in rows if row.training != PUBLISHED)) or [PUBLISHED]
+def _scored(rows: Iterable[TableRow]) -> list[str]:
+    """The trainings whose checkpoints the rows score; published weights where there is no training."""
+    names = dict.fromkeys(row.training for row in rows if row.published_backbone is None)
+    return list(names or dict.fromkeys(row.training for row in rows))
 
 
-def _commands(rows: Sequence[ExperimentRow]) -> str:
+def _commands(rows: Sequence[TableRow]) -> str:
     """Each group of rows with the command that runs it."""
     parts = []
     for training in dict.fromkeys(row.training for row in rows):
         group = [row for row in rows if row.training == training]
         numbers = sorted({row.table for row in group})
-        if training == PUBLISHED:
-            command = f"python scripts/score_mask2former.py experiment={group[0].name} model.weights=PATH"
+        if group[0].published_backbone:
+            command = f"python scripts/score_mask2former.py backbone={group[0].published_backbone} model.weights=PATH"
         else:
             table = str(numbers[0]) if len(numbers) == 1 else f"[{','.join(map(str, numbers))}]"
             command = (
@@ -106,6 +120,7 @@ def _commands(rows: Sequence[ExperimentRow]) -> str:
     return "; ".join(parts)
 
 
-def _names(rows: Sequence[ExperimentRow]) -> str:
-    names = [row.name for row in rows]
-    return ", ".join(names) if len(names) <= 4 else f"{names[0]} to {names[-1]}, {len(names)} rows"
+def _names(rows: Sequence[TableRow]) -> str:
+    """``Table 1, rows 2 to 5, Table 4, row 1``."""
+    groups = {table: [row for row in rows if row.table == table] for table in sorted({row.table for row in rows})}
+    return ", ".join(f"Table {table}, {numbered(group)}" for table, group in groups.items())

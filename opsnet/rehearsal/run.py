@@ -59,13 +59,7 @@ def rehearse(cfg: DictConfig, target: Path) -> int:
 
     Returns:
         The number of failures.
-
-    Raises:
-        InputError: the experiment is a row of a table that is no training of its own.
     """
-    from opsnet.experiments import require_training
-
-    require_training(cfg)
     is_main = os.environ.get("LOCAL_RANK", "0") == "0"
     checklist = Checklist(show=show if is_main else lambda result: None)
     figures, estimated = None, None

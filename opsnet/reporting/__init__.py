@@ -1,1 +1,1 @@
-"""What a run leaves for people: tables beside the paper's, orderings, plots, overlays and the report."""
+"""What a run leaves for people: result files, tables, plots and overlays."""

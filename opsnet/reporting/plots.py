@@ -16,8 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from opsnet.files import atomic_path
-from opsnet.reporting.measures import FULL_CELL
-from opsnet.reporting.results import grid
+from opsnet.reporting.results import FULL_CELL, grid
 
 _CURVES = {
     "train/loss": "loss",

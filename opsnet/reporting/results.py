@@ -25,6 +25,9 @@ FOREIGN = ("scenes_novel", "scenes_street")
 
 NOT_RUN = "not run"
 
+FULL_CELL = (10.0, 0.5)
+"""The paper's (alpha, beta), which the recognition ``full`` uses."""
+
 GRID_CELL = re.compile(r"alpha=(?P<alpha>[^,/]+),beta=(?P<beta>[^/]+)/(?P<filter>[^/]+)")
 """A setting's name in the grid of Table 6."""
 
@@ -101,9 +104,9 @@ def load_results(path: Path) -> Results:
 
 TUNED = {
     "control": "scenes_plus_control",
-    "cls": "table3_row2",
-    "cls_masksum": "table3_row3",
-    "distilled": "table3_row3",
+    "cls": "opsnet_plus_r50_cls",
+    "cls_masksum": "opsnet_plus_r50",
+    "distilled": "opsnet_plus_r50",
 }
 """The fine-tunings of a run: folder -> experiment. The control sees as many steps of the panoptic pictures alone."""
 

@@ -1,4 +1,4 @@
-"""The paper's Figure 4: how near the names of a vocabulary are to those of the training."""
+"""A histogram: how similar the names of a vocabulary are to those of the training."""
 
 from __future__ import annotations
 
@@ -30,36 +30,4 @@ def similarity_histogram(cosines: Sequence[float], target: str, train: str, out:
     ax.set_ylabel(f"names of {target}")
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(frameon=False, loc="upper left")
-    return save_figure(figure, out)
-
-
-def pairwise_cosines(rows: np.ndarray) -> np.ndarray:
-    """Cosines of all pairs of different rows: (M, D) -> (M (M - 1) / 2,)."""
-    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    return (unit @ unit.T)[np.triu_indices(len(rows), 1)]
-
-
-def cosine_histograms(panels: Sequence[tuple[str, np.ndarray]], out: Path, *, columns: int) -> Path:
-    """The paper's Figure 4: how alike the classes of a vocabulary are, by the rows that stand for them.
-
-    Args:
-        panels: title and (M, D): trained prototypes, or text embeddings.
-        out: the PNG to write.
-        columns: panels side by side.
-    """
-    lines = -(-len(panels) // columns)
-    figure = Figure(figsize=(3.4 * columns, 2.5 * lines), layout="constrained")
-    axes = figure.subplots(lines, columns, squeeze=False, sharex=True).flatten()
-    cosines = [pairwise_cosines(rows) for _, rows in panels]
-    low = min(-0.2, *(float(c.min()) for c in cosines))
-    for ax, (title, _), values in zip(axes, panels, cosines, strict=False):
-        ax.hist(values, bins=np.linspace(low, 1.0, 61).tolist(), density=True, color="#1f5fa8")
-        ax.axvline(values.mean(), color="#c8511b", linewidth=1.2, label=f"mean {values.mean():.2f}")
-        ax.set_title(title, fontsize=10)
-        ax.set_yticks([])
-        ax.spines[["top", "right", "left"]].set_visible(False)
-        ax.legend(frameon=False, fontsize=8, loc="upper left")
-    for ax in axes[len(panels) :]:
-        ax.set_axis_off()
-    figure.supxlabel("cosine of two classes", fontsize=9)
     return save_figure(figure, out)

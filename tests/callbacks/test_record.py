@@ -48,7 +48,7 @@ def losses(folder: Path) -> dict[int, float]:
 def offline(train_config, tmp_path_factory):
     """Folder and metrics of a run with everything switched on."""
     folder = tmp_path_factory.mktemp("offline") / "run"
-    options = ["experiment_name=table1_row7", "modulation.alpha=7.5", "logger.wandb.checkpoints=true"]
+    options = ["experiment_name=opsnet_r50", "modulation.alpha=7.5", "logger.wandb.checkpoints=true"]
     with pytest.MonkeyPatch.context() as patch:
         for name in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR"):
             patch.setenv(name, str(folder.parent / "of_wandb"))
@@ -60,7 +60,7 @@ def test_an_offline_run_holds_everything(offline) -> None:
     (file,) = wandb_files(folder)
     run = read_wandb(file)
     assert (run.project, run.group, run.job_type, run.exit_code) == ("opsnet", "", "train", 0)
-    assert run.tags == ["table1", "row7"]
+    assert run.tags == [f"table{k}" for k in (1, 2, 3, 4, 5, 6, 7, 9)]
     assert run.id == (folder / RUN_ID).read_text().strip()
     wanted = {"modulation/alpha": 7.5, "modulation/beta": 0.5, "seed": 0, "optim/scheduler/warmup": 2}
     assert {key: run.config.get(key) for key in wanted} == wanted
@@ -180,9 +180,9 @@ def test_the_group_is_the_sweep(tmp_path) -> None:
 
 
 def test_tags() -> None:
-    assert table_tags("table1_row7") == ["table1", "row7"]
-    assert table_tags("table1_row7_r50") == ["table1", "row7"]
-    assert table_tags("scenes") == table_tags("my_table1_row7") == []
+    assert table_tags("opsnet_r101") == ["table2", "table8", "table9"]
+    assert table_tags("opsnet_plus_r50_cls") == ["table3"]
+    assert table_tags("scenes") == table_tags("my_opsnet_r50") == []
 
 
 def test_nested_keys_are_joined() -> None:

@@ -7,8 +7,8 @@ import io
 from rich.console import Console
 
 from opsnet.evaluation.printing import print_figures, print_rows
-from opsnet.experiments import experiment_rows
 from opsnet.metrics.confusions import Confusion
+from opsnet.paper.rows import table_row
 
 METRICS = {
     **{f"home/full/cls/{m}": 50.0 + i for i, m in enumerate(("PQ", "PQth", "PQst", "SQ", "RQ", "mIoU"))},
@@ -53,7 +53,7 @@ def test_confusions() -> None:
 
 def test_rows_of_a_table() -> None:
     console = Console(file=io.StringIO(), width=160)
-    row = experiment_rows(4)[0]
+    row = table_row(4, 1)
     print_rows((row,), {f"home/{row.measured_as}/PQ": 12.34}, ["home"], console)
     assert cells(console.file.getvalue(), row.name) == [[row.name, row.title, "12.3"]]
     empty = Console(file=io.StringIO())

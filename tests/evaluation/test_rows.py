@@ -8,31 +8,57 @@ import pytest
 from omegaconf import OmegaConf
 
 from opsnet.errors import InputError
-from opsnet.evaluation.rows import asked_rows, row_of_experiment, rows_of_checkpoint
-from opsnet.experiments import experiment_row, experiment_rows
+from opsnet.evaluation.rows import asked_rows, rows_of_checkpoint
+from opsnet.paper.rows import table_rows
+
+BASELINE = "opsnet_r50_no_clip_attention"
 
 
-def asked(table, settings=None, experiment_name: str = "evaluate") -> list[str]:
-    cfg = OmegaConf.create({"table": table, "settings": settings, "experiment_name": experiment_name})
-    return [row.name for row in asked_rows(cfg)]
+def asked(table, settings=None, experiment_name: str = "evaluate", row=None) -> list[tuple[int, int]]:
+    cfg = OmegaConf.create({"table": table, "row": row, "settings": settings, "experiment_name": experiment_name})
+    return numbers(asked_rows(cfg))
+
+
+def numbers(rows) -> list[tuple[int, int]]:
+    return [(row.table, row.row) for row in rows]
 
 
 def test_tables_in_every_form() -> None:
-    names = [row.name for row in experiment_rows(6)]
-    assert asked(6) == asked("6") == asked("table6") == asked([6]) == names
-    assert len(names) == 20
-    assert asked([4, 6, 4]) == [row.name for number in (4, 6) for row in experiment_rows(number)]
-    assert {name.partition("_")[0] for name in asked("all")} == {f"table{number}" for number in range(1, 10)}
+    cells = [(6, cell) for cell in range(1, 21)]
+    assert asked(6) == asked("6") == asked("table6") == asked([6]) == cells
+    assert asked([4, 6, 4]) == [*((4, row) for row in range(1, 9)), *cells]
+    assert {table for table, _ in asked("all")} == set(range(1, 10))
 
 
-def test_an_experiment_is_its_row() -> None:
-    assert asked(None, ["full/cls"], "table4_row3") == ["table4_row3"]
-    assert asked(None) == []
+def test_rows_of_a_table() -> None:
+    assert asked(4, row=3) == asked([4], row="3") == asked("table4", row=[3]) == [(4, 3)]
+    assert asked(8, row=[9, 5, 9]) == [(8, 9), (8, 5)]
+
+
+@pytest.mark.parametrize(
+    ("table", "row", "said"),
+    [
+        (8, 1, "row 1: Table 8 has rows 5, 8, 9"),
+        ([4, 6], 3, "row=3 is of one table"),
+        ("all", 3, "row=3 is of one table, but table=all: give table=T"),
+        (None, 3, "row=3 is of no table: give table=T too"),
+    ],
+)
+def test_a_row_that_is_not_there(table, row, said) -> None:
+    with pytest.raises(InputError, match=said):
+        asked(table, row=row)
+
+
+def test_an_experiment_is_the_rows_that_its_settings_are() -> None:
+    assert asked(None, ["query_only/cls_iou"], BASELINE) == [(1, 5)]
+    full = [(1, 7), (2, 4), (3, 1), (4, 8), (7, 8), (9, 8)]
+    assert asked(None, ["full/cls_iou"], "opsnet_r50") == asked(None, "full/cls_iou", "opsnet_r50") == full
+    assert asked(None, ["full/cls_iou"], "mine") == asked(None, None, "opsnet_r50") == asked(None) == []
 
 
 @pytest.mark.parametrize("table", [10, "x", [4, 99]])
 def test_a_table_that_is_not_there(table) -> None:
-    with pytest.raises(InputError, match="there are rows of tables 1, 2"):
+    with pytest.raises(InputError, match="there are tables 1, 2"):
         asked(table)
 
 
@@ -43,42 +69,47 @@ def test_a_table_and_settings() -> None:
 
 def test_rows_of_another_training_are_left_out_with_their_commands(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        found = rows_of_checkpoint(experiment_rows(1), "table1_row7", name="last.ckpt")
-    assert [row.name for row in found] == ["table1_row6", "table1_row7"]
-    assert "table1_row2, table1_row3, table1_row4, table1_row5" in caplog.text
-    assert "opsnet-train experiment=table1_row5, then opsnet-evaluate table=1 checkpoint=PATH" in caplog.text
-    assert "table1_row1 (python scripts/score_mask2former.py experiment=table1_row1" in caplog.text
-    others = rows_of_checkpoint(experiment_rows(1), "table1_row5", name="last.ckpt")
-    assert [row.name for row in others] == [f"table1_row{k}" for k in (2, 3, 4, 5)]
+        found = rows_of_checkpoint(table_rows(1), "opsnet_r50", name="last.ckpt")
+    assert numbers(found) == [(1, 6), (1, 7)]
+    assert (
+        "Table 1, rows 2 to 5 (opsnet-train experiment=opsnet_r50_no_clip_attention, then opsnet-evaluate table=1 "
+        "checkpoint=PATH of its own)" in caplog.text
+    )
+    assert "Table 1, row 1 (python scripts/score_mask2former.py backbone=r50 model.weights=PATH)" in caplog.text
+    others = rows_of_checkpoint(table_rows(1), BASELINE, name="last.ckpt")
+    assert numbers(others) == [(1, k) for k in (2, 3, 4, 5)]
+
+
+@pytest.mark.parametrize("old", ["table1_row7", "table4_row3"])
+def test_a_checkpoint_from_before_conf_tables(old) -> None:
+    assert numbers(rows_of_checkpoint(table_rows(1), old)) == [(1, 6), (1, 7)]
+    assert numbers(rows_of_checkpoint(table_rows(1), None, trained_as=old)) == [(1, 6), (1, 7)]
 
 
 def test_no_row_is_the_checkpoints() -> None:
-    with pytest.raises(InputError, match="trained by table1_row5, but table6_row01 to table6_row20, 20 rows"):
-        rows_of_checkpoint(experiment_rows(6), "table1_row5")
+    with pytest.raises(InputError, match="trained by opsnet_r50_no_clip_attention, but Table 6, rows 1 to 20 score"):
+        rows_of_checkpoint(table_rows(6), BASELINE)
 
 
 def test_a_checkpoint_that_does_not_say(caplog: pytest.LogCaptureFixture) -> None:
-    assert len(rows_of_checkpoint(experiment_rows(6), None)) == 20
-    assert "does not say which experiment trained it; taken for table1_row7" in caplog.text
-    with pytest.raises(InputError, match="the rows score table1_row5 or table1_row7: give trained_as=table1_row5"):
-        rows_of_checkpoint(experiment_rows(1), None)
-    found = rows_of_checkpoint(experiment_rows(1), None, trained_as="table1_row7")
-    assert [row.name for row in found] == ["table1_row6", "table1_row7"]
+    assert len(rows_of_checkpoint(table_rows(6), None)) == 20
+    assert "does not say which experiment trained it; taken for opsnet_r50" in caplog.text
+    with pytest.raises(InputError, match=f"the rows score {BASELINE} or opsnet_r50: give trained_as={BASELINE}"):
+        rows_of_checkpoint(table_rows(1), None)
+    assert numbers(rows_of_checkpoint(table_rows(1), None, trained_as="opsnet_r50")) == [(1, 6), (1, 7)]
 
 
 def test_a_checkpoint_of_an_experiment_of_ones_own() -> None:
-    with pytest.raises(InputError, match="'mine', which is no row of the paper's tables: give trained_as=table1_row7"):
-        rows_of_checkpoint(experiment_rows(6), "mine")
-    assert len(rows_of_checkpoint(experiment_rows(6), "mine", trained_as="table1_row7")) == 20
+    with pytest.raises(
+        InputError, match="'mine', which no row of the paper's tables scores: give trained_as=opsnet_r50"
+    ):
+        rows_of_checkpoint(table_rows(6), "mine")
+    assert len(rows_of_checkpoint(table_rows(6), "mine", trained_as="opsnet_r50")) == 20
 
 
-def test_an_experiment_built_on_a_row_is_that_row() -> None:
-    for name, expected in (("scenes", "table1_row7"), ("table1_row5", "table1_row5")):
-        row = row_of_experiment(name)
-        assert row is not None and row.name == expected
-    assert row_of_experiment("mine") is None
+def test_the_same_training_in_another_world() -> None:
+    assert len(rows_of_checkpoint(table_rows(6), "scenes")) == 20
 
 
 def test_without_rows_every_checkpoint_is_right() -> None:
     assert rows_of_checkpoint((), "mine") == ()
-    assert experiment_row("mine") is None

@@ -23,7 +23,7 @@ def writer(folder: Path, **changes) -> ProposalWriter:
     """Of two batches of two pictures."""
     text = DomainText(BANK, BANK, (True,), torch.ones(6), 0.8)
     given = {
-        "text": text, "vocabulary": CAT, "made_by": {"checkpoint": "abc", "experiment": "table1_row7"},
+        "text": text, "vocabulary": CAT, "made_by": {"checkpoint": "abc", "experiment": "opsnet_r50"},
         "batches": [2, 2], "sources": ["pooling"], "masks": "exact",
     }  # fmt: skip
     return ProposalWriter(folder, "home", **{**given, **changes})
@@ -39,7 +39,7 @@ def test_what_is_kept_is_read(tmp_path: Path) -> None:
     assert stored.text().target.names == ("cat",)
     assert stored.sources == ("pooling",)
     assert stored.bytes() > sum(m.nbytes for m in masks) / 2
-    assert stored_origin(tmp_path) == ("table1_row7", None)  # as older ones do not say how they were validated
+    assert stored_origin(tmp_path) == ("opsnet_r50", None)  # as older ones do not say how they were validated
     stored.require_vocabulary(CAT)
     with pytest.raises(ProposalsError, match="stored with another vocabulary than 'cats' is now"):
         stored.require_vocabulary(Vocabulary.from_names(["cat", "dog"], name="cats"))

@@ -1,4 +1,4 @@
-"""COCO in small, and ``experiment=table1_row7`` on it."""
+"""COCO in small, and ``experiment=opsnet_r50`` on it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from official_trees import coco_tree
-from rehearsal_overrides import ONLY_COCO, RANDOM_CLIP, SMALL_ROW7
+from rehearsal_overrides import ONLY_COCO, RANDOM_CLIP, SMALL_R50
 
 from opsnet.rehearsal.checklist import Checklist
 from opsnet.rehearsal.run import Prepared, prepare
@@ -24,10 +24,10 @@ def coco(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def row7(compose, coco: Path, tmp_path: Path) -> Callable[..., object]:
-    """(overrides) -> the configuration of table1_row7 on that COCO."""
-    here = [f"paths.data={coco}", f"paths.runs={tmp_path / 'runs'}", f"output={tmp_path / 'runs' / 'row7'}"]
-    return lambda *overrides: compose("train", *SMALL_ROW7, *RANDOM_CLIP, *ONLY_COCO, *here, *overrides)
+def r50(compose, coco: Path, tmp_path: Path) -> Callable[..., object]:
+    """(overrides) -> the configuration of opsnet_r50 on that COCO."""
+    here = [f"paths.data={coco}", f"paths.runs={tmp_path / 'runs'}", f"output={tmp_path / 'runs' / 'r50'}"]
+    return lambda *overrides: compose("train", *SMALL_R50, *RANDOM_CLIP, *ONLY_COCO, *here, *overrides)
 
 
 Taken = tuple[StepFigures | None, Checklist, Prepared]

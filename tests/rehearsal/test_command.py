@@ -12,7 +12,7 @@ from opsnet.rehearsal.command import FOLDER, compose_training, is_rehearsal
 
 
 @pytest.mark.parametrize("line", [
-    "experiment=table1_row7",
+    "experiment=opsnet_r50",
     "world=real data=coco",
     "data=coco backbone=r50",
     "data=own model=mask2former",
@@ -39,9 +39,9 @@ def test_data_and_vocabularies_are_examined(line: str) -> None:
 
 def test_it_is_the_configuration_of_the_training(compose, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("OPSNET_RUNS", str(tmp_path))
-    words = ["experiment=table2_row7", "++optim.optimizer.lr=5e-5"]
+    words = ["experiment=opsnet_swin_l", "++optim.optimizer.lr=5e-5"]
     cfg, target = compose_training(words)
-    assert target.parent == tmp_path / "table2_row7"
+    assert target.parent == tmp_path / "opsnet_swin_l"
     assert cfg.output == str(target)
     expected = compose("train", *words, f"output={target}")
     assert OmegaConf.to_container(cfg) == OmegaConf.to_container(expected)
@@ -55,8 +55,8 @@ def test_the_folder_can_be_given(given: str) -> None:
 
 
 @pytest.mark.parametrize(("line", "words"), [
-    ("-m experiment=table1_row7 seed=0,1", "a rehearsal is of one training"),
-    ("experiment=table1_row7 vocabulary=words.txt", "run opsnet-doctor once for each"),
+    ("-m experiment=opsnet_r50 seed=0,1", "a rehearsal is of one training"),
+    ("experiment=opsnet_r50 vocabulary=words.txt", "run opsnet-doctor once for each"),
 ])  # fmt: skip
 def test_what_no_single_training_takes(line: str, words: str) -> None:
     with pytest.raises(InputError, match=words):

@@ -14,7 +14,7 @@ from opsnet.rehearsal.disk import check_folder, check_space, existing_parent
 
 def test_a_folder_that_is_not_there_yet_is_left_so(tmp_path: Path) -> None:
     checklist = Checklist()
-    assert check_folder(tmp_path / "runs" / "row7", checklist)
+    assert check_folder(tmp_path / "runs" / "r50", checklist)
     assert not checklist.of("failure")
     assert list(tmp_path.iterdir()) == []
 
@@ -22,9 +22,9 @@ def test_a_folder_that_is_not_there_yet_is_left_so(tmp_path: Path) -> None:
 def test_a_folder_below_a_file_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("not a folder")
     checklist = Checklist()
-    assert not check_folder(tmp_path / "runs" / "row7", checklist)
+    assert not check_folder(tmp_path / "runs" / "r50", checklist)
     (failure,) = checklist.of("failure")
-    assert f"{tmp_path / 'runs' / 'row7' / 'checkpoints'} cannot be written" in failure.sentence
+    assert f"{tmp_path / 'runs' / 'r50' / 'checkpoints'} cannot be written" in failure.sentence
     assert "paths.runs=" in failure.sentence
 
 

@@ -89,8 +89,8 @@ def planned(cfg, processes: int = 1, images: int = 118_287) -> tuple[StepPlan | 
 
 @pytest.fixture
 def real(compose, tmp_path):
-    """(overrides) -> the configuration of table1_row7 at full size."""
-    return lambda *overrides: compose("train", "experiment=table1_row7", f"output={tmp_path}", *overrides)
+    """(overrides) -> the configuration of opsnet_r50 at full size."""
+    return lambda *overrides: compose("train", "experiment=opsnet_r50", f"output={tmp_path}", *overrides)
 
 
 @pytest.mark.parametrize(("processes", "batches"), [(1, 8), (2, 4), (8, 1)])

@@ -24,26 +24,26 @@ def read(cfg, **shares: int) -> tuple[float, dict[str, str]]:
     return seconds, {result.check: result.sentence for result in checklist.of("ok")}
 
 
-def test_a_batch_of_every_set_is_read(row7) -> None:
-    sets = opened(row7())[0]
+def test_a_batch_of_every_set_is_read(r50) -> None:
+    sets = opened(r50())[0]
     assert sets.usable
     assert {key: sets.images(key) for key in sets.built} == {"train": 1, "val": 1, "test/coco": 1}
-    seconds, told = read(row7(), train=1)
+    seconds, told = read(r50(), train=1)
     assert seconds > 0
     assert told["set train"] == "1 images; a batch of 1 x 64 x 64 pixels with 3 segments"
     assert told["set val"] == "1 images; a batch of 1 x 64 x 96 pixels with 3 segments"
     assert told["set test/coco"] == told["set val"]
 
 
-def test_an_image_that_cannot_be_read_is_named(row7, coco: Path) -> None:
+def test_an_image_that_cannot_be_read_is_named(r50, coco: Path) -> None:
     (coco / "coco" / "train2017" / "000000000009.jpg").write_bytes(b"no image")
-    sets, checklist = opened(row7())[0], Checklist()
+    sets, checklist = opened(r50())[0], Checklist()
     read_batches(sets, {"train": 1}, checklist)
     assert "000000000009.jpg cannot be read" in checklist.of("failure")[0].sentence
 
 
-def test_equal_sets_are_built_once(row7) -> None:
-    builders = opened(row7())[0].data.builders
+def test_equal_sets_are_built_once(r50) -> None:
+    builders = opened(r50())[0].data.builders
     assert builders["val"] is builders["test/coco"]
     assert builders["val"] is not builders["train"]
 
@@ -52,10 +52,10 @@ def test_equal_sets_are_built_once(row7) -> None:
     ("train", "train2017", "000000000009"), ("val", "val2017", "000000000139"),
 ])  # fmt: skip
 @pytest.mark.parametrize("kind", ["png", "jpg"])
-def test_a_missing_file_is_named(key: str, split: str, stem: str, kind: str, row7, coco: Path) -> None:
+def test_a_missing_file_is_named(key: str, split: str, stem: str, kind: str, r50, coco: Path) -> None:
     folder = coco / "coco" / "annotations" / f"panoptic_{split}" if kind == "png" else coco / "coco" / split
     (folder / f"{stem}.{kind}").unlink()
-    sets, checklist = opened(row7())
+    sets, checklist = opened(r50())
     assert not sets.usable
     (failure,) = checklist.of("failure")
     assert failure.check == f"set {key}"
@@ -63,16 +63,16 @@ def test_a_missing_file_is_named(key: str, split: str, stem: str, kind: str, row
     assert str(folder) in failure.sentence
 
 
-def test_a_png_of_other_segments_is_found_before_the_first_step(row7, coco: Path) -> None:
+def test_a_png_of_other_segments_is_found_before_the_first_step(r50, coco: Path) -> None:
     path = coco / "coco" / "annotations" / "panoptic_train2017" / "000000000009.png"
     Image.fromarray(np.full((40, 60, 3), 9, np.uint8)).save(path)
-    sets, checklist = opened(row7())
+    sets, checklist = opened(r50())
     assert not sets.usable
     assert path.name in checklist.of("failure")[0].sentence
 
 
 def test_a_set_that_only_evaluation_reads_may_be_missing(compose, coco: Path, tmp_path: Path) -> None:
-    given = ["experiment=table1_row7", "data.module.batch_size=1", f"paths.data={coco}", f"output={tmp_path}"]
+    given = ["experiment=opsnet_r50", "data.module.batch_size=1", f"paths.data={coco}", f"output={tmp_path}"]
     sets, checklist = opened(compose("train", *given))
     assert sets.usable
     assert not checklist.of("failure")

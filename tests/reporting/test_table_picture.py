@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from table_runs import write_two_tables
 
-from opsnet.experiments import load_world
-from opsnet.reporting.comparison import compare
-from opsnet.reporting.paper_tables import paper_table
-from opsnet.reporting.runs import Runs
+from opsnet.paper.comparison import compare
+from opsnet.paper.runs import Runs
+from opsnet.paper.tables import paper_table
+from opsnet.paper.worlds import load_world
 from opsnet.reporting.table_picture import table_picture
 
 REAL = load_world("real")

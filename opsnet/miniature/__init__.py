@@ -1,0 +1,1 @@
+"""The miniature: what its runs are measured by, and their report."""

@@ -1,0 +1,115 @@
+"""Tables 1 and 3 to 7 of the paper in miniature: one run's figures beside the published ones.
+
+Ours: PQ on the training domain, on each foreign domain, and their foreign mean. The paper's: PQ on COCO and ADE20K.
+The levels cannot match (another world, another CLIP); the order of the rows is what the miniature is about.
+"""
+
+from __future__ import annotations
+
+from opsnet.paper.rows import TableRow, table_row, table_rows, table_title
+from opsnet.reporting.results import FOREIGN, HOME, TUNED_NAMES, Results, grid, percent
+from opsnet.reporting.tables import ABSENT, Table
+
+BASELINE = "opsnet_r50_no_clip_attention"
+"""The training without cross-attention; the rows of all others are read from the full model."""
+
+_COLUMNS = ("Setting", "home", "novel", "street", "foreign mean", "paper: COCO", "paper: ADE20K")
+
+_OURS: dict[int, str] = {
+    1: "Ours: rows 2 to 5 are the model without cross-attention, rows 6 and 7 the full model.",
+    3: "Ours: fine-tuned from the full model for the same number of steps; all with Embedding Modulation.",
+    4: "Ours: every row is the full model (with cross-attention).",
+    5: "Ours: CLIP embeddings alone, filtered by Cls IoU.",
+    6: "Ours: mean PQ of the foreign domains; the paper's: PQ on ADE20K.",
+    7: "Ours: Modulated is EF + LD.",
+}
+
+# Rows that the paper does not have: table -> (heading, training, setting).
+_MORE: dict[int, tuple[tuple[str, str, str], ...]] = {
+    1: (("OPSNet without cross-attention (ours)", BASELINE, "full/cls_iou"),),
+    7: (("CLIP, IoU (ours)", "opsnet_r50", "clip_only/iou"),),
+}
+
+
+def build_tables(main: Results, baseline: Results | None) -> tuple[Table, ...]:
+    """Tables 1 and 3 to 7, from the full model's results and those of the model without cross-attention."""
+    others = {3: _tuned_table, 6: _grid_table}
+    return tuple(
+        others[number](main) if number in others else _settings_table(number, main, baseline) for number in _OURS
+    )
+
+
+def _tuned_table(main: Results) -> Table:
+    numbers = {"cls": 2, "cls_masksum": 3}
+    models = [("OPSNet", main, 1)] + [
+        (name, main.tuned.get(folder), numbers.get(folder)) for folder, name in TUNED_NAMES.items()
+    ]
+    rows = [
+        (name, *_figures(results, "full/cls_iou"), *(_published(table_row(3, row)) if row else (ABSENT, ABSENT)))
+        for name, results, row in models
+    ]
+    return Table(_title(3), _caption(3), _COLUMNS, tuple(rows), notes=_notes(3))
+
+
+def _settings_table(number: int, main: Results, baseline: Results | None) -> Table:
+    known = [row for row in table_rows(number) if row.setting]
+    rows = [
+        (_heading(row), *_ours(row.training, row.measured_as, main, baseline), *_published(row)) for row in known
+    ] + [
+        (title, *_ours(training, setting, main, baseline), ABSENT, ABSENT)
+        for title, training, setting in _MORE.get(number, ())
+    ]
+    return Table(_title(number), _caption(number), _COLUMNS, tuple(rows), notes=_notes(number))
+
+
+def _heading(row: TableRow) -> str:
+    return f"{row.row} {row.title}" if row.table == 1 else row.title
+
+
+def _ours(training: str, setting: str, main: Results, baseline: Results | None) -> tuple[str, ...]:
+    return _figures(baseline if training == BASELINE else main, setting)
+
+
+def _figures(results: Results | None, setting: str) -> tuple[str, ...]:
+    recognition, _, filtering = setting.partition("/")
+    places = [(HOME,), *((domain,) for domain in FOREIGN), FOREIGN]
+    return tuple(percent(results.mean(place, recognition, filtering) if results else None) for place in places)
+
+
+def _published(row: TableRow) -> tuple[str, ...]:
+    values = (row.published(domain, "PQ") for domain in ("coco", "ade20k"))
+    return tuple(ABSENT if value is None else f"{value:.1f}" for value in values)
+
+
+def paper_grid() -> dict[tuple[float, float], float]:
+    """The paper's Table 6: (alpha, beta) -> PQ on ADE20K in percent."""
+    figures = {f"ade20k/{row.measured_as}/PQ": row.paper["ade20k"]["PQ"] for row in table_rows(6)}
+    return grid(figures, ("ade20k",))
+
+
+def _grid_table(main: Results) -> Table:
+    published, ours = paper_grid(), grid(main.metrics, FOREIGN)
+    cells = sorted({*ours, *published})
+    alphas, betas = sorted({a for a, _ in cells}), sorted({b for _, b in cells})
+    columns = ("alpha", *(f"beta {b:g}" for b in betas), *(f"paper {b:g}" for b in betas))
+    rows = tuple(
+        (
+            f"{a:g}",
+            *(percent(ours.get((a, b))) for b in betas),
+            *(f"{published[a, b]:.1f}" if (a, b) in published else ABSENT for b in betas),
+        )
+        for a in alphas
+    )
+    return Table(_title(6), _caption(6), columns, rows, notes=_notes(6))
+
+
+def _title(number: int) -> str:
+    return f"Table {number}. {table_title(number)}"
+
+
+def _caption(number: int) -> str:
+    return f"PQ in percent. {_OURS[number]}"
+
+
+def _notes(number: int) -> tuple[str, ...]:
+    return tuple(f"{_heading(row)}: {row.note}." for row in table_rows(number) if row.note and row.setting)

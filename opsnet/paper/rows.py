@@ -1,0 +1,171 @@
+"""The rows of the paper's tables, as ``conf/tables/T.yaml`` holds them, with the paper's results.
+
+A file has ``title`` and ``rows``, by the paper's numbers. A row has
+
+- ``name``: what the paper calls it;
+- ``training``, an experiment of conf/experiment (for all rows of a table: beside ``title``), and ``setting``, how its
+  checkpoint is scored; or ``published``, the backbone of a Mask2Former that others trained;
+- ``paper``: data set -> measure -> percent, as printed;
+- ``corrected``: what the paper's other results say in the place of a misprint; ``note``.
+
+A table that varies alpha and beta has ``grid`` in the place of ``rows``: both lists, the same keys with ``{alpha}`` and
+``{beta}`` in them, results as a matrix, and ``notes`` by row.
+
+Tables name trainings, and no training names its rows: a row has one training, while ``opsnet_r50`` answers 44 rows of
+eight tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from opsnet.configuration import config_dir
+from opsnet.errors import InputError
+
+PaperResults = Mapping[str, Mapping[str, float]]
+"""Data set -> measure -> percent."""
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """A row of a table of the paper.
+
+    Attributes:
+        table, row: numbers in the paper; rows of Table 6 are its cells, row by row.
+        title: what the paper calls it.
+        training: the experiment whose checkpoint it scores, or ``mask2former_<backbone>`` for published weights.
+        setting: how it is scored, see :func:`opsnet.settings.parse_setting`; ``None`` for published weights.
+        paper: the paper's results as printed.
+        corrected: what the paper's other results say in the place of a misprint.
+        note: on the results.
+        published_backbone: of published weights, an option of conf/backbone.
+    """
+
+    table: int
+    row: int
+    title: str
+    training: str
+    setting: str | None
+    paper: PaperResults = field(hash=False)
+    corrected: PaperResults = field(default_factory=dict, hash=False)
+    note: str | None = None
+    published_backbone: str | None = None
+
+    @property
+    def name(self) -> str:
+        """``Table 4, row 3``."""
+        return f"Table {self.table}, row {self.row}"
+
+    @property
+    def measured_as(self) -> str:
+        """The setting's name in the results of an evaluation."""
+        return self.setting or "mask2former"
+
+    def published(self, dataset: str, measure: str) -> float | None:
+        """The paper's result in percent, a misprint corrected; ``None`` where it gives none."""
+        results = self.corrected if measure in self.corrected.get(dataset, {}) else self.paper
+        value = results.get(dataset, {}).get(measure)
+        return None if value is None else float(value)
+
+
+def tables() -> tuple[int, ...]:
+    """Numbers of the tables."""
+    return tuple(sorted(int(path.stem) for path in (config_dir() / "tables").glob("*.yaml")))
+
+
+def table_title(table: int) -> str:
+    """What the paper calls a table."""
+    return str(_load(table)["title"])
+
+
+def table_rows(table: int | str) -> tuple[TableRow, ...]:
+    """The rows of a table in the paper's order.
+
+    Args:
+        table: its number, or ``table6``.
+
+    Raises:
+        InputError: there is no such table, or its file is not that of a table.
+    """
+    number = str(table).removeprefix("table")
+    if number not in map(str, tables()):
+        raise InputError(f"table {table}: there are tables {', '.join(map(str, tables()))} in conf/tables")
+    return _rows(int(number))
+
+
+def table_row(table: int | str, row: int | str) -> TableRow:
+    """A row by its numbers.
+
+    Raises:
+        InputError: there is no such table, or it has no such row.
+    """
+    rows = table_rows(table)
+    found = next((r for r in rows if str(r.row) == str(row)), None)
+    if found is None:
+        raise InputError(f"row {row}: Table {rows[0].table} has {numbered(rows)}")
+    return found
+
+
+def all_rows() -> tuple[TableRow, ...]:
+    """The rows of all tables."""
+    return tuple(row for table in tables() for row in _rows(table))
+
+
+def numbered(rows: Sequence[TableRow]) -> str:
+    """The numbers of rows of one table: ``row 3``, ``rows 2, 5``, ``rows 1 to 20``."""
+    numbers = [row.row for row in rows]
+    if len(numbers) > 2 and numbers == list(range(numbers[0], numbers[-1] + 1)):
+        return f"rows {numbers[0]} to {numbers[-1]}"
+    return f"row{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
+
+
+def _load(table: int) -> dict[str, Any]:
+    return OmegaConf.to_container(OmegaConf.load(_path(table)))  # type: ignore[return-value]
+
+
+def _path(table: int) -> Path:
+    return config_dir() / "tables" / f"{table}.yaml"
+
+
+@cache
+def _rows(table: int) -> tuple[TableRow, ...]:
+    content = _load(table)
+    try:
+        rows = dict(_cells(**content["grid"])) if "grid" in content else content["rows"]
+        return tuple(_row(table, number, **{**_shared(content, row), **row}) for number, row in rows.items())
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{_path(table)} is not a table ({error!r}): see opsnet/paper/rows.py for its keys") from error
+
+
+def _shared(content: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
+    """What all rows of a table have, published weights apart."""
+    return {"training": content["training"]} if "training" in content and "published" not in row else {}
+
+
+def _row(
+    table: int, row: int, *, name: str, paper: PaperResults, training: str | None = None, setting: str | None = None,
+    published: str | None = None, corrected: PaperResults | None = None, note: str | None = None,
+) -> TableRow:  # fmt: skip
+    if (training is None) != (setting is None) or (training is None) == (published is None):
+        raise ValueError(f"row {row}: give either training and setting, or published")
+    weights = training or f"mask2former_{published}"
+    return TableRow(table, row, name, weights, setting, paper, corrected or {}, note, published)
+
+
+def _cells(
+    *, name: str, setting: str, alpha: Sequence[float], beta: Sequence[float], paper: Mapping[str, Any],
+    notes: Mapping[int, str] | None = None,
+) -> Iterator[tuple[int, dict[str, Any]]]:  # fmt: skip
+    """The cells of a grid as rows: alpha downwards, beta to the right."""
+    for number, ((i, a), (j, b)) in enumerate(product(enumerate(alpha), enumerate(beta)), start=1):
+        values = {"alpha": f"{a:g}", "beta": f"{b:g}"}
+        results = {dataset: {m: matrix[i][j] for m, matrix in given.items()} for dataset, given in paper.items()}
+        row = {"name": name.format(**values), "setting": setting.format(**values), "paper": results}
+        yield number, {**row, "note": (notes or {}).get(number)}

@@ -1,0 +1,91 @@
+"""Finished runs on disk: which evaluation has the figures of a row, and which checkpoint a row can be scored on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from opsnet.paper.old_names import current_name
+from opsnet.paper.rows import TableRow
+from opsnet.paper.trainings import training_of
+from opsnet.paper.worlds import World
+from opsnet.reporting.results import Results, ResultsError, load_results
+
+
+@dataclass(frozen=True)
+class Run:
+    """A folder with a ``results.json``: of a training or of an evaluation.
+
+    Attributes:
+        folder: of the run.
+        results: what it found.
+        modified: when it was written, in seconds since 1970.
+    """
+
+    folder: Path
+    results: Results
+    modified: float
+
+    @cached_property
+    def training(self) -> str:
+        """The experiment whose checkpoint was scored: what the evaluation says, else what its own name claims."""
+        name = self.results.trained_as or self.results.experiment
+        return training_of(name) or name
+
+    def figure(self, row: TableRow, domain: str, measure: str) -> float | None:
+        """A row's figure in percent on a domain of this run, ``None`` where it was not measured."""
+        return self.results.value(f"{domain}/{row.measured_as}/{measure}")
+
+
+class Runs:
+    """All runs below a folder, the newest first.
+
+    Args:
+        folder: searched for ``results.json`` at any depth; files that are no results are passed over.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        found = [run for path in folder.rglob("results.json") if (run := _read(path)) is not None]
+        self.runs = sorted(found, key=lambda run: run.modified, reverse=True)
+
+    def evaluation(self, row: TableRow, world: World) -> Run | None:
+        """The newest evaluation of a row among those that cover most of its domains; ``None``: not run."""
+        places = [(world.domain(d), measure) for d, figures in row.paper.items() for measure in figures]
+        best, most = None, 0
+        for run in self.runs:
+            covered = sum(run.figure(row, *place) is not None for place in places)
+            if covered > most and run.training == row.training:
+                best, most = run, covered
+        return best
+
+    def checkpoint(self, training: str, world: World) -> Path | None:
+        """The last checkpoint of the newest finished training of an experiment in a world."""
+        for run in self.runs:
+            path = run.folder / "checkpoints" / "last.ckpt"
+            if (
+                current_name(run.results.experiment) == training
+                and path.is_file()
+                and _world_of(run.folder) == world.name
+            ):
+                return path
+        return None
+
+
+def _read(path: Path) -> Run | None:
+    try:
+        return Run(path.parent, load_results(path), path.stat().st_mtime)
+    except ResultsError:
+        return None
+
+
+def _world_of(folder: Path) -> str | None:
+    """The world that Hydra chose for a run."""
+    path = folder / ".hydra" / "hydra.yaml"
+    world: str | None = (
+        OmegaConf.select(OmegaConf.load(path), "hydra.runtime.choices.world") if path.is_file() else None
+    )
+    return world

@@ -1,0 +1,83 @@
+"""The trainings that the rows of the paper's tables score, and which of them a checkpoint or a run is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from opsnet.configuration import config_dir
+from opsnet.paper.old_names import current_name
+from opsnet.paper.rows import TableRow, all_rows
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training of the paper.
+
+    Attributes:
+        name: of its yaml in conf/experiment.
+        starts_from: the training whose checkpoint a fine-tuning starts from.
+    """
+
+    name: str
+    starts_from: str | None = None
+
+
+def trainings() -> tuple[Training, ...]:
+    """All of them, in the order of the tables."""
+    names = dict.fromkeys(row.training for row in all_rows() if row.published_backbone is None)
+    return tuple(training(name) for name in names)
+
+
+def training(name: str) -> Training:
+    """A training by its name."""
+    return Training(name, _content(name).get("starts_from"))
+
+
+def rows_of(name: str) -> tuple[TableRow, ...]:
+    """The rows that a training, or published weights, answer; none for an experiment of another name."""
+    return tuple(row for row in all_rows() if row.training == name)
+
+
+def training_of(experiment: str) -> str | None:
+    """The training, or published weights, that an experiment is: itself, or that which it only names and places anew.
+
+    ``scenes`` is ``opsnet_r50`` in another world, for example; ``None`` for an experiment that changes more.
+
+    Args:
+        experiment: a name, also of those before conf/tables (``table1_row7``), which older checkpoints carry.
+    """
+    name, seen = current_name(experiment), set[str]()
+    while not rows_of(name):
+        base = None if name in seen else _renamed(name)
+        if base is None:
+            return None
+        seen.add(name)
+        name = base
+    return name
+
+
+def _renamed(name: str) -> str | None:
+    """The experiment that one differs from in its name and its world alone."""
+    content = _load(name)
+    defaults = content.pop("defaults", [])
+    bases = [entry for entry in defaults if isinstance(entry, str) and entry != "_self_"]
+    groups = {key for entry in defaults if isinstance(entry, dict) for key in entry}
+    if len(bases) != 1 or set(content) - {"experiment_name"} or groups - {"override /world"}:
+        return None
+    return current_name(bases[0])
+
+
+def _content(name: str) -> dict[str, Any]:
+    """What an experiment's yaml and those that it builds on set."""
+    content = _load(name)
+    bases = [entry for entry in content.get("defaults", []) if isinstance(entry, str) and entry != "_self_"]
+    return {key: value for layer in (*map(_content, bases), content) for key, value in layer.items()}
+
+
+def _load(name: str) -> dict[str, Any]:
+    """An experiment's yaml; empty where there is none."""
+    path = config_dir() / "experiment" / f"{name}.yaml"
+    return OmegaConf.to_container(OmegaConf.load(path)) or {} if path.is_file() else {}  # type: ignore[return-value]

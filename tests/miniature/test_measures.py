@@ -1,0 +1,106 @@
+"""What the orderings measure, on figures worked out by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from opsnet.miniature import measures
+from opsnet.reporting.results import FOREIGN, HOME
+
+PLACE = {"home": (HOME,), "abroad": FOREIGN}
+
+
+def test_difference_at_home_and_abroad(main):
+    assert measures.difference(PLACE["home"], "query_only", "clip_only")(main, None).value == 13
+    abroad = measures.difference(PLACE["abroad"], "full", "query_only")(main, None)
+    assert (abroad.value, abroad.detail) == (10, "46.00 against 36.00")
+
+
+def test_difference_of_two_filters(main):
+    gain = measures.difference(FOREIGN, "clip_only", "clip_only", ("cls_iou", "cls"))
+    assert gain(main, None).value == 4
+
+
+def test_cross_attention_compares_the_two_models(main, baseline):
+    assert measures.cross_attention(FOREIGN, "full")(main, baseline).value == 1
+    assert measures.cross_attention(PLACE["home"], "query_only")(main, baseline).value == 0.5
+    assert measures.cross_attention(FOREIGN, "full")(main, None) is None
+
+
+def test_identical_at_home_is_the_largest_difference_of_the_five_measures(main, made):
+    assert measures.identical_at_home(main, None).value == 0
+    other = made.results({**main.metrics, "scenes/full/cls_iou/SQ": 88.25, "scenes/full/cls_iou/RQ": 77.9})
+    assert measures.identical_at_home(other, None).value == 0.25
+    without = made.results({k: v for k, v in main.metrics.items() if k != "scenes/full/cls_iou/RQ"})
+    assert measures.identical_at_home(without, None) is None
+
+
+def test_pooling_is_measured_against_the_better_of_both_crops(main, change):
+    assert measures.pooling_over_crops(FOREIGN)(main, None).value == 38 - 20
+    assert measures.pooling_over_crops(FOREIGN)(change("masking/cls_iou", (0, 30, 30)), None).value == 38 - 30
+
+
+def test_smallest_fall_of_the_fixed_ensembles(main, change):
+    assert measures.smallest_fall(main, None).value == 1
+    rising = change("ensemble_3/cls_iou", (65.5, 44, 42))
+    assert measures.smallest_fall(rising, None).value == -0.5
+
+
+def test_behind_best_setting_names_the_best(main, change):
+    assert measures.behind_best_setting(FOREIGN)(main, None).value == 0
+    better = measures.behind_best_setting(FOREIGN)(change("ensemble_2/cls_iou", (65, 49, 48)), None)
+    assert (better.value, better.detail) == (2.5, "46.00; best 48.50, ensemble_2")
+
+
+def test_interior_lead(main):
+    # Best interior cell 46.25 at (10, 0.25); best border cell 45 at (10, 0), (15, 0.25) or (15, 0.5).
+    lead = measures.interior_lead(main, None)
+    assert (lead.value, lead.detail) == (1.25, "best 46.25 at (10, 0.25)")
+
+
+@pytest.mark.parametrize("row", [{15: (44, 47, 45, 44, 42)}, {10: (47, 46.25, 46, 44, 42)}])
+def test_interior_lead_is_negative_when_the_best_cell_is_last_in_alpha_or_first_in_beta(main, made, row):
+    border = made.results({**main.metrics, **made.grid_metrics(row)})
+    assert measures.interior_lead(border, None).value == -0.75
+
+
+def test_a_grid_with_a_hole_or_without_an_interior_is_not_judged(main, made):
+    hole = {k: v for k, v in main.metrics.items() if "alpha=5,beta=1/" not in k}
+    assert measures.interior_lead(made.results(hole), None) is None
+    assert measures.behind_best_cell(made.results(hole), None) is None
+    two_rows = made.grid_metrics({a: made.grid[a] for a in (5, 10)})
+    assert measures.interior_lead(made.results(two_rows), None) is None
+
+
+def test_behind_best_cell(main):
+    assert measures.behind_best_cell(main, None).value == 0.25
+
+
+def test_product_over_factors_is_the_least_over_three_recognitions(main, change):
+    # Abroad: Query 36 - 35.7, CLIP 38 - 37, full 46 - 44.5.
+    assert measures.product_over_factors(FOREIGN)(main, None).value == pytest.approx(0.3)
+    worse = change("full/iou", (66, 48, 47))
+    assert measures.product_over_factors(FOREIGN)(worse, None).value == pytest.approx(-1.5)
+
+
+@pytest.mark.parametrize(
+    ("missing", "measure"),
+    [
+        ("query_only/cls", measures.product_over_factors(FOREIGN)),
+        ("clip_only/iou", measures.product_over_factors(FOREIGN)),
+        ("full/cls_iou", measures.product_over_factors(FOREIGN)),
+        ("full/cls_iou", measures.identical_at_home),
+        ("cropping/cls_iou", measures.pooling_over_crops(FOREIGN)),
+        ("masking/cls_iou", measures.pooling_over_crops(FOREIGN)),
+        ("clip_only/cls_iou", measures.pooling_over_crops(FOREIGN)),
+        ("fusion_only/cls_iou", measures.behind_best_setting(FOREIGN)),
+        ("ensemble_4/cls_iou", measures.behind_best_setting(FOREIGN)),
+        ("ensemble_4/cls_iou", measures.smallest_fall),
+        ("query_only/cls_iou", measures.difference(FOREIGN, "full", "query_only")),
+    ],
+)
+def test_a_missing_figure_makes_its_measure_silent(made, missing, measure):
+    complete = made.results(made.metrics(made.main))
+    without = made.results(made.metrics({name: v for name, v in made.main.items() if name != missing}))
+    assert measure(complete, None) is not None
+    assert measure(without, None) is None
