@@ -13,9 +13,9 @@ from omegaconf import OmegaConf
 
 from opsnet.configuration import config_dir
 from opsnet.errors import InputError
-from opsnet.model import Modulation
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.recognition.modulation import EmbeddingModulation
+from opsnet.recognition.recognizer import Recognizer
 
 CROPS = ("masking", "cropping")
 TRAINED = "trained"
@@ -32,7 +32,7 @@ class Setting:
     Attributes:
         name: ``<recognition>/<filter>``.
         recognition, filter: the two halves of the name.
-        modulation: embeddings -> logits.
+        recognizer: embeddings -> logits.
         filtering: logits and IoU -> scores.
         clip_embeds: where CLIP's embeddings come from: "pooling", "masking" or "cropping".
         overlap: of the merge; ``None``: the checkpoint's.
@@ -41,7 +41,7 @@ class Setting:
     name: str
     recognition: str
     filter: str
-    modulation: Modulation
+    recognizer: Recognizer
     filtering: MaskFiltering
     clip_embeds: str
     overlap: float | None = None
@@ -70,11 +70,11 @@ def parse_setting(name: str, *, filters: Filters | None = None, trained: MaskFil
     overlap = changes.pop("overlap", None)
     filtering = changed(parse_filtering(kind, filters=filters, trained=trained, setting=name), changes)
     source = recognition if recognition in CROPS else "pooling"
-    modulation = parse_modulation("clip_only" if recognition in CROPS else recognition, setting=name)
-    return Setting(name, recognition, filter_name, modulation, filtering, source, overlap)
+    recognizer = parse_recognizer("clip_only" if recognition in CROPS else recognition, setting=name)
+    return Setting(name, recognition, filter_name, recognizer, filtering, source, overlap)
 
 
-def parse_modulation(text: str, *, setting: str | None = None) -> Modulation:
+def parse_recognizer(text: str, *, setting: str | None = None) -> Recognizer:
     """``full``, a yaml of conf/modulation, or any strength, ``alpha=5,beta=0.25``.
 
     Args:

@@ -10,6 +10,7 @@ from torch import nn
 from opsnet.image_labels import ImageLabelSupervision, sample_names
 from opsnet.losses.decoupled_supervision import DecoupledSupervision
 from opsnet.recognition.modulation import EmbeddingModulation
+from opsnet.recognition.recognizer import prepare
 from opsnet.structures import Batch, Embeddings, ImageLabels, Proposals, TextBank
 
 D, K, NAMES = 4, 3, 6
@@ -68,7 +69,7 @@ def test_the_names_are_told_by_modulated_embeddings_between_both_vocabularies(be
     losses, figures = supervision(beta=beta)(model, given, LABELS, TRAIN, seed=0)
     proposals, clip_map = model(given.images, given.valid_sizes, every_layer=False)
     logits, _ = EmbeddingModulation(alpha=10.0, beta=beta)(
-        model.embed(proposals, clip_map, (8, 8)), LABELS, TRAIN, model.void_embed
+        model.embed(proposals, clip_map, (8, 8)), prepare(LABELS, TRAIN), model.void_embed
     )
     direct = CRITERION(
         logits, proposals.iou, proposals.mask_logits, given.targets.labels, torch.ones(2, 2, 2, dtype=torch.bool)
@@ -91,8 +92,8 @@ def test_the_similarities_are_computed_once_for_two_banks(monkeypatch) -> None:
         calls.append(banks)
         return original(*banks)
 
-    original = image_labels.nearest_similarity
-    monkeypatch.setattr(image_labels, "nearest_similarity", counted)
+    original = image_labels.prepare
+    monkeypatch.setattr(image_labels, "prepare", counted)
     tested, model = supervision(), Fixed()
     for _ in range(3):
         tested(model, batch([0]), LABELS, TRAIN, seed=0)
