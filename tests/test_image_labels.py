@@ -10,7 +10,7 @@ from torch import nn
 from opsnet.image_labels import ImageLabelSupervision, sample_names
 from opsnet.losses.decoupled_supervision import DecoupledSupervision
 from opsnet.recognition.modulation import EmbeddingModulation
-from opsnet.recognition.recognizer import prepare
+from opsnet.recognition.recognizer import PreparedNames, prepare
 from opsnet.structures import Batch, Embeddings, ImageLabels, Proposals, TextBank
 
 D, K, NAMES = 4, 3, 6
@@ -112,9 +112,9 @@ def test_sampled_names_leave_the_labels_and_s_as_they_are() -> None:
     # A vocabulary of the sampled names alone, at the s of the whole one, gives the same.
     chosen = sample_names(given.targets.labels, NAMES, 4, 0)
     tested = supervision()
-    _, similarity = tested._similarity(LABELS, TRAIN)
+    similarity = tested._prepare(LABELS, TRAIN).similarity
     small, places = LABELS.select(chosen), [torch.searchsorted(chosen, x) for x in given.targets.labels]
-    tested._known = (small, TRAIN, torch.ones(4), similarity)
+    tested._prepared = PreparedNames(small, TRAIN, torch.ones(4), similarity)
     alone, _ = tested(model, batch(*(p.tolist() for p in places)), small, TRAIN, seed=0)
     assert float(alone["loss"].detach()) == pytest.approx(float(few["loss"].detach()))
 

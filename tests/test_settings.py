@@ -28,13 +28,13 @@ def test_either_half_comes_from_its_yaml(name: str, kind: type) -> None:
 
 @pytest.mark.parametrize("weight", [1, 2, 3, 4])
 def test_ensembles_carry_their_weight(weight: int) -> None:
-    modulation = parse_setting(f"ensemble_{weight}/cls_iou").modulation
+    modulation = parse_setting(f"ensemble_{weight}/cls_iou").recognizer
     assert isinstance(modulation, FixedEnsemble)
     assert modulation.clip_weight == weight
 
 
 def test_fusion_only_does_not_debias() -> None:
-    modulation = parse_setting("fusion_only/cls_iou").modulation
+    modulation = parse_setting("fusion_only/cls_iou").recognizer
     assert (modulation.alpha, modulation.beta) == (10.0, 0.0)
 
 
@@ -46,7 +46,7 @@ def test_pictures_of_each_proposal_use_clip_alone(crops: str) -> None:
 
 
 def test_a_cell_of_the_grid() -> None:
-    modulation = parse_setting("alpha=2.5,beta=0/iou").modulation
+    modulation = parse_setting("alpha=2.5,beta=0/iou").recognizer
     assert isinstance(modulation, EmbeddingModulation)
     assert (modulation.alpha, modulation.beta) == (2.5, 0.0)
 
