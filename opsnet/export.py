@@ -13,7 +13,7 @@ from opsnet.checkpoint.loading import load_checkpoint
 from opsnet.export_network import SMALLEST, ExportError, ExportNetwork, trace, write_graph
 from opsnet.export_parity import SIZES, Parity, check, compare, drawn_batch, runner
 from opsnet.files import atomic_path
-from opsnet.model import Modulation
+from opsnet.recognition.recognizer import Recognizer
 from opsnet.settings import choose_recognizer, recognizer_config
 from opsnet.structures import SIZE_DIVISOR, TextBank
 from opsnet.trained_model import TrainedModel
@@ -69,7 +69,7 @@ def _text(words: Any) -> str:
     return words if isinstance(words, str) else ", ".join(map(str, words))
 
 
-def _metadata(recognizer: Modulation, trained: TrainedModel) -> dict[str, Any]:
+def _metadata(recognizer: Recognizer, trained: TrainedModel) -> dict[str, Any]:
     """What a program needs to know of the file that has it."""
     return {
         "clip_hash": trained.model.clip.weights_hash,

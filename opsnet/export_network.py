@@ -19,7 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from opsnet.errors import InputError
-from opsnet.model import Modulation, OPSNet
+from opsnet.model import OPSNet
+from opsnet.recognition.recognizer import Recognizer, prepare
 from opsnet.structures import SIZE_DIVISOR, TextBank
 
 INPUTS = ("image", "size", "text", "concept")
@@ -38,12 +39,12 @@ class ExportNetwork(nn.Module):
     Args:
         model: in evaluation mode, on the CPU; its CLIP runs in fp32.
         train: the names that it was trained with.
-        modulation: how the two embeddings become logits.
+        recognizer: both embeddings -> logits.
     """
 
-    def __init__(self, model: OPSNet, train: TextBank, modulation: Modulation) -> None:
+    def __init__(self, model: OPSNet, train: TextBank, recognizer: Recognizer) -> None:
         super().__init__()
-        self.model, self.modulation, self.train_bank = model, modulation, train
+        self.model, self.recognizer, self.train_bank = model, recognizer, train
         model.clip.image_encoder.precision = None
         self.requires_grad_(False).eval()
 
@@ -68,7 +69,8 @@ class ExportNetwork(nn.Module):
         """As :meth:`forward`, of a text bank: logits (B, K, M)."""
         proposals, clip_map = self.model(image, size)
         embeddings = self.model.embed(proposals, clip_map, (image.shape[-2], image.shape[-1]))
-        logits, no_object = self.modulation(embeddings, target, self.train_bank, self.model.void_embed)
+        names = prepare(target, self.train_bank)
+        logits, no_object = self.recognizer(embeddings, names, self.model.void_embed)
         return proposals.mask_logits, logits, no_object, proposals.iou
 
 

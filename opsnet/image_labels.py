@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from opsnet.losses.decoupled_supervision import DecoupledSupervision, inside_padding, mask_sum_loss
 from opsnet.model import OPSNet
-from opsnet.recognition.modulation import EmbeddingModulation, nearest_similarity
+from opsnet.recognition.recognizer import PreparedNames, Recognizer, prepare
 from opsnet.structures import Batch, Embeddings, ImageLabels, Proposals, TextBank
 
 
@@ -27,13 +27,13 @@ class ImageLabelSupervision(nn.Module):
     """
 
     def __init__(
-        self, *, criterion: DecoupledSupervision, modulation: EmbeddingModulation, sampled_names: int | None = None
+        self, *, criterion: DecoupledSupervision, modulation: Recognizer, sampled_names: int | None = None
     ) -> None:
         super().__init__()
         if sampled_names is not None and sampled_names < 1:
             raise ValueError(f"image_labels.sampled_names must be at least 1, or null for all, got {sampled_names}")
         self.criterion, self.modulation, self.sampled_names = criterion, modulation, sampled_names
-        self._known: tuple[TextBank, TextBank, Tensor, float] | None = None
+        self._prepared: PreparedNames | None = None
 
     def forward(
         self, model: OPSNet, batch: Batch, names: TextBank, train: TextBank, *, seed: int
@@ -66,21 +66,20 @@ class ImageLabelSupervision(nn.Module):
         self, embeddings: Embeddings, void: Tensor, labels: list[Tensor], names: TextBank, train: TextBank, seed: int
     ) -> tuple[Tensor, list[Tensor]]:
         """Logits (B, K, C') of the names of this step, and the labels as indices into them."""
-        nearest, similarity = self._similarity(names, train)
+        prepared = self._prepare(names, train)
         if self.sampled_names is not None and self.sampled_names < len(names.names):
             chosen = sample_names(labels, len(names.names), self.sampled_names, seed)
             labels = [torch.searchsorted(chosen, found) for found in labels]
-            names, nearest = names.select(chosen), nearest[chosen]
-        logits, _ = self.modulation.modulate(embeddings, names, void, nearest=nearest, similarity=similarity)
+            prepared = prepared.select(chosen)
+        logits, _ = self.modulation(embeddings, prepared, void)
         return logits, labels
 
-    def _similarity(self, names: TextBank, train: TextBank) -> tuple[Tensor, float]:
-        """``max_j H_ij`` (C,) and s, computed once for the two banks."""
-        known = self._known
-        if known is None or known[0] is not names or known[1] is not train:
-            nearest = nearest_similarity(names, train)
-            known = self._known = (names, train, nearest, float(nearest.double().mean()))
-        return known[2], known[3]
+    def _prepare(self, names: TextBank, train: TextBank) -> PreparedNames:
+        """Computed once for the two banks."""
+        known = self._prepared
+        if known is None or known.target is not names or known.train is not train:
+            known = self._prepared = prepare(names, train)
+        return known
 
     @torch.no_grad()
     def _figures(self, proposals: Proposals, inside: Tensor) -> dict[str, Tensor]:

@@ -14,14 +14,12 @@ from opsnet.normalization import Sizes, inside_images
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.panoptic.merge import merge_masks
 from opsnet.recognition.mask_pooling import mask_pooling
-from opsnet.recognition.modulation import cosine_logits
+from opsnet.recognition.recognizer import PreparedNames, Recognizer, cosine_logits
 from opsnet.segmenter.backbone import Backbone
 from opsnet.segmenter.checkpoints import load_published
 from opsnet.segmenter.pixel_decoder import PixelDecoder
 from opsnet.segmenter.query_decoder import QueryDecoder
 from opsnet.structures import Batch, Embeddings, LayerQueries, PanopticMap, Proposals, TextBank
-
-Modulation = Callable[[Embeddings, TextBank, TextBank, Tensor], tuple[Tensor, Tensor]]
 
 
 class OPSNet(nn.Module):
@@ -104,20 +102,18 @@ class OPSNet(nn.Module):
     def predict(
         self,
         batch: Batch,
-        target: TextBank,
-        train: TextBank,
+        names: PreparedNames,
         *,
-        modulation: Modulation,
+        recognizer: Recognizer,
         filtering: MaskFiltering,
         overlap: float = 0.8,
     ) -> list[PanopticMap]:
-        """Segments and names a batch with any words.
+        """Segments a batch and labels the segments with the target names.
 
         Args:
             batch: B images.
-            target: names to predict with.
-            train: names that the queries were trained with.
-            modulation: how the two embeddings become logits.
+            names: M target names.
+            recognizer: both embeddings -> logits.
             filtering: how proposals are ranked and dropped.
             overlap: see :func:`opsnet.panoptic.merge.merge_panoptic`.
 
@@ -125,8 +121,8 @@ class OPSNet(nn.Module):
             One panoptic map (H, W) per image, at its original size where the batch knows it (``Batch.map_sizes``).
         """
         proposals, clip_map = self(batch.images, batch.valid_sizes)
-        logits, no_object = modulation(self.embed(proposals, clip_map, _size(batch)), target, train, self.void_embed)
-        return assemble(proposals, logits, no_object, batch, target, filtering=filtering, overlap=overlap)
+        logits, no_object = recognizer(self.embed(proposals, clip_map, _size(batch)), names, self.void_embed)
+        return assemble(proposals, logits, no_object, batch, names.target, filtering=filtering, overlap=overlap)
 
 
 def assemble(

@@ -16,11 +16,12 @@ from opsnet.image_labels import ImageLabelSupervision
 from opsnet.losses.criterion import LayerPredictions, PanopticCriterion
 from opsnet.losses.point_sampling import StepSeeds
 from opsnet.metrics.panoptic_quality import PanopticQuality
-from opsnet.model import Modulation, OPSNet
+from opsnet.model import OPSNet
 from opsnet.panoptic.mask_filtering import MaskFiltering
+from opsnet.recognition.recognizer import PreparedNames, Recognizer, prepare
 from opsnet.seeding import mix_seed
 from opsnet.segmenter.deformable_sampling import working_kernel
-from opsnet.structures import Batch, ImageLabels, SegmentTargets, TextBank
+from opsnet.structures import Batch, ImageLabels, PanopticMap, SegmentTargets, TextBank
 from opsnet.vocabulary import Vocabulary
 
 
@@ -30,7 +31,7 @@ class OPSNetModule(L.LightningModule):
     Args:
         model: OPSNet.
         criterion: losses of a batch with segments.
-        modulation, filtering, overlap: inference, for the validation PQ.
+        recognizer, filtering, overlap: inference, for the validation PQ.
         train_vocabulary: names of the training data.
         optimizer: builder; receives the model.
         scheduler: builder; receives the optimizer and ``total_steps``.
@@ -46,7 +47,7 @@ class OPSNetModule(L.LightningModule):
         *,
         model: OPSNet,
         criterion: PanopticCriterion,
-        modulation: Modulation,
+        recognizer: Recognizer,
         filtering: MaskFiltering,
         train_vocabulary: Vocabulary,
         optimizer: Callable[..., torch.optim.Optimizer],
@@ -60,14 +61,15 @@ class OPSNetModule(L.LightningModule):
     ) -> None:
         super().__init__()
         self.model, self.criterion = model, criterion
-        self.modulation, self.filtering, self.overlap = modulation, filtering, overlap
+        self.recognizer, self.filtering, self.overlap = recognizer, filtering, overlap
         self.seed = seed
         self.build_optimizer, self.build_scheduler = optimizer, scheduler
         self.config = config or {}
         self.train_vocabulary, self.label_vocabulary = train_vocabulary, label_vocabulary
         self.image_labels, self.distillation = image_labels, distillation
         self.quality = PanopticQuality(is_thing=train_vocabulary.is_thing)
-        self._banks: dict[str, TextBank] = {}
+        self._banks: dict[Vocabulary, TextBank] = {}
+        self._prepared: dict[Vocabulary, PreparedNames] = {}
         self._step_figures: list[Tensor] = []
 
     def on_fit_start(self) -> None:
@@ -80,9 +82,9 @@ class OPSNetModule(L.LightningModule):
         return self._bank(self.train_vocabulary)
 
     def _bank(self, vocabulary: Vocabulary) -> TextBank:
-        bank = self._banks.get(vocabulary.name)
+        bank = self._banks.get(vocabulary)
         if bank is None or bank.embeds.device != self.device:
-            bank = self._banks[vocabulary.name] = self.model.clip.text_encoder(vocabulary).to(self.device)
+            bank = self._banks[vocabulary] = self.model.clip.text_encoder(vocabulary).to(self.device)
         return bank
 
     def training_step(self, batch: Batch | dict[str, Batch], batch_index: int) -> Tensor:
@@ -140,13 +142,24 @@ class OPSNetModule(L.LightningModule):
             losses = {**losses, "distillation": kept, "loss": losses["loss"] + kept}
         return losses
 
+    def predict_maps(self, batch: Batch, vocabulary: Vocabulary | None = None) -> list[PanopticMap]:
+        """Panoptic maps of a batch as a validation scores them, by default with the training names."""
+        names = self.prepared(vocabulary or self.train_vocabulary)
+        return self.model.predict(
+            batch, names, recognizer=self.recognizer, filtering=self.filtering, overlap=self.overlap
+        )
+
+    def prepared(self, vocabulary: Vocabulary) -> PreparedNames:
+        """A vocabulary for prediction, on the module's device; computed once."""
+        bank, train = self._bank(vocabulary), self.train_bank()
+        known = self._prepared.get(vocabulary)
+        if known is None or known.target is not bank or known.train is not train:
+            known = self._prepared[vocabulary] = prepare(bank, train)
+        return known
+
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Scores one batch of the training domain."""
-        bank = self.train_bank()
-        maps = self.model.predict(
-            batch, bank, bank, modulation=self.modulation, filtering=self.filtering, overlap=self.overlap
-        )
-        for prediction, truth in zip(maps, batch.panoptic, strict=True):
+        for prediction, truth in zip(self.predict_maps(batch), batch.panoptic, strict=True):
             self.quality.update(prediction, truth)
 
     def on_validation_epoch_end(self) -> None:

@@ -15,8 +15,8 @@ from omegaconf import DictConfig, OmegaConf
 from opsnet.configuration import option, options
 from opsnet.errors import InputError
 from opsnet.inference_config import TRAINED, recognizer_name, recognizer_of
-from opsnet.model import Modulation
 from opsnet.panoptic.mask_filtering import MaskFiltering
+from opsnet.recognition.recognizer import Recognizer
 from opsnet.trained_model import TrainedModel
 
 CROPS = ("masking", "cropping")
@@ -31,7 +31,7 @@ class Setting:
     Attributes:
         name: ``<recognition>/<filter>``.
         recognition, filter: the two halves of the name.
-        modulation: embeddings -> logits.
+        recognizer: embeddings -> logits.
         filtering: logits and IoU -> scores.
         clip_embeds: where CLIP's embeddings come from: "pooling", "masking" or "cropping".
         overlap: of the merge; ``None``: the checkpoint's.
@@ -40,7 +40,7 @@ class Setting:
     name: str
     recognition: str
     filter: str
-    modulation: Modulation
+    recognizer: Recognizer
     filtering: MaskFiltering
     clip_embeds: str
     overlap: float | None = None
@@ -48,7 +48,7 @@ class Setting:
 
 def parse_setting(
     name: str, *, filters: Filters | None = None, trained: MaskFiltering | None = None,
-    recognizer: Modulation | None = None,
+    recognizer: Recognizer | None = None,
 ) -> Setting:  # fmt: skip
     """Builds a setting from its name.
 
@@ -74,11 +74,11 @@ def parse_setting(
     filtering = changed(parse_filtering(kind, filters=filters, trained=trained, setting=name), changes)
     source = recognition if recognition in CROPS else "pooling"
     known = "clip_only" if recognition in CROPS else recognition
-    modulation = parse_modulation(known, trained=recognizer, setting=name)
-    return Setting(name, recognition, filter_name, modulation, filtering, source, overlap)
+    chosen = parse_recognizer(known, trained=recognizer, setting=name)
+    return Setting(name, recognition, filter_name, chosen, filtering, source, overlap)
 
 
-def parse_modulation(text: str, *, trained: Modulation | None = None, setting: str | None = None) -> Modulation:
+def parse_recognizer(text: str, *, trained: Recognizer | None = None, setting: str | None = None) -> Recognizer:
     """``full``, a yaml of conf/modulation, any strength, ``alpha=5,beta=0.25``, or ``trained``.
 
     Args:
@@ -171,7 +171,7 @@ class TrainedRecognizer:
     alpha: float | None = None
     beta: float | None = None
 
-    def of(self, trained: TrainedModel) -> Modulation:
+    def of(self, trained: TrainedModel) -> Recognizer:
         """The recognizer for a checkpoint.
 
         Raises:
@@ -189,17 +189,17 @@ class TrainedRecognizer:
         return instantiate({**config, **changes})  # type: ignore[no-any-return]
 
 
-def choose_recognizer(modulation: DictConfig, trained: TrainedModel) -> Modulation:
+def choose_recognizer(modulation: DictConfig, trained: TrainedModel) -> Recognizer:
     """What the group ``modulation`` of a command asks for.
 
     Raises:
         InputError: see :meth:`TrainedRecognizer.of`.
     """
-    chosen: Modulation | TrainedRecognizer = instantiate(modulation)
+    chosen: Recognizer | TrainedRecognizer = instantiate(modulation)
     return chosen.of(trained) if isinstance(chosen, TrainedRecognizer) else chosen
 
 
-def recognizer_config(recognizer: Modulation) -> dict[str, Any]:
+def recognizer_config(recognizer: Recognizer) -> dict[str, Any]:
     """Class and arguments of a recognizer, as a checkpoint carries them.
 
     Raises:

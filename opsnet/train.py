@@ -140,7 +140,7 @@ def build_module(cfg: DictConfig, vocabulary: Any, label_vocabulary: Any = None)
     return OPSNetModule(
         model=model,
         criterion=instantiate(cfg.supervision),
-        modulation=instantiate(cfg.modulation),
+        recognizer=instantiate(cfg.modulation),
         filtering=instantiate(cfg.filtering),
         optimizer=instantiate(cfg.optim.optimizer),
         scheduler=instantiate(cfg.optim.scheduler),

@@ -11,8 +11,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from opsnet.errors import InputError
 from opsnet.inference_config import MASK2FORMER, InferenceConfig
-from opsnet.model import Modulation, OPSNet
+from opsnet.model import OPSNet
 from opsnet.recognition.modulation import EmbeddingModulation
+from opsnet.recognition.recognizer import Recognizer
 from opsnet.structures import TextBank
 from opsnet.vocabulary import Vocabulary
 
@@ -33,7 +34,7 @@ class TrainedModel:
     inference: InferenceConfig = MASK2FORMER
     experiment: str | None = None
     config: Mapping[str, Any] | None = None
-    recognizer: Modulation = field(default_factory=EmbeddingModulation)
+    recognizer: Recognizer = field(default_factory=EmbeddingModulation)
 
     @property
     def overlap(self) -> float:

@@ -16,7 +16,7 @@ from opsnet.losses.point_sampling import SharedPoints
 from opsnet.model import assemble
 from opsnet.optim import adamw
 from opsnet.panoptic.mask_filtering import MaskFiltering
-from opsnet.recognition.modulation import cosine_logits
+from opsnet.recognition.recognizer import cosine_logits
 from opsnet.recognition.shortlist import shortlisted_cosines
 from opsnet.segmenter.deformable_sampling import deformable_sampling
 from opsnet.segmenter.layouts import CLASS_HEAD, convert

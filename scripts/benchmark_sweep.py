@@ -33,6 +33,7 @@ from opsnet.inference_config import InferenceConfig
 from opsnet.metrics.panoptic_quality import PanopticQuality
 from opsnet.model import assemble
 from opsnet.paper.rows import table_rows
+from opsnet.recognition.recognizer import prepare
 from opsnet.settings import Setting, parse_setting
 from opsnet.structures import Batch, Embeddings, PanopticTruth, Proposals, Segment, TextBank
 from opsnet.trained_model import TrainedModel
@@ -105,7 +106,7 @@ def dense(checkpoint: Path | None) -> Pair:
 
     def once() -> dict[str, float]:
         quality = PanopticQuality(is_thing=text.target.is_thing.tolist())
-        named = ONE[0].modulation(embeddings, text.target, text.train, text.void)
+        named = ONE[0].recognizer(embeddings, prepare(text.target, text.train), text.void)
         maps = assemble(outputs.proposals, *named, batch, text.target, filtering=ONE[0].filtering, overlap=text.overlap)
         for prediction, truth in zip(maps, truths, strict=True):
             quality.update(prediction, truth)
@@ -199,6 +200,6 @@ def _kept(text: DomainText, outputs: Outputs) -> str:
     embeddings = Embeddings(outputs.proposals.query_embeds, outputs.clip["pooling"])
     counts = []
     for setting in GRID:
-        named = setting.modulation(embeddings, text.target, text.train, text.void)
+        named = setting.recognizer(embeddings, prepare(text.target, text.train), text.void)
         counts += setting.filtering(*named, outputs.proposals.iou).keep.sum(1).tolist()
     return f"{min(counts)} to {max(counts)} of {QUERIES} kept"

@@ -24,7 +24,7 @@ from rich.table import Table
 
 from opsnet.errors import one_sentence_errors
 from opsnet.losses.criterion import LayerPredictions
-from opsnet.recognition.modulation import cosine_logits
+from opsnet.recognition.recognizer import cosine_logits
 
 sys.path.insert(0, str(Path(__file__).parent))
 from untrained import random_targets, untrained_config

@@ -38,6 +38,7 @@ from opsnet.metrics.panoptic_quality import PanopticQuality
 from opsnet.metrics.semantic import SemanticCounts, count_semantic, summarise_semantic
 from opsnet.model import assemble
 from opsnet.module import OPSNetModule
+from opsnet.recognition.recognizer import prepare
 from opsnet.reporting.results import versions
 from opsnet.settings import parse_filtering
 from opsnet.structures import Batch, PanopticMap, Proposals, SegmentTargets, TextBank
@@ -56,7 +57,7 @@ def our_maps(module: OPSNetModule, batch: Batch) -> Maps:
     bank, size = module.train_bank(), (batch.images.shape[-2], batch.images.shape[-1])
     proposals, clip_map = module.model(batch.images, batch.valid_sizes)
     embeds = module.model.embed(proposals, clip_map, size)
-    logits, no_object = module.modulation(embeds, bank, bank, module.model.void_embed)
+    logits, no_object = module.recognizer(embeds, prepare(bank, bank), module.model.void_embed)
     return _maps(FILTERS, proposals, logits, no_object, batch, bank, module.overlap)
 
 

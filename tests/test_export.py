@@ -19,6 +19,7 @@ from opsnet.export_network import METADATA, ExportNetwork
 from opsnet.export_parity import TIES, drawn_batch
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.recognition.modulation import EmbeddingModulation
+from opsnet.recognition.recognizer import prepare
 from opsnet.vocabulary import Vocabulary
 
 DOCS = Path(__file__).parent.parent / "docs" / "export.md"
@@ -81,8 +82,8 @@ def test_the_example_of_the_docs_makes_the_networks_map(
     exec(code[1].replace("0.8 * inside", "0.0 * inside").replace("scores > 0.05", "scores > -1"), found)
     trained = load_checkpoint(lenient_checkpoint, device="cpu")
     (expected,) = trained.model.predict(
-        batch, trained.text(vocabulary := Vocabulary.load(WORDS)), trained.text(trained.train_vocabulary),
-        modulation=EmbeddingModulation(), filtering=MaskFiltering(threshold=-1), overlap=trained.overlap,
+        batch, prepare(trained.text(vocabulary := Vocabulary.load(WORDS)), trained.text(trained.train_vocabulary)),
+        recognizer=EmbeddingModulation(), filtering=MaskFiltering(threshold=-1), overlap=trained.overlap,
     )  # fmt: skip
     assert found["segments"] == {s.id: vocabulary.names[s.label] for s in expected.segments}
     assert (found["ids"] == expected.ids.numpy()).mean() > 0.999  # the docs' picture is resized by Pillow

@@ -10,6 +10,7 @@ from torch import nn
 from opsnet.image_labels import ImageLabelSupervision, sample_names
 from opsnet.losses.decoupled_supervision import DecoupledSupervision
 from opsnet.recognition.modulation import EmbeddingModulation
+from opsnet.recognition.recognizer import PreparedNames, prepare
 from opsnet.structures import Batch, Embeddings, ImageLabels, Proposals, TextBank
 
 D, K, NAMES = 4, 3, 6
@@ -68,7 +69,7 @@ def test_the_names_are_told_by_modulated_embeddings_between_both_vocabularies(be
     losses, figures = supervision(beta=beta)(model, given, LABELS, TRAIN, seed=0)
     proposals, clip_map = model(given.images, given.valid_sizes, every_layer=False)
     logits, _ = EmbeddingModulation(alpha=10.0, beta=beta)(
-        model.embed(proposals, clip_map, (8, 8)), LABELS, TRAIN, model.void_embed
+        model.embed(proposals, clip_map, (8, 8)), prepare(LABELS, TRAIN), model.void_embed
     )
     direct = CRITERION(
         logits, proposals.iou, proposals.mask_logits, given.targets.labels, torch.ones(2, 2, 2, dtype=torch.bool)
@@ -91,8 +92,8 @@ def test_the_similarities_are_computed_once_for_two_banks(monkeypatch) -> None:
         calls.append(banks)
         return original(*banks)
 
-    original = image_labels.nearest_similarity
-    monkeypatch.setattr(image_labels, "nearest_similarity", counted)
+    original = image_labels.prepare
+    monkeypatch.setattr(image_labels, "prepare", counted)
     tested, model = supervision(), Fixed()
     for _ in range(3):
         tested(model, batch([0]), LABELS, TRAIN, seed=0)
@@ -111,9 +112,9 @@ def test_sampled_names_leave_the_labels_and_s_as_they_are() -> None:
     # A vocabulary of the sampled names alone, at the s of the whole one, gives the same.
     chosen = sample_names(given.targets.labels, NAMES, 4, 0)
     tested = supervision()
-    _, similarity = tested._similarity(LABELS, TRAIN)
+    similarity = tested._prepare(LABELS, TRAIN).similarity
     small, places = LABELS.select(chosen), [torch.searchsorted(chosen, x) for x in given.targets.labels]
-    tested._known = (small, TRAIN, torch.ones(4), similarity)
+    tested._prepared = PreparedNames(small, TRAIN, torch.ones(4), similarity)
     alone, _ = tested(model, batch(*(p.tolist() for p in places)), small, TRAIN, seed=0)
     assert float(alone["loss"].detach()) == pytest.approx(float(few["loss"].detach()))
 

@@ -21,6 +21,7 @@ from opsnet.errors import DatasetError
 from opsnet.evaluate import evaluate
 from opsnet.model import OPSNet
 from opsnet.prediction.predictor import Predictor
+from opsnet.recognition.recognizer import prepare
 from opsnet.settings import parse_setting
 from opsnet.train import train
 
@@ -90,7 +91,7 @@ def test_prediction_shows_the_network_what_evaluation_does(run) -> None:
     for i, size in enumerate(SIZES):  # small images are enlarged
         batch = collate([dataset[i]], vocabulary="flat", with_truth=True)
         (expected,) = trained.model.predict(
-            batch, text, text, modulation=parse_setting("full/cls").modulation,
+            batch, prepare(text, text), recognizer=parse_setting("full/cls").recognizer,
             filtering=trained.inference.mask_filtering, overlap=0.7,
         )  # fmt: skip
         found = predictor(dataset.picture(i), trained.train_vocabulary)

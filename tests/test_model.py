@@ -9,7 +9,8 @@ import torch
 from hydra.utils import instantiate
 
 from opsnet.panoptic.mask_filtering import MaskFiltering
-from opsnet.recognition.modulation import ClipOnly, EmbeddingModulation, QueryOnly, cosine_logits
+from opsnet.recognition.modulation import ClipOnly, EmbeddingModulation, QueryOnly
+from opsnet.recognition.recognizer import cosine_logits, prepare
 from opsnet.structures import Batch, TextBank
 from opsnet.vocabulary import Vocabulary
 
@@ -93,7 +94,7 @@ def test_prediction_is_cut_to_the_valid_part(model, images) -> None:
     batch = Batch(images, [(50, 90), (64, 96)], [0, 1], "custom")
     names = bank(model, "sea", "tree")
     keep_all = MaskFiltering(kind="iou", threshold=-1)
-    maps = model.predict(batch, names, names, modulation=QueryOnly(), filtering=keep_all, overlap=0)
+    maps = model.predict(batch, prepare(names, names), recognizer=QueryOnly(), filtering=keep_all, overlap=0)
     assert [tuple(m.ids.shape) for m in maps] == [(50, 90), (64, 96)]
     for found in maps:
         assert {s.id for s in found.segments} == set(found.ids.unique().tolist()) - {0}
@@ -103,26 +104,27 @@ def test_prediction_is_cut_to_the_valid_part(model, images) -> None:
 def test_prediction_leaves_no_graph_behind_and_repeats_itself(model, images) -> None:
     batch = Batch(images, [(64, 96)] * 2, [0, 1], "custom")
     names, trained = bank(model, "sea", "tree"), bank(model, "sea", "flower")
-    options = {"modulation": EmbeddingModulation(), "filtering": MaskFiltering(kind="iou", threshold=-1), "overlap": 0}
-    first, second = (model.predict(batch, names, trained, **options) for _ in range(2))
+    options = {"recognizer": EmbeddingModulation(), "filtering": MaskFiltering(kind="iou", threshold=-1), "overlap": 0}
+    first, second = (model.predict(batch, prepare(names, trained), **options) for _ in range(2))
     assert all(torch.equal(a.ids, b.ids) and a.segments == b.segments for a, b in zip(first, second, strict=True))
     assert all(isinstance(s.score, float) for m in first for s in m.segments)
 
 
-def test_the_modulation_decides_which_embedding_names(model, images) -> None:
+def test_the_recognizer_decides_which_embedding_names(model, images) -> None:
     batch = Batch(images, [(64, 96)] * 2, [0, 1], "custom")
     names = bank(model, *"abcdefghij")
+    names = prepare(names, names)
     seen = {}
 
     def spy(kind):
-        def modulation(embeddings, target, train, void):
-            seen[kind] = kind()(embeddings, target, train, void)[0]
-            return kind()(embeddings, target, train, void)
+        def recognizer(embeddings, names, no_object):
+            seen[kind] = kind()(embeddings, names, no_object)[0]
+            return kind()(embeddings, names, no_object)
 
-        return modulation
+        return recognizer
 
     for kind in (QueryOnly, ClipOnly):
-        model.predict(batch, names, names, modulation=spy(kind), filtering=MaskFiltering(threshold=2), overlap=0)
+        model.predict(batch, names, recognizer=spy(kind), filtering=MaskFiltering(threshold=2), overlap=0)
     assert seen[QueryOnly].shape == (2, QUERIES, 10)
     assert not torch.allclose(seen[QueryOnly], seen[ClipOnly], atol=0.1)
 
@@ -130,7 +132,7 @@ def test_the_modulation_decides_which_embedding_names(model, images) -> None:
 def test_a_picture_that_keeps_nothing_is_all_void(model, images) -> None:
     batch = Batch(images, [(64, 96), (40, 40)], [0, 1], "custom")
     names = bank(model, "sea")
-    maps = model.predict(batch, names, names, modulation=QueryOnly(), filtering=MaskFiltering(threshold=2))
+    maps = model.predict(batch, prepare(names, names), recognizer=QueryOnly(), filtering=MaskFiltering(threshold=2))
     assert [(m.segments, int(m.ids.sum()), tuple(m.ids.shape)) for m in maps] == [((), 0, (64, 96)), ((), 0, (40, 40))]
 
 

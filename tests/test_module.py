@@ -123,10 +123,7 @@ def test_the_validation_scores_the_maps_and_starts_anew_each_time(module, batch,
     torch.manual_seed(0)
     for weight in module.model.query_decoder.mask_head.parameters():  # untrained masks are too faint to be segments
         weight.data.normal_(0, 0.3)
-    bank = module.train_bank()
-    maps = module.model.predict(
-        batch, bank, bank, modulation=module.modulation, filtering=module.filtering, overlap=module.overlap
-    )
+    maps = module.predict_maps(batch)
     assert sum(len(m.segments) for m in maps) > 0
     right = dataclasses.replace(batch, panoptic=[PanopticTruth(m.ids, m.segments) for m in maps])
     module.validation_step(right, 0)

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from opsnet.precision import full_precision
-from opsnet.recognition.modulation import FixedEnsemble, QueryOnly, cosine_logits
+from opsnet.recognition.modulation import FixedEnsemble, QueryOnly
+from opsnet.recognition.recognizer import cosine_logits, prepare
 from opsnet.segmenter.pixel_decoder import PixelDecoder
 from opsnet.structures import Embeddings, TextBank
 
@@ -39,9 +40,9 @@ def test_recognition_of_half_precision_embeddings_is_in_fp32(recognizer) -> None
     embeddings = Embeddings(torch.randn(1, 5, 64).bfloat16(), torch.randn(1, 5, 64).bfloat16())
     wide = Embeddings(embeddings.query.float(), embeddings.clip.float())
     bank = TextBank("a", ("b", "c"), torch.tensor([True, False]), torch.nn.functional.normalize(torch.randn(2, 64)))
-    expected = recognizer(wide, bank, bank, torch.ones(64))
+    expected = recognizer(wide, prepare(bank, bank), torch.ones(64))
     with torch.autocast("cpu", torch.bfloat16):
-        found = recognizer(embeddings, bank, bank, torch.ones(64))
+        found = recognizer(embeddings, prepare(bank, bank), torch.ones(64))
     for ours, theirs in zip(found, expected, strict=True):
         assert torch.equal(ours, theirs)
 

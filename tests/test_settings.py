@@ -13,8 +13,8 @@ from opsnet.settings import TrainedFilter, grid, paper_settings, parse_filtering
 def test_a_name_has_two_halves() -> None:
     setting = parse_setting("full/cls_iou")
     assert (setting.name, setting.recognition, setting.filter) == ("full/cls_iou", "full", "cls_iou")
-    assert isinstance(setting.modulation, EmbeddingModulation)
-    assert (setting.modulation.alpha, setting.modulation.beta) == (10.0, 0.5)  # the paper's
+    assert isinstance(setting.recognizer, EmbeddingModulation)
+    assert (setting.recognizer.alpha, setting.recognizer.beta) == (10.0, 0.5)  # the paper's
     assert setting.filtering.kind == "cls_iou"
     assert setting.clip_embeds == "pooling"
 
@@ -22,31 +22,31 @@ def test_a_name_has_two_halves() -> None:
 @pytest.mark.parametrize(("name", "kind"), [("query_only/cls", QueryOnly), ("clip_only/iou", ClipOnly)])
 def test_either_half_comes_from_its_yaml(name: str, kind: type) -> None:
     setting = parse_setting(name)
-    assert isinstance(setting.modulation, kind)
+    assert isinstance(setting.recognizer, kind)
     assert setting.filtering.kind == name.partition("/")[2]
 
 
 @pytest.mark.parametrize("weight", [1, 2, 3, 4])
 def test_ensembles_carry_their_weight(weight: int) -> None:
-    modulation = parse_setting(f"ensemble_{weight}/cls_iou").modulation
+    modulation = parse_setting(f"ensemble_{weight}/cls_iou").recognizer
     assert isinstance(modulation, FixedEnsemble)
     assert modulation.clip_weight == weight
 
 
 def test_fusion_only_does_not_debias() -> None:
-    modulation = parse_setting("fusion_only/cls_iou").modulation
+    modulation = parse_setting("fusion_only/cls_iou").recognizer
     assert (modulation.alpha, modulation.beta) == (10.0, 0.0)
 
 
 @pytest.mark.parametrize("crops", ["masking", "cropping"])
 def test_pictures_of_each_proposal_use_clip_alone(crops: str) -> None:
     setting = parse_setting(f"{crops}/cls_iou")
-    assert isinstance(setting.modulation, ClipOnly)
+    assert isinstance(setting.recognizer, ClipOnly)
     assert setting.clip_embeds == crops
 
 
 def test_a_cell_of_the_grid() -> None:
-    modulation = parse_setting("alpha=2.5,beta=0/iou").modulation
+    modulation = parse_setting("alpha=2.5,beta=0/iou").recognizer
     assert isinstance(modulation, EmbeddingModulation)
     assert (modulation.alpha, modulation.beta) == (2.5, 0.0)
 
@@ -76,7 +76,7 @@ def test_an_unknown_filter_lists_the_known(name: str) -> None:
 def test_options_change_the_filter() -> None:
     setting = parse_setting("alpha=5,beta=0/cls_iou,threshold=0.2,compete=cls,drop_no_object=true,overlap=0.7")
     assert setting.filtering.settings() == MaskFiltering(threshold=0.2, compete="cls", drop_no_object=True).settings()
-    assert (setting.overlap, setting.modulation.alpha) == (0.7, 5.0)
+    assert (setting.overlap, setting.recognizer.alpha) == (0.7, 5.0)
     assert setting.filter == "cls_iou,threshold=0.2,compete=cls,drop_no_object=true,overlap=0.7"
     assert parse_setting("full/cls_iou").overlap is None
 

@@ -45,7 +45,7 @@ def build_ours(model: OPSNet) -> OPSNetModule:
     return OPSNetModule(
         model=model,
         criterion=PanopticCriterion(points=POINTS),
-        modulation=QueryOnly(),
+        recognizer=QueryOnly(),
         filtering=MaskFiltering(kind="cls"),
         train_vocabulary=Vocabulary.from_names(list(NAMES)),
         optimizer=partial(adamw, lr=LR, weight_decay=DECAY, backbone_multiplier=BACKBONE_LR),

@@ -38,13 +38,11 @@ class LogPictures(Callback):
             return
         from opsnet.reporting.overlays import draw_overlay
 
-        bank = module.train_bank()
-        maps = module.model.predict(
-            batch, bank, bank, modulation=module.modulation, filtering=module.filtering, overlap=module.overlap
-        )[: self.count]
+        names = module.train_vocabulary.names
+        maps = module.predict_maps(batch)[: self.count]
         pictures = [original_image(batch, i) for i in range(len(maps))]
-        overlays = [draw_overlay(p, m, bank.names, scale=None) for p, m in zip(pictures, maps, strict=True)]
-        masks = class_masks(batch.panoptic[: self.count], maps, bank.names)
+        overlays = [draw_overlay(p, m, names, scale=None) for p, m in zip(pictures, maps, strict=True)]
+        masks = class_masks(batch.panoptic[: self.count], maps, names)
         for logger in loggers:
             logger.log_image("val/predictions", overlays, step=trainer.global_step)
             logger.log_image("val/panoptic", pictures, step=trainer.global_step, masks=masks)

@@ -72,12 +72,10 @@ class DomainProbes(Callback):
         self, trainer: L.Trainer, module: Any, loader: EvaluationLoader, vocabulary: Any, quality: PanopticQuality
     ) -> dict[str, float]:
         """Averages of one domain over all ranks."""
-        target = module.model.clip.text_encoder(vocabulary).to(module.device)
-        options = {"modulation": module.modulation, "filtering": module.filtering, "overlap": module.overlap}
         quality.reset()  # of what a probe that was cut short has counted
         for batch in islice(loader, self._batches(trainer)):
             with trainer.precision_plugin.val_step_context():
-                maps = module.model.predict(batch.to(module.device), target, module.train_bank(), **options)
+                maps = module.predict_maps(batch.to(module.device), vocabulary)
             for prediction, truth in zip(maps, batch.panoptic, strict=True):
                 quality.update(prediction, truth)
         return quality.compute()

@@ -19,7 +19,8 @@ from opsnet.checkpoint.stored_config import check_config, check_inference, dotte
 from opsnet.clip.loading import ClipWeightsError, is_torchscript
 from opsnet.errors import CheckpointError, InputError
 from opsnet.files import checksum
-from opsnet.model import Modulation, OPSNet
+from opsnet.model import OPSNet
+from opsnet.recognition.recognizer import Recognizer
 
 HINT = "give clip_weights=PATH of the CLIP that the checkpoint was trained with"
 
@@ -52,7 +53,7 @@ def build_model(config: Any, name: str, *, clip_weights: str | Path | None = Non
         ) from error
 
 
-def build_recognizer(config: Any, name: str) -> Modulation:
+def build_recognizer(config: Any, name: str) -> Recognizer:
     """A recognizer of its class and arguments.
 
     Args:
@@ -64,7 +65,7 @@ def build_recognizer(config: Any, name: str) -> Modulation:
     """
     checked = check_inference({RECOGNIZER[-1]: config}, name)
     try:
-        recognizer: Modulation = _build(RECOGNIZER, checked[RECOGNIZER[-1]])
+        recognizer: Recognizer = _build(RECOGNIZER, checked[RECOGNIZER[-1]])
         return recognizer
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{name}: {dotted(RECOGNIZER)} cannot be used ({error})") from error

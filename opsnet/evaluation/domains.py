@@ -13,7 +13,6 @@ from opsnet.evaluation.scorer import SettingScorer
 from opsnet.evaluation.sources import Source
 from opsnet.metrics.confusions import Confusion, commonest
 from opsnet.metrics.semantic import summarise_semantic
-from opsnet.recognition.modulation import domain_similarity
 from opsnet.structures import PanopticMap
 
 CONFUSIONS_SHOWN = 5
@@ -63,7 +62,7 @@ def evaluate_domain(name: str, source: Source, dataset: PanopticDataset, plan: P
     figures = scorer.results()
     return DomainFigures(
         {f"{key}/{measure}": value for key, values in figures.items() for measure, value in values.items()},
-        domain_similarity(text.target, text.train),
+        float(scorer.names.similarity),
         {k: commonest(d.confusions, text.target.names, CONFUSIONS_SHOWN) for k, d in details.items()},
     )
 

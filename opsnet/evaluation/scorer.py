@@ -14,7 +14,7 @@ from opsnet.evaluation.scored_image import ImageMasks, score_image
 from opsnet.metrics.panoptic_averages import PanopticCounts, PanopticResult, summarise
 from opsnet.metrics.semantic import SemanticCounts, summarise_semantic
 from opsnet.panoptic.mask_filtering import Filtered
-from opsnet.recognition.modulation import EmbeddingModulation, nearest_similarity
+from opsnet.recognition.recognizer import prepare
 from opsnet.settings import Setting
 from opsnet.structures import Embeddings, PanopticMap, PanopticTruth
 
@@ -31,6 +31,7 @@ class SettingScorer:
         details: what is looked at beyond PQ and mIoU, by the name of the setting.
 
     Attributes:
+        names: of the domain, prepared once for all settings.
         counts, pixels: of each setting by name, over all batches so far: segments for PQ, pixels for mIoU.
     """
 
@@ -38,9 +39,8 @@ class SettingScorer:
         self, text: DomainText, settings: Sequence[Setting], details: Mapping[str, Details] | None = None
     ) -> None:
         self.text, self.settings, self.details = text, tuple(settings), dict(details or {})
-        self._nearest = nearest_similarity(text.target, text.train)
-        self._similarity = text.target.mean(self._nearest.double())
-        self.groups = class_groups(text.seen, self._nearest)
+        self.names = prepare(text.target, text.train)
+        self.groups = class_groups(text.seen, self.names.nearest)
         self.is_thing: list[bool] = text.target.is_thing.tolist()
         self.overlaps = [text.overlap if s.overlap is None else s.overlap for s in settings]
         self.counts = {s.name: PanopticCounts.zeros(len(self.is_thing)) for s in settings}
@@ -81,18 +81,11 @@ class SettingScorer:
     def _logits(self, outputs: Outputs) -> dict[str, tuple[Tensor, Tensor]]:
         """Logits of the names (B, K, M) and of no-object (B, K), by recognition."""
         logits: dict[str, tuple[Tensor, Tensor]] = {}
-        text = self.text
         for setting in self.settings:
             if setting.recognition in logits:
                 continue
             embeddings = Embeddings(query=outputs.proposals.query_embeds, clip=outputs.clip[setting.clip_embeds])
-            modulation = setting.modulation
-            if isinstance(modulation, EmbeddingModulation):  # whose cells of a grid share what is known of the names
-                logits[setting.recognition] = modulation.modulate(
-                    embeddings, text.target, text.void, nearest=self._nearest, similarity=self._similarity
-                )
-            else:
-                logits[setting.recognition] = modulation(embeddings, text.target, text.train, text.void)
+            logits[setting.recognition] = setting.recognizer(embeddings, self.names, self.text.void)
         return logits
 
     def panoptic(self, name: str) -> PanopticResult:

@@ -11,20 +11,18 @@ from typing import Any
 
 import torch
 from huggingface_hub import ModelHubMixin
-from torch import Tensor
 
 from opsnet.checkpoint.folder import fetch, is_hub_id, read, save
 from opsnet.checkpoint.loading import load_checkpoint
 from opsnet.errors import InputError
 from opsnet.inference_config import InferenceConfig
-from opsnet.model import Modulation
 from opsnet.name_tree import NameTree, is_tree
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.prediction.carriers import NamedMap, Proposed
 from opsnet.prediction.naming import UnknownRule, name_segments
 from opsnet.prediction.pictures import NetworkSize, Picture, as_list, padded_size, to_batch, to_pixels
-from opsnet.recognition.modulation import EmbeddingModulation, nearest_similarity
-from opsnet.settings import parse_filtering, parse_modulation, recognizer_config
+from opsnet.recognition.recognizer import PreparedNames, Recognizer, prepare
+from opsnet.settings import parse_filtering, parse_recognizer, recognizer_config
 from opsnet.structures import TextBank
 from opsnet.trained_model import TrainedModel
 from opsnet.vocabulary import Vocabulary
@@ -42,7 +40,7 @@ BANKS = 16
 
 def load(
     path_or_hub_id: str | Path, *, device: str = "auto", clip_weights: str | Path | None = None,
-    modulation: str | Modulation | None = None, filtering: str | MaskFiltering | None = None,
+    modulation: str | Recognizer | None = None, filtering: str | MaskFiltering | None = None,
     label_names_known: bool = False,
 ) -> Predictor:  # fmt: skip
     """A predictor from a checkpoint of ``opsnet-train``, a folder of ``save_pretrained``, or its id on the Hub.
@@ -90,17 +88,18 @@ class Predictor(
     """
 
     def __init__(
-        self, trained: TrainedModel, *, modulation: str | Modulation | None = None,
+        self, trained: TrainedModel, *, modulation: str | Recognizer | None = None,
         filtering: str | MaskFiltering | None = None, shortest: Pixels = AUTO, longest: Pixels = AUTO,
         overlap: float | None = None,
     ) -> None:  # fmt: skip
         self.trained, inference = trained, trained.inference
         self.size = _network_size(inference, shortest, longest)
         self.overlap = inference.overlap if overlap is None else overlap
-        self.modulation = trained.recognizer if modulation is None else self._modulation(modulation)
+        self.recognizer = trained.recognizer if modulation is None else self._recognizer(modulation)
         self.filtering = inference.mask_filtering if filtering is None else self._filter(filtering)
         self._network, self._text = Lock(), Lock()
-        self._banks: OrderedDict[Vocabulary, tuple[TextBank, Tensor]] = OrderedDict()
+        self._train: TextBank | None = None
+        self._prepared: OrderedDict[Vocabulary, PreparedNames] = OrderedDict()
 
     @property
     def device(self) -> torch.device:
@@ -114,7 +113,7 @@ class Predictor(
 
     def __call__(
         self, pictures: Picture | Sequence[Picture], vocabulary: Words, *, top_k: int = 1, batch_size: int = 8,
-        modulation: str | Modulation | None = None, filtering: str | MaskFiltering | None = None,
+        modulation: str | Recognizer | None = None, filtering: str | MaskFiltering | None = None,
         unknown: UnknownRule | None = None, path_margin: float = 0.1,
     ) -> NamedMap | list[NamedMap]:  # fmt: skip
         """Segments and names pictures.
@@ -177,7 +176,7 @@ class Predictor(
 
     @torch.inference_mode()
     def name(
-        self, proposed: Proposed, vocabulary: Words, *, modulation: str | Modulation | None = None,
+        self, proposed: Proposed, vocabulary: Words, *, modulation: str | Recognizer | None = None,
         filtering: str | MaskFiltering | None = None, top_k: int = 1, unknown: UnknownRule | None = None,
         path_margin: float = 0.1,
     ) -> list[NamedMap]:  # fmt: skip
@@ -190,9 +189,9 @@ class Predictor(
             raise InputError(f"top_k must be at least 1, got {top_k}")
         words = as_words(vocabulary)
         target = words.word_vocabulary if isinstance(words, NameTree) else words
-        mix = self.modulation if modulation is None else self._modulation(modulation)
+        recognizer = self.recognizer if modulation is None else self._recognizer(modulation)
         rank = self.filtering if filtering is None else self._filter(filtering)
-        logits, no_object = self._logits(proposed, target, mix)
+        logits, no_object = recognizer(proposed.embeddings, self.prepared(target), self.trained.model.void_embed)
         return name_segments(
             proposed, logits, no_object, words, filtering=rank, overlap=self.overlap, top_k=top_k,
             unknown=unknown, path_margin=path_margin,
@@ -204,32 +203,24 @@ class Predictor(
             return parse_filtering(value, filters=inference.filters, trained=inference.mask_filtering)
         return value
 
-    def _modulation(self, value: str | Modulation) -> Modulation:
-        return parse_modulation(value, trained=self.trained.recognizer) if isinstance(value, str) else value
+    def _recognizer(self, value: str | Recognizer) -> Recognizer:
+        return parse_recognizer(value, trained=self.trained.recognizer) if isinstance(value, str) else value
 
     def text(self, vocabulary: Vocabulary) -> TextBank:
         """A vocabulary's text bank on the network's device; computed once."""
-        return self._known(vocabulary)[0]
+        return self.prepared(vocabulary).target
 
-    def _known(self, vocabulary: Vocabulary) -> tuple[TextBank, Tensor]:
-        """Text bank and :func:`nearest_similarity` to the training names, kept for the vocabularies used last."""
+    def prepared(self, vocabulary: Vocabulary) -> PreparedNames:
+        """A vocabulary ready for a recognizer; cached for those used last, as 21,843 names take longer than naming."""
         with self._text:
-            if vocabulary not in self._banks:
-                bank, train = (self.trained.text(v) for v in (vocabulary, self.train_vocabulary))
-                self._banks[vocabulary] = bank, nearest_similarity(bank, train)
-                if len(self._banks) > BANKS:
-                    self._banks.popitem(last=False)
-            self._banks.move_to_end(vocabulary)
-            return self._banks[vocabulary]
-
-    def _logits(self, proposed: Proposed, target: Vocabulary, mix: Modulation) -> tuple[Tensor, Tensor]:
-        """Logits of M names (B, K, M) and of no-object (B, K)."""
-        bank, nearest = self._known(target)
-        void = self.trained.model.void_embed
-        if isinstance(mix, EmbeddingModulation):  # of 21,843 names the similarities take longer than all the rest
-            similarity = float(nearest.double().mean())
-            return mix.modulate(proposed.embeddings, bank, void, nearest=nearest, similarity=similarity)
-        return mix(proposed.embeddings, bank, self.text(self.train_vocabulary), void)
+            if self._train is None:
+                self._train = self.trained.text(self.train_vocabulary)
+            if vocabulary not in self._prepared:
+                self._prepared[vocabulary] = prepare(self.trained.text(vocabulary), self._train)
+                if len(self._prepared) > BANKS:
+                    self._prepared.popitem(last=False)
+            self._prepared.move_to_end(vocabulary)
+            return self._prepared[vocabulary]
 
     def save_pretrained(  # type: ignore[override]
         self, save_directory: str | Path, *, include_clip: bool | None = None, **_: Any
@@ -252,7 +243,7 @@ class Predictor(
     def _save_pretrained(self, save_directory: Path, *, include_clip: bool | None = None) -> None:
         settings = dataclasses.replace(
             self.trained.inference,
-            recognizer=recognizer_config(self.modulation),
+            recognizer=recognizer_config(self.recognizer),
             filtering=self.filtering.settings(),
             overlap=self.overlap,
             shortest=self.size.shortest,
@@ -263,7 +254,7 @@ class Predictor(
     @classmethod
     def from_pretrained(
         cls, pretrained_model_name_or_path: str | Path, *, device: str = "auto",
-        clip_weights: str | Path | None = None, modulation: str | Modulation | None = None,
+        clip_weights: str | Path | None = None, modulation: str | Recognizer | None = None,
         filtering: str | MaskFiltering | None = None, label_names_known: bool = False, **how: Any,
     ) -> Predictor:  # fmt: skip
         """Reads a folder of :meth:`save_pretrained`, here or on the Hub; other arguments as of :func:`load`.

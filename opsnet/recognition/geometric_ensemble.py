@@ -1,25 +1,25 @@
-"""The recogniser of OPSNet's successors: a geometric mean of trained and CLIP probabilities, name by name.
+"""The recognizer of OPSNet's successors: a geometric mean of trained and CLIP probabilities, name by name.
 
 ODISE (Xu et al. 2023, section 3.5) and FC-CLIP (Yu et al. 2023, section 3.3) mix what a trained head (here the query
 embedding) and a frozen CLIP say:
 
     p(i) ~ p_query(i) ** (1 - w_i) * p_clip(i) ** w_i,    w_i = seen for names of the training, unseen for others
 
-Both probabilities are a softmax over the M target names, and so is the mean. Void has no name in CLIP's space: its
+Both probabilities are a softmax over the M target names, and so is the mean. No-object has no name in CLIP's space: its
 probability is the query's, and the names share the rest, as in FC-CLIP's published code.
 """
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from opsnet.recognition.modulation import name_logits, nearest_similarity
-from opsnet.structures import Embeddings, TextBank
+from opsnet.recognition.recognizer import PreparedNames, Recognizer, name_logits
+from opsnet.structures import Embeddings
 
 
-class GeometricEnsemble(nn.Module):
-    """Beside the recognisers of :mod:`opsnet.recognition.modulation`.
+class GeometricEnsemble(Recognizer):
+    """A geometric mean with one weight for seen names and one for the others.
 
     Args:
         seen: weight of CLIP for names that were trained; FC-CLIP's alpha.
@@ -35,21 +35,21 @@ class GeometricEnsemble(nn.Module):
             raise ValueError(f"modulation.seen and modulation.unseen must lie in 0..1, got {seen} and {unseen}")
         self.seen, self.unseen = seen, unseen
 
-    def forward(self, embeddings: Embeddings, target: TextBank, train: TextBank, void: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, embeddings: Embeddings, names: PreparedNames, no_object: Tensor) -> tuple[Tensor, Tensor]:
         """Mixes the probabilities.
 
         Args:
             embeddings: query and CLIP, (B, K, D) each.
-            target, train: text banks with M and N names; a name is seen where both have the same.
-            void: (D,), the learned no-object embedding.
+            names: M target names; a name is seen where the training had the same.
+            no_object: (D,), the learned no-object embedding.
 
         Returns:
-            Log-probabilities of the names (B, K, M) and of void (B, K): a softmax over both leaves them as they are.
+            Log-probabilities of the names (B, K, M) and of no-object (B, K); a softmax over both does not change them.
         """
-        query, no_object = name_logits(embeddings.query, target, void)
-        clip, _ = name_logits(embeddings.clip, target, void)
-        weight = torch.where(nearest_similarity(target, train) == 1, self.seen, self.unseen).to(query)
+        query, no_object_logits = name_logits(embeddings.query, names.target, no_object)
+        clip, _ = name_logits(embeddings.clip, names.target, no_object)
+        weight = torch.where(names.seen, self.seen, self.unseen).to(query)
         mixed = ((1 - weight) * query.log_softmax(-1) + weight * clip.log_softmax(-1)).log_softmax(-1)
-        names = query.logsumexp(-1)
-        total = torch.logaddexp(names, no_object)
-        return mixed + (names - total)[..., None], no_object - total
+        any_name = query.logsumexp(-1)
+        total = torch.logaddexp(any_name, no_object_logits)
+        return mixed + (any_name - total)[..., None], no_object_logits - total

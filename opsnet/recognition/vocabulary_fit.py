@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
-from opsnet.recognition.modulation import EmbeddingModulation, nearest_similarity
+from opsnet.recognition.modulation import EmbeddingModulation
+from opsnet.recognition.recognizer import nearest_similarity
 from opsnet.structures import TextBank
 
 _AT_ONCE = 1024  # rows; of 40,000 names all pairs at once would take gigabytes

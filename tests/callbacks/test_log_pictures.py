@@ -31,11 +31,8 @@ def test_the_first_batch_is_sent_to_wandb(monkeypatch) -> None:
     monkeypatch.setattr(WandbLogger, "__init__", lambda self: None)
     monkeypatch.setattr(WandbLogger, "log_image", lambda self, *given, **named: sent.append((given, named)))
     module = SimpleNamespace(
-        train_bank=lambda: SimpleNamespace(names=("sea",)),
-        model=SimpleNamespace(predict=lambda *_, **__: [square(0)] * 3),
-        modulation=None,
-        filtering=None,
-        overlap=0.8,
+        train_vocabulary=SimpleNamespace(names=("sea",)),
+        predict_maps=lambda batch: [square(0)] * 3,
     )
     truth = [square(0, PanopticTruth)] * 3
     batch = Batch(torch.rand(3, 3, 32, 32), [(20, 30)] * 3, [0, 1, 2], "custom", panoptic=truth)

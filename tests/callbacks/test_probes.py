@@ -84,11 +84,11 @@ def perfect(truth: PanopticTruth) -> PanopticMap:
 def test_each_domain_is_scored_with_its_own_names(train_config, tmp_path, monkeypatch) -> None:
     asked: set[tuple[str, str, float, float]] = set()
 
-    def predict(self, batch, target, train, *, modulation, filtering, overlap) -> list[PanopticMap]:
+    def predict(self, batch, names, *, recognizer, filtering, overlap) -> list[PanopticMap]:
         assert not self.training
-        asked.add((target.name, train.name, modulation.alpha, overlap))
+        asked.add((names.target.name, names.train.name, recognizer.alpha, overlap))
         found = [perfect(truth) for truth in batch.panoptic]
-        return found if target.name != "scenes_street" else [PanopticMap(m.ids * 0, ()) for m in found]
+        return found if names.target.name != "scenes_street" else [PanopticMap(m.ids * 0, ()) for m in found]
 
     monkeypatch.setattr(OPSNet, "predict", predict)
     metrics = train(train_config(tmp_path / "run", TWO, "trainer.max_epochs=1", "modulation.alpha=3", "overlap=0.7"))

@@ -113,7 +113,7 @@ def test_the_hub_is_asked_for_owner_and_name(monkeypatch, moved, offline) -> Non
         return str(moved)
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", download)
-    assert opsnet.load("someone/opsnet-scenes", device="cpu").modulation.alpha == 7
+    assert opsnet.load("someone/opsnet-scenes", device="cpu").recognizer.alpha == 7
     assert asked == ["someone/opsnet-scenes"]
 
 

@@ -15,7 +15,7 @@ from opsnet.evaluation.scorer import SettingScorer, class_groups
 from opsnet.metrics.image_overlaps import image_overlaps
 from opsnet.metrics.semantic import SemanticCounts, count_semantic, summarise_semantic
 from opsnet.panoptic.mask_filtering import Filtered, MaskFiltering
-from opsnet.recognition.modulation import domain_similarity
+from opsnet.recognition.recognizer import domain_similarity, prepare
 from opsnet.settings import Setting, parse_setting
 from opsnet.structures import Batch, PanopticMap, PanopticTruth
 from opsnet.trained_model import TrainedModel
@@ -69,9 +69,8 @@ def test_maps_equal_those_of_predict(domain, lenient, world) -> None:
     for one in settings:
         direct = lenient.model.predict(
             batch,
-            lenient.text(data.vocabulary),
-            lenient.text(lenient.train_vocabulary),
-            modulation=one.modulation,
+            prepare(lenient.text(data.vocabulary), lenient.text(lenient.train_vocabulary)),
+            recognizer=one.recognizer,
             filtering=one.filtering,
             overlap=lenient.overlap,
         )
@@ -162,5 +161,5 @@ def test_a_picture_without_any_proposal_left_is_empty_not_an_error(lenient, worl
     bank = lenient.text(data.vocabulary)
     none = dataclasses.replace(setting("full/cls_iou"), filtering=MaskFiltering(threshold=2.0))
     maps = scored(lenient, data, [none], batch)[none.name]
-    direct = lenient.model.predict(batch, bank, bank, modulation=none.modulation, filtering=none.filtering)
+    direct = lenient.model.predict(batch, prepare(bank, bank), recognizer=none.recognizer, filtering=none.filtering)
     assert all(m.segments == () and m.ids.shape == (96, 96) and not m.ids.any() for m in (*maps, *direct))

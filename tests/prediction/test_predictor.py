@@ -15,6 +15,7 @@ from opsnet.prediction import predictor as module
 from opsnet.prediction.pictures import NetworkSize
 from opsnet.prediction.predictor import Predictor, as_words
 from opsnet.recognition.modulation import ClipOnly, EmbeddingModulation
+from opsnet.recognition.recognizer import prepare
 from opsnet.settings import parse_filtering
 from opsnet.vocabulary import Vocabulary, VocabularyError
 
@@ -28,7 +29,7 @@ def same(a, b) -> bool:
 def test_load_takes_a_checkpoint(lenient_checkpoint, lenient_model) -> None:
     loaded = opsnet.load(lenient_checkpoint, device="cpu", modulation="alpha=3,beta=0", filtering="iou")
     assert isinstance(loaded, opsnet.Predictor)
-    assert (loaded.modulation.alpha, loaded.modulation.beta) == (3, 0)
+    assert (loaded.recognizer.alpha, loaded.recognizer.beta) == (3, 0)
     assert loaded.filtering.kind == "iou"
     assert loaded.train_vocabulary == lenient_model.train_vocabulary
 
@@ -46,7 +47,7 @@ def test_the_network_is_the_same_as_opsnets_own(predictor, pictures) -> None:
     batch = module.to_batch([pictures[0]])
     text, train = predictor.trained.text(words), predictor.trained.text(predictor.train_vocabulary)
     expected = model.predict(
-        batch, text, train, modulation=EmbeddingModulation(), filtering=predictor.filtering, overlap=0.0
+        batch, prepare(text, train), recognizer=EmbeddingModulation(), filtering=predictor.filtering, overlap=0.0
     )[0]
     assert len(expected.segments) > 0
     assert torch.equal(answer.ids, expected.ids)
@@ -112,7 +113,7 @@ def test_maps_of_resized_images_are_those_of_evaluation(lenient_model) -> None:
     assert (batch.valid_sizes, batch.original_sizes) == ([(64, 48)], [(120, 90)])
     text, train = lenient_model.text(Vocabulary.load(WORDS)), lenient_model.text(lenient_model.train_vocabulary)
     expected = lenient_model.model.predict(
-        batch, text, train, modulation=EmbeddingModulation(), filtering=small.filtering, overlap=0.0
+        batch, prepare(text, train), recognizer=EmbeddingModulation(), filtering=small.filtering, overlap=0.0
     )[0]
     assert torch.equal(small(picture, WORDS).ids, expected.ids)
     assert len(expected.segments) > 0

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from opsnet.recognition.geometric_ensemble import GeometricEnsemble
 from opsnet.recognition.modulation import ClipOnly, QueryOnly
+from opsnet.recognition.recognizer import prepare
 from opsnet.structures import Embeddings, TextBank
 
 NAMES = torch.eye(4)[:3]
@@ -35,7 +36,7 @@ TARGET, TRAIN, NOTHING = bank(five(NAMES)), bank(five(NAMES[:1])), five(VOID[Non
 
 
 def test_by_hand() -> None:
-    names, void = GeometricEnsemble(seen=0.4, unseen=0.8)(Embeddings(QUERY, CLIP), TARGET, TRAIN, NOTHING)
+    names, void = GeometricEnsemble(seen=0.4, unseen=0.8)(Embeddings(QUERY, CLIP), prepare(TARGET, TRAIN), NOTHING)
     p = torch.tensor([2.0, 1.0, 0.0]).softmax(0)
     q = torch.tensor([0.0, 3.0, 1.0]).softmax(0)
     mixed = torch.stack((p[0] ** 0.6 * q[0] ** 0.4, p[1] ** 0.2 * q[1] ** 0.8, p[2] ** 0.2 * q[2] ** 0.8))
@@ -47,16 +48,16 @@ def test_by_hand() -> None:
 
 def test_no_weight_is_the_query_and_a_full_one_is_clip_among_the_names() -> None:
     embeddings = Embeddings(QUERY, CLIP)
-    names, void = GeometricEnsemble(seen=0, unseen=0)(embeddings, TARGET, TRAIN, NOTHING)
-    query = torch.cat([x.flatten() for x in QueryOnly()(embeddings, TARGET, TRAIN, NOTHING)]).softmax(0)
+    names, void = GeometricEnsemble(seen=0, unseen=0)(embeddings, prepare(TARGET, TRAIN), NOTHING)
+    query = torch.cat([x.flatten() for x in QueryOnly()(embeddings, prepare(TARGET, TRAIN), NOTHING)]).softmax(0)
     assert torch.allclose(torch.cat((names.flatten(), void.flatten())).exp(), query, atol=1e-5)
-    names, _ = GeometricEnsemble(seen=1, unseen=1)(embeddings, TARGET, TRAIN, NOTHING)
-    clip, _ = ClipOnly()(embeddings, TARGET, TRAIN, NOTHING)
+    names, _ = GeometricEnsemble(seen=1, unseen=1)(embeddings, prepare(TARGET, TRAIN), NOTHING)
+    clip, _ = ClipOnly()(embeddings, prepare(TARGET, TRAIN), NOTHING)
     assert torch.allclose(names.softmax(-1), clip.softmax(-1), atol=1e-5)
 
 
 def test_an_empty_mask_leaves_the_query_its_order() -> None:
-    names, _ = GeometricEnsemble()(Embeddings(QUERY, torch.zeros(1, 1, 5)), TARGET, bank(five(NAMES)), NOTHING)
+    names, _ = GeometricEnsemble()(Embeddings(QUERY, torch.zeros(1, 1, 5)), prepare(TARGET, bank(five(NAMES))), NOTHING)
     assert names.isfinite().all()
     assert names[0, 0].argsort(descending=True).tolist() == [0, 1, 2]
 

@@ -9,16 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from opsnet.recognition.modulation import (
-    TEMPERATURE,
-    ClipOnly,
-    EmbeddingModulation,
-    FixedEnsemble,
-    QueryOnly,
-    cosine_logits,
-    domain_similarity,
-    nearest_similarity,
-)
+from opsnet.recognition.modulation import ClipOnly, EmbeddingModulation, FixedEnsemble, QueryOnly
+from opsnet.recognition.recognizer import TEMPERATURE, cosine_logits, domain_similarity, nearest_similarity, prepare
 from opsnet.structures import Embeddings, TextBank
 
 
@@ -59,8 +51,8 @@ def test_on_the_training_vocabulary_modulation_is_query_only_bit_for_bit(seed: i
     for target in (train, bank(train.embeds[chosen]), bank(train.embeds[chosen[:7]]), bank(train.embeds[chosen[:1]])):
         assert nearest_similarity(target, train).tolist() == [1.0] * len(target.names)
         assert domain_similarity(target, train) == 1.0
-        modulated = EmbeddingModulation(alpha=10.0, beta=0.5)(embeddings, target, train, void)
-        query_only = QueryOnly()(embeddings, target, train, void)
+        modulated = EmbeddingModulation(alpha=10.0, beta=0.5)(embeddings, prepare(target, train), void)
+        query_only = QueryOnly()(embeddings, prepare(target, train), void)
         assert torch.equal(modulated[0], query_only[0])
         assert torch.equal(modulated[1], query_only[1])
 
@@ -70,7 +62,9 @@ def test_a_name_that_is_nearly_trained_is_not_the_identity() -> None:
     near = bank(F.normalize(train.embeds + 0.01 * random_bank(3, names=5).embeds, dim=-1))
     assert 0.999 < domain_similarity(near, train) < 1.0
     modulated, query_only = EmbeddingModulation(), QueryOnly()
-    assert not torch.equal(modulated(embeddings, near, train, void)[0], query_only(embeddings, near, train, void)[0])
+    assert not torch.equal(
+        modulated(embeddings, prepare(near, train), void)[0], query_only(embeddings, prepare(near, train), void)[0]
+    )
 
 
 # --- similarities by hand -------------------------------------------------------------------------
@@ -93,7 +87,7 @@ def test_names_that_point_away_stay_above_zero() -> None:
     nearest = nearest_similarity(bank(angle(90, 180)), bank(angle(0)))
     assert (nearest > 0).all()
     logits, _ = EmbeddingModulation()(
-        Embeddings(angle(80)[None], angle(80)[None]), bank(angle(90, 180)), bank(angle(0)), angle(0)[0]
+        Embeddings(angle(80)[None], angle(80)[None]), prepare(bank(angle(90, 180)), bank(angle(0))), angle(0)[0]
     )
     assert logits.isfinite().all()
 
@@ -112,7 +106,7 @@ def test_fusion_and_debiasing_by_hand() -> None:
     """One trained name and one at 60 degrees: s = 0.75, so CLIP counts 4 * 0.25 = 1 times."""
     train, target, void = bank(angle(0)), bank(angle(0, 60)), angle(180)[0]
     embeddings = Embeddings(query=2.0 * angle(0)[None], clip=9.0 * angle(40)[None])
-    logits, no_object = EmbeddingModulation(alpha=4.0, beta=0.5)(embeddings, target, train, void)
+    logits, no_object = EmbeddingModulation(alpha=4.0, beta=0.5)(embeddings, prepare(target, train), void)
     # The sum of two unit vectors lies half-way between them, at 20 degrees.
     assert logits[0, 0, 0].item() == pytest.approx(100 * math.cos(math.radians(20)))
     assert logits[0, 0, 1].item() == pytest.approx(100 * math.cos(math.radians(40)) / 0.5**0.5)
@@ -121,21 +115,25 @@ def test_fusion_and_debiasing_by_hand() -> None:
 
 def test_fusion_alone() -> None:
     embeddings = Embeddings(query=angle(0)[None], clip=angle(40)[None])
-    logits, _ = EmbeddingModulation(alpha=4.0, beta=0.0)(embeddings, bank(angle(0, 60)), bank(angle(0)), angle(180)[0])
+    logits, _ = EmbeddingModulation(alpha=4.0, beta=0.0)(
+        embeddings, prepare(bank(angle(0, 60)), bank(angle(0))), angle(180)[0]
+    )
     assert logits.flatten().tolist() == pytest.approx([100 * math.cos(math.radians(a)) for a in (20, 40)])
 
 
 def test_debiasing_alone() -> None:
     embeddings = Embeddings(query=angle(20)[None], clip=angle(170)[None])
-    logits, _ = EmbeddingModulation(alpha=0.0, beta=2.0)(embeddings, bank(angle(0, 60)), bank(angle(0)), angle(180)[0])
+    logits, _ = EmbeddingModulation(alpha=0.0, beta=2.0)(
+        embeddings, prepare(bank(angle(0, 60)), bank(angle(0))), angle(180)[0]
+    )
     expected = [100 * math.cos(math.radians(20)), 100 * math.cos(math.radians(40)) / 0.5**2]
     assert logits.flatten().tolist() == pytest.approx(expected)
 
 
 def test_without_fusion_and_debiasing_only_the_query_is_left() -> None:
     train, target, (embeddings, void) = random_bank(1, 8), random_bank(2, 6), random_embeddings(0)
-    found = EmbeddingModulation(alpha=0.0, beta=0.0)(embeddings, target, train, void)
-    expected = QueryOnly()(embeddings, target, train, void)
+    found = EmbeddingModulation(alpha=0.0, beta=0.0)(embeddings, prepare(target, train), void)
+    expected = QueryOnly()(embeddings, prepare(target, train), void)
     assert torch.equal(found[0], expected[0])
     assert torch.equal(found[1], expected[1])
 
@@ -143,8 +141,8 @@ def test_without_fusion_and_debiasing_only_the_query_is_left() -> None:
 def test_an_ensemble_of_the_same_strength_is_the_fusion() -> None:
     train, target, (embeddings, void) = random_bank(1, 8), random_bank(2, 6), random_embeddings(0)
     strength = 10.0 * (1 - domain_similarity(target, train))
-    fusion = EmbeddingModulation(alpha=10.0, beta=0.0)(embeddings, target, train, void)
-    ensemble = FixedEnsemble(clip_weight=strength)(embeddings, target, train, void)
+    fusion = EmbeddingModulation(alpha=10.0, beta=0.0)(embeddings, prepare(target, train), void)
+    ensemble = FixedEnsemble(clip_weight=strength)(embeddings, prepare(target, train), void)
     torch.testing.assert_close(fusion[0], ensemble[0])
     torch.testing.assert_close(fusion[1], ensemble[1])
 
@@ -162,10 +160,10 @@ def by_class(way: object) -> str:
 def test_the_length_of_an_embedding_does_not_matter(way) -> None:
     train, target, (embeddings, void) = random_bank(1, 8), random_bank(2, 6), random_embeddings(0)
     longer = Embeddings(query=embeddings.query * 30, clip=embeddings.clip * 0.01)
-    logits, no_object = way(embeddings, target, train, void)
+    logits, no_object = way(embeddings, prepare(target, train), void)
     assert logits.shape == (2, 5, 6)
     assert no_object.shape == (2, 5)
-    for one, other in zip((logits, no_object), way(longer, target, train, 8 * void), strict=True):
+    for one, other in zip((logits, no_object), way(longer, prepare(target, train), 8 * void), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
 
@@ -174,14 +172,14 @@ def test_query_only_and_clip_only_each_read_their_own() -> None:
     embeddings = Embeddings(query=angle(0)[None], clip=angle(90)[None])
     cosine = 100 * math.cos(math.radians(45))
     for way, expected in ((QueryOnly(), [100.0, 0.0]), (ClipOnly(), [0.0, 100.0])):
-        logits, no_object = way(embeddings, target, target, void)
+        logits, no_object = way(embeddings, prepare(target, target), void)
         assert logits.flatten().tolist() == pytest.approx(expected, abs=1e-4)
         assert no_object.item() == pytest.approx(cosine)
 
 
 def test_the_ensemble_weighs_clip() -> None:
     embeddings = Embeddings(query=5 * angle(0)[None], clip=angle(90)[None])
-    logits, _ = FixedEnsemble(clip_weight=3.0)(embeddings, bank(angle(0, 90)), bank(angle(0)), angle(0)[0])
+    logits, _ = FixedEnsemble(clip_weight=3.0)(embeddings, prepare(bank(angle(0, 90)), bank(angle(0))), angle(0)[0])
     assert logits.flatten().tolist() == pytest.approx([100 / 10**0.5, 300 / 10**0.5])
 
 
@@ -197,9 +195,11 @@ def test_a_concept_counts_with_the_nearest_of_its_names() -> None:
     nearest = nearest_similarity(target, train)
     torch.testing.assert_close(nearest, torch.tensor([10.0, 45.0]).deg2rad().cos())
     query = angle(58.0)[None]  # near the second name of the first concept
-    logits, _ = QueryOnly()(Embeddings(query, query), target, train, angle(180.0)[0])
+    logits, _ = QueryOnly()(Embeddings(query, query), prepare(target, train), angle(180.0)[0])
     torch.testing.assert_close(logits[0, 0] / 100, torch.tensor([2.0, 13.0]).deg2rad().cos())
-    modulated, _ = EmbeddingModulation(alpha=0, beta=1)(Embeddings(query, query), target, train, angle(180.0)[0])
+    modulated, _ = EmbeddingModulation(alpha=0, beta=1)(
+        Embeddings(query, query), prepare(target, train), angle(180.0)[0]
+    )
     torch.testing.assert_close(modulated, logits / nearest)
 
 
@@ -208,15 +208,6 @@ def test_trained_concepts_with_synonyms_keep_the_query_logits() -> None:
     train = TextBank("t", ("a", "b", "c"), torch.ones(3).bool(), random.embeds, torch.arange(3).repeat_interleave(3))
     embeddings, void = random_embeddings(3)
     assert domain_similarity(train, train) == 1.0
-    expected = QueryOnly()(embeddings, train, train, void)
-    for a, b in zip(EmbeddingModulation()(embeddings, train, train, void), expected, strict=True):
+    expected = QueryOnly()(embeddings, prepare(train, train), void)
+    for a, b in zip(EmbeddingModulation()(embeddings, prepare(train, train), void), expected, strict=True):
         assert torch.equal(a, b)
-
-
-def test_known_similarities_give_what_is_computed_anew() -> None:
-    target, train = random_bank(1, 6), random_bank(3, 4)
-    embeddings, void = random_embeddings(1)
-    modulation, nearest = EmbeddingModulation(), nearest_similarity(target, train)
-    s = domain_similarity(target, train)
-    ours = modulation.modulate(embeddings, target, void, nearest=nearest, similarity=s)
-    assert all(torch.equal(a, b) for a, b in zip(ours, modulation(embeddings, target, train, void), strict=True))

@@ -6,8 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from opsnet.recognition import modulation, shortlist
-from opsnet.recognition.modulation import EmbeddingModulation, QueryOnly, cosine_logits
+from opsnet.recognition import recognizer, shortlist
+from opsnet.recognition.modulation import EmbeddingModulation, QueryOnly
+from opsnet.recognition.recognizer import cosine_logits, prepare
 from opsnet.structures import Embeddings, TextBank
 
 DIM, NAMES, PROPOSALS = 64, 3000, 20
@@ -49,7 +50,7 @@ def test_bf16_alone_would_mix_up_the_names(embeds, text) -> None:
 
 
 def test_the_best_five_are_those_of_fp32(embeds, text) -> None:
-    exact = (cosine_logits(embeds, text) * modulation.TEMPERATURE).topk(5)
+    exact = (cosine_logits(embeds, text) * recognizer.TEMPERATURE).topk(5)
     found = shortlist.shortlisted_cosines(embeds, text).topk(5)
     assert torch.equal(found.indices, exact.indices)
     torch.testing.assert_close(found.values, exact.values, atol=1e-6, rtol=0)
@@ -67,13 +68,13 @@ def test_debiasing_may_lift_a_name_from_far_below(embeds, text) -> None:
 
 @pytest.mark.parametrize("concepts", [None, 1000])
 @pytest.mark.parametrize("mix", [QueryOnly(), EmbeddingModulation()])
-def test_a_modulation_answers_as_without(mix, concepts, embeds, text, always, monkeypatch) -> None:
+def test_a_recognizer_answers_as_without(mix, concepts, embeds, text, always, monkeypatch) -> None:
     target, train = bank(text, concepts), bank(text[:7])
-    both = Embeddings(query=embeds, clip=embeds.flip(1))
+    both, names = Embeddings(query=embeds, clip=embeds.flip(1)), prepare(target, train)
     with torch.inference_mode():
-        short, no_object = mix(both, target, train, text[0])
-        monkeypatch.setattr(modulation, "pays", lambda *_: False)
-        exact, same = mix(both, target, train, text[0])
+        short, no_object = mix(both, names, text[0])
+        monkeypatch.setattr(recognizer, "pays", lambda *_: False)
+        exact, same = mix(both, names, text[0])
     assert torch.equal(short.topk(5).indices, exact.topk(5).indices)
     assert torch.equal(no_object, same)
     assert not torch.equal(short, exact)  # the rest is rounded

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from opsnet.recognition import vocabulary_fit as module
-from opsnet.recognition.modulation import EmbeddingModulation, domain_similarity
+from opsnet.recognition.modulation import EmbeddingModulation
+from opsnet.recognition.recognizer import domain_similarity
 from opsnet.recognition.vocabulary_fit import vocabulary_fit
 from opsnet.structures import TextBank
 

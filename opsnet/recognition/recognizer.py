@@ -1,0 +1,116 @@
+"""What all recognizers share: their interface, names prepared once, logits as cosines (paper, section 3.3).
+
+Domain similarity    s = mean_i max_j H_ij,   H (M, N) = cosine of target and training names
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from opsnet.precision import full_precision
+from opsnet.recognition.shortlist import pays, shortlisted_cosines
+from opsnet.structures import Embeddings, TextBank
+
+TEMPERATURE = 0.01  # section 3.1
+SAME_NAME = 1e-6  # a cosine this near to 1 is the same name: a name's cosine with itself misses 1 by rounding
+
+
+@dataclass(frozen=True)
+class PreparedNames:
+    """What recognizers need to know of the target names, computed once per pair of vocabularies by :func:`prepare`.
+
+    Attributes:
+        target: bank of M names to predict with.
+        train: bank of N names that the queries were trained with.
+        nearest: ``max_j H_ij`` of each target name, (M,) in (0, 1]; exactly 1 for a name that was trained.
+        similarity: s, a tensor of no dimension; 1 where every target name was trained.
+    """
+
+    target: TextBank
+    train: TextBank
+    nearest: Tensor
+    similarity: Tensor
+
+    @property
+    def seen(self) -> Tensor:
+        """Whether the training had each name, (M,) bool."""
+        return self.nearest == 1
+
+    def select(self, concepts: Tensor) -> PreparedNames:
+        """Some of the target names alone, int64 (C,) in rising order; s stays that of all."""
+        return PreparedNames(self.target.select(concepts), self.train, self.nearest[concepts], self.similarity)
+
+
+def prepare(target: TextBank, train: TextBank) -> PreparedNames:
+    """Prepares M target names for prediction by queries that were trained with N names."""
+    nearest = nearest_similarity(target, train)
+    return PreparedNames(target, train, nearest, target.mean(nearest.double()))
+
+
+class Recognizer(nn.Module):
+    """Maps both embeddings of each proposal to logits. One with parameters is trained and saved with the model."""
+
+    def forward(self, embeddings: Embeddings, names: PreparedNames, no_object: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores the target names.
+
+        Args:
+            embeddings: query and CLIP, (B, K, D) each.
+            names: M target names.
+            no_object: (D,), the learned no-object embedding.
+
+        Returns:
+            Logits (B, K, M), and the no-object logit (B, K).
+        """
+        raise NotImplementedError
+
+
+def nearest_similarity(target: TextBank, train: TextBank) -> Tensor:
+    """``max_j H_ij`` of each target name, (M,) in (0, 1]; exactly 1 for a name that was trained."""
+    similarity = target.embeds.double() @ train.embeds.double().T
+    nearest = target.of_concepts(similarity.amax(dim=1))
+    nearest = nearest.clamp(min=1e-3, max=1.0)  # above 0, or the power and the quotient are undefined
+    return torch.where(nearest > 1 - SAME_NAME, torch.ones_like(nearest), nearest).to(target.embeds.dtype)
+
+
+def domain_similarity(target: TextBank, train: TextBank) -> float:
+    """``s``: 1 where every target name was trained."""
+    return float(prepare(target, train).similarity)
+
+
+def cosine_logits(embeds: Tensor, text: Tensor) -> Tensor:
+    """Cosine over the temperature: (B, K, D), (M, D) -> (B, K, M), in fp32 under autocast too.
+
+    In bf16 a cosine is known to 0.004, which the temperature turns into 0.4 of a logit.
+    """
+    with full_precision(embeds):
+        embeds, text = (F.normalize(widened(x), dim=-1) for x in (embeds, text))
+        return torch.einsum("bkd, md -> bkm", embeds, text) / TEMPERATURE
+
+
+def widened(x: Tensor) -> Tensor:
+    """Half precision -> fp32; fp64 stays."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def name_logits(
+    embeds: Tensor, target: TextBank, no_object: Tensor, *, divisor: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Embeddings (B, K, D) -> logits (B, K, M), of each concept's nearest name, and the no-object logit (B, K).
+
+    Args:
+        embeds: not normalised.
+        target: M names.
+        no_object: (D,).
+        divisor: (M,) by which the caller will divide: of very many names only the best need be exact, and it says which
+            they are, see :mod:`opsnet.recognition.shortlist`.
+    """
+    if pays(embeds, target.embeds):
+        rows = divisor if divisor is None or target.concept is None else divisor[target.concept]
+        logits = shortlisted_cosines(embeds, target.embeds, rows) / TEMPERATURE
+    else:
+        logits = cosine_logits(embeds, target.embeds)
+    return target.of_concepts(logits), cosine_logits(embeds, no_object[None])[..., 0]
