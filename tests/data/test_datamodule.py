@@ -40,7 +40,7 @@ def test_nothing_is_read_before_setup_and_only_the_stages_sets_then(tiny):
     assert list(data.datasets) == ["val"]
     assert list(data.vocabularies) == ["tiny"]
     for stage, end in (("fit", "$"), ("test", r"; or leave this set out by '~data.module.test.there'"), (None, "$")):
-        with pytest.raises(DatasetError, match=rf"no.json does not exist: check the path{end}"):
+        with pytest.raises(DatasetError, match=rf"no.json does not exist: check `annotations`{end}"):
             data.setup(stage)
 
 
