@@ -9,6 +9,7 @@ perhaps iscrowd and area) and ``categories`` (id, name, isthing); :mod:`opsnet.d
 from __future__ import annotations
 
 import json
+import reprlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,7 +131,7 @@ class PanopticJson:
             except FieldError as error:
                 place = f"{key}[{number}]"
                 if isinstance(record, dict) and "image_id" in record:
-                    place += f" (image {record['image_id']})"
+                    place += f" (image {reprlib.repr(record['image_id'])})"
                 raise DatasetError(f"{self.path}: {place}: {error}") from error
 
 

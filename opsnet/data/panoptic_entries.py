@@ -55,6 +55,8 @@ def read_entries(path: Path, vocabulary: Vocabulary, limit: int | None, skip: in
     Raises:
         DatasetError: the json is malformed, or contradicts itself or the vocabulary.
     """
+    if not path.is_file():
+        raise DatasetError(f"panoptic json {path} does not exist: check `annotations`")
     listing = PanopticJson(path)
     names = listing.images()
     for category in listing.categories() if "categories" in listing else ():

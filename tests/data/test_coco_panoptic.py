@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import VOCABULARY, TinySet
 from PIL import Image
+from tiny_sets import VOCABULARY, TinySet
 
 from opsnet.data import findings as kinds
 from opsnet.data.coco_panoptic import PanopticJson, SegmentLabel, content, describe, write_annotation

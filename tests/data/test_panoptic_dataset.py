@@ -182,7 +182,7 @@ def test_missing_json_broken_json_and_missing_folders(tiny, tmp_path):
     for name in ("images", "segments"):
         with pytest.raises(DatasetError, match=f"folder .*nowhere does not exist: check `{name}`"):
             PanopticDataset(**{**tiny.options, name: tmp_path / "nowhere"})
-    with pytest.raises(DatasetError, match="nowhere.json does not exist: check the path"):
+    with pytest.raises(DatasetError, match="nowhere.json does not exist: check `annotations`"):
         PanopticDataset(**{**tiny.options, "annotations": tmp_path / "nowhere.json"})
     tiny.annotations.write_text("{")
     with pytest.raises(DatasetError, match=r"panoptic.json is not valid json \("):
