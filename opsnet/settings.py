@@ -97,7 +97,7 @@ def parse_recognizer(text: str, *, trained: Recognizer | None = None, setting: s
         return instantiate(recognizer_of(text))  # type: ignore[no-any-return]
     except KeyError as error:
         raise _unknown("modulation", text, setting or text) from error
-    except (ValueError, TypeError, InstantiationException) as error:
+    except (ValueError, InstantiationException) as error:  # Hydra's is about a value out of range
         raise InputError(f"setting '{text}' must look like alpha=5,beta=0.25 ({error})") from error
 
 

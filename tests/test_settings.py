@@ -4,10 +4,22 @@ from __future__ import annotations
 
 import pytest
 
+from opsnet.checkpoint.stored_network import build_recognizer
 from opsnet.errors import InputError
 from opsnet.panoptic.mask_filtering import MaskFiltering
+from opsnet.recognition.geometric_ensemble import GeometricEnsemble
 from opsnet.recognition.modulation import ClipOnly, EmbeddingModulation, FixedEnsemble, QueryOnly
-from opsnet.settings import TrainedFilter, grid, paper_settings, parse_filtering, parse_setting
+from opsnet.settings import (
+    TrainedFilter,
+    choose_recognizer,
+    grid,
+    paper_settings,
+    parse_filtering,
+    parse_modulation,
+    parse_setting,
+    recognizer_config,
+)  # fmt: skip
+from opsnet.trained_model import TrainedModel
 
 
 def test_a_name_has_two_halves() -> None:
@@ -146,3 +158,49 @@ def test_the_papers_settings_can_all_be_built() -> None:
 def test_the_grid_of_the_paper_can_be_another() -> None:
     grid = [name for name in paper_settings(alphas=(1,), betas=(0.125, 2)) if name.startswith("alpha")]
     assert grid == ["alpha=1,beta=0.125/cls_iou", "alpha=1,beta=2/cls_iou"]
+
+
+# --- of a checkpoint --------------------------------------------------------------------------------------------------
+
+
+def test_a_name_is_one_of_the_listing_and_no_path(tmp_path) -> None:
+    canary, evil = tmp_path / "canary", tmp_path / "evil.yaml"
+    evil.write_text(f"_target_: os.system\ncommand: touch {canary}\n")
+    for name in (str(evil.with_suffix("")), f"../../../../../../../..{evil.with_suffix('')}"):
+        with pytest.raises(InputError, match="no modulation '.*evil'"):
+            parse_modulation(name)
+        with pytest.raises(InputError, match="no filtering '.*evil'"):
+            parse_filtering(name)
+    assert not canary.exists()
+
+
+def test_the_recognizer_of_a_checkpoint_has_a_name_too() -> None:
+    own = QueryOnly()
+    assert parse_setting("trained/cls", recognizer=own).modulation is own
+    with pytest.raises(InputError, match="recognizer 'trained' is that of a checkpoint"):
+        parse_setting("trained/cls")
+
+
+def test_the_group_modulation_chooses_the_checkpoints_recognizer_a_changed_one_or_another(compose) -> None:
+    def chosen(recognizer, *overrides: str):
+        cfg = compose("predict", "checkpoint=a", "image=b", "vocabulary=c", *overrides)
+        return choose_recognizer(cfg.modulation, TrainedModel(None, None, recognizer=recognizer))
+
+    own = EmbeddingModulation(alpha=3, beta=0.25)
+    assert chosen(own) is own
+    changed = chosen(own, "modulation.alpha=5")
+    assert (changed.alpha, changed.beta, own.alpha) == (5, 0.25, 3)
+    assert type(chosen(own, "modulation=clip_only")) is ClipOnly
+    assert type(chosen(QueryOnly())) is QueryOnly
+    with pytest.raises(InputError, match=r"modulation\.alpha: the checkpoint's recognizer, query_only, takes none"):
+        chosen(QueryOnly(), "modulation.alpha=5")
+
+
+@pytest.mark.parametrize(
+    "recognizer",
+    [QueryOnly(), ClipOnly(), FixedEnsemble(clip_weight=2), EmbeddingModulation(alpha=7), GeometricEnsemble()],
+)
+def test_a_recognizer_is_built_again_from_its_configuration(recognizer) -> None:
+    again = build_recognizer(recognizer_config(recognizer), "mine")
+    assert type(again) is type(recognizer)
+    assert recognizer_config(again) == recognizer_config(recognizer)

@@ -39,7 +39,7 @@ class Backbone(nn.Module):
         mean, std: the normalisation that the weights were trained with, RGB in 0..1 (ImageNet's by default).
 
     Raises:
-        BackboneError: unknown name, missing file, or weights that could not be fetched.
+        BackboneError: unknown name, missing file, weights of another model, or weights that could not be fetched.
     """
 
     mean: Tensor
@@ -90,6 +90,8 @@ class Backbone(nn.Module):
                 f"backbone '{name}': weights could not be loaded ({error}); offline, give +backbone.weights=FILE or "
                 "backbone.pretrained=false"
             ) from error
+        if weights is not None:
+            _require_loaded(self.model, weights)
         if swin:
             take_any_size(self.model)
         if frozen_norms:
@@ -116,6 +118,28 @@ class Backbone(nn.Module):
         # Swin answers channels-last and says so; a shape such as 96 x 96 x 96 would not tell.
         maps = maps if self.channels_last else [m.permute(0, 2, 3, 1) for m in maps]
         return [norm(m).permute(0, 3, 1, 2) for norm, m in zip(self.norms, maps, strict=True)]
+
+
+def _require_loaded(model: nn.Module, path: str | Path) -> None:
+    """Makes sure that the weights are those of a file: timm takes what has a place and leaves the rest at random.
+
+    Raises:
+        BackboneError: fewer than half of them are.
+    """
+    from timm.models import load_state_dict
+
+    held = {_content(tensor) for tensor in load_state_dict(str(path)).values() if isinstance(tensor, Tensor)}
+    own = [weight for weight in model.parameters() if weight.ndim > 1]
+    found = sum(_content(weight.detach()) in held for weight in own)
+    if 2 * found < len(own):
+        raise BackboneError(
+            f"backbone weights {path} (backbone.weights) are of another model: {found} of {len(own)} weights are in "
+            "there: give the file of the timm model that backbone.name is"
+        )
+
+
+def _content(tensor: Tensor) -> tuple[tuple[int, ...], int]:
+    return tuple(tensor.shape), hash(tensor.float().contiguous().numpy().tobytes())
 
 
 def _freeze_stages(model: Any, count: int) -> None:

@@ -69,11 +69,24 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
 def _folder(folder: Path) -> dict[str, Tensor]:
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-        return {name: tensor for shard in shards for name, tensor in read_weights(folder / shard).items()}
+        return {name: tensor for shard in _shards(index) for name, tensor in read_weights(folder / shard).items()}
     if not (folder / "model.safetensors").is_file():
         raise WeightsError(f"folder {folder} holds no model.safetensors: give a folder of transformers, or a file")
     return read_weights(folder / "model.safetensors")
+
+
+def _shards(index: Path) -> list[str]:
+    """The files that an index names, all of its own folder."""
+    try:
+        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise WeightsError(f"{index} is no index of weights ({type(error).__name__}): download it again") from error
+    for shard in shards:
+        if not isinstance(shard, str) or Path(shard).name != shard or not shard.endswith(".safetensors"):
+            raise WeightsError(
+                f"{index} names {shard!r}, which is no .safetensors file of its folder: download it again"
+            )
+    return sorted(shards)
 
 
 def _guarded(path: Path, read: Callable[[Path], Any]) -> Any:

@@ -5,9 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
+import opsnet
 from opsnet.checkpoint.loading import check_resume, load_checkpoint, load_initial_weights
+from opsnet.clip.loading import ClipWeightsError
 from opsnet.errors import CheckpointError
+from opsnet.evaluate import evaluate
+from opsnet.inference_config import FULL
 from opsnet.panoptic.mask_filtering import MaskFiltering
+from opsnet.recognition.modulation import QueryOnly
 from opsnet.train import build_module, train
 from opsnet.vocabulary import Vocabulary
 
@@ -52,12 +57,96 @@ def test_a_checkpoint_from_before_it_held_the_rules_was_the_miniatures(trained, 
     checkpoint = torch.load(trained.checkpoint, weights_only=True)
     del checkpoint["opsnet"]["config"]["inference"]
     torch.save(checkpoint, tmp_path / "old.ckpt")
-    inference = load_checkpoint(tmp_path / "old.ckpt", device="cpu").inference
+    loaded = load_checkpoint(tmp_path / "old.ckpt", device="cpu")
+    inference = loaded.inference
+    assert (loaded.recognizer.alpha, loaded.recognizer.beta) == (10, 0.5)
     assert inference.mask_filtering.settings() == MaskFiltering(kind="cls_iou", threshold=0.05).settings()
     assert {name: changes["threshold"] for name, changes in inference.filters.items()} == {
         "cls": 0.4, "iou": 0.1, "cls_iou": 0.05,
     }  # fmt: skip
     assert (inference.overlap, inference.shortest, inference.longest) == (0.8, None, 1333)
+
+
+def test_a_checkpoint_from_before_it_named_its_recognizer_has_the_papers(trained, tmp_path) -> None:
+    checkpoint = torch.load(trained.checkpoint, weights_only=True)
+    del checkpoint["opsnet"]["config"]["inference"]["recognizer"]
+    # As it was then: the folder of the machine that trained, and parts that name no weights.
+    checkpoint["opsnet"]["config"]["clip"]["text_cache"] = str(tmp_path / "cache")
+    checkpoint["opsnet"]["config"]["backbone"].update(pretrained=False, weights=None)
+    torch.save(checkpoint, tmp_path / "old.ckpt")
+    loaded = load_checkpoint(tmp_path / "old.ckpt", device="cpu")
+    assert loaded.inference.recognizer == FULL
+    assert (loaded.recognizer.alpha, loaded.recognizer.beta) == (10, 0.5)
+    loaded.text(loaded.train_vocabulary)
+    assert not (tmp_path / "cache").exists()
+
+
+def test_it_is_used_with_the_recognizer_that_it_was_trained_with(lenient_checkpoint, pictures, tmp_path) -> None:
+    checkpoint = torch.load(lenient_checkpoint, weights_only=True)
+    checkpoint["opsnet"]["config"]["inference"]["recognizer"] = {"_target_": f"{QueryOnly.__module__}.QueryOnly"}
+    torch.save(checkpoint, tmp_path / "query_only.ckpt")
+    filtering = MaskFiltering(kind="iou", threshold=-1)
+    predictor = opsnet.load(tmp_path / "query_only.ckpt", device="cpu", filtering=filtering)
+    assert type(predictor.modulation) is QueryOnly
+    proposed = predictor.propose(pictures[0])
+    words = "red circle, green stripes, pink flower, blue waves"
+    (own,), (query,), (full,) = (
+        predictor.name(proposed, words, modulation=name, top_k=4) for name in (None, "query_only", "full")
+    )
+    assert own.segments == query.segments != full.segments
+    predictor.save_pretrained(tmp_path / "folder")
+    assert type(opsnet.load(tmp_path / "folder", device="cpu").modulation) is QueryOnly
+    assert type(opsnet.load(tmp_path / "query_only.ckpt", device="cpu", modulation="full").modulation) is not QueryOnly
+
+
+def test_a_training_stores_its_recognizer_and_its_evaluation_takes_it(
+    train_config, compose, world_overrides, tmp_path
+) -> None:
+    train(train_config(tmp_path / "run", "modulation=query_only", "trainer.max_epochs=1"))
+    path = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    assert type(load_checkpoint(path, device="cpu").recognizer) is QueryOnly
+    given = [f"checkpoint={path}", f"output={tmp_path / 'out'}", "device=cpu", "panels=0", "tune.threshold=[0]"]
+    metrics = evaluate(compose("evaluate", *world_overrides, *given, "~data.module.test.scenes_street")).metrics
+    assert {key.partition("/")[2].rpartition("/")[0] for key in metrics} == {"query_only/trained,threshold=0"}
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (
+            lambda c: c["state_dict"].pop("model.void_embed"),
+            "another network .1 weights differ, the first is void_embed",
+        ),
+        (lambda c: c["state_dict"]["model.void_embed"].fill_(float("nan")), "model.void_embed holds NaN or infinity"),
+        (lambda c: c["state_dict"].clear(), r"another network \(\d+ weights differ"),
+        (lambda c: c["opsnet"]["config"].pop("vocabulary"), "has vocabulary = None"),
+        (
+            lambda c: c["opsnet"]["config"]["vocabulary"].update(categories=[3]),
+            "its vocabulary is no list of categories",
+        ),
+        (lambda c: c["opsnet"]["config"]["inference"].update(filtering={"kind": "x"}), "`inference` .* cannot be used"),
+        (lambda c: c["opsnet"]["config"]["inference"].update(shortest="x"), "`inference` .* cannot be used"),
+        (lambda c: c["opsnet"]["config"]["model"]["query_decoder"].update(queries="x"), "no network can be built from"),
+        (lambda c: c["opsnet"]["config"]["inference"]["recognizer"].update(alpha=-1), "recognizer cannot be used"),
+    ],
+)
+def test_a_damaged_checkpoint_is_refused_by_name(damage, message: str, trained, tmp_path) -> None:
+    checkpoint = torch.load(trained.checkpoint, weights_only=True)
+    damage(checkpoint)
+    torch.save(checkpoint, tmp_path / "damaged.ckpt")
+    with pytest.raises(CheckpointError, match=rf"damaged\.ckpt.*{message}"):
+        load_checkpoint(tmp_path / "damaged.ckpt", device="cpu")
+
+
+def test_a_clip_that_is_gone_is_asked_for(trained, tmp_path) -> None:
+    checkpoint = torch.load(trained.checkpoint, weights_only=True)
+    checkpoint["opsnet"]["config"]["clip"]["model"]["weights"] = "/nowhere/tiny.pt"
+    torch.save(checkpoint, tmp_path / "some.ckpt")
+    with pytest.raises(ClipWeightsError, match="/nowhere/tiny.pt do not exist: give clip_weights=PATH"):
+        opsnet.load(tmp_path / "some.ckpt", device="cpu")
+    (tmp_path / "text.pt").write_text("no weights")
+    with pytest.raises(ClipWeightsError, match=r"text\.pt do not fit"):
+        opsnet.load(tmp_path / "some.ckpt", device="cpu", clip_weights=tmp_path / "text.pt")
 
 
 def test_names_of_image_labels_count_as_known_if_asked(trained, tmp_path) -> None:
@@ -87,7 +176,7 @@ def test_a_truncated_checkpoint_is_named(trained, tmp_path) -> None:
         load_checkpoint(tmp_path / "half.ckpt", device="cpu")
 
 
-# --- to resume, and to fine-tune ----------------------------------------------------------------------------------------
+# --- to resume, and to fine-tune --------------------------------------------------------------------------------------
 
 
 def test_a_checkpoint_of_another_clip_is_refused_before_training(trained, train_config, world, tmp_path) -> None:

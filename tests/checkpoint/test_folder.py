@@ -81,12 +81,19 @@ def test_without_clip_it_is_asked_for_and_another_is_refused(lenient_model, worl
         opsnet.load(tmp_path, device="cpu", clip_weights=world.other_clip)
 
 
-def test_a_configuration_that_would_call_something_else_is_refused(moved) -> None:
+@pytest.mark.parametrize(
+    ("modulation", "alpha"), [("alpha=7.0,beta=0.25", 7), ("full", 10), ("query_only", None), ("fusion_only", 10)]
+)
+def test_a_folder_from_before_recognizers_were_stored_has_the_name_of_one(modulation, alpha, moved) -> None:
     content = json.loads((moved / "config.json").read_text())
-    content["opsnet"]["config"]["backbone"]["_target_"] = "os.system"
+    del content["opsnet"]["config"]["inference"]["recognizer"]
+    settings = content["opsnet"]["settings"]
+    del settings["recognizer"]
+    settings["modulation"] = modulation
     (moved / "config.json").write_text(json.dumps(content))
-    with pytest.raises(CheckpointError, match=r"wants to call os\.system, which is no part of OPSNet"):
-        opsnet.load(moved, device="cpu")
+    predictor = opsnet.load(moved, device="cpu")
+    assert getattr(predictor.modulation, "alpha", None) == alpha
+    assert predictor.filtering.kind == "iou"
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"opsnet": {}}', '{"opsnet": {"sha256": {}, "config": 3}}'])

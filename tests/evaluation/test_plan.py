@@ -39,6 +39,20 @@ def test_a_checkpoint_with_another_filter_is_scored_with_it_too() -> None:
     assert found.settings[-1].filtering.threshold == 0.125
 
 
+def test_a_checkpoint_with_another_recognizer_is_scored_and_looked_at_with_it() -> None:
+    query = dataclasses.replace(MINIATURE, recognizer={"_target_": "opsnet.recognition.modulation.QueryOnly"})
+    found = plan(query)
+    assert [s.name for s in found.settings] == paper_settings(crops=False)  # query_only/cls_iou is among them
+    assert (found.panel_setting, found.detail_settings) == ("query_only/cls_iou", ("query_only/cls_iou",))
+    target = "opsnet.recognition.geometric_ensemble.GeometricEnsemble"
+    other = dataclasses.replace(MINIATURE, recognizer={"_target_": target, "seen": 0.1, "unseen": 0.9})
+    found = plan(other)
+    assert [s.name for s in found.settings] == [*paper_settings(crops=False), "trained/trained"]
+    assert (found.settings[-1].modulation.seen, found.settings[-1].modulation.unseen) == (0.1, 0.9)
+    tuned = plan(query, tune={"threshold": [0], "overlap": None})
+    assert [s.name for s in tuned.settings] == ["query_only/trained,threshold=0"]
+
+
 def test_thresholds_are_those_of_the_checkpoints_world_unless_the_configuration_has_others() -> None:
     names = ["full/cls", "full/iou", "full/cls_iou", "full/cls,threshold=0.2"]
 

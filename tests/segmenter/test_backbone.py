@@ -166,3 +166,13 @@ def test_a_file_that_is_no_checkpoint_is_reported(tmp_path: Path, content: bytes
     (tmp_path / "bad.pth").write_bytes(content)
     with pytest.raises(BackboneError, match="'resnet18': weights could not be loaded"):
         Backbone(**RESNET, weights=tmp_path / "bad.pth")
+
+
+@pytest.mark.parametrize("kept", [0, 2])
+def test_weights_of_another_model_are_refused(kept: int, tmp_path: Path) -> None:
+    state = Backbone(**RESNET).model.state_dict()
+    same = dict(list(state.items())[:kept])
+    renamed = {f"encoder.{name}": tensor + 1 for name, tensor in state.items() if name not in same}
+    torch.save({**same, **renamed}, tmp_path / "foreign.pth")
+    with pytest.raises(BackboneError, match=r"foreign\.pth \(backbone\.weights\) are of another model: \d of \d+ "):
+        Backbone(**RESNET, weights=tmp_path / "foreign.pth")

@@ -105,3 +105,22 @@ def test_nothing_there(tmp_path) -> None:
         read_weights(tmp_path / "no.pth")
     with pytest.raises(WeightsError, match=r"holds no model\.safetensors"):
         read_weights(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"weight_map": {"a": "model.safetensors.index.json"}}', "names 'model.safetensors.index.json', which is no"),
+        ('{"weight_map": {"a": "."}}', r"names '\.', which is no .safetensors file of its folder"),
+        ('{"weight_map": {"a": "../other.safetensors"}}', r"names '\.\./other.safetensors'"),
+        ('{"weight_map": {"a": 3}}', "names 3"),
+        ('{"weight_map": {"a": ["x"]}}', "is no index of weights"),
+        ('{"weight_map": 3}', "is no index of weights"),
+        ("{", "is no index of weights"),
+        ("[" * 100_000, "is no index of weights"),
+    ],
+)
+def test_an_index_that_names_itself_or_other_places(text: str, message: str, tmp_path) -> None:
+    (tmp_path / "model.safetensors.index.json").write_text(text)
+    with pytest.raises(WeightsError, match=message):
+        read_weights(tmp_path)

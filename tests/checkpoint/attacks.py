@@ -1,0 +1,110 @@
+"""What an attacker would write into the configuration in a checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+CANARY = "CANARY"
+"""Stands for the path of a file that must never be there."""
+
+
+@dataclass(frozen=True)
+class Attack:
+    """A value at a place of the configuration, and the key and a part of the value that the refusal names."""
+
+    place: tuple[str, ...]
+    value: Any
+    key: str
+    named: str
+
+
+def _node(target: str, **arguments: Any) -> dict[str, Any]:
+    return {"_target_": target, **arguments}
+
+
+SHELL = _node("os.system", command=f"touch {CANARY}")
+ATTACKS = {
+    "os.system": Attack(("backbone",), SHELL, "backbone._target_", "os.system"),
+    "eval": Attack(
+        ("backbone",), _node("builtins.eval", _args_=[f"open('{CANARY}', 'w')"]), "backbone._args_", "CANARY"
+    ),
+    "open": Attack(
+        ("model", "query_decoder"), _node("builtins.open", file=CANARY, mode="w"), "model.query_decoder._target_",
+        "builtins.open",
+    ),
+    "collect_env": Attack(
+        ("clip", "tokenizer"), _node("torch.utils.collect_env.run", command=f"touch {CANARY}"),
+        "clip.tokenizer._target_", "torch.utils.collect_env.run",
+    ),
+    "torch.load": Attack(
+        ("clip", "model"), _node("torch.load", f=f"{CANARY}.pickle", weights_only=False), "clip.model._target_",
+        "torch.load",
+    ),
+    "write_text": Attack(
+        ("backbone",), _node("pathlib.Path.write_text", data="x", self=_node("pathlib.Path", _args_=[CANARY])),
+        "backbone.self._target_", "pathlib.Path",
+    ),
+    "chain": Attack(
+        ("backbone",), _node("opsnet.clip.loading.torch.utils.collect_env.run", command=f"touch {CANARY}"),
+        "backbone._target_", "opsnet.clip.loading.torch.utils.collect_env.run",
+    ),
+    "chain to a method": Attack(
+        ("clip", "tokenizer"), _node("opsnet.clip.loading.Path.write_text", self=CANARY, data="x"),
+        "clip.tokenizer._target_", "opsnet.clip.loading.Path.write_text",
+    ),
+    "nested": Attack(
+        ("backbone", "model_args", "stem"), {"a": {"b": SHELL}}, "backbone.model_args.stem.a.b._target_", "os.system"
+    ),
+    "in a list": Attack(("clip", "templates"), ["{}", [SHELL]], "clip.templates.1.0._target_", "os.system"),
+    "partial": Attack(
+        ("clip", "model", "architecture"), {**SHELL, "_partial_": True}, "clip.model.architecture._target_", "os.system"
+    ),
+    "no longer partial": Attack(
+        ("model", "pixel_decoder", "_partial_"), False, "model.pixel_decoder._partial_", "False"
+    ),
+    "not recursive": Attack(("model", "_recursive_"), False, "model._recursive_", "False"),
+    "oc.create": Attack(
+        ("backbone",), f"${{oc.create:{{_target_: os.system, command: touch {CANARY}}}}}", "backbone", "oc.create"
+    ),
+    "oc.env": Attack(("experiment",), "${oc.env:HOME}", "experiment", "oc.env:HOME"),
+    "oc.env as a name": Attack(("vocabulary", "name"), "a${oc.env:HOME}", "vocabulary.name", "oc.env:HOME"),
+    "recognizer": Attack(("inference", "recognizer"), SHELL, "inference.recognizer._target_", "os.system"),
+    "recognizer by a chain": Attack(
+        ("inference", "recognizer", "_target_"), "opsnet.recognition.modulation.torch.load",
+        "inference.recognizer._target_", "torch.load",
+    ),
+    "filter": Attack(
+        ("inference", "filtering", "threshold"), SHELL, "inference.filtering.threshold._target_", "os.system"
+    ),
+    "templates of a file": Attack(("clip", "templates"), "/etc/passwd", "clip.templates", "/etc/passwd"),
+    "weights": Attack(("backbone", "weights"), f"{CANARY}.pickle", "backbone.weights", "pickle"),
+    "published weights": Attack(("model", "weights"), f"{CANARY}.pickle", "model.weights", "pickle"),
+    "weights by timm": Attack(
+        ("backbone", "model_args", "checkpoint_path"), "evil.pth", "backbone.model_args.checkpoint_path", "evil.pth"
+    ),
+    "weights overlaid": Attack(
+        ("backbone", "model_args", "pretrained_cfg"), {"file": "evil"}, "backbone.model_args.pretrained_cfg", "evil"
+    ),
+    "backbone of the Hub": Attack(("backbone", "name"), "hf-hub:evil/model", "backbone.name", "hf-hub:evil/model"),
+    "tokenizer of the Hub": Attack(
+        ("clip", "tokenizer"), _node("open_clip.get_tokenizer", model_name="hf-hub:evil/model"),
+        "clip.tokenizer.model_name", "hf-hub:evil/model",
+    ),
+    "tokenizer of a folder": Attack(
+        ("clip", "tokenizer"), _node("open_clip.get_tokenizer", model_name="evil"), "clip.tokenizer.model_name", "evil"
+    ),
+    "bpe of a file": Attack(("clip", "tokenizer", "bpe_path"), "evil.gz", "clip.tokenizer.bpe_path", "evil.gz"),
+    "CLIP of a file": Attack(
+        ("clip", "model", "architecture"),
+        _node("open_clip.create_model", _partial_=True, model_name="RN50", pretrained="evil", weights_only=False),
+        "clip.model.architecture.weights_only", "False",
+    ),
+    "CLIP of a file by name": Attack(
+        ("clip", "model", "architecture"),
+        _node("open_clip.create_model", _partial_=True, model_name="RN50", pretrained="evil"),
+        "clip.model.architecture.pretrained", "evil",
+    ),
+    "CLIP beside the checkpoint": Attack(("clip", "model", "weights"), "evil.pt", "clip.model.weights", "evil.pt"),
+    "argument": Attack(("model", "pixel_decoder", "in_channels"), [1], "model.pixel_decoder.in_channels", "1"),
+}  # fmt: skip
