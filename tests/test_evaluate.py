@@ -16,7 +16,7 @@ from PIL import Image
 
 from opsnet.checkpoint.loading import load_checkpoint
 from opsnet.errors import CheckpointError, InputError
-from opsnet.evaluate import evaluate, run
+from opsnet.evaluate import evaluate, main, run
 from opsnet.evaluation.outputs import Outputs, run_network
 from opsnet.vocabulary import Vocabulary
 
@@ -109,6 +109,19 @@ def test_one_pass_over_table_6_equals_a_job_a_cell(config, lenient_checkpoint, t
     quality = {name.split("/")[1]: value for name, value in whole.items() if re.match("scenes_novel/.*/PQ$", name)}
     assert len(quality) == 20
     assert len(set(quality.values())) > 10  # they differ, so that one could be taken for another
+
+
+def test_a_job_per_row_of_a_table(lenient_checkpoint, world_overrides, command, tmp_path) -> None:
+    given = [f"checkpoint={lenient_checkpoint}", "trained_as=opsnet_r50", "panels=0", "details=false", "show=false"]
+    few = ["device=cpu", "~data.module.test.scenes_street", f"hydra.sweep.dir={tmp_path / 'rows'}"]
+    answer = command(main, "-m", "table=4", "row=range(7,9)", *world_overrides, *given, *few)
+    assert answer[0] == 0, answer
+    found = {p.parent.name: json.loads(p.read_text()) for p in (tmp_path / "rows").glob("*/results.json")}
+    assert {name: result["rows"] for name, result in found.items()} == {
+        "0": {"Table 4, row 7": "fusion_only/cls_iou"}, "1": {"Table 4, row 8": "full/cls_iou"},
+    }  # fmt: skip
+    for result in found.values():
+        assert {"/".join(name.split("/")[1:3]) for name in result["metrics"]} == set(result["rows"].values())
 
 
 def test_panels_show_so_many_pictures(evaluated) -> None:

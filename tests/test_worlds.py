@@ -123,6 +123,21 @@ def test_real_data_are_of_every_set(compose, tmp_path) -> None:
     assert where["coco"].endswith("coco/annotations/panoptic_val2017.json")
 
 
+@pytest.mark.parametrize(
+    ("given", "table", "row"),
+    [
+        ("table=6 row=3", 6, 3),
+        ("table=[4,6]", [4, 6], None),
+        ("table=all", "all", None),
+        ("table=2 row=[4,5]", 2, [4, 5]),
+    ],
+)
+def test_tables_and_rows_are_keys_and_no_groups(given, table, row, compose) -> None:
+    # Hydra would take `table=6` for the choice of a group if conf/table were a folder, and refuse the number.
+    cfg = compose("evaluate", *given.split(), "checkpoint=a", "output=a")
+    assert (cfg.table, cfg.row) == (table, row)
+
+
 def test_the_sweep_of_table_6_has_its_cells(compose, tmp_path) -> None:
     from itertools import product
 
