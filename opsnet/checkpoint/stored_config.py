@@ -156,7 +156,9 @@ def _arguments(target: str, name: str, key: Key) -> tuple[str, ...] | None:
         raise CheckpointError(
             f"{name}: {dotted(key)}._target_ = {target!r} cannot be imported ({error}): add its folder to PYTHONPATH"
         ) from error
-    return None if any(p.kind is p.VAR_KEYWORD for p in parameters.values()) else tuple(parameters)
+    if target in trusted_classes() and any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return None
+    return tuple(p.name for p in parameters.values() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD))
 
 
 def _check_argument(value: Any, key: Key, name: str) -> None:
