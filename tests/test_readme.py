@@ -64,7 +64,7 @@ ELSEWHERE = {
         "test_camvid.py::test_two_steps_a_validation_and_an_evaluation",
     "opsnet-train-clip": "test_train_clip.py::test_a_stopped_training_goes_on_to_the_same_weights",
     "python scripts/summarize_seeds.py RUN RUN RUN":
-        "reporting/test_summarize_seeds.py::test_prints_and_writes_both_tables",
+        "miniature/test_summarize_seeds.py::test_prints_and_writes_both_tables",
     "python scripts/score_mask2former.py backbone=r50 model.weights=PATH":
         "test_score_mask2former.py::test_the_command_scores_cocos_validation_set",
     "python scripts/benchmark.py": "test_scripts.py::test_a_benchmark_is_printed",

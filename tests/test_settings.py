@@ -15,7 +15,7 @@ from opsnet.settings import (
     grid,
     paper_settings,
     parse_filtering,
-    parse_modulation,
+    parse_recognizer,
     parse_setting,
     recognizer_config,
 )  # fmt: skip
@@ -168,7 +168,7 @@ def test_a_name_is_one_of_the_listing_and_no_path(tmp_path) -> None:
     evil.write_text(f"_target_: os.system\ncommand: touch {canary}\n")
     for name in (str(evil.with_suffix("")), f"../../../../../../../..{evil.with_suffix('')}"):
         with pytest.raises(InputError, match="no modulation '.*evil'"):
-            parse_modulation(name)
+            parse_recognizer(name)
         with pytest.raises(InputError, match="no filtering '.*evil'"):
             parse_filtering(name)
     assert not canary.exists()
@@ -176,7 +176,7 @@ def test_a_name_is_one_of_the_listing_and_no_path(tmp_path) -> None:
 
 def test_the_recognizer_of_a_checkpoint_has_a_name_too() -> None:
     own = QueryOnly()
-    assert parse_setting("trained/cls", recognizer=own).modulation is own
+    assert parse_setting("trained/cls", recognizer=own).recognizer is own
     with pytest.raises(InputError, match="recognizer 'trained' is that of a checkpoint"):
         parse_setting("trained/cls")
 

@@ -87,7 +87,7 @@ def test_it_is_used_with_the_recognizer_that_it_was_trained_with(lenient_checkpo
     torch.save(checkpoint, tmp_path / "query_only.ckpt")
     filtering = MaskFiltering(kind="iou", threshold=-1)
     predictor = opsnet.load(tmp_path / "query_only.ckpt", device="cpu", filtering=filtering)
-    assert type(predictor.modulation) is QueryOnly
+    assert type(predictor.recognizer) is QueryOnly
     proposed = predictor.propose(pictures[0])
     words = "red circle, green stripes, pink flower, blue waves"
     (own,), (query,), (full,) = (
@@ -95,8 +95,8 @@ def test_it_is_used_with_the_recognizer_that_it_was_trained_with(lenient_checkpo
     )
     assert own.segments == query.segments != full.segments
     predictor.save_pretrained(tmp_path / "folder")
-    assert type(opsnet.load(tmp_path / "folder", device="cpu").modulation) is QueryOnly
-    assert type(opsnet.load(tmp_path / "query_only.ckpt", device="cpu", modulation="full").modulation) is not QueryOnly
+    assert type(opsnet.load(tmp_path / "folder", device="cpu").recognizer) is QueryOnly
+    assert type(opsnet.load(tmp_path / "query_only.ckpt", device="cpu", modulation="full").recognizer) is not QueryOnly
 
 
 def test_a_training_stores_its_recognizer_and_its_evaluation_takes_it(

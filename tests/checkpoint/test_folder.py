@@ -92,7 +92,7 @@ def test_a_folder_from_before_recognizers_were_stored_has_the_name_of_one(modula
     settings["modulation"] = modulation
     (moved / "config.json").write_text(json.dumps(content))
     predictor = opsnet.load(moved, device="cpu")
-    assert getattr(predictor.modulation, "alpha", None) == alpha
+    assert getattr(predictor.recognizer, "alpha", None) == alpha
     assert predictor.filtering.kind == "iou"
 
 

@@ -48,7 +48,7 @@ def test_a_checkpoint_with_another_recognizer_is_scored_and_looked_at_with_it() 
     other = dataclasses.replace(MINIATURE, recognizer={"_target_": target, "seen": 0.1, "unseen": 0.9})
     found = plan(other)
     assert [s.name for s in found.settings] == [*paper_settings(crops=False), "trained/trained"]
-    assert (found.settings[-1].modulation.seen, found.settings[-1].modulation.unseen) == (0.1, 0.9)
+    assert (found.settings[-1].recognizer.seen, found.settings[-1].recognizer.unseen) == (0.1, 0.9)
     tuned = plan(query, tune={"threshold": [0], "overlap": None})
     assert [s.name for s in tuned.settings] == ["query_only/trained,threshold=0"]
 
