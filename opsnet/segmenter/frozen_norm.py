@@ -78,17 +78,32 @@ def freeze_norms(model: nn.Module, *, fold: bool = False) -> Any:
             ours = FrozenNorm(norm.state_dict()["weight"].numel(), norm.eps, after)
             ours.load_state_dict(norm.state_dict())
             frozen.set_submodule(name, ours)
-    if fold:
-        names = {module: name for name, module in frozen.named_modules()}
-        for conv, norm in _pairs(frozen):
-            frozen.set_submodule(names[conv], FoldedConv(conv, norm))
-    return frozen
+    return _folded(frozen) if fold else frozen
 
 
 @torch.no_grad()
-def _pairs(model: nn.Module) -> list[tuple[nn.Conv2d, FrozenNorm]]:
-    """Each norm that takes a convolution's output as it is, with that convolution; seen on a small black image."""
-    made: list[tuple[Tensor, nn.Conv2d]] = []  # keeps the maps, or another could take the place of one in memory
+def _folded(model: nn.Module) -> nn.Module:
+    """Convolutions in the place of convolutions and norms, wherever one norm is all that follows a convolution.
+
+    Raises:
+        ValueError: the maps are others afterwards: something besides the norm reads a convolution's output.
+    """
+    training = model.training
+    model.eval()  # or dropped paths would make the maps others
+    probe = torch.linspace(-1, 1, 3 * 64 * 64, dtype=next(model.parameters()).dtype).view(1, 3, 64, 64)
+    names = {module: name for name, module in model.named_modules()}
+    pairs, expected = _pairs(model, probe)
+    for conv, norm in pairs:
+        model.set_submodule(names[conv], FoldedConv(conv, norm))
+    for before, after in zip(expected, model(probe), strict=True):
+        if not torch.allclose(before, after, rtol=0, atol=1e-3 * float(before.abs().max()) + 1e-6):
+            raise ValueError("this network's norms cannot be folded: give backbone.fold_norms=false")
+    return model.train(training)
+
+
+def _pairs(model: nn.Module, images: Tensor) -> tuple[list[tuple[nn.Conv2d, FrozenNorm]], list[Tensor]]:
+    """Each norm that takes a convolution's output as it is, with that convolution, and the maps of ``images``."""
+    made: list[tuple[Tensor, nn.Conv2d]] = []  # holds the outputs, or another tensor could take an address of theirs
     pairs: list[tuple[nn.Conv2d, FrozenNorm]] = []
 
     def note(conv: Any, _: Any, output: Tensor) -> None:
@@ -99,8 +114,8 @@ def _pairs(model: nn.Module) -> list[tuple[nn.Conv2d, FrozenNorm]]:
 
     hooks = [m.register_forward_hook(note) for m in model.modules() if isinstance(m, nn.Conv2d)]
     hooks += [m.register_forward_pre_hook(find) for m in model.modules() if isinstance(m, FrozenNorm)]
-    model(next(model.parameters()).new_zeros(1, 3, 64, 64))
+    maps = model(images)
     for hook in hooks:
         hook.remove()
-    read = [id(conv) for conv, _ in pairs]
-    return [(conv, norm) for conv, norm in pairs if read.count(id(conv)) == 1]
+    readers = [id(conv) for conv, _ in pairs]
+    return [(conv, norm) for conv, norm in pairs if readers.count(id(conv)) == 1], list(maps)

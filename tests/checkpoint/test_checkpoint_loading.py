@@ -220,7 +220,8 @@ def test_the_weights_are_those_of_the_checkpoint(build, trained) -> None:
 
 
 def test_weights_that_a_network_would_start_from_are_not_asked_for(build, trained, tmp_path) -> None:
-    build(f"init_from={trained.checkpoint}", f"model.weights={tmp_path / 'no.safetensors'}")
+    model = build(f"init_from={trained.checkpoint}", f"model.weights={tmp_path / 'no.safetensors'}")
+    assert torch.equal(model.void_embed, build(f"init_from={trained.checkpoint}").void_embed)
 
 
 @pytest.mark.parametrize(

@@ -93,15 +93,15 @@ def test_a_convolution_that_two_read_is_not_folded() -> None:
             self.conv = nn.Conv2d(3, 4, 1)
             self.norms = nn.ModuleList(nn.BatchNorm2d(4) for _ in range(2))
 
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
+        def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
             x = self.conv(x)
-            return self.norms[0](x) + self.norms[1](x)
+            return [self.norms[0](x) + self.norms[1](x)]
 
     model = Shared().eval()
     folded = freeze_norms(copy.deepcopy(model), fold=True)
     assert not any(isinstance(module, FoldedConv) for module in folded.modules())
     x = torch.randn(1, 3, 5, 5)
-    torch.testing.assert_close(folded(x), model(x))
+    torch.testing.assert_close(folded(x)[0], model(x)[0])
 
 
 def test_a_copy_of_a_folded_model_reads_its_own_norms() -> None:
@@ -119,3 +119,22 @@ def test_folded_weights_are_scaled_in_fp32_under_autocast() -> None:
     folded = freeze_norms(randomised("resnet18"), fold=True)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert folded(torch.randn(1, 3, 64, 64))[0].dtype == torch.bfloat16
+
+
+def test_a_convolution_that_something_else_reads_is_refused() -> None:
+    class Skipped(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.norm = nn.Conv2d(3, 6, 1), norm_with_statistics()
+
+        def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+            x = self.conv(x)
+            return [self.norm(x) + x]
+
+    with pytest.raises(ValueError, match="give backbone.fold_norms=false"):
+        freeze_norms(Skipped(), fold=True)
+
+
+def test_dropped_paths_do_not_disturb_the_comparison_and_the_mode_stays() -> None:
+    model = timm.create_model("tf_efficientnet_lite0", features_only=True, drop_path_rate=0.5)
+    assert freeze_norms(model, fold=True).training
