@@ -10,14 +10,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from opsnet.clip.frozen_clip import FrozenClip
-from opsnet.normalization import Sizes, inside_images
+from opsnet.ops.normalization import Sizes, inside_images
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.panoptic.merge import merge_masks
 from opsnet.recognition.mask_pooling import mask_pooling
 from opsnet.recognition.recognizer import PreparedNames, Recognizer, cosine_logits
 from opsnet.segmenter.backbone import Backbone
-from opsnet.segmenter.checkpoints import load_published
 from opsnet.segmenter.pixel_decoder import PixelDecoder
+from opsnet.segmenter.published.checkpoints import load_published
 from opsnet.segmenter.query_decoder import QueryDecoder
 from opsnet.structures import Batch, Embeddings, LayerQueries, PanopticMap, Proposals, TextBank
 
@@ -30,7 +30,8 @@ class OPSNet(nn.Module):
         pixel_decoder: builder; receives ``in_channels``.
         query_decoder: builder; receives ``clip_dim``.
         clip: frozen; never part of a checkpoint.
-        weights: of a published Mask2Former to start from, see :func:`opsnet.segmenter.checkpoints.load_published`.
+        weights: of a published Mask2Former to start from, see
+            :func:`opsnet.segmenter.published.checkpoints.load_published`.
         zero_shot: nothing will be trained: the no-object score of ``weights`` stands for the predicted IoU.
 
     Raises:

@@ -30,7 +30,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from opsnet.errors import InputError, one_sentence_errors
+from opsnet.utils.errors import InputError, one_sentence_errors
 
 sys.path.insert(0, str(Path(__file__).parent))
 from benchmark_pairs import BENCHMARKS

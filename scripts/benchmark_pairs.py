@@ -14,14 +14,14 @@ from torch import Tensor
 from opsnet.losses.criterion import LayerPredictions, PanopticCriterion
 from opsnet.losses.point_sampling import SharedPoints
 from opsnet.model import assemble
-from opsnet.optim import adamw
+from opsnet.ops.deformable_sampling import deformable_sampling
+from opsnet.ops.shortlist import shortlisted_cosines
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.recognition.recognizer import cosine_logits
-from opsnet.recognition.shortlist import shortlisted_cosines
-from opsnet.segmenter.deformable_sampling import deformable_sampling
-from opsnet.segmenter.layouts import CLASS_HEAD, convert
 from opsnet.segmenter.pixel_decoder import PixelFeatures
+from opsnet.segmenter.published.layouts import CLASS_HEAD, convert
 from opsnet.structures import Batch, PanopticMap, PanopticTruth, Proposals, Segment, TextBank
+from opsnet.training.optim import adamw
 from opsnet.vocabulary import Vocabulary
 
 sys.path.insert(0, str(Path(__file__).parent))

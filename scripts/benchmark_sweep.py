@@ -26,17 +26,17 @@ from torch import Tensor
 from opsnet.checkpoint.loading import load_checkpoint
 from opsnet.data.batching import collate
 from opsnet.data.panoptic_dataset import PanopticDataset
-from opsnet.data.scenes import DOMAINS, write_world
 from opsnet.evaluation.outputs import DomainText, Outputs, run_network
 from opsnet.evaluation.scorer import SettingScorer
-from opsnet.inference_config import InferenceConfig
+from opsnet.inference.config import InferenceConfig
+from opsnet.inference.settings import Setting, parse_setting
+from opsnet.inference.trained_model import TrainedModel
 from opsnet.metrics.panoptic_quality import PanopticQuality
+from opsnet.miniature.scenes import DOMAINS, write_world
 from opsnet.model import assemble
 from opsnet.paper.rows import table_rows
 from opsnet.recognition.recognizer import prepare
-from opsnet.settings import Setting, parse_setting
 from opsnet.structures import Batch, Embeddings, PanopticTruth, Proposals, Segment, TextBank
-from opsnet.trained_model import TrainedModel
 from opsnet.vocabulary import Vocabulary
 
 sys.path.insert(0, str(Path(__file__).parent))

@@ -22,11 +22,11 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from opsnet.errors import InputError, one_sentence_errors
 from opsnet.segmenter.backbone import Backbone
-from opsnet.segmenter.checkpoints import load_published
 from opsnet.segmenter.pixel_decoder import PixelDecoder
+from opsnet.segmenter.published.checkpoints import load_published
 from opsnet.segmenter.query_decoder import QueryDecoder
+from opsnet.utils.errors import InputError, one_sentence_errors
 
 TOLERANCE = 1e-4
 

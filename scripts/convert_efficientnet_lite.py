@@ -22,8 +22,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from opsnet.errors import InputError, one_sentence_errors
-from opsnet.files import atomic_path
+from opsnet.utils.errors import InputError, one_sentence_errors
+from opsnet.utils.files import atomic_path
 
 NAMES = tuple(f"tf_efficientnet_lite{size}" for size in range(5))
 

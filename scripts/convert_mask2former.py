@@ -14,10 +14,10 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
-from opsnet.errors import InputError, one_sentence_errors
-from opsnet.files import atomic_path
-from opsnet.segmenter.layouts import convert
-from opsnet.segmenter.weight_files import read_weights
+from opsnet.segmenter.published.layouts import convert
+from opsnet.segmenter.published.weight_files import read_weights
+from opsnet.utils.errors import InputError, one_sentence_errors
+from opsnet.utils.files import atomic_path
 
 
 def convert_file(source: Path, target: Path) -> None:

@@ -17,13 +17,13 @@ import numpy as np
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
-from opsnet.configuration import config_dir
-from opsnet.errors import InputError, one_sentence_errors
 from opsnet.paper.figure4 import cosine_histograms
 from opsnet.paper.tables import SETS
 from opsnet.paper.worlds import load_world
-from opsnet.segmenter.layouts import CLASS_HEAD, convert
-from opsnet.segmenter.weight_files import WeightsError, read_weights
+from opsnet.segmenter.published.layouts import CLASS_HEAD, convert
+from opsnet.segmenter.published.weight_files import WeightsError, read_weights
+from opsnet.utils.configuration import config_dir
+from opsnet.utils.errors import InputError, one_sentence_errors
 from opsnet.vocabulary import Vocabulary
 
 SHOWN = ("coco", "ade20k", "cityscapes")

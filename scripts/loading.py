@@ -28,9 +28,9 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from opsnet.configuration import config_dir
 from opsnet.data.datamodule import PanopticDataModule
-from opsnet.errors import InputError, one_sentence_errors
+from opsnet.utils.configuration import config_dir
+from opsnet.utils.errors import InputError, one_sentence_errors
 
 sys.path.insert(0, str(Path(__file__).parent))
 from benchmark_data import lay_out, plain_sample

@@ -22,9 +22,9 @@ import torch.nn.functional as F
 from rich.console import Console
 from rich.table import Table
 
-from opsnet.errors import one_sentence_errors
 from opsnet.losses.criterion import LayerPredictions
 from opsnet.recognition.recognizer import cosine_logits
+from opsnet.utils.errors import one_sentence_errors
 
 sys.path.insert(0, str(Path(__file__).parent))
 from untrained import random_targets, untrained_config

@@ -6,8 +6,8 @@ import os
 import sys
 from pathlib import Path
 
-from opsnet.launch import Job, run_here
-from opsnet.sweep_report import Report
+from opsnet.sweep.launch import Job, run_here
+from opsnet.sweep.report import Report
 
 DATA, RUNS = (Path(os.environ.get(k, d)) for k, d in (("OPSNET_DATA", "data"), ("OPSNET_RUNS", "runs")))
 COUNTS = {"train": 64, "val": 16, "test": 16, "labels": 16}

@@ -24,8 +24,8 @@ from rich.table import Table
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from opsnet.errors import one_sentence_errors
 from opsnet.structures import masks_of
+from opsnet.utils.errors import one_sentence_errors
 
 sys.path.insert(0, str(Path(__file__).parent))
 from untrained import untrained_config

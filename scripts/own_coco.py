@@ -14,7 +14,7 @@ from own_regions import Region, Runs, checked_runs, paint, polygons_to_runs
 
 from opsnet.data.coco_panoptic import SegmentLabel
 from opsnet.data.conversion import Source
-from opsnet.errors import InputError
+from opsnet.utils.errors import InputError
 from opsnet.vocabulary import Vocabulary
 
 FORM = "images[id, file_name], annotations[image_id, category_id, segmentation] and categories[id, name]"

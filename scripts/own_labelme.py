@@ -18,7 +18,7 @@ from PIL import Image
 
 from opsnet.data.coco_panoptic import SegmentLabel
 from opsnet.data.conversion import Source
-from opsnet.errors import InputError
+from opsnet.utils.errors import InputError
 from opsnet.vocabulary import Vocabulary
 
 VOID = ("__ignore__", "_background_")  # labelme's own names for what is no class

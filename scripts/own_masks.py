@@ -15,7 +15,7 @@ from scipy import ndimage
 from opsnet.data.coco_panoptic import SegmentLabel
 from opsnet.data.conversion import Source
 from opsnet.data.panoptic_png import MAX_ID
-from opsnet.errors import InputError
+from opsnet.utils.errors import InputError
 
 VOID = (0, 255)
 Pixels = NDArray[np.int64]

@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image
 
 from opsnet.data import pictures
-from opsnet.errors import InputError
+from opsnet.utils.errors import InputError
 
 PICTURES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 

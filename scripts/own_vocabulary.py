@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from opsnet.errors import InputError
+from opsnet.utils.errors import InputError
 from opsnet.vocabulary import Concept, Vocabulary
 
 SHARED = "vocabulary.json"

@@ -29,20 +29,20 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from opsnet.callbacks import SeedEveryStep
-from opsnet.configuration import config_dir
-from opsnet.errors import InputError, one_sentence_errors
-from opsnet.files import write_json
+from opsnet.inference.settings import parse_filtering
 from opsnet.metrics.image_overlaps import image_overlaps
 from opsnet.metrics.panoptic_quality import PanopticQuality
+from opsnet.metrics.results import versions
 from opsnet.metrics.semantic import SemanticCounts, count_semantic, summarise_semantic
 from opsnet.model import assemble
-from opsnet.module import OPSNetModule
 from opsnet.recognition.recognizer import prepare
-from opsnet.reporting.results import versions
-from opsnet.settings import parse_filtering
 from opsnet.structures import Batch, PanopticMap, Proposals, SegmentTargets, TextBank
-from opsnet.train import build_module
+from opsnet.training.callbacks import SeedEveryStep
+from opsnet.training.module import OPSNetModule
+from opsnet.training.run import build_module
+from opsnet.utils.configuration import config_dir
+from opsnet.utils.errors import InputError, one_sentence_errors
+from opsnet.utils.files import write_json
 from opsnet.vocabulary import Vocabulary
 
 SIDES = ("ours", "peer")

@@ -22,9 +22,9 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from opsnet.errors import one_sentence_errors
 from opsnet.structures import Batch, ImageLabels
-from opsnet.train import build_module
+from opsnet.training.run import build_module
+from opsnet.utils.errors import one_sentence_errors
 from opsnet.vocabulary import Vocabulary
 
 sys.path.insert(0, str(Path(__file__).parent))

@@ -20,11 +20,11 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
 from opsnet.checkpoint.loading import load_checkpoint
-from opsnet.configuration import config_dir
 from opsnet.data.batching import collate
-from opsnet.errors import one_sentence_errors
 from opsnet.model import OPSNet
 from opsnet.structures import Batch, Proposals, TextBank
+from opsnet.utils.configuration import config_dir
+from opsnet.utils.errors import one_sentence_errors
 
 WAYS = {"fp32": None, "bf16, pixel decoder in fp32": "fp32", "bf16 throughout": "follow"}
 

@@ -25,7 +25,7 @@ from preparing import arguments, require_folder
 
 from opsnet.data.coco_panoptic import SegmentLabel
 from opsnet.data.conversion import Reader, Source, convert, one_segment_a_class
-from opsnet.errors import one_sentence_errors
+from opsnet.utils.errors import one_sentence_errors
 from opsnet.vocabulary import Vocabulary
 
 CLASSES = Vocabulary.load("ade20k")

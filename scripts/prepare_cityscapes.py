@@ -20,7 +20,7 @@ from preparing import arguments, require_folder
 
 from opsnet.data.coco_panoptic import SegmentLabel
 from opsnet.data.conversion import Source, convert
-from opsnet.errors import one_sentence_errors
+from opsnet.utils.errors import one_sentence_errors
 from opsnet.vocabulary import Vocabulary
 
 CLASSES = Vocabulary.load("cityscapes")

@@ -27,8 +27,8 @@ import own_masks
 import own_vocabulary
 
 from opsnet.data.conversion import Reader, Source, convert
-from opsnet.errors import one_sentence_errors
-from opsnet.files import write_json
+from opsnet.utils.errors import one_sentence_errors
+from opsnet.utils.files import write_json
 from opsnet.vocabulary import Vocabulary
 
 MASKS = """PNGs of category ids, one a picture, found by the picture's name without suffix, in subfolders too.

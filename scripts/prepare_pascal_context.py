@@ -20,7 +20,7 @@ from scipy.io import loadmat
 
 from opsnet.data.coco_panoptic import SegmentLabel
 from opsnet.data.conversion import Source, convert, one_segment_a_class
-from opsnet.errors import DatasetError, one_sentence_errors
+from opsnet.utils.errors import DatasetError, one_sentence_errors
 from opsnet.vocabulary import Vocabulary
 
 CLASSES = Vocabulary.load("pascal_context")

@@ -16,8 +16,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from opsnet.errors import InputError, one_sentence_errors
-from opsnet.files import write_text
+from opsnet.utils.errors import InputError, one_sentence_errors
+from opsnet.utils.files import write_text
 
 PACKAGES = ("wordnet-base", "wordnet-sense-index")
 # Debian leaves this file out: the lexicographers' files by number, each with its part of speech (noun 1, verb 2,

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from opsnet.errors import DatasetError
+from opsnet.utils.errors import DatasetError
 
 
 def arguments(

@@ -17,10 +17,10 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from opsnet.errors import one_sentence_errors
-from opsnet.launch import Job, quoted
-from opsnet.reporting.results import TUNED
-from opsnet.settings import paper_settings
+from opsnet.inference.settings import paper_settings
+from opsnet.metrics.results import TUNED
+from opsnet.sweep.launch import Job, quoted
+from opsnet.utils.errors import one_sentence_errors
 
 sys.path.insert(0, str(Path(__file__).parent))
 from miniature import DATA, RUNS, SMOKE, command, side_by_side
@@ -131,8 +131,8 @@ def _evaluate(run: Path, overrides: list[str]) -> None:
 def _report(run: Path, seconds: dict[str, float]) -> None:
     from rich.console import Console
 
-    from opsnet.files import write_json
     from opsnet.miniature.report import print_report, write_report
+    from opsnet.utils.files import write_json
 
     results = json.loads((run / "results.json").read_text(encoding="utf-8"))
     results["seconds"] = {**results["seconds"], **seconds, "total": sum(seconds.values())}

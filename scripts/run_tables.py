@@ -12,10 +12,10 @@ import sys
 import time
 from pathlib import Path
 
-from opsnet.errors import one_sentence_errors
-from opsnet.launch import Job, quoted, stoppable
 from opsnet.paper.trainings import Training, trainings
-from opsnet.sweep_report import duration
+from opsnet.sweep.launch import Job, quoted, stoppable
+from opsnet.sweep.report import duration
+from opsnet.utils.errors import one_sentence_errors
 
 sys.path.insert(0, str(Path(__file__).parent))
 from miniature import DATA, RUNS, SMOKE, command, side_by_side

@@ -22,16 +22,16 @@ from omegaconf import DictConfig
 from rich.progress import track
 from torch import Tensor, nn
 
-from opsnet.configuration import config_dir
-from opsnet.errors import InputError, one_sentence_errors
-from opsnet.files import write_json
+from opsnet.inference.trained_model import load_zero_shot
 from opsnet.metrics.panoptic_quality import PanopticQuality
+from opsnet.metrics.results import versions
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.panoptic.merge import merge_panoptic, upsample_masks
 from opsnet.paper.old_names import refuse_old_names
-from opsnet.reporting.results import versions
 from opsnet.structures import Batch, PanopticMap
-from opsnet.trained_model import load_zero_shot
+from opsnet.utils.configuration import config_dir
+from opsnet.utils.errors import InputError, one_sentence_errors
+from opsnet.utils.files import write_json
 
 # CLIP plays no part: the smallest one, at random, takes its place.
 WITHOUT_CLIP = ["clip=tiny", "clip.model.weights=random", "model.query_decoder.clip_attention=null"]

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from opsnet.files import write_text
+from opsnet.metrics.results import ResultsError, load_run
 from opsnet.miniature.seeds import seed_figures_table, seed_orderings_table
-from opsnet.reporting.results import ResultsError, load_run
-from opsnet.reporting.tables import to_markdown, to_rich
+from opsnet.utils.files import write_text
+from opsnet.visualization.tables import to_markdown, to_rich
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -17,16 +17,16 @@ from pathlib import Path
 
 from rich.console import Console
 
-from opsnet.errors import one_sentence_errors
-from opsnet.files import write_text
 from opsnet.paper.comparison import Comparison, compare
 from opsnet.paper.rows import tables
 from opsnet.paper.runs import Runs
 from opsnet.paper.table_figures import alpha_beta_pair, ensemble_ratios
 from opsnet.paper.tables import paper_table, to_csv
 from opsnet.paper.worlds import World, load_world
-from opsnet.reporting.table_picture import table_picture
-from opsnet.reporting.tables import to_latex, to_markdown, to_rich
+from opsnet.utils.errors import one_sentence_errors
+from opsnet.utils.files import write_text
+from opsnet.visualization.table_image import table_picture
+from opsnet.visualization.tables import to_latex, to_markdown, to_rich
 
 FIGURES = {4: ("table4_ratios.png", ensemble_ratios), 6: ("table6_grid.png", alpha_beta_pair)}
 

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, open_dict
 
-from opsnet.configuration import config_dir
 from opsnet.structures import SegmentTargets
+from opsnet.utils.configuration import config_dir
 
 FULL_SIZE = ["model=mask2former", "clip=rn50", "supervision=masks", "optim=mask2former", "clip.model.weights=random"]
 

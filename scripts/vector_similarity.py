@@ -20,10 +20,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from opsnet.errors import InputError, one_sentence_errors
 from opsnet.recognition.modulation import EmbeddingModulation
 from opsnet.recognition.vocabulary_fit import ConceptFit, VocabularyFit, vocabulary_fit
 from opsnet.structures import TextBank
+from opsnet.utils.errors import InputError, one_sentence_errors
 
 SAME = 1 - 1e-5  # a cosine above is the same name: files in half precision miss 1 by up to 1e-6
 

@@ -24,7 +24,7 @@ class World:
 
 @dataclass(frozen=True)
 class Trained:
-    """One run of ``opsnet.train.train`` that nothing interrupted."""
+    """One run of ``opsnet.training.run.train`` that nothing interrupted."""
 
     folder: Path
     metrics: dict[str, float]
@@ -47,7 +47,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     import torch
 
     from opsnet.clip.tiny import tiny_clip
-    from opsnet.data.scenes import write_world
+    from opsnet.miniature.scenes import write_world
 
     data = tmp_path_factory.mktemp("world")
     write_world(data / "scenes_0", seed=0, workers=1, **COUNTS)
@@ -64,7 +64,7 @@ def compose() -> Callable[..., object]:
     """(name of a yaml of conf/, overrides) -> the configuration, without running Hydra's own part."""
     from hydra import compose, initialize_config_dir
 
-    from opsnet.configuration import config_dir
+    from opsnet.utils.configuration import config_dir
 
     def compose_config(name: str, *overrides: str):
         with initialize_config_dir(str(config_dir()), version_base="1.3"):
@@ -92,7 +92,7 @@ def train_config(compose, world_overrides) -> Callable[..., object]:
 
 @pytest.fixture(scope="session")
 def trained(train_config, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    from opsnet.train import train
+    from opsnet.training.run import train
 
     folder = tmp_path_factory.mktemp("trained") / "run"
     return Trained(folder, train(train_config(folder)))

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from opsnet.reporting.results import Results
+from opsnet.metrics.results import Results
 
 DOMAINS = ("scenes", "scenes_novel", "scenes_street")
 Figures = dict[str, tuple[float, float, float]]

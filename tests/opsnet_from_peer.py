@@ -15,8 +15,8 @@ from opsnet.clip.frozen_clip import FrozenClip
 from opsnet.clip.tiny import tiny_clip
 from opsnet.model import OPSNet
 from opsnet.segmenter.backbone import Backbone
-from opsnet.segmenter.layouts import convert
 from opsnet.segmenter.pixel_decoder import PixelDecoder
+from opsnet.segmenter.published.layouts import convert
 from opsnet.segmenter.query_decoder import QueryDecoder
 
 BACKBONES = ("resnet", "swin")

@@ -8,8 +8,8 @@ import pytest
 from official_trees import camvid_tree
 from script_loading import SCRIPTS, load_script
 
-from opsnet.evaluate import evaluate
-from opsnet.train import train
+from opsnet.evaluation.run import evaluate
+from opsnet.training.run import train
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from hydra.errors import ConfigCompositionException, MissingConfigException
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from opsnet.configuration import config_dir
+from opsnet.utils.configuration import config_dir
 
 CONF = config_dir()
 COMMANDS = sorted(p.stem for p in CONF.glob("*.yaml"))

@@ -11,8 +11,8 @@ import torch
 from script_loading import load_script
 from torch import Tensor
 
-from opsnet.errors import InputError
 from opsnet.segmenter.backbone import Backbone
+from opsnet.utils.errors import InputError
 
 # A block's layers, timm's names and the published ones. The first stage has no expansion.
 FIRST = {"conv_dw": "_depthwise_conv", "bn1": "_bn1", "conv_pw": "_project_conv", "bn2": "_bn2"}

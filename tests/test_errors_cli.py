@@ -7,7 +7,10 @@ import shutil
 import pytest
 from PIL import Image
 
-from opsnet import doctor, evaluate, predict, score, train, train_clip
+from opsnet.commands import doctor, predict, score
+from opsnet.evaluation import run as evaluate
+from opsnet.training import clip as train_clip
+from opsnet.training import run as train
 
 
 def one_sentence(answer: tuple[object, str], *parts: str) -> None:

@@ -11,8 +11,8 @@ import torch
 from official_trees import camvid_tree
 from script_loading import SCRIPTS, load_script
 
-from opsnet.errors import InputError
 from opsnet.segmenter.backbone import Backbone
+from opsnet.utils.errors import InputError
 
 SMALL = [
     "data.module.num_workers=0", "data.module.train.transform.size=64", "data.shortest=64", "supervision.points=64",
@@ -51,7 +51,7 @@ def test_a_side_is_trained_and_scored(side: str, filters: set[str], given, tmp_p
 
 
 def test_both_sides_start_from_the_same_weights_with_the_same_optimizer(given, compose, tmp_path: Path) -> None:
-    from opsnet.train import build_module
+    from opsnet.training.run import build_module
     from opsnet.vocabulary import Vocabulary
 
     script = load_script("photographs_peer")

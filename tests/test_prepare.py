@@ -23,13 +23,13 @@ from official_trees import (
 from PIL import Image
 from script_loading import SCRIPTS, load_script
 
-from opsnet.configuration import config_dir
+from opsnet.commands.score import score
 from opsnet.data.inspection import Picture, inspect_picture
 from opsnet.data.panoptic_dataset import PanopticDataset
-from opsnet.errors import DatasetError
 from opsnet.metrics.panoptic_quality import count_image
-from opsnet.score import score
 from opsnet.structures import PanopticMap
+from opsnet.utils.configuration import config_dir
+from opsnet.utils.errors import DatasetError
 from opsnet.vocabulary import Vocabulary
 
 PUBLISHED = Path(__file__).parents[2] / "shared" / "data" / "vocab" / "fcclip"

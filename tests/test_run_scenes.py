@@ -87,7 +87,7 @@ def test_processes_that_end_well_let_the_job_go_on(job) -> None:
 
 
 def test_the_settings_of_the_baseline_exist(job) -> None:
-    from opsnet.settings import paper_settings, parse_setting
+    from opsnet.inference.settings import paper_settings, parse_setting
 
     assert {parse_setting(name).name for name in job.BASELINE_SETTINGS} <= set(paper_settings())
 

@@ -12,9 +12,9 @@ from official_trees import coco_tree
 from script_loading import load_script
 from test_zero_shot import OURS, SMALL
 
-from opsnet.errors import InputError
 from opsnet.paper.rows import table_row
 from opsnet.structures import Batch
+from opsnet.utils.errors import InputError
 
 SIZE = (64, 96)
 

@@ -23,12 +23,12 @@ from transformers import Mask2FormerForUniversalSegmentation
 from opsnet.losses.criterion import PanopticCriterion
 from opsnet.losses.point_sampling import StepPoints, StepSeeds
 from opsnet.model import OPSNet
-from opsnet.module import OPSNetModule
-from opsnet.optim import adamw, warmup_steps
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.recognition.modulation import QueryOnly
-from opsnet.segmenter.layouts import convert
+from opsnet.segmenter.published.layouts import convert
 from opsnet.structures import Batch, SegmentTargets, TextBank
+from opsnet.training.module import OPSNetModule
+from opsnet.training.optim import adamw, warmup_steps
 from opsnet.vocabulary import Vocabulary
 
 NAMES = ("sea", "tree", "pink flower", "sky", "horse")

@@ -6,11 +6,11 @@ import pytest
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from opsnet.configuration import config_dir
+from opsnet.inference.settings import parse_setting
 from opsnet.paper.rows import table_rows
 from opsnet.paper.trainings import rows_of
 from opsnet.paper.worlds import load_world
-from opsnet.settings import parse_setting
+from opsnet.utils.configuration import config_dir
 
 
 def kinds() -> dict[str, str]:

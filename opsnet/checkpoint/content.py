@@ -2,7 +2,7 @@
 
 Beside Lightning's own content a checkpoint has ``opsnet``: the hash of CLIP, whose weights never change and are left
 out, and the configuration that builds the network again and says how it is used
-(:class:`opsnet.inference_config.InferenceConfig`).
+(:class:`opsnet.inference.config.InferenceConfig`).
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from opsnet.clip.prompts import NAMED, prompt_templates
-from opsnet.errors import InputError
 from opsnet.panoptic.mask_filtering import MaskFiltering
+from opsnet.utils.errors import InputError
 from opsnet.vocabulary import Vocabulary
 
 FROZEN_PREFIXES = ("model.clip.", "distillation.")

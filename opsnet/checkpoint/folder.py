@@ -21,10 +21,10 @@ from opsnet.checkpoint.places import IN_FOLDER as CLIP
 from opsnet.checkpoint.reading import check_finite
 from opsnet.checkpoint.stored_config import check_inference
 from opsnet.checkpoint.stored_network import build_recognizer
-from opsnet.errors import CheckpointError
-from opsnet.files import atomic_path, checksum, write_json
-from opsnet.inference_config import InferenceConfig, recognizer_of
-from opsnet.trained_model import TrainedModel
+from opsnet.inference.config import InferenceConfig, recognizer_of
+from opsnet.inference.trained_model import TrainedModel
+from opsnet.utils.errors import CheckpointError
+from opsnet.utils.files import atomic_path, checksum, write_json
 
 CONFIG, MODEL = "config.json", "model.safetensors"
 SETTINGS = ("recognizer", "filtering", "overlap", "shortest", "longest")

@@ -15,10 +15,10 @@ from torch import Tensor
 from opsnet.checkpoint.reading import check_clip_hash, load_weights, network_weights, read_checkpoint
 from opsnet.checkpoint.stored_config import check_config
 from opsnet.checkpoint.stored_network import build_model, build_recognizer
-from opsnet.errors import CheckpointError, InputError
-from opsnet.inference_config import InferenceConfig
+from opsnet.inference.config import InferenceConfig
+from opsnet.inference.trained_model import TrainedModel, pick_device
 from opsnet.model import OPSNet
-from opsnet.trained_model import TrainedModel, pick_device
+from opsnet.utils.errors import CheckpointError, InputError
 from opsnet.vocabulary import Vocabulary
 
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from opsnet.checkpoint.content import trained_weights
-from opsnet.errors import CheckpointError
 from opsnet.model import OPSNet
+from opsnet.utils.errors import CheckpointError
 
 log = logging.getLogger(__name__)
 

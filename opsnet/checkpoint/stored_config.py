@@ -42,8 +42,8 @@ from opsnet.checkpoint.places import (
     Key,
 )  # fmt: skip
 from opsnet.clip.prompts import NAMED
-from opsnet.errors import CheckpointError
-from opsnet.inference_config import InferenceConfig
+from opsnet.inference.config import InferenceConfig
+from opsnet.utils.errors import CheckpointError
 
 _WORD = re.compile(r"[\w.+-]*")
 _CONVERT = ("none", "partial", "object", "all")

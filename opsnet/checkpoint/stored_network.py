@@ -17,10 +17,10 @@ from typing import Any
 from opsnet.checkpoint.places import IN_FOLDER, PLACES, RECOGNIZER, Key
 from opsnet.checkpoint.stored_config import check_config, check_inference, dotted, locate
 from opsnet.clip.loading import ClipWeightsError, is_torchscript
-from opsnet.errors import CheckpointError, InputError
-from opsnet.files import checksum
 from opsnet.model import OPSNet
 from opsnet.recognition.recognizer import Recognizer
+from opsnet.utils.errors import CheckpointError, InputError
+from opsnet.utils.files import checksum
 
 HINT = "give clip_weights=PATH of the CLIP that the checkpoint was trained with"
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from opsnet.clip.spatial_adapter import SpatialAdapter
-from opsnet.normalization import normalize
-from opsnet.tracing import adaptive_average
+from opsnet.ops.normalization import normalize
+from opsnet.ops.tracing import adaptive_average
 
 
 class ClipImageEncoder(nn.Module):
@@ -65,7 +65,7 @@ class ClipImageEncoder(nn.Module):
     def forward(self, images: Tensor, inside: Tensor | None = None) -> Tensor:
         """Images (B, 3, H, W), RGB in 0..1 -> adapted map (B, D, h, w), not normalised.
 
-        ``inside`` tells padding apart, see :func:`opsnet.normalization.inside_images`.
+        ``inside`` tells padding apart, see :func:`opsnet.ops.normalization.inside_images`.
         """
         with self._autocast(images.device):
             x = self.visual.stem(normalize(images, self.mean, self.std, inside))  # type: ignore[operator]

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from opsnet.clip.architecture import architecture_hash, uses_quick_gelu
-from opsnet.errors import InputError
+from opsnet.utils.errors import InputError
 
 _OPENAI_SIZES = {"input_resolution", "context_length", "vocab_size"}  # beside the weights in OpenAI's archives
 

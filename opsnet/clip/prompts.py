@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from opsnet.errors import InputError
+from opsnet.utils.errors import InputError
 
 VILD = (
     "a photo of a {}.",

@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from opsnet.files import atomic_path
+from opsnet.utils.files import atomic_path
 
 log = logging.getLogger(__name__)
 Embed = Callable[[list[str]], Tensor]

@@ -32,8 +32,8 @@ from opsnet.data.panoptic_records import (
     repeated,
 )
 from opsnet.data.segment_measures import Box, measure
-from opsnet.errors import DatasetError
-from opsnet.json_fields import FieldError, field, items
+from opsnet.utils.errors import DatasetError
+from opsnet.utils.json_fields import FieldError, field, items
 
 T = TypeVar("T")
 

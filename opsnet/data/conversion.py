@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from opsnet.data.coco_panoptic import SegmentLabel, content, describe, image_record, write_annotation
 from opsnet.data.panoptic_records import ImageFile
-from opsnet.errors import DatasetError, InputError
-from opsnet.files import atomic_path, write_json, write_text
+from opsnet.utils.errors import DatasetError, InputError
+from opsnet.utils.files import atomic_path, write_json, write_text
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,8 @@ from opsnet.data.image_label_dataset import ImageLabelDataset
 from opsnet.data.loaders import EvaluationLoader, ResumableLoader, ResumableSampler
 from opsnet.data.panoptic_dataset import PanopticDataset
 from opsnet.data.sharing import batch_share, batches_a_step, checked_by_another
-from opsnet.errors import DatasetError
 from opsnet.structures import Batch
+from opsnet.utils.errors import DatasetError
 from opsnet.vocabulary import Vocabulary
 
 PictureSet = PanopticDataset | ImageLabelDataset

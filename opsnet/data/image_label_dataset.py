@@ -16,7 +16,7 @@ from torchvision import tv_tensors
 from opsnet.data.packed import PackedRecords
 from opsnet.data.pictures import read_rgb, require_limit
 from opsnet.data.transforms import Transform, as_image
-from opsnet.errors import DatasetError
+from opsnet.utils.errors import DatasetError
 from opsnet.vocabulary import Vocabulary
 
 REAL_PICTURES = 50_000  # of ImageNet-Val

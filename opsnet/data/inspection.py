@@ -24,9 +24,9 @@ from opsnet.data.panoptic_png import PngModeError, read_ids
 from opsnet.data.panoptic_records import SegmentInfo, out_of_range, parse_segments, repeated
 from opsnet.data.pictures import read_rgb, upright_size
 from opsnet.data.segment_measures import Box, measure
-from opsnet.errors import DatasetError
-from opsnet.json_fields import FieldError
 from opsnet.structures import PanopticMap, Segment
+from opsnet.utils.errors import DatasetError
+from opsnet.utils.json_fields import FieldError
 from opsnet.vocabulary import Vocabulary
 
 Size = tuple[int, int]

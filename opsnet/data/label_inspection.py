@@ -13,7 +13,7 @@ from opsnet.data.image_label_dataset import ImageLabelDataset
 from opsnet.data.pictures import read_rgb
 from opsnet.data.set_inspection import Inspection, in_threads
 from opsnet.data.set_listing import Take
-from opsnet.errors import DatasetError
+from opsnet.utils.errors import DatasetError
 from opsnet.vocabulary import Vocabulary
 
 

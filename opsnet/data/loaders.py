@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from opsnet.errors import DatasetError
-from opsnet.seeding import mix_seed
+from opsnet.utils.errors import DatasetError
+from opsnet.utils.seeding import mix_seed
 
 Item = TypeVar("Item")
 

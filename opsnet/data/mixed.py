@@ -14,8 +14,8 @@ from lightning.pytorch.utilities import CombinedLoader
 from opsnet.data.datamodule import PanopticDataModule, PictureSet
 from opsnet.data.image_label_dataset import ImageLabelDataset
 from opsnet.data.loaders import CyclingLoader
-from opsnet.errors import DatasetError
-from opsnet.seeding import mix_seed
+from opsnet.utils.errors import DatasetError
+from opsnet.utils.seeding import mix_seed
 from opsnet.vocabulary import Vocabulary
 
 _LABELS = "train_labels"

@@ -21,8 +21,8 @@ from opsnet.data.panoptic_png import read_ids
 from opsnet.data.pictures import read_rgb, require_files, require_limit
 from opsnet.data.sharing import checked_by_another
 from opsnet.data.transforms import Transform, as_image
-from opsnet.errors import DatasetError
 from opsnet.structures import PanopticTruth, Segment
+from opsnet.utils.errors import DatasetError
 from opsnet.vocabulary import Vocabulary
 
 QUIET_BELOW = 500  # checking fewer pictures takes a moment, and a progress bar would only flicker

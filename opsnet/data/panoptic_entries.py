@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from opsnet.data.coco_panoptic import PanopticJson
 from opsnet.data.packed import PackedRecords
 from opsnet.data.panoptic_records import Annotation, Category
-from opsnet.errors import DatasetError
+from opsnet.utils.errors import DatasetError
 from opsnet.vocabulary import Vocabulary
 
 Row = tuple[int, int, int, int]

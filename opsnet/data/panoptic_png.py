@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from opsnet.errors import DatasetError
-from opsnet.files import atomic_path
+from opsnet.utils.errors import DatasetError
+from opsnet.utils.files import atomic_path
 
 MAX_ID = 256**3  # ids from here on do not fit into three bytes
 _COLOUR_MODES = ("RGB", "RGBA", "P")

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple, TypeVar
 
 from opsnet.data.panoptic_png import MAX_ID
-from opsnet.json_fields import FieldError, field, flag, items, nonblank, whole
+from opsnet.utils.json_fields import FieldError, field, flag, items, nonblank, whole
 
 T = TypeVar("T")
 ImageId = int | str

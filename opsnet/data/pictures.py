@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
 
-from opsnet.errors import DatasetError
+from opsnet.utils.errors import DatasetError
 
 SIDEWAYS = 5  # from here on, EXIF orientations swap width and height
 

@@ -19,7 +19,7 @@ from opsnet.data.findings import Finding
 from opsnet.data.inspection import Picture, PictureReport, inspect_picture
 from opsnet.data.panoptic_dataset import QUIET_BELOW
 from opsnet.data.set_listing import PanopticSource, Take, list_pictures
-from opsnet.errors import DatasetError
+from opsnet.utils.errors import DatasetError
 from opsnet.vocabulary import Vocabulary
 
 T = TypeVar("T")

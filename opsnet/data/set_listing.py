@@ -14,7 +14,7 @@ from opsnet.data.findings import Finding, Kind
 from opsnet.data.inspection import Picture
 from opsnet.data.panoptic_entries import kind_conflict
 from opsnet.data.panoptic_records import Category, ImageId, parse_category, parse_image, parse_png
-from opsnet.json_fields import FieldError, field, items
+from opsnet.utils.json_fields import FieldError, field, items
 from opsnet.vocabulary import Vocabulary
 
 Take = Callable[[Finding], None]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from opsnet.errors import DatasetError
+from opsnet.utils.errors import DatasetError
 
 
 def batch_share(key: str, total: int, world_size: int, accumulate: int) -> int:

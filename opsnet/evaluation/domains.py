@@ -70,7 +70,7 @@ def evaluate_domain(name: str, source: Source, dataset: PanopticDataset, plan: P
 def _draw(
     path: Path, dataset: PanopticDataset, maps: Sequence[tuple[PanopticMap, PanopticMap]], names: Sequence[str]
 ) -> None:
-    from opsnet.reporting.overlays import panel
+    from opsnet.visualization.overlays import panel
 
     rows = [(dataset.picture(i), *pair) for i, pair in enumerate(maps)]
     panel(rows, names, ("picture", "ground truth", "prediction"), path)

@@ -11,12 +11,12 @@ from omegaconf import DictConfig
 
 from opsnet.checkpoint.loading import load_checkpoint
 from opsnet.data.datamodule import PanopticDataModule
-from opsnet.errors import InputError
 from opsnet.evaluation.plan import Plan
 from opsnet.evaluation.sources import NetworkSource, Source, StoredSource
 from opsnet.evaluation.store import FOLDER, ProposalWriter, fingerprint, open_domain, stored_origin
-from opsnet.inference_config import InferenceConfig
-from opsnet.trained_model import TrainedModel, pick_device
+from opsnet.inference.config import InferenceConfig
+from opsnet.inference.trained_model import TrainedModel, pick_device
+from opsnet.utils.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from opsnet.inference.trained_model import TrainedModel
 from opsnet.structures import Batch, Proposals, TextBank
-from opsnet.trained_model import TrainedModel
 from opsnet.vocabulary import Vocabulary
 
 

@@ -11,11 +11,11 @@ from typing import Any
 from omegaconf import DictConfig
 
 from opsnet.checkpoint.stored_network import build_recognizer
-from opsnet.errors import InputError
 from opsnet.evaluation.details import Wanted
-from opsnet.inference_config import TRAINED, InferenceConfig, recognizer_name
+from opsnet.inference.config import TRAINED, InferenceConfig, recognizer_name
+from opsnet.inference.settings import Setting, grid, paper_settings, parse_filtering, parse_setting
 from opsnet.panoptic.mask_filtering import KINDS
-from opsnet.settings import Setting, grid, paper_settings, parse_filtering, parse_setting
+from opsnet.utils.errors import InputError
 
 USUAL = "full/cls_iou"
 """Drawn and examined where nothing else is asked for, it is scored, and the checkpoint's own recognizer is not."""

@@ -13,11 +13,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from opsnet.errors import InputError
 from opsnet.evaluation.mask_bytes import pack, unpack
 from opsnet.evaluation.outputs import DomainText, Outputs
-from opsnet.files import atomic_path
 from opsnet.structures import Proposals, TextBank
+from opsnet.utils.errors import InputError
+from opsnet.utils.files import atomic_path
 
 
 class ProposalsError(InputError):

@@ -12,9 +12,9 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from opsnet.errors import InputError
 from opsnet.paper.rows import TableRow, numbered, table_row, table_rows, tables
 from opsnet.paper.trainings import rows_of, training_of
+from opsnet.utils.errors import InputError
 
 log = logging.getLogger(__name__)
 

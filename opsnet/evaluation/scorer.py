@@ -11,11 +11,11 @@ from torch import Tensor
 from opsnet.evaluation.details import Details, ImageAnswer
 from opsnet.evaluation.outputs import DomainText, Outputs
 from opsnet.evaluation.scored_image import ImageMasks, score_image
+from opsnet.inference.settings import Setting
 from opsnet.metrics.panoptic_averages import PanopticCounts, PanopticResult, summarise
 from opsnet.metrics.semantic import SemanticCounts, summarise_semantic
 from opsnet.panoptic.mask_filtering import Filtered
 from opsnet.recognition.recognizer import prepare
-from opsnet.settings import Setting
 from opsnet.structures import Embeddings, PanopticMap, PanopticTruth
 
 SIMILARITIES = (0.7, 0.8, 0.9)

@@ -12,8 +12,8 @@ from opsnet.data.panoptic_dataset import PanopticDataset
 from opsnet.evaluation.outputs import DomainText, Outputs, run_network
 from opsnet.evaluation.proposal_files import ProposalsError
 from opsnet.evaluation.store import ProposalWriter, StoredDomain
+from opsnet.inference.trained_model import TrainedModel
 from opsnet.structures import Batch, PanopticTruth
-from opsnet.trained_model import TrainedModel
 
 
 @dataclass(frozen=True)

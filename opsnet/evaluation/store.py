@@ -17,8 +17,8 @@ from opsnet.checkpoint.stored_config import check_inference
 from opsnet.evaluation.mask_bytes import KINDS
 from opsnet.evaluation.outputs import DomainText, Outputs
 from opsnet.evaluation.proposal_files import ProposalsError, read_outputs, read_text, write_outputs, write_text
-from opsnet.files import write_json
-from opsnet.inference_config import InferenceConfig
+from opsnet.inference.config import InferenceConfig
+from opsnet.utils.files import write_json
 from opsnet.vocabulary import Vocabulary
 
 FORMAT = 1  # raise it when a change makes older folders unreadable

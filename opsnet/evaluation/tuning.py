@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from opsnet.settings import Setting
+from opsnet.inference.settings import Setting
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def best_of_grid(
     """The best cell by domain and by the setting that the grid was made of.
 
     Args:
-        settings: of the evaluation, named as :func:`opsnet.settings.grid` does.
+        settings: of the evaluation, named as :func:`opsnet.inference.settings.grid` does.
         metrics: in percent by ``<domain>/<setting>/<measure>``.
         domains: that were evaluated.
     """

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from opsnet.seeding import mix_seed, picture_number
+from opsnet.utils.seeding import mix_seed, picture_number
 
 
 def sample_points(maps: Tensor, points: Tensor) -> Tensor:

@@ -7,11 +7,11 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from opsnet.files import atomic_path
 from opsnet.metrics.average_precision import InstanceResult
 from opsnet.metrics.confusions import ConfusionCounts
 from opsnet.metrics.panoptic_averages import PanopticResult
 from opsnet.metrics.semantic import SemanticResult
+from opsnet.utils.files import atomic_path
 
 Row = dict[str, str | int | float]
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from opsnet.reporting.results import FOREIGN, FULL_CELL, HOME, Results, grid
+from opsnet.metrics.results import FOREIGN, FULL_CELL, HOME, Results, grid
 
 ENSEMBLES = tuple(f"ensemble_{n}" for n in (1, 2, 3, 4))
 TABLE_4 = ("clip_only", "query_only", *ENSEMBLES, "fusion_only", "full")

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from opsnet.metrics.results import FOREIGN, HOME, NOT_RUN, Results
 from opsnet.miniature import measures
 from opsnet.miniature.measures import Measure, Measured, difference
-from opsnet.reporting.results import FOREIGN, HOME, NOT_RUN, Results
-from opsnet.reporting.tables import Table
+from opsnet.visualization.tables import Table
 
 Relation = Literal[">=", ">", "<=", "=="]
 Verdict = Literal["held", "NOT held", "not run", "reported"]

@@ -8,12 +8,12 @@ from urllib.parse import quote
 
 from rich.console import Console
 
-from opsnet.files import write_text
+from opsnet.metrics.results import FOREIGN, Results, load_run
 from opsnet.miniature.orderings import Outcome, check, orderings_table
 from opsnet.miniature.tables import build_tables
-from opsnet.reporting.plots import alpha_beta_heatmap, learning_curves
-from opsnet.reporting.results import FOREIGN, Results, load_run
-from opsnet.reporting.tables import Table, to_markdown, to_rich
+from opsnet.utils.files import write_text
+from opsnet.visualization.plots import alpha_beta_heatmap, learning_curves
+from opsnet.visualization.tables import Table, to_markdown, to_rich
 
 _BASELINE = "no_cross_attention"
 

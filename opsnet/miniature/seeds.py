@@ -6,9 +6,9 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from opsnet.metrics.results import FOREIGN, HOME, NOT_RUN, TUNED_NAMES, Results
 from opsnet.miniature.orderings import Ordering, Outcome, check
-from opsnet.reporting.results import FOREIGN, HOME, NOT_RUN, TUNED_NAMES, Results
-from opsnet.reporting.tables import Table
+from opsnet.visualization.tables import Table
 
 Run = tuple[Results, Results | None]
 """A run's full model, and its model without cross-attention if it was trained."""

@@ -6,9 +6,9 @@ The levels cannot match (another world, another CLIP); the order of the rows is 
 
 from __future__ import annotations
 
+from opsnet.metrics.results import FOREIGN, HOME, TUNED_NAMES, Results, grid, percent
 from opsnet.paper.rows import TableRow, table_row, table_rows, table_title
-from opsnet.reporting.results import FOREIGN, HOME, TUNED_NAMES, Results, grid, percent
-from opsnet.reporting.tables import ABSENT, Table
+from opsnet.visualization.tables import ABSENT, Table
 
 BASELINE = "opsnet_r50_no_clip_attention"
 """The training without cross-attention; the rows of all others are read from the full model."""

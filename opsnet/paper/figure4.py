@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from opsnet.reporting.plots import save_figure
+from opsnet.visualization.plots import save_figure
 
 
 def pairwise_cosines(rows: np.ndarray) -> np.ndarray:

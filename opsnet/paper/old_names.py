@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from opsnet.errors import InputError
 from opsnet.paper.rows import TableRow, all_rows
+from opsnet.utils.errors import InputError
 
 _OTHERS = {"train_opsnet_plus": "opsnet_plus_r50"}
 _ROW = re.compile(r"table(?P<table>\d+)_row(?P<row>\d+)")

@@ -26,8 +26,8 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from opsnet.configuration import config_dir
-from opsnet.errors import InputError
+from opsnet.utils.configuration import config_dir
+from opsnet.utils.errors import InputError
 
 PaperResults = Mapping[str, Mapping[str, float]]
 """Data set -> measure -> percent."""
@@ -41,7 +41,7 @@ class TableRow:
         table, row: numbers in the paper; rows of Table 6 are its cells, row by row.
         title: what the paper calls it.
         training: the experiment whose checkpoint it scores, or ``mask2former_<backbone>`` for published weights.
-        setting: how it is scored, see :func:`opsnet.settings.parse_setting`; ``None`` for published weights.
+        setting: how it is scored, see :func:`opsnet.inference.settings.parse_setting`; ``None`` for published weights.
         paper: the paper's results as printed.
         corrected: what the paper's other results say in the place of a misprint.
         note: on the results.

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
+from opsnet.metrics.results import Results, ResultsError, load_results
 from opsnet.paper.old_names import current_name
 from opsnet.paper.rows import TableRow
 from opsnet.paper.trainings import training_of
 from opsnet.paper.worlds import World
-from opsnet.reporting.results import Results, ResultsError, load_results
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 
+from opsnet.metrics.results import GRID_CELL
 from opsnet.paper.comparison import Comparison, Figure
 from opsnet.paper.tables import SETS
 from opsnet.paper.worlds import World
-from opsnet.reporting.plots import draw_grid, save_figure
-from opsnet.reporting.results import GRID_CELL
+from opsnet.visualization.plots import draw_grid, save_figure
 
 _RATIOS = {"query_only": 0, **{f"ensemble_{n}": n for n in (1, 2, 3, 4)}}
 _LEVELS = {"clip_only": ("CLIP alone", "dotted", "#c8511b"), "full": ("OPSNet, EF + LD", "dashed", "#3d8c40")}

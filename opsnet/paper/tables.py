@@ -7,12 +7,12 @@ import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from opsnet.metrics.results import GRID_CELL, percent
 from opsnet.metrics.semantic import SEMANTIC_RULE
 from opsnet.paper.comparison import Comparison, Figure, in_the_papers_order
 from opsnet.paper.rows import numbered, table_title
 from opsnet.paper.worlds import World
-from opsnet.reporting.results import GRID_CELL, percent
-from opsnet.reporting.tables import ABSENT, Table
+from opsnet.visualization.tables import ABSENT, Table
 
 SETS = {
     "coco": "COCO",

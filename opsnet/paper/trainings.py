@@ -7,9 +7,9 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from opsnet.configuration import config_dir
 from opsnet.paper.old_names import current_name
 from opsnet.paper.rows import TableRow, all_rows
+from opsnet.utils.configuration import config_dir
 
 
 @dataclass(frozen=True)

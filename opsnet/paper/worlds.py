@@ -8,8 +8,8 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from opsnet.configuration import config_dir
-from opsnet.errors import InputError
+from opsnet.utils.configuration import config_dir
+from opsnet.utils.errors import InputError
 
 
 @dataclass(frozen=True)

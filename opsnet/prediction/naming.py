@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from opsnet.name_tree import NameTree
 from opsnet.panoptic.mask_filtering import Filtered, MaskFiltering
 from opsnet.panoptic.merge import merge_masks
 from opsnet.prediction.carriers import UNKNOWN, NamedMap, NamedSegment, NameScore, Proposed
 from opsnet.recognition.hierarchy import Path, descend, subtree_best
 from opsnet.structures import PanopticMap, Segment
 from opsnet.vocabulary import Concept, Vocabulary
+from opsnet.vocabulary.name_tree import NameTree
 
 
 @dataclass(frozen=True)

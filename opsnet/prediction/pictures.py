@@ -17,8 +17,8 @@ from torchvision.transforms.v2.functional import resize
 
 from opsnet.data.pictures import read_rgb, to_rgb
 from opsnet.data.transforms import EvalTransform, as_image
-from opsnet.errors import InputError
 from opsnet.structures import SIZE_DIVISOR, Batch
+from opsnet.utils.errors import InputError
 
 Picture: TypeAlias = Any
 """A path, a PIL image, an array (H, W, 3) or (H, W) uint8, or a tensor (3, H, W), uint8 or floats in 0..1."""

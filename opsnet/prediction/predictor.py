@@ -14,18 +14,18 @@ from huggingface_hub import ModelHubMixin
 
 from opsnet.checkpoint.folder import fetch, is_hub_id, read, save
 from opsnet.checkpoint.loading import load_checkpoint
-from opsnet.errors import InputError
-from opsnet.inference_config import InferenceConfig
-from opsnet.name_tree import NameTree, is_tree
+from opsnet.inference.config import InferenceConfig
+from opsnet.inference.settings import parse_filtering, parse_recognizer, recognizer_config
+from opsnet.inference.trained_model import TrainedModel
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.prediction.carriers import NamedMap, Proposed
 from opsnet.prediction.naming import UnknownRule, name_segments
 from opsnet.prediction.pictures import NetworkSize, Picture, as_list, padded_size, to_batch, to_pixels
 from opsnet.recognition.recognizer import PreparedNames, Recognizer, prepare
-from opsnet.settings import parse_filtering, parse_recognizer, recognizer_config
 from opsnet.structures import TextBank
-from opsnet.trained_model import TrainedModel
+from opsnet.utils.errors import InputError
 from opsnet.vocabulary import Vocabulary
+from opsnet.vocabulary.name_tree import NameTree, is_tree
 
 Words = str | Path | Vocabulary | NameTree | Iterable[str]
 """A vocabulary or what :meth:`Vocabulary.load` takes, a tree or what :meth:`NameTree.load` takes, or names."""

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from opsnet.data.coco_panoptic import content, image_record, segment_record, write_annotation
 from opsnet.data.panoptic_records import ImageFile, SegmentInfo
-from opsnet.errors import InputError
-from opsnet.files import atomic_path, write_json, write_text
 from opsnet.prediction.carriers import NamedMap, NamedSegment, NameScore
 from opsnet.prediction.naming import boxes_of
+from opsnet.utils.errors import InputError
+from opsnet.utils.files import atomic_path, write_json, write_text
 from opsnet.vocabulary import Vocabulary
 
 TASKS = ("panoptic", "semantic", "instance")
@@ -85,7 +85,7 @@ class PredictionWriter:
         """
         from PIL import Image
 
-        from opsnet.reporting.overlays import draw_overlay
+        from opsnet.visualization.overlays import draw_overlay
 
         named, name, number = for_task(named, self.task), self._name_of(picture), len(self._images)
         self._vocabulary = named.vocabulary

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from opsnet.precision import full_precision
-from opsnet.recognition.shortlist import pays, shortlisted_cosines
+from opsnet.ops.precision import full_precision
+from opsnet.ops.shortlist import pays, shortlisted_cosines
 from opsnet.structures import Embeddings, TextBank
 
 TEMPERATURE = 0.01  # section 3.1
@@ -106,7 +106,7 @@ def name_logits(
         target: M names.
         no_object: (D,).
         divisor: (M,) by which the caller will divide: of very many names only the best need be exact, and it says which
-            they are, see :mod:`opsnet.recognition.shortlist`.
+            they are, see :mod:`opsnet.ops.shortlist`.
     """
     if pays(embeds, target.embeds):
         rows = divisor if divisor is None or target.concept is None else divisor[target.concept]

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from opsnet.errors import InputError
-from opsnet.normalization import normalize
+from opsnet.ops.normalization import normalize
+from opsnet.utils.errors import InputError
 
 
 class BackboneError(InputError):
@@ -112,7 +112,7 @@ class Backbone(nn.Module):
     def forward(self, images: Tensor, inside: Tensor | None = None) -> list[Tensor]:
         """Images (B, 3, H, W), RGB in 0..1 -> maps (B, C_i, H / stride_i, W / stride_i), finest first.
 
-        ``inside`` tells padding apart, see :func:`opsnet.normalization.inside_images`.
+        ``inside`` tells padding apart, see :func:`opsnet.ops.normalization.inside_images`.
         """
         maps = self.model(normalize(images, self.mean, self.std, inside))
         # Swin answers channels-last and says so; a shape such as 96 x 96 x 96 would not tell.

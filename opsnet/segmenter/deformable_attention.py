@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from opsnet.segmenter.deformable_sampling import deformable_sampling
-from opsnet.tracing import number
+from opsnet.ops.deformable_sampling import deformable_sampling
+from opsnet.ops.tracing import number
 
 
 class DeformableAttention(nn.Module):

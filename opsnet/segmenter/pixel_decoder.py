@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from opsnet.precision import full_precision
+from opsnet.ops.precision import full_precision
 from opsnet.segmenter.deformable_attention import DeformableAttention
 from opsnet.segmenter.layers import FeedForward, sine_positions
 

@@ -13,7 +13,7 @@ import torch
 from attacks import CANARY, Attack
 from safetensors.torch import save_file
 
-from opsnet.files import checksum
+from opsnet.utils.files import checksum
 
 
 @pytest.fixture(scope="session")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from opsnet.checkpoint.content import add_content, frozen_weights, portable_config, trained_weights
-from opsnet.errors import InputError
-from opsnet.inference_config import InferenceConfig, recognizer_name
-from opsnet.settings import parse_filtering
+from opsnet.inference.config import InferenceConfig, recognizer_name
+from opsnet.inference.settings import parse_filtering
+from opsnet.utils.errors import InputError
 from opsnet.vocabulary import Vocabulary
 
 

@@ -8,12 +8,12 @@ import torch
 import opsnet
 from opsnet.checkpoint.loading import check_resume, load_checkpoint, load_initial_weights
 from opsnet.clip.loading import ClipWeightsError
-from opsnet.errors import CheckpointError
-from opsnet.evaluate import evaluate
-from opsnet.inference_config import FULL
+from opsnet.evaluation.run import evaluate
+from opsnet.inference.config import FULL
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.recognition.modulation import QueryOnly
-from opsnet.train import build_module, train
+from opsnet.training.run import build_module, train
+from opsnet.utils.errors import CheckpointError
 from opsnet.vocabulary import Vocabulary
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from opsnet.checkpoint.reading import check_clip_hash, read_checkpoint
-from opsnet.errors import CheckpointError
+from opsnet.utils.errors import CheckpointError
 
 QUICK, PLAIN = "0123456789ab-aaaaaa", "0123456789ab-bbbbbb"  # equal weights in two architectures
 

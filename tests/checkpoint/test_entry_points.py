@@ -13,12 +13,14 @@ from attacks import ATTACKS, Attack
 from PIL import Image
 
 import opsnet
-from opsnet import evaluate, export, predict
 from opsnet.checkpoint.content import add_content
 from opsnet.checkpoint.loading import check_resume, load_checkpoint
-from opsnet.errors import CheckpointError
+from opsnet.commands import predict
+from opsnet.evaluation import run as evaluate
+from opsnet.export import run as export
 from opsnet.prediction.predictor import Predictor
-from opsnet.train import build_module
+from opsnet.training.run import build_module
+from opsnet.utils.errors import CheckpointError
 from opsnet.vocabulary import Vocabulary
 
 RUN = ("os.system", "eval", "open", "collect_env", "torch.load", "write_text", "chain", "chain to a method", "nested",
@@ -71,7 +73,7 @@ def test_every_way_to_load_refuses_it_and_nothing_runs(attack: str, planted, can
 @pytest.mark.parametrize("attack", ["os.system", "oc.create"])
 def test_the_page_refuses_it(attack: str, planted, canary, compose, command_of) -> None:
     pytest.importorskip("gradio", reason="the page needs opsnet[demo]")
-    from opsnet.demo import demo
+    from opsnet.commands.demo import demo
 
     for path in planted(ATTACKS[attack]):
         with pytest.raises(CheckpointError, match=ATTACKS[attack].key):

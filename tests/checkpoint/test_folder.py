@@ -12,10 +12,10 @@ import torch
 
 import opsnet
 from opsnet.checkpoint.folder import is_hub_id
-from opsnet.errors import CheckpointError, InputError
+from opsnet.inference.trained_model import TrainedModel
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.prediction.predictor import Predictor
-from opsnet.trained_model import TrainedModel
+from opsnet.utils.errors import CheckpointError, InputError
 
 WORDS = "red circle, green stripes, grass"
 

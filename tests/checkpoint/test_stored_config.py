@@ -12,8 +12,8 @@ from attacks import ATTACKS
 from opsnet.checkpoint.content import portable_config
 from opsnet.checkpoint.places import PLACES, TRUSTED
 from opsnet.checkpoint.stored_config import check_config, check_inference
-from opsnet.configuration import options
-from opsnet.errors import CheckpointError
+from opsnet.utils.configuration import options
+from opsnet.utils.errors import CheckpointError
 from opsnet.vocabulary import Vocabulary
 
 

@@ -12,8 +12,8 @@ import torch
 from opsnet.checkpoint.places import IN_FOLDER
 from opsnet.checkpoint.stored_network import build_model, build_recognizer
 from opsnet.clip.loading import ClipWeightsError
-from opsnet.errors import CheckpointError
 from opsnet.recognition.modulation import FixedEnsemble
+from opsnet.utils.errors import CheckpointError
 
 
 class Writes(torch.nn.Module):

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from opsnet.clip.frozen_clip import FrozenClip
-from opsnet.normalization import inside_images
+from opsnet.ops.normalization import inside_images
 from opsnet.structures import SIZE_DIVISOR
 from opsnet.vocabulary import Concept, Vocabulary
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from opsnet.clip.prompts import prompt_templates
-from opsnet.errors import InputError
+from opsnet.utils.errors import InputError
 
 
 def test_lists_of_templates_have_names() -> None:

@@ -15,7 +15,7 @@ from PIL import Image
 from opsnet.data.coco_panoptic import SegmentLabel
 from opsnet.data.conversion import Source, convert, link
 from opsnet.data.panoptic_dataset import PanopticDataset
-from opsnet.errors import DatasetError, InputError
+from opsnet.utils.errors import DatasetError, InputError
 from opsnet.vocabulary import Concept, Vocabulary
 
 PETS = Vocabulary("pets", (Concept(3, "cat", True), Concept(7, "grass", False)))

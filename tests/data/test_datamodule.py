@@ -15,7 +15,7 @@ from opsnet.data import datamodule
 from opsnet.data.datamodule import PanopticDataModule
 from opsnet.data.panoptic_dataset import PanopticDataset
 from opsnet.data.transforms import TrainTransform
-from opsnet.errors import DatasetError
+from opsnet.utils.errors import DatasetError
 from opsnet.vocabulary import Vocabulary
 
 EPOCHS, BATCHES = 2, 3  # of ten pictures in batches of three

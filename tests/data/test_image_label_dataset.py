@@ -13,8 +13,8 @@ from PIL import Image
 from opsnet.data.batching import collate
 from opsnet.data.image_label_dataset import ImageLabelDataset
 from opsnet.data.transforms import TrainTransform
-from opsnet.errors import DatasetError
 from opsnet.structures import ImageLabels
+from opsnet.utils.errors import DatasetError
 from opsnet.vocabulary import Vocabulary
 
 NAMES = Vocabulary.from_names(["cat", "dog", "grass"], "pets")

@@ -14,7 +14,7 @@ from opsnet.data.findings import Finding
 from opsnet.data.image_label_dataset import ImageLabelDataset
 from opsnet.data.inspectors import inspector_of
 from opsnet.data.set_inspection import Inspection
-from opsnet.errors import DatasetError
+from opsnet.utils.errors import DatasetError
 from opsnet.vocabulary import Vocabulary
 
 NAMES = Vocabulary.from_names(["cat", "dog", "grass"], "pets")

@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import Dataset
 
 from opsnet.data.loaders import CyclingLoader, EvaluationLoader, ResumableLoader, ResumableSampler, SeededDataset
-from opsnet.errors import DatasetError
+from opsnet.utils.errors import DatasetError
 
 
 def epoch_of(sampler: ResumableSampler, epoch: int) -> list[list[int]]:

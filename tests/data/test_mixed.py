@@ -20,8 +20,8 @@ from opsnet.data.image_label_dataset import ImageLabelDataset
 from opsnet.data.mixed import MixedDataModule
 from opsnet.data.panoptic_dataset import PanopticDataset
 from opsnet.data.transforms import TrainTransform
-from opsnet.errors import DatasetError
 from opsnet.structures import ImageLabels, SegmentTargets
+from opsnet.utils.errors import DatasetError
 from opsnet.vocabulary import Vocabulary
 
 PETS = Vocabulary.from_names(["cat", "dog", "grass"], "pets")

@@ -17,7 +17,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional
 
 from opsnet.data.panoptic_dataset import PanopticDataset
-from opsnet.errors import DatasetError
+from opsnet.utils.errors import DatasetError
 from opsnet.vocabulary import Vocabulary
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "panoptic" / "panopticapi_sample"

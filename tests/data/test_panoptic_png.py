@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from opsnet.data.panoptic_png import PngModeError, ids_to_rgb, read_ids, write_ids
-from opsnet.errors import DatasetError
+from opsnet.utils.errors import DatasetError
 
 IDS = np.array([[0, 255, 256], [65535, 65536, 256**3 - 1]])
 

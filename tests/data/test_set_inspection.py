@@ -15,7 +15,7 @@ from opsnet.data.findings import Finding, Kind
 from opsnet.data.inspectors import inspector_of
 from opsnet.data.panoptic_dataset import PanopticDataset
 from opsnet.data.set_inspection import Inspection
-from opsnet.errors import DatasetError
+from opsnet.utils.errors import DatasetError
 
 # Errors that training does not see, because it compares no areas, sizes or crowd.
 SILENT = {kinds.WRONG_SIZE, kinds.WRONG_AREA, kinds.REPEATED_CROWD}

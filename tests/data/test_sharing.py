@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from opsnet.data.sharing import batch_share, batches_a_step
-from opsnet.errors import DatasetError
+from opsnet.utils.errors import DatasetError
 
 COCO, PLUS = {"batch_size": 16}, {"batch_size": 8, "label_batch_size": 8}
 

@@ -7,10 +7,10 @@ import dataclasses
 import pytest
 from omegaconf import OmegaConf
 
-from opsnet.errors import InputError
 from opsnet.evaluation.plan import Plan, plan_of
-from opsnet.inference_config import InferenceConfig
-from opsnet.settings import paper_settings
+from opsnet.inference.config import InferenceConfig
+from opsnet.inference.settings import paper_settings
+from opsnet.utils.errors import InputError
 
 MINIATURE = InferenceConfig.of({"overlap": 0.6})
 

@@ -7,9 +7,9 @@ import logging
 import pytest
 from omegaconf import OmegaConf
 
-from opsnet.errors import InputError
 from opsnet.evaluation.rows import asked_rows, rows_of_checkpoint
 from opsnet.paper.rows import table_rows
+from opsnet.utils.errors import InputError
 
 BASELINE = "opsnet_r50_no_clip_attention"
 

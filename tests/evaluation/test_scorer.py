@@ -12,13 +12,13 @@ from opsnet.data.batching import collate
 from opsnet.data.panoptic_dataset import PanopticDataset
 from opsnet.evaluation.outputs import DomainText, run_network
 from opsnet.evaluation.scorer import SettingScorer, class_groups
+from opsnet.inference.settings import Setting, parse_setting
+from opsnet.inference.trained_model import TrainedModel
 from opsnet.metrics.image_overlaps import image_overlaps
 from opsnet.metrics.semantic import SemanticCounts, count_semantic, summarise_semantic
 from opsnet.panoptic.mask_filtering import Filtered, MaskFiltering
 from opsnet.recognition.recognizer import domain_similarity, prepare
-from opsnet.settings import Setting, parse_setting
 from opsnet.structures import Batch, PanopticMap, PanopticTruth
-from opsnet.trained_model import TrainedModel
 
 MEASURES = ("PQ", "PQth", "PQst", "SQ", "RQ")
 

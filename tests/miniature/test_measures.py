@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from opsnet.metrics.results import FOREIGN, HOME
 from opsnet.miniature import measures
-from opsnet.reporting.results import FOREIGN, HOME
 
 PLACE = {"home": (HOME,), "abroad": FOREIGN}
 

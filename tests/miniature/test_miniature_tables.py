@@ -6,9 +6,9 @@ import io
 
 from rich.console import Console
 
+from opsnet.metrics.results import Results
 from opsnet.miniature.tables import build_tables, paper_grid
-from opsnet.reporting.results import Results
-from opsnet.reporting.tables import Table, to_rich
+from opsnet.visualization.tables import Table, to_rich
 
 
 def rows_of(tables: tuple[Table, ...], number: str) -> dict[str, tuple[str, ...]]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from opsnet.metrics.results import Results
 from opsnet.miniature.orderings import ORDERINGS, check, holds, orderings_table
-from opsnet.reporting.results import Results
 
 JUDGED = [o.name for o in ORDERINGS if o.relation]
 

@@ -8,8 +8,8 @@ import re
 import pytest
 from rich.console import Console
 
+from opsnet.metrics.results import Results, ResultsError
 from opsnet.miniature.report import print_report, write_report
-from opsnet.reporting.results import Results, ResultsError
 
 
 def test_report_of_a_full_run(tmp_path, write_run):

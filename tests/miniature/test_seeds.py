@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from opsnet.metrics.results import Results
 from opsnet.miniature.seeds import mean_and_sd, seed_figures_table, seed_orderings_table, summarize
-from opsnet.reporting.results import Results
 
 
 @pytest.fixture

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 from script_loading import load_script
 
-from opsnet import doctor, evaluate, train
+from opsnet.commands import doctor
+from opsnet.evaluation import run as evaluate
 from opsnet.paper.old_names import current_name
 from opsnet.paper.rows import all_rows
+from opsnet.training import run as train
 
 SCORED = "score it (Table {t}, row {r}) by opsnet-evaluate table={t} row={r} world=real checkpoint=PATH"
 SENTENCES = {

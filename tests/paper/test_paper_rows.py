@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from opsnet.configuration import config_dir
-from opsnet.errors import InputError
+from opsnet.inference.settings import parse_setting
 from opsnet.paper import rows as module
 from opsnet.paper.rows import all_rows, numbered, table_row, table_rows, table_title, tables
-from opsnet.settings import parse_setting
+from opsnet.utils.configuration import config_dir
+from opsnet.utils.errors import InputError
 
 PAPER = Path(__file__).parents[3] / "shared" / "paper" / "opsnet_paper.txt"
 ROWS = all_rows()

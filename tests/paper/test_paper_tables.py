@@ -13,7 +13,7 @@ from opsnet.paper.comparison import compare
 from opsnet.paper.runs import Runs
 from opsnet.paper.tables import FIELDS, paper_table, to_csv
 from opsnet.paper.worlds import load_world
-from opsnet.reporting.tables import to_markdown
+from opsnet.visualization.tables import to_markdown
 
 REAL, SCENES = load_world("real"), load_world("scenes")
 

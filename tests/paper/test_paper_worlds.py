@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from opsnet.errors import InputError
 from opsnet.paper.rows import all_rows
 from opsnet.paper.worlds import load_world
+from opsnet.utils.errors import InputError
 
 
 def test_worlds() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from opsnet.configuration import config_dir
 from opsnet.paper.trainings import rows_of, training, training_of, trainings
+from opsnet.utils.configuration import config_dir
 
 
 def test_the_trainings_are_experiments_that_name_no_row() -> None:

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from opsnet.inference.trained_model import TrainedModel
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.prediction.carriers import Proposed
 from opsnet.prediction.predictor import Predictor
 from opsnet.structures import Embeddings, Proposals
-from opsnet.trained_model import TrainedModel
 
 STRIPES = ((0, 32), (32, 48), (48, 64))  # columns
 

@@ -7,10 +7,10 @@ import math
 import pytest
 import torch
 
-from opsnet.name_tree import NameTree
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.prediction.naming import UnknownRule, boxes_of, name_segments
 from opsnet.vocabulary import Concept, Vocabulary
+from opsnet.vocabulary.name_tree import NameTree
 
 VOCABULARY = Vocabulary("v", (Concept(7, "cat", True, ("kitty",)), Concept(3, "sky", False), Concept(9, "dog", True)))
 NO_OBJECT = torch.tensor([[-50.0, -50.0, 6.0]])

@@ -9,8 +9,8 @@ from PIL import Image
 from torchvision import tv_tensors
 
 from opsnet.data.transforms import EvalTransform, as_image
-from opsnet.errors import InputError
 from opsnet.prediction.pictures import NetworkSize, as_list, to_batch, to_pixels
+from opsnet.utils.errors import InputError
 
 PIXELS = np.arange(5 * 4 * 3, dtype=np.uint8).reshape(5, 4, 3)
 

@@ -9,15 +9,15 @@ import pytest
 import torch
 
 import opsnet
-from opsnet.errors import CheckpointError, InputError
+from opsnet.inference.settings import parse_filtering
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.prediction import predictor as module
 from opsnet.prediction.pictures import NetworkSize
 from opsnet.prediction.predictor import Predictor, as_words
 from opsnet.recognition.modulation import ClipOnly, EmbeddingModulation
 from opsnet.recognition.recognizer import prepare
-from opsnet.settings import parse_filtering
-from opsnet.vocabulary import Vocabulary, VocabularyError
+from opsnet.utils.errors import CheckpointError, InputError
+from opsnet.vocabulary.vocabulary import Vocabulary, VocabularyError
 
 WORDS = "red circle, green stripes, blue square, grass"
 

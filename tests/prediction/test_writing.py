@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 from pycocotools import mask as coco_masks
 
-from opsnet.errors import InputError
 from opsnet.prediction.carriers import NamedMap, NamedSegment, NameScore
 from opsnet.prediction.writing import PredictionWriter, for_task
+from opsnet.utils.errors import InputError
 from opsnet.vocabulary import Concept, Vocabulary
 
 VOCABULARY = Vocabulary("v", (Concept(7, "cat", True, ("kitty",)), Concept(300, "sky", False)))

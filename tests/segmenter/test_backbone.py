@@ -9,8 +9,8 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from opsnet.configuration import config_dir
 from opsnet.segmenter.backbone import Backbone, BackboneError
+from opsnet.utils.configuration import config_dir
 
 RESNET = {"name": "resnet18", "model_args": {"layers": [1, 1, 1, 1], "channels": [8, 12, 16, 20], "stem_width": 4}}
 SWIN = {

@@ -1,0 +1,1 @@
+"""The web page: what its controls do, and what it shows. Only ``layout`` imports gradio."""

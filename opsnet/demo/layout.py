@@ -1,0 +1,141 @@
+"""The page in gradio: where things stand and what they call."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from html import escape
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # nothing of a visitor leaves this machine; read at import
+
+import gradio as gr
+
+from opsnet.demo.answers import Answer, Seen, answer
+from opsnet.demo.doctor_table import doctor_table
+from opsnet.demo.downloads import IDLE, new_folder, write_downloads
+from opsnet.demo.figure import figure, segment_table
+from opsnet.prediction.predictor import Predictor
+from opsnet.utils.errors import InputError
+from opsnet.vocabulary import Vocabulary
+
+LARGEST_FILE = "50mb"
+_PLACEHOLDER = '<div class="placeholder"><p>Upload a picture or choose an example, then press <b>Segment</b>.</p></div>'
+
+
+def uploaded(payload: Any) -> str | None:
+    """The path of an upload as it came: gradio's own reading would answer a broken picture with "Error" alone."""
+    return None if payload is None else payload.path
+
+
+def build_page(predictor: Predictor, examples: Sequence[tuple[str, str]], presets: Sequence[str]) -> gr.Blocks:
+    """The page.
+
+    Args:
+        predictor: shared by all visitors.
+        examples: paths of pictures, each with words.
+        presets: names of packaged vocabularies.
+    """
+    with gr.Blocks(title="OPSNet", analytics_enabled=False, delete_cache=(IDLE, IDLE)) as page:
+        gr.HTML(
+            "<h1>OPSNet</h1><p>Segments everything in a picture and names it with any words. Trained with "
+            f"{len(predictor.train_vocabulary)} names ({escape(predictor.train_vocabulary.name)}).</p>",
+            elem_id="title",
+        )
+        seen = gr.State(None, time_to_live=IDLE)
+        with gr.Row():
+            with gr.Column(scale=2, min_width=320):
+                inputs = _controls(examples, presets)
+            with gr.Column(scale=3, min_width=420):
+                outputs = _results()
+        go = inputs.pop()
+        listeners = [go.click, inputs[1].submit, inputs[2].release, inputs[3].release]
+        # The sliders' listeners name the same network answer anew; a picture that is new to the visitor is seen first.
+        for listen in listeners:
+            listen(
+                lambda *given: respond(predictor, *given), [seen, *inputs], [seen, *outputs], show_progress="minimal",
+                concurrency_limit=4, concurrency_id="answers", api_visibility="private",
+            )  # fmt: skip
+    return page
+
+
+def _controls(examples: Sequence[tuple[str, str]], presets: Sequence[str]) -> list[Any]:
+    """Picture, words, alpha, beta, and the button."""
+    picture = gr.Image(
+        type="filepath", image_mode=None, sources=["upload", "clipboard"], label="Picture", height=260,
+        elem_id="picture",
+    )  # fmt: skip
+    picture.preprocess = uploaded  # type: ignore[method-assign]
+    shown = gr.Dataset(
+        components=[picture], samples=[[path] for path, _ in examples], type="index", label="Examples",
+        elem_id="examples",
+    )  # fmt: skip
+    preset = gr.Dropdown(
+        list(presets), value=None, label="Fill in a vocabulary", elem_id="preset", info="or write words of your own"
+    )
+    words = gr.Textbox(
+        label="Words", placeholder="red circle, green stripes, sea", lines=3, max_lines=8, elem_id="words",
+        info="names between commas",
+    )  # fmt: skip
+    preset.input(_preset_words, preset, words, api_visibility="private")
+    go = gr.Button("Segment", variant="primary", elem_id="go")
+    shown.click(lambda index: examples[index], shown, [picture, words], api_visibility="private")
+    alpha = gr.Slider(0, 20, 10, step=0.5, label="α: weight of CLIP", elem_id="alpha")
+    beta = gr.Slider(0, 2, 0.5, step=0.05, label="β: debiasing", elem_id="beta")
+    return [picture, words, alpha, beta, go]
+
+
+def _results() -> list[Any]:
+    """Status, figure, segments, doctor and three downloads."""
+    status = gr.HTML('<div class="status">ready</div>', elem_id="status")
+    script = (resources.files("opsnet.demo") / "hover.js").read_text(encoding="utf-8")
+    shown = gr.HTML(_PLACEHOLDER, js_on_load=script, elem_id="figure")
+    with gr.Row():
+        buttons = [
+            gr.DownloadButton(label, interactive=False, size="sm", elem_id=name)
+            for label, name in (("Overlay PNG", "overlay"), ("Panoptic PNG", "panoptic"), ("COCO json", "json"))
+        ]
+    with gr.Tab("Segments"):
+        segments = gr.HTML('<p class="quiet">no picture yet</p>', elem_id="segments")
+    with gr.Tab("Vocabulary doctor"):
+        doctor = gr.HTML('<p class="quiet">no words yet</p>', elem_id="doctor")
+    return [status, shown, segments, doctor, *buttons]
+
+
+def _preset_words(name: str | None) -> Any:
+    return gr.skip() if not name else ", ".join(Vocabulary.load(name).names)
+
+
+def respond(
+    predictor: Predictor, seen: Seen | None, path: str | None, words: str, alpha: float, beta: float
+) -> list[Any]:
+    """The state and all outputs; bad input changes the status line alone."""
+    try:
+        found = answer(predictor, seen, path, words, alpha, beta)
+    except InputError as error:
+        return [gr.skip(), f'<div class="status bad" role="alert">{escape(str(error))}</div>', *[gr.skip()] * 6]
+    pixels = found.seen.proposed.pictures[0]
+    files = write_downloads(new_folder(), Path(found.seen.path).name, pixels, found.map)
+    return [
+        found.seen, _status(found), figure(pixels, found.map), segment_table(found.map),
+        doctor_table(found.fit, predictor.train_vocabulary.name, found.cut),
+        *[gr.DownloadButton(value=str(file), interactive=True) for file in files],
+    ]  # fmt: skip
+
+
+def _status(found: Answer) -> str:
+    network = f"network {found.network_seconds:.2f} s" if found.network_seconds else "network not run again"
+    count = len(found.map.segments)
+    return f'<div class="status">{count} segments; {network}, names {found.naming_seconds:.2f} s</div>'
+
+
+def launch_options() -> dict[str, Any]:
+    """How a page is served: nothing is fetched from other machines, and none is told of it."""
+    fonts = ["system-ui", "sans-serif"], ["ui-monospace", "monospace"]
+    return {
+        "share": False, "ssr_mode": False, "quiet": True, "footer_links": [], "max_file_size": LARGEST_FILE,
+        "state_session_capacity": 100, "theme": gr.themes.Soft(font=fonts[0], font_mono=fonts[1]),
+        "css": (resources.files("opsnet.demo") / "page.css").read_text(encoding="utf-8"),
+    }  # fmt: skip

@@ -1,0 +1,81 @@
+"""Which command lines of ``opsnet-doctor`` are rehearsals, and the training that they describe."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from opsnet.sweep.launch import key_of
+from opsnet.utils.configuration import config_dir
+from opsnet.utils.errors import InputError
+
+FOLDER = "OPSNET_REHEARSAL"
+"""Environment variable that names the temporary folder to the other processes of a rehearsal under DDP."""
+
+
+def is_rehearsal(arguments: Sequence[str]) -> bool:
+    """Whether a command line of ``opsnet-doctor`` describes a training.
+
+    It does where it has a group or key that conf/train.yaml has and conf/doctor.yaml lacks, such as ``experiment``,
+    ``world``, ``model`` or ``trainer``; ``data=coco`` alone asks for an examination of the data.
+    """
+    training = _roots("train") - _roots("doctor")
+    return any(_root(argument) in training for argument in arguments)
+
+
+def compose_training(arguments: Sequence[str]) -> tuple[DictConfig, Path]:
+    """The configuration of ``opsnet-train`` with the same arguments, and the folder that it would write to.
+
+    Raises:
+        InputError: an argument that no single training takes.
+    """
+    from hydra import compose, initialize_config_dir
+
+    _check(arguments)
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        cfg = compose("train", list(arguments), return_hydra_config=True)
+    target = Path(cfg.output if "output" in map(key_of, arguments) else cfg.hydra.run.dir)
+    OmegaConf.set_struct(cfg, False)
+    del cfg["hydra"]
+    cfg.output = str(target)
+    OmegaConf.set_struct(cfg, True)
+    return cfg, target
+
+
+def _check(arguments: Sequence[str]) -> None:
+    from opsnet.sweep.cluster import rank_arguments
+
+    for argument in arguments:
+        if argument.startswith("-"):
+            raise InputError(f"{argument}: a rehearsal is of one training: give its overrides alone")
+        if _root(argument) in _roots("doctor") - _roots("train"):
+            raise InputError(
+                f"{argument} examines a vocabulary or data, and the other arguments describe a training to rehearse: "
+                "run opsnet-doctor once for each"
+            )
+    if FOLDER in os.environ:  # a process that this rehearsal started
+        return
+    try:
+        several = bool(rank_arguments(list(arguments), os.environ))
+    except InputError:
+        several = True
+    if several:
+        raise InputError(
+            "a rehearsal starts the processes of its devices itself: start it once, on one machine, without torchrun "
+            "or srun's tasks"
+        )
+
+
+def _root(argument: str) -> str:
+    """``+data.module.limit=3`` -> ``data``; ``data@other=coco`` too."""
+    return key_of(argument).partition(".")[0].partition("@")[0]
+
+
+def _roots(name: str) -> set[str]:
+    """Groups and keys of a yaml of conf/."""
+    content = OmegaConf.load(config_dir() / f"{name}.yaml")
+    groups = {str(key).split()[-1] for entry in content.defaults if OmegaConf.is_dict(entry) for key in entry}
+    return groups | {str(key) for key in content} - {"defaults", "hydra"}

@@ -1,0 +1,178 @@
+"""The built networks: parameters by part, whether weights were loaded, and CLIP's activation."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+from torch import nn
+
+from opsnet.clip.architecture import uses_quick_gelu
+from opsnet.clip.loading import weights_hash
+from opsnet.doctor.checklist import Checklist
+
+PARTS = {
+    "backbone": "backbone",
+    "pixel_decoder": "pixel decoder",
+    "query_decoder": "query decoder",
+    "clip": "CLIP, frozen",
+}
+REST = "no-object embedding"
+ADAM_STATES = 2  # tensors that AdamW keeps for a parameter
+
+
+def count_parameters(model: nn.Module) -> dict[str, tuple[int, int]]:
+    """Part -> (trained, frozen) parameters; what a network computes from others is counted once.
+
+    Args:
+        model: an OPSNet.
+    """
+    counts: dict[str, tuple[int, int]] = {}
+    for name, parameter in model.named_parameters():
+        part = PARTS.get(name.split(".")[0], REST)
+        trained, frozen = counts.get(part, (0, 0))
+        size = parameter.numel()
+        counts[part] = (trained + size, frozen) if parameter.requires_grad else (trained, frozen + size)
+    order = [*PARTS.values(), REST]
+    return {part: counts[part] for part in order if part in counts}
+
+
+def checkpoint_bytes(model: nn.Module) -> int:
+    """Size of a checkpoint to come: all but CLIP's weights, and the states of AdamW."""
+    stored = sum(t.numel() * t.element_size() for k, t in model.state_dict().items() if not k.startswith("clip."))
+    trained = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
+    return stored + ADAM_STATES * trained
+
+
+def check_weights(cfg: DictConfig, model: Any, checklist: Checklist) -> None:
+    """Names the weights that the networks start from, by hash, and doubts networks that start at random.
+
+    Args:
+        cfg: conf/train.yaml.
+        model: an OPSNet, built from it.
+        checklist: takes a result for the backbone and one for CLIP.
+    """
+    backbone = cfg.backbone
+    origin = cfg.init_from or cfg.model.get("weights") or backbone.get("weights")
+    if not origin and backbone.get("pretrained", False):
+        origin = f"timm's {_timm_tag(model.backbone) or backbone.name}"
+    told = f"{backbone.name}, hash {weights_hash(model.backbone)}"
+    if origin:
+        checklist.ok("backbone weights", f"{told}, from {origin}")
+    elif backbone.get("frozen_norms", False):
+        checklist.doubt(
+            "backbone weights",
+            f"{told}: random, with norms frozen at their initial statistics: give backbone.pretrained=true or "
+            "++backbone.weights=FILE",
+        )
+    else:
+        checklist.ok("backbone weights", f"{told}: random, trained from nothing")
+    weights = str(cfg.clip.model.weights)
+    told = f"hash {model.clip.weights_hash}"
+    if weights == "random":
+        checklist.doubt("CLIP weights", f"{told}: random weights, for tests alone: give clip.model.weights=FILE")
+        return
+    pretrained = cfg.clip.model.architecture.get("pretrained")
+    if weights == "builtin" and "pretrained" in cfg.clip.model.architecture and not pretrained:
+        checklist.fail(
+            "CLIP weights",
+            f"{told}: random, for clip.model.architecture.pretrained is null and no file is given: give "
+            "clip.model.weights=FILE, or clip.model.architecture.pretrained=openai",
+        )
+    else:
+        checklist.ok("CLIP weights", f"{told}, from {f'tag {pretrained}' if weights == 'builtin' else weights}")
+
+
+def _timm_tag(backbone: Any) -> str | None:
+    cfg = getattr(backbone.model, "pretrained_cfg", None) or {}
+    cfg = cfg if isinstance(cfg, dict) else vars(cfg)
+    tag = cfg.get("tag")
+    return f"{cfg.get('architecture')}.{tag}" if tag else None
+
+
+def check_activation(clip_config: DictConfig, clip: nn.Module, checklist: Checklist) -> None:
+    """Compares the activation that CLIP was built with to the one that its weights were trained with.
+
+    What the weights want is known where open_clip says it of their tag, where a configuration lies beside a local file
+    (``open_clip_config.json``), or where the file is stored as OpenAI's release is. Of other files there remains what
+    all published weights of the architecture want, which is a doubt and no proof.
+
+    Args:
+        clip_config: conf/clip.
+        clip: the open_clip model that was built from it.
+        checklist: takes the result.
+    """
+    import open_clip
+
+    architecture, weights = clip_config.model.architecture, str(clip_config.model.weights)
+    name = architecture.get("model_name")
+    built, check = built_activation(clip), "CLIP activation"
+    if name is None or built is None:
+        checklist.ok(check, "an architecture that is not open_clip's: nothing to compare it with")
+        return
+    if weights == "random":
+        checklist.ok(check, f"{built}; random weights ask for none")
+        return
+    weights = str(architecture.get("pretrained")) if weights == "builtin" else weights
+    base = name.removesuffix("-quickgelu")  # under which all tags are listed
+    tag = open_clip.get_pretrained_cfg(base, weights)  # nothing for a file
+    if tag:
+        wanted, why = _named(tag.get("quick_gelu", False)), f"open_clip's tag {weights}"
+    else:
+        wanted, why = _of_file(Path(weights).expanduser(), clip)
+    proven = wanted is not None
+    if not proven:
+        wanted, why = _of_published(base), f"all that is published for {base} (the file itself does not tell)"
+    if wanted is None:
+        checklist.ok(check, f"{built}; what {weights} asks for cannot be told from the file")
+    elif wanted == built:
+        checklist.ok(check, f"{built}, which {why} asks for")
+    else:
+        fix = f"{base}-quickgelu" if wanted == "QuickGELU" else base
+        sentence = (
+            f"CLIP is built with {built}, but {why} asks for {wanted}: give clip.model.architecture.model_name={fix}"
+        )
+        (checklist.fail if proven else checklist.doubt)(check, sentence)
+
+
+def built_activation(clip: nn.Module) -> str | None:
+    """``QuickGELU`` or ``GELU``, of an open_clip model; ``None`` where it has neither."""
+    if uses_quick_gelu(clip):
+        return "QuickGELU"
+    return "GELU" if any(isinstance(module, nn.GELU) for module in clip.modules()) else None
+
+
+def _named(quick: bool | None) -> str | None:
+    return None if quick is None else "QuickGELU" if quick else "GELU"
+
+
+def _of_file(path: Path, clip: nn.Module) -> tuple[str | None, str]:
+    """The activation that a file of weights wants, and what says so; ``None`` where nothing does."""
+    config = path.with_name("open_clip_config.json")
+    if config.is_file():
+        content = json.loads(config.read_text(encoding="utf-8")).get("model_cfg", {})
+        return _named(bool(content.get("quick_gelu", False))), str(config)
+    if stored_as_openai(clip):
+        return "QuickGELU", f"{path.name} (half-precision values, as in OpenAI's release)"
+    return None, ""
+
+
+def stored_as_openai(clip: nn.Module) -> bool:
+    """Whether every weight of the linear layers and convolutions is a half-precision number.
+
+    OpenAI's release stores these so (its ``convert_weights``). Weights of open_clip's trainings are single precision.
+    """
+    layers = [m.weight for m in clip.modules() if isinstance(m, (nn.Linear, nn.Conv2d))]
+    return bool(layers) and all(torch.equal(w, w.half().to(w.dtype)) for w in layers)
+
+
+def _of_published(name: str) -> str | None:
+    """The activation that all published weights of an architecture want; ``None`` where they differ."""
+    import open_clip
+
+    tags = open_clip.list_pretrained_tags_by_model(name)
+    kinds = {bool(open_clip.get_pretrained_cfg(name, tag).get("quick_gelu", False)) for tag in tags}
+    return _named(kinds.pop()) if len(kinds) == 1 else None

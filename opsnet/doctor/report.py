@@ -1,0 +1,105 @@
+"""What a rehearsal prints: a line for each check as it ends, then the run in numbers, and a verdict."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from rich.console import Console
+from rich.markup import escape
+
+from opsnet.doctor.checklist import Checklist, CheckResult, Verdict
+from opsnet.doctor.disk import gib
+from opsnet.doctor.pace import Estimate, epochs
+from opsnet.doctor.watch import StepFigures
+from opsnet.training.recipe import StepPlan
+
+MARKS: dict[Verdict, str] = {
+    "ok": "[green]ok[/green]",
+    "doubt": "[yellow]doubt[/yellow]",
+    "failure": "[red]fails[/red]",
+}
+
+
+def show(result: CheckResult) -> None:
+    """Prints one result."""
+    Console().print(f"{MARKS[result.verdict]} {escape(result.check)}: {escape(result.sentence)}", soft_wrap=True)
+
+
+def print_run(
+    plan: StepPlan | None,
+    warmup: int,
+    images: int,
+    parameters: Mapping[str, tuple[int, int]],
+    figures: StepFigures | None,
+    estimated: Estimate | None,
+) -> None:
+    """The run in numbers, as far as they are known.
+
+    Args:
+        plan: of the training.
+        warmup: steps until the full learning rate.
+        images: of the training set; 0 where it could not be read.
+        parameters: by part, (trained, frozen).
+        figures: of the steps; ``None`` where none were taken.
+        estimated: from these.
+    """
+    rows: list[tuple[str, str]] = []
+    if plan is not None:
+        if plan.steps:
+            told = f" ({epochs(plan, images):.1f} epochs of {images:,} images)" if images else ""
+            rows.append(("steps", f"{plan.steps:,}{told}"))
+        totals, shares = _sizes(plan, 1), _sizes(plan, plan.devices * plan.accumulate)
+        split = f"{shares} per device x {plan.devices} devices x {plan.accumulate} accumulated"
+        rows.append(("total batch", f"{totals} images a step ({split})"))
+        rows.append(("learning rate", f"{plan.lr:g}, {warmup:,} steps of warm-up"))
+    for part, (trained, frozen) in parameters.items():
+        told = " + ".join(f"{n / 1e6:.2f} M {kind}" for n, kind in ((trained, "trained"), (frozen, "frozen")) if n)
+        rows.append((f"parameters: {part}", told or "none"))
+    if figures is not None:
+        where = "of the GPU" if figures.device.startswith("cuda") else "of the process, on the CPU"
+        rows.append(("peak memory", f"{gib(figures.peak)} {where}"))
+        told = (
+            f"{figures.seconds_per_batch:.2f} a batch; the first, which prepares kernels, took {figures.seconds[0]:.2f}"
+        )
+        accumulate = plan.accumulate if plan is not None else 1
+        rows.append(("seconds a step", f"{figures.seconds_per_batch * accumulate:.2f} ({told})"))
+    if figures is not None and estimated is not None:
+        end = datetime.now() + timedelta(seconds=estimated.seconds)
+        rows.append(("training, validation", f"{_span(estimated.training)}, {_span(estimated.validation)}"))
+        rows.append(("estimated end", f"{end:%Y-%m-%d %H:%M}, if started now on this {_device(figures)}"))
+    console = Console()
+    console.rule("[bold]the run[/bold]", align="left")
+    for name, value in rows:
+        console.print(f"{name:<32} {escape(value)}", soft_wrap=True)
+
+
+def _sizes(plan: StepPlan, parts: int) -> str:
+    """Images of each kind, ``8 + 8`` where there are two."""
+    return " + ".join(str(total // parts) for total in plan.totals.values())
+
+
+def _device(figures: StepFigures) -> str:
+    return "GPU" if figures.device.startswith("cuda") else "CPU"
+
+
+def _span(seconds: float) -> str:
+    """A duration in its largest useful unit."""
+    for unit, length in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.0f} seconds"
+
+
+def print_verdict(checklist: Checklist) -> None:
+    """The failures and doubts once more, and their number; tracebacks of crashes go to stderr."""
+    console = Console()
+    failures, doubts = checklist.of("failure"), checklist.of("doubt")
+    console.rule("[bold]verdict[/bold]", align="left")
+    for result in (*doubts, *failures):
+        show(result)
+    console.print(f"{len(failures)} failures, {len(doubts)} doubts, {len(checklist.of('ok'))} checks passed")
+    for error in checklist.crashes:
+        traceback.print_exception(error, file=sys.stderr)

@@ -1,0 +1,147 @@
+"""``opsnet-evaluate``: one pass of the network an image, any number of inference settings scored on its outputs."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from omegaconf import DictConfig
+
+from opsnet.evaluation.domains import evaluate_domain
+from opsnet.evaluation.opening import open_scored, open_sources
+from opsnet.evaluation.plan import plan_of, tuned_options
+from opsnet.evaluation.printing import print_figures, print_rows, print_tuned
+from opsnet.evaluation.rows import asked_rows, rows_of_checkpoint
+from opsnet.evaluation.tuning import BestCell, best_of_grid
+from opsnet.inference.config import InferenceConfig
+from opsnet.metrics.confusions import Confusion
+from opsnet.metrics.results import versions
+from opsnet.paper.rows import TableRow
+from opsnet.utils.errors import InputError
+from opsnet.utils.files import write_json
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Evaluation:
+    """What an evaluation found.
+
+    Attributes:
+        metrics: figures in percent by ``<domain>/<setting>/<measure>``.
+        domain_similarity: s by domain.
+        seconds: by ``evaluation/<domain>``.
+        kilobytes: of the proposals that were kept, a picture, by domain.
+        misses: the commonest, by ``<domain>/<setting>``.
+        rows: of the paper's tables that were scored.
+        tuned: the best cell of ``tune``, by domain and setting.
+    """
+
+    metrics: dict[str, float] = field(default_factory=dict)
+    domain_similarity: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    kilobytes: dict[str, float] = field(default_factory=dict)
+    misses: dict[str, list[Confusion]] = field(default_factory=dict)
+    rows: tuple[TableRow, ...] = ()
+    tuned: dict[str, dict[str, BestCell]] = field(default_factory=dict)
+
+
+def evaluate(cfg: DictConfig) -> Evaluation:
+    """Evaluates a checkpoint, or stored proposals, on every test domain; writes ``results.json``, panels and csv files.
+
+    Args:
+        cfg: conf/evaluate.yaml.
+
+    Raises:
+        CheckpointError, DatasetError, InputError: bad input, before anything is computed.
+    """
+    from hydra.utils import instantiate
+
+    rows = asked_rows(cfg)
+    if cfg.table is None:
+        plan_of(cfg, InferenceConfig({}))  # what cannot be read is refused before the network is built
+    scored = open_scored(cfg)
+    rows = rows_of_checkpoint(rows, scored.experiment, trained_as=cfg.trained_as, name=scored.name)
+    of_rows = None if cfg.table is None else [row.measured_as for row in rows]
+    plan = plan_of(cfg, scored.inference, of_rows)
+    _explain(cfg, scored.inference)
+    data = instantiate(cfg.data.module, _convert_="object")
+    data.prepare_data()
+    data.setup("test")
+    names = [setting.name for setting in plan.settings]
+    found = Evaluation(rows=tuple(row for row in rows if row.setting in names))
+    for domain, source in open_sources(cfg, plan, scored, data).items():
+        start = time.monotonic()
+        dataset: Any = data.datasets[f"test/{domain}"]
+        figures = evaluate_domain(domain, source, dataset, plan)
+        found.seconds[f"evaluation/{domain}"] = time.monotonic() - start
+        found.metrics.update({f"{domain}/{key}": value for key, value in figures.metrics.items()})
+        found.misses.update({f"{domain}/{key}": misses for key, misses in figures.misses.items()})
+        found.domain_similarity[domain] = figures.similarity
+        if source.kept:
+            found.kilobytes[domain] = source.kept / 1000 / len(dataset)
+    tuned = found.tuned = best_of_grid(plan.settings, found.metrics, data.test_names) if tuned_options(cfg) else {}
+    result = {
+        "experiment": cfg.experiment_name,
+        "seed": cfg.seed,
+        "trained_as": cfg.trained_as or scored.experiment,
+        "rows": {row.name: row.setting for row in found.rows},
+        "metrics": found.metrics,
+        "domain_similarity": found.domain_similarity,
+        "tuned": {
+            domain: {name: asdict(best) for name, best in found_by.items()} for domain, found_by in tuned.items()
+        },
+        "seconds": found.seconds,
+        "proposal_kilobytes_a_picture": found.kilobytes,
+        "versions": versions(),
+    }
+    write_json(plan.output / "results.json", result)
+    return found
+
+
+def _explain(cfg: DictConfig, inference: InferenceConfig) -> None:
+    """Logs what was left out, and images of the training that are tuned on."""
+    if cfg.settings is None and cfg.table is None and not tuned_options(cfg):
+        log.info(
+            "left out masking/cls_iou and cropping/cls_iou (Table 5), which run CLIP once per proposal: name them in "
+            "`settings`, or give table=5"
+        )
+    if cfg.data.get("split") == "tuning" and inference.tuning_images < cfg.data.tuning_images:
+        log.warning(
+            "the checkpoint was trained with data.tuning_images=%d, so it knows images of data.split=tuning: "
+            "thresholds that are chosen on them are too high", inference.tuning_images,
+        )  # fmt: skip
+
+
+def run(cfg: DictConfig) -> None:
+    """Evaluates and prints the figures as tables."""
+    found = evaluate(cfg)
+    if not found.metrics:
+        raise InputError("data.module.test names no domain: choose a data group with test sets, e.g. data=scenes")
+    if cfg.show:
+        print_figures(found.metrics, found.misses)
+        print_tuned(found.tuned)
+        print_rows(found.rows, found.metrics, list(found.domain_similarity))
+        for domain, size in found.kilobytes.items():
+            print(f"proposals of {domain}: {size:.0f} kB a picture in {cfg.output}/proposals/{domain}")
+
+
+def main() -> None:
+    """Console entry point."""
+    import sys
+
+    import hydra
+
+    from opsnet.paper.old_names import refuse_old_names
+    from opsnet.utils.configuration import config_dir, quoted_settings
+    from opsnet.utils.errors import one_sentence_errors
+
+    sys.argv[1:] = [quoted_settings(argument) for argument in sys.argv[1:]]
+    with one_sentence_errors(), refuse_old_names(sys.argv[1:]):
+        hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="evaluate")(run)()
+
+
+if __name__ == "__main__":
+    main()

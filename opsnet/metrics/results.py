@@ -1,0 +1,156 @@
+"""One evaluation's ``results.json`` as a typed value, and the figures that tables and orderings look up in it.
+
+A figure is named ``<domain>/<recognition>/<filter>/<measure>``, e.g. ``scenes_novel/full/cls_iou/PQ``; in percent.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from opsnet.utils.errors import InputError
+
+HOME = "scenes"
+"""The training domain, in the place of the paper's COCO."""
+
+FOREIGN = ("scenes_novel", "scenes_street")
+"""Domains whose vocabulary the training never saw, in the places of ADE20K and Cityscapes."""
+
+NOT_RUN = "not run"
+
+FULL_CELL = (10.0, 0.5)
+"""The paper's (alpha, beta), which the recognition ``full`` uses."""
+
+GRID_CELL = re.compile(r"alpha=(?P<alpha>[^,/]+),beta=(?P<beta>[^/]+)/(?P<filter>[^/]+)")
+"""A setting's name in the grid of Table 6."""
+
+_GRID_KEY = re.compile(rf"(?P<domain>[^/]+)/{GRID_CELL.pattern}/PQ")
+
+
+class ResultsError(InputError):
+    """A results file that is missing or not of the expected form; the message says how to get one."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """The figures of one evaluated model.
+
+    Attributes:
+        experiment: name of the experiment.
+        seed: the run's seed.
+        metrics: figure name (see the module) -> percent.
+        domain_similarity: domain -> s in -1..1 (1 = the training vocabulary covers it).
+        seconds: phase -> wall-clock seconds.
+        versions: package -> version.
+        trained_as: the experiment that trained the model, where the evaluation says so.
+        tuned: figures of the models that were fine-tuned from this one (Table 3), by name.
+    """
+
+    experiment: str
+    seed: int
+    metrics: Mapping[str, float]
+    domain_similarity: Mapping[str, float] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    trained_as: str | None = None
+    tuned: Mapping[str, Results] = field(default_factory=dict)
+
+    def figure(self, domain: str, recognition: str, filtering: str = "cls_iou", measure: str = "PQ") -> float | None:
+        """One figure in percent, or ``None`` where the evaluation did not produce it (or produced NaN)."""
+        return self.value(f"{domain}/{recognition}/{filtering}/{measure}")
+
+    def value(self, name: str) -> float | None:
+        """The figure of a whole name, likewise."""
+        value = self.metrics.get(name)
+        return float(value) if value is not None and math.isfinite(value) else None
+
+    def mean(
+        self, domains: Sequence[str], recognition: str, filtering: str = "cls_iou", measure: str = "PQ"
+    ) -> float | None:
+        """Mean over ``domains`` in percent; ``None`` unless every domain has the figure."""
+        # A mean over the domains that happen to be there would look comparable and not be.
+        values = [self.figure(domain, recognition, filtering, measure) for domain in domains]
+        present = [value for value in values if value is not None]
+        return sum(present) / len(present) if present and len(present) == len(values) else None
+
+
+def load_results(path: Path) -> Results:
+    """Reads a ``results.json``.
+
+    Raises:
+        ResultsError: there is no such file, or it lacks the experiment, the seed or the metrics.
+    """
+    if not path.is_file():
+        raise ResultsError(f"{path} does not exist: give the folder of a finished `make run`")
+    try:
+        data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        metrics = {str(k): float(v) for k, v in data["metrics"].items() if v is not None}
+        optional = {key: dict(data.get(key) or {}) for key in ("domain_similarity", "seconds", "versions")}
+        return Results(
+            str(data["experiment"]), int(data["seed"]), metrics, **optional, trained_as=data.get("trained_as")
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ResultsError(
+            f"{path} is not the results.json of an evaluation ({error!r}): evaluate the run again"
+        ) from error
+
+
+TUNED = {
+    "control": "scenes_plus_control",
+    "cls": "opsnet_plus_r50_cls",
+    "cls_masksum": "opsnet_plus_r50",
+    "distilled": "opsnet_plus_r50",
+}
+"""The fine-tunings of a run: folder -> experiment. The control sees as many steps of the panoptic pictures alone."""
+
+TUNED_NAMES = {
+    "control": "as many steps without labels (ours)",
+    "cls": "+ Cls Sup",
+    "cls_masksum": "+ Cls Sup + Mask Sup",
+    "distilled": "the same with distillation (ours)",
+}
+"""What tables call them."""
+
+
+def load_run(run: Path) -> tuple[Results, Results | None]:
+    """A run's full model, with those fine-tuned from it, and its model without cross-attention, as far as trained."""
+    files = {name: run / name / "evaluation" / "results.json" for name in ("no_cross_attention", *TUNED)}
+    found = {name: load_results(file) for name, file in files.items() if file.is_file()}
+    baseline = found.pop("no_cross_attention", None)
+    return replace(load_results(run / "results.json"), tuned=found), baseline
+
+
+def grid(
+    metrics: Mapping[str, float], domains: Sequence[str], filtering: str = "cls_iou"
+) -> dict[tuple[float, float], float]:
+    """PQ in percent of each (alpha, beta), mean over ``domains``; only cells that every domain has."""
+    cells: dict[tuple[float, float], dict[str, float]] = {}
+    for key, value in metrics.items():
+        match = _GRID_KEY.fullmatch(key)
+        if match and match["filter"] == filtering and match["domain"] in domains and math.isfinite(value):
+            cells.setdefault((float(match["alpha"]), float(match["beta"])), {})[match["domain"]] = value
+    full = {cell: found for cell, found in cells.items() if len(found) == len(set(domains))}
+    return {cell: sum(found.values()) / len(found) for cell, found in sorted(full.items())}
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """A figure as text, or "not run"."""
+    return NOT_RUN if value is None else f"{value:.{digits}f}"
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a figure depends on, by package."""
+    found = {"python": platform.python_version()}
+    for package in ("opsnet", "torch", "torchvision", "lightning", "timm", "open_clip_torch", "numpy", "scipy"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found

@@ -1,1 +1,0 @@
-"""The web page: what its controls do, and what it shows. Only ``layout`` knows gradio."""

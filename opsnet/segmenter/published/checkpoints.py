@@ -1,0 +1,103 @@
+"""Loads a published Mask2Former into this project's networks: all of it that has a place here, or nothing."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from opsnet.segmenter.published.layouts import CLASS_HEAD, convert
+from opsnet.segmenter.published.weight_files import WeightsError, read_weights
+from opsnet.segmenter.query_decoder import QueryDecoder
+
+log = logging.getLogger(__name__)
+# What OPSNet adds to Mask2Former and must be trained; and a count that no prediction depends on.
+_OWN = ("query_decoder.embed_head.", "query_decoder.iou_head.", "query_decoder.clip_attention.", "void_embed", "clip.")
+_COUNT = "num_batches_tracked"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What became of published weights.
+
+    Attributes:
+        loaded: names here that got a tensor.
+        left: names there that are not needed here.
+        missing: names here that no published weights have; they stay as they were.
+    """
+
+    loaded: tuple[str, ...]
+    left: tuple[str, ...]
+    missing: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return (
+            f"{len(self.loaded)} tensors loaded; left: {_groups(self.left)}; "
+            f"not in there, and untrained: {_groups(self.missing)}"
+        )
+
+
+def load_published(model: nn.Module, path: Path | str, *, class_head: bool = False) -> Loaded:
+    """Fills ``backbone``, ``pixel_decoder`` and ``query_decoder`` of a model.
+
+    Args:
+        model: an ``OPSNet``, or any module with these three parts.
+        class_head: keep the class head too, for its no-object score, see :meth:`QueryDecoder.add_class_head`.
+        path: whatever :func:`opsnet.segmenter.published.weight_files.read_weights` reads, in transformers' or
+            detectron2's layout or as ``scripts/convert_mask2former.py`` wrote it.
+
+    Raises:
+        WeightsError: unreadable, of another kind, incomplete or of another size; the model is unchanged.
+    """
+    try:
+        converted = convert(read_weights(path))
+    except WeightsError as error:
+        raise WeightsError(str(error) if str(path) in str(error) else f"weights {path}: {error}") from error
+    state, left = dict(converted.state), list(converted.left)
+    head = {name: state.pop(name) for name in converted.state if name.startswith(CLASS_HEAD)}
+    if class_head and not head:
+        raise WeightsError(f"weights {path} hold no class head, whose no-object score is asked for: give the original")
+    if not class_head:
+        left += head
+    own = model.state_dict()
+    foreign = [*converted.unknown, *(name for name in state if name not in own)]
+    absent = [name for name in own if name not in state and not name.endswith(_COUNT)]
+    lacking = [name for name in absent if not name.startswith(_OWN)]
+    if foreign or lacking:
+        example = f"'{foreign[0]}' has no place" if foreign else f"'{lacking[0]}' is not in there"
+        raise WeightsError(
+            f"weights {path} are of another network: {len(foreign)} tensors have no place in this model and "
+            f"{len(lacking)} of its own are not in there (e.g. {example}): choose the backbone=... and model=... that "
+            "they were trained with, or download the file again"
+        )
+    sizes = [(name, tensor.shape, own[name].shape) for name, tensor in state.items()]
+    wrong = [size for size in sizes if size[1] != size[2]]
+    if wrong:
+        name, theirs, ours = wrong[0]
+        raise WeightsError(
+            f"weights {path} have another size: {len(wrong)} of {len(sizes)} tensors differ, e.g. '{name}' is "
+            f"{tuple(theirs)} there and {tuple(ours)} here: choose the backbone=... and model.query_decoder... that "
+            "they were trained with"
+        )
+    if class_head:
+        decoder = model.get_submodule("query_decoder")
+        assert isinstance(decoder, QueryDecoder)
+        decoder.add_class_head(len(head[CLASS_HEAD + "bias"]) - 1)
+        state |= head
+    model.load_state_dict(state, strict=False)
+    found = Loaded(tuple(state), tuple(left), tuple(absent))
+    log.info("weights %s: %s", path, found)
+    return found
+
+
+def _groups(names: Iterable[str]) -> str:
+    """The parts that names belong to, with the number of tensors of each."""
+    counts: dict[str, int] = {}
+    for name in names:
+        parts = name.removeprefix("model.").split(".")
+        group = ".".join(parts[: 2 if parts[0] == "query_decoder" else 1])
+        counts[group] = counts.get(group, 0) + 1
+    return ", ".join(f"{group} ({count})" for group, count in counts.items()) or "nothing"

@@ -1,0 +1,129 @@
+"""Reads files of weights that strangers made, without running anything that is in them.
+
+safetensors holds numbers only; ``torch.load(weights_only=True)`` refuses code; detectron2's pickles go through an
+unpickler that knows numpy arrays and plain containers and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from opsnet.utils.errors import InputError
+
+# What a pickled dict of numpy arrays is made of; ``_codecs.encode`` is how Python 3 reads the bytes of protocol 2.
+_ADMITTED = {
+    ("collections", "OrderedDict"),
+    ("numpy", "dtype"),
+    ("numpy", "ndarray"),
+    ("numpy.core.multiarray", "_reconstruct"),
+    ("numpy.core.multiarray", "scalar"),
+    ("numpy._core.multiarray", "_reconstruct"),
+    ("numpy._core.multiarray", "scalar"),
+    ("numpy._core.numeric", "_frombuffer"),
+    ("_codecs", "encode"),
+}
+_WRAPPERS = ("model", "state_dict")
+
+
+class WeightsError(InputError):
+    """Published weights that cannot be used; the message names what is wrong and the fix."""
+
+
+class _NumbersOnly(pickle.Unpickler):
+    """Refuses everything that is no array or plain container."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _ADMITTED:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which weights have no need of")
+        return super().find_class(module, name)
+
+
+def read_weights(path: Path | str) -> dict[str, Tensor]:
+    """Every tensor of a file or folder by its name, on the CPU.
+
+    Args:
+        path: a ``.safetensors`` file; a folder of transformers (``model.safetensors``, in shards too); a ``.pkl`` of
+            detectron2; any other file is taken for PyTorch's own format.
+
+    Raises:
+        WeightsError: nothing there, cut off, not a file of weights, or one that holds code.
+    """
+    path = Path(path).expanduser()
+    if path.is_dir():
+        return _folder(path)
+    if not path.is_file():
+        raise WeightsError(f"weights {path} do not exist: check the path")
+    if path.suffix == ".safetensors":
+        return _guarded(path, _safetensors)
+    return _plain(path, _guarded(path, _detectron2 if path.suffix == ".pkl" else _torch))
+
+
+def _folder(folder: Path) -> dict[str, Tensor]:
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        return {name: tensor for shard in _shards(index) for name, tensor in read_weights(folder / shard).items()}
+    if not (folder / "model.safetensors").is_file():
+        raise WeightsError(f"folder {folder} holds no model.safetensors: give a folder of transformers, or a file")
+    return read_weights(folder / "model.safetensors")
+
+
+def _shards(index: Path) -> list[str]:
+    """The files that an index names, all of its own folder."""
+    try:
+        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise WeightsError(f"{index} is no index of weights ({type(error).__name__}): download it again") from error
+    for shard in shards:
+        if not isinstance(shard, str) or Path(shard).name != shard or not shard.endswith(".safetensors"):
+            raise WeightsError(
+                f"{index} names {shard!r}, which is no .safetensors file of its folder: download it again"
+            )
+    return sorted(shards)
+
+
+def _guarded(path: Path, read: Callable[[Path], Any]) -> Any:
+    try:
+        return read(path)
+    except Exception as error:  # what a broken or foreign file raises depends on where it breaks
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise WeightsError(
+            f"weights {path} cannot be read ({reason}): the file is cut off, is no file of weights, or holds code; "
+            "download it again, or convert it to safetensors where it was made"
+        ) from error
+
+
+def _safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors.torch import load_file
+
+    return load_file(path)
+
+
+def _torch(path: Path) -> Any:
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _detectron2(path: Path) -> Any:
+    with path.open("rb") as file:
+        return _NumbersOnly(file, encoding="latin1").load()
+
+
+def _plain(path: Path, content: Any) -> dict[str, Tensor]:
+    """The tensors of what a file holds, which may be wrapped as ``{"model": ...}`` with other things beside it."""
+    for wrapper in _WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
+            content = content[wrapper]
+    if not isinstance(content, Mapping):
+        raise WeightsError(f"weights {path} hold a {type(content).__name__}, not tensors by name: give a state dict")
+    arrays = {k: torch.from_numpy(np.array(v)) if isinstance(v, np.ndarray) else v for k, v in content.items()}
+    tensors = {str(k): v for k, v in arrays.items() if isinstance(v, Tensor)}
+    if not tensors:
+        raise WeightsError(f"weights {path} hold no tensor: give a state dict")
+    return tensors

@@ -1,0 +1,175 @@
+"""The sweep of ``opsnet-train -m``: Hydra lists its jobs, ``opsnet.sweep.launch`` runs each as a process of its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+from opsnet.sweep.cluster import submit, wait_for
+from opsnet.sweep.launch import Job, Outcome, key_of, quoted, run_here
+from opsnet.sweep.report import Report
+from opsnet.utils.errors import InputError
+
+AROUND = ("launcher", "skip_done", "resume")  # how a job is run, not what it is
+SWEEP_ONLY = (  # of Hydra's overrides, those that a job does not take over
+    "hydra.sweep", "hydra.launcher", "hydra/sweeper", "hydra/launcher", "hydra.mode", "hydra.run",
+    "hydra.output_subdir",
+)  # fmt: skip
+PLAIN = ("hydra._internal.core_plugins.basic_launcher.", "hydra._internal.core_plugins.basic_sweeper.")
+
+
+class FindSweep(Callback):
+    """Hydra's callback before a sweep: keeps the jobs' folders as they are, and finds the sweep to go on with."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Sets ``hydra.sweep.dir`` to the newest sweep of the same jobs where ``skip_done=true`` asks for it."""
+        more = ["hydra.output_subdir=null"]  # the job itself writes it; until then the earlier one tells what it was
+        given = [key_of(override) for override in config.hydra.overrides.hydra]
+        if config.skip_done and "hydra.sweep.dir" not in given:
+            home = Path(config.hydra.sweep.dir).parent
+            found = newest_sweep(home, config.hydra.overrides.task)
+            if found is None:
+                print(f"skip_done=true found no sweep of these jobs in {home}: starting anew")
+            else:
+                print(f"skip_done=true goes on with {found}")
+                more.append(quoted("hydra.sweep.dir", found))
+        with read_write(config), open_dict(config):
+            config.hydra.overrides.hydra = [*config.hydra.overrides.hydra, *more]
+            if len(more) > 1:
+                config.hydra.sweep.dir = str(found)
+
+
+def identity(overrides: Iterable[str]) -> list[str]:
+    """The overrides that say what a job is, without those that say how it is run."""
+    return [o for o in overrides if key_of(o).partition(".")[0] not in AROUND]
+
+
+def newest_sweep(home: Path, overrides: Iterable[str]) -> Path | None:
+    """The folder below ``home`` of the sweep that was started last with the same overrides."""
+    wanted = identity(overrides)
+    for path in sorted(home.glob("*/multirun.yaml"), key=lambda p: p.stat().st_mtime, reverse=True):
+        if identity(OmegaConf.select(OmegaConf.load(path), "hydra.overrides.task") or []) == wanted:
+            return path.parent
+    return None
+
+
+class Sweep:
+    """The jobs that Hydra lists, and how they are run."""
+
+    def __init__(self) -> None:
+        self.jobs: list[tuple[Job, dict[str, Any]]] = []
+        self.launcher = "local"
+        self.skip_done = False
+
+    def add(self, cfg: DictConfig) -> Any:
+        """Hydra's task in MULTIRUN: notes the job, to be run when all are known.
+
+        With another launcher or sweeper of Hydra's, which wait for the job here, runs it and returns its metrics.
+
+        Raises:
+            InputError: the job's folder holds something else, or such a job failed.
+        """
+        hydra = HydraConfig.get()
+        overrides = [o for o in hydra.overrides.task if key_of(o).partition(".")[0] not in AROUND[:2]]
+        own = [o for o in hydra.overrides.hydra if not key_of(o).startswith(SWEEP_ONLY)]
+        job = Job(
+            int(hydra.job.num),
+            Path(hydra.runtime.output_dir),
+            tuple(overrides),
+            (*_flags(hydra), *own),
+        )
+        check_folder(job, skip_done=cfg.skip_done)
+        if not (hydra.launcher._target_.startswith(PLAIN) and hydra.sweeper._target_.startswith(PLAIN)):
+            return _run_now(job)
+        self.launcher, self.skip_done = hydra.runtime.choices["launcher"], cfg.skip_done
+        self.jobs.append((job, OmegaConf.to_container(cfg.launcher, resolve=True)))  # type: ignore[arg-type]
+        return None
+
+    def run(self) -> int:
+        """Runs the jobs that Hydra has listed; returns the exit code: 1 if one failed."""
+        if not self.jobs:
+            return 0
+        left = [(job, queue) for job, queue in self.jobs if not job.finished()]
+        report = Report([job for job, _ in self.jobs], skipped=len(self.jobs) - len(left))
+        try:
+            self._launch(left, report)
+        finally:
+            report.close()
+        return 1 if report.failed else 0
+
+    def _launch(self, left: list[tuple[Job, dict[str, Any]]], report: Report) -> None:
+        if not left:
+            return
+        if self.launcher == "local":
+            queue = left[0][1]
+            run_here([job for job, _ in left], queue["jobs"], queue["gpus_per_job"], report)
+            return
+        handles, jobs = [], []
+        for queue in _different([queue for _, queue in left]):  # jobs that ask for the same are one array
+            alike = [job for job, own in left if own == queue]
+            handles += submit(alike, self.launcher.removeprefix("submitit_"), queue)
+            jobs += alike
+        wait_for(handles, jobs, report)
+
+
+def _different(queues: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [queue for i, queue in enumerate(queues) if queue not in queues[:i]]
+
+
+def _flags(hydra: Any) -> list[str]:
+    """The flags of the command line that the overrides do not hold."""
+    folders = [source.path for source in hydra.runtime.config_sources if source.provider == "command-line"]
+    return [f"--config-name={hydra.job.config_name}", *(f"--config-dir={folder}" for folder in folders)]
+
+
+def _run_now(job: Job) -> Any:
+    outcomes: list[Outcome] = []
+    if not job.finished():
+        run_here([job], 1, None, outcomes.append)
+    if outcomes and outcomes[0].cause is not None:
+        raise InputError(f"job {job.number} in {job.folder} failed: {outcomes[0].cause}")
+    return json.loads((job.folder / "results.json").read_text(encoding="utf-8"))["metrics"]
+
+
+def check_folder(job: Job, *, skip_done: bool) -> None:
+    """Checks that the job may use its folder.
+
+    Raises:
+        InputError: it holds a run that would be overwritten, or another job than this one.
+    """
+    started = job.checkpoint.is_file() or (job.folder / "results.json").is_file()
+    if started and not skip_done:
+        raise InputError(
+            f"{job.folder} holds a run already: add skip_done=true to go on with it, or give another hydra.sweep.dir"
+        )
+    path = job.folder / ".hydra" / "overrides.yaml"
+    before = identity(OmegaConf.load(path)) if started and path.is_file() else None  # type: ignore[arg-type]
+    if before is not None and sorted(before) != sorted(identity(job.overrides)):
+        raise InputError(
+            f"{job.folder} holds another job ({' '.join(before)}): go on with the same list of jobs, "
+            "or give another hydra.sweep.dir"
+        )
+
+
+def check_single(cfg: DictConfig) -> None:
+    """Checks that a single run is not asked for what only a sweep does.
+
+    Raises:
+        InputError: it is.
+    """
+    launcher = HydraConfig.get().runtime.choices["launcher"]
+    if cfg.skip_done or launcher != "local":
+        asked = "skip_done=true" if cfg.skip_done else f"launcher={launcher}"
+        raise InputError(f"{asked} is for sweeps: add -m (a sweep of one job is one too)")
+
+
+def is_sweep() -> bool:
+    """Whether Hydra runs the current task as a job of a sweep."""
+    return bool(HydraConfig.get().mode == RunMode.MULTIRUN)

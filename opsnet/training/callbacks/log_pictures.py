@@ -1,0 +1,94 @@
+"""Pictures of the validation in wandb: drawn overlays, and masks that its viewer switches on and off by class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch.nn.functional as F
+from lightning.pytorch.callbacks import Callback
+from numpy.typing import NDArray
+
+from opsnet.structures import Batch, PanopticMap, PanopticTruth
+
+OTHER = 127
+"""The largest number: wandb stores masks as signed bytes."""
+
+
+class LogPictures(Callback):
+    """Sends a few validation pictures to wandb; does nothing with other loggers.
+
+    ``val/predictions`` are overlays with every segment's name; ``val/panoptic`` are the plain pictures with ground
+    truth and prediction as masks with class labels.
+    """
+
+    def __init__(self, *, count: int = 4) -> None:
+        self.count = count
+
+    def on_validation_batch_end(
+        self, trainer: L.Trainer, module: Any, outputs: Any, batch: Any, index: int, dataloader_idx: int = 0
+    ) -> None:
+        """Draws the first batch's pictures."""
+        from lightning.pytorch.loggers import WandbLogger
+
+        loggers = [logger for logger in trainer.loggers if isinstance(logger, WandbLogger)]
+        if index or not loggers or trainer.sanity_checking:
+            return
+        from opsnet.visualization.overlays import draw_overlay
+
+        names = module.train_vocabulary.names
+        maps = module.predict_maps(batch)[: self.count]
+        pictures = [original_image(batch, i) for i in range(len(maps))]
+        overlays = [draw_overlay(p, m, names, scale=None) for p, m in zip(pictures, maps, strict=True)]
+        masks = class_masks(batch.panoptic[: self.count], maps, names)
+        for logger in loggers:
+            logger.log_image("val/predictions", overlays, step=trainer.global_step)
+            logger.log_image("val/panoptic", pictures, step=trainer.global_step, masks=masks)
+
+
+def original_image(batch: Batch, index: int) -> NDArray[np.uint8]:
+    """One image of a batch without padding, resized to its original size as its maps are, (H, W, 3) uint8 RGB."""
+    (height, width), size = batch.valid_sizes[index], batch.map_sizes[index]
+    image = batch.images[index, :, :height, :width].float()
+    if size != (height, width):
+        image = F.interpolate(image[None], size=size, mode="bilinear", antialias=True)[0]
+    pixels: NDArray[np.uint8] = (image * 255).clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
+    return pixels
+
+
+def class_masks(
+    truths: Sequence[PanopticTruth], predictions: Sequence[PanopticMap], names: Sequence[str]
+) -> list[dict[str, dict[str, Any]]]:
+    """Ground truth and prediction of each picture as ``wandb.Image(masks=...)`` takes them.
+
+    wandb keeps one legend a run, so a class must have the same number at every validation: the classes of the ground
+    truth come first, then the vocabulary's others as far as numbers go; the rest is ``other``.
+
+    Args:
+        truths, predictions: a map (H, W) a picture.
+        names: the vocabulary of both.
+    """
+    labels = [*sorted({s.label for truth in truths for s in truth.segments if not s.is_crowd}), *range(len(names))]
+    numbers = {label: i for i, label in enumerate(list(dict.fromkeys(labels))[: OTHER - 1], start=1)}
+    legend = {0: "void", **{number: names[label] for label, number in numbers.items()}}
+    if len(numbers) < len(names):
+        legend[OTHER] = "other"
+    return [
+        {
+            key: {"mask_data": _numbered(panoptic, numbers), "class_labels": legend}
+            for key, panoptic in (("ground_truth", truth), ("prediction", prediction))
+        }
+        for truth, prediction in zip(truths, predictions, strict=True)
+    ]
+
+
+def _numbered(panoptic: PanopticMap | PanopticTruth, numbers: Mapping[int, int]) -> np.ndarray:
+    """The number of each pixel's class, (H, W) uint8; 0 where there is none."""
+    ids = panoptic.ids.cpu().numpy()
+    drawn = np.zeros(ids.shape, dtype=np.uint8)
+    for segment in panoptic.segments:
+        if not segment.is_crowd:
+            drawn[ids == segment.id] = numbers.get(segment.label, OTHER)
+    return drawn

@@ -1,0 +1,183 @@
+"""Trains the tiny CLIP of the embedded world contrastively on pictures and captions.
+
+The result is an ordinary open_clip checkpoint: what ``clip=tiny`` loads, as ``clip=rn50`` loads OpenAI's.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from omegaconf import DictConfig
+from PIL import Image
+from torch import Tensor, nn
+
+from opsnet.clip.frozen_clip import OPENAI_MEAN, OPENAI_STD
+from opsnet.utils.files import atomic_path
+
+log = logging.getLogger(__name__)
+
+
+class CaptionData:
+    """All pictures and captions of a COCO-captions folder in memory.
+
+    Attributes:
+        images: (P, 3, S, S) float, RGB in 0..1.
+        caption_ids: (P,), equal where the captions are equal.
+        tokens: (templates, captions, L) token ids.
+        order: indices of pictures by stage: those with a thing, and all.
+    """
+
+    def __init__(self, root: Path, tokenizer: Any, templates: list[str]) -> None:
+        annotations = json.loads((root / "captions.json").read_text())
+        files = [root / "images" / image["file_name"] for image in annotations["images"]]
+        pixels = np.stack([np.asarray(Image.open(f).convert("RGB")) for f in files])
+        self.images = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
+        captions = [a["caption"] for a in annotations["annotations"]]
+        unique = sorted(set(captions))
+        position = {caption: i for i, caption in enumerate(unique)}
+        self.caption_ids = torch.tensor([position[c] for c in captions])
+        self.tokens = torch.stack([tokenizer([t.format(c) for c in unique]) for t in templates])
+        has_thing = torch.tensor([bool(a["has_thing"]) for a in annotations["annotations"]])
+        self.stages = (has_thing.nonzero().flatten(), torch.arange(len(captions)))
+
+    def batch(self, stage: int, size: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """A random batch: images, token ids, caption ids."""
+        pool = self.stages[stage]
+        picks = pool[torch.from_numpy(rng.integers(0, len(pool), size))]
+        templates = torch.from_numpy(rng.integers(0, self.tokens.shape[0], size))
+        ids = self.caption_ids[picks]
+        images = self.images[picks].float() / 255
+        if rng.random() < 0.5:  # flips keep every concept's name
+            images = images.flip(-1)
+        return images, self.tokens[templates, ids], ids
+
+
+def contrastive_loss(image: Tensor, text: Tensor, scale: Tensor, caption_ids: Tensor) -> Tensor:
+    """CLIP's symmetric loss; pairs with the same caption are positives of one another.
+
+    Args:
+        image, text: (B, D), normalised.
+        scale: inverse temperature.
+        caption_ids: (B,).
+    """
+    logits = scale * image @ text.T
+    same = (caption_ids[:, None] == caption_ids[None, :]).float()
+    target = same / same.sum(1, keepdim=True)
+    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+
+
+def train_clip(cfg: DictConfig) -> Path:
+    """Trains, or picks up where an earlier run was stopped.
+
+    Args:
+        cfg: conf/train_clip.yaml.
+
+    Returns:
+        The checkpoint's path; an existing one is left as it is.
+    """
+    from hydra.utils import instantiate
+
+    output = Path(cfg.output)
+    if output.is_file() and not cfg.force:
+        log.info("CLIP checkpoint %s exists already; force=true trains it anew", output)
+        return output
+    instantiate(cfg.prepare)
+    torch.manual_seed(cfg.seed)
+    model: nn.Module = instantiate(cfg.clip.model.architecture)()
+    tokenizer = instantiate(cfg.clip.tokenizer)
+    data = CaptionData(Path(cfg.captions), tokenizer, list(cfg.caption_templates))
+    _fit(model, data, cfg, output)
+    _save(output, {"state_dict": model.state_dict()})
+    output.with_name(output.stem + "_last.pt").unlink(missing_ok=True)
+    return output
+
+
+def _fit(model: nn.Module, data: CaptionData, cfg: DictConfig, output: Path) -> None:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    steps = cfg.stage_steps[0] + cfg.stage_steps[1]
+    optimizer = _optimizer(model, cfg)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: _warmup_cosine(s, cfg.warmup, steps))
+    last = output.with_name(output.stem + "_last.pt")
+    start = _resume(last, model, optimizer, schedule)
+    mean, std = (torch.tensor(list(v)).view(3, 1, 1) for v in (OPENAI_MEAN, OPENAI_STD))
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    model.train()
+    with Progress(*columns) as progress:
+        task = progress.add_task("Training the tiny CLIP", total=steps, completed=start)
+        for step in range(start, steps):
+            # A generator a step: the order does not depend on where a run was stopped and resumed.
+            rng = np.random.default_rng([cfg.seed, step])
+            images, tokens, ids = data.batch(int(step >= cfg.stage_steps[0]), cfg.batch_size, rng)
+            image = F.normalize(model.encode_image((images - mean) / std), dim=-1)  # type: ignore[operator]
+            text = F.normalize(model.encode_text(tokens), dim=-1)  # type: ignore[operator]
+            loss = contrastive_loss(image, text, model.logit_scale.exp(), ids)  # type: ignore[operator]
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+            progress.update(task, advance=1, description=f"Training the tiny CLIP, loss {loss.item():.2f}")
+            if (step + 1) % cfg.save_every == 0:
+                log.info("step %d of %d, loss %.2f", step + 1, steps, loss.item())
+                states: dict[str, Any] = {"model": model, "optimizer": optimizer, "schedule": schedule}
+                _save(last, {"step": step + 1, **{k: v.state_dict() for k, v in states.items()}})
+    model.eval()
+
+
+def _optimizer(model: nn.Module, cfg: DictConfig) -> torch.optim.Optimizer:
+    """AdamW; no decay for vectors and scalars, and a faster temperature: it has the longest way to go."""
+    named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
+    scale = [p for n, p in named if n == "logit_scale"]
+    matrices = [p for n, p in named if p.ndim > 1]
+    vectors = [p for n, p in named if p.ndim <= 1 and n != "logit_scale"]
+    groups = [
+        {"params": matrices, "weight_decay": cfg.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+        {"params": scale, "weight_decay": 0.0, "lr": 5 * cfg.lr},
+    ]
+    return torch.optim.AdamW(groups, lr=cfg.lr, fused=True)
+
+
+def _warmup_cosine(step: int, warmup: int, steps: int) -> float:
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+
+
+def _resume(last: Path, model: nn.Module, optimizer: Any, schedule: Any) -> int:
+    if not last.is_file():
+        return 0
+    state = torch.load(last, map_location="cpu", weights_only=True)
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    schedule.load_state_dict(state["schedule"])
+    log.info("Resuming the tiny CLIP at step %d from %s", state["step"], last)
+    return int(state["step"])
+
+
+def _save(path: Path, state: dict[str, Any]) -> None:
+    with atomic_path(path) as temporary:
+        torch.save(state, temporary)
+
+
+def main() -> None:
+    """Console entry point ``opsnet-train-clip``."""
+    import hydra
+
+    from opsnet.utils.configuration import config_dir
+    from opsnet.utils.errors import one_sentence_errors
+
+    with one_sentence_errors(interrupted="the same command goes on from the last checkpoint"):
+        hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="train_clip")(train_clip)()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,184 @@
+"""OPSNetModule: the model, its losses and its metrics, as Lightning runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from opsnet.checkpoint.content import add_content, frozen_weights
+from opsnet.checkpoint.reading import check_clip_hash
+from opsnet.losses.criterion import LayerPredictions, PanopticCriterion
+from opsnet.losses.point_sampling import StepSeeds
+from opsnet.metrics.panoptic_quality import PanopticQuality
+from opsnet.model import OPSNet
+from opsnet.ops.deformable_sampling import working_kernel
+from opsnet.panoptic.mask_filtering import MaskFiltering
+from opsnet.recognition.recognizer import PreparedNames, Recognizer, prepare
+from opsnet.structures import Batch, ImageLabels, PanopticMap, SegmentTargets, TextBank
+from opsnet.training.distillation import QueryDistillation
+from opsnet.training.image_labels import ImageLabelSupervision
+from opsnet.utils.seeding import mix_seed
+from opsnet.vocabulary import Vocabulary
+
+
+class OPSNetModule(L.LightningModule):
+    """Trains OPSNet on one panoptic vocabulary, perhaps with image labels beside it, and validates it on the first.
+
+    Args:
+        model: OPSNet.
+        criterion: losses of a batch with segments.
+        recognizer, filtering, overlap: inference, for the validation PQ.
+        train_vocabulary: names of the training data.
+        optimizer: builder; receives the model.
+        scheduler: builder; receives the optimizer and ``total_steps``.
+        seed: of the points at which masks are compared.
+        config: what ``opsnet-evaluate`` needs to build the same model again; kept in the checkpoint.
+        image_labels: losses of a batch with image labels (OPSNet+).
+        label_vocabulary: names of these.
+        distillation: keeps the queries near where they started.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: OPSNet,
+        criterion: PanopticCriterion,
+        recognizer: Recognizer,
+        filtering: MaskFiltering,
+        train_vocabulary: Vocabulary,
+        optimizer: Callable[..., torch.optim.Optimizer],
+        scheduler: Callable[..., Any],
+        overlap: float = 0.8,
+        seed: int = 0,
+        config: dict[str, Any] | None = None,
+        image_labels: ImageLabelSupervision | None = None,
+        label_vocabulary: Vocabulary | None = None,
+        distillation: QueryDistillation | None = None,
+    ) -> None:
+        super().__init__()
+        self.model, self.criterion = model, criterion
+        self.recognizer, self.filtering, self.overlap = recognizer, filtering, overlap
+        self.seed = seed
+        self.build_optimizer, self.build_scheduler = optimizer, scheduler
+        self.config = config or {}
+        self.train_vocabulary, self.label_vocabulary = train_vocabulary, label_vocabulary
+        self.image_labels, self.distillation = image_labels, distillation
+        self.quality = PanopticQuality(is_thing=train_vocabulary.is_thing)
+        self._banks: dict[Vocabulary, TextBank] = {}
+        self._prepared: dict[Vocabulary, PreparedNames] = {}
+        self._step_figures: list[Tensor] = []
+
+    def on_fit_start(self) -> None:
+        """Tries what the steps rely on, before the first."""
+        if self.device.type == "cuda":
+            working_kernel(str(self.device))
+
+    def train_bank(self) -> TextBank:
+        """The training names on the module's device."""
+        return self._bank(self.train_vocabulary)
+
+    def _bank(self, vocabulary: Vocabulary) -> TextBank:
+        bank = self._banks.get(vocabulary)
+        if bank is None or bank.embeds.device != self.device:
+            bank = self._banks[vocabulary] = self.model.clip.text_encoder(vocabulary).to(self.device)
+        return bank
+
+    def training_step(self, batch: Batch | dict[str, Batch], batch_index: int) -> Tensor:
+        """One batch, or one of each kind -> the sum of the losses; the type of a batch's targets picks them."""
+        total = torch.zeros((), device=self.device)
+        named: dict[str, Tensor] = {}
+        for part in list(batch.values()) if isinstance(batch, dict) else [batch]:
+            losses, figures = self._losses(part)
+            total = total + losses.pop("loss")
+            named |= {f"train/{k}": v.detach() for k, v in {**losses, **figures}.items()}
+        self._log_step({**named, "train/loss": total.detach()}, batch_index)
+        return total
+
+    def _log_step(self, figures: dict[str, Tensor], batch_index: int) -> None:
+        """Logs the means over a step's batches and processes; for all figures together the processes meet once."""
+        trainer = self._trainer  # none in tests of a step by itself
+        accumulate, last = (trainer.accumulate_grad_batches, trainer.num_training_batches) if trainer else (1, 1)
+        if batch_index % accumulate == 0:
+            self._step_figures = []
+        self._step_figures.append(torch.stack([value.float() for value in figures.values()]))
+        if (batch_index + 1) % accumulate and batch_index + 1 < last:
+            return
+        means = torch.stack(self._step_figures).mean(0)
+        if trainer is not None:
+            means = trainer.strategy.reduce(means, reduce_op="mean")
+        logged = dict(zip(figures, means, strict=True))
+        self.log("train/loss", logged.pop("train/loss"), prog_bar=True, batch_size=1)
+        self.log_dict(logged, batch_size=1)
+
+    def _losses(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Losses with their sum ``loss``, and figures that are none."""
+        if isinstance(batch.targets, SegmentTargets):
+            return self._panoptic_losses(batch, batch.targets), {}
+        if isinstance(batch.targets, ImageLabels) and self.image_labels is not None:
+            assert self.label_vocabulary is not None
+            names, seed = self._bank(self.label_vocabulary), mix_seed(self.seed, self.global_step)
+            return self.image_labels(self.model, batch, names, self.train_bank(), seed=seed)
+        raise TypeError(f"no loss is configured for batches with {type(batch.targets).__name__}")
+
+    def _panoptic_losses(self, batch: Batch, targets: SegmentTargets) -> dict[str, Tensor]:
+        clip_map: Tensor | None = None
+        if self.distillation is None and self.model.query_decoder.clip_attention is None:
+            proposals = self.model.propose(batch.images, None, batch.valid_sizes)  # no loss reads CLIP's map
+        else:
+            proposals, clip_map = self.model(batch.images, batch.valid_sizes)
+        assert proposals.supervision is not None
+        layers = [
+            LayerPredictions(self.model.training_logits(q, self.train_bank()), q.mask_embeds, q.iou)
+            for q in proposals.supervision.layers
+        ]
+        seeds = StepSeeds.of(self.seed, self.global_step, batch.image_ids)
+        losses: dict[str, Tensor] = self.criterion(layers, proposals.supervision.pixels, targets, seeds)
+        if self.distillation is not None:
+            kept = self.distillation(batch, clip_map, layers[-1].logits, self.train_bank())
+            losses = {**losses, "distillation": kept, "loss": losses["loss"] + kept}
+        return losses
+
+    def predict_maps(self, batch: Batch, vocabulary: Vocabulary | None = None) -> list[PanopticMap]:
+        """Panoptic maps of a batch as a validation scores them, by default with the training names."""
+        names = self.prepared(vocabulary or self.train_vocabulary)
+        return self.model.predict(
+            batch, names, recognizer=self.recognizer, filtering=self.filtering, overlap=self.overlap
+        )
+
+    def prepared(self, vocabulary: Vocabulary) -> PreparedNames:
+        """A vocabulary for prediction, on the module's device; computed once."""
+        bank, train = self._bank(vocabulary), self.train_bank()
+        known = self._prepared.get(vocabulary)
+        if known is None or known.target is not bank or known.train is not train:
+            known = self._prepared[vocabulary] = prepare(bank, train)
+        return known
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        """Scores one batch of the training domain."""
+        for prediction, truth in zip(self.predict_maps(batch), batch.panoptic, strict=True):
+            self.quality.update(prediction, truth)
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs PQ and its parts, summed over ranks."""
+        results = self.quality.compute()
+        self.quality.reset()
+        self.log_dict({f"val/{k}": v for k, v in results.items()}, prog_bar=False)
+
+    def configure_optimizers(self) -> Any:
+        """Lightning's form of optimizer and schedule; the schedule counts steps."""
+        optimizer = self.build_optimizer(self.model)
+        scheduler = self.build_scheduler(optimizer, total_steps=int(self.trainer.estimated_stepping_batches))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """See :mod:`opsnet.checkpoint.content`."""
+        add_content(checkpoint, self.model.clip.weights_hash, self.config)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Puts the frozen weights back in place, after making sure that CLIP's are the ones trained with."""
+        check_clip_hash(checkpoint, self.model.clip.weights_hash, "the checkpoint to resume from")
+        checkpoint["state_dict"] = {**checkpoint["state_dict"], **frozen_weights(self.state_dict())}

@@ -1,0 +1,188 @@
+"""Trees of names for hierarchical prediction (paper, section 4.4 and Figure 5): [thing, animal, cat, siamese cat]."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from opsnet.vocabulary import wordnet
+from opsnet.vocabulary.vocabulary import (
+    Concept,
+    Vocabulary,
+    VocabularyError,
+    is_known_thing,
+    split_names,
+    without_repeats,
+)
+
+KINDS = {"thing": True, "stuff": False}
+WORDNET = "wordnet:"
+
+
+@dataclass(frozen=True)
+class NameTree:
+    """Concepts with a parent each.
+
+    Attributes:
+        vocabulary: every node. The nodes "thing" and "stuff" at the top are kinds: they have no text of their own and
+            say what all below them is.
+        parent: index of each node's parent, which comes before it; -1 at the top.
+    """
+
+    vocabulary: Vocabulary
+    parent: tuple[int, ...]
+
+    @cached_property
+    def words(self) -> tuple[int, ...]:
+        """The nodes that have a text, all but the kinds."""
+        concepts = self.vocabulary.concepts
+        return tuple(i for i, p in enumerate(self.parent) if not (p < 0 and concepts[i].name in KINDS))
+
+    @cached_property
+    def word_vocabulary(self) -> Vocabulary:
+        """The concepts of :attr:`words`, to be turned into a text bank."""
+        return Vocabulary(self.vocabulary.name, tuple(self.vocabulary.concepts[i] for i in self.words))
+
+    @classmethod
+    def load(cls, spec: str | Path) -> NameTree:
+        """Reads a tree.
+
+        Args:
+            spec: ``wordnet:`` with a synset such as ``animal.n.01`` for all below it; or a .yaml file of nested names::
+
+                thing:
+                  animal:
+                    cat, house cat: [siamese cat, tabby]
+                    dog:
+                  wordnet:vehicle.n.01:
+                stuff: [sky, "water, sea"]
+
+            A key or an entry of a list is a name with its synonyms after commas; ``wordnet:`` stands for a subtree.
+
+        Raises:
+            VocabularyError: no such file, or not a tree of names; the message says where.
+            WordNetError: WordNet is not there or has no such synset.
+        """
+        text = str(spec).strip()
+        if text.startswith(WORDNET):
+            first = wordnet.tree(text.removeprefix(WORDNET))[0][1][0]
+            return _built(text, {"thing" if is_known_thing(first) else "stuff": text}, text)
+        path = Path(text).expanduser()
+        return _built(path.stem, _parsed(path), str(path))
+
+
+def is_tree(spec: Any) -> bool:
+    """Whether ``spec`` names a tree: a .yaml file or a subtree of WordNet."""
+    text = str(spec).strip() if isinstance(spec, (str, Path)) else ""
+    return text.startswith(WORDNET) or text.endswith((".yaml", ".yml"))
+
+
+def _parsed(path: Path) -> Any:
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        """PyYAML's, which would keep the last of two equal keys and say nothing."""
+
+        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+            keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
+            twice = next((key for i, key in enumerate(keys) if key in keys[:i]), None)
+            if twice is not None:
+                raise VocabularyError(f"tree file {path} has '{twice}' twice in one place: remove one of them")
+            return super().construct_mapping(node, deep)
+
+    if not path.is_file():
+        raise VocabularyError(f"tree file {path} does not exist: check the path")
+    try:
+        return yaml.load(path.read_text(encoding="utf-8-sig"), Loader)
+    except (yaml.YAMLError, UnicodeDecodeError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise VocabularyError(f"tree file {path} is not YAML in UTF-8 ({reason}): mend it there") from error
+
+
+def _built(name: str, nested: Any, source: str) -> NameTree:
+    rows: list[tuple[int | None, tuple[str, ...], int, bool]] = []  # id, names, parent, is a thing
+    _add(rows, nested, -1, None, source, ())
+    free = iter(_free_ids({i for i, *_ in rows if i is not None}))
+    concepts = [Concept(next(free) if i is None else i, n[0], thing, n[1:]) for i, n, _, thing in rows]
+    tree = NameTree(Vocabulary(name, tuple(concepts)), tuple(row[2] for row in rows))
+    barren = set(range(len(concepts))) - set(tree.words) - set(tree.parent)
+    if barren or not tree.words:
+        where = concepts[min(barren)].name if barren else "it"
+        raise VocabularyError(f"tree {source} has no name below '{where}': write one there or remove it")
+    return tree
+
+
+def _free_ids(taken: set[int]) -> Iterator[int]:
+    number = 0
+    while True:
+        number += 1
+        if number not in taken:
+            yield number
+
+
+def _add(
+    rows: list[tuple[int | None, tuple[str, ...], int, bool]], value: Any, parent: int, thing: bool | None,
+    source: str, above: tuple[str, ...],
+) -> None:  # fmt: skip
+    """Adds what stands below one node."""
+    siblings: set[str] = set()
+    for key, below in _entries(value, source, above):
+        if key.startswith(WORDNET):
+            if below is not None:
+                raise VocabularyError(f"tree {source} has names below {key}, which brings its own: remove them")
+            _add_synsets(rows, key.removeprefix(WORDNET), parent, thing)
+            continue
+        names = without_repeats(split_names(key))
+        where = " > ".join((*above, key))
+        if not names:
+            raise VocabularyError(f"tree {source} has an empty name at '{_place(above)}': write one or remove it")
+        if names[0].casefold() in siblings:
+            raise VocabularyError(f"tree {source} has '{where}' twice: remove one of them")
+        siblings.add(names[0].casefold())
+        kind = KINDS.get(names[0], thing) if parent < 0 else thing
+        rows.append((None, names, parent, is_known_thing(names[0]) if kind is None else kind))
+        _add(rows, below, len(rows) - 1, kind, source, (*above, key))
+
+
+def _add_synsets(
+    rows: list[tuple[int | None, tuple[str, ...], int, bool]], synset: str, parent: int, thing: bool | None
+) -> None:
+    """A subtree of WordNet below one node; a synset that the tree has already stands where it was first."""
+    place, known = dict[int, int](), {row[0]: i for i, row in enumerate(rows) if row[0] is not None}
+    for index, (offset, lemmas, above) in enumerate(wordnet.tree(synset)):
+        place[index] = known.get(offset, len(rows))
+        if offset not in known:
+            kind = is_known_thing(lemmas[0]) if thing is None else thing
+            rows.append((offset, without_repeats(lemmas), parent if above < 0 else place[above], kind))
+
+
+def _entries(value: Any, source: str, above: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+    """(name, what is below it) of one level."""
+    if value is None:
+        return
+    if isinstance(value, Mapping):
+        yield from ((str(key), below) for key, below in value.items())
+    elif isinstance(value, list):
+        for item in value:
+            if isinstance(item, (Mapping, str)):
+                yield from _entries(item, source, above)
+            else:
+                _refuse(item, source, above)
+    elif isinstance(value, str):
+        yield value, None
+    else:
+        _refuse(value, source, above)
+
+
+def _refuse(value: Any, source: str, above: tuple[str, ...]) -> None:
+    raise VocabularyError(
+        f"tree {source} has {value!r} at '{_place(above)}', which is no name: write names, lists of them, or names "
+        "with more below them; put numbers and yes or no between quotes"
+    )
+
+
+def _place(above: tuple[str, ...]) -> str:
+    return " > ".join(above) or "top"

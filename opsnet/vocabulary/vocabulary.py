@@ -1,0 +1,294 @@
+"""Vocabularies: the ordered concepts that segments can be, each with one or more names, a thing or stuff."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from opsnet.utils.errors import InputError
+from opsnet.utils.json_fields import field, flag, items, nonblank, whole
+from opsnet.vocabulary.wordnet import subtree
+
+
+class VocabularyError(InputError):
+    """A vocabulary that cannot be read or used; the message names it and the fix."""
+
+
+@dataclass(frozen=True)
+class Concept:
+    """One entry of a vocabulary.
+
+    Attributes:
+        id: the dataset's category id.
+        name: the name that reports print.
+        is_thing: thing (countable) or stuff.
+        synonyms: further names; a segment is as near to a concept as to the nearest of all its names.
+    """
+
+    id: int
+    name: str
+    is_thing: bool
+    synonyms: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The name, then the synonyms."""
+        return (self.name, *self.synonyms)
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """An ordered list of concepts; a label is an index into it.
+
+    Raises:
+        VocabularyError: it is empty, or an id appears twice.
+    """
+
+    name: str
+    concepts: tuple[Concept, ...]
+
+    def __post_init__(self) -> None:
+        if not self.concepts:
+            raise VocabularyError(
+                f"vocabulary '{self.name}' is empty: give at least one name, e.g. vocabulary='cat, grass'"
+            )
+        _refuse_repeated(self.name, "id", self.ids)
+
+    def __len__(self) -> int:
+        return len(self.concepts)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The names, in order."""
+        return tuple(c.name for c in self.concepts)
+
+    @cached_property
+    def is_thing(self) -> tuple[bool, ...]:
+        """Thing or stuff, in order."""
+        return tuple(c.is_thing for c in self.concepts)
+
+    @cached_property
+    def ids(self) -> tuple[int, ...]:
+        """Dataset category ids, in order."""
+        return tuple(c.id for c in self.concepts)
+
+    @cached_property
+    def index_of_id(self) -> dict[int, int]:
+        """Dataset category id -> label."""
+        return {c.id: i for i, c in enumerate(self.concepts)}
+
+    def seen_in(self, train: Vocabulary) -> tuple[bool, ...]:
+        """For each concept whether one of its names is one of ``train``'s, synonyms included."""
+        known = {name.casefold() for concept in train.concepts for name in concept.names}
+        return tuple(any(name.casefold() in known for name in concept.names) for concept in self.concepts)
+
+    def union(self, other: Vocabulary) -> Vocabulary:
+        """This vocabulary, and ``other``'s concepts of which no name is known here; their ids are new."""
+        new = [c for c, seen in zip(other.concepts, other.seen_in(self)) if not seen]
+        start = max(self.ids) + 1
+        added = (Concept(i, c.name, c.is_thing, c.synonyms) for i, c in enumerate(new, start=start))
+        return Vocabulary(f"{self.name}+{other.name}", (*self.concepts, *added))
+
+    def categories(self) -> list[dict[str, Any]]:
+        """The concepts as a panoptic json lists them, with ``synonyms`` where there are some."""
+        return [
+            {
+                "id": c.id,
+                "name": c.name,
+                "isthing": int(c.is_thing),
+                **({"synonyms": list(c.synonyms)} if c.synonyms else {}),
+            }
+            for c in self.concepts
+        ]
+
+    @classmethod
+    def from_categories(cls, name: str, categories: Iterable[Mapping[str, Any]]) -> Vocabulary:
+        """The reverse of :meth:`categories`.
+
+        Raises:
+            VocabularyError, TypeError, ValueError: not such a list.
+        """
+        return cls(name, tuple(_concept(category) for category in categories))
+
+    @classmethod
+    def load(cls, spec: str | Path | Vocabulary) -> Vocabulary:
+        """Reads a vocabulary.
+
+        Args:
+            spec: a packaged vocabulary's name (``coco``, ``ade20k``, ...), ``imagenet1k`` or ``imagenet21k``,
+                ``wordnet:`` with a synset such as ``animal.n.01`` for all below it, a path to a .json or .txt file (a
+                concept a line, commas between its names, before them perhaps ``id:``), or a comma list of names; a
+                vocabulary is answered as it is.
+
+        Raises:
+            VocabularyError: nothing of that name, an unreadable file, or no usable names in it.
+            WordNetError: WordNet is not there or has no such synset.
+        """
+        if isinstance(spec, Vocabulary):
+            return spec
+        text = str(spec).strip()
+        if not text:
+            raise VocabularyError("the vocabulary is empty: give at least one name, e.g. vocabulary='cat, grass'")
+        if text in packaged_vocabularies():
+            return _packaged(text)
+        if text in _IMAGENETS:
+            return _imagenet(text)
+        if text.startswith("wordnet:"):
+            return _of_synsets(text, subtree(text.removeprefix("wordnet:")))
+        path = Path(text).expanduser()
+        if path.suffix in (".json", ".txt"):
+            return _from_json(path) if path.suffix == ".json" else _from_txt(path)
+        if "," not in text and "/" in text:
+            raise VocabularyError(f"vocabulary '{text}' is no file that ends in .json or .txt: check the path")
+        return cls.from_names(split_names(text))
+
+    @classmethod
+    def from_names(cls, names: Iterable[str], name: str = "custom") -> Vocabulary:
+        """A vocabulary of free names, numbered from 1.
+
+        Each is the thing or stuff that it is in COCO or, if that does not know it, in the next packaged vocabulary that
+        does; a name that none knows is a thing.
+
+        Raises:
+            VocabularyError: no name, or one twice.
+        """
+        return _of_free_names(name, [[n] for n in names])
+
+
+def _concept(category: Mapping[str, Any]) -> Concept:
+    synonyms = tuple(map(str, field(category, "synonyms", items, [])))
+    return Concept(
+        field(category, "id", whole), field(category, "name", nonblank), field(category, "isthing", flag), synonyms
+    )
+
+
+def packaged_vocabularies() -> tuple[str, ...]:
+    """Names of the vocabularies that travel with the package."""
+    folder = resources.files("opsnet.vocabulary") / "lists"
+    return tuple(sorted(f.name.removesuffix(".json") for f in folder.iterdir() if f.name.endswith(".json")))
+
+
+@cache
+def _packaged(name: str) -> Vocabulary:
+    text = (resources.files("opsnet.vocabulary") / "lists" / f"{name}.json").read_text(encoding="utf-8")
+    return Vocabulary.from_categories(name, json.loads(text)["categories"])
+
+
+def _from_json(path: Path) -> Vocabulary:
+    try:
+        vocabulary = Vocabulary.from_categories(path.stem, json.loads(_read(path))["categories"])
+    except (json.JSONDecodeError, AttributeError, KeyError, TypeError, ValueError) as error:
+        if isinstance(error, VocabularyError):
+            raise
+        raise VocabularyError(
+            f'vocabulary file {path} is not of the form {{"categories": [{{"id", "name", "isthing"}}]}}: {error!r}'
+        ) from error
+    _refuse_repeated(vocabulary.name, "name", vocabulary.names)
+    return vocabulary
+
+
+_NOT_A_CLASS = "invalid_class_id"  # what published lists write at ids that their dataset leaves out
+_KEYED_LINE = re.compile(r"(?P<id>\d+)\s*:(?P<names>.*)")
+
+
+def _from_txt(path: Path) -> Vocabulary:
+    """A concept a line; where every line begins with ``id:``, as in published lists, names may repeat."""
+    lines = [(number, line.strip()) for number, line in enumerate(_read(path).splitlines(), start=1)]
+    lines = [(number, line) for number, line in lines if line and not line.startswith("#")]
+    keyed = [_KEYED_LINE.fullmatch(line) for _, line in lines]
+    rows = []
+    for (number, line), match in zip(lines, keyed, strict=True):
+        names = split_names(match["names"] if match and all(keyed) else line)
+        if not names:
+            raise VocabularyError(f"line {number} of vocabulary file {path} has no name: write one there or remove it")
+        rows.append(names)
+    if not rows or not all(keyed):
+        return _of_free_names(path.stem, rows)
+    ids = [int(match["id"]) for match in keyed if match]
+    known = [(i, names) for i, names in zip(ids, rows, strict=True) if names != [_NOT_A_CLASS]]
+    return Vocabulary(
+        path.stem, tuple(Concept(i, n[0], is_known_thing(n[0]), without_repeats(n)[1:]) for i, n in known)
+    )
+
+
+def _read(path: Path) -> str:
+    if not path.is_file():
+        raise VocabularyError(f"vocabulary file {path} does not exist: check the path")
+    try:
+        return path.read_text(encoding="utf-8-sig")  # Windows' editors begin a file with a mark
+    except UnicodeDecodeError as error:
+        raise VocabularyError(f"vocabulary file {path} is not UTF-8 text ({error}): save it as UTF-8") from error
+
+
+def split_names(text: str) -> list[str]:
+    """Names between commas, blanks made single, none empty."""
+    return [" ".join(name.split()) for name in text.split(",") if name.strip()]
+
+
+def without_repeats(names: list[str]) -> tuple[str, ...]:
+    """A concept's names, each once."""
+    first = {name.casefold(): name for name in reversed(names)}
+    return tuple(name for name in names if first.pop(name.casefold(), None) is not None)
+
+
+def _of_free_names(name: str, rows: list[list[str]]) -> Vocabulary:
+    _refuse_repeated(name, "name", [names[0] for names in rows])
+    return Vocabulary(
+        name, tuple(Concept(i, n[0], is_known_thing(n[0]), without_repeats(n)[1:]) for i, n in enumerate(rows, start=1))
+    )
+
+
+def _refuse_repeated(vocabulary: str, kind: str, values: Iterable[int | str]) -> None:
+    seen: set[int | str] = set()
+    for value in values:
+        key = value.casefold() if isinstance(value, str) else value
+        if key in seen:
+            raise VocabularyError(f"vocabulary '{vocabulary}' has the {kind} '{key}' twice: remove one of them")
+        seen.add(key)
+
+
+# Before the embedded world's: the first that knows a name says what it is.
+_THING_OR_STUFF = ("coco", "ade20k", "cityscapes", "mapillary_vistas", "pascal_context")
+
+
+def is_known_thing(name: str) -> bool:
+    """Thing or stuff, as :meth:`Vocabulary.from_names` has it."""
+    return _known_kinds().get(name.casefold(), True)
+
+
+@cache
+def _known_kinds() -> dict[str, bool]:
+    others = [name for name in packaged_vocabularies() if name not in _THING_OR_STUFF]
+    kinds: dict[str, bool] = {}
+    for vocabulary in (_packaged(name) for name in (*_THING_OR_STUFF, *others)):
+        for concept in vocabulary.concepts:
+            kinds.setdefault(concept.name.casefold(), concept.is_thing)
+    return kinds
+
+
+_IMAGENETS = ("imagenet1k", "imagenet21k")
+
+
+@cache
+def _imagenet(name: str) -> Vocabulary:
+    """ImageNet's classes: the 1,000 with open_clip's names, from 0, or the 21,843 with their lemmas, by synset."""
+    if name == "imagenet1k":
+        from open_clip.zero_shot_metadata import IMAGENET_CLASSNAMES
+
+        return Vocabulary(name, tuple(Concept(i, n, is_known_thing(n)) for i, n in enumerate(IMAGENET_CLASSNAMES)))
+    from timm.data import ImageNetInfo
+
+    info = ImageNetInfo("imagenet-21k")
+    return _of_synsets(name, [(int(s[1:]), split_names(info.label_name_to_description(s))) for s in info.label_names()])
+
+
+def _of_synsets(name: str, synsets: Iterable[tuple[int, list[str]]]) -> Vocabulary:
+    """Concepts keyed by offset; many share a name, as WordNet's senses do."""
+    rows = [(offset, without_repeats(names)) for offset, names in synsets]
+    return Vocabulary(name, tuple(Concept(offset, n[0], is_known_thing(n[0]), n[1:]) for offset, n in rows))

@@ -1,0 +1,63 @@
+"""What the page's controls answer, without a browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+gr = pytest.importorskip("gradio")
+
+from opsnet.demo.layout import build_page, launch_options, respond, uploaded  # noqa: E402
+
+
+@pytest.fixture
+def picture(tmp_path) -> str:
+    path = tmp_path / "photo.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)).save(path)
+    return str(path)
+
+
+def test_an_answer_fills_every_output(predictor, picture) -> None:
+    seen, status, figure, segments, doctor, *buttons = respond(predictor, None, picture, "red circle, sea", 10, 0.5)
+    assert seen.path == picture
+    assert "segments; network 0." in status
+    assert 'class="figure"' in figure
+    assert "<table>" in segments
+    assert "s = " in doctor
+    assert [Path(b.value["path"] if isinstance(b.value, dict) else b.value).name for b in buttons] == [
+        "photo_overlay.png", "photo.png", "panoptic.json",
+    ]  # fmt: skip
+    again = respond(predictor, seen, picture, "red circle, sea", 0, 0.5)
+    assert "network not run again" in again[1]
+
+
+def test_bad_input_changes_the_status_alone(predictor, tmp_path, picture) -> None:
+    (tmp_path / "<b>.png").write_text("no picture")
+    for path, words, part in [
+        (str(tmp_path / "<b>.png"), "sea", "&lt;b&gt;.png cannot be read as a picture"),
+        (picture, "", "there are no words"),
+        (None, "sea", "there is no picture"),
+    ]:
+        state, status, *others = respond(predictor, None, path, words, 10, 0.5)
+        assert part in status and 'class="status bad"' in status
+        assert len(others) == 6
+        assert all(other == gr.skip() for other in [state, *others])
+
+
+def test_a_broken_upload_reaches_the_page_as_it_came() -> None:
+    assert uploaded(SimpleNamespace(path="/tmp/text.png")) == "/tmp/text.png"
+    assert uploaded(None) is None
+
+
+def test_the_page_is_built_and_tells_nobody(predictor, picture) -> None:
+    page = build_page(predictor, [(picture, "sea, tree")], ["coco", "scenes"])
+    assert page.analytics_enabled is False
+    assert any(isinstance(block, gr.State) for block in page.blocks.values())
+    options = launch_options()
+    assert options["share"] is False
+    assert "https://fonts" not in options["theme"]._get_theme_css()
+    assert ".figure" in options["css"]

@@ -1,0 +1,218 @@
+"""Evaluation: what it writes, that its figures are those of the predicted maps, and input that it refuses."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from opsnet.checkpoint.loading import load_checkpoint
+from opsnet.evaluation.outputs import Outputs, run_network
+from opsnet.evaluation.run import evaluate, main, run
+from opsnet.utils.errors import CheckpointError, InputError
+from opsnet.vocabulary import Vocabulary
+
+DOMAINS = ("scenes", "scenes_novel", "scenes_street")
+MEASURES = ("PQ", "PQth", "PQst", "SQ", "RQ")
+SETTINGS = ("full/cls_iou", "query_only/cls_iou", "alpha=5,beta=0.25/cls")
+
+
+@pytest.fixture(scope="module")
+def config(compose, world_overrides, trained):
+    """(output, overrides) -> a configuration of an evaluation of the trained checkpoint."""
+
+    def make(output: Path, *overrides: str):
+        given = [f"checkpoint={trained.checkpoint}", f"output={output}", "device=cpu"]
+        return compose("evaluate", *world_overrides, *given, *overrides)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def evaluated(config, tmp_path_factory):
+    """Folder, and what ``evaluate`` answered."""
+    folder = tmp_path_factory.mktemp("evaluated")
+    names = ",".join(f"'{name}'" for name in SETTINGS)
+    return folder, evaluate(config(folder, f"settings=[{names}]", "panels=2"))
+
+
+# --- what it writes ---------------------------------------------------------------------------------------------------
+
+
+def test_every_domain_setting_and_measure_has_a_figure(evaluated) -> None:
+    folder, evaluation = evaluated
+    results = json.loads((folder / "results.json").read_text())
+    whole = {name for name in results["metrics"] if "/PQ_" not in name}
+    measures = (*MEASURES, "mIoU", "fwIoU", "mACC", "pACC", "mIoU_occurring")
+    assert whole == {f"{d}/{s}/{m}" for d in DOMAINS for s in SETTINGS for m in measures}
+    assert all(0 <= value <= 100 for value in results["metrics"].values())
+    assert results["metrics"] == evaluation.metrics
+    assert (results["experiment"], results["seed"]) == ("evaluate", 0)
+    assert set(results["seconds"]) == {f"evaluation/{d}" for d in DOMAINS}
+    assert all(value > 0 for value in results["seconds"].values())
+    assert "torch" in results["versions"]
+
+
+def test_seen_and_unseen_classes_share_all_of_them(evaluated) -> None:
+    metrics = evaluated[1].metrics
+    for setting_name in SETTINGS:
+        home = {name for name in metrics if name.startswith(f"scenes/{setting_name}/PQ_")}
+        assert home == {f"scenes/{setting_name}/PQ_seen"}  # at home every class was trained
+        assert metrics[f"scenes/{setting_name}/PQ_seen"] == pytest.approx(metrics[f"scenes/{setting_name}/PQ"])
+        abroad = {name.rpartition("/")[2] for name in metrics if name.startswith(f"scenes_novel/{setting_name}/PQ_")}
+        assert {"PQ_seen", "PQ_unseen"} < abroad
+
+
+def test_the_domain_similarity_is_one_at_home_only(evaluated) -> None:
+    similarity = evaluated[1].domain_similarity
+    assert set(similarity) == set(DOMAINS)
+    assert similarity["scenes"] == 1.0
+    assert 0 < similarity["scenes_novel"] < 1
+    assert 0 < similarity["scenes_street"] < 1
+
+
+def planted(trained, batch, sources) -> Outputs:
+    """True masks, named by noisy text: by CLIP less noisily than by the query."""
+    outputs = run_network(trained, batch, sources)
+    logits, queries = torch.full_like(outputs.proposals.mask_logits, -9.0), outputs.proposals.query_embeds.clone()
+    clip = queries.clone()
+    text = trained.text(Vocabulary.load(batch.vocabulary)).embeds
+    for i, truth in enumerate(batch.panoptic):
+        generator = torch.Generator().manual_seed(int(batch.image_ids[i]))
+        for k, segment in enumerate(truth.segments[: logits.shape[1]]):
+            mask = (truth.ids == segment.id)[None, None].float()
+            logits[i, k] = 9 * (2 * F.interpolate(mask, logits.shape[-2:], mode="area")[0, 0] - 1)
+            for embeds, noise in ((queries, 0.1), (clip, 0.05)):
+                embeds[i, k] = text[segment.label] + noise * torch.randn(text.shape[1], generator=generator)
+    proposals = dataclasses.replace(
+        outputs.proposals, mask_logits=logits, query_embeds=queries, iou=torch.full_like(outputs.proposals.iou, 0.9)
+    )
+    return dataclasses.replace(outputs, proposals=proposals, clip=dict.fromkeys(sources, clip))
+
+
+def test_one_pass_over_table_6_equals_a_job_a_cell(config, lenient_checkpoint, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("opsnet.evaluation.sources.run_network", planted)
+    given = [f"checkpoint={lenient_checkpoint}", "panels=0", "details=false", "~data.module.test.scenes_street"]
+    whole = evaluate(config(tmp_path, *given, "table=6", "trained_as=opsnet_r50")).metrics
+    cells = {}
+    for alpha, beta in itertools.product((0, 5, 10, 15), (0, 0.25, 0.5, 0.75, 1)):
+        cells.update(evaluate(config(tmp_path, *given, "sweep=table6", f"alpha={alpha}", f"beta={beta}")).metrics)
+    assert whole == cells
+    quality = {name.split("/")[1]: value for name, value in whole.items() if re.match("scenes_novel/.*/PQ$", name)}
+    assert len(quality) == 20
+    assert len(set(quality.values())) > 10  # they differ, so that one could be taken for another
+
+
+def test_a_job_per_row_of_a_table(lenient_checkpoint, world_overrides, command, tmp_path) -> None:
+    given = [f"checkpoint={lenient_checkpoint}", "trained_as=opsnet_r50", "panels=0", "details=false", "show=false"]
+    few = ["device=cpu", "~data.module.test.scenes_street", f"hydra.sweep.dir={tmp_path / 'rows'}"]
+    answer = command(main, "-m", "table=4", "row=range(7,9)", *world_overrides, *given, *few)
+    assert answer[0] == 0, answer
+    found = {p.parent.name: json.loads(p.read_text()) for p in (tmp_path / "rows").glob("*/results.json")}
+    assert {name: result["rows"] for name, result in found.items()} == {
+        "0": {"Table 4, row 7": "fusion_only/cls_iou"}, "1": {"Table 4, row 8": "full/cls_iou"},
+    }  # fmt: skip
+    for result in found.values():
+        assert {"/".join(name.split("/")[1:3]) for name in result["metrics"]} == set(result["rows"].values())
+
+
+def test_panels_show_so_many_pictures(evaluated) -> None:
+    sizes = {}
+    for domain in DOMAINS:
+        with Image.open(evaluated[0] / "panels" / f"{domain}.png") as picture:
+            sizes[domain] = picture.size
+    assert len(sizes) == 3
+    assert all(width > 3 * 96 and height > 2 * 96 for width, height in sizes.values())
+
+
+def test_at_home_full_and_query_only_have_the_same_figures(evaluated) -> None:
+    metrics = evaluated[1].metrics
+    for measure in MEASURES:
+        assert metrics[f"scenes/full/cls_iou/{measure}"] == metrics[f"scenes/query_only/cls_iou/{measure}"]
+
+
+# --- input that it refuses --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("ful/cls_iou", "setting 'ful/cls_iou': no modulation 'ful'; .*full.*query_only"),
+        ("full/iuo", "setting 'full/iuo': no filtering 'iuo'; .*cls, cls_iou, cls_iou_filter, fcclip, iou"),
+        ("full", "a setting is <recognition>/<filter>"),
+        ("alpha=x/cls", "must look like alpha=5,beta=0.25"),
+    ],
+)
+def test_an_unknown_setting(name, message, config, tmp_path) -> None:
+    with pytest.raises(InputError, match=message):
+        evaluate(config(tmp_path / "out", f"settings=['{name}']"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_panel_setting_that_is_not_evaluated(config, tmp_path) -> None:
+    with pytest.raises(InputError, match="panel_setting"):
+        evaluate(config(tmp_path, "settings=[query_only/cls]", "panels=1", "panel_setting=full/cls"))
+
+
+def test_a_missing_checkpoint(config, tmp_path) -> None:
+    with pytest.raises(CheckpointError, match=r"no\.ckpt does not exist: give checkpoint=PATH"):
+        evaluate(config(tmp_path, f"checkpoint={tmp_path / 'no.ckpt'}"))
+
+
+@pytest.mark.parametrize("content", ["text", "state", "list"])
+def test_a_file_that_is_no_checkpoint(content, config, tmp_path) -> None:
+    path = tmp_path / "some.ckpt"
+    if content == "text":
+        path.write_text("not a checkpoint")
+    else:
+        torch.save({"state_dict": {}} if content == "state" else [1, 2], path)
+    with pytest.raises(CheckpointError, match=r"some\.ckpt is not an OPSNet checkpoint"):
+        evaluate(config(tmp_path, f"checkpoint={path}"))
+
+
+def test_a_checkpoint_that_holds_code_is_refused_and_not_run(config, tmp_path) -> None:
+    class Planted:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return os.system, (f"touch {tmp_path / 'canary'}",)
+
+    torch.save({"opsnet": {"config": Planted()}}, tmp_path / "planted.ckpt")
+    with pytest.raises(CheckpointError, match=r"planted\.ckpt is not an OPSNet checkpoint"):
+        evaluate(config(tmp_path, f"checkpoint={tmp_path / 'planted.ckpt'}"))
+    assert not (tmp_path / "canary").exists()
+
+
+def test_another_clip_than_that_of_the_training(config, world, tmp_path) -> None:
+    with pytest.raises(
+        CheckpointError,
+        match=r"trained with CLIP weights \w{12}-\w{6}, but the loaded CLIP is \w{12}-\w{6}: give clip_we",
+    ):
+        evaluate(config(tmp_path, f"clip_weights={world.other_clip}"))
+
+
+def test_clip_weights_that_are_not_there(config, tmp_path) -> None:
+    with pytest.raises(
+        Exception, match=r"CLIP weights .*no\.pt do not exist: give clip_weights=PATH"
+    ):  # Hydra wraps it
+        evaluate(config(tmp_path, f"clip_weights={tmp_path / 'no.pt'}"))
+
+
+def test_clip_weights_that_moved_are_found_by_the_key(config, world, trained, tmp_path) -> None:
+    moved = tmp_path / "moved.pt"
+    moved.write_bytes(world.clip.read_bytes())
+    ours = load_checkpoint(trained.checkpoint, clip_weights=moved, device="cpu").model
+    theirs = load_checkpoint(trained.checkpoint, device="cpu").model
+    assert ours.clip.weights_hash == theirs.clip.weights_hash
+    assert all(torch.equal(a, b) for a, b in zip(ours.state_dict().values(), theirs.state_dict().values(), strict=True))
+
+
+def test_data_without_test_sets(config, tmp_path) -> None:
+    with pytest.raises(InputError, match=r"data\.module\.test names no domain"):
+        run(config(tmp_path, "data.module.test=null", "settings=[full/cls_iou]"))

@@ -1,0 +1,88 @@
+"""A published Mask2Former with CLIP and no training: opsnet-predict model.weights=... modulation=clip_only."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hydra.errors import InstantiationException
+from mask2former_peer import random_peer, resnet
+from PIL import Image
+
+from opsnet.commands.predict import predict
+from opsnet.inference.trained_model import load_zero_shot
+from opsnet.segmenter.published.weight_files import WeightsError
+from opsnet.utils.errors import InputError
+
+SMALL = {
+    "feature_size": 256, "mask_feature_size": 256, "hidden_dim": 256, "encoder_feedforward_dim": 32,
+    "dim_feedforward": 32, "encoder_layers": 1, "decoder_layers": 4, "num_attention_heads": 8, "num_queries": 7,
+}  # fmt: skip
+OURS = [
+    "backbone=r50", "clip=tiny", "clip.model.weights=random", "modulation=clip_only", "filtering=objectness",
+    "+backbone.model_args={layers: [1, 1, 1, 1], channels: [4, 8, 16, 32]}",
+    "+model.pixel_decoder.layers=1", "+model.pixel_decoder.hidden=32", "+model.query_decoder.layers=3",
+    "+model.query_decoder.hidden=32", "model.query_decoder.queries=7", "model.query_decoder.clip_attention=null",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def peer() -> Any:
+    return random_peer(resnet(depths=[1, 1, 1, 1], hidden_sizes=[16, 32, 64, 128], embedding_size=64), **SMALL)
+
+
+@pytest.fixture
+def config(compose, peer, tmp_path: Path) -> Any:
+    """Overrides -> a configuration of opsnet-predict, with the peer's weights and a picture on disk."""
+    peer.save_pretrained(tmp_path / "peer")
+    pixels = np.random.default_rng(0).integers(0, 255, (70, 45, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    given = [f"model.weights={tmp_path / 'peer'}", f"image={tmp_path / 'photo.png'}", "vocabulary='sea, tree'"]
+    return lambda *more: compose("predict", *OURS, *given, "device=cpu", f"output={tmp_path / 'out'}", *more)
+
+
+def test_masks_and_objectness_are_the_published_networks(config, peer) -> None:
+    model = load_zero_shot(config(), device="cpu").model
+    picture = torch.rand(1, 3, 64, 96)
+    with torch.no_grad():
+        proposals, _ = model(picture)
+        theirs = peer((picture - model.backbone.mean) / model.backbone.std)
+    torch.testing.assert_close(proposals.mask_logits, theirs.masks_queries_logits, atol=1e-4, rtol=1e-4)
+    objectness = 1 - theirs.class_queries_logits.softmax(-1)[..., -1]
+    torch.testing.assert_close(proposals.iou, objectness, atol=1e-4, rtol=1e-4)
+
+
+def test_the_command_writes_named_segments(config, tmp_path: Path) -> None:
+    answer = predict(config("filtering.threshold=0", "overlap=0")).last  # random masks hide one another
+    data = json.loads((tmp_path / "out" / "panoptic.json").read_text())
+    assert [c["name"] for c in data["categories"]] == ["sea", "tree"]
+    assert len(answer.segments) > 0
+    assert all(s.iou == pytest.approx(s.score) for s in answer.segments)  # ranked by objectness alone
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["modulation=full"], "no trained query embeddings: choose modulation=clip_only"),
+        (["checkpoint=a.ckpt"], "checkpoint and model.weights both name a network"),
+        (["model.weights=null"], "no network is named: give checkpoint=PATH .* or model.weights=PATH"),
+    ],
+)
+def test_bad_input_is_one_sentence(overrides: list[str], message: str, config) -> None:
+    with pytest.raises(InputError, match=message):
+        predict(config(*overrides))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [("model.weights=nowhere.pkl", "nowhere.pkl do not exist"), ("model.query_decoder.queries=8", "another size")],
+)
+def test_weights_that_do_not_fit(override: str, message: str, config) -> None:
+    with pytest.raises(InstantiationException) as caught:  # the command prints its cause alone
+        predict(config(override))
+    assert isinstance(caught.value.__cause__, WeightsError)
+    assert message in str(caught.value.__cause__)

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from opsnet.utils.configuration import ConfigurationError, _find, config_dir, quoted_settings
+
+
+def _make(tmp_path: Path, *folders: str, checkout: bool = True) -> Path:
+    """A package folder below ``tmp_path`` with ``folders`` beside or inside it."""
+    package = tmp_path / "opsnet"
+    package.mkdir()
+    for folder in folders:
+        (tmp_path / folder).mkdir(parents=True)
+    if checkout:
+        (tmp_path / "pyproject.toml").touch()
+    return package
+
+
+def test_config_dir_is_an_absolute_folder() -> None:
+    assert config_dir().is_absolute()
+    assert config_dir().is_dir()
+
+
+def test_checkout_comes_first(tmp_path: Path) -> None:
+    assert _find(_make(tmp_path, "conf", "opsnet/conf")) == tmp_path / "conf"
+
+
+def test_installed_package_answers_its_own_folder(tmp_path: Path) -> None:
+    assert _find(_make(tmp_path, "opsnet/conf", checkout=False)) == tmp_path / "opsnet" / "conf"
+
+
+def test_foreign_conf_beside_an_installed_package_is_passed_over(tmp_path: Path) -> None:
+    assert _find(_make(tmp_path, "conf", "opsnet/conf", checkout=False)) == tmp_path / "opsnet" / "conf"
+
+
+def test_file_named_conf_does_not_count(tmp_path: Path) -> None:
+    package = _make(tmp_path, "opsnet/conf")
+    (tmp_path / "conf").touch()
+    assert _find(package) == package / "conf"
+
+
+def test_missing_everywhere_names_both_places_and_the_fix(tmp_path: Path) -> None:
+    package = _make(tmp_path)
+    with pytest.raises(ConfigurationError) as error:
+        _find(package)
+    message = str(error.value)
+    assert str(tmp_path / "conf") in message
+    assert str(package / "conf") in message
+    assert "pip install" in message
+
+
+def test_importing_it_does_not_import_torch() -> None:
+    code = "import sys, opsnet.utils.configuration; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_every_folder_of_the_package_travels_in_the_wheel() -> None:
+    root = Path(__file__).resolve().parents[2]
+    section = re.search(r"^packages = \[(.*?)\]", (root / "pyproject.toml").read_text(), re.DOTALL | re.MULTILINE)
+    assert section is not None
+    listed = set(re.findall(r'"([\w.]+)"', section[1])) - {"opsnet.conf"}
+    folders = {".".join(path.parent.relative_to(root).parts) for path in (root / "opsnet").rglob("*.py")}
+    assert not folders - listed, f"add {sorted(folders - listed)} to [tool.setuptools] packages in pyproject.toml"
+    assert not listed - folders, f"remove {sorted(listed - folders)} from [tool.setuptools] packages in pyproject.toml"
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ("settings=[alpha=8,beta=0.5/cls_iou]", ["alpha=8,beta=0.5/cls_iou"]),
+        ("settings=[full/cls,alpha=8,beta=0.5/cls,alpha=2,beta=1/iou]",
+         ["full/cls", "alpha=8,beta=0.5/cls", "alpha=2,beta=1/iou"]),
+        ("settings=['alpha=8,beta=0.5/cls']", ["alpha=8,beta=0.5/cls"]),
+        ("settings=alpha=8,beta=0.5/cls", "alpha=8,beta=0.5/cls"),
+        ("settings=[full/cls_iou]", ["full/cls_iou"]),
+        ("settings=full/cls,threshold=0.1,overlap=0.5", "full/cls,threshold=0.1,overlap=0.5"),
+        ("settings=[full/cls,threshold=0.1, clip_only/iou,alpha=8,beta=0.5/cls,compete=iou]",
+         ["full/cls,threshold=0.1", "clip_only/iou", "alpha=8,beta=0.5/cls,compete=iou"]),
+        ("settings=[full/cls,drop_no_object=true,full/iou]", ["full/cls,drop_no_object=true", "full/iou"]),
+        ("settings=['full/cls,threshold=0.1,overlap=0.5',\"full/iou,threshold=0,overlap=1\"]",
+         ["full/cls,threshold=0.1,overlap=0.5", "full/iou,threshold=0,overlap=1"]),
+    ],
+)  # fmt: skip
+def test_settings_need_no_quotes(given: str, read: object, compose) -> None:
+    settings = compose("evaluate", quoted_settings(given)).settings
+    assert (settings if isinstance(settings, str) else list(settings)) == read
+
+
+@pytest.mark.parametrize("key", ["panel_setting", "detail_setting"])
+def test_settings_of_other_keys_need_none_either(key: str, compose) -> None:
+    assert compose("evaluate", quoted_settings(f"{key}=full/cls,threshold=0.1"))[key] == "full/cls,threshold=0.1"
+
+
+def test_other_arguments_stay() -> None:
+    assert quoted_settings("experiment_name=alpha=1,beta=2") == "experiment_name=alpha=1,beta=2"

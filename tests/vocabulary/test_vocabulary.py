@@ -1,0 +1,265 @@
+"""Vocabularies: every way to give one, and what is said about a bad one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from opsnet.vocabulary.vocabulary import Concept, Vocabulary, VocabularyError, packaged_vocabularies
+
+CAT, GRASS = Concept(7, "cat", True), Concept(3, "grass", False)
+
+
+def test_views_keep_the_order_of_the_concepts() -> None:
+    vocabulary = Vocabulary("tiny", (CAT, GRASS))
+    assert len(vocabulary) == 2
+    assert vocabulary.names == ("cat", "grass")
+    assert vocabulary.is_thing == (True, False)
+    assert vocabulary.ids == (7, 3)
+    assert vocabulary.index_of_id == {7: 0, 3: 1}
+
+
+def test_it_can_be_a_key() -> None:
+    assert {Vocabulary("tiny", (CAT, GRASS)): 1}[Vocabulary("tiny", (CAT, GRASS))] == 1
+    assert Vocabulary("tiny", (CAT, GRASS)) != Vocabulary("tiny", (GRASS, CAT))
+
+
+@pytest.mark.parametrize(
+    ("name", "things", "stuff"),
+    [
+        ("coco", 80, 53),
+        ("ade20k", 100, 50),
+        ("cityscapes", 8, 11),
+        ("mapillary_vistas", 37, 28),
+        ("scenes", 12, 6),
+        ("scenes_novel", 16, 8),
+        ("scenes_street", 8, 6),
+        ("scenes_labels", 40, 20),
+    ],
+)
+def test_packaged_vocabularies(name: str, things: int, stuff: int) -> None:
+    assert name in packaged_vocabularies()
+    vocabulary = Vocabulary.load(name)
+    assert vocabulary.name == name
+    assert sum(vocabulary.is_thing) == things
+    assert len(vocabulary) == things + stuff
+
+
+def test_coco_begins_with_its_person() -> None:
+    assert Vocabulary.load("coco").concepts[0] == Concept(1, "person", True, ("man", "woman", "child"))
+
+
+@pytest.mark.parametrize("name", ["scenes", "scenes_novel", "scenes_street", "scenes_labels"])
+def test_the_embedded_domains_are_parts_of_one_world(name: str) -> None:
+    assert set(Vocabulary.load(name).concepts) <= set(Vocabulary.load("scenes_world").concepts)
+
+
+@pytest.mark.parametrize("name", ["scenes_novel", "scenes_street"])
+def test_the_embedded_labels_name_what_a_foreign_domain_asks_beyond_training(name: str) -> None:
+    foreign, known = set(Vocabulary.load(name).names), set(Vocabulary.load("scenes").names)
+    assert foreign - known
+    assert foreign - known <= set(Vocabulary.load("scenes_labels").names)
+
+
+def test_comma_list_strips_and_skips_blanks() -> None:
+    vocabulary = Vocabulary.load(" red fox,  green Stripes , ,sofa,")
+    assert vocabulary.names == ("red fox", "green Stripes", "sofa")
+    assert vocabulary.ids == (1, 2, 3)
+    # Green stripes are stuff in the packaged vocabularies; names that nobody knows are things.
+    assert vocabulary.is_thing == (True, False, True)
+
+
+def test_one_word_is_a_vocabulary_of_one_name() -> None:
+    assert Vocabulary.load("zebra").names == ("zebra",)
+
+
+def test_txt_has_a_name_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "animals.txt"
+    path.write_text("# seen in the zoo\ncat\n\n  sea \nCafé\n", encoding="utf-8")
+    vocabulary = Vocabulary.load(path)
+    assert vocabulary.name == "animals"
+    assert vocabulary.names == ("cat", "sea", "Café")
+    assert vocabulary.is_thing == (True, False, True)
+
+
+def test_json_gives_ids_and_kinds(tmp_path: Path) -> None:
+    path = tmp_path / "pets.json"
+    rows = [{"id": 7, "name": "cat", "isthing": 1}, {"id": 3, "name": "grass", "isthing": 0}]
+    path.write_text(json.dumps({"categories": rows}))
+    assert Vocabulary.load(str(path)) == Vocabulary("pets", (CAT, GRASS))
+
+
+@pytest.mark.parametrize("spec", ["cat, dog, Cat", "grass,grass"])
+def test_a_name_twice_is_refused(spec: str) -> None:
+    with pytest.raises(VocabularyError, match="'custom' has the name '(cat|grass)' twice: remove one"):
+        Vocabulary.load(spec)
+
+
+def test_an_id_twice_is_refused() -> None:
+    with pytest.raises(VocabularyError, match="'tiny' has the id '7' twice: remove one"):
+        Vocabulary("tiny", (CAT, Concept(7, "dog", True)))
+
+
+@pytest.mark.parametrize("spec", ["", "   ", ",", " , ,"])
+def test_empty_is_refused_with_an_example(spec: str) -> None:
+    with pytest.raises(VocabularyError, match="empty: give at least one name, e.g. vocabulary='cat, grass'"):
+        Vocabulary.load(spec)
+
+
+def test_a_file_without_names_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "nothing.txt"
+    path.write_text("# no names\n\n")
+    with pytest.raises(VocabularyError, match="'nothing' is empty"):
+        Vocabulary.load(path)
+
+
+@pytest.mark.parametrize("name", ["names.txt", "names.json"])
+def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
+    with pytest.raises(VocabularyError, match=f"{tmp_path / name} does not exist: check the path"):
+        Vocabulary.load(tmp_path / name)
+
+
+def test_a_path_with_another_ending_is_not_taken_for_a_name(tmp_path: Path) -> None:
+    with pytest.raises(VocabularyError, match=r"no file that ends in .json or .txt: check the path"):
+        Vocabulary.load(tmp_path / "names.csv")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{",
+        "[1, 2]",
+        '{"names": ["cat"]}',
+        '{"categories": [{"id": 1, "name": "cat"}]}',
+        '{"categories": [{"id": "one", "name": "cat", "isthing": 1}]}',
+    ],
+)
+def test_a_json_of_another_form_is_named_with_the_form(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "bad.json"
+    path.write_text(content)
+    with pytest.raises(VocabularyError) as error:
+        Vocabulary.load(path)
+    assert str(path) in str(error.value)
+    assert '{"categories": [{"id", "name", "isthing"}]}' in str(error.value)
+
+
+def test_a_text_file_of_another_encoding_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "latin.txt"
+    path.write_bytes("café\n".encode("latin-1"))
+    with pytest.raises(VocabularyError, match=f"{path} .*UTF-8"):
+        Vocabulary.load(path)
+
+
+def test_pascal_context_has_its_59_classes() -> None:
+    assert Vocabulary.load("pascal_context").ids == tuple(range(1, 60))
+
+
+@pytest.mark.parametrize("name", packaged_vocabularies())
+def test_packaged_names_are_words_and_mean_one_concept(name: str) -> None:
+    names = [n for concept in Vocabulary.load(name).concepts for n in concept.names]
+    assert all(n == " ".join(n.split()) and not set("_;,") & set(n) for n in names)
+    assert not any(part in n for n in names for part in ("-merged", "-other", "-stuff"))
+    assert len({n.casefold() for n in names}) == len(names)
+
+
+def test_imagenet1k() -> None:
+    vocabulary = Vocabulary.load("imagenet1k")
+    assert vocabulary.ids == tuple(range(1000))
+    assert vocabulary.names[0] == "tench"
+    assert len(set(vocabulary.names)) == 998  # two pairs of classes share a name
+
+
+def test_imagenet21k_is_keyed_by_synset() -> None:
+    vocabulary = Vocabulary.load("imagenet21k")
+    assert len(vocabulary) == 21_843
+    assert len(set(vocabulary.names)) < 21_843
+    siamese = vocabulary.concepts[vocabulary.index_of_id[2123597]]
+    assert siamese.name.startswith("Siamese cat")
+    assert siamese.synonyms
+
+
+def test_categories_there_and_back() -> None:
+    for name in ("coco", "scenes"):
+        vocabulary = Vocabulary.load(name)
+        assert Vocabulary.from_categories(name, vocabulary.categories()) == vocabulary
+    assert "synonyms" not in Vocabulary("tiny", (CAT,)).categories()[0]
+
+
+def test_commas_in_a_txt_separate_synonyms(tmp_path: Path) -> None:
+    path = tmp_path / "pets.txt"
+    path.write_text("cat, kitten , Cat,\ndog\n")
+    assert Vocabulary.load(path).concepts == (Concept(1, "cat", True, ("kitten",)), Concept(2, "dog", True))
+
+
+def test_a_keyed_list_keeps_its_ids(tmp_path: Path) -> None:
+    path = tmp_path / "published.txt"
+    path.write_text("0:invalid_class_id\n3:cat,kitten\n7 : cat\n9:grass\n")
+    assert Vocabulary.load(path).concepts == (
+        Concept(3, "cat", True, ("kitten",)),
+        Concept(7, "cat", True),  # as in ADE20K's 847 classes: told apart by id
+        Concept(9, "grass", False),
+    )
+
+
+def test_an_id_twice_in_a_keyed_list_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "published.txt"
+    path.write_text("3:cat\n3:dog\n")
+    with pytest.raises(VocabularyError, match="'published' has the id '3' twice"):
+        Vocabulary.load(path)
+
+
+@pytest.mark.parametrize("line", [",", " , ,"])
+def test_a_line_of_commas_is_named(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "names.txt"
+    path.write_text(f"cat\n\n{line}\n")
+    with pytest.raises(VocabularyError, match=f"line 3 of vocabulary file {path} has no name"):
+        Vocabulary.load(path)
+
+
+def test_ten_thousand_odd_words(tmp_path: Path) -> None:
+    path = tmp_path / "words.txt"
+    words = [f"word {i}" for i in range(9_997)] + ["🦒", "x" * 300, "two\t words"]
+    path.write_bytes(b"\xef\xbb\xbf" + "\r\n\r\n".join(words).encode())
+    vocabulary = Vocabulary.load(path)
+    assert len(vocabulary) == 10_000
+    assert vocabulary.names[0] == "word 0"
+    assert vocabulary.names[-3:] == ("🦒", "x" * 300, "two words")
+
+
+def test_cocos_word_on_thing_or_stuff_comes_first() -> None:
+    # Cityscapes counts traffic lights as stuff; only ADE20K knows skyscrapers, as stuff; nobody knows a unicorn.
+    assert Vocabulary.load("traffic light, tree, skyscraper, unicorn").is_thing == (True, False, False, True)
+
+
+@pytest.mark.parametrize("synonyms", ["kitten", 5])
+def test_synonyms_of_another_form_are_refused(tmp_path: Path, synonyms: object) -> None:
+    path = tmp_path / "bad.json"
+    path.write_text(json.dumps({"categories": [{"id": 1, "name": "cat", "isthing": 1, "synonyms": synonyms}]}))
+    with pytest.raises(VocabularyError, match="is not of the form"):
+        Vocabulary.load(path)
+
+
+def test_concepts_are_seen_by_any_of_their_names() -> None:
+    train = Vocabulary("train", (Concept(1, "couch", True, ("Sofa",)), Concept(2, "cat", True)))
+    target = Vocabulary(
+        "target",
+        (
+            Concept(1, "sofa", True),
+            Concept(2, "dog", True),
+            Concept(3, "kitten", True, ("CAT",)),
+            Concept(4, "ca", True),
+        ),
+    )
+    assert target.seen_in(train) == (True, False, True, False)
+    assert all(train.seen_in(train))
+
+
+def test_a_union_adds_what_is_new_under_new_ids() -> None:
+    known = Vocabulary("a", (Concept(3, "cat", True, ("kitty",)), Concept(7, "grass", False)))
+    other = Vocabulary("b", (Concept(3, "dog", True), Concept(4, "Kitty", True), Concept(5, "sky", False, ("blue",))))
+    both = known.union(other)
+    assert both.name == "a+b"
+    assert both.concepts == (*known.concepts, Concept(8, "dog", True), Concept(9, "sky", False, ("blue",)))
+    assert known.union(known).concepts == known.concepts
