@@ -11,15 +11,13 @@ from torch import Tensor, nn
 
 from opsnet.clip.frozen_clip import FrozenClip
 from opsnet.ops.normalization import Sizes, inside_images
-from opsnet.panoptic.mask_filtering import MaskFiltering
-from opsnet.panoptic.merge import merge_masks
 from opsnet.recognition.mask_pooling import mask_pooling
-from opsnet.recognition.recognizer import PreparedNames, Recognizer, cosine_logits
+from opsnet.recognition.recognizer import cosine_logits
 from opsnet.segmenter.backbone import Backbone
 from opsnet.segmenter.pixel_decoder import PixelDecoder
 from opsnet.segmenter.published.checkpoints import load_published
 from opsnet.segmenter.query_decoder import QueryDecoder
-from opsnet.structures import Batch, Embeddings, LayerQueries, PanopticMap, Proposals, TextBank
+from opsnet.structures import Embeddings, LayerQueries, Proposals, TextBank
 
 
 class OPSNet(nn.Module):
@@ -52,8 +50,8 @@ class OPSNet(nn.Module):
         self.backbone = backbone
         self.pixel_decoder = pixel_decoder(in_channels=backbone.channels)
         self.query_decoder = query_decoder(clip_dim=clip.embed_dim)
-        # The no-object embedding (row 4 of Table 1 filters by class score alone, which needs a rival for the names).
-        self.void_embed = nn.Parameter(F.normalize(torch.randn(clip.embed_dim), dim=0))
+        # Row 4 of Table 1 filters by class score alone, which needs a rival for the names.
+        self.no_object_embed = nn.Parameter(F.normalize(torch.randn(clip.embed_dim), dim=0))
         self.clip = clip
         if weights is not None:
             load_published(self, weights, class_head=zero_shot)
@@ -93,70 +91,13 @@ class OPSNet(nn.Module):
 
     def training_logits(self, proposals: Proposals | LayerQueries, train: TextBank) -> Tensor:
         """Cosine logits of the training names and no-object, (B, K, N + 1)."""
-        rows = torch.cat((train.embeds, self.void_embed[None]))
+        rows = torch.cat((train.embeds, self.no_object_embed[None]))
         logits = cosine_logits(proposals.query_embeds, rows)
         if train.concept is None:
             return logits
         return torch.cat((train.of_concepts(logits[..., :-1]), logits[..., -1:]), dim=-1)
 
-    @torch.no_grad()
-    def predict(
-        self,
-        batch: Batch,
-        names: PreparedNames,
-        *,
-        recognizer: Recognizer,
-        filtering: MaskFiltering,
-        overlap: float = 0.8,
-    ) -> list[PanopticMap]:
-        """Segments a batch and labels the segments with the target names.
-
-        Args:
-            batch: B images.
-            names: M target names.
-            recognizer: both embeddings -> logits.
-            filtering: how proposals are ranked and dropped.
-            overlap: see :func:`opsnet.panoptic.merge.merge_panoptic`.
-
-        Returns:
-            One panoptic map (H, W) per image, at its original size where the batch knows it (``Batch.map_sizes``).
-        """
-        proposals, clip_map = self(batch.images, batch.valid_sizes)
-        logits, no_object = recognizer(self.embed(proposals, clip_map, _size(batch)), names, self.void_embed)
-        return assemble(proposals, logits, no_object, batch, names.target, filtering=filtering, overlap=overlap)
-
-
-def assemble(
-    proposals: Proposals,
-    logits: Tensor,
-    no_object: Tensor,
-    batch: Batch,
-    target: TextBank,
-    *,
-    filtering: MaskFiltering,
-    overlap: float,
-) -> list[PanopticMap]:
-    """Mask Filtering and merge of proposals with logits (B, K, M): a panoptic map per image, at ``batch.map_sizes``."""
-    scores, labels, keep, merge_scores = filtering(logits, no_object, proposals.iou)
-    is_thing = target.is_thing.tolist()
-    padded = _size(batch)
-    maps = []
-    for i, (valid, size) in enumerate(zip(batch.valid_sizes, batch.map_sizes, strict=True)):
-        kept = keep[i]
-        maps.append(
-            merge_masks(
-                proposals.mask_logits[i][kept], scores[i][kept], labels[i][kept], is_thing, padded=padded, valid=valid,
-                size=size, iou=proposals.iou[i][kept], merge_scores=merge_scores[i][kept], overlap=overlap,
-            )
-        )  # fmt: skip
-    return maps
-
 
 def _channels_last(images: Tensor) -> Tensor:
     """Convolutions are nearly twice as fast on a CPU."""
     return images.contiguous(memory_format=torch.channels_last)
-
-
-def _size(batch: Batch) -> tuple[int, int]:
-    """(height, width) in pixels of the padded batch."""
-    return batch.images.shape[-2], batch.images.shape[-1]

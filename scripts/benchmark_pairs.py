@@ -11,9 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from opsnet.inference.network_output import NetworkOutput
+from opsnet.inference.segment import segment
 from opsnet.losses.criterion import LayerPredictions, PanopticCriterion
 from opsnet.losses.point_sampling import SharedPoints
-from opsnet.model import assemble
 from opsnet.ops.deformable_sampling import deformable_sampling
 from opsnet.ops.shortlist import shortlisted_cosines
 from opsnet.panoptic.mask_filtering import MaskFiltering
@@ -208,10 +209,10 @@ def post_processing() -> Pair:
     proposals = Proposals(discs, torch.zeros(1, QUERIES, 1), 0.5 + torch.rand(1, QUERIES) / 2)
     batch = Batch(torch.zeros(1, 3, 640, 640), [(640, 640)], [0], "custom")
     names = TextBank("custom", tuple(map(str, range(NAMES))), torch.arange(NAMES) < 80, torch.zeros(NAMES, 1))
-    filtering = MaskFiltering(kind="cls_iou", threshold=0.05)
+    filtering, output = MaskFiltering(kind="cls_iou", threshold=0.05), NetworkOutput.of(proposals, batch)
 
     def ours() -> PanopticMap:
-        return assemble(proposals, logits, no_object, batch, names, filtering=filtering, overlap=0.8)[0]
+        return segment(output, logits, no_object, names.is_thing.tolist(), filtering=filtering, overlap=0.8)[0]
 
     def peer() -> tuple[Tensor, list[int]]:
         return _reference_order(proposals, *filtering(logits, no_object, proposals.iou)[:3], names.is_thing)

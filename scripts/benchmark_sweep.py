@@ -26,17 +26,18 @@ from torch import Tensor
 from opsnet.checkpoint.loading import load_checkpoint
 from opsnet.data.batching import collate
 from opsnet.data.panoptic_dataset import PanopticDataset
-from opsnet.evaluation.outputs import DomainText, Outputs, run_network
 from opsnet.evaluation.scorer import SettingScorer
 from opsnet.inference.config import InferenceConfig
+from opsnet.inference.names import DomainNames
+from opsnet.inference.network_output import NetworkOutput, run_network
+from opsnet.inference.segment import segment
 from opsnet.inference.settings import Setting, parse_setting
 from opsnet.inference.trained_model import TrainedModel
 from opsnet.metrics.panoptic_quality import PanopticQuality
 from opsnet.miniature.scenes import DOMAINS, write_world
-from opsnet.model import assemble
 from opsnet.paper.rows import table_rows
 from opsnet.recognition.recognizer import prepare
-from opsnet.structures import Batch, Embeddings, PanopticTruth, Proposals, Segment, TextBank
+from opsnet.structures import Batch, PanopticTruth, Proposals, Segment, TextBank
 from opsnet.vocabulary import Vocabulary
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -60,15 +61,15 @@ def miniature(checkpoint: Path | None) -> Pair:
         )
         for name in DOMAINS
     ]  # fmt: skip
-    texts = [DomainText.of(trained, data.vocabulary) for data in sets]
+    domains = [trained.domain(data.vocabulary) for data in sets]
 
     def evaluate(settings: list[Setting]) -> list[dict[str, float]]:
         assert disk
         found = []
-        for data, text in zip(sets, texts):
-            batch = collate([data[i] for i in range(16)], vocabulary=text.target.name, with_truth=True)
-            scorer = SettingScorer(text, settings)
-            scorer.score(run_network(trained, batch), batch.panoptic, wanted=[])
+        for data, domain in zip(sets, domains):
+            batch = collate([data[i] for i in range(16)], vocabulary=domain.target.name, with_truth=True)
+            scorer = SettingScorer(domain, settings)
+            scorer.score(run_network(trained.model, batch), batch.panoptic, wanted=[])
             found.append(scorer.results()[ONE[0].name])
         return found
 
@@ -79,40 +80,39 @@ def miniature(checkpoint: Path | None) -> Pair:
 
 def network(checkpoint: Path | None) -> Pair:
     """``sweep_network``."""
-    trained, (text, outputs, truths) = _untrained(["backbone=r50", "data=coco"], "coco"), _random()
+    trained, (domain, output, truths) = _untrained(["backbone=r50", "data=coco"], "coco"), _random()
     images = torch.rand(PICTURES, 3, *SIZE, generator=torch.Generator().manual_seed(0))
 
     def evaluate(settings: list[Setting]) -> dict[str, float]:
         for image in images:  # one at a time, as the real sets are evaluated
-            run_network(trained, Batch(image[None], [SIZE], [0], "coco"))
-        return _score(text, outputs, truths, settings)
+            run_network(trained.model, Batch(image[None], [SIZE], [0], "coco"))
+        return _score(domain, output, truths, settings)
 
-    return _pair(lambda: evaluate(GRID), lambda: evaluate(ONE), _kept(text, outputs))
+    return _pair(lambda: evaluate(GRID), lambda: evaluate(ONE), _kept(domain, output))
 
 
 def scoring(checkpoint: Path | None) -> Pair:
     """``sweep_scoring``."""
-    text, outputs, truths = _random()
+    domain, output, truths = _random()
     return _pair(
-        lambda: _score(text, outputs, truths, GRID), lambda: _score(text, outputs, truths, ONE), _kept(text, outputs)
+        lambda: _score(domain, output, truths, GRID), lambda: _score(domain, output, truths, ONE), _kept(domain, output)
     )
 
 
 def dense(checkpoint: Path | None) -> Pair:
     """``sweep_dense``."""
-    text, outputs, truths = _random()
-    batch = Batch(torch.zeros(PICTURES, 3, *SIZE), outputs.valid_sizes, outputs.image_ids, "random")
-    embeddings = Embeddings(outputs.proposals.query_embeds, outputs.clip["pooling"])
+    domain, output, truths = _random()
+    is_thing = domain.target.is_thing.tolist()
 
     def once() -> dict[str, float]:
-        quality = PanopticQuality(is_thing=text.target.is_thing.tolist())
-        named = ONE[0].recognizer(embeddings, prepare(text.target, text.train), text.void)
-        maps = assemble(outputs.proposals, *named, batch, text.target, filtering=ONE[0].filtering, overlap=text.overlap)
+        quality = PanopticQuality(is_thing=is_thing)
+        logits = ONE[0].recognizer(output.embeddings(), domain.names, domain.no_object_embed)
+        maps = segment(output, *logits, is_thing, filtering=ONE[0].filtering, overlap=domain.overlap)
         for prediction, truth in zip(maps, truths, strict=True):
             quality.update(prediction, truth)
         return quality.compute()
 
-    return _pair(lambda: _score(text, outputs, truths, GRID), once, _kept(text, outputs))
+    return _pair(lambda: _score(domain, output, truths, GRID), once, _kept(domain, output))
 
 
 SWEEPS: dict[str, Callable[[Path | None], Pair]] = {
@@ -132,11 +132,11 @@ def _pair(grid: Callable[[], Any], one: Callable[[], Any], about: str) -> Pair:
 
 @torch.no_grad()
 def _score(
-    text: DomainText, outputs: Outputs, truths: list[PanopticTruth], settings: list[Setting]
+    domain: DomainNames, output: NetworkOutput, truths: list[PanopticTruth], settings: list[Setting]
 ) -> dict[str, float]:  # fmt: skip
     """The figures of the one setting, with whatever others are scored beside it."""
-    scorer = SettingScorer(text, settings)
-    scorer.score(outputs, truths, wanted=[])
+    scorer = SettingScorer(domain, settings)
+    scorer.score(output, truths, wanted=[])
     return scorer.results()[ONE[0].name]
 
 
@@ -148,7 +148,7 @@ def _untrained(overrides: list[str], vocabulary: str) -> TrainedModel:
     return TrainedModel(model.eval(), Vocabulary.load(vocabulary), inference)
 
 
-def _random() -> tuple[DomainText, Outputs, list[PanopticTruth]]:
+def _random() -> tuple[DomainNames, NetworkOutput, list[PanopticTruth]]:
     """150 names, 133 trained; of each picture twenty segments, and proposals that lie near them, some well named."""
     generator = torch.Generator().manual_seed(0)
 
@@ -165,9 +165,8 @@ def _random() -> tuple[DomainText, Outputs, list[PanopticTruth]]:
         TextBank(key, tuple(map(str, range(len(rows)))), torch.arange(len(rows)) % 3 > 0, rows)
         for key, rows in zip(("train", "target"), names)
     ]
-    text = DomainText(
-        banks[1], banks[0], (True,) * 60 + (False,) * 90, F.normalize(directions() + 1.5 * common, dim=-1), 0.8
-    )
+    no_object = F.normalize(directions() + 1.5 * common, dim=-1)
+    domain = DomainNames(prepare(banks[1], banks[0]), (True,) * 60 + (False,) * 90, no_object, 0.8)
     truths, masks, labels = [], [], torch.randint(150, (PICTURES, QUERIES), generator=generator)
     for i in range(PICTURES):
         centres = rand(SEGMENTS, 2) * torch.tensor(SIZE)
@@ -182,11 +181,12 @@ def _random() -> tuple[DomainText, Outputs, list[PanopticTruth]]:
         rival = torch.where(own.argmin(0) == torch.arange(QUERIES)[:, None, None], nearest[1], nearest[0])
         masks.append((rival - own) / 4 + 2 * ragged[0])
     # As in a trained network, the void claims most proposals: what is named well and what is not differs a little.
-    called = torch.where((torch.arange(QUERIES) % 10 < 3)[:, None], names[1][labels], text.void)
+    called = torch.where((torch.arange(QUERIES) % 10 < 3)[:, None], names[1][labels], no_object)
     embeds = [F.normalize(called + (0.5 + 1.0 * rand(PICTURES, QUERIES, 1)) * directions(PICTURES, QUERIES), dim=-1)
               for _ in range(2)]  # fmt: skip
     proposals = Proposals(torch.stack(masks), embeds[0], rand(PICTURES, QUERIES))
-    return text, Outputs(proposals, {"pooling": embeds[1]}, SIZE, [SIZE] * PICTURES, list(range(PICTURES))), truths
+    batch = Batch(torch.zeros(PICTURES, 3, *SIZE), [SIZE] * PICTURES, list(range(PICTURES)), "random")
+    return domain, NetworkOutput.of(proposals, batch, {"pooling": embeds[1]}), truths
 
 
 def _distances(centres: Tensor, stride: int) -> Tensor:
@@ -195,11 +195,10 @@ def _distances(centres: Tensor, stride: int) -> Tensor:
     return (torch.stack(grid, dim=-1) - centres[:, None, None]).norm(dim=-1)
 
 
-def _kept(text: DomainText, outputs: Outputs) -> str:
+def _kept(domain: DomainNames, output: NetworkOutput) -> str:
     """How many proposals the twenty settings keep, at the least and at the most."""
-    embeddings = Embeddings(outputs.proposals.query_embeds, outputs.clip["pooling"])
     counts = []
     for setting in GRID:
-        named = setting.recognizer(embeddings, prepare(text.target, text.train), text.void)
-        counts += setting.filtering(*named, outputs.proposals.iou).keep.sum(1).tolist()
+        logits = setting.recognizer(output.embeddings(), domain.names, domain.no_object_embed)
+        counts += setting.filtering(*logits, output.proposals.iou).keep.sum(1).tolist()
     return f"{min(counts)} to {max(counts)} of {QUERIES} kept"

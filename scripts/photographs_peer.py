@@ -29,13 +29,13 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
+from opsnet.inference.network_output import NetworkOutput, run_network
+from opsnet.inference.segment import segment
 from opsnet.inference.settings import parse_filtering
 from opsnet.metrics.image_overlaps import image_overlaps
 from opsnet.metrics.panoptic_quality import PanopticQuality
 from opsnet.metrics.results import versions
 from opsnet.metrics.semantic import SemanticCounts, count_semantic, summarise_semantic
-from opsnet.model import assemble
-from opsnet.recognition.recognizer import prepare
 from opsnet.structures import Batch, PanopticMap, Proposals, SegmentTargets, TextBank
 from opsnet.training.callbacks import SeedEveryStep
 from opsnet.training.module import OPSNetModule
@@ -54,11 +54,9 @@ Maps = dict[str, list[PanopticMap]]
 @torch.no_grad()
 def our_maps(module: OPSNetModule, batch: Batch) -> Maps:
     """OPSNet's panoptic maps of a batch, by filter."""
-    bank, size = module.train_bank(), (batch.images.shape[-2], batch.images.shape[-1])
-    proposals, clip_map = module.model(batch.images, batch.valid_sizes)
-    embeds = module.model.embed(proposals, clip_map, size)
-    logits, no_object = module.recognizer(embeds, prepare(bank, bank), module.model.void_embed)
-    return _maps(FILTERS, proposals, logits, no_object, batch, bank, module.overlap)
+    output, names = run_network(module.model, batch), module.names.prepared(module.train_vocabulary)
+    logits, no_object = module.recognizer(output.embeddings(), names, module.model.no_object_embed)
+    return _maps(FILTERS, output, logits, no_object, names.target, module.overlap)
 
 
 class Peer(L.LightningModule):
@@ -96,7 +94,8 @@ def peer_maps(module: Peer, batch: Batch) -> Maps:
     found = module.mask2former(batch.images)
     logits, masks = found.class_queries_logits, found.masks_queries_logits
     proposals = Proposals(masks, masks.new_zeros(*masks.shape[:2], 1), masks.new_ones(masks.shape[:2]))
-    return _maps(("cls",), proposals, logits[..., :-1], logits[..., -1], batch, module.names, module.overlap)
+    output = NetworkOutput.of(proposals, batch)
+    return _maps(("cls",), output, logits[..., :-1], logits[..., -1], module.names, module.overlap)
 
 
 class _Encoder(nn.Module):
@@ -127,11 +126,11 @@ def _mask2former(cfg: DictConfig, classes: int) -> Any:
 
 
 def _maps(
-    filters: Sequence[str], proposals: Proposals, logits: Tensor, no_object: Tensor, batch: Batch, names: TextBank,
-    overlap: float,
-) -> Maps:  # fmt: skip
+    filters: Sequence[str], output: NetworkOutput, logits: Tensor, no_object: Tensor, names: TextBank, overlap: float
+) -> Maps:
+    is_thing = names.is_thing.tolist()
     return {
-        name: assemble(proposals, logits, no_object, batch, names, filtering=parse_filtering(name), overlap=overlap)
+        name: segment(output, logits, no_object, is_thing, filtering=parse_filtering(name), overlap=overlap)
         for name in filters
     }
 

@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with one_sentence_errors():
         trained = load_checkpoint(given.checkpoint, clip_weights=cfg.clip_weights, device="cpu")
         dataset: Any = instantiate(cfg.data.module.val)()
-        train = trained.text(trained.train_vocabulary)
+        train = trained.names.train_bank()
         step = max(1, len(dataset) // given.images)
         rows = [
             compare(trained.model, collate([dataset[i]], vocabulary=dataset.vocabulary.name, with_truth=True), train)

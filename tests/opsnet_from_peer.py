@@ -55,7 +55,7 @@ def opsnet_of(peer: Mask2FormerForUniversalSegmentation) -> OPSNet:
     state = {k: v for k, v in convert(peer.state_dict()).state.items() if "class_head" not in k}
     missing, unexpected = model.load_state_dict(state, strict=False)
     assert unexpected == []
-    own = ("query_decoder.embed_head", "query_decoder.iou_head", "void_embed", "clip")
+    own = ("query_decoder.embed_head", "query_decoder.iou_head", "no_object_embed", "clip")
     assert all(name.startswith(own) or name.endswith("num_batches_tracked") for name in missing)
     return model
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hydra.utils import instantiate
 
+from opsnet.inference.segment import predict
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.recognition.modulation import ClipOnly, EmbeddingModulation, QueryOnly
 from opsnet.recognition.recognizer import cosine_logits, prepare
@@ -66,7 +67,7 @@ def test_the_last_training_logit_is_that_of_no_object(model, images) -> None:
     assert torch.equal(logits[..., :3], cosine_logits(proposals.query_embeds, names.embeds)) or torch.allclose(
         logits[..., :3], cosine_logits(proposals.query_embeds, names.embeds), atol=1e-4
     )
-    void = torch.cosine_similarity(proposals.query_embeds, model.void_embed[None, None], dim=-1) / 0.01
+    void = torch.cosine_similarity(proposals.query_embeds, model.no_object_embed[None, None], dim=-1) / 0.01
     torch.testing.assert_close(logits[..., 3], void, atol=1e-3, rtol=1e-4)
 
 
@@ -94,7 +95,7 @@ def test_prediction_is_cut_to_the_valid_part(model, images) -> None:
     batch = Batch(images, [(50, 90), (64, 96)], [0, 1], "custom")
     names = bank(model, "sea", "tree")
     keep_all = MaskFiltering(kind="iou", threshold=-1)
-    maps = model.predict(batch, prepare(names, names), recognizer=QueryOnly(), filtering=keep_all, overlap=0)
+    maps = predict(model, batch, prepare(names, names), recognizer=QueryOnly(), filtering=keep_all, overlap=0)
     assert [tuple(m.ids.shape) for m in maps] == [(50, 90), (64, 96)]
     for found in maps:
         assert {s.id for s in found.segments} == set(found.ids.unique().tolist()) - {0}
@@ -105,7 +106,7 @@ def test_prediction_leaves_no_graph_behind_and_repeats_itself(model, images) -> 
     batch = Batch(images, [(64, 96)] * 2, [0, 1], "custom")
     names, trained = bank(model, "sea", "tree"), bank(model, "sea", "flower")
     options = {"recognizer": EmbeddingModulation(), "filtering": MaskFiltering(kind="iou", threshold=-1), "overlap": 0}
-    first, second = (model.predict(batch, prepare(names, trained), **options) for _ in range(2))
+    first, second = (predict(model, batch, prepare(names, trained), **options) for _ in range(2))
     assert all(torch.equal(a.ids, b.ids) and a.segments == b.segments for a, b in zip(first, second, strict=True))
     assert all(isinstance(s.score, float) for m in first for s in m.segments)
 
@@ -124,7 +125,7 @@ def test_the_recognizer_decides_which_embedding_names(model, images) -> None:
         return recognizer
 
     for kind in (QueryOnly, ClipOnly):
-        model.predict(batch, names, recognizer=spy(kind), filtering=MaskFiltering(threshold=2), overlap=0)
+        predict(model, batch, names, recognizer=spy(kind), filtering=MaskFiltering(threshold=2), overlap=0)
     assert seen[QueryOnly].shape == (2, QUERIES, 10)
     assert not torch.allclose(seen[QueryOnly], seen[ClipOnly], atol=0.1)
 
@@ -132,7 +133,7 @@ def test_the_recognizer_decides_which_embedding_names(model, images) -> None:
 def test_a_picture_that_keeps_nothing_is_all_void(model, images) -> None:
     batch = Batch(images, [(64, 96), (40, 40)], [0, 1], "custom")
     names = bank(model, "sea")
-    maps = model.predict(batch, prepare(names, names), recognizer=QueryOnly(), filtering=MaskFiltering(threshold=2))
+    maps = predict(model, batch, prepare(names, names), recognizer=QueryOnly(), filtering=MaskFiltering(threshold=2))
     assert [(m.segments, int(m.ids.sum()), tuple(m.ids.shape)) for m in maps] == [((), 0, (64, 96)), ((), 0, (40, 40))]
 
 

@@ -63,7 +63,7 @@ class TextHead(nn.Module):
         self.embed.load_state_dict(model.query_decoder.embed_head.state_dict())
         self.iou.load_state_dict(model.query_decoder.iou_head.state_dict())
         # FC-CLIP's no-object embedding is an nn.Embedding, which is not decayed.
-        self.no_object = nn.Embedding.from_pretrained(model.void_embed.detach()[None].clone(), freeze=False)
+        self.no_object = nn.Embedding.from_pretrained(model.no_object_embed.detach()[None].clone(), freeze=False)
         self.text = bank.embeds
         self.predicted_iou: list[Tensor] = []
 
@@ -188,7 +188,7 @@ def in_our_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     body = convert({k: v for k, v in tensors.items() if not k.startswith("class_predictor.")}).state
     for name, ours in heads.items():
         body |= {f"{ours}.{kind}": tensors[f"class_predictor.{name}.{kind}"] for kind in ("weight", "bias")}
-    return {**body, "void_embed": tensors["class_predictor.no_object.weight"][0]}
+    return {**body, "no_object_embed": tensors["class_predictor.no_object.weight"][0]}
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)

@@ -34,6 +34,16 @@ def trained_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {k: v for k, v in state.items() if not k.startswith(FROZEN_PREFIXES)}
 
 
+RENAMED = {"void_embed": "no_object_embed"}
+"""Weights that were called otherwise in earlier checkpoints, by their names in :class:`OPSNet`."""
+
+
+def renamed_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of an earlier checkpoint by today's names, with or without the prefix ``model.``."""
+    names = {prefix + old: prefix + new for old, new in RENAMED.items() for prefix in ("", "model.")}
+    return {names.get(key, key): value for key, value in state.items()}
+
+
 def frozen_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Those that it does not."""
     return {k: v for k, v in state.items() if k.startswith(FROZEN_PREFIXES)}

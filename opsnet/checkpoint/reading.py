@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from opsnet.checkpoint.content import trained_weights
+from opsnet.checkpoint.content import renamed_weights, trained_weights
 from opsnet.model import OPSNet
 from opsnet.utils.errors import CheckpointError
 
@@ -119,7 +119,7 @@ def load_weights(model: OPSNet, weights: Mapping[str, Tensor], name: str, fix: s
     Raises:
         CheckpointError: they are of another network.
     """
-    own = model.state_dict()
+    own, weights = model.state_dict(), renamed_weights(weights)
     clip = {k: v for k, v in own.items() if k.startswith("clip.")}
     counters = {k for k in weights if k.endswith("num_batches_tracked")}  # which norms that are frozen now do without
     wrong = sorted((own.keys() ^ weights.keys()) - clip.keys() - counters)

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opsnet.data.pictures import to_rgb
-from opsnet.prediction.carriers import NamedMap, Proposed
+from opsnet.inference.network_output import NetworkOutput
+from opsnet.prediction.carriers import NamedMap
 from opsnet.prediction.predictor import Predictor
 from opsnet.recognition.modulation import EmbeddingModulation
 from opsnet.recognition.vocabulary_fit import VocabularyFit, vocabulary_fit
@@ -25,10 +26,11 @@ TOP = 5  # names that a segment lists
 
 @dataclass(frozen=True)
 class Seen:
-    """A picture that the network has seen: its file as the browser sent it, and what the network said."""
+    """An image that the network has seen: its file as the browser sent it, its pixels, and the network's output."""
 
     path: str
-    proposed: Proposed
+    pixels: NDArray[np.uint8]
+    output: NetworkOutput
 
 
 @dataclass(frozen=True)
@@ -68,13 +70,14 @@ def answer(predictor: Predictor, seen: Seen | None, path: str | None, words: str
     vocabulary = parse_words(words)
     start = time.monotonic()
     if seen is None or seen.path != path:
-        seen = Seen(str(path), predictor.propose(read_upload(path)))
+        pixels = read_upload(path)
+        seen = Seen(str(path), pixels, predictor.propose(pixels))
         network = time.monotonic() - start
     else:
         network = 0.0
     start = time.monotonic()
     modulation = EmbeddingModulation(alpha=float(alpha), beta=float(beta))
-    (found,) = predictor.name(seen.proposed, vocabulary, modulation=modulation, top_k=TOP)
+    (found,) = predictor.name(seen.output, vocabulary, modulation=modulation, top_k=TOP)
     target, train = (predictor.text(v).to("cpu") for v in (vocabulary, predictor.train_vocabulary))
     cut = predictor.trained.model.clip.text_encoder.cut_names(vocabulary)
     fit = vocabulary_fit(target, train, modulation)

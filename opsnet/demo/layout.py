@@ -116,7 +116,7 @@ def respond(
         found = answer(predictor, seen, path, words, alpha, beta)
     except InputError as error:
         return [gr.skip(), f'<div class="status bad" role="alert">{escape(str(error))}</div>', *[gr.skip()] * 6]
-    pixels = found.seen.proposed.pictures[0]
+    pixels = found.seen.pixels
     files = write_downloads(new_folder(), Path(found.seen.path).name, pixels, found.map)
     return [
         found.seen, _status(found), figure(pixels, found.map), segment_table(found.map),

@@ -38,23 +38,25 @@ def evaluate_domain(name: str, source: Source, dataset: PanopticDataset, plan: P
     """
     from rich.progress import track
 
-    text = source.text
+    domain = source.names
     chosen = [setting for setting in plan.settings if setting.name in plan.detail_settings]
     details = {
-        s.name: Details(text.target, s.filtering.kind, text.overlap if s.overlap is None else s.overlap, plan.wanted)
+        s.name: Details(
+            domain.target, s.filtering.kind, domain.overlap if s.overlap is None else s.overlap, plan.wanted
+        )
         for s in chosen
         if plan.wanted
     }
-    scorer = SettingScorer(text, plan.settings, details)
+    scorer = SettingScorer(domain, plan.settings, details)
     drawn: list[tuple[PanopticMap, PanopticMap]] = []
-    for answered in track(source, description=f"Evaluating {name}", total=len(source)):
+    for batch in track(source, description=f"Evaluating {name}", total=len(source)):
         wanted = [plan.panel_setting] if len(drawn) < plan.panels else []
-        maps = scorer.score(answered.outputs, answered.truths, wanted=wanted)
+        maps = scorer.score(batch.output, batch.truths, wanted=wanted)
         for key in wanted:
-            truths = [PanopticMap(truth.ids, truth.segments) for truth in answered.truths]
+            truths = [PanopticMap(truth.ids, truth.segments) for truth in batch.truths]
             drawn += zip(truths, maps[key], strict=True)
     if drawn:
-        _draw(plan.output / "panels" / f"{name}.png", dataset, drawn[: plan.panels], text.target.names)
+        _draw(plan.output / "panels" / f"{name}.png", dataset, drawn[: plan.panels], domain.target.names)
     if plan.wanted.classes:
         for key, detail in details.items():
             file = f"{name}/{key.replace('/', '_')}.csv"
@@ -62,8 +64,8 @@ def evaluate_domain(name: str, source: Source, dataset: PanopticDataset, plan: P
     figures = scorer.results()
     return DomainFigures(
         {f"{key}/{measure}": value for key, values in figures.items() for measure, value in values.items()},
-        float(scorer.names.similarity),
-        {k: commonest(d.confusions, text.target.names, CONFUSIONS_SHOWN) for k, d in details.items()},
+        float(domain.names.similarity),
+        {k: commonest(d.confusions, domain.target.names, CONFUSIONS_SHOWN) for k, d in details.items()},
     )
 
 

@@ -79,7 +79,7 @@ def open_sources(cfg: DictConfig, plan: Plan, scored: Scored, data: PanopticData
         source = NetworkSource(trained, loader, dataset, needed)
         if cfg.save_proposals:
             source.writer = ProposalWriter(
-                plan.output / FOLDER, name, text=source.text, vocabulary=dataset.vocabulary, made_by=made_by,
+                plan.output / FOLDER, name, names=source.names, vocabulary=dataset.vocabulary, made_by=made_by,
                 batches=[len(batch) for batch in loader.batches], sources=needed, masks=cfg.proposal_masks,
             )  # fmt: skip
         sources[name] = source

@@ -1,10 +1,10 @@
-"""One batch of the network's outputs, or a domain's text, as a file: safetensors with a checksum, written whole."""
+"""One batch of the network's output, or a domain's names, as a file: safetensors with a checksum, written whole."""
 
 from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from opsnet.evaluation.mask_bytes import pack, unpack
-from opsnet.evaluation.outputs import DomainText, Outputs
+from opsnet.inference.names import DomainNames
+from opsnet.inference.network_output import NetworkOutput
+from opsnet.recognition.recognizer import prepare
 from opsnet.structures import Proposals, TextBank
 from opsnet.utils.errors import InputError
 from opsnet.utils.files import atomic_path
@@ -24,7 +26,7 @@ class ProposalsError(InputError):
     """Stored proposals that cannot be used; the message names the file or folder and the fix."""
 
 
-def write_outputs(path: Path, outputs: Outputs, masks: str) -> None:
+def write_outputs(path: Path, outputs: NetworkOutput, masks: str) -> None:
     """Writes a batch; ``masks`` is a kind of :mod:`opsnet.evaluation.mask_bytes`."""
     planes, about = pack(outputs.proposals.mask_logits, masks)
     tensors = {
@@ -34,12 +36,13 @@ def write_outputs(path: Path, outputs: Outputs, masks: str) -> None:
         **{f"masks.{i}": plane for i, plane in enumerate(planes)},
     }
     more = {
-        "masks": about, "padded": outputs.padded, "valid_sizes": outputs.valid_sizes, "image_ids": outputs.image_ids,
+        "masks": about, "padded": outputs.padded, "valid_sizes": outputs.valid_sizes, "map_sizes": outputs.map_sizes,
+        "image_ids": outputs.image_ids,
     }  # fmt: skip
     _write(path, tensors, more)
 
 
-def read_outputs(path: Path) -> Outputs:
+def read_outputs(path: Path) -> NetworkOutput:
     """Reads a batch.
 
     Raises:
@@ -50,17 +53,22 @@ def read_outputs(path: Path) -> Outputs:
         planes = [tensors[f"masks.{i}"] for i in range(len(more["masks"]["deflated"]))]
         proposals = Proposals(unpack(planes, more["masks"]), tensors["query_embeds"], tensors["iou"])
         clip = {key.removeprefix("clip."): value for key, value in tensors.items() if key.startswith("clip.")}
-        sizes = [(int(h), int(w)) for h, w in more["valid_sizes"]]
+        valid = _sizes(more["valid_sizes"])
+        maps = _sizes(more["map_sizes"]) if "map_sizes" in more else valid  # earlier files do not have them
         height, width = more["padded"]
-        return Outputs(proposals, clip, (height, width), sizes, more["image_ids"])
+        return NetworkOutput(proposals, clip, (height, width), valid, maps, tuple(more["image_ids"]))
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(path, error) from error
 
 
-def write_text(path: Path, text: DomainText) -> None:
-    """Writes what naming needs of a domain."""
-    tensors, more = {"void": text.void}, {"overlap": text.overlap, "seen": text.seen}
-    for side, bank in (("target", text.target), ("train", text.train)):
+def _sizes(stored: Sequence[Sequence[int]]) -> tuple[tuple[int, int], ...]:
+    return tuple((int(height), int(width)) for height, width in stored)
+
+
+def write_names(path: Path, domain: DomainNames) -> None:
+    """Writes the names of a domain."""
+    tensors, more = {"void": domain.no_object_embed}, {"overlap": domain.overlap, "seen": domain.seen}
+    for side, bank in (("target", domain.names.target), ("train", domain.names.train)):
         tensors |= {f"{side}.embeds": bank.embeds, f"{side}.is_thing": bank.is_thing}
         if bank.concept is not None:
             tensors[f"{side}.concept"] = bank.concept
@@ -68,8 +76,8 @@ def write_text(path: Path, text: DomainText) -> None:
     _write(path, tensors, more)
 
 
-def read_text(path: Path) -> DomainText:
-    """Reads what naming needs of a domain.
+def read_names(path: Path) -> DomainNames:
+    """Reads the names of a domain.
 
     Raises:
         ProposalsError: the file is damaged.
@@ -83,7 +91,7 @@ def read_text(path: Path) -> DomainText:
             )
             for side in ("target", "train")
         )  # fmt: skip
-        return DomainText(target, train, tuple(more["seen"]), tensors["void"], float(more["overlap"]))
+        return DomainNames(prepare(target, train), tuple(more["seen"]), tensors["void"], float(more["overlap"]))
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(path, error) from error
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from opsnet.inference.network_output import NetworkOutput
 from opsnet.metrics.image_overlaps import ImageOverlaps
 from opsnet.metrics.panoptic_arithmetic import count_segments
 from opsnet.metrics.panoptic_averages import PanopticCounts
@@ -23,7 +24,7 @@ from opsnet.structures import PanopticMap, PanopticTruth
 
 @dataclass(frozen=True)
 class ImageMasks:
-    """The masks of one picture, as the network answers them.
+    """The masks of one image, as the network predicts them.
 
     Attributes:
         logits: (K, h, w).
@@ -37,6 +38,15 @@ class ImageMasks:
     padded: tuple[int, int]
     valid: tuple[int, int]
     size: tuple[int, int]
+
+    @classmethod
+    def of(cls, output: NetworkOutput, index: int) -> ImageMasks:
+        """Those of one image of a batch, with maps of ``output.map_sizes``."""
+        proposals = output.proposals
+        return cls(
+            proposals.mask_logits[index], proposals.iou[index], output.padded, output.valid_sizes[index],
+            output.map_sizes[index],
+        )  # fmt: skip
 
     def full(self, chosen: Tensor | None = None) -> Tensor:
         """Probabilities (n, H, W) at the truth's size, of the chosen masks or of all."""

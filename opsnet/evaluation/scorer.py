@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from opsnet.evaluation.details import Details, ImageAnswer
-from opsnet.evaluation.outputs import DomainText, Outputs
 from opsnet.evaluation.scored_image import ImageMasks, score_image
+from opsnet.inference.names import DomainNames
+from opsnet.inference.network_output import NetworkOutput
 from opsnet.inference.settings import Setting
 from opsnet.metrics.panoptic_averages import PanopticCounts, PanopticResult, summarise
 from opsnet.metrics.semantic import SemanticCounts, summarise_semantic
 from opsnet.panoptic.mask_filtering import Filtered
-from opsnet.recognition.recognizer import prepare
-from opsnet.structures import Embeddings, PanopticMap, PanopticTruth
+from opsnet.structures import PanopticMap, PanopticTruth
 
 SIMILARITIES = (0.7, 0.8, 0.9)
 """Cosines to the nearest training name between which PQ is reported apart."""
@@ -26,41 +26,36 @@ class SettingScorer:
     """Scores every setting on the outputs of one pass, for one domain.
 
     Args:
-        text: of the domain.
+        domain: its names.
         settings: each with a name of its own.
         details: what is looked at beyond PQ and mIoU, by the name of the setting.
 
     Attributes:
-        names: of the domain, prepared once for all settings.
         counts, pixels: of each setting by name, over all batches so far: segments for PQ, pixels for mIoU.
     """
 
     def __init__(
-        self, text: DomainText, settings: Sequence[Setting], details: Mapping[str, Details] | None = None
+        self, domain: DomainNames, settings: Sequence[Setting], details: Mapping[str, Details] | None = None
     ) -> None:
-        self.text, self.settings, self.details = text, tuple(settings), dict(details or {})
-        self.names = prepare(text.target, text.train)
-        self.groups = class_groups(text.seen, self.names.nearest)
-        self.is_thing: list[bool] = text.target.is_thing.tolist()
-        self.overlaps = [text.overlap if s.overlap is None else s.overlap for s in settings]
+        self.domain, self.settings, self.details = domain, tuple(settings), dict(details or {})
+        self.groups = class_groups(domain.seen, domain.names.nearest)
+        self.is_thing: list[bool] = domain.target.is_thing.tolist()
+        self.overlaps = [domain.overlap if s.overlap is None else s.overlap for s in settings]
         self.counts = {s.name: PanopticCounts.zeros(len(self.is_thing)) for s in settings}
         self.pixels = {s.name: SemanticCounts.zeros(len(self.is_thing)) for s in settings}
 
     @torch.no_grad()
     def score(
-        self, outputs: Outputs, truths: Sequence[PanopticTruth], *, wanted: Collection[str] | None = None
+        self, output: NetworkOutput, truths: Sequence[PanopticTruth], *, wanted: Collection[str] | None = None
     ) -> dict[str, list[PanopticMap]]:
-        """Scores a batch; answers the maps of the ``wanted`` settings (by name; all of them), one an image."""
-        logits = self._logits(outputs)
-        rows = [s.filtering(*logits[s.recognition], outputs.proposals.iou) for s in self.settings]
+        """Scores a batch; returns the maps of the ``wanted`` settings (by name; all of them), one per image."""
+        logits = self._logits(output)
+        rows = [s.filtering(*logits[s.recognition], output.proposals.iou) for s in self.settings]
         stacked = Filtered(*(torch.stack(values) for values in zip(*rows, strict=True)))  # (S, B, K) each
         painted = [wanted is None or s.name in wanted for s in self.settings]
         maps: dict[str, list[PanopticMap]] = {s.name: [] for s, asked in zip(self.settings, painted) if asked}
         for i, truth in enumerate(truths):
-            masks = ImageMasks(
-                outputs.proposals.mask_logits[i], outputs.proposals.iou[i], outputs.padded, outputs.valid_sizes[i],
-                (truth.ids.shape[0], truth.ids.shape[1]),
-            )  # fmt: skip
+            masks = ImageMasks.of(output, i)
             of_image = Filtered(*(values[:, i] for values in stacked))
             answers = score_image(
                 masks, truth, of_image, with_map=painted, is_thing=self.is_thing,
@@ -78,14 +73,15 @@ class SettingScorer:
                     self.details[setting.name].add(answer)
         return maps
 
-    def _logits(self, outputs: Outputs) -> dict[str, tuple[Tensor, Tensor]]:
+    def _logits(self, output: NetworkOutput) -> dict[str, tuple[Tensor, Tensor]]:
         """Logits of the names (B, K, M) and of no-object (B, K), by recognition."""
         logits: dict[str, tuple[Tensor, Tensor]] = {}
         for setting in self.settings:
             if setting.recognition in logits:
                 continue
-            embeddings = Embeddings(query=outputs.proposals.query_embeds, clip=outputs.clip[setting.clip_embeds])
-            logits[setting.recognition] = setting.recognizer(embeddings, self.names, self.text.void)
+            logits[setting.recognition] = setting.recognizer(
+                output.embeddings(setting.clip_embeds), self.domain.names, self.domain.no_object_embed
+            )
         return logits
 
     def panoptic(self, name: str) -> PanopticResult:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from typing import Protocol
@@ -9,25 +10,33 @@ from typing import Protocol
 import torch
 
 from opsnet.data.panoptic_dataset import PanopticDataset
-from opsnet.evaluation.outputs import DomainText, Outputs, run_network
 from opsnet.evaluation.proposal_files import ProposalsError
 from opsnet.evaluation.store import ProposalWriter, StoredDomain
+from opsnet.inference.names import DomainNames
+from opsnet.inference.network_output import NetworkOutput, run_network
 from opsnet.inference.trained_model import TrainedModel
 from opsnet.structures import Batch, PanopticTruth
 
 
 @dataclass(frozen=True)
-class Answered:
-    """One batch: what the network said of it, and its truth."""
+class EvaluatedBatch:
+    """The network's output for one batch, and its ground truth, at whose size the maps are."""
 
-    outputs: Outputs
+    output: NetworkOutput
     truths: list[PanopticTruth]
+
+    @classmethod
+    def of(cls, output: NetworkOutput, truths: Iterable[PanopticTruth], device: torch.device) -> EvaluatedBatch:
+        """Both on one device."""
+        moved = [PanopticTruth(truth.ids.to(device), truth.segments) for truth in truths]
+        sizes = tuple((truth.ids.shape[0], truth.ids.shape[1]) for truth in moved)
+        return cls(dataclasses.replace(output, map_sizes=sizes).to(device), moved)
 
 
 class Source(Protocol):
-    """The answered batches of one domain."""
+    """The batches of one domain."""
 
-    text: DomainText
+    names: DomainNames
 
     @property
     def kept(self) -> int:
@@ -36,7 +45,7 @@ class Source(Protocol):
     def __len__(self) -> int:
         """Batches."""
 
-    def __iter__(self) -> Iterator[Answered]: ...
+    def __iter__(self) -> Iterator[EvaluatedBatch]: ...
 
 
 class NetworkSource:
@@ -47,7 +56,7 @@ class NetworkSource:
         loader: batches of ``dataset`` in its order.
         dataset: the pictures.
         sources: of CLIP's embeddings.
-        writer: keeps what the network says.
+        writer: stores the network's output.
     """
 
     def __init__(
@@ -55,7 +64,7 @@ class NetworkSource:
         writer: ProposalWriter | None = None,
     ) -> None:  # fmt: skip
         self.trained, self.loader, self.sources, self.writer = trained, loader, tuple(sources), writer
-        self.text = DomainText.of(trained, dataset.vocabulary)
+        self.names = trained.domain(dataset.vocabulary)
 
     @property
     def kept(self) -> int:
@@ -66,15 +75,15 @@ class NetworkSource:
         assert isinstance(self.loader, Sized)
         return len(self.loader)
 
-    def __iter__(self) -> Iterator[Answered]:
-        device = self.text.void.device
+    def __iter__(self) -> Iterator[EvaluatedBatch]:
+        device = self.names.no_object_embed.device
         for index, batch in enumerate(self.loader):
-            outputs = self.writer.earlier(index, batch.image_ids) if self.writer else None
-            if outputs is None:
-                outputs = run_network(self.trained, batch.to(device), self.sources)
+            output = self.writer.earlier(index, batch.image_ids) if self.writer else None
+            if output is None:
+                output = run_network(self.trained.model, batch.to(device), self.sources)
                 if self.writer:
-                    self.writer.keep(index, outputs)
-            yield Answered(outputs.to(device), [_on(truth, device) for truth in batch.panoptic])
+                    self.writer.keep(index, output)
+            yield EvaluatedBatch.of(output, batch.panoptic, device)
 
 
 class StoredSource:
@@ -106,25 +115,20 @@ class StoredSource:
                 "save the proposals again with them among `settings`"
             )
         self.stored, self.dataset, self.device = stored, dataset, torch.device(device)
-        self.text = stored.text().to(self.device)
+        self.names = stored.names().to(self.device)
         self.kept = 0
 
     def __len__(self) -> int:
         return int(self.stored.about["batches"])
 
-    def __iter__(self) -> Iterator[Answered]:
+    def __iter__(self) -> Iterator[EvaluatedBatch]:
         known, first = self.dataset.image_ids, 0
-        for outputs in self.stored.batches():
-            last = first + len(outputs.image_ids)
-            if known[first:last] != outputs.image_ids:
+        for output in self.stored.batches():
+            last = first + len(output)
+            if known[first:last] != list(output.image_ids):
                 raise ProposalsError(
                     f"{self.stored.folder} is of other pictures than the data (from picture {first} on): give the data "
                     "as they were, for the miniature the same seed"
                 )
-            truths = [_on(self.dataset.truth(i), self.device) for i in range(first, last)]
-            yield Answered(outputs.to(self.device), truths)
+            yield EvaluatedBatch.of(output, map(self.dataset.truth, range(first, last)), self.device)
             first = last
-
-
-def _on(truth: PanopticTruth, device: torch.device) -> PanopticTruth:
-    return PanopticTruth(truth.ids.to(device), truth.segments)

@@ -15,9 +15,10 @@ from typing import Any
 from opsnet.checkpoint.loading import checked
 from opsnet.checkpoint.stored_config import check_inference
 from opsnet.evaluation.mask_bytes import KINDS
-from opsnet.evaluation.outputs import DomainText, Outputs
-from opsnet.evaluation.proposal_files import ProposalsError, read_outputs, read_text, write_outputs, write_text
+from opsnet.evaluation.proposal_files import ProposalsError, read_names, read_outputs, write_names, write_outputs
 from opsnet.inference.config import InferenceConfig
+from opsnet.inference.names import DomainNames
+from opsnet.inference.network_output import NetworkOutput
 from opsnet.utils.files import write_json
 from opsnet.vocabulary import Vocabulary
 
@@ -47,15 +48,15 @@ class StoredDomain:
         """The file of a batch."""
         return self.folder / f"{index:06d}.safetensors"
 
-    def text(self) -> DomainText:
-        """What naming needs.
+    def names(self) -> DomainNames:
+        """The names of the domain.
 
         Raises:
             ProposalsError: the file is damaged.
         """
-        return read_text(self.folder / TEXT)
+        return read_names(self.folder / TEXT)
 
-    def batches(self) -> Iterator[Outputs]:
+    def batches(self) -> Iterator[NetworkOutput]:
         """Batch after batch.
 
         Raises:
@@ -150,7 +151,7 @@ class ProposalWriter:
     Args:
         folder: of all domains.
         domain: whose pictures these are.
-        text: what naming needs.
+        names: of the domain.
         vocabulary: of the pictures.
         made_by: what made the proposals: ``checkpoint``, its :func:`fingerprint`, ``experiment``, that trained it, and
             ``rules``, of its inference.
@@ -163,7 +164,7 @@ class ProposalWriter:
     """
 
     def __init__(
-        self, folder: Path, domain: str, *, text: DomainText, vocabulary: Vocabulary,
+        self, folder: Path, domain: str, *, names: DomainNames, vocabulary: Vocabulary,
         made_by: Mapping[str, Any], batches: Sequence[int], sources: Sequence[str], masks: str,
     ) -> None:  # fmt: skip
         if masks not in KINDS:
@@ -181,9 +182,9 @@ class ProposalWriter:
                 "delete them"
             )
         write_json(path, about)
-        write_text(path.parent / TEXT, text)
+        write_names(path.parent / TEXT, names)
 
-    def earlier(self, index: int, image_ids: Sequence[int | str]) -> Outputs | None:
+    def earlier(self, index: int, image_ids: Sequence[int | str]) -> NetworkOutput | None:
         """A batch of these pictures that an earlier run has kept to the bit; ``None`` where there is none."""
         path = self.stored.path(index)
         if not (self.exact and path.is_file()):
@@ -192,9 +193,9 @@ class ProposalWriter:
             outputs = read_outputs(path)
         except ProposalsError:
             return None
-        return outputs if outputs.image_ids == list(image_ids) else None
+        return outputs if outputs.image_ids == tuple(image_ids) else None
 
-    def keep(self, index: int, outputs: Outputs) -> None:
+    def keep(self, index: int, outputs: NetworkOutput) -> None:
         """Writes a batch."""
         write_outputs(self.stored.path(index), outputs, self.stored.about["masks"])
 

@@ -70,7 +70,7 @@ class ExportNetwork(nn.Module):
         proposals, clip_map = self.model(image, size)
         embeddings = self.model.embed(proposals, clip_map, (image.shape[-2], image.shape[-1]))
         names = prepare(target, self.train_bank)
-        logits, no_object = self.recognizer(embeddings, names, self.model.void_embed)
+        logits, no_object = self.recognizer(embeddings, names, self.model.no_object_embed)
         return proposals.mask_logits, logits, no_object, proposals.iou
 
 

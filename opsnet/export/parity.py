@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from opsnet.export.network import INPUTS, ExportError, ExportNetwork
+from opsnet.inference.network_output import NetworkOutput
+from opsnet.inference.segment import segment
 from opsnet.miniature.scenes import DOMAINS, draw_scene
-from opsnet.model import assemble
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.structures import SIZE_DIVISOR, Batch, PanopticMap, Proposals, TextBank
 
@@ -110,8 +111,8 @@ def check(parity: Parity, tolerance: float) -> None:
 
 def _map(outputs: Outputs, batch: Batch, target: TextBank, filtering: MaskFiltering, overlap: float) -> PanopticMap:
     masks, logits, no_object, iou = outputs
-    proposals, named = Proposals(masks, torch.zeros(0), iou), logits[..., : len(target.names)]
-    return assemble(proposals, named, no_object, batch, target, filtering=filtering, overlap=overlap)[0]
+    output, named = NetworkOutput.of(Proposals(masks, torch.zeros(0), iou), batch), logits[..., : len(target.names)]
+    return segment(output, named, no_object, target.is_thing.tolist(), filtering=filtering, overlap=overlap)[0]
 
 
 def _refuse_other_segments(a: PanopticMap, b: PanopticMap, batch: Batch, target: TextBank) -> None:

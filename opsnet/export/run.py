@@ -40,7 +40,7 @@ def export(cfg: DictConfig) -> Parity:
     words = None if cfg.vocabulary is None else Vocabulary.load(_text(cfg.vocabulary))
     trained = load_checkpoint(cfg.checkpoint, clip_weights=cfg.clip_weights, device="cpu")
     recognizer = choose_recognizer(cfg.modulation, trained)
-    network = ExportNetwork(trained.model, trained.text(trained.train_vocabulary), recognizer)
+    network = ExportNetwork(trained.model, trained.names.train_bank(), recognizer)
     print("tracing the network", flush=True)
     program = trace(network, cfg.height, cfg.width)
     with atomic_path(output) as temporary:
@@ -49,7 +49,7 @@ def export(cfg: DictConfig) -> Parity:
         parity = _compare(cfg, network, trained, temporary)
         check(parity, cfg.tolerance)
     if words is not None:
-        write_text_matrix(trained.text(words), output.with_suffix(".npz"))
+        write_text_matrix(trained.names.bank(words), output.with_suffix(".npz"))
     _print(cfg, parity, output, words)
     return parity
 
@@ -89,8 +89,8 @@ def _compare(cfg: DictConfig, network: ExportNetwork, trained: TrainedModel, pat
     padded = (cfg.height, cfg.width)
     batches = [drawn_batch(size, seed, padded) for seed, size in enumerate(SIZES)]
     names = trained.train_vocabulary.names
-    targets = [network.train_bank, trained.text(Vocabulary.from_names(names[:1]))]
-    targets.append(trained.text(Vocabulary.load("scenes_novel")))
+    targets = [network.train_bank, trained.names.bank(Vocabulary.from_names(names[:1]))]
+    targets.append(trained.names.bank(Vocabulary.load("scenes_novel")))
     runs = compare(
         network, runner(path), batches, targets, filtering=instantiate(cfg.filtering), overlap=trained.overlap
     )

@@ -10,10 +10,10 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from opsnet.inference.config import MASK2FORMER, InferenceConfig
+from opsnet.inference.names import DomainNames, NameCache
 from opsnet.model import OPSNet
 from opsnet.recognition.modulation import EmbeddingModulation
 from opsnet.recognition.recognizer import Recognizer
-from opsnet.structures import TextBank
 from opsnet.utils.errors import InputError
 from opsnet.vocabulary import Vocabulary
 
@@ -27,6 +27,7 @@ class TrainedModel:
         experiment: that trained it, if known.
         config: what builds the same network again, as a checkpoint carries it; ``None`` where nothing was trained.
         recognizer: the one that it was trained and validated with, built from ``inference.recognizer``.
+        names: vocabularies prepared for it.
     """
 
     model: OPSNet
@@ -35,15 +36,22 @@ class TrainedModel:
     experiment: str | None = None
     config: Mapping[str, Any] | None = None
     recognizer: Recognizer = field(default_factory=EmbeddingModulation)
+    names: NameCache = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "names", NameCache(self.model, self.train_vocabulary))
 
     @property
     def overlap(self) -> float:
         """Of the merge."""
         return self.inference.overlap
 
-    def text(self, vocabulary: Vocabulary) -> TextBank:
-        """A vocabulary's text bank on the network's device."""
-        return self.model.clip.text_encoder(vocabulary).to(self.model.void_embed.device)
+    def domain(self, vocabulary: Vocabulary) -> DomainNames:
+        """What labelling the images of a dataset with its own vocabulary needs."""
+        seen = tuple(vocabulary.seen_in(self.train_vocabulary))
+        return DomainNames(
+            self.names.prepared(vocabulary), seen, self.model.no_object_embed.detach(), self.inference.overlap
+        )
 
 
 def load_zero_shot(cfg: DictConfig, *, device: str = "auto") -> TrainedModel:

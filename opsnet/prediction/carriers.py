@@ -1,43 +1,13 @@
-"""What prediction hands out: the network's answer before any words, and maps whose segments carry their names."""
+"""What prediction returns: panoptic maps whose segments carry their class names, scores and boxes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
-from opsnet.structures import Embeddings, PanopticMap, Proposals, Segment
+from opsnet.structures import PanopticMap, Segment
 from opsnet.vocabulary import Vocabulary
 
 UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True)
-class Proposed:
-    """What the network said of a batch of pictures, on its device; naming it costs no further pass.
-
-    Attributes:
-        pictures: the pictures as they were given, (H, W, 3) uint8 RGB each.
-        proposals: masks (B, K, h, w) and predicted IoU (B, K).
-        embeddings: trained and pooled CLIP embeddings, (B, K, D) each.
-        padded: (height, width) in pixels that the network saw.
-        valid_sizes: (height, width) in pixels of each picture inside the padding.
-    """
-
-    pictures: tuple[NDArray[np.uint8], ...]
-    proposals: Proposals
-    embeddings: Embeddings
-    padded: tuple[int, int]
-    valid_sizes: tuple[tuple[int, int], ...]
-
-    def __len__(self) -> int:
-        return len(self.pictures)
-
-    def size(self, index: int) -> tuple[int, int]:
-        """(height, width) in pixels of an image as it was given, which its map has."""
-        height, width = self.pictures[index].shape[:2]
-        return height, width
 
 
 @dataclass(frozen=True)

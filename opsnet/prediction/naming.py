@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from opsnet.inference.network_output import NetworkOutput
+from opsnet.inference.segment import merge
 from opsnet.panoptic.mask_filtering import Filtered, MaskFiltering
-from opsnet.panoptic.merge import merge_masks
-from opsnet.prediction.carriers import UNKNOWN, NamedMap, NamedSegment, NameScore, Proposed
+from opsnet.prediction.carriers import UNKNOWN, NamedMap, NamedSegment, NameScore
 from opsnet.recognition.hierarchy import Path, descend, subtree_best
 from opsnet.structures import PanopticMap, Segment
 from opsnet.vocabulary import Concept, Vocabulary
@@ -36,7 +37,7 @@ def with_unknown(vocabulary: Vocabulary) -> Vocabulary:
 
 
 def name_segments(
-    proposed: Proposed, logits: Tensor, no_object: Tensor, words: Vocabulary | NameTree, *, filtering: MaskFiltering,
+    output: NetworkOutput, logits: Tensor, no_object: Tensor, words: Vocabulary | NameTree, *, filtering: MaskFiltering,
     overlap: float, top_k: int = 1, unknown: UnknownRule | None = None, path_margin: float = 0.1,
 ) -> list[NamedMap]:  # fmt: skip
     """Mask Filtering, merge, and what is known of each segment.
@@ -44,7 +45,7 @@ def name_segments(
     Down a tree proposals are ranked by its top level, since the probability of one name of thousands says little.
 
     Args:
-        proposed: what the network said of B pictures.
+        output: of B images.
         logits: (B, K, M) of the names; of a tree, those of its words.
         no_object: (B, K).
         words: M concepts, or a tree of them.
@@ -55,7 +56,7 @@ def name_segments(
         path_margin: see :func:`opsnet.recognition.hierarchy.descend`.
 
     Returns:
-        One map (H, W) a picture, at its own size.
+        One map (H, W) per image, at its own size.
     """
     tree = words if isinstance(words, NameTree) else None
     vocabulary = words.vocabulary if isinstance(words, NameTree) else words
@@ -64,22 +65,22 @@ def name_segments(
     if tree is not None:
         logits = _of_nodes(logits, tree)
         rivals = subtree_best(logits, parent)[..., parent < 0]
-    scores, labels, keep, merge_scores = filtering(rivals, no_object, proposed.proposals.iou)
+    scores, labels, keep, merge_scores = filtering(rivals, no_object, output.proposals.iou)
     vague = torch.zeros_like(keep)
     shown = vocabulary
     if unknown is not None:
         shown = with_unknown(vocabulary)
-        good = proposed.proposals.iou >= unknown.iou
+        good = output.proposals.iou >= unknown.iou
         vague = good & (_margin(rivals, no_object) < unknown.margin)
         keep = keep | vague
     maps = []
-    for i in range(len(proposed)):
+    for i in range(len(output)):
         kept = keep[i].nonzero()[:, 0]
         paths = descend(logits[i, kept], parent, margin=path_margin) if tree else []
         chosen = labels.new_tensor([p[-1][0] for p in paths]) if tree else labels[i, kept]
         chosen = chosen.masked_fill(vague[i, kept], len(vocabulary))
         own = Filtered(scores[i, kept], chosen, keep[i, kept], merge_scores[i, kept])
-        merged = _merge(proposed, i, kept, own, shown, overlap)
+        merged = merge(output, i, kept, own, shown.is_thing, overlap)
         rows = [_proposal(s) for s in merged.segments]
         top = _top_names(logits[i, kept[rows]], no_object[i, kept[rows]], vocabulary, top_k)
         maps.append(_named(merged, shown, top, [paths[r] for r in rows] if tree else None))
@@ -104,17 +105,6 @@ def _margin(logits: Tensor, no_object: Tensor) -> Tensor:
     best = logits.topk(min(2, logits.shape[-1]), dim=-1).values
     rivals = torch.cat((best[..., 1:], no_object[..., None]), dim=-1).amax(-1)
     return (best[..., 0] - total).exp() - (rivals - total).exp()
-
-
-def _merge(
-    proposed: Proposed, index: int, kept: Tensor, filtered: Filtered, vocabulary: Vocabulary, overlap: float
-) -> PanopticMap:
-    """Merges the kept proposals (n,) of one image, with their scores and labels (n,) each."""
-    return merge_masks(
-        proposed.proposals.mask_logits[index][kept], filtered.scores, filtered.labels, vocabulary.is_thing,
-        padded=proposed.padded, valid=proposed.valid_sizes[index], size=proposed.size(index),
-        iou=proposed.proposals.iou[index][kept], merge_scores=filtered.merge_scores, overlap=overlap,
-    )  # fmt: skip
 
 
 def _top_names(logits: Tensor, no_object: Tensor, vocabulary: Vocabulary, k: int) -> list[tuple[NameScore, ...]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from threading import Lock
@@ -15,13 +14,14 @@ from huggingface_hub import ModelHubMixin
 from opsnet.checkpoint.folder import fetch, is_hub_id, read, save
 from opsnet.checkpoint.loading import load_checkpoint
 from opsnet.inference.config import InferenceConfig
+from opsnet.inference.network_output import NetworkOutput, run_network
 from opsnet.inference.settings import parse_filtering, parse_recognizer, recognizer_config
 from opsnet.inference.trained_model import TrainedModel
 from opsnet.panoptic.mask_filtering import MaskFiltering
-from opsnet.prediction.carriers import NamedMap, Proposed
+from opsnet.prediction.carriers import NamedMap
 from opsnet.prediction.naming import UnknownRule, name_segments
 from opsnet.prediction.pictures import NetworkSize, Picture, as_list, padded_size, to_batch, to_pixels
-from opsnet.recognition.recognizer import PreparedNames, Recognizer, prepare
+from opsnet.recognition.recognizer import PreparedNames, Recognizer
 from opsnet.structures import TextBank
 from opsnet.utils.errors import InputError
 from opsnet.vocabulary import Vocabulary
@@ -33,9 +33,6 @@ Words = str | Path | Vocabulary | NameTree | Iterable[str]
 AUTO = "auto"
 Pixels = int | None | str
 """Of an edge: a number, ``None`` for no bound, or ``"auto"``."""
-
-BANKS = 16
-"""Vocabularies whose text is kept; of 21,843 concepts it takes 100 MB or more."""
 
 
 def load(
@@ -98,13 +95,11 @@ class Predictor(
         self.recognizer = trained.recognizer if modulation is None else self._recognizer(modulation)
         self.filtering = inference.mask_filtering if filtering is None else self._filter(filtering)
         self._network, self._text = Lock(), Lock()
-        self._train: TextBank | None = None
-        self._prepared: OrderedDict[Vocabulary, PreparedNames] = OrderedDict()
 
     @property
     def device(self) -> torch.device:
         """Where the network runs."""
-        return self.trained.model.void_embed.device
+        return self.trained.model.no_object_embed.device
 
     @property
     def train_vocabulary(self) -> Vocabulary:
@@ -140,9 +135,9 @@ class Predictor(
         pixels = [to_pixels(picture) for picture in listed]
         maps: dict[int, NamedMap] = {}
         for chosen in self._batches([p.shape[:2] for p in pixels], batch_size):
-            proposed = self.propose([pixels[i] for i in chosen])
+            output = self.propose([pixels[i] for i in chosen])
             found = self.name(
-                proposed, words, modulation=modulation, filtering=filtering, top_k=top_k, unknown=unknown,
+                output, words, modulation=modulation, filtering=filtering, top_k=top_k, unknown=unknown,
                 path_margin=path_margin,
             )  # fmt: skip
             maps.update(zip(chosen, found, strict=True))
@@ -157,8 +152,8 @@ class Predictor(
         return [group[i : i + size] for group in by_size.values() for i in range(0, len(group), size)]
 
     @torch.inference_mode()
-    def propose(self, pictures: Picture | Sequence[Picture]) -> Proposed:
-        """One pass of the network over one picture or a list.
+    def propose(self, pictures: Picture | Sequence[Picture]) -> NetworkOutput:
+        """One forward pass over one image or a list of them.
 
         Raises:
             InputError: no such picture, or none at all.
@@ -167,16 +162,12 @@ class Predictor(
         if not pixels:
             raise InputError("there is no picture to segment: give one or more")
         batch = to_batch(pixels, size=self.size)
-        padded = (batch.images.shape[-2], batch.images.shape[-1])
-        model = self.trained.model
         with self._network:
-            proposals, clip_map = model(batch.images.to(self.device), batch.valid_sizes)
-            embeddings = model.embed(proposals, clip_map, padded)
-        return Proposed(pixels, proposals, embeddings, padded, tuple(batch.valid_sizes))
+            return run_network(self.trained.model, batch.to(self.device))
 
     @torch.inference_mode()
     def name(
-        self, proposed: Proposed, vocabulary: Words, *, modulation: str | Recognizer | None = None,
+        self, output: NetworkOutput, vocabulary: Words, *, modulation: str | Recognizer | None = None,
         filtering: str | MaskFiltering | None = None, top_k: int = 1, unknown: UnknownRule | None = None,
         path_margin: float = 0.1,
     ) -> list[NamedMap]:  # fmt: skip
@@ -191,9 +182,9 @@ class Predictor(
         target = words.word_vocabulary if isinstance(words, NameTree) else words
         recognizer = self.recognizer if modulation is None else self._recognizer(modulation)
         rank = self.filtering if filtering is None else self._filter(filtering)
-        logits, no_object = recognizer(proposed.embeddings, self.prepared(target), self.trained.model.void_embed)
+        logits, no_object = recognizer(output.embeddings(), self.prepared(target), self.trained.model.no_object_embed)
         return name_segments(
-            proposed, logits, no_object, words, filtering=rank, overlap=self.overlap, top_k=top_k,
+            output, logits, no_object, words, filtering=rank, overlap=self.overlap, top_k=top_k,
             unknown=unknown, path_margin=path_margin,
         )  # fmt: skip
 
@@ -211,16 +202,9 @@ class Predictor(
         return self.prepared(vocabulary).target
 
     def prepared(self, vocabulary: Vocabulary) -> PreparedNames:
-        """A vocabulary ready for a recognizer; cached for those used last, as 21,843 names take longer than naming."""
+        """A vocabulary ready for a recognizer; cached, since 21,843 names take longer than labelling an image."""
         with self._text:
-            if self._train is None:
-                self._train = self.trained.text(self.train_vocabulary)
-            if vocabulary not in self._prepared:
-                self._prepared[vocabulary] = prepare(self.trained.text(vocabulary), self._train)
-                if len(self._prepared) > BANKS:
-                    self._prepared.popitem(last=False)
-            self._prepared.move_to_end(vocabulary)
-            return self._prepared[vocabulary]
+            return self.trained.names.prepared(vocabulary)
 
     def save_pretrained(  # type: ignore[override]
         self, save_directory: str | Path, *, include_clip: bool | None = None, **_: Any

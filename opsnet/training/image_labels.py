@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from opsnet.losses.decoupled_supervision import DecoupledSupervision, inside_padding, mask_sum_loss
 from opsnet.model import OPSNet
-from opsnet.recognition.recognizer import PreparedNames, Recognizer, prepare
-from opsnet.structures import Batch, Embeddings, ImageLabels, Proposals, TextBank
+from opsnet.recognition.recognizer import PreparedNames, Recognizer
+from opsnet.structures import Batch, Embeddings, ImageLabels, Proposals
 
 
 class ImageLabelSupervision(nn.Module):
@@ -33,18 +33,16 @@ class ImageLabelSupervision(nn.Module):
         if sampled_names is not None and sampled_names < 1:
             raise ValueError(f"image_labels.sampled_names must be at least 1, or null for all, got {sampled_names}")
         self.criterion, self.modulation, self.sampled_names = criterion, modulation, sampled_names
-        self._prepared: PreparedNames | None = None
 
     def forward(
-        self, model: OPSNet, batch: Batch, names: TextBank, train: TextBank, *, seed: int
+        self, model: OPSNet, batch: Batch, names: PreparedNames, *, seed: int
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Losses of one batch.
 
         Args:
             model: proposes and embeds.
             batch: B pictures with ``ImageLabels``.
-            names: the label vocabulary, C names.
-            train: the panoptic vocabulary, N names.
+            names: the C names of the label vocabulary beside the N of the panoptic one.
             seed: of the names that are sampled.
 
         Returns:
@@ -57,29 +55,22 @@ class ImageLabelSupervision(nn.Module):
         # Of the last layer alone is anything asked.
         proposals, clip_map = model(batch.images, batch.valid_sizes, every_layer=False)
         embeddings = model.embed(proposals, clip_map, size)
-        logits, labels = self._logits(embeddings, model.void_embed, batch.targets.labels, names, train, seed)
+        logits, labels = self._logits(embeddings, model.no_object_embed, batch.targets.labels, names, seed)
         inside = inside_padding(batch.valid_sizes, size, proposals.mask_logits)
         losses = self.criterion(logits, proposals.iou, proposals.mask_logits, labels, inside)
         return losses, self._figures(proposals, inside)
 
     def _logits(
-        self, embeddings: Embeddings, void: Tensor, labels: list[Tensor], names: TextBank, train: TextBank, seed: int
+        self, embeddings: Embeddings, void: Tensor, labels: list[Tensor], prepared: PreparedNames, seed: int
     ) -> tuple[Tensor, list[Tensor]]:
         """Logits (B, K, C') of the names of this step, and the labels as indices into them."""
-        prepared = self._prepare(names, train)
+        names = prepared.target
         if self.sampled_names is not None and self.sampled_names < len(names.names):
             chosen = sample_names(labels, len(names.names), self.sampled_names, seed)
             labels = [torch.searchsorted(chosen, found) for found in labels]
             prepared = prepared.select(chosen)
         logits, _ = self.modulation(embeddings, prepared, void)
         return logits, labels
-
-    def _prepare(self, names: TextBank, train: TextBank) -> PreparedNames:
-        """Computed once for the two banks."""
-        known = self._prepared
-        if known is None or known.target is not names or known.train is not train:
-            known = self._prepared = prepare(names, train)
-        return known
 
     @torch.no_grad()
     def _figures(self, proposals: Proposals, inside: Tensor) -> dict[str, Tensor]:

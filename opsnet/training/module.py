@@ -9,15 +9,17 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from opsnet.checkpoint.content import add_content, frozen_weights
+from opsnet.checkpoint.content import add_content, frozen_weights, renamed_weights
 from opsnet.checkpoint.reading import check_clip_hash
+from opsnet.inference.names import NameCache
+from opsnet.inference.segment import predict
 from opsnet.losses.criterion import LayerPredictions, PanopticCriterion
 from opsnet.losses.point_sampling import StepSeeds
 from opsnet.metrics.panoptic_quality import PanopticQuality
 from opsnet.model import OPSNet
 from opsnet.ops.deformable_sampling import working_kernel
 from opsnet.panoptic.mask_filtering import MaskFiltering
-from opsnet.recognition.recognizer import PreparedNames, Recognizer, prepare
+from opsnet.recognition.recognizer import Recognizer
 from opsnet.structures import Batch, ImageLabels, PanopticMap, SegmentTargets, TextBank
 from opsnet.training.distillation import QueryDistillation
 from opsnet.training.image_labels import ImageLabelSupervision
@@ -68,8 +70,7 @@ class OPSNetModule(L.LightningModule):
         self.train_vocabulary, self.label_vocabulary = train_vocabulary, label_vocabulary
         self.image_labels, self.distillation = image_labels, distillation
         self.quality = PanopticQuality(is_thing=train_vocabulary.is_thing)
-        self._banks: dict[Vocabulary, TextBank] = {}
-        self._prepared: dict[Vocabulary, PreparedNames] = {}
+        self.names = NameCache(model, train_vocabulary)
         self._step_figures: list[Tensor] = []
 
     def on_fit_start(self) -> None:
@@ -78,14 +79,8 @@ class OPSNetModule(L.LightningModule):
             working_kernel(str(self.device))
 
     def train_bank(self) -> TextBank:
-        """The training names on the module's device."""
-        return self._bank(self.train_vocabulary)
-
-    def _bank(self, vocabulary: Vocabulary) -> TextBank:
-        bank = self._banks.get(vocabulary)
-        if bank is None or bank.embeds.device != self.device:
-            bank = self._banks[vocabulary] = self.model.clip.text_encoder(vocabulary).to(self.device)
-        return bank
+        """The text bank of the training names, on the module's device."""
+        return self.names.train_bank()
 
     def training_step(self, batch: Batch | dict[str, Batch], batch_index: int) -> Tensor:
         """One batch, or one of each kind -> the sum of the losses; the type of a batch's targets picks them."""
@@ -120,8 +115,8 @@ class OPSNetModule(L.LightningModule):
             return self._panoptic_losses(batch, batch.targets), {}
         if isinstance(batch.targets, ImageLabels) and self.image_labels is not None:
             assert self.label_vocabulary is not None
-            names, seed = self._bank(self.label_vocabulary), mix_seed(self.seed, self.global_step)
-            return self.image_labels(self.model, batch, names, self.train_bank(), seed=seed)
+            names, seed = self.names.prepared(self.label_vocabulary), mix_seed(self.seed, self.global_step)
+            return self.image_labels(self.model, batch, names, seed=seed)
         raise TypeError(f"no loss is configured for batches with {type(batch.targets).__name__}")
 
     def _panoptic_losses(self, batch: Batch, targets: SegmentTargets) -> dict[str, Tensor]:
@@ -144,18 +139,10 @@ class OPSNetModule(L.LightningModule):
 
     def predict_maps(self, batch: Batch, vocabulary: Vocabulary | None = None) -> list[PanopticMap]:
         """Panoptic maps of a batch as a validation scores them, by default with the training names."""
-        names = self.prepared(vocabulary or self.train_vocabulary)
-        return self.model.predict(
-            batch, names, recognizer=self.recognizer, filtering=self.filtering, overlap=self.overlap
+        names = self.names.prepared(vocabulary or self.train_vocabulary)
+        return predict(
+            self.model, batch, names, recognizer=self.recognizer, filtering=self.filtering, overlap=self.overlap
         )
-
-    def prepared(self, vocabulary: Vocabulary) -> PreparedNames:
-        """A vocabulary for prediction, on the module's device; computed once."""
-        bank, train = self._bank(vocabulary), self.train_bank()
-        known = self._prepared.get(vocabulary)
-        if known is None or known.target is not bank or known.train is not train:
-            known = self._prepared[vocabulary] = prepare(bank, train)
-        return known
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Scores one batch of the training domain."""
@@ -181,4 +168,4 @@ class OPSNetModule(L.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Puts the frozen weights back in place, after making sure that CLIP's are the ones trained with."""
         check_clip_hash(checkpoint, self.model.clip.weights_hash, "the checkpoint to resume from")
-        checkpoint["state_dict"] = {**checkpoint["state_dict"], **frozen_weights(self.state_dict())}
+        checkpoint["state_dict"] = {**renamed_weights(checkpoint["state_dict"]), **frozen_weights(self.state_dict())}

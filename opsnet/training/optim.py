@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 # Parameters of their own that are positions (Swin's and ViT's) or an embedding, not the weight of an ``nn.Embedding``.
-_UNDECAYED_NAMES = ("relative_position_bias_table", "absolute_pos_embed", "pos_embed", "void_embed")
+_UNDECAYED_NAMES = ("relative_position_bias_table", "absolute_pos_embed", "pos_embed", "no_object_embed")
 _UNDECAYED = (nn.LayerNorm, nn.GroupNorm, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.Embedding)
 
 

@@ -44,7 +44,7 @@ def test_every_weight_is_the_trained_one(loaded, trained, train_config, tmp_path
 
 
 def test_text_is_encoded_with_the_clip_of_the_checkpoint(loaded) -> None:
-    bank = loaded.text(Vocabulary.from_names(["sea", "a tree"]))
+    bank = loaded.names.bank(Vocabulary.from_names(["sea", "a tree"]))
     assert bank.embeds.shape == (2, loaded.model.clip.embed_dim)
     assert bank.embeds.norm(dim=1).tolist() == pytest.approx([1, 1])
 
@@ -77,7 +77,7 @@ def test_a_checkpoint_from_before_it_named_its_recognizer_has_the_papers(trained
     loaded = load_checkpoint(tmp_path / "old.ckpt", device="cpu")
     assert loaded.inference.recognizer == FULL
     assert (loaded.recognizer.alpha, loaded.recognizer.beta) == (10, 0.5)
-    loaded.text(loaded.train_vocabulary)
+    loaded.names.bank(loaded.train_vocabulary)
     assert not (tmp_path / "cache").exists()
 
 
@@ -114,10 +114,13 @@ def test_a_training_stores_its_recognizer_and_its_evaluation_takes_it(
     ("damage", "message"),
     [
         (
-            lambda c: c["state_dict"].pop("model.void_embed"),
-            "another network .1 weights differ, the first is void_embed",
+            lambda c: c["state_dict"].pop("model.no_object_embed"),
+            "another network .1 weights differ, the first is no_object_embed",
         ),
-        (lambda c: c["state_dict"]["model.void_embed"].fill_(float("nan")), "model.void_embed holds NaN or infinity"),
+        (
+            lambda c: c["state_dict"]["model.no_object_embed"].fill_(float("nan")),
+            "model.no_object_embed holds NaN or infinity",
+        ),
         (lambda c: c["state_dict"].clear(), r"another network \(\d+ weights differ"),
         (lambda c: c["opsnet"]["config"].pop("vocabulary"), "has vocabulary = None"),
         (
@@ -214,14 +217,14 @@ def test_the_weights_are_those_of_the_checkpoint(build, trained) -> None:
     state, own = torch.load(trained.checkpoint, weights_only=True)["state_dict"], model.state_dict()
     assert all(torch.equal(own[k.removeprefix("model.")], v) for k, v in state.items() if k.startswith("model."))
     fresh = build()
-    assert not torch.equal(fresh.void_embed, model.void_embed)
+    assert not torch.equal(fresh.no_object_embed, model.no_object_embed)
     load_initial_weights(fresh, trained.checkpoint)
-    assert torch.equal(fresh.void_embed, model.void_embed)
+    assert torch.equal(fresh.no_object_embed, model.no_object_embed)
 
 
 def test_weights_that_a_network_would_start_from_are_not_asked_for(build, trained, tmp_path) -> None:
     model = build(f"init_from={trained.checkpoint}", f"model.weights={tmp_path / 'no.safetensors'}")
-    assert torch.equal(model.void_embed, build(f"init_from={trained.checkpoint}").void_embed)
+    assert torch.equal(model.no_object_embed, build(f"init_from={trained.checkpoint}").no_object_embed)
 
 
 @pytest.mark.parametrize(

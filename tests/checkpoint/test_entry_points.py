@@ -133,6 +133,6 @@ def test_training_and_doctor_build_nothing_from_it(train_config, canary, tmp_pat
     check_resume(tmp_path / "hostile.ckpt", module.model.clip.weights_hash, streams=1)
     module.on_load_checkpoint(torch.load(tmp_path / "hostile.ckpt", weights_only=True))
     tuned = build_module(train_config(tmp_path / "tuned", f"init_from={tmp_path / 'hostile.ckpt'}"), names)
-    assert torch.equal(tuned.model.void_embed, module.model.void_embed)
+    assert torch.equal(tuned.model.no_object_embed, module.model.no_object_embed)
     assert tuned.config["backbone"] == module.config["backbone"]  # and passes nothing of it on
     assert not canary.exists()

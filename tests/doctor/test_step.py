@@ -69,9 +69,9 @@ def test_a_checkpoint_of_other_weights_is_found(taken, tmp_path: Path) -> None:
     read_back(folder, prepared.module, checklist)
     assert checklist.of("ok")
     with torch.no_grad():
-        prepared.module.model.void_embed[0] += 1
+        prepared.module.model.no_object_embed[0] += 1
     read_back(folder, prepared.module, checklist)
-    assert "does not hold what was trained: model.void_embed" in failure(checklist)
+    assert "does not hold what was trained: model.no_object_embed" in failure(checklist)
     (folder / "last.ckpt").unlink()
     read_back(folder, prepared.module, checklist)
     assert "last.ckpt was not written" in checklist.of("failure")[-1].sentence

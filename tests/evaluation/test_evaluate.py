@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from PIL import Image
 
 from opsnet.checkpoint.loading import load_checkpoint
-from opsnet.evaluation.outputs import Outputs, run_network
 from opsnet.evaluation.run import evaluate, main, run
+from opsnet.inference.network_output import NetworkOutput, run_network
 from opsnet.utils.errors import CheckpointError, InputError
 from opsnet.vocabulary import Vocabulary
 
@@ -79,12 +79,12 @@ def test_the_domain_similarity_is_one_at_home_only(evaluated) -> None:
     assert 0 < similarity["scenes_street"] < 1
 
 
-def planted(trained, batch, sources) -> Outputs:
+def planted(model, batch, sources) -> NetworkOutput:
     """True masks, named by noisy text: by CLIP less noisily than by the query."""
-    outputs = run_network(trained, batch, sources)
+    outputs = run_network(model, batch, sources)
     logits, queries = torch.full_like(outputs.proposals.mask_logits, -9.0), outputs.proposals.query_embeds.clone()
     clip = queries.clone()
-    text = trained.text(Vocabulary.load(batch.vocabulary)).embeds
+    text = model.clip.text_encoder(Vocabulary.load(batch.vocabulary)).embeds
     for i, truth in enumerate(batch.panoptic):
         generator = torch.Generator().manual_seed(int(batch.image_ids[i]))
         for k, segment in enumerate(truth.segments[: logits.shape[1]]):

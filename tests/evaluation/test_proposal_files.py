@@ -8,19 +8,22 @@ import pytest
 import torch
 from torch import Tensor
 
-from opsnet.evaluation.outputs import DomainText, Outputs
-from opsnet.evaluation.proposal_files import ProposalsError, read_outputs, read_text, write_outputs, write_text
+from opsnet.evaluation.proposal_files import ProposalsError, read_names, read_outputs, write_names, write_outputs
+from opsnet.inference.names import DomainNames
+from opsnet.inference.network_output import NetworkOutput
+from opsnet.recognition.recognizer import prepare
 from opsnet.structures import Proposals, TextBank
 
 
-def outputs(seed: int = 0) -> Outputs:
+def outputs(seed: int = 0) -> NetworkOutput:
     generator = torch.Generator().manual_seed(seed)
 
     def rand(*size: int) -> Tensor:
         return torch.randn(*size, generator=generator)
 
     proposals = Proposals(rand(2, 3, 4, 5), rand(2, 3, 6), rand(2, 3).sigmoid())
-    return Outputs(proposals, {"pooling": rand(2, 3, 6).bfloat16()}, (16, 20), [(16, 20), (15, 20)], [7, "b"])
+    clip = {"pooling": rand(2, 3, 6).bfloat16()}
+    return NetworkOutput(proposals, clip, (16, 20), ((16, 20), (15, 20)), ((16, 20), (30, 40)), (7, "b"))
 
 
 def test_a_batch_comes_back_to_the_bit(tmp_path: Path) -> None:
@@ -31,23 +34,24 @@ def test_a_batch_comes_back_to_the_bit(tmp_path: Path) -> None:
         assert torch.equal(getattr(after.proposals, name), getattr(before.proposals, name))
     assert after.clip["pooling"].dtype == torch.bfloat16
     assert torch.equal(after.clip["pooling"], before.clip["pooling"])
-    assert (after.padded, after.valid_sizes, after.image_ids) == (before.padded, before.valid_sizes, before.image_ids)
+    for name in ("padded", "valid_sizes", "map_sizes", "image_ids"):
+        assert getattr(after, name) == getattr(before, name)
 
 
 def test_text_comes_back_to_the_bit(tmp_path: Path) -> None:
     rows = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
     target = TextBank("target", ("cat", "dog"), torch.tensor([True, False]), rows, torch.tensor([0, 0, 1]))
     train = TextBank("train", ("a", "b", "é"), torch.tensor([True, True, False]), rows)
-    write_text(tmp_path / "text.safetensors", DomainText(target, train, (True, False), rows[0], 0.6))
-    found = read_text(tmp_path / "text.safetensors")
-    assert (found.target.name, found.target.names, found.train.names) == ("target", target.names, train.names)
+    write_names(tmp_path / "text.safetensors", DomainNames(prepare(target, train), (True, False), rows[0], 0.6))
+    found = read_names(tmp_path / "text.safetensors")
+    assert (found.target.name, found.target.names, found.names.train.names) == ("target", target.names, train.names)
     assert torch.equal(found.target.embeds, rows)
     assert found.target.concept is not None
     assert found.target.concept.tolist() == [0, 0, 1]
-    assert found.train.concept is None
-    assert found.train.is_thing.tolist() == [True, True, False]
+    assert found.names.train.concept is None
+    assert found.names.train.is_thing.tolist() == [True, True, False]
     assert (found.seen, found.overlap) == ((True, False), 0.6)
-    assert torch.equal(found.void, rows[0])
+    assert torch.equal(found.no_object_embed, rows[0])
 
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "text", "a byte", "missing"])
@@ -72,6 +76,6 @@ def test_a_damaged_file_is_refused(damage: str, tmp_path: Path) -> None:
 
 def test_a_file_of_text_is_no_batch(tmp_path: Path) -> None:
     bank = TextBank("a", ("cat",), torch.tensor([True]), torch.ones(1, 2))
-    write_text(tmp_path / "text.safetensors", DomainText(bank, bank, (True,), torch.ones(2), 0.8))
+    write_names(tmp_path / "text.safetensors", DomainNames(prepare(bank, bank), (True,), torch.ones(2), 0.8))
     with pytest.raises(ProposalsError, match=r"text\.safetensors is truncated or no file of proposals"):
         read_outputs(tmp_path / "text.safetensors")

@@ -10,14 +10,15 @@ import torch
 from opsnet.checkpoint.loading import load_checkpoint
 from opsnet.data.batching import collate
 from opsnet.data.panoptic_dataset import PanopticDataset
-from opsnet.evaluation.outputs import DomainText, run_network
 from opsnet.evaluation.scorer import SettingScorer, class_groups
+from opsnet.inference.network_output import run_network
+from opsnet.inference.segment import predict
 from opsnet.inference.settings import Setting, parse_setting
 from opsnet.inference.trained_model import TrainedModel
 from opsnet.metrics.image_overlaps import image_overlaps
 from opsnet.metrics.semantic import SemanticCounts, count_semantic, summarise_semantic
 from opsnet.panoptic.mask_filtering import Filtered, MaskFiltering
-from opsnet.recognition.recognizer import domain_similarity, prepare
+from opsnet.recognition.recognizer import domain_similarity
 from opsnet.structures import Batch, PanopticMap, PanopticTruth
 
 MEASURES = ("PQ", "PQth", "PQst", "SQ", "RQ")
@@ -43,9 +44,9 @@ def batch_of(world, domain: str) -> tuple[Batch, PanopticDataset]:
 
 def scored(trained, data, settings, batch) -> dict[str, list[PanopticMap]]:
     """The maps of every setting."""
-    scorer = SettingScorer(DomainText.of(trained, data.vocabulary), settings)
+    scorer = SettingScorer(trained.domain(data.vocabulary), settings)
     sources = {one.clip_embeds for one in settings}
-    return scorer.score(run_network(trained, batch, sources), batch.panoptic)
+    return scorer.score(run_network(trained.model, batch, sources), batch.panoptic)
 
 
 def test_groups_of_classes_by_hand() -> None:
@@ -67,9 +68,10 @@ def test_maps_equal_those_of_predict(domain, lenient, world) -> None:
     settings = [setting(name) for name in names]
     maps = scored(lenient, data, settings, batch)
     for one in settings:
-        direct = lenient.model.predict(
+        direct = predict(
+            lenient.model,
             batch,
-            prepare(lenient.text(data.vocabulary), lenient.text(lenient.train_vocabulary)),
+            lenient.names.prepared(data.vocabulary),
             recognizer=one.recognizer,
             filtering=one.filtering,
             overlap=lenient.overlap,
@@ -86,10 +88,10 @@ def test_figures_equal_a_metric_that_sees_the_maps(lenient, world) -> None:
     batch, data = batch_of(world, "scenes")
     settings = [setting("full/cls_iou"), setting("query_only/cls_iou")]
     truths = [PanopticTruth(m.ids, m.segments) for m in scored(lenient, data, settings, batch)["full/cls_iou"]]
-    scorer = SettingScorer(DomainText.of(lenient, data.vocabulary), settings)
+    scorer = SettingScorer(lenient.domain(data.vocabulary), settings)
     # The maps of pictures 0, 1, 2, 3 against those of 0, 1, 3, 2: neither all right nor all wrong.
     batch = dataclasses.replace(batch, panoptic=[truths[i] for i in (0, 1, 3, 2)])
-    maps = scorer.score(run_network(lenient, batch), batch.panoptic)["full/cls_iou"]
+    maps = scorer.score(run_network(lenient.model, batch), batch.panoptic)["full/cls_iou"]
     direct = PanopticQuality(is_thing=data.vocabulary.is_thing)
     for prediction, truth in zip(maps, batch.panoptic, strict=True):
         direct.update(prediction, truth)
@@ -143,7 +145,7 @@ def test_maps_of_equal_scores_for_other_proposals_are_not_confused(lenient, worl
 
 def test_abroad_full_is_not_query_only(lenient, world) -> None:
     batch, data = batch_of(world, "scenes_novel")
-    assert domain_similarity(lenient.text(data.vocabulary), lenient.text(lenient.train_vocabulary)) < 1
+    assert domain_similarity(lenient.names.bank(data.vocabulary), lenient.names.train_bank()) < 1
     found = scored(lenient, data, [setting("full/cls_iou"), setting("query_only/cls_iou")], batch)
     assert [m.segments for m in found["full/cls_iou"]] != [m.segments for m in found["query_only/cls_iou"]]
 
@@ -158,8 +160,8 @@ def test_crops_and_masked_pictures_are_scored_too(lenient, world) -> None:
 
 def test_a_picture_without_any_proposal_left_is_empty_not_an_error(lenient, world) -> None:
     batch, data = batch_of(world, "scenes")
-    bank = lenient.text(data.vocabulary)
+    names = lenient.names.prepared(lenient.train_vocabulary)
     none = dataclasses.replace(setting("full/cls_iou"), filtering=MaskFiltering(threshold=2.0))
     maps = scored(lenient, data, [none], batch)[none.name]
-    direct = lenient.model.predict(batch, prepare(bank, bank), recognizer=none.recognizer, filtering=none.filtering)
+    direct = predict(lenient.model, batch, names, recognizer=none.recognizer, filtering=none.filtering)
     assert all(m.segments == () and m.ids.shape == (96, 96) and not m.ids.any() for m in (*maps, *direct))

@@ -9,9 +9,10 @@ import pytest
 import torch
 from test_proposal_files import outputs
 
-from opsnet.evaluation.outputs import DomainText
 from opsnet.evaluation.proposal_files import ProposalsError
 from opsnet.evaluation.store import ProposalWriter, fingerprint, open_domain, stored_origin
+from opsnet.inference.names import DomainNames
+from opsnet.recognition.recognizer import prepare
 from opsnet.structures import TextBank
 from opsnet.vocabulary import Vocabulary
 
@@ -21,9 +22,9 @@ BANK = TextBank("cats", ("cat",), torch.tensor([True]), torch.ones(1, 6))
 
 def writer(folder: Path, **changes) -> ProposalWriter:
     """Of two batches of two pictures."""
-    text = DomainText(BANK, BANK, (True,), torch.ones(6), 0.8)
+    names = DomainNames(prepare(BANK, BANK), (True,), torch.ones(6), 0.8)
     given = {
-        "text": text, "vocabulary": CAT, "made_by": {"checkpoint": "abc", "experiment": "opsnet_r50"},
+        "names": names, "vocabulary": CAT, "made_by": {"checkpoint": "abc", "experiment": "opsnet_r50"},
         "batches": [2, 2], "sources": ["pooling"], "masks": "exact",
     }  # fmt: skip
     return ProposalWriter(folder, "home", **{**given, **changes})
@@ -36,7 +37,7 @@ def test_what_is_kept_is_read(tmp_path: Path) -> None:
     stored = open_domain(tmp_path, "home")
     masks = [batch.proposals.mask_logits for batch in stored.batches()]
     assert [torch.equal(m, outputs(i).proposals.mask_logits) for i, m in enumerate(masks)] == [True, True]
-    assert stored.text().target.names == ("cat",)
+    assert stored.names().target.names == ("cat",)
     assert stored.sources == ("pooling",)
     assert stored.bytes() > sum(m.nbytes for m in masks) / 2
     assert stored_origin(tmp_path) == ("opsnet_r50", None)  # as older ones do not say how they were validated

@@ -16,9 +16,9 @@ from opsnet.export import run as exporting
 from opsnet.export.network import METADATA, ExportNetwork
 from opsnet.export.parity import TIES, drawn_batch
 from opsnet.export.run import export, main
+from opsnet.inference.segment import predict
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.recognition.modulation import EmbeddingModulation
-from opsnet.recognition.recognizer import prepare
 from opsnet.utils.errors import InputError
 from opsnet.vocabulary import Vocabulary
 
@@ -81,8 +81,8 @@ def test_the_example_of_the_docs_makes_the_networks_map(
     # The overlap and the threshold of a network that is hardly trained.
     exec(code[1].replace("0.8 * inside", "0.0 * inside").replace("scores > 0.05", "scores > -1"), found)
     trained = load_checkpoint(lenient_checkpoint, device="cpu")
-    (expected,) = trained.model.predict(
-        batch, prepare(trained.text(vocabulary := Vocabulary.load(WORDS)), trained.text(trained.train_vocabulary)),
+    (expected,) = predict(
+        trained.model, batch, trained.names.prepared(vocabulary := Vocabulary.load(WORDS)),
         recognizer=EmbeddingModulation(), filtering=MaskFiltering(threshold=-1), overlap=trained.overlap,
     )  # fmt: skip
     assert found["segments"] == {s.id: vocabulary.names[s.label] for s in expected.segments}

@@ -18,10 +18,10 @@ from opsnet.data.batching import collate
 from opsnet.data.panoptic_dataset import PanopticDataset
 from opsnet.data.transforms import EvalTransform
 from opsnet.evaluation.run import evaluate
+from opsnet.inference.segment import predict
 from opsnet.inference.settings import parse_setting
 from opsnet.model import OPSNet
 from opsnet.prediction.predictor import Predictor
-from opsnet.recognition.recognizer import prepare
 from opsnet.training.run import train
 from opsnet.utils.errors import DatasetError
 
@@ -86,13 +86,12 @@ def test_prediction_shows_the_network_what_evaluation_does(run) -> None:
         images=run.root / "images" / "val", annotations=run.root / "panoptic_val.json",
         vocabulary=trained.train_vocabulary, transform=EvalTransform(**RESIZED),
     )  # fmt: skip
-    text = trained.text(trained.train_vocabulary)
     predictor = Predictor(trained)
     for i, size in enumerate(SIZES):  # small images are enlarged
         batch = collate([dataset[i]], vocabulary="flat", with_truth=True)
-        (expected,) = trained.model.predict(
-            batch, prepare(text, text), recognizer=parse_setting("full/cls").recognizer,
-            filtering=trained.inference.mask_filtering, overlap=0.7,
+        (expected,) = predict(
+            trained.model, batch, trained.names.prepared(trained.train_vocabulary),
+            recognizer=parse_setting("full/cls").recognizer, filtering=trained.inference.mask_filtering, overlap=0.7,
         )  # fmt: skip
         found = predictor(dataset.picture(i), trained.train_vocabulary)
         assert predictor.propose(dataset.picture(i)).valid_sizes == tuple(batch.valid_sizes) != (size,)

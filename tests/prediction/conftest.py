@@ -4,31 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 import pytest
 import torch
 
+from opsnet.inference.network_output import NetworkOutput
 from opsnet.inference.trained_model import TrainedModel
 from opsnet.panoptic.mask_filtering import MaskFiltering
-from opsnet.prediction.carriers import Proposed
 from opsnet.prediction.predictor import Predictor
-from opsnet.structures import Embeddings, Proposals
+from opsnet.structures import Proposals
 
 STRIPES = ((0, 32), (32, 48), (48, 64))  # columns
 
 
 @pytest.fixture
-def proposed() -> Callable[..., Proposed]:
+def proposed() -> Callable[..., NetworkOutput]:
     """Predicted IoU of the three masks -> one picture's proposals, at a quarter of the size."""
 
-    def make(*iou: float) -> Proposed:
+    def make(*iou: float) -> NetworkOutput:
         masks = torch.full((1, 3, 16, 16), -20.0)
         for k, (left, right) in enumerate(STRIPES):
             masks[0, k, :, left // 4 : right // 4] = 20
         proposals = Proposals(masks, torch.zeros(1, 3, 4), torch.tensor([iou]))
-        embeddings = Embeddings(torch.zeros(1, 3, 4), torch.zeros(1, 3, 4))
-        picture = np.zeros((64, 64, 3), np.uint8)
-        return Proposed((picture,), proposals, embeddings, (64, 64), ((64, 64),))
+        size = (64, 64)
+        return NetworkOutput(proposals, {"pooling": torch.zeros(1, 3, 4)}, size, (size,), (size,), (0,))
 
     return make
 

@@ -9,13 +9,14 @@ import pytest
 import torch
 
 import opsnet
+from opsnet.inference import names as names_module
+from opsnet.inference.segment import predict
 from opsnet.inference.settings import parse_filtering
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.prediction import predictor as module
 from opsnet.prediction.pictures import NetworkSize
 from opsnet.prediction.predictor import Predictor, as_words
 from opsnet.recognition.modulation import ClipOnly, EmbeddingModulation
-from opsnet.recognition.recognizer import prepare
 from opsnet.utils.errors import CheckpointError, InputError
 from opsnet.vocabulary.vocabulary import Vocabulary, VocabularyError
 
@@ -45,9 +46,13 @@ def test_the_network_is_the_same_as_opsnets_own(predictor, pictures) -> None:
     answer = predictor(pictures[0], WORDS)
     model, words = predictor.trained.model, Vocabulary.load(WORDS)
     batch = module.to_batch([pictures[0]])
-    text, train = predictor.trained.text(words), predictor.trained.text(predictor.train_vocabulary)
-    expected = model.predict(
-        batch, prepare(text, train), recognizer=EmbeddingModulation(), filtering=predictor.filtering, overlap=0.0
+    expected = predict(
+        model,
+        batch,
+        predictor.trained.names.prepared(words),
+        recognizer=EmbeddingModulation(),
+        filtering=predictor.filtering,
+        overlap=0.0,
     )[0]
     assert len(expected.segments) > 0
     assert torch.equal(answer.ids, expected.ids)
@@ -78,12 +83,12 @@ def test_another_strength_or_vocabulary_needs_no_network(predictor, pictures, mo
 
 def test_text_is_computed_once_and_the_oldest_are_let_go(predictor, monkeypatch) -> None:
     calls = []
-    text = type(predictor.trained).text
-    monkeypatch.setattr(type(predictor.trained), "text", lambda self, v: calls.append(v.names) or text(self, v))
-    monkeypatch.setattr(module, "BANKS", 2)
+    prepare = names_module.prepare
+    monkeypatch.setattr(names_module, "prepare", lambda t, n: calls.append(t.names) or prepare(t, n))
+    monkeypatch.setattr(names_module, "CACHED", 2)
     for words in ("a, b", "a, b", "c, d", "e, f", "a, b"):
         predictor.text(Vocabulary.load(words))
-    assert [names for names in calls if len(names) == 2] == [("a", "b"), ("c", "d"), ("e", "f"), ("a", "b")]
+    assert calls == [("a", "b"), ("c", "d"), ("e", "f"), ("a", "b")]
 
 
 def test_two_users_at_once_get_their_own_answers(predictor, pictures) -> None:
@@ -111,9 +116,9 @@ def test_maps_of_resized_images_are_those_of_evaluation(lenient_model) -> None:
     small = Predictor(lenient_model, filtering=MaskFiltering(threshold=-1), longest=64)
     batch = module.to_batch([picture], size=NetworkSize(longest=64))
     assert (batch.valid_sizes, batch.original_sizes) == ([(64, 48)], [(120, 90)])
-    text, train = lenient_model.text(Vocabulary.load(WORDS)), lenient_model.text(lenient_model.train_vocabulary)
-    expected = lenient_model.model.predict(
-        batch, prepare(text, train), recognizer=EmbeddingModulation(), filtering=small.filtering, overlap=0.0
+    names = lenient_model.names.prepared(Vocabulary.load(WORDS))
+    expected = predict(
+        lenient_model.model, batch, names, recognizer=EmbeddingModulation(), filtering=small.filtering, overlap=0.0
     )[0]
     assert torch.equal(small(picture, WORDS).ids, expected.ids)
     assert len(expected.segments) > 0

@@ -53,12 +53,12 @@ def test_the_network_of_the_start_is_a_copy_that_stays_as_it_is(model, given) ->
     assert not distillation.initial.training
     assert not any(p.requires_grad for p in distillation.parameters())
     assert not [name for name in distillation.state_dict() if "clip." in name.removeprefix("initial.")[:5]]
-    before = model.void_embed.detach().clone()
+    before = model.no_object_embed.detach().clone()
     try:
-        model.void_embed.data.add_(1.0)
-        assert torch.equal(distillation.initial.void_embed, before)
+        model.no_object_embed.data.add_(1.0)
+        assert torch.equal(distillation.initial.no_object_embed, before)
     finally:
-        model.void_embed.data.copy_(before)
+        model.no_object_embed.data.copy_(before)
 
 
 def test_a_weight_that_is_none_is_refused(model) -> None:

@@ -9,7 +9,7 @@ from torch import nn
 
 from opsnet.losses.decoupled_supervision import DecoupledSupervision
 from opsnet.recognition.modulation import EmbeddingModulation
-from opsnet.recognition.recognizer import PreparedNames, prepare
+from opsnet.recognition.recognizer import prepare
 from opsnet.structures import Batch, Embeddings, ImageLabels, Proposals, TextBank
 from opsnet.training.image_labels import ImageLabelSupervision, sample_names
 
@@ -36,7 +36,7 @@ class Fixed(nn.Module):
         self.queries = nn.Parameter(torch.randn(1, K, D, generator=generator))
         self.clip_embeds = torch.randn(1, K, D, generator=generator)
         self.masks = nn.Parameter(torch.randn(1, K, 2, 2, generator=generator))
-        self.void_embed = nn.Parameter(torch.ones(D))
+        self.no_object_embed = nn.Parameter(torch.ones(D))
         self.iou = torch.tensor([[0.9, 0.4, 0.8]])
 
     def forward(self, images, valid_sizes, *, every_layer):
@@ -60,16 +60,16 @@ def supervision(**options) -> ImageLabelSupervision:
     return ImageLabelSupervision(criterion=CRITERION, modulation=modulation, **options)
 
 
-LABELS, TRAIN = random_bank("labels", NAMES, 2), random_bank("train", 5, 3)
+LABELS = prepare(random_bank("labels", NAMES, 2), random_bank("train", 5, 3))
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.5])
 def test_the_names_are_told_by_modulated_embeddings_between_both_vocabularies(beta) -> None:
     model, given = Fixed(), batch([0, 3], [5])
-    losses, figures = supervision(beta=beta)(model, given, LABELS, TRAIN, seed=0)
+    losses, figures = supervision(beta=beta)(model, given, LABELS, seed=0)
     proposals, clip_map = model(given.images, given.valid_sizes, every_layer=False)
     logits, _ = EmbeddingModulation(alpha=10.0, beta=beta)(
-        model.embed(proposals, clip_map, (8, 8)), prepare(LABELS, TRAIN), model.void_embed
+        model.embed(proposals, clip_map, (8, 8)), LABELS, model.no_object_embed
     )
     direct = CRITERION(
         logits, proposals.iou, proposals.mask_logits, given.targets.labels, torch.ones(2, 2, 2, dtype=torch.bool)
@@ -84,38 +84,17 @@ def test_the_names_are_told_by_modulated_embeddings_between_both_vocabularies(be
     assert model.masks.grad.abs().sum() > 0
 
 
-def test_the_similarities_are_computed_once_for_two_banks(monkeypatch) -> None:
-    calls = []
-    from opsnet.training import image_labels
-
-    def counted(*banks):
-        calls.append(banks)
-        return original(*banks)
-
-    original = image_labels.prepare
-    monkeypatch.setattr(image_labels, "prepare", counted)
-    tested, model = supervision(), Fixed()
-    for _ in range(3):
-        tested(model, batch([0]), LABELS, TRAIN, seed=0)
-    assert len(calls) == 1
-    tested(model, batch([0]), random_bank("labels", NAMES, 7), TRAIN, seed=0)
-    assert len(calls) == 2
-
-
 def test_sampled_names_leave_the_labels_and_s_as_they_are() -> None:
     model, given = Fixed(), batch([1, 4], [5])
-    every, _ = supervision()(model, given, LABELS, TRAIN, seed=0)
-    few, _ = supervision(sampled_names=4)(model, given, LABELS, TRAIN, seed=0)
+    every, _ = supervision()(model, given, LABELS, seed=0)
+    few, _ = supervision(sampled_names=4)(model, given, LABELS, seed=0)
     assert float(few["loss"].detach()) < float(every["loss"].detach())  # fewer rivals
-    same, _ = supervision(sampled_names=NAMES)(model, given, LABELS, TRAIN, seed=0)
+    same, _ = supervision(sampled_names=NAMES)(model, given, LABELS, seed=0)
     assert torch.equal(same["loss"], every["loss"])
     # A vocabulary of the sampled names alone, at the s of the whole one, gives the same.
     chosen = sample_names(given.targets.labels, NAMES, 4, 0)
-    tested = supervision()
-    similarity = tested._prepare(LABELS, TRAIN).similarity
-    small, places = LABELS.select(chosen), [torch.searchsorted(chosen, x) for x in given.targets.labels]
-    tested._prepared = PreparedNames(small, TRAIN, torch.ones(4), similarity)
-    alone, _ = tested(model, batch(*(p.tolist() for p in places)), small, TRAIN, seed=0)
+    places = [torch.searchsorted(chosen, x) for x in given.targets.labels]
+    alone, _ = supervision()(model, batch(*(p.tolist() for p in places)), LABELS.select(chosen), seed=0)
     assert float(alone["loss"].detach()) == pytest.approx(float(few["loss"].detach()))
 
 

@@ -21,7 +21,7 @@ class Model(nn.Module):
         self.norm, self.group_norm = nn.LayerNorm((2, 3)), nn.GroupNorm(1, 2)
         self.queries = nn.Embedding(4, 5)
         self.level_embed = nn.Parameter(torch.zeros(2, 3))
-        self.void_embed = nn.Parameter(torch.zeros(7))
+        self.no_object_embed = nn.Parameter(torch.zeros(7))
         self.frozen = nn.Linear(2, 2).requires_grad_(False)
 
 
@@ -50,7 +50,7 @@ def test_every_parameter_gets_its_rate_and_decay() -> None:
         "group_norm.bias": (1.0, 0.0),
         "queries.weight": (1.0, 0.0),
         "level_embed": (1.0, 0.5),  # a plain parameter, which Mask2Former decays
-        "void_embed": (1.0, 0.0),
+        "no_object_embed": (1.0, 0.0),
     }
 
 

@@ -112,7 +112,7 @@ def test_the_checkpoint_holds_the_hash_of_clip_and_none_of_its_weights(trained, 
     assert checkpoint["global_step"] == STEPS
     assert not [k for k in checkpoint["state_dict"] if "clip." in k.removeprefix("model.")[:5]]
     assert [k for k in checkpoint["state_dict"] if k.startswith("model.query_decoder.")]
-    assert "model.void_embed" in checkpoint["state_dict"]
+    assert "model.no_object_embed" in checkpoint["state_dict"]
     clip_hash = checkpoint["opsnet"]["clip_hash"]
     assert [len(part) for part in clip_hash.split("-")] == [12, 6]  # of weights and architecture
     assert checkpoint["opsnet"]["config"]["clip"]["model"]["weights"] == str(world.clip)

@@ -15,7 +15,13 @@ from opsnet.segmenter.query_decoder import QueryDecoder
 
 log = logging.getLogger(__name__)
 # What OPSNet adds to Mask2Former and must be trained; and a count that no prediction depends on.
-_OWN = ("query_decoder.embed_head.", "query_decoder.iou_head.", "query_decoder.clip_attention.", "void_embed", "clip.")
+_OWN = (
+    "query_decoder.embed_head.",
+    "query_decoder.iou_head.",
+    "query_decoder.clip_attention.",
+    "no_object_embed",
+    "clip.",
+)
 _COUNT = "num_batches_tracked"
 
 

@@ -1,0 +1,95 @@
+"""What the network predicts for a batch of images, before any class names: everything that inference needs of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from opsnet.model import OPSNet
+from opsnet.recognition.proposal_crops import cropped_pictures, embed_pictures, masked_pictures
+from opsnet.structures import Batch, Embeddings, Proposals
+
+Size = tuple[int, int]
+POOLING = "pooling"
+
+
+@dataclass(frozen=True)
+class NetworkOutput:
+    """The network's predictions for B images; labelling them with other names costs no further forward pass.
+
+    Attributes:
+        proposals: masks (B, K, h, w), query embeddings (B, K, D) and predicted IoU (B, K).
+        clip: CLIP embedding of each proposal, (B, K, D), by its source: "pooling", "masking" or "cropping".
+        padded: (height, width) in pixels of the batch.
+        valid_sizes: (height, width) in pixels of each image inside the padding.
+        map_sizes: (height, width) in pixels of each image's panoptic map.
+        image_ids: the dataset's id of each image.
+    """
+
+    proposals: Proposals
+    clip: Mapping[str, Tensor]
+    padded: Size
+    valid_sizes: tuple[Size, ...]
+    map_sizes: tuple[Size, ...]
+    image_ids: tuple[int | str, ...]
+
+    @classmethod
+    def of(cls, proposals: Proposals, batch: Batch, clip: Mapping[str, Tensor] | None = None) -> NetworkOutput:
+        """The output for a batch, whose sizes it takes."""
+        padded = (batch.images.shape[-2], batch.images.shape[-1])
+        sizes = tuple(batch.valid_sizes), tuple(batch.map_sizes)
+        return cls(proposals, clip or {}, padded, *sizes, tuple(batch.image_ids))
+
+    def __len__(self) -> int:
+        return len(self.valid_sizes)
+
+    def embeddings(self, source: str = POOLING) -> Embeddings:
+        """Query and CLIP embeddings of the proposals, (B, K, D) each; ``source`` is a key of ``clip``."""
+        return Embeddings(query=self.proposals.query_embeds, clip=self.clip[source])
+
+    def to(self, device: torch.device | str) -> NetworkOutput:
+        """The same output with every tensor on ``device``."""
+        clip = {source: embeds.to(device) for source, embeds in self.clip.items()}
+        return dataclasses.replace(self, proposals=self.proposals.to(device), clip=clip)
+
+
+@torch.no_grad()
+def run_network(model: OPSNet, batch: Batch, sources: Collection[str] = (POOLING,)) -> NetworkOutput:
+    """One forward pass.
+
+    Args:
+        model: the network.
+        batch: B images, on its device.
+        sources: keys of :data:`CLIP_SOURCES`; all but "pooling" run CLIP once per proposal (Table 5's baselines).
+    """
+    proposals, clip_map = model(batch.images, batch.valid_sizes)
+    clip = {source: CLIP_SOURCES[source](model, batch, proposals, clip_map) for source in sources}
+    return NetworkOutput.of(proposals, batch, clip)
+
+
+def _pooled(model: OPSNet, batch: Batch, proposals: Proposals, clip_map: Tensor) -> Tensor:
+    return model.embed(proposals, clip_map, (batch.images.shape[-2], batch.images.shape[-1])).clip
+
+
+def _masked(model: OPSNet, batch: Batch, proposals: Proposals, clip_map: Tensor) -> Tensor:
+    encoder = model.clip.image_encoder
+    images = masked_pictures(batch.images, proposals.mask_logits, encoder.image_size, encoder.mean)
+    return embed_pictures(encoder.embed_whole, images, len(batch.images))
+
+
+def _cropped(model: OPSNet, batch: Batch, proposals: Proposals, clip_map: Tensor) -> Tensor:
+    encoder = model.clip.image_encoder
+    images = cropped_pictures(batch.images, proposals.mask_logits, encoder.image_size)
+    return embed_pictures(encoder.embed_whole, images, len(batch.images))
+
+
+CLIP_SOURCES: Mapping[str, Callable[[OPSNet, Batch, Proposals, Tensor], Tensor]] = {
+    POOLING: _pooled,
+    "masking": _masked,
+    "cropping": _cropped,
+}
+"""Ways to a CLIP embedding of each proposal, (B, K, D): Mask Pooling of CLIP's map, and Table 5's two baselines."""
