@@ -18,11 +18,12 @@ from torch import Tensor
 
 from opsnet.checkpoint.loading import checked, load_trained
 from opsnet.checkpoint.places import IN_FOLDER as CLIP
-from opsnet.checkpoint.reading import check_finite
+from opsnet.checkpoint.reading import RECOGNIZER, check_finite, load_recognizer, recognizer_weights
 from opsnet.checkpoint.stored_config import check_inference
 from opsnet.checkpoint.stored_network import build_recognizer
 from opsnet.inference.config import InferenceConfig, recognizer_of
 from opsnet.inference.trained_model import TrainedModel
+from opsnet.recognition.recognizer import Recognizer
 from opsnet.utils.errors import CheckpointError
 from opsnet.utils.files import atomic_path, checksum, write_json
 
@@ -31,13 +32,17 @@ SETTINGS = ("recognizer", "filtering", "overlap", "shortest", "longest")
 """Fields of :class:`InferenceConfig` that a predictor may have otherwise than its network's training."""
 
 
-def save(trained: TrainedModel, folder: Path, *, settings: InferenceConfig, include_clip: bool | None = None) -> None:
+def save(
+    trained: TrainedModel, folder: Path, *, settings: InferenceConfig, recognizer: Recognizer,
+    include_clip: bool | None = None,
+) -> None:  # fmt: skip
     """Writes a folder; the configuration comes last, so that a folder with one is whole.
 
     Args:
         trained: from a checkpoint.
         folder: made when needed.
         settings: how the predictor is set.
+        recognizer: the predictor's; what it learned goes in.
         include_clip: whether CLIP's weights go in; by default unless open_clip has them by name (OpenAI's RN50).
 
     Raises:
@@ -53,7 +58,8 @@ def save(trained: TrainedModel, folder: Path, *, settings: InferenceConfig, incl
     if include_clip:
         config["clip"]["model"]["weights"] = CLIP
     state = trained.model.state_dict()
-    weights = {MODEL: {k: v for k, v in state.items() if not k.startswith("clip.")}}
+    learned = {f"{RECOGNIZER}{k}": v for k, v in recognizer.state_dict().items()}
+    weights = {MODEL: {k: v for k, v in state.items() if not k.startswith("clip.")} | learned}
     if include_clip:
         weights[CLIP] = dict(trained.model.clip.text_encoder.clip.state_dict())
     else:
@@ -103,13 +109,17 @@ def read(
     weights = _read_weights(folder / MODEL)
     if CLIP in content["sha256"]:
         clip_weights = folder / CLIP
+    learned = recognizer_weights(weights)
+    network = {k: v for k, v in weights.items() if not k.startswith(RECOGNIZER)}
     trained = load_trained(
-        {"opsnet": content}, weights, str(folder), clip_weights=clip_weights, device=device,
+        {"opsnet": content}, network, str(folder), clip_weights=clip_weights, device=device,
         label_names_known=label_names_known,
     )  # fmt: skip
     inference = _settings(content["settings"], trained.inference, str(folder / CONFIG))
     recognizer = build_recognizer(inference.recognizer, str(folder / CONFIG))
-    return dataclasses.replace(trained, inference=inference, recognizer=recognizer)
+    load_recognizer(recognizer, learned, str(folder))
+    own = recognizer.eval().to(trained.model.no_object_embed.device)
+    return dataclasses.replace(trained, inference=inference, recognizer=own)
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:

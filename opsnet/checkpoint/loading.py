@@ -12,12 +12,20 @@ from typing import Any
 
 from torch import Tensor
 
-from opsnet.checkpoint.reading import check_clip_hash, load_weights, network_weights, read_checkpoint
+from opsnet.checkpoint.reading import (
+    check_clip_hash,
+    load_recognizer,
+    load_weights,
+    network_weights,
+    read_checkpoint,
+    recognizer_weights,
+)
 from opsnet.checkpoint.stored_config import check_config
 from opsnet.checkpoint.stored_network import build_model, build_recognizer
 from opsnet.inference.config import InferenceConfig
 from opsnet.inference.trained_model import TrainedModel, pick_device
 from opsnet.model import OPSNet
+from opsnet.recognition.recognizer import Recognizer
 from opsnet.utils.errors import CheckpointError, InputError
 from opsnet.vocabulary import Vocabulary
 
@@ -44,8 +52,13 @@ def check_resume(path: Path, clip_hash: str, streams: int) -> None:
         )
 
 
-def load_initial_weights(model: OPSNet, path: str | Path) -> None:
+def load_initial_weights(model: OPSNet, path: str | Path, recognizer: Recognizer | None = None) -> None:
     """Starts a network from the weights of a trained checkpoint; its optimizer and progress are left behind.
+
+    Args:
+        model: the network.
+        path: of the checkpoint.
+        recognizer: takes over what the checkpoint's recognizer learned, if that is of the same kind.
 
     Raises:
         CheckpointError: no such file, no checkpoint, or one of another CLIP or network.
@@ -54,6 +67,9 @@ def load_initial_weights(model: OPSNet, path: str | Path) -> None:
     check_clip_hash(checkpoint, model.clip.weights_hash, name)
     weights = network_weights(checkpoint["state_dict"])
     load_weights(model, weights, name, "give the backbone and model that it was trained with")
+    learned = recognizer_weights(checkpoint["state_dict"])
+    if recognizer is not None and learned.keys() == recognizer.state_dict().keys():
+        load_recognizer(recognizer, learned, name)
 
 
 def load_checkpoint(
@@ -75,10 +91,12 @@ def load_checkpoint(
         ClipWeightsError: CLIP's weights are not where they should be.
     """
     checkpoint, name = read_checkpoint(path), f"checkpoint {path}"
-    return load_trained(
+    trained = load_trained(
         checkpoint, network_weights(checkpoint["state_dict"]), name, clip_weights=clip_weights, device=device,
         label_names_known=label_names_known,
     )  # fmt: skip
+    load_recognizer(trained.recognizer, recognizer_weights(checkpoint["state_dict"]), name)
+    return trained
 
 
 def load_trained(
@@ -86,6 +104,8 @@ def load_trained(
     device: str = "auto", label_names_known: bool = False,
 ) -> TrainedModel:  # fmt: skip
     """The network that ``checkpoint["opsnet"]`` describes, with its trained weights, ready on a device.
+
+    Its recognizer is as the configuration builds it: see :func:`opsnet.checkpoint.reading.load_recognizer`.
 
     Args:
         checkpoint: see :func:`opsnet.checkpoint.content.add_content`.
@@ -103,8 +123,10 @@ def load_trained(
     model = build_model(config, name, clip_weights=clip_weights)
     check_clip_hash(checkpoint, model.clip.weights_hash, name, key="clip_weights")
     load_weights(model, weights, name, "it is damaged, or its configuration was changed")
-    model = model.eval().to(pick_device(device))
-    return TrainedModel(model, vocabulary, inference, config.get("experiment"), config, recognizer)
+    device = pick_device(device)
+    return TrainedModel(
+        model.eval().to(device), vocabulary, inference, config.get("experiment"), config, recognizer.eval().to(device)
+    )
 
 
 def read_inference(config: Mapping[str, Any], name: str) -> InferenceConfig:

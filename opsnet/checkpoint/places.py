@@ -40,6 +40,7 @@ RECOGNIZERS = (
     "opsnet.recognition.modulation.ClipOnly",
     "opsnet.recognition.modulation.FixedEnsemble",
     "opsnet.recognition.geometric_ensemble.GeometricEnsemble",
+    "opsnet.recognition.learned_modulation.LearnedModulation",
 )
 PLACES: Mapping[Key, Place] = {**NETWORK, RECOGNIZER: Place(RECOGNIZERS)}
 

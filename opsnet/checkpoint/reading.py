@@ -12,9 +12,12 @@ from torch import Tensor
 
 from opsnet.checkpoint.content import renamed_weights, trained_weights
 from opsnet.model import OPSNet
+from opsnet.recognition.recognizer import Recognizer
 from opsnet.utils.errors import CheckpointError
 
 log = logging.getLogger(__name__)
+RECOGNIZER = "recognizer."
+"""Prefix of the weights of a recognizer that learns, in a checkpoint and in a saved folder."""
 
 
 def read_checkpoint(path: str | Path, *, key: str = "") -> dict[str, Any]:
@@ -105,6 +108,33 @@ def check_clip_hash(
 def network_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Of the weights of a checkpoint those of the network, by their names in :class:`OPSNet`."""
     return {k.removeprefix("model."): v for k, v in trained_weights(state).items() if k.startswith("model.")}
+
+
+def recognizer_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Of the weights of a checkpoint those of its recognizer, which has some if it learns."""
+    return {k.removeprefix(RECOGNIZER): v for k, v in state.items() if k.startswith(RECOGNIZER)}
+
+
+def load_recognizer(recognizer: Recognizer, weights: Mapping[str, Tensor], name: str) -> None:
+    """Fills a recognizer, all of it or nothing.
+
+    Args:
+        recognizer: as the configuration builds it.
+        weights: by their names in it.
+        name: of what they come from, for the message.
+
+    Raises:
+        CheckpointError: they are of another recognizer.
+    """
+    own = recognizer.state_dict()
+    wrong = sorted(own.keys() ^ weights.keys())
+    wrong += sorted(k for k in own.keys() & weights.keys() if own[k].shape != weights[k].shape)
+    if wrong:
+        raise CheckpointError(
+            f"{name}: its weights are of another recognizer than its configuration names ({RECOGNIZER}{wrong[0]}): it "
+            "is damaged, or its configuration was changed"
+        )
+    recognizer.load_state_dict(weights)
 
 
 def load_weights(model: OPSNet, weights: Mapping[str, Tensor], name: str, fix: str) -> None:

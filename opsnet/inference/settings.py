@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -207,9 +206,7 @@ def recognizer_config(recognizer: Recognizer) -> dict[str, Any]:
     """
     kind = type(recognizer)
     try:
-        parameters = inspect.signature(kind).parameters.values()
-        names = [p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]  # nn.Module's own
-        arguments = {name: getattr(recognizer, name) for name in names}
+        arguments = recognizer.settings()
     except (AttributeError, ValueError) as error:
         raise InputError(f"a recognizer of class {kind.__name__} has no name to save: give one of a class") from error
     return {"_target_": f"{kind.__module__}.{kind.__qualname__}", **arguments}

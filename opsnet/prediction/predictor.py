@@ -233,7 +233,7 @@ class Predictor(
             shortest=self.size.shortest,
             longest=self.size.longest,
         )
-        save(self.trained, save_directory, settings=settings, include_clip=include_clip)
+        save(self.trained, save_directory, settings=settings, recognizer=self.recognizer, include_clip=include_clip)
 
     @classmethod
     def from_pretrained(

@@ -5,7 +5,9 @@ Domain similarity    s = mean_i max_j H_ij,   H (M, N) = cosine of target and tr
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -66,6 +68,16 @@ class Recognizer(nn.Module):
             Logits (B, K, M), and the no-object logit (B, K).
         """
         raise NotImplementedError
+
+    def settings(self) -> dict[str, Any]:
+        """The arguments that build it again.
+
+        Raises:
+            AttributeError: an argument is not kept as an attribute of its name.
+        """
+        parameters = inspect.signature(type(self)).parameters.values()
+        names = [p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]  # nn.Module's own
+        return {name: getattr(self, name) for name in names}
 
 
 def nearest_similarity(target: TextBank, train: TextBank) -> Tensor:

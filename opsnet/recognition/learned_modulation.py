@@ -1,0 +1,94 @@
+"""Embedding Modulation whose strengths are learned, as functions of how similar a name is to the training names.
+
+The paper chooses alpha and beta once for all names (section 3.3, Table 6). Here each of a name's three numbers is a
+line over d = 1 - max_j H_ij, its distance from the training names (s: the domain similarity, T = 0.01):
+
+    a(d) = alpha exp(alpha_slope d)        b(d) = beta + beta_slope d        c(d) = scale exp(scale_slope d)
+
+    z_i = c(d_i) cos(E_q + a(d_i) (1 - s) E_c, t_i) / (T (1 - d_i) ** b(d_i))
+
+No-object has no name; it is scored with a(1 - s), undebiased. With slopes of 0 and a scale of 1, where training
+starts, this is :class:`~opsnet.recognition.modulation.EmbeddingModulation`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from opsnet.recognition.recognizer import PreparedNames, Recognizer, cosine_logits, widened
+from opsnet.structures import Embeddings
+
+
+class LearnedModulation(Recognizer):
+    """Six numbers, trained on names that the queries do not learn (:mod:`opsnet.losses.recognition`).
+
+    Args:
+        alpha, beta, scale: where training starts: their values for names of the training, the paper's by default.
+        alpha_slope, beta_slope, scale_slope: and how they change with a name's distance from these.
+
+    Raises:
+        ValueError: ``alpha`` or ``scale`` that is not above 0, or a number that is not finite.
+    """
+
+    def __init__(
+        self, *, alpha: float = 10.0, beta: float = 0.5, scale: float = 1.0, alpha_slope: float = 0.0,
+        beta_slope: float = 0.0, scale_slope: float = 0.0,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        start = (alpha, beta, scale, alpha_slope, beta_slope, scale_slope)
+        if not (alpha > 0 and scale > 0 and all(map(math.isfinite, start))):
+            raise ValueError(
+                "modulation.alpha and modulation.scale must be above 0, and all numbers finite, got "
+                f"alpha={alpha}, beta={beta}, scale={scale}, slopes {alpha_slope}, {beta_slope}, {scale_slope}"
+            )
+        self.alpha, self.beta, self.scale = alpha, beta, scale
+        self.alpha_slope, self.beta_slope, self.scale_slope = alpha_slope, beta_slope, scale_slope
+        self.at_training_names = nn.Parameter(torch.tensor([math.log(alpha), beta, math.log(scale)]))
+        self.slopes = nn.Parameter(torch.tensor([alpha_slope, beta_slope, scale_slope]))
+
+    def forward(self, embeddings: Embeddings, names: PreparedNames, no_object: Tensor) -> tuple[Tensor, Tensor]:
+        """Embeddings (B, K, D) -> logits (B, K, M) and the no-object logit (B, K)."""
+        target, query, clip = names.target, widened(embeddings.query), widened(embeddings.clip)
+        agreement = F.cosine_similarity(query, clip, dim=-1)[..., None]  # of the two embeddings of a proposal
+        nearest = names.nearest.to(query)
+        alpha, beta, scale = self.numbers(1 - nearest)
+        far = 1 - names.similarity.to(query)
+        weight = alpha * far
+        rows = weight if target.concept is None else weight[target.concept]
+        logits = target.of_concepts(_fused_logits(query, clip, target.embeds, rows, agreement))
+        general = self.numbers(far)[0] * far
+        no_object_logits = _fused_logits(query, clip, no_object[None], general[None], agreement)[..., 0]
+        return logits * scale / nearest**beta, no_object_logits
+
+    def numbers(self, distance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """alpha, beta and scale of names at ``distance`` (any shape, in 0..1) from the training names."""
+        log_alpha, beta, log_scale = (
+            at + slope * distance for at, slope in zip(self.at_training_names, self.slopes, strict=True)
+        )
+        return log_alpha.exp(), beta, log_scale.exp()
+
+    def settings(self) -> dict[str, float]:
+        """The arguments that build it as it is now, e.g. to try what it learned on another network."""
+        keys = ("alpha", "beta", "scale")
+        values = self.at_training_names.tolist()
+        at = {"alpha": math.exp(values[0]), "beta": values[1], "scale": math.exp(values[2])}
+        return at | {f"{key}_slope": slope for key, slope in zip(keys, self.slopes.tolist(), strict=True)}
+
+
+def _fused_logits(query: Tensor, clip: Tensor, text: Tensor, weight: Tensor, agreement: Tensor) -> Tensor:
+    """Cosine over the temperature of ``E_q + weight E_c``, both L2-normalised, with a weight per row of ``text``.
+
+    Expanded, so that no fused embedding is made for each name: (q.t + w c.t) / |q + w c|.
+
+    Args:
+        query, clip: (B, K, D).
+        text: (R, D).
+        weight: (R,).
+        agreement: (B, K, 1), cosine of the two.
+    """
+    length = (1 + weight**2 + 2 * weight * agreement).clamp(min=1e-6).sqrt()
+    return (cosine_logits(query, text) + weight * cosine_logits(clip, text)) / length
