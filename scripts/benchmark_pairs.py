@@ -13,8 +13,15 @@ from torch import Tensor
 
 from opsnet.inference.network_output import NetworkOutput
 from opsnet.inference.segment import segment
-from opsnet.losses.criterion import LayerPredictions, PanopticCriterion
+from opsnet.losses.cross_entropy import CrossEntropy
+from opsnet.losses.dice import Dice
+from opsnet.losses.iou import IoURegression
+from opsnet.losses.layer_predictions import LayerPredictions
+from opsnet.losses.mask_bce import MaskBCE
+from opsnet.losses.matching import HungarianMatcher
 from opsnet.losses.point_sampling import SharedPoints
+from opsnet.losses.predictions import MatchedPredictions
+from opsnet.losses.weighted_sum import Losses
 from opsnet.ops.deformable_sampling import deformable_sampling
 from opsnet.ops.shortlist import shortlisted_cosines
 from opsnet.panoptic.mask_filtering import MaskFiltering
@@ -138,7 +145,11 @@ def training_step() -> Pair:
     ours.query_decoder.embed_head = torch.nn.Linear(256, 1024)
     torch.manual_seed(0)
     pictures, targets = torch.randn(2, 3, 256, 256), random_targets(2, 8, 256, NAMES)
-    bank, criterion = F.normalize(torch.randn(NAMES + 1, 1024), dim=-1), PanopticCriterion()
+    bank, matcher = F.normalize(torch.randn(NAMES + 1, 1024), dim=-1), HungarianMatcher()
+    losses = Losses({
+        "cross_entropy": CrossEntropy(weight=2.0), "mask_bce": MaskBCE(weight=5.0), "dice": Dice(weight=5.0),
+        "iou": IoURegression(weight=4.0),
+    })  # fmt: skip
     optimizers = [adamw(ours, lr=1e-6), torch.optim.AdamW(peer.parameters(), lr=1e-6)]
     ours.train(), peer.train()
 
@@ -149,7 +160,8 @@ def training_step() -> Pair:
             LayerPredictions(cosine_logits(q.query_embeds, bank), q.mask_embeds, q.iou)
             for q in proposals.supervision.layers
         ]
-        return _descend(criterion(layers, features.pixels, targets)["loss"], optimizers[0])
+        matched = MatchedPredictions.match(layers, features.pixels, targets, matcher)
+        return _descend(losses(matched)["loss"], optimizers[0])
 
     def step_peer() -> float:
         masks = [m.float() for m in targets.masks]
@@ -177,7 +189,7 @@ def matching() -> Pair:
     targets = random_targets(2, 12, 640, NAMES)
     layers = [(torch.randn(2, QUERIES, NAMES + 1), torch.randn(2, QUERIES, 160, 160)) for _ in range(10)]
     pixel_by_pixel = [m.contiguous(memory_format=torch.channels_last) for _, m in layers]
-    criterion, truth = PanopticCriterion(), torch.cat(targets.masks).float()
+    matcher, truth = HungarianMatcher(), torch.cat(targets.masks).float()
     peer = Mask2FormerHungarianMatcher(cost_class=2.0, cost_mask=5.0, cost_dice=5.0, num_points=12_544)
     masks, labels = [m.float() for m in targets.masks], list(targets.labels)
 
@@ -189,8 +201,8 @@ def matching() -> Pair:
 
     @torch.no_grad()
     def ours() -> list[Tensor]:
-        points = SharedPoints(torch.rand(2, criterion.points, 2))
-        return criterion._match_points([x for x, _ in layers], read(points), points, targets, truth)
+        points = SharedPoints(torch.rand(2, matcher.points, 2))
+        return matcher.match_points([x for x, _ in layers], read(points), points, targets, truth)
 
     def theirs() -> list[Any]:
         return [peer(m, x, masks, labels) for x, m in layers]

@@ -22,7 +22,9 @@ import torch.nn.functional as F
 from rich.console import Console
 from rich.table import Table
 
-from opsnet.losses.criterion import LayerPredictions
+from opsnet.losses.building import build_losses
+from opsnet.losses.layer_predictions import LayerPredictions
+from opsnet.losses.predictions import MatchedPredictions
 from opsnet.recognition.recognizer import cosine_logits
 from opsnet.utils.errors import one_sentence_errors
 
@@ -58,7 +60,7 @@ def measure(overrides: Sequence[str], *, size: int, batch: int, device: str) -> 
     torch.manual_seed(0)
     with measured("networks", parts, device):
         model = instantiate(cfg.model, backbone=cfg.backbone, clip=cfg.clip).train().to(device)
-        criterion = instantiate(cfg.supervision).to(device)
+        losses, matcher = build_losses(cfg.losses, model).to(device), instantiate(cfg.matching)
         optimizer = instantiate(cfg.optim.optimizer)(model)
     pictures, targets = (
         torch.rand(batch, 3, size, size, device=device),
@@ -78,7 +80,7 @@ def measure(overrides: Sequence[str], *, size: int, batch: int, device: str) -> 
             LayerPredictions(cosine_logits(q.query_embeds, bank), q.mask_embeds, q.iou)
             for q in proposals.supervision.layers
         ]
-        loss = criterion(layers, features.pixels, targets)["loss"]
+        loss = losses(MatchedPredictions.match(layers, features.pixels, targets, matcher))["loss"]
     with measured("backward", parts, device):
         loss.backward()
     with measured("optimiser", parts, device):

@@ -113,14 +113,15 @@ class _Encoder(nn.Module):
 def _mask2former(cfg: DictConfig, classes: int) -> Any:
     from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, TimmBackboneConfig
 
-    pixel, query, loss = cfg.model.pixel_decoder, cfg.model.query_decoder, cfg.supervision
+    pixel, query, losses = cfg.model.pixel_decoder, cfg.model.query_decoder, cfg.losses
     config = Mask2FormerConfig(
         backbone_config=TimmBackboneConfig(backbone=cfg.backbone.name, out_indices=list(cfg.backbone.out_indices)),
         feature_size=pixel.dim, mask_feature_size=pixel.mask_dim, hidden_dim=query.dim,
         encoder_feedforward_dim=pixel.hidden, encoder_layers=pixel.layers, decoder_layers=query.layers + 1,
         num_attention_heads=query.heads, dim_feedforward=query.hidden, num_queries=query.queries, dropout=0.0,
-        no_object_weight=loss.void_weight, class_weight=loss.class_weight, mask_weight=loss.bce_weight,
-        dice_weight=loss.dice_weight, train_num_points=loss.points, num_labels=classes,
+        no_object_weight=losses.cross_entropy.no_object_weight, class_weight=losses.cross_entropy.weight,
+        mask_weight=losses.mask_bce.weight, dice_weight=losses.dice.weight, train_num_points=cfg.matching.points,
+        num_labels=classes,
     )  # fmt: skip
     return Mask2FormerForUniversalSegmentation(config)
 

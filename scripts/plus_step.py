@@ -40,7 +40,7 @@ def step(
     """Time and memory of the step's parts, and its losses and gradient norms by name.
 
     Args:
-        overrides: of conf/train.yaml, on top of the full-size networks with CLIP RN50 and supervision=cls_masksum.
+        overrides: of conf/train.yaml, on top of the full-size networks with CLIP RN50 and image_labels=cls_masksum.
         size, label_size: pixels a side of the pictures with segments, and of those with labels.
         batch: pictures with segments, and as many with labels.
         device: "cpu" or "cuda".
@@ -51,7 +51,7 @@ def step(
     """
     torch.manual_seed(0)
     names, labels = Vocabulary.load("coco"), Vocabulary.load("imagenet1k")
-    cfg = untrained_config(["supervision=cls_masksum", *overrides])
+    cfg = untrained_config(["image_labels=cls_masksum", *overrides])
     module = build_module(cfg, names, labels).train().to(device)
     _as_if_trained(module.model)
     figures: dict[str, float] = {}

@@ -31,7 +31,7 @@ BASELINE_SETTINGS = [f"{r}/{f}" for r in ("query_only", "clip_only", "full") for
 STOPPED = "stopped: see the message above; `make run ARGS=--resume` goes on from the last checkpoint"
 TUNED_SETTINGS = "full/cls_iou,query_only/cls_iou"
 # Chosen on the pictures of seed 101 (docs/opsnet_plus.md); by a name of its own, as it is no row of the paper's.
-DISTILLATION = ["distillation=1.0", "experiment_name=scenes_plus_distilled"]
+DISTILLATION = ["losses.distillation.weight=1.0", "experiment_name=scenes_plus_distilled"]
 
 
 def main() -> None:

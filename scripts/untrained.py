@@ -13,7 +13,7 @@ from omegaconf import DictConfig, open_dict
 from opsnet.structures import SegmentTargets
 from opsnet.utils.configuration import config_dir
 
-FULL_SIZE = ["model=mask2former", "clip=rn50", "supervision=masks", "optim=mask2former", "clip.model.weights=random"]
+FULL_SIZE = ["model=mask2former", "clip=rn50", "losses=mask2former", "optim=mask2former", "clip.model.weights=random"]
 
 
 def untrained_config(overrides: Sequence[str]) -> DictConfig:

@@ -5,7 +5,7 @@ from __future__ import annotations
 SMALL = (
     "data.module.batch_size=8",
     "model.query_decoder.queries=8",
-    "supervision.points=64",
+    "matching.points=64",
     "optim.scheduler.warmup=2",
     "trainer.accelerator=cpu",
     "trainer.max_epochs=2",

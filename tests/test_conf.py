@@ -10,6 +10,9 @@ from hydra.errors import ConfigCompositionException, MissingConfigException
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
+from opsnet.losses.building import build_losses
+from opsnet.losses.matching import HungarianMatcher
+from opsnet.structures import ImageLabels
 from opsnet.utils.configuration import config_dir
 
 CONF = config_dir()
@@ -31,7 +34,15 @@ def options(*groups: str) -> list:
 
 def test_every_file_is_tested_here() -> None:
     tested = {"backbone", "clip", "data", "experiment", "filtering", "logger", "model", "modulation", "optim", "paths"}
-    others = {"launcher", "supervision", "trainer", "sweep", "world", "world_backbone"}  # tests/test_worlds.py
+    others = {
+        "image_labels",
+        "launcher",
+        "losses",
+        "trainer",
+        "sweep",
+        "world",
+        "world_backbone",
+    }  # tests/test_worlds.py
     data = {"tables"}  # tests/paper/test_paper_rows.py
     assert {group for group, _ in GROUPS} == tested | others | data
     assert COMMANDS == ["demo", "doctor", "evaluate", "export", "predict", "train", "train_clip"]
@@ -50,9 +61,7 @@ def test_every_command_composes_and_resolves(name, compose, tmp_path) -> None:
     OmegaConf.resolve(cfg)
 
 
-@pytest.mark.parametrize(
-    ("group", "option"), options("backbone", "clip", "filtering", "modulation", "supervision", "trainer")
-)
+@pytest.mark.parametrize(("group", "option"), options("backbone", "clip", "filtering", "modulation", "trainer"))
 def test_every_part_is_built(group, option, compose, tmp_path) -> None:
     extra = ["clip.model.architecture.pretrained=null"] if (group, option) == ("clip", "rn50") else []
     strategy = ["trainer.strategy=auto"] if (group, option) == ("trainer", "ddp") else []
@@ -86,15 +95,25 @@ def test_the_miniature_alone_asks_for_algorithms_that_repeat(option, given, repe
         torch.use_deterministic_algorithms(before, warn_only=True)
 
 
-@pytest.mark.parametrize(("option", "sum_weight"), [("cls", 0.0), ("cls_masksum", 0.4)])
-@pytest.mark.parametrize(("world", "match_weight"), [("", 1.0), ("scenes_", 4.0)])
-def test_supervision_with_image_labels(world, match_weight, option, sum_weight, compose, tmp_path) -> None:
-    cfg = compose("train", f"supervision={world}{option}", f"output={tmp_path}")
-    plain = compose("train", f"supervision={'scenes' if world else 'masks'}", f"output={tmp_path}")
-    assert cfg.supervision == plain.supervision
-    part = instantiate(cfg.image_labels)
-    assert (part.criterion.match_weight, part.criterion.sum_weight) == (match_weight, sum_weight)
-    assert plain.get("image_labels") is None
+WEIGHTS = {  # of every loss that is not left out
+    "mask2former": {"cross_entropy": 2, "mask_bce": 5, "dice": 5, "iou": 4},
+    "scenes": {"cross_entropy": 2, "mask_bce": 5, "dice": 5, "iou": 40},
+}
+OF_LABELS = {"null": (), "cls": ("image_label_matching",), "cls_masksum": ("image_label_matching", "mask_sum")}
+
+
+@pytest.mark.parametrize(("group", "option"), options("losses"))
+@pytest.mark.parametrize("image_labels", ["null", *(option for group, option in GROUPS if group == "image_labels")])
+def test_every_choice_of_losses_is_built(group, option, image_labels, compose, tmp_path) -> None:
+    cfg = compose("train", f"losses={option}", f"image_labels={image_labels}", f"output={tmp_path}")
+    losses = build_losses(cfg.losses, torch.nn.Identity())
+    of_labels = {"image_label_matching": 4 if option == "scenes" else 1, "mask_sum": 0.4}
+    expected = WEIGHTS[option] | {name: of_labels[name] for name in OF_LABELS[image_labels]}
+    assert {name: loss.weight for name, loss in losses.by_name.items()} == expected
+    assert tuple(losses.of(ImageLabels)) == OF_LABELS[image_labels]
+    matcher = instantiate(cfg.matching)
+    assert matcher == HungarianMatcher(points=384 if option == "scenes" else 12544)
+    assert losses.by_name["cross_entropy"].normalization == ("global" if option == "scenes" else "rank")
 
 
 @pytest.mark.parametrize("name", ["opsnet_plus_r50", "scenes_plus"])
@@ -118,7 +137,8 @@ def test_the_control_differs_from_opsnet_plus_in_the_labels_alone(compose, tmp_p
         OmegaConf.to_container(compose("train", f"experiment={n}", f"output={tmp_path}", "init_from=a"), resolve=True)
         for n in ("scenes_plus", "scenes_plus_control")
     )
-    del plus["image_labels"]
+    for name in ("image_label_matching", "mask_sum"):
+        del plus["losses"][name]
     for cfg, target in (
         (plus, "opsnet.data.mixed.MixedDataModule"),
         (control, "opsnet.data.datamodule.PanopticDataModule"),

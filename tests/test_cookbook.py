@@ -40,7 +40,7 @@ def folder(world, lenient_checkpoint, command, tmp_path: Path, monkeypatch: pyte
 def test_the_commands_run(folder: Path, command) -> None:
     lines = [shlex.split(line) for block in blocks(PAGE, "sh") for line in block.splitlines()]
     for words in lines:
-        small = [word for word in SMALL if not word.startswith("supervision")] if words[0] == "opsnet-train" else []
+        small = [word for word in SMALL if not word.startswith("matching")] if words[0] == "opsnet-train" else []
         run_documented(words, command, *small)
     assert len(lines) == 10
     with (folder / "mine" / "metrics.csv").open() as file:

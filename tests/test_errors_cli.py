@@ -91,7 +91,7 @@ def imagenet(tmp_path):
 def test_train_on_image_labels_that_do_not_fit(fault, parts, imagenet, command, world_overrides) -> None:
     fault(imagenet)
     labels = [f"data.module.labels.images={imagenet / 'val'}", f"data.module.labels.labels={imagenet / 'real.json'}"]
-    given = ["data=scenes_plus", "data.module.labels.vocabulary=imagenet1k", "supervision=scenes_cls", *labels]
+    given = ["data=scenes_plus", "data.module.labels.vocabulary=imagenet1k", "image_labels=cls", *labels]
     one_sentence(command(train.main, f"hydra.run.dir={imagenet / 'run'}", *world_overrides, *given), *parts)
     assert not list((imagenet / "run").glob("*.csv"))
 
@@ -99,9 +99,9 @@ def test_train_on_image_labels_that_do_not_fit(fault, parts, imagenet, command, 
 @pytest.mark.parametrize(
     ("overrides", "parts"),
     [
-        (["data=scenes_plus"], ["no loss is set for them", "supervision=cls"]),
-        (["supervision=scenes_cls"], ["the data have none", "data=coco_imagenet"]),
-        (["distillation=1"], ["init_from=CHECKPOINT"]),
+        (["data=scenes_plus"], ["no loss is set for them", "image_labels=cls"]),
+        (["image_labels=cls"], ["losses.image_label_matching", "the data have none", "data=coco_imagenet"]),
+        (["losses.distillation.weight=1"], ["losses.distillation", "init_from=CHECKPOINT"]),
         (["experiment=scenes_plus"], ["init_from"]),
     ],
 )

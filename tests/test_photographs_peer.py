@@ -15,7 +15,7 @@ from opsnet.segmenter.backbone import Backbone
 from opsnet.utils.errors import InputError
 
 SMALL = [
-    "data.module.num_workers=0", "data.module.train.transform.size=64", "data.shortest=64", "supervision.points=64",
+    "data.module.num_workers=0", "data.module.train.transform.size=64", "data.shortest=64", "matching.points=64",
     "optim.max_epochs=1", "trainer.check_val_every_n_epoch=1", "trainer.accelerator=cpu", "+data.module.val.limit=2",
 ]  # fmt: skip
 

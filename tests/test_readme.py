@@ -48,7 +48,7 @@ RUN = {
 # Full-size trainings, whose configuration is made; CUDA and eight GPUs are not at hand.
 COMPOSED = [
     "opsnet-train experiment=opsnet_r101",
-    "opsnet-train data=coco backbone=r50 clip=rn50 model=mask2former supervision=masks optim=mask2former trainer=ddp "
+    "opsnet-train data=coco backbone=r50 clip=rn50 model=mask2former losses=mask2former optim=mask2former trainer=ddp "
     "trainer.devices=8 logger=wandb experiment_name=coco_r50",
 ]
 # Command -> the test that runs it, with networks, weights or servers of its own.

@@ -111,16 +111,16 @@ def test_the_fine_tunings_and_their_evaluations_compose(job, compose, tmp_path) 
         cfg = compose("train", *tuning.overrides, f"output={tmp_path}")
         assert cfg.init_from == str(tmp_path / "opsnet" / "checkpoints" / "last.ckpt")
         assert cfg.trainer.max_steps == 8
-        weight = OmegaConf.select(cfg, "image_labels.criterion.sum_weight")
-        seen[name] = (weight, cfg.distillation > 0, cfg.overlap, cfg.seed)
+        weights = [OmegaConf.select(cfg, f"losses.{key}.weight") for key in ("image_label_matching", "mask_sum")]
+        seen[name] = (*weights, cfg.losses.distillation.weight > 0, cfg.overlap, cfg.seed)
         scored = job.tuned_evaluation(tmp_path, name, job.SMOKE["world"])
         found = compose("evaluate", *scored.overrides, f"output={tmp_path}")
         assert found.checkpoint == str(tmp_path / name / "checkpoints" / "last.ckpt")
         assert list(found.settings) == ["full/cls_iou", "query_only/cls_iou"]
     common = (0.6, 3)
     assert seen == {
-        "control": (None, False, *common),
-        "cls": (0, False, *common),
-        "cls_masksum": (0.4, False, *common),
-        "distilled": (0.4, True, *common),
+        "control": (None, None, False, *common),
+        "cls": (4.0, None, False, *common),
+        "cls_masksum": (4.0, 0.4, False, *common),
+        "distilled": (4.0, 0.4, True, *common),
     }

@@ -64,7 +64,7 @@ def test_every_part_of_a_step_is_weighed(capsys: pytest.CaptureFixture[str]) -> 
         "model=scenes",
         "backbone=scenes",
         "clip=tiny",
-        "supervision=scenes",
+        "losses=scenes",
     ]
     load_script("memory").main([*small, "--size", "64", "--device", "cpu", "--json"])
     parts = json.loads(capsys.readouterr().out)

@@ -17,10 +17,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from opsnet_from_peer import BACKBONES, opsnet_of, small_peer
+from segment_losses import mask2former_losses
 from torch import Tensor, nn
 from transformers import Mask2FormerForUniversalSegmentation
 
-from opsnet.losses.criterion import PanopticCriterion
+from opsnet.losses.matching import HungarianMatcher
 from opsnet.losses.point_sampling import StepPoints, StepSeeds
 from opsnet.model import OPSNet
 from opsnet.panoptic.mask_filtering import MaskFiltering
@@ -44,7 +45,8 @@ KINDS = {"cross_entropy": "cross_entropy", "mask_bce": "mask", "dice": "dice"}
 def build_ours(model: OPSNet) -> OPSNetModule:
     return OPSNetModule(
         model=model,
-        criterion=PanopticCriterion(points=POINTS),
+        losses=mask2former_losses(),
+        matcher=HungarianMatcher(points=POINTS),
         recognizer=QueryOnly(),
         filtering=MaskFiltering(kind="cls"),
         train_vocabulary=Vocabulary.from_names(list(NAMES)),

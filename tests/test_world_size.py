@@ -40,7 +40,7 @@ def losses(folder: Path) -> list[float]:
 def test_two_processes_train_and_validate_as_one(world_overrides, tmp_path) -> None:
     # Of the miniature's own size: rounding turns a choice of the matching now and then, which weighs more among few
     # queries and points; and with its own warm-up.
-    sizes = ["model.query_decoder.queries=64", "supervision.points=384", "optim.scheduler.warmup=100"]
+    sizes = ["model.query_decoder.queries=64", "matching.points=384", "optim.scheduler.warmup=100"]
     trainer = ["trainer.max_epochs=5", "++trainer.precision=32", "++trainer.strategy=ddp"]
     common = [*sizes, *trainer, "+data.module.val.limit=7"]
     one = start(world_overrides, tmp_path / "one", *common, "trainer.devices=1")

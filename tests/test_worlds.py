@@ -102,10 +102,11 @@ def test_every_stand_in_is_built(backbone, compose, tmp_path) -> None:
 
 
 def test_fine_tunings_have_labels_and_their_own_steps(compose, tmp_path) -> None:
-    for world, steps in (("real", 80_000), ("scenes", 400)):
+    for world, steps, weight in (("real", 80_000, 1.0), ("scenes", 400, 4.0)):
         cls, both = (composed(compose, name, world, tmp_path) for name in ("opsnet_plus_r50_cls", "opsnet_plus_r50"))
         assert (cls.trainer.max_steps, cls.starts_from) == (steps, "opsnet_r50")
-        assert [c.image_labels.criterion.sum_weight for c in (cls, both)] == [0.0, 0.4]
+        assert {c.losses.image_label_matching.weight for c in (cls, both)} == {weight}
+        assert (cls.losses.get("mask_sum"), both.losses.mask_sum.weight) == (None, 0.4)
         assert "labels" in cls.data.module
 
 

@@ -19,7 +19,7 @@ from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.utils.errors import InputError
 from opsnet.vocabulary import Vocabulary
 
-FROZEN_PREFIXES = ("model.clip.", "distillation.")
+FROZEN_PREFIXES = ("model.clip.",)
 """Weights that no checkpoint holds: they never change, and are read again from where they came from."""
 
 

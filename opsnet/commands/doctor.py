@@ -83,10 +83,11 @@ def main() -> None:
 
     from opsnet.doctor.command import compose_training, is_rehearsal
     from opsnet.paper.old_names import refuse_old_names
+    from opsnet.training.old_options import refuse_old_options
     from opsnet.utils.configuration import config_dir, quoted
     from opsnet.utils.errors import one_sentence_errors
 
-    with one_sentence_errors(), refuse_old_names(sys.argv[1:]):
+    with one_sentence_errors(), refuse_old_names(sys.argv[1:]), refuse_old_options(sys.argv[1:]):
         if is_rehearsal(sys.argv[1:]):
             from opsnet.doctor.run import rehearse
 

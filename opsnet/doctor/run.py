@@ -105,8 +105,8 @@ def prepare(cfg: DictConfig, target: Path, checklist: Checklist) -> Prepared:
     """
     import lightning as L
 
+    from opsnet.training.loss_checks import check_losses
     from opsnet.training.resume import find_resume
-    from opsnet.training.run import check_supervision
 
     devices = check_devices(cfg.trainer, checklist)
     folder_ok = check_folder(target, checklist)
@@ -121,8 +121,8 @@ def prepare(cfg: DictConfig, target: Path, checklist: Checklist) -> Prepared:
     if plan is not None:
         loading = read_batches(sets, _shares(plan), checklist)
     if sets.usable:
-        with checklist.failing("supervision"):
-            check_supervision(cfg, sets.data)
+        with checklist.failing("losses"):
+            check_losses(cfg, sets.data)
     module = _build(cfg, sets, resume, checklist)
     if module is not None:
         folder_ok = check_space(target, checkpoint_bytes(module.model), checklist) and folder_ok

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from opsnet.losses.layer_predictions import LayerPredictions
+from opsnet.losses.point_sampling import SharedPoints, sample_points
+from opsnet.structures import SegmentTargets
 
 
 @dataclass(frozen=True)
@@ -62,3 +68,83 @@ def hungarian(costs: list[Tensor]) -> list[Match]:
         rows, columns = linear_sum_assignment(torch.nan_to_num(cost, nan=1e6, posinf=1e6, neginf=-1e6).numpy())
         matches.append(Match(torch.as_tensor(rows), torch.as_tensor(columns)))
     return matches
+
+
+@dataclass(frozen=True)
+class HungarianMatcher:
+    """Matches the proposals of each decoder layer with the segments of their image, at the lowest cost.
+
+    Attributes:
+        class_weight, bce_weight, dice_weight: of the parts of the cost, Mask2Former's 2, 5, 5. Those of the losses are
+            their own.
+        points: sampled per mask, here and in the mask losses (Mask2Former: 12,544).
+    """
+
+    class_weight: float = 2.0
+    bce_weight: float = 5.0
+    dice_weight: float = 5.0
+    points: int = 12_544
+
+    @torch.no_grad()
+    def __call__(
+        self, layers: Sequence[LayerPredictions], pixels: Tensor, targets: SegmentTargets, truth: Tensor, points: Tensor
+    ) -> list[Tensor]:
+        """(image, proposal, row of ``truth``) of each match, (3, S) per layer.
+
+        Args:
+            layers: predictions.
+            pixels: (B, C, h, w), pixel embeddings.
+            targets: of B images.
+            truth: (sum of G, H, W) float, the masks of ``targets``.
+            points: (B, P, 2), the same for all layers.
+        """
+        shared = SharedPoints(points)
+        with torch.autocast(pixels.device.type, enabled=False):  # costs are sums over thousands of points
+            masks = _masks_at(shared, [layer.mask_embeds.float() for layer in layers], pixels.float())
+            return self.match_points([layer.logits.float() for layer in layers], masks, shared, targets, truth)
+
+    def match_points(
+        self, logits: Sequence[Tensor], masks: Iterable[Tensor], points: SharedPoints, targets: SegmentTargets,
+        truth: Tensor,
+    ) -> list[Tensor]:  # fmt: skip
+        """The same for masks at the points, (B, K, P) of each layer."""
+        counts = [len(labels) for labels in targets.labels]
+        sampled = [sample_points(t[None], p[None])[0] for t, p in zip(truth.split(counts), points.points, strict=True)]
+        padded, labels = pad_sequence(sampled, batch_first=True), pad_sequence(targets.labels, batch_first=True)
+        weights = {"class_weight": self.class_weight, "bce_weight": self.bce_weight, "dice_weight": self.dice_weight}
+        costs, scratch = [], None
+        for x, m in zip(logits, masks, strict=True):
+            scratch = torch.empty_like(m) if scratch is None else scratch
+            costs.append(matching_cost(x, m, labels, padded, **weights, scratch=scratch))
+        # One transfer for all layers and images: each of its own would halt a GPU.
+        matrices = torch.stack(costs).float().cpu()
+        return list(torch.stack([_pairs(layer, counts) for layer in matrices]).to(truth.device))
+
+
+def _pairs(costs: Tensor, counts: Sequence[int]) -> Tensor:
+    """Costs (B, K, G) of a layer -> image, proposal and segment, counted through all images, of each match; (3, S)."""
+    matches = hungarian([cost[:, :n] for cost, n in zip(costs, counts, strict=True)])
+    rows = [
+        torch.stack((torch.full_like(m.proposals, i), m.proposals, m.targets + sum(counts[:i])))
+        for i, m in enumerate(matches)
+    ]
+    return torch.cat(rows, dim=1)
+
+
+def _masks_at(points: SharedPoints, embeds: list[Tensor], pixels: Tensor) -> Iterator[Tensor]:
+    """Masks of every layer at the points, (B, K, P): whichever comes first, the points or the product, is cheaper.
+
+    All layers share one piece of memory: a layer's masks last until the next are asked for.
+    """
+    masks = None
+    if pixels.shape[-2:].numel() > points.points.shape[1]:
+        few = points.read(pixels)
+        for e in embeds:
+            masks = torch.matmul(e, few, out=masks)
+            yield masks
+    else:
+        table = pixels.permute(0, 2, 3, 1)
+        for e in embeds:  # pixel by pixel, the order in which points read them
+            everywhere = (table.flatten(1, 2) @ e.mT).unflatten(1, table.shape[1:3])
+            masks = points.read(everywhere.permute(0, 3, 1, 2), out=masks)
+            yield masks

@@ -13,16 +13,17 @@ from opsnet.checkpoint.content import add_content, frozen_weights, renamed_weigh
 from opsnet.checkpoint.reading import check_clip_hash
 from opsnet.inference.names import NameCache
 from opsnet.inference.segment import predict
-from opsnet.losses.criterion import LayerPredictions, PanopticCriterion
+from opsnet.losses.context import ImageLabelContext, SegmentContext, image_label_context, segment_context
+from opsnet.losses.mask_sum import mask_sum_loss
+from opsnet.losses.matching import HungarianMatcher
 from opsnet.losses.point_sampling import StepSeeds
+from opsnet.losses.weighted_sum import TOTAL, Losses
 from opsnet.metrics.panoptic_quality import PanopticQuality
 from opsnet.model import OPSNet
 from opsnet.ops.deformable_sampling import working_kernel
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.recognition.recognizer import Recognizer
 from opsnet.structures import Batch, ImageLabels, PanopticMap, SegmentTargets, TextBank
-from opsnet.training.distillation import QueryDistillation
-from opsnet.training.image_labels import ImageLabelSupervision
 from opsnet.utils.seeding import mix_seed
 from opsnet.vocabulary import Vocabulary
 
@@ -32,23 +33,23 @@ class OPSNetModule(L.LightningModule):
 
     Args:
         model: OPSNet.
-        criterion: losses of a batch with segments.
+        losses: of batches with segments and, for OPSNet+, with image labels.
+        matcher: of proposals and segments.
         recognizer, filtering, overlap: inference, for the validation PQ.
         train_vocabulary: names of the training data.
         optimizer: builder; receives the model.
         scheduler: builder; receives the optimizer and ``total_steps``.
         seed: of the points at which masks are compared.
         config: what ``opsnet-evaluate`` needs to build the same model again; kept in the checkpoint.
-        image_labels: losses of a batch with image labels (OPSNet+).
-        label_vocabulary: names of these.
-        distillation: keeps the queries near where they started.
+        label_vocabulary: names of the image labels (OPSNet+).
     """
 
     def __init__(
         self,
         *,
         model: OPSNet,
-        criterion: PanopticCriterion,
+        losses: Losses,
+        matcher: HungarianMatcher,
         recognizer: Recognizer,
         filtering: MaskFiltering,
         train_vocabulary: Vocabulary,
@@ -57,18 +58,15 @@ class OPSNetModule(L.LightningModule):
         overlap: float = 0.8,
         seed: int = 0,
         config: dict[str, Any] | None = None,
-        image_labels: ImageLabelSupervision | None = None,
         label_vocabulary: Vocabulary | None = None,
-        distillation: QueryDistillation | None = None,
     ) -> None:
         super().__init__()
-        self.model, self.criterion = model, criterion
+        self.model, self.losses, self.matcher = model, losses, matcher
         self.recognizer, self.filtering, self.overlap = recognizer, filtering, overlap
         self.seed = seed
         self.build_optimizer, self.build_scheduler = optimizer, scheduler
         self.config = config or {}
         self.train_vocabulary, self.label_vocabulary = train_vocabulary, label_vocabulary
-        self.image_labels, self.distillation = image_labels, distillation
         self.quality = PanopticQuality(is_thing=train_vocabulary.is_thing)
         self.names = NameCache(model, train_vocabulary)
         self._step_figures: list[Tensor] = []
@@ -87,9 +85,9 @@ class OPSNetModule(L.LightningModule):
         total = torch.zeros((), device=self.device)
         named: dict[str, Tensor] = {}
         for part in list(batch.values()) if isinstance(batch, dict) else [batch]:
-            losses, figures = self._losses(part)
-            total = total + losses.pop("loss")
-            named |= {f"train/{k}": v.detach() for k, v in {**losses, **figures}.items()}
+            losses, metrics = self._losses(part)
+            total = total + losses.pop(TOTAL)
+            named |= {f"train/{k}": v.detach() for k, v in {**losses, **metrics}.items()}
         self._log_step({**named, "train/loss": total.detach()}, batch_index)
         return total
 
@@ -110,32 +108,30 @@ class OPSNetModule(L.LightningModule):
         self.log_dict(logged, batch_size=1)
 
     def _losses(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Losses with their sum ``loss``, and figures that are none."""
-        if isinstance(batch.targets, SegmentTargets):
-            return self._panoptic_losses(batch, batch.targets), {}
-        if isinstance(batch.targets, ImageLabels) and self.image_labels is not None:
-            assert self.label_vocabulary is not None
-            names, seed = self.names.prepared(self.label_vocabulary), mix_seed(self.seed, self.global_step)
-            return self.image_labels(self.model, batch, names, seed=seed)
-        raise TypeError(f"no loss is configured for batches with {type(batch.targets).__name__}")
+        """Weighted losses with their sum ``loss``, and metrics."""
+        if not self.losses.of(type(batch.targets)):
+            raise TypeError(f"no loss is configured for batches with {type(batch.targets).__name__}")
+        context = self._context(batch)
+        losses: dict[str, Tensor] = self.losses(context)
+        with torch.no_grad():
+            metrics = self.losses.metrics(context)
+            if isinstance(context, ImageLabelContext):  # how far the masks are from sharing out the image
+                metrics["layout_error"] = mask_sum_loss(context.proposals.mask_logits.float(), context.inside)
+        return losses, metrics
 
-    def _panoptic_losses(self, batch: Batch, targets: SegmentTargets) -> dict[str, Tensor]:
-        clip_map: Tensor | None = None
-        if self.distillation is None and self.model.query_decoder.clip_attention is None:
-            proposals = self.model.propose(batch.images, None, batch.valid_sizes)  # no loss reads CLIP's map
-        else:
-            proposals, clip_map = self.model(batch.images, batch.valid_sizes)
-        assert proposals.supervision is not None
-        layers = [
-            LayerPredictions(self.model.training_logits(q, self.train_bank()), q.mask_embeds, q.iou)
-            for q in proposals.supervision.layers
-        ]
-        seeds = StepSeeds.of(self.seed, self.global_step, batch.image_ids)
-        losses: dict[str, Tensor] = self.criterion(layers, proposals.supervision.pixels, targets, seeds)
-        if self.distillation is not None:
-            kept = self.distillation(batch, clip_map, layers[-1].logits, self.train_bank())
-            losses = {**losses, "distillation": kept, "loss": losses["loss"] + kept}
-        return losses
+    def _context(self, batch: Batch) -> SegmentContext | ImageLabelContext:
+        """What the losses of a batch read."""
+        if isinstance(batch.targets, SegmentTargets):
+            seeds = StepSeeds.of(self.seed, self.global_step, batch.image_ids)
+            return segment_context(
+                batch, model=self.model, recognizer=self.recognizer, names=self.names.prepared(self.train_vocabulary),
+                matcher=self.matcher, seeds=seeds,
+            )  # fmt: skip
+        assert isinstance(batch.targets, ImageLabels) and self.label_vocabulary is not None
+        return image_label_context(
+            batch, model=self.model, recognizer=self.recognizer, names=self.names.prepared(self.label_vocabulary),
+            seed=mix_seed(self.seed, self.global_step),
+        )  # fmt: skip
 
     def predict_maps(self, batch: Batch, vocabulary: Vocabulary | None = None) -> list[PanopticMap]:
         """Panoptic maps of a batch as a validation scores them, by default with the training names."""

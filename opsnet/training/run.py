@@ -34,6 +34,7 @@ def train(cfg: DictConfig) -> dict[str, float]:
     from hydra.utils import instantiate
 
     from opsnet.checkpoint.loading import check_resume
+    from opsnet.training.loss_checks import check_losses
     from opsnet.training.recipe import plan_steps
     from opsnet.training.resume import find_resume
 
@@ -43,7 +44,7 @@ def train(cfg: DictConfig) -> dict[str, float]:
     data = instantiate(cfg.data.module, _convert_="object")
     data.prepare_data()
     data.setup("fit")
-    check_supervision(cfg, data)
+    check_losses(cfg, data)
     module = build_module(cfg, data.datasets["train"].vocabulary, data.label_vocabulary)
     if resume is not None:
         check_resume(resume, module.model.clip.weights_hash, streams=1 + (data.label_vocabulary is not None))
@@ -86,50 +87,18 @@ def _end_other_processes(trainer: Any) -> None:
         trainer.strategy.launcher.kill(signal.SIGKILL)
 
 
-def check_supervision(cfg: DictConfig, data: Any) -> None:
-    """Makes sure that every kind of picture has its losses, every loss its pictures, and a fine-tuning its start.
-
-    Raises:
-        InputError: it is not so.
-    """
-    from opsnet.data.image_label_dataset import ImageLabelDataset
-    from opsnet.utils.errors import InputError
-
-    if cfg.get("starts_from") and not cfg.init_from:
-        raise InputError(
-            f"{cfg.experiment_name} fine-tunes a trained model: give the checkpoint of {cfg.starts_from} in the same "
-            "world by init_from=PATH"
-        )
-    if isinstance(data.datasets.get("train"), ImageLabelDataset):
-        raise InputError(
-            "data.module.train has image labels only, and OPSNet learns its masks from segments: train on both, e.g. "
-            "by data=coco_imagenet"
-        )
-    if data.label_vocabulary is not None and cfg.get("image_labels") is None:
-        raise InputError(
-            "the data have image labels, but no loss is set for them: choose supervision=cls or cls_masksum, or data "
-            "without labels, such as data=coco"
-        )
-    if data.label_vocabulary is None and cfg.get("image_labels") is not None:
-        raise InputError(
-            "the supervision asks for image labels, but the data have none: choose data=coco_imagenet, or "
-            "supervision=masks"
-        )
-    if cfg.distillation and not cfg.init_from:
-        raise InputError("distillation keeps the queries near a trained checkpoint: give it by init_from=CHECKPOINT")
-
-
 def build_module(cfg: DictConfig, vocabulary: Any, label_vocabulary: Any = None) -> Any:
     """The LightningModule of a configuration, on the training vocabulary and that of the image labels.
 
     Raises:
         CheckpointError: the checkpoint to start from is not one of this network.
+        InputError: a loss has no class or no weight.
     """
     from hydra.utils import instantiate
 
     from opsnet.checkpoint.content import network_config, portable_config
     from opsnet.checkpoint.loading import load_initial_weights
-    from opsnet.training.distillation import QueryDistillation
+    from opsnet.losses.building import build_losses
     from opsnet.training.module import OPSNetModule
 
     config = portable_config(cfg, vocabulary, label_vocabulary)
@@ -139,7 +108,8 @@ def build_module(cfg: DictConfig, vocabulary: Any, label_vocabulary: Any = None)
         load_initial_weights(model, cfg.init_from)
     return OPSNetModule(
         model=model,
-        criterion=instantiate(cfg.supervision),
+        losses=build_losses(cfg.losses, model),
+        matcher=instantiate(cfg.matching),
         recognizer=instantiate(cfg.modulation),
         filtering=instantiate(cfg.filtering),
         optimizer=instantiate(cfg.optim.optimizer),
@@ -148,9 +118,7 @@ def build_module(cfg: DictConfig, vocabulary: Any, label_vocabulary: Any = None)
         seed=cfg.seed,
         train_vocabulary=vocabulary,
         config=config,
-        image_labels=instantiate(cfg.get("image_labels")),
         label_vocabulary=label_vocabulary,
-        distillation=QueryDistillation(model, weight=cfg.distillation) if cfg.distillation else None,
     )
 
 
@@ -278,6 +246,7 @@ def main() -> None:
     from opsnet.paper.old_names import refuse_old_names
     from opsnet.sweep.cluster import rank_arguments, require_submitit
     from opsnet.sweep.sweep import Sweep, check_single, is_sweep
+    from opsnet.training.old_options import refuse_old_options
     from opsnet.utils.configuration import config_dir
     from opsnet.utils.errors import one_sentence_errors
 
@@ -290,7 +259,7 @@ def main() -> None:
         return train(cfg)
 
     hint = "resume=auto goes on from the last checkpoint"
-    with one_sentence_errors(interrupted=hint), refuse_old_names(sys.argv[1:]):
+    with one_sentence_errors(interrupted=hint), refuse_old_names(sys.argv[1:]), refuse_old_options(sys.argv[1:]):
         require_submitit(sys.argv[1:])
         sys.argv += rank_arguments(sys.argv[1:], os.environ)
         hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="train")(run)()

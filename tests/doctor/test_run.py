@@ -121,7 +121,7 @@ def test_a_fine_tuning_without_its_start_is_a_failure(train_config, tmp_path: Pa
     checklist = Checklist()
     cfg = train_config(tmp_path / "run", "++starts_from=opsnet_r50")
     prepared = prepare(cfg, tmp_path / "run", checklist)
-    assert [result.check for result in checklist.of("failure")] == ["supervision"]
+    assert [result.check for result in checklist.of("failure")] == ["losses"]
     assert "init_from=PATH" in checklist.of("failure")[0].sentence
     assert prepared.module is not None
 

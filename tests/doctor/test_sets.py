@@ -87,7 +87,7 @@ def test_a_set_that_only_evaluation_reads_may_be_missing(compose, coco: Path, tm
 
 
 def test_image_labels_are_a_set_too(train_config, tmp_path: Path) -> None:
-    cfg = train_config(tmp_path, "data=scenes_plus", "supervision=scenes_cls")
+    cfg = train_config(tmp_path, "data=scenes_plus", "image_labels=cls")
     told = read(cfg, train=8, train_labels=4)[1]
     assert told["set train_labels"].startswith("8 images; a batch of 4 x 96 x 96 pixels with ")
     assert told["set train_labels"].endswith(" labels")

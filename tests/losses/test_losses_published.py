@@ -12,9 +12,14 @@ from torch import Tensor
 from transformers import Mask2FormerConfig
 from transformers.models.mask2former import modeling_mask2former as peer
 
-from opsnet.losses import criterion
-from opsnet.losses.criterion import LayerPredictions, PanopticCriterion, _mask_losses, _TruthAtPoints
+from opsnet.losses.cross_entropy import CrossEntropy
+from opsnet.losses.dice import dice
+from opsnet.losses.layer_predictions import LayerPredictions
+from opsnet.losses.mask_bce import mask_bce
+from opsnet.losses.matching import HungarianMatcher, matching_cost
 from opsnet.losses.point_sampling import StepPoints, StepSeeds
+from opsnet.losses.predictions import MatchedPredictions
+from opsnet.losses.sampled_masks import TruthAtPoints
 from opsnet.structures import SegmentTargets
 
 NAMES, QUERIES, POINTS = 7, 12, 200
@@ -76,10 +81,9 @@ def test_matching_is_the_peers(case, count, monkeypatch) -> None:
     matcher = peer.Mask2FormerHungarianMatcher(cost_class=2.0, cost_mask=5.0, cost_dice=5.0, num_points=count)
     serve(monkeypatch, points)
     theirs = matcher(layer.mask_logits, layer.logits, [m.float() for m in targets.masks], targets.labels)
-    ours = PanopticCriterion(points=count)
     predictions = LayerPredictions(layer.logits, layer.mask_embeds, torch.zeros(3, QUERIES))
     truth = torch.cat(targets.masks).float()
-    (found,) = ours._match([predictions], layer.pixels, targets, truth, step_points(points))
+    (found,) = HungarianMatcher(points=count)([predictions], layer.pixels, targets, truth, points)
     starts = [sum(COUNTS[:i]) for i in range(len(COUNTS))]
     expected = [
         (i, k, starts[i] + t)
@@ -98,21 +102,22 @@ def test_mask_losses_are_the_peers(case) -> None:
     tried, rest = torch.rand(POINTS - 40, 2), torch.rand(3, 40, 2)
     step = step_points(torch.zeros(3, POINTS, 2), tried, rest)
     image, row = torch.full((QUERIES,), 2), torch.arange(QUERIES)
-    bce, dice = _mask_losses(predicted, image, row, _TruthAtPoints(step, truth, [0, 0, QUERIES]))
+    masks = TruthAtPoints(step, truth, [0, 0, QUERIES]).sample(predicted, image, row)
+    bce, dices = mask_bce(masks).sum(), dice(masks).sum()
     points = torch.cat((tried, rest[2])).expand(QUERIES, -1, -1)
     logits = peer.sample_point(predicted[:, None], points, align_corners=False).squeeze(1)
     labels = peer.sample_point(truth[:, None], points, align_corners=False).squeeze(1)
     torch.testing.assert_close(bce / 7, peer.sigmoid_cross_entropy_loss(logits, labels, 7), rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(dice / 7, peer.dice_loss(logits, labels, 7), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(dices / 7, peer.dice_loss(logits, labels, 7), rtol=1e-5, atol=1e-5)
     assert bce > 0
-    assert dice > 0
+    assert dices > 0
 
 
 def test_costs_are_the_peers(case) -> None:
     layer, targets = case
     truth = torch.cat(targets.masks).float().flatten(1)[:, ::17]
     masks = layer.mask_logits[0].repeat(1, 4, 4).flatten(1)[:, ::17]
-    ours = criterion.matching_cost(
+    ours = matching_cost(
         layer.logits[0], masks, torch.cat(targets.labels), truth, class_weight=0.0, bce_weight=5.0, dice_weight=3.0
     )
     theirs = 5 * peer.pair_wise_sigmoid_cross_entropy_loss(masks, truth) + 3 * peer.pair_wise_dice_loss(masks, truth)
@@ -127,16 +132,12 @@ def class_losses_on_rank(rank: int) -> dict[str, Tensor]:
     count = (5, 15)[rank]
     targets = SegmentTargets([torch.rand(count, 48, 80) > 0.7], [torch.randint(0, NAMES, (count,))])
     seeds = StepSeeds.of(0, 0, [rank])
-    found = {
-        kind: PanopticCriterion(points=POINTS, class_normalization=kind)([layer], pixels[rank, None], targets, seeds)
-        for kind in ("rank", "global")
-    }
-    truth = targets.masks[0].float()
-    points = StepPoints.draw(POINTS, seeds, truth.device)
-    (match,) = PanopticCriterion()._match([layer], pixels[rank, None], targets, truth, points)
+    matched = MatchedPredictions.match([layer], pixels[rank, None], targets, HungarianMatcher(points=POINTS), seeds)
+    found = {kind: 2 * CrossEntropy(weight=2.0, normalization=kind)(matched)[0] for kind in ("rank", "global")}
+    (match,) = matched.matches
     theirs = peer.Mask2FormerLoss(Mask2FormerConfig(num_labels=NAMES), {})
     loss = theirs.loss_labels(layer.logits, targets.labels, [(match[1], match[2])])["loss_cross_entropy"]
-    return {**{kind: losses["cross_entropy"] for kind, losses in found.items()}, "peer": 2 * loss}
+    return {**found, "peer": 2 * loss}
 
 
 def test_the_class_loss_of_a_rank_is_the_peers(tmp_path: Path) -> None:

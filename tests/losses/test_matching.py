@@ -6,9 +6,13 @@ import math
 
 import pytest
 import torch
+from segment_losses import POINTS, factor, matched, one_empty_target, undecided
 from torch import Tensor
 
-from opsnet.losses.matching import hungarian, matching_cost
+from opsnet.losses import matching
+from opsnet.losses.matching import HungarianMatcher, hungarian, matching_cost
+from opsnet.losses.point_sampling import StepSeeds
+from opsnet.losses.predictions import MatchedPredictions
 
 WEIGHTS = {"class_weight": 2.0, "bce_weight": 5.0, "dice_weight": 3.0}
 
@@ -120,3 +124,30 @@ def test_scratch_memory_changes_no_digit_and_no_input() -> None:
     expected = matching_cost(logits, masks, labels, truth, **WEIGHTS)
     assert torch.equal(matching_cost(logits, masks, labels, truth, **WEIGHTS, scratch=scratch), expected)
     assert torch.equal(masks, before)
+
+
+@pytest.mark.parametrize("count", [POINTS // 2, POINTS * 2])  # fewer and more than the pixels of a mask
+def test_costs_keep_full_precision_under_autocast(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def record(logits: Tensor, masks: Tensor, *rest: Tensor, **weights: float) -> Tensor:
+        found = matching_cost(logits, masks, *rest, **weights)
+        seen.append({logits.dtype, masks.dtype, found.dtype})
+        return found
+
+    monkeypatch.setattr(matching, "matching_cost", record)
+    with torch.autocast("cpu", torch.bfloat16):
+        matched([undecided()], one_empty_target(), points=count)
+    assert seen == [{torch.float32}]
+
+
+def test_the_weights_are_the_matchers_own() -> None:
+    layer = undecided()
+    layer.logits[0, 1, 1] = 3.0  # the second says the target's name
+    layer.mask_logits[0, 0] = -9.0  # the first has the target's mask, which is empty
+    chosen = {}
+    for name, weights in {"class": (9.0, 0.0, 0.0), "mask": (0.0, 5.0, 5.0)}.items():
+        matcher = HungarianMatcher(*weights, points=POINTS)
+        found = MatchedPredictions.match(*factor([layer]), one_empty_target(), matcher, StepSeeds(0, (0,)))
+        chosen[name] = found.matches[0].T.tolist()
+    assert chosen == {"class": [[0, 1, 0]], "mask": [[0, 0, 0]]}

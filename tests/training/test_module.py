@@ -9,8 +9,9 @@ import torch
 
 from opsnet.data.batching import collate
 from opsnet.data.panoptic_dataset import PanopticDataset
-from opsnet.losses.criterion import LayerPredictions
+from opsnet.losses.layer_predictions import LayerPredictions
 from opsnet.losses.point_sampling import StepSeeds
+from opsnet.losses.predictions import MatchedPredictions
 from opsnet.metrics.panoptic_quality import PanopticQuality
 from opsnet.structures import ImageLabels, PanopticTruth
 from opsnet.training.run import build_module
@@ -59,15 +60,18 @@ def test_a_step_sums_the_losses_of_all_layers(module, batch, logged) -> None:
     bank = module.train_bank()
     layers = [LayerPredictions(module.model.training_logits(q, bank), q.mask_embeds, q.iou) for q in everything]
     seeds = StepSeeds.of(0, 0, batch.image_ids)
-    again = module.criterion(layers, proposals.supervision.pixels, batch.targets, seeds)["loss"]
-    assert float(again) == pytest.approx(float(loss), rel=1e-5)
-    other = module.criterion(layers, proposals.supervision.pixels, batch.targets, StepSeeds.of(0, 1, batch.image_ids))
-    assert float(other["loss"]) != float(loss)
+    pixels, other = proposals.supervision.pixels, StepSeeds.of(0, 1, batch.image_ids)
+    again, later = (
+        float(module.losses(MatchedPredictions.match(layers, pixels, batch.targets, module.matcher, s))["loss"])
+        for s in (seeds, other)
+    )
+    assert again == pytest.approx(float(loss), rel=1e-5)
+    assert later != float(loss)
 
 
 def test_clip_does_not_look_at_images_that_no_query_asks_about(train_config, batch, monkeypatch, tmp_path) -> None:
     torch.manual_seed(0)
-    cfg = train_config(tmp_path, "model.query_decoder.clip_attention=null", "supervision.points=64")
+    cfg = train_config(tmp_path, "model.query_decoder.clip_attention=null", "matching.points=64")
     module = build_module(cfg, Vocabulary.load("scenes"))
     monkeypatch.setattr(module, "log", lambda *_, **__: None)
     monkeypatch.setattr(module, "log_dict", lambda *_, **__: None)
@@ -83,7 +87,8 @@ def test_clip_does_not_look_at_images_that_no_query_asks_about(train_config, bat
         for q in proposals.supervision.layers
     ]
     seeds = StepSeeds.of(0, 0, batch.image_ids)
-    again = module.criterion(layers, proposals.supervision.pixels, batch.targets, seeds)["loss"]
+    matched = MatchedPredictions.match(layers, proposals.supervision.pixels, batch.targets, module.matcher, seeds)
+    again = module.losses(matched)["loss"]
     assert float(again.detach()) == pytest.approx(float(loss.detach()), rel=1e-6)
 
 
@@ -94,7 +99,7 @@ def test_other_targets_are_refused(module, batch) -> None:
 
 
 def test_a_step_of_two_kinds_adds_the_losses_of_both(train_config, batch, monkeypatch, tmp_path) -> None:
-    overrides = ["supervision=scenes_cls_masksum", "supervision.points=64", "distillation=2", "init_from=x"]
+    overrides = ["image_labels=cls_masksum", "matching.points=64", "losses.distillation.weight=2", "init_from=x"]
     monkeypatch.setattr("opsnet.checkpoint.loading.load_initial_weights", lambda model, path: None)
     torch.manual_seed(0)
     names = Vocabulary.load("scenes"), Vocabulary.load("scenes_labels")
@@ -112,9 +117,10 @@ def test_a_step_of_two_kinds_adds_the_losses_of_both(train_config, batch, monkey
     assert set(found) == {f"train/{k}" for k in (*terms, "loss", "label_proposals", "layout_error")}
     assert float(loss.detach()) == pytest.approx(sum(found[f"train/{k}"] for k in terms), rel=1e-5)
     assert found["train/label_proposals"] == 8
+    assert found["train/layout_error"] == pytest.approx(found["train/mask_sum"] / 0.4)
     loss.backward()
     assert all(p.grad is None for p in module.model.clip.parameters())
-    assert all(p.grad is None for p in module.distillation.parameters())
+    assert list(module.losses.parameters()) == []
     assert [n for n, p in module.model.named_parameters() if p.requires_grad and p.grad is None] == []
 
 

@@ -9,7 +9,7 @@ from hydra.utils import instantiate
 from opsnet.training.recipe import StepPlan, plan_steps
 from opsnet.training.run import build_trainer
 
-COCO = ["data=coco", "backbone=r50", "clip=rn50", "model=mask2former", "supervision=masks", "optim=mask2former"]
+COCO = ["data=coco", "backbone=r50", "clip=rn50", "model=mask2former", "losses=mask2former", "optim=mask2former"]
 IMAGES = 118_287  # of COCO's training set
 
 

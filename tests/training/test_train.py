@@ -281,8 +281,8 @@ def test_a_resumption_that_logs_nothing_loses_nothing(tmp_path) -> None:
 # --- OPSNet+: from a trained checkpoint, with image labels ------------------------------------------------------------
 
 
-PLUS = ("experiment=scenes_plus", "supervision.points=64", "trainer.max_steps=6", "trainer.max_epochs=-1")
-KEPT = ("distillation=0.5", "image_labels.criterion.iou_threshold=0")
+PLUS = ("experiment=scenes_plus", "matching.points=64", "trainer.max_steps=6", "trainer.max_epochs=-1")
+KEPT = ("losses.distillation.weight=0.5", "losses.image_label_matching.iou_threshold=0")
 
 
 @pytest.fixture(scope="module")

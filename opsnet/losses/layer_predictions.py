@@ -1,0 +1,22 @@
+"""What the losses read of one decoder layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class LayerPredictions:
+    """Predictions of one decoder layer.
+
+    Attributes:
+        logits: (B, K, N + 1), training names and no-object.
+        mask_embeds: (B, K, C).
+        iou: (B, K), predicted, in 0..1.
+    """
+
+    logits: Tensor
+    mask_embeds: Tensor
+    iou: Tensor

@@ -1,0 +1,86 @@
+"""The distillation: nothing at the start, and it pulls the queries back to their names."""
+
+from __future__ import annotations
+
+import copy
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from opsnet.losses.distillation import QueryDistillation
+from opsnet.structures import Batch
+from opsnet.training.run import build_module
+from opsnet.vocabulary import Vocabulary
+
+
+@pytest.fixture(scope="module")
+def model(train_config, tmp_path_factory):
+    torch.manual_seed(0)
+    cfg = train_config(tmp_path_factory.mktemp("distillation"))
+    return build_module(cfg, Vocabulary.load("scenes")).model.eval()
+
+
+@pytest.fixture
+def context(model):
+    """What the loss reads of a batch of two images."""
+    images = torch.rand(2, 3, 96, 96, generator=torch.Generator().manual_seed(0))
+    batch = Batch(images, [(96, 96), (60, 90)], [0, 1], "scenes")
+    bank = model.clip.text_encoder(Vocabulary.load("scenes"))
+    with torch.no_grad():
+        proposals, clip_map = model(images, batch.valid_sizes)
+    logits = model.training_logits(proposals, bank).detach()
+    names = SimpleNamespace(train=bank)
+    return SimpleNamespace(batch=batch, clip_map=clip_map, layers=[SimpleNamespace(logits=logits)], names=names)
+
+
+def distillation(model) -> QueryDistillation:
+    loss = QueryDistillation(weight=3.0)
+    loss.setup(model)
+    return loss
+
+
+def test_a_network_that_has_not_moved_loses_nothing(model, context) -> None:
+    assert float(distillation(model)(context)) == pytest.approx(0, abs=1e-6)
+
+
+def test_the_loss_is_the_divergence_weighed_by_the_predicted_iou(model, context) -> None:
+    (layer,) = context.layers
+    logits = layer.logits
+    moved = (logits + torch.randn(logits.shape, generator=torch.Generator().manual_seed(1))).requires_grad_()
+    layer.logits = moved
+    loss = distillation(model)(context)
+    with torch.no_grad():
+        iou = model(context.batch.images, context.batch.valid_sizes)[0].iou
+    expected = 0.0
+    for i in range(2):
+        each = F.kl_div(moved[i].log_softmax(-1), logits[i].softmax(-1), reduction="none").sum(-1)
+        expected += float((iou[i] * each).sum().detach() / iou[i].sum()) / 2
+    assert float(loss.detach()) == pytest.approx(expected, rel=1e-4)
+    loss.backward()
+    assert moved.grad.abs().sum() > 0
+
+
+def test_the_network_of_the_start_is_a_copy_that_stays_as_it_is(model) -> None:
+    loss = distillation(model).train()
+    assert not loss.start.training
+    assert not any(p.requires_grad for p in loss.start.parameters())
+    assert loss.start.clip is None
+    before = model.no_object_embed.detach().clone()
+    try:
+        model.no_object_embed.data.add_(1.0)
+        assert torch.equal(loss.start.no_object_embed, before)
+    finally:
+        model.no_object_embed.data.copy_(before)
+
+
+def test_the_network_of_the_start_is_neither_saved_nor_trained_but_moves_along(model) -> None:
+    loss = distillation(model)
+    assert loss.state_dict() == {}
+    assert list(loss.parameters()) == []
+    loss.load_state_dict({})
+    original = copy.deepcopy(loss.start.no_object_embed)
+    assert loss.double().start.no_object_embed.dtype == torch.float64
+    assert loss.to("meta").start.no_object_embed.is_meta
+    assert torch.equal(model.no_object_embed, original)  # the other one stays where it is

@@ -1,0 +1,111 @@
+"""A loss of one's own: a class outside the package and a yaml in a folder of one's own, and nothing else."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+import torch.nn.functional as F
+from small_training import SMALL
+from torch import Tensor
+
+from opsnet.losses.base import ImageLabelLoss, SegmentLoss
+from opsnet.losses.context import ImageLabelContext, SegmentContext
+from opsnet.training import run as train
+
+
+class NearClip(SegmentLoss):
+    """Keeps the query embeddings of matched proposals near CLIP's, beyond a margin.
+
+    Args:
+        weight: in the sum.
+        margin: cosine from which nothing is asked.
+    """
+
+    def __init__(self, *, weight: float, margin: float = 1.0) -> None:
+        super().__init__(weight=weight)
+        self.margin = margin
+
+    def forward(self, context: SegmentContext) -> Tensor:
+        image, proposal, _ = context.matches[-1]
+        query, clip = (e[image, proposal] for e in (context.embeddings.query, context.embeddings.clip))
+        return (self.margin - F.cosine_similarity(query, clip, dim=-1)).clamp(min=0).mean()
+
+    def metrics(self, context: SegmentContext) -> dict[str, Tensor]:
+        logits, _ = context.recognizer(context.embeddings, prepared(context), context.model.no_object_embed)
+        return {"surest_name": logits.softmax(-1).amax()}
+
+
+def prepared(context: SegmentContext):
+    from opsnet.recognition.recognizer import prepare
+
+    return prepare(context.train, context.train)
+
+
+class FewMasks(ImageLabelLoss):
+    """The mean predicted IoU."""
+
+    def forward(self, context: ImageLabelContext) -> Tensor:
+        return context.proposals.iou.mean()
+
+
+@pytest.fixture
+def yamls(tmp_path: Path) -> str:
+    """--config-dir of a folder with an experiment."""
+    (tmp_path / "conf" / "experiment").mkdir(parents=True)
+    (tmp_path / "conf" / "experiment" / "mine.yaml").write_text(
+        "# @package _global_\n"
+        "experiment_name: mine\n"
+        "losses:\n"
+        "  near_clip: {_target_: test_own_loss.NearClip, weight: 0.5, margin: 0.9}\n"
+        "trainer: {max_steps: 2}\n"
+    )
+    return f"--config-dir={tmp_path / 'conf'}"
+
+
+def steps(folder: Path) -> list[dict[str, float]]:
+    """The losses of each step, without ``train/``."""
+    with (folder / "metrics.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["train/loss"]]
+    return [{k[6:]: float(v) for k, v in row.items() if k.startswith("train/") and v} for row in rows]
+
+
+def test_a_loss_of_ones_own_is_trained_and_logged(yamls, command, world_overrides, tmp_path) -> None:
+    run = tmp_path / "run"
+    given = [yamls, *world_overrides, *SMALL, f"hydra.run.dir={run}", "experiment=mine", "trainer.max_epochs=1"]
+    assert command(train.main, *given, "~losses.iou", "losses.dice.weight=0")[0] == 0
+    first, second = steps(run)
+    terms = {"cross_entropy", "mask_bce", "near_clip"}
+    assert first.keys() == second.keys() == terms | {"loss", "surest_name"}
+    for step in (first, second):
+        assert step["loss"] == pytest.approx(sum(step[name] for name in terms))
+        assert 0 < step["near_clip"] < 0.5 * 1.9
+        assert 0 < step["surest_name"] <= 1
+    assert (run / "checkpoints" / "last.ckpt").is_file()
+
+
+def test_one_for_image_labels_on_the_command_line(train_config, tmp_path) -> None:
+    folder = tmp_path / "run"
+    own = "+losses.few_masks={_target_: test_own_loss.FewMasks, weight: 2}"
+    train.train(train_config(folder, "data=scenes_plus", own, "trainer.max_epochs=1", "+trainer.max_steps=2"))
+    for step in steps(folder):
+        assert 0 < step["few_masks"] < 2
+        parts = ("cross_entropy", "mask_bce", "dice", "iou", "few_masks")
+        assert step["loss"] == pytest.approx(sum(step[name] for name in parts))
+
+
+@pytest.mark.parametrize(
+    ("own", "parts"),
+    [
+        ("{_target_: test_own_loss.NearClip}", ["losses.mine has no weight", "losses.mine.weight"]),
+        ("{_target_: test_own_loss.steps, weight: 1}", ["losses.mine._target_", "derive it from SegmentLoss"]),
+        ("{_target_: test_own_loss.Nearer, weight: 1}", ["losses.mine._target_", "cannot be imported"]),
+    ],
+)
+def test_what_is_wrong_with_it_is_one_sentence(own, parts, command, world_overrides, tmp_path) -> None:
+    code, error = command(
+        train.main, *world_overrides, *SMALL, f"hydra.run.dir={tmp_path / 'run'}", f"+losses.mine={own}"
+    )
+    assert (code, error.count("\n")) == (2, 1)
+    assert all(part in error for part in parts)

@@ -1,0 +1,60 @@
+"""Options from before each loss was a member of ``losses``: what a command says of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+
+from opsnet.commands import doctor
+from opsnet.training import run as train
+from opsnet.training.old_options import _GROUP, _KEYS, refuse_old_keys, refuse_old_options
+from opsnet.utils.errors import InputError
+
+SENTENCES = {
+    "supervision=masks": "the group was renamed: give losses=mask2former",
+    "supervision=scenes_cls": "the group was renamed: give losses=scenes image_labels=cls",
+    "supervision=real_cls_masksum": "the group was renamed: give losses=mask2former image_labels=cls_masksum",
+    "++supervision.iou_weight=10": "the key was renamed: it is losses.iou.weight now",
+    "image_labels.criterion.form=log": "the key was renamed: it is losses.image_label_matching.form now",
+    "distillation=1.0": "the key was renamed: it is losses.distillation.weight now",
+}
+
+
+@pytest.mark.parametrize("argument", SENTENCES)
+@pytest.mark.parametrize("main", [train.main, doctor.main])
+def test_a_command_tells_what_took_the_place(main, argument, command) -> None:
+    assert command(main, argument) == (2, f"error: {argument}: {SENTENCES[argument]}\n")
+
+
+def test_every_new_option_is_there(compose) -> None:
+    cfg = compose("train", "image_labels=cls_masksum", "output=a")
+    for place in _KEYS.values():
+        for key in place.replace("(", "").split(" "):
+            assert "." not in key or OmegaConf.select(cfg, key, default="missing") != "missing"
+    for options in _GROUP.values():
+        assert "mask_sum" in compose("train", *options.split(), "image_labels=cls_masksum", "output=a").losses
+
+
+def test_beneath_an_experiment_of_ones_own(command, tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text(
+        "# @package _global_\ndefaults: [{override /supervision: masks}]\n"
+    )
+    code, error = command(train.main, f"--config-dir={tmp_path}", "experiment=mine")
+    assert (code, error.count("\n")) == (2, 1)
+    assert "`override /supervision` in a yaml: the group was renamed: /losses is mask2former or scenes" in error
+
+
+@pytest.mark.parametrize("key", ["supervision", "distillation", "image_labels"])
+def test_a_key_in_a_yaml_that_would_have_no_effect(key, train_config, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=f"`{key}` in a yaml of the training has no effect: it is losses"):
+        train.train(train_config(tmp_path / "run", f"++{key}=1.0" if key != "image_labels" else "++image_labels.a=1"))
+
+
+def test_other_options_and_errors_pass() -> None:
+    refuse_old_keys({"losses": {}})
+    with pytest.raises(HydraException, match="other"), refuse_old_options(["losses=scenes", "-m", "image_labels=cls"]):
+        raise HydraException("other")
