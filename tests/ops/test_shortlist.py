@@ -6,7 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from opsnet.recognition import recognizer, shortlist
+from opsnet.ops import shortlist
+from opsnet.recognition import recognizer
 from opsnet.recognition.modulation import EmbeddingModulation, QueryOnly
 from opsnet.recognition.recognizer import cosine_logits, prepare
 from opsnet.structures import Embeddings, TextBank
