@@ -1,7 +1,7 @@
-"""The core of deformable attention: where to sample, and a weighted sum of bilinear samples (Deformable DETR, equation 3).
+"""The core of deformable attention (Deformable DETR, equation 3): where to sample, and a weighted sum of the samples.
 
-Three forms of the same sum, equal to rounding: :func:`sampling_reference` says what is meant, :func:`sampling_sparse` is fast on a CPU,
-and a Triton kernel on a GPU (:mod:`opsnet.ops.deformable_triton`).
+Three forms of the sum, equal up to rounding: :func:`sampling_reference` is the readable one, :func:`sampling_sparse` is
+fast on a CPU, and a Triton kernel on a GPU (:mod:`opsnet.ops.deformable_triton`).
 """
 
 from __future__ import annotations
