@@ -1,4 +1,4 @@
-"""The same masks in contests of many sets of scores: exactly :mod:`opsnet.ops.contest`'s winners, at a part of the work.
+"""The same masks in contests of many sets of scores: the winners of :mod:`opsnet.ops.contest` at a part of the work.
 
 An image is cut into cells of 8 x 4 pixels, and of every mask the least and the largest probability in each cell is
 stored. Scores are 0 or more and rounding keeps order, so the product of a score and a bound bounds all products in the
