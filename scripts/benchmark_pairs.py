@@ -14,8 +14,8 @@ from torch import Tensor
 from opsnet.losses.criterion import LayerPredictions, PanopticCriterion
 from opsnet.losses.point_sampling import SharedPoints
 from opsnet.model import assemble
+from opsnet.ops.cosines import shortlisted_cosines
 from opsnet.ops.deformable_sampling import deformable_sampling
-from opsnet.ops.shortlist import shortlisted_cosines
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.recognition.recognizer import cosine_logits
 from opsnet.segmenter.pixel_decoder import PixelFeatures
