@@ -22,8 +22,8 @@ from opsnet.losses.matching import HungarianMatcher
 from opsnet.losses.point_sampling import SharedPoints
 from opsnet.losses.predictions import MatchedPredictions
 from opsnet.losses.weighted_sum import Losses
+from opsnet.ops.cosines import shortlisted_cosines
 from opsnet.ops.deformable_sampling import deformable_sampling
-from opsnet.ops.shortlist import shortlisted_cosines
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.recognition.recognizer import cosine_logits
 from opsnet.segmenter.pixel_decoder import PixelFeatures

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from opsnet.clip.spatial_adapter import SpatialAdapter
+from opsnet.ops.adaptive_average import adaptive_average
 from opsnet.ops.normalization import normalize
-from opsnet.ops.tracing import adaptive_average
 
 
 class ClipImageEncoder(nn.Module):

@@ -16,8 +16,9 @@ from opsnet.metrics.panoptic_arithmetic import count_segments
 from opsnet.metrics.panoptic_averages import PanopticCounts
 from opsnet.metrics.semantic import SemanticCounts, count_semantic
 from opsnet.metrics.truth_regions import TruthRegions
+from opsnet.ops.contest import in_groups
 from opsnet.panoptic.mask_filtering import Filtered
-from opsnet.panoptic.merge import in_groups, upsample_masks
+from opsnet.panoptic.merge import upsample_masks
 from opsnet.panoptic.sparse_merge import Merged, SparseMerge
 from opsnet.structures import PanopticMap, PanopticTruth
 

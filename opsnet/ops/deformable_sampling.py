@@ -1,7 +1,7 @@
-"""The core of deformable attention: a weighted sum of bilinear samples (Deformable DETR, equation 3).
+"""The core of deformable attention (Deformable DETR, equation 3): where to sample, and a weighted sum of the samples.
 
-Three ways to the same numbers: :func:`sampling_reference` says what is meant, :func:`sampling_sparse` is fast on a CPU,
-and a Triton kernel on a GPU (:mod:`opsnet.ops.deformable_triton`).
+Three forms of the sum, equal up to rounding: :func:`sampling_reference` is the readable one, :func:`sampling_sparse` is
+fast on a CPU, and a Triton kernel on a GPU (:mod:`opsnet.ops.deformable_triton`).
 """
 
 from __future__ import annotations
@@ -40,6 +40,35 @@ def deformable_sampling(value: Tensor, shapes: Shapes, locations: Tensor, weight
     elif value.device.type == "cuda" and (kernel := working_kernel(str(value.device))) and kernel.supported(value):
         way = kernel.sampling_triton
     return way(value, shapes, locations, weights)
+
+
+def sampling_locations(reference: Tensor, offsets: Tensor, shapes: Shapes) -> Tensor:
+    """Locations to sample: a reference plus offsets that are counted in cells of each level.
+
+    Equal to :func:`sampling_locations_reference` to the digit.
+
+    Args:
+        reference: (Q, 2), (x, y) in 0..1.
+        offsets: (B, Q, heads, levels, points, 2), (x, y).
+        shapes: (h, w) of each level.
+
+    Returns:
+        (B, Q, heads, levels, points, 2), (x, y) in 0..1 of the map.
+    """
+    # Written out for every head and point: a CPU is slow at a factor that repeats after two numbers.
+    cells = _cell_sizes(shapes, offsets).expand(offsets.shape[2:]).contiguous()
+    return reference[None, :, None, None, None] + offsets * cells
+
+
+def sampling_locations_reference(reference: Tensor, offsets: Tensor, shapes: Shapes) -> Tensor:
+    """The same, by broadcasting."""
+    return reference[None, :, None, None, None] + offsets * _cell_sizes(shapes, offsets)
+
+
+def _cell_sizes(shapes: Shapes, like: Tensor) -> Tensor:
+    """(width, height) of a cell of each level in 0..1, (levels, 1, 2); the lengths may be symbolic."""
+    sides = [torch.full((), side, dtype=like.dtype, device=like.device) for h, w in shapes for side in (w, h)]
+    return 1 / torch.stack(sides).view(-1, 1, 2)
 
 
 @cache

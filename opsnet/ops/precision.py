@@ -9,6 +9,11 @@ import torch
 from torch import Tensor
 
 
+def widened(x: Tensor) -> Tensor:
+    """Half precision -> fp32; fp64 stays."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
 def full_precision(like: Tensor) -> AbstractContextManager[Any]:
     """Autocast switched off for the device of ``like``; inputs have to be made fp32 by the caller.
 

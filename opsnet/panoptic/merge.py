@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from opsnet.ops.contest import contest, in_groups
 from opsnet.structures import PanopticMap, Segment
 
 
@@ -34,7 +35,7 @@ def upsample_masks(
     full = full[..., : valid[0], : valid[1]]
     if size != valid:  # in two steps, as Mask2Former's inference
         full = F.interpolate(full, size=size, mode="bilinear", align_corners=False)
-    return full[0].sigmoid_()
+    return full[0].sigmoid()
 
 
 def merge_panoptic(
@@ -94,15 +95,6 @@ def merge_masks(
     return _merge(groups, scores, labels, is_thing, size, iou=iou, competing=competing, overlap=overlap)
 
 
-_CACHED = 2**18  # numbers
-
-
-def in_groups(kept: Tensor, size: tuple[int, int]) -> tuple[Tensor, ...]:
-    """Which proposals to merge at a time: as many as stay in the cache of a CPU, all on a GPU."""
-    few = _CACHED // (size[0] * size[1]) if kept.device.type == "cpu" else len(kept)
-    return kept.split(max(1, few))
-
-
 def _merge(
     groups: Iterable[Tensor], scores: Tensor, labels: Tensor, is_thing: Sequence[bool], size: tuple[int, int], *,
     iou: Tensor | None, competing: Tensor, overlap: float,
@@ -112,43 +104,16 @@ def _merge(
     ids = torch.zeros(size, dtype=torch.int64, device=device)
     if count == 0:
         return PanopticMap(ids, ())
-    winner, won, original = contest(groups, competing, size)
+    winner, inside, areas = contest(groups, competing, size)
     winners = torch.bincount(winner.flatten(), minlength=count)
-    visible = torch.bincount(winner[won], minlength=count)
+    visible = torch.bincount(winner[inside], minlength=count)
     # One transfer of a few numbers an image: a synchronisation a segment is what makes this slow on a GPU.
-    columns = (original, winners, visible, scores, labels, torch.ones_like(scores) if iou is None else iou)
+    columns = (areas, winners, visible, scores, labels, torch.ones_like(scores) if iou is None else iou)
     rows = torch.stack([column.double() for column in columns], dim=1).tolist()
     id_of, segments = name_segments(rows, is_thing, overlap)
     lookup = torch.tensor(id_of, device=device)
-    ids[won] = lookup[winner[won]]
+    ids[inside] = lookup[winner[inside]]
     return PanopticMap(ids, segments)
-
-
-def contest(groups: Iterable[Tensor], scores: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
-    """Who wins each pixel (H, W), the first among equals; whether inside its mask (H, W); every mask's area (K,)."""
-    best = torch.full(size, -torch.inf, dtype=scores.dtype, device=scores.device)
-    # Twice the winner's number, and one more where it wins inside its mask. Later numbers are larger, so a maximum
-    # takes over what a better proposal wins; PyTorch is many times slower at maxima with an index on a CPU. Sixteen
-    # bits are enough for 16,383 proposals.
-    code = torch.zeros(size, dtype=torch.int16, device=scores.device)
-    areas: list[Tensor] = []
-    first = 0
-    for masks in groups:
-        inside = masks >= 0.5
-        # Not in place: masks of bf16 would round the products, and equals would go to the first instead of the best.
-        values = scores[first : first + len(masks), None, None] * masks
-        areas.append(inside.flatten(1).sum(1, dtype=torch.int32))
-        if len(masks) == 1:
-            top, own = values[0], inside[0].short().add_(2 * first)
-        else:
-            top = values.amax(0)
-            places = torch.arange(len(masks), 0, -1, dtype=torch.int16, device=code.device)[:, None, None]
-            index = len(masks) - ((values == top) * places).amax(0).clamp_(min=1)  # nothing equals a nan
-            own = inside.gather(0, index[None].long())[0].short() + 2 * (first + index)
-        torch.maximum(code, own.mul_((top > best).short()), out=code)
-        torch.maximum(best, top, out=best)
-        first += len(masks)
-    return (code >> 1).long(), (code & 1).bool(), torch.cat(areas)
 
 
 def name_segments(

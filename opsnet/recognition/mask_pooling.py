@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from opsnet.ops.tracing import adaptive_average
+from opsnet.ops.adaptive_average import adaptive_average
 
 
 def mask_pooling(features: Tensor, mask_logits: Tensor) -> Tensor:

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import math
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from opsnet.recognition.recognizer import PreparedNames, Recognizer, name_logits, widened
+from opsnet.ops.fusion import fuse_directions
+from opsnet.ops.precision import widened
+from opsnet.recognition.recognizer import PreparedNames, Recognizer, name_logits
 from opsnet.structures import Embeddings
 
 
@@ -75,13 +75,8 @@ class EmbeddingModulation(Recognizer):
 
 
 def _fuse(embeddings: Embeddings, clip_weight: float | Tensor) -> Tensor:
-    """Both normalised first, or a weight would mean something else for every CLIP."""
-    query, clip = widened(embeddings.query), widened(embeddings.clip)
-    if torch.compiler.is_exporting():  # the weight depends on the names, which stay open
-        weight = torch.as_tensor(clip_weight).to(query)
-        fused = F.normalize(query, dim=-1) + weight * F.normalize(clip, dim=-1)
-        return torch.where(weight == 0, query, fused)
-    clip_weight = float(clip_weight)
-    if clip_weight == 0:  # the query as it is, so that trained names get the logits of QueryOnly bit for bit
-        return embeddings.query
-    return F.normalize(query, dim=-1) + clip_weight * F.normalize(clip, dim=-1)
+    """Both normalised first, or a weight would mean something else for every CLIP.
+
+    With a weight of 0 it is the query as it is, so that trained names get the logits of QueryOnly bit for bit.
+    """
+    return fuse_directions(widened(embeddings.query), widened(embeddings.clip), clip_weight)

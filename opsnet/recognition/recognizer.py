@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from opsnet.ops.precision import full_precision
-from opsnet.ops.shortlist import pays, shortlisted_cosines
+from opsnet.ops.cosines import cosines, cosines_reference
 from opsnet.structures import Embeddings, TextBank
 
 TEMPERATURE = 0.01  # section 3.1
@@ -98,14 +96,7 @@ def cosine_logits(embeds: Tensor, text: Tensor) -> Tensor:
 
     In bf16 a cosine is known to 0.004, which the temperature turns into 0.4 of a logit.
     """
-    with full_precision(embeds):
-        embeds, text = (F.normalize(widened(x), dim=-1) for x in (embeds, text))
-        return torch.einsum("bkd, md -> bkm", embeds, text) / TEMPERATURE
-
-
-def widened(x: Tensor) -> Tensor:
-    """Half precision -> fp32; fp64 stays."""
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+    return cosines_reference(embeds, text) / TEMPERATURE
 
 
 def name_logits(
@@ -118,11 +109,8 @@ def name_logits(
         target: M names.
         no_object: (D,).
         divisor: (M,) by which the caller will divide: of very many names only the best need be exact, and it says which
-            they are, see :mod:`opsnet.ops.shortlist`.
+            they are, see :func:`opsnet.ops.cosines.cosines`.
     """
-    if pays(embeds, target.embeds):
-        rows = divisor if divisor is None or target.concept is None else divisor[target.concept]
-        logits = shortlisted_cosines(embeds, target.embeds, rows) / TEMPERATURE
-    else:
-        logits = cosine_logits(embeds, target.embeds)
+    rows = divisor if divisor is None or target.concept is None else divisor[target.concept]
+    logits = cosines(embeds, target.embeds, rows) / TEMPERATURE
     return target.of_concepts(logits), cosine_logits(embeds, no_object[None])[..., 0]

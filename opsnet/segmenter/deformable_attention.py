@@ -7,8 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from opsnet.ops.deformable_sampling import deformable_sampling
-from opsnet.ops.tracing import number
+from opsnet.ops.deformable_sampling import deformable_sampling, sampling_locations
 
 
 class DeformableAttention(nn.Module):
@@ -61,15 +60,5 @@ class DeformableAttention(nn.Module):
         offsets = self.offsets(query).unflatten(-1, (self.heads, self.levels, self.points, 2))
         weights = self.weights(query).unflatten(-1, (self.heads, -1)).softmax(-1)
         weights = weights.unflatten(-1, (self.levels, self.points))
-        sizes = _sizes(shapes, query)
-        # Written out for every head and point: a CPU is slow at a factor that repeats after two numbers.
-        cells = (1 / sizes)[:, None].expand(offsets.shape[2:]).contiguous()
-        locations = reference[None, :, None, None, None] + offsets * cells
+        locations = sampling_locations(reference, offsets, shapes)
         return self.out(deformable_sampling(value, shapes, locations, weights))
-
-
-def _sizes(shapes: list[tuple[int, int]], like: Tensor) -> Tensor:
-    """(w, h) of each level, (levels, 2)."""
-    if torch.compiler.is_exporting():  # lengths that stay open
-        return torch.stack([torch.stack((number(w, like), number(h, like))) for h, w in shapes])
-    return torch.tensor([(w, h) for h, w in shapes], device=like.device, dtype=like.dtype)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from opsnet.ops.inplace_relu import inplace_relu
 
 
 def sine_positions(height: int, width: int, dim: int, device: torch.device) -> Tensor:
@@ -83,29 +84,7 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., dim) -> (..., dim)."""
-        hidden = self.linear1(x)
-        positive = F.relu(hidden) if torch.compiler.is_exporting() else _ThriftyReLU.apply(hidden)
-        return self.norm(x + self.linear2(positive))
-
-
-class _ThriftyReLU(torch.autograd.Function):
-    """ReLU that overwrites its input and, going back, the gradient that it is handed.
-
-    Both are the widest of the encoder, and on a CPU new memory for one takes longer than what is computed in it.
-    Only for between two linear layers: nothing else may read that input or that gradient.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        ctx.mark_dirty(x.relu_())
-        ctx.save_for_backward(x)
-        return x
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
-        (positive,) = ctx.saved_tensors
-        out: Tensor = torch.ops.aten.threshold_backward.grad_input(gradient, positive, 0, grad_input=gradient)
-        return out
+        return self.norm(x + self.linear2(inplace_relu(self.linear1(x))))
 
 
 class MLP(nn.Sequential):

@@ -6,12 +6,10 @@ features (3.2) are OPSNet's.
 
 from __future__ import annotations
 
-from typing import Any
-
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from opsnet.ops.attention_masks import attention_masks, resize_pixels
 from opsnet.segmenter.layers import MLP, Attention, FeedForward, sine_positions
 from opsnet.segmenter.pixel_decoder import PixelFeatures
 from opsnet.structures import DeepSupervision, LayerQueries, Proposals, masks_of
@@ -109,7 +107,10 @@ class QueryDecoder(nn.Module):
         every_layer = self.training if every_layer is None else every_layer
         batch = features.pixels.shape[0]
         memory = [self._memory(m, i) for i, m in enumerate(features.memory)]
-        guide = _Guide(features.pixels)
+        resized = [resize_pixels(features.pixels, m) for m in features.memory]
+        masked = self.clip_attention is not None and self.clip_attention.masked
+        clip_pixels = resize_pixels(features.pixels, clip_map) if masked and clip_map is not None else None
+        clip = (clip_map, clip_pixels)
         x = self.query_features.weight.expand(batch, -1, -1)
         positions = self.query_positions.weight.expand(batch, -1, -1)
         predictions = []
@@ -117,13 +118,13 @@ class QueryDecoder(nn.Module):
             normed = self.norm(x)
             masks = self.mask_head(normed)
             if every_layer:
-                predictions.append(self._predict(normed, masks, positions, clip_map, guide))
+                predictions.append(self._predict(normed, masks, positions, *clip))
             if self.clip_at == i:
-                x = self._gather_clip(x, masks, positions, clip_map, guide)
-            keys, values = memory[i % self.levels]
-            x = layer(x, positions, keys, values, guide.inside(masks, features.memory[i % self.levels]))
+                x = self._gather_clip(x, masks, positions, *clip)
+            level = i % self.levels
+            x = layer(x, positions, *memory[level], attention_masks(masks, resized[level]))
         normed = self.norm(x)
-        last = self._predict(normed, self.mask_head(normed), positions, clip_map, guide)
+        last = self._predict(normed, self.mask_head(normed), positions, *clip)
         supervision = DeepSupervision((*predictions, last), features.pixels) if every_layer else None
         return Proposals(masks_of(last.mask_embeds, features.pixels), last.query_embeds, last.iou, supervision)
 
@@ -134,9 +135,9 @@ class QueryDecoder(nn.Module):
         return values + positions.flatten(2).transpose(1, 2), values
 
     def _predict(
-        self, x: Tensor, masks: Tensor, positions: Tensor, clip_map: Tensor | None, guide: _Guide
+        self, x: Tensor, masks: Tensor, positions: Tensor, clip_map: Tensor | None, clip_pixels: Tensor | None
     ) -> LayerQueries:
-        described = self._gather_clip(x, masks, positions, clip_map, guide) if self.clip_at == "head" else x
+        described = self._gather_clip(x, masks, positions, clip_map, clip_pixels) if self.clip_at == "head" else x
         return LayerQueries(mask_embeds=masks, query_embeds=self.embed_head(described), iou=self._quality(x))
 
     def _quality(self, x: Tensor) -> Tensor:
@@ -145,34 +146,8 @@ class QueryDecoder(nn.Module):
         return 1 - self.class_head(x).softmax(-1)[..., -1]
 
     def _gather_clip(
-        self, x: Tensor, masks: Tensor, positions: Tensor, clip_map: Tensor | None, guide: _Guide
+        self, x: Tensor, masks: Tensor, positions: Tensor, clip_map: Tensor | None, clip_pixels: Tensor | None
     ) -> Tensor:
         assert self.clip_attention is not None and clip_map is not None
-        allowed = guide.inside(masks, clip_map) if self.clip_attention.masked else None
+        allowed = None if clip_pixels is None else attention_masks(masks, clip_pixels)
         return self.clip_attention(x, positions, clip_map, allowed)
-
-
-class _Guide:
-    """Where each query may look on a map of any size.
-
-    A mask is a product with the pixel embeddings and resizing is linear, so resizing the embeddings once gives the
-    resized masks of every layer (to rounding), without making one at full resolution.
-    """
-
-    def __init__(self, pixels: Tensor) -> None:
-        self.pixels = pixels.detach()
-        self.resized: dict[Any, Tensor] = {}
-
-    @torch.no_grad()
-    def inside(self, masks: Tensor, like: Tensor) -> Tensor:
-        """Mask embeddings (B, K, C) -> bool (B, K, h * w) on the grid of ``like`` (B, ., h, w).
-
-        Inside its mask, or everywhere where that is empty.
-        """
-        size = (like.shape[-2], like.shape[-1])
-        key = id(like) if torch.compiler.is_exporting() else size  # open sizes are no keys
-        if key not in self.resized:
-            small = F.interpolate(self.pixels, size=size, mode="bilinear", align_corners=False)
-            self.resized[key] = small.flatten(2)
-        allowed = masks.detach() @ self.resized[key] >= 0
-        return allowed | ~allowed.any(-1, keepdim=True)

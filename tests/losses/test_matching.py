@@ -118,14 +118,6 @@ def test_costs_may_carry_gradients_and_half_precision() -> None:
     assert hungarian([cost])[0].targets.tolist() == [1]
 
 
-def test_scratch_memory_changes_no_digit_and_no_input() -> None:
-    logits, masks, labels, truth = random_case(0)
-    before, scratch = masks.clone(), torch.full_like(masks, torch.nan)
-    expected = matching_cost(logits, masks, labels, truth, **WEIGHTS)
-    assert torch.equal(matching_cost(logits, masks, labels, truth, **WEIGHTS, scratch=scratch), expected)
-    assert torch.equal(masks, before)
-
-
 @pytest.mark.parametrize("count", [POINTS // 2, POINTS * 2])  # fewer and more than the pixels of a mask
 def test_costs_keep_full_precision_under_autocast(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []

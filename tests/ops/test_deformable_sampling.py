@@ -7,11 +7,13 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from opsnet.ops.deformable_sampling import (
     Shapes,
     deformable_sampling,
+    sampling_locations,
+    sampling_locations_reference,
     sampling_reference,
     sampling_sparse,
 )
@@ -126,3 +128,26 @@ def test_half_precision_keeps_its_type_and_places_points_exactly() -> None:
 def test_on_a_cpu_the_fast_way_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("opsnet.ops.deformable_sampling.sampling_sparse", lambda *_: "fast")
     assert deformable_sampling(*make_inputs([(2, 2)])) == "fast"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_locations_are_those_of_the_reference_to_the_digit(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    shapes = [(3, 5), (7, 2)]
+    reference, offsets = torch.rand(6, 2), torch.randn(2, 6, 4, 2, 3, 2, dtype=dtype)
+    found = sampling_locations(reference, offsets, shapes)
+    assert torch.equal(found, sampling_locations_reference(reference, offsets, shapes))
+    cells = offsets[1, 4, 3, 1, 2].double() / torch.tensor((2, 7))  # (x, y), by hand
+    torch.testing.assert_close(found[1, 4, 3, 1, 2].double(), reference[4] + cells, atol=1e-2, rtol=0)
+
+
+def test_locations_of_a_level_whose_size_stays_open() -> None:
+    class Locations(nn.Module):
+        def forward(self, reference: Tensor, offsets: Tensor, level: Tensor) -> Tensor:
+            return sampling_locations(reference, offsets, [(level.shape[0], 2)])
+
+    inputs = (torch.rand(6, 2), torch.randn(1, 6, 2, 1, 3, 2))
+    dynamic = {"reference": None, "offsets": None, "level": {0: torch.export.Dim("height", min=2)}}
+    program = torch.export.export(Locations(), (*inputs, torch.rand(5)), dynamic_shapes=dynamic, strict=False)
+    found = program.module()(*inputs, torch.rand(9))
+    torch.testing.assert_close(found, sampling_locations_reference(*inputs, [(9, 2)]))

@@ -16,7 +16,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from opsnet.segmenter import deformable_sampling as module
+from opsnet.ops import deformable_sampling as module
 
 
 @pytest.fixture(autouse=True)
@@ -82,9 +82,9 @@ def test_what_the_kernel_takes(shape: tuple[int, ...], dtype: torch.dtype, expec
 def test_without_triton_one_line_says_so(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setitem(sys.modules, "triton", None)
     monkeypatch.delitem(sys.modules, "opsnet.ops.deformable_triton", raising=False)
-    import opsnet.segmenter
+    import opsnet.ops
 
-    monkeypatch.delattr(opsnet.segmenter, "deformable_triton", raising=False)
+    monkeypatch.delattr(opsnet.ops, "deformable_triton", raising=False)
     assert module.working_kernel("cpu") is None and module.working_kernel("cpu") is None
     assert [r.message for r in caplog.records if "grid_sample, which is slower" in r.message] != []
     assert len(caplog.records) == 1
@@ -92,11 +92,11 @@ def test_without_triton_one_line_says_so(monkeypatch: pytest.MonkeyPatch, caplog
 
 def fake_kernel(monkeypatch: pytest.MonkeyPatch, way: Callable[..., Tensor]) -> None:
     """A module in the kernel's place; ``deformable_sampling`` takes the CPU for a GPU."""
-    import opsnet.segmenter
+    import opsnet.ops
 
     kernel = SimpleNamespace(sampling_triton=way, supported=lambda value: True)
     monkeypatch.setitem(sys.modules, "opsnet.ops.deformable_triton", kernel)
-    monkeypatch.setattr(opsnet.segmenter, "deformable_triton", kernel, raising=False)
+    monkeypatch.setattr(opsnet.ops, "deformable_triton", kernel, raising=False)
 
 
 class OnCuda(Tensor):

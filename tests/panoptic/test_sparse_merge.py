@@ -7,7 +7,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from opsnet.panoptic import sparse_merge
 from opsnet.panoptic.mask_filtering import Filtered
 from opsnet.panoptic.merge import merge_panoptic
 from opsnet.panoptic.sparse_merge import SparseMerge
@@ -111,13 +110,6 @@ def test_masks_of_bf16_and_masks_that_are_no_number() -> None:
     check(masks, draws(12, seed=0))
 
 
-@pytest.mark.parametrize("at_once", [1, 300, 2**20])
-def test_how_many_are_merged_together_changes_nothing(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    torch.manual_seed(0)
-    monkeypatch.setattr(sparse_merge, "_AT_ONCE", at_once)
-    check(smooth(12, (24, 30), seed=0), draws(12, seed=0))
-
-
 def test_without_masks_all_is_void() -> None:
     none = torch.zeros(0)
     regions = torch.tensor([[0, 1, 1], [2, 2, 2]])
@@ -134,20 +126,3 @@ def test_a_map_is_painted_only_if_asked_for() -> None:
     sparse = SparseMerge([masks], torch.zeros(8, 8, dtype=torch.int64), 1, IS_THING, iou=filtered.scores, overlap=0)
     assert sparse.merge(filtered).segments
     assert sparse.merge(filtered).map is None
-
-
-def test_most_cells_are_decided_without_a_look_at_their_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Or the whole would be exact and slow."""
-    cells = []
-    compete = SparseMerge._compete
-
-    def counted(self, own, kept, owner, *rest):
-        cells.append(len(owner))
-        return compete(self, own, kept, owner, *rest)
-
-    monkeypatch.setattr(SparseMerge, "_compete", counted)
-    masks, settings = smooth(40, (128, 160), seed=1), draws(40, seed=1)[:2]
-    whole = torch.zeros(128, 160, dtype=torch.int64)
-    sparse = SparseMerge([masks], whole, 1, IS_THING, iou=torch.ones(40))
-    sparse.merge_all(stacked(settings), with_map=[False] * 2)
-    assert 0 < sum(cells) < 0.6 * 2 * len(sparse._region)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from opsnet.segmenter.pixel_decoder import PixelFeatures
-from opsnet.segmenter.query_decoder import ClipAttention, QueryDecoder, _Guide
+from opsnet.segmenter.query_decoder import ClipAttention, QueryDecoder
 from opsnet.structures import Proposals
 
 LAYERS = 3
@@ -105,36 +104,19 @@ def test_clip_attention_stays_inside_of_the_mask() -> None:
         assert not torch.equal(before, attention(query, positions, inside, allowed))
 
 
-def inside(logits: Tensor, size: tuple[int, int]) -> Tensor:
-    """Where queries with masks (K, h, w) may look on a map of ``size``, (K, h * w)."""
-    each = torch.eye(len(logits))[None]  # one channel of the pixels is one query's mask
-    return _Guide(logits[None]).inside(each, torch.empty(1, 1, *size))[0]
-
-
-def test_inside_is_where_the_logit_is_not_negative() -> None:
-    logits = torch.tensor([[3.0, -3.0], [0.0, -0.1]])[None]
-    assert inside(logits, (2, 2)).tolist() == [[True, False, True, False]]
-
-
-def test_a_query_with_an_empty_mask_looks_everywhere() -> None:
-    logits = torch.stack((torch.full((2, 2), -1.0), torch.tensor([[-1.0, 1.0], [-1.0, -1.0]])))
-    assert inside(logits, (2, 2)).tolist() == [[True] * 4, [False, True, False, False]]
-
-
-def test_masks_are_resized_to_the_memory() -> None:
-    logits = torch.tensor([[4.0, 4.0, -4.0, -4.0]] * 2)[None]
-    assert inside(logits, (1, 2)).tolist() == [[True, False]]
-    assert inside(logits, (2, 8))[0].view(2, 8)[0].tolist() == [True] * 4 + [False] * 4
-    assert not inside(logits.requires_grad_(), (1, 2)).requires_grad
-
-
-def test_resized_pixels_give_the_resized_masks() -> None:
-    torch.manual_seed(0)
-    pixels, masks = torch.randn(2, 5, 9, 13), torch.randn(2, 4, 5)
-    full = torch.einsum("bkc, bchw -> bkhw", masks, pixels)
-    expected = F.interpolate(full, size=(4, 5), mode="bilinear", align_corners=False).flatten(2)
-    assert (expected.abs() > 1e-4).all()  # no sign hangs on the rounding
-    assert torch.equal(_Guide(pixels).inside(masks, torch.empty(2, 1, 4, 5)), expected >= 0)
+@pytest.mark.parametrize("at", ["head", 1])
+@pytest.mark.parametrize("masked", [True, False])
+def test_only_masked_clip_attention_leaves_out_what_lies_outside_of_the_masks(at: str | int, masked: bool) -> None:
+    decoder, (features, clip_map) = make_decoder(clip_attention=at, clip_attention_masked=masked), make_inputs()
+    with torch.no_grad():
+        decoder.mask_head[-1].weight.zero_()
+        decoder.mask_head[-1].bias.fill_(1.0)  # every mask is the left half
+        left = (torch.arange(features.pixels.shape[-1]) < features.pixels.shape[-1] // 2).float()
+        features = PixelFeatures(features.memory, (2 * left - 1).expand_as(features.pixels))
+        other = clip_map.clone()
+        other[..., -1] += torch.randn_like(other[..., -1])
+        before, after = decoder(features, clip_map), decoder(features, other)
+    assert torch.equal(before.query_embeds, after.query_embeds) == masked
 
 
 def test_only_deep_supervision_predicts_after_every_layer() -> None:

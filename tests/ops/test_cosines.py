@@ -1,4 +1,4 @@
-"""Many names: the best of bf16's product, computed again, are those of fp32."""
+"""Cosines with names: the shortlist's best are those of the reference, and the others within a rounding of bf16."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from opsnet.recognition import recognizer, shortlist
+from opsnet.ops import cosines as module
+from opsnet.ops.cosines import cosines, cosines_reference, shortlisted_cosines, should_shortlist
 from opsnet.recognition.modulation import EmbeddingModulation, QueryOnly
 from opsnet.recognition.recognizer import cosine_logits, prepare
 from opsnet.structures import Embeddings, TextBank
@@ -39,8 +40,8 @@ def bank(text: torch.Tensor, concepts: int | None = None) -> TextBank:
 
 @pytest.fixture
 def always(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shortlist, "MANY", 100)
-    monkeypatch.setattr(shortlist, "_multiplies_bf16", lambda: True)
+    monkeypatch.setattr(module, "MANY", 100)
+    monkeypatch.setattr(module, "_multiplies_bf16", lambda: True)
 
 
 def test_bf16_alone_would_mix_up_the_names(embeds, text) -> None:
@@ -50,10 +51,11 @@ def test_bf16_alone_would_mix_up_the_names(embeds, text) -> None:
 
 
 def test_the_best_five_are_those_of_fp32(embeds, text) -> None:
-    exact = (cosine_logits(embeds, text) * recognizer.TEMPERATURE).topk(5)
-    found = shortlist.shortlisted_cosines(embeds, text).topk(5)
+    all_exact, cosine = cosines_reference(embeds, text), shortlisted_cosines(embeds, text)
+    exact, found = all_exact.topk(5), cosine.topk(5)
     assert torch.equal(found.indices, exact.indices)
     torch.testing.assert_close(found.values, exact.values, atol=1e-6, rtol=0)
+    torch.testing.assert_close(cosine, all_exact, atol=4e-3, rtol=0)
 
 
 def test_debiasing_may_lift_a_name_from_far_below(embeds, text) -> None:
@@ -61,7 +63,7 @@ def test_debiasing_may_lift_a_name_from_far_below(embeds, text) -> None:
     last = int(cosines[0, 0].argsort()[NAMES // 2])
     divisor = torch.ones(NAMES)
     divisor[last] = 0.01
-    found = shortlist.shortlisted_cosines(embeds, text, divisor)
+    found = shortlisted_cosines(embeds, text, divisor)
     assert int((found / divisor)[0, 0].argmax()) == last
     assert found[0, 0, last] == pytest.approx(float(cosines[0, 0, last]), abs=1e-6)
 
@@ -73,7 +75,7 @@ def test_a_recognizer_answers_as_without(mix, concepts, embeds, text, always, mo
     both, names = Embeddings(query=embeds, clip=embeds.flip(1)), prepare(target, train)
     with torch.inference_mode():
         short, no_object = mix(both, names, text[0])
-        monkeypatch.setattr(recognizer, "pays", lambda *_: False)
+        monkeypatch.setattr(module, "should_shortlist", lambda *_: False)
         exact, same = mix(both, names, text[0])
     assert torch.equal(short.topk(5).indices, exact.topk(5).indices)
     assert torch.equal(no_object, same)
@@ -82,8 +84,20 @@ def test_a_recognizer_answers_as_without(mix, concepts, embeds, text, always, mo
 
 
 def test_it_is_for_prediction_alone(embeds, text, always) -> None:
-    assert not shortlist.pays(embeds, text)
+    assert not should_shortlist(embeds, text)
     with torch.inference_mode():
-        assert shortlist.pays(embeds, text)
-        assert not shortlist.pays(embeds.double(), text)
-        assert not shortlist.pays(embeds, text[:99])
+        assert should_shortlist(embeds, text)
+        assert not should_shortlist(embeds.double(), text)
+        assert not should_shortlist(embeds, text[:99])
+
+
+def test_few_names_and_training_have_the_references_digits(embeds, text) -> None:
+    assert torch.equal(cosines(embeds, text), cosines_reference(embeds, text))
+    by_hand = F.cosine_similarity(embeds[0, 3].double(), text.double(), dim=-1)
+    torch.testing.assert_close(cosines_reference(embeds, text)[0, 3].double(), by_hand, atol=1e-6, rtol=0)
+
+
+def test_many_names_in_prediction_are_shortlisted(embeds, text, always) -> None:
+    divisor = torch.linspace(0.5, 1, NAMES)
+    with torch.inference_mode():
+        assert torch.equal(cosines(embeds, text, divisor), shortlisted_cosines(embeds, text, divisor))

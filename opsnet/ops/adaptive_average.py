@@ -1,5 +1,4 @@
-"""What the network computes in another way while ``torch.export`` traces it: the same numbers, in operations that keep
-height and width open. Everywhere else PyTorch's own, faster ones run."""
+"""Average pooling to a size, also in an exported graph whose height and width stay open."""
 
 from __future__ import annotations
 
@@ -9,10 +8,19 @@ from torch import Tensor
 
 
 def adaptive_average(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """``adaptive_avg_pool2d``: (..., H, W) -> (..., *size)."""
-    if not torch.compiler.is_exporting():
-        return F.adaptive_avg_pool2d(x, size)
-    # ONNX has no such operation; the mean over windows is separable and linear.
+    """Averages (..., H, W) over as many windows as ``size`` says: (..., *size)."""
+    # ONNX has no such operation; everywhere else PyTorch's own is the faster one.
+    pool = adaptive_average_separable if torch.compiler.is_exporting() else adaptive_average_reference
+    return pool(x, size)
+
+
+def adaptive_average_reference(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """By PyTorch's own operation."""
+    return F.adaptive_avg_pool2d(x, size)
+
+
+def adaptive_average_separable(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """By two matrix products, as the mean over windows is separable and linear; equal up to rounding."""
     down = _windows(x.shape[-2], size[0], x)
     across = _windows(x.shape[-1], size[1], x)
     return down @ x @ across.mT
@@ -25,8 +33,3 @@ def _windows(length: int, parts: int, like: Tensor) -> Tensor:
     begin, end = first * length // parts, ((first + 1) * length + parts - 1) // parts
     inside = ((cells >= begin) & (cells < end)).to(like.dtype)
     return inside / inside.sum(-1, keepdim=True)
-
-
-def number(value: float, like: Tensor) -> Tensor:
-    """A length that may be symbolic, as a tensor of no dimension."""
-    return torch.full((), value, dtype=like.dtype, device=like.device)
