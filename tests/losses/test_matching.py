@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 
 import pytest
 import torch
@@ -121,16 +122,22 @@ def test_costs_may_carry_gradients_and_half_precision() -> None:
 @pytest.mark.parametrize("count", [POINTS // 2, POINTS * 2])  # fewer and more than the pixels of a mask
 def test_costs_keep_full_precision_under_autocast(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
+    costs = matching.matching_costs
 
-    def record(logits: Tensor, masks: Tensor, *rest: Tensor, **weights: float) -> Tensor:
-        found = matching_cost(logits, masks, *rest, **weights)
-        seen.append({logits.dtype, masks.dtype, found.dtype})
+    def watched(masks: Iterable[Tensor]) -> Iterator[Tensor]:
+        for layer in masks:
+            seen.append(layer.dtype)
+            yield layer
+
+    def record(logits: list[Tensor], masks: Iterable[Tensor], *rest: Tensor, **weights: float) -> list[Tensor]:
+        found = costs(logits, watched(masks), *rest, **weights)
+        seen.extend(x.dtype for x in (*logits, *found))
         return found
 
-    monkeypatch.setattr(matching, "matching_cost", record)
+    monkeypatch.setattr(matching, "matching_costs", record)
     with torch.autocast("cpu", torch.bfloat16):
         matched([undecided()], one_empty_target(), points=count)
-    assert seen == [{torch.float32}]
+    assert seen == [torch.float32] * 3  # masks, logits and cost of one layer
 
 
 def test_the_weights_are_the_matchers_own() -> None:
