@@ -11,9 +11,9 @@ from torch import Tensor
 def encode_text(clip: Any, tokens: Tensor) -> Tensor:
     """Token ids (P, L) -> embeddings (P, D) whose direction counts, not their length.
 
-    Computed without the padding that all prompts share. In a causal tower nothing that stands after a prompt's end (its largest id) can change what is read there, so
-    open_clip's tower runs on fewer positions: several times as fast for names, which are short. Directions equal those
-    of :func:`encode_text_reference` up to rounding.
+    Computed without the padding that all prompts share. In a causal tower nothing that stands after a prompt's end (its
+    largest id) can change what is read there, so open_clip's tower runs on fewer positions: several times as fast for
+    names, which are short. Directions equal those of :func:`encode_text_reference` up to rounding.
     """
     causal = getattr(clip, "attn_mask", None) is not None and getattr(clip, "text_pool_type", None) == "argmax"
     if not causal:  # towers of another kind, such as the miniature's, read every position
