@@ -99,11 +99,11 @@ WEIGHTS = {  # of every loss that is not left out
     "mask2former": {"cross_entropy": 2, "mask_bce": 5, "dice": 5, "iou": 4},
     "scenes": {"cross_entropy": 2, "mask_bce": 5, "dice": 5, "iou": 40},
 }
-OF_LABELS = {"null": (), "cls": ("image_label_matching",), "cls_masksum": ("image_label_matching", "mask_sum")}
+OF_LABELS = {"none": (), "cls": ("image_label_matching",), "cls_masksum": ("image_label_matching", "mask_sum")}
 
 
 @pytest.mark.parametrize(("group", "option"), options("losses"))
-@pytest.mark.parametrize("image_labels", ["null", *(option for group, option in GROUPS if group == "image_labels")])
+@pytest.mark.parametrize("image_labels", [option for group, option in GROUPS if group == "image_labels"])
 def test_every_choice_of_losses_is_built(group, option, image_labels, compose, tmp_path) -> None:
     cfg = compose("train", f"losses={option}", f"image_labels={image_labels}", f"output={tmp_path}")
     losses = build_losses(cfg.losses, torch.nn.Identity())

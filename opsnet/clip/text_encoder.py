@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from opsnet.clip.loading import clip_hash
 from opsnet.clip.prompts import prompt_templates
 from opsnet.clip.text_cache import TextCache
+from opsnet.ops.text_tower import encode_text
 from opsnet.structures import TextBank
 from opsnet.vocabulary import Vocabulary
 
@@ -134,7 +134,7 @@ class TextEncoder(nn.Module):
 
     def _encode(self, prompts: list[str]) -> Tensor:
         tokens = self.tokenizer(prompts).to(self._weight.device)
-        return F.normalize(_encode_text(self.clip, tokens).float(), dim=-1).cpu()
+        return F.normalize(encode_text(self.clip, tokens).float(), dim=-1).cpu()
 
 
 @contextmanager
@@ -144,22 +144,3 @@ def _without_autocast(*device_types: str) -> Iterator[None]:
         for device_type in device_types:
             stack.enter_context(torch.autocast(device_type, enabled=False))
         yield
-
-
-def _encode_text(clip: Any, tokens: Tensor) -> Tensor:
-    """Token ids (P, L) -> embeddings (P, D), without the padding that all prompts share.
-
-    In a causal tower nothing that stands after a prompt's end (its largest id) can change what is read there, so
-    open_clip's tower runs on fewer positions: several times as fast for names, which are short.
-    """
-    causal = getattr(clip, "attn_mask", None) is not None and getattr(clip, "text_pool_type", None) == "argmax"
-    if not causal:  # towers of another kind, such as the miniature's, read every position
-        return clip.encode_text(tokens)  # type: ignore[no-any-return]
-    length = int(tokens.argmax(-1).max()) + 1
-    shorter = {
-        "positional_embedding": clip.positional_embedding[:length],
-        "attn_mask": clip.attn_mask[:length, :length],
-    }
-    answer = torch.func.functional_call(clip, shorter, kwargs={"text": tokens[:, :length]})
-    embeds: Tensor = answer["text_features"] if isinstance(answer, dict) else answer[1]
-    return embeds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pkgutil
 from collections.abc import Mapping
 from typing import Any
 
@@ -61,11 +62,9 @@ def _weight(key: str, node: Any) -> float:
 
 
 def _loss_class(key: str, target: str) -> type[Loss]:
-    from hydra.utils import get_object
-
     try:
-        found = get_object(target)
-    except Exception as error:  # whatever importing it raises
+        found = pkgutil.resolve_name(target)
+    except (ImportError, AttributeError, ValueError) as error:
         raise InputError(
             f"{key}._target_ = {target} cannot be imported ({error}): check the name, or add its folder to PYTHONPATH"
         ) from error

@@ -63,41 +63,10 @@ class Backbone(nn.Module):
         std: tuple[float, float, float] = (0.229, 0.224, 0.225),
     ) -> None:
         super().__init__()
-        import timm  # here: it takes seconds to import, and a checkpoint of another CLIP should fail before that
-
-        if not timm.is_model(name):
-            raise BackboneError(f"timm has no model '{name}' (backbone.name): see timm.list_models()")
-        if weights is not None and not Path(weights).is_file():
-            raise BackboneError(f"backbone weights {weights} (backbone.weights) do not exist: check the path")
-        if fold_norms and not frozen_norms:
-            raise BackboneError("backbone.fold_norms needs norms that stay as they are: set backbone.frozen_norms=true")
-        from opsnet.segmenter.frozen_norm import freeze_norms
-        from opsnet.segmenter.swin import ANY_SIZE, is_swin, take_any_size
-        from opsnet.segmenter.synced_norm import sync_norms
-
-        swin = is_swin(name)
-        kwargs: dict[str, Any] = {**(ANY_SIZE if swin else {}), **(model_args or {})}
-        if out_indices is not None:
-            kwargs["out_indices"] = tuple(out_indices)
-        if weights is not None:
-            kwargs["pretrained_cfg_overlay"] = {"file": str(weights)}
-        try:
-            self.model = timm.create_model(
-                name, features_only=True, pretrained=pretrained or weights is not None, **kwargs
-            )
-        except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
-            raise BackboneError(
-                f"backbone '{name}': weights could not be loaded ({error}); offline, give +backbone.weights=FILE or "
-                "backbone.pretrained=false"
-            ) from error
-        if weights is not None:
-            _require_loaded(self.model, weights)
-        if swin:
-            take_any_size(self.model)
-        if frozen_norms:
-            self.model = freeze_norms(self.model, fold=fold_norms)
-        if synced_norms:
-            self.model = sync_norms(self.model)
+        _check(name, weights, frozen_norms=frozen_norms, fold_norms=fold_norms)
+        stages = {} if out_indices is None else {"out_indices": tuple(out_indices)}
+        model = _create(name, pretrained, weights, {**(model_args or {}), **stages})
+        self.model = _set_norms(model, frozen=frozen_norms, fold=fold_norms, synced=synced_norms)
         _freeze_stages(self.model, frozen_stages)
         if checkpointing:
             _checkpoint(self.model)
@@ -118,6 +87,57 @@ class Backbone(nn.Module):
         # Swin answers channels-last and says so; a shape such as 96 x 96 x 96 would not tell.
         maps = maps if self.channels_last else [m.permute(0, 2, 3, 1) for m in maps]
         return [norm(m).permute(0, 3, 1, 2) for norm, m in zip(self.norms, maps, strict=True)]
+
+
+def _check(name: str, weights: str | Path | None, *, frozen_norms: bool, fold_norms: bool) -> None:
+    """Raises what is wrong with the arguments before anything is built."""
+    import timm  # here: it takes seconds to import, and a checkpoint of another CLIP should fail before that
+
+    if not timm.is_model(name):
+        raise BackboneError(f"timm has no model '{name}' (backbone.name): see timm.list_models()")
+    if weights is not None and not Path(weights).is_file():
+        raise BackboneError(f"backbone weights {weights} (backbone.weights) do not exist: check the path")
+    if fold_norms and not frozen_norms:
+        raise BackboneError("backbone.fold_norms needs norms that stay as they are: set backbone.frozen_norms=true")
+
+
+def _create(name: str, pretrained: bool, weights: str | Path | None, options: Mapping[str, Any]) -> nn.Module:
+    """A timm model that returns its maps, with weights if asked for.
+
+    Raises:
+        BackboneError: the weights could not be loaded, or are of another model.
+    """
+    import timm
+
+    from opsnet.segmenter.swin import ANY_SIZE, is_swin, take_any_size
+
+    swin = is_swin(name)
+    given: dict[str, Any] = {**(ANY_SIZE if swin else {}), **options}
+    if weights is not None:
+        given["pretrained_cfg_overlay"] = {"file": str(weights)}
+    try:
+        model: nn.Module = timm.create_model(
+            name, features_only=True, pretrained=pretrained or weights is not None, **given
+        )
+    except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
+        raise BackboneError(
+            f"backbone '{name}': weights could not be loaded ({error}); offline, give +backbone.weights=FILE or "
+            "backbone.pretrained=false"
+        ) from error
+    if weights is not None:
+        _require_loaded(model, weights)
+    if swin:
+        take_any_size(model)
+    return model
+
+
+def _set_norms(model: nn.Module, *, frozen: bool, fold: bool, synced: bool) -> nn.Module:
+    """BatchNorms of another kind in place of timm's."""
+    from opsnet.segmenter.frozen_norm import freeze_norms
+    from opsnet.segmenter.synced_norm import sync_norms
+
+    model = freeze_norms(model, fold=fold) if frozen else model
+    return sync_norms(model) if synced else model
 
 
 def _require_loaded(model: nn.Module, path: str | Path) -> None:

@@ -1,4 +1,4 @@
-"""BatchNorms that neither move nor learn, in one pass over a map, or in none: a convolution can do their arithmetic."""
+"""BatchNorms that neither move nor learn, by themselves or folded into convolutions (:mod:`opsnet.ops.frozen_norms`)."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops.misc import FrozenBatchNorm2d
 
+from opsnet.ops.frozen_norms import NormNumbers, frozen_norm, normalized_weights
+
 
 class FrozenNorm(FrozenBatchNorm2d):
-    """As torchvision's, in one operation instead of two, and in the precision of what it normalises.
+    """As torchvision's, in the precision of what it normalises.
 
-    The buffers are in fp32, and a factor in fp32 would turn every map of autocast's bf16 back. ``after`` comes behind
-    the norm: the activation that timm joins with it.
+    ``after`` comes behind the norm: the activation that timm joins with it.
     """
 
     def __init__(self, channels: int, eps: float = 1e-5, after: nn.Module | None = None) -> None:
@@ -25,24 +26,20 @@ class FrozenNorm(FrozenBatchNorm2d):
         self.after = after
         self.folded = False
 
-    def affine(self) -> tuple[Tensor, Tensor]:
-        """Scale and shift of each channel, (C,) both."""
-        scale = self.weight * (self.running_var + self.eps).rsqrt()
-        return scale, self.bias - self.running_mean * scale
+    def numbers(self) -> NormNumbers:
+        """What it multiplies and adds."""
+        return NormNumbers(self.weight, self.bias, self.running_mean, self.running_var, self.eps)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> the same shape and type."""
-        if not self.folded:
-            scale, shift = self.affine()
-            x = torch.addcmul(shift.to(x.dtype)[:, None, None], x, scale.to(x.dtype)[:, None, None])
+        x = x if self.folded else frozen_norm(x, self.numbers())
         return x if self.after is None else self.after(x)
 
 
 class FoldedConv(nn.Conv2d):
     """A convolution that does the arithmetic of the frozen norm behind it, with weights scaled at every call.
 
-    A map is written once instead of twice, forwards and backwards. The weights that are trained and saved are those of
-    the convolution alone.
+    The weights that are trained and saved are those of the convolution alone.
     """
 
     def __init__(self, conv: Any, norm: FrozenNorm) -> None:
@@ -57,13 +54,10 @@ class FoldedConv(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C', H', W'), normalised."""
-        scale, shift = self.norm[0].affine()
-        if self.bias is not None:
-            shift = shift + self.bias * scale
         if self.pads_same:
             x = pad_same(x, list(self.kernel_size), list(self.stride), list(self.dilation))
-        weight = self.weight * scale[:, None, None, None]
-        return F.conv2d(x, weight, shift, self.stride, self.padding, self.dilation, self.groups)
+        weight, bias = normalized_weights(self.weight, self.bias, self.norm[0].numbers())
+        return F.conv2d(x, weight, bias, self.stride, self.padding, self.dilation, self.groups)
 
 
 def freeze_norms(model: nn.Module, *, fold: bool = False) -> Any:

@@ -62,5 +62,5 @@ def _check_kinds(targets: dict[str, type], has_image_labels: bool) -> None:
     if of_labels and not has_image_labels:
         raise InputError(
             f"{', '.join(of_labels)}: for image labels, but the data have none: choose data=coco_imagenet, or "
-            "image_labels=null"
+            "image_labels=none"
         )
