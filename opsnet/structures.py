@@ -29,13 +29,17 @@ from torch import Tensor
 SIZE_DIVISOR = 32  # pixels, of the sides of a padded image: the coarsest stride of any backbone
 
 
+UNNAMED = -100
+"""Label of a segment whose mask is learned and whose name is not: PyTorch's ``ignore_index``."""
+
+
 @dataclass(frozen=True)
 class SegmentTargets:
     """Ground-truth segments of a batch, without crowd and void.
 
     Attributes:
         masks: one bool tensor (G, H, W) an image, at the padded batch size.
-        labels: one int64 tensor (G,) an image, indices into the batch's vocabulary.
+        labels: one int64 tensor (G,) per image, indices into a vocabulary, or ``UNNAMED``.
     """
 
     masks: list[Tensor]

@@ -29,6 +29,7 @@ class Loss(nn.Module):
 
     Attributes:
         targets: type of the targets of the batches that it is for.
+        trains_recognizer: whether it is for a recognizer that learns (``modulation=learned``).
         needs_initial_weights: whether it makes sense only for a training that starts from a checkpoint (``init_from``).
 
     Raises:
@@ -37,6 +38,7 @@ class Loss(nn.Module):
 
     targets: ClassVar[type]
     needs_initial_weights: ClassVar[bool] = False
+    trains_recognizer: ClassVar[bool] = False
 
     def __init__(self, *, weight: float) -> None:
         super().__init__()

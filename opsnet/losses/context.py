@@ -26,7 +26,7 @@ class SegmentContext(MatchedPredictions):
         model: the network in training.
         recognizer: both embeddings -> logits, as the network will be validated with.
         batch: B images.
-        names: the N training names, as targets and as what was trained.
+        names: the M names of the data as target names, and the N of them that the queries learn as training names.
         proposals: of the last layer, with those of all layers in ``supervision``.
         seen_clip_map: (B, D, h, w) where the queries look at CLIP's map, else ``None``.
     """
@@ -37,6 +37,12 @@ class SegmentContext(MatchedPredictions):
     names: PreparedNames
     proposals: Proposals
     seen_clip_map: Tensor | None
+
+    @property
+    def name_labels(self) -> Tensor:
+        """(sum of G,) int64, of all segments: indices into the M names of the data."""
+        assert isinstance(self.batch.targets, SegmentTargets)
+        return torch.cat(self.batch.targets.labels)
 
     @cached_property
     def clip_map(self) -> Tensor:
@@ -61,12 +67,25 @@ def segment_context(
     names: PreparedNames,
     matcher: HungarianMatcher,
     seeds: StepSeeds,
+    learned: Tensor | None = None,
 ) -> SegmentContext:
     """The network's predictions for a batch with segments, matched with them.
 
     CLIP looks at the images only where the queries look at its map.
+
+    Args:
+        batch: B images.
+        model, recognizer: see :class:`SegmentContext`.
+        names: see there.
+        matcher: of proposals and segments.
+        seeds: of the points of the step.
+        learned: (M,) int64, index among the N training names of each name of the data, ``UNNAMED`` where it is held
+            out; ``None``: the two are the same.
     """
     assert isinstance(batch.targets, SegmentTargets)
+    targets = batch.targets
+    if learned is not None:
+        targets = SegmentTargets(targets.masks, [learned[labels] for labels in targets.labels])
     if model.query_decoder.clip_attention is None:
         proposals, clip_map = model.propose(batch.images, None, batch.valid_sizes), None
     else:
@@ -75,7 +94,8 @@ def segment_context(
     assert supervision is not None
     layers = [LayerPredictions(model.training_logits(q, names.train), q.mask_embeds, q.iou) for q in supervision.layers]
     return SegmentContext.match(
-        layers, supervision.pixels, batch.targets, matcher, seeds, model=model, recognizer=recognizer, batch=batch,
+        layers, supervision.pixels, targets, matcher, seeds, has_unnamed=learned is not None, model=model,
+        recognizer=recognizer, batch=batch,
         names=names, proposals=proposals, seen_clip_map=clip_map,
     )  # fmt: skip
 

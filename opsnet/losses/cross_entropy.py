@@ -44,9 +44,8 @@ class CrossEntropy(SegmentLoss):
 
     def _total_weight(self, context: MatchedPredictions) -> float | Tensor:
         """Of all proposals."""
-        matched = sum(context.matches_per_image)
-        unmatched = len(context.pixels) * context.proposals_per_image - matched
-        total = matched + self.no_object_weight * unmatched
+        unmatched = len(context.pixels) * context.proposals_per_image - sum(context.matches_per_image)
+        total = context.named_matches + self.no_object_weight * unmatched
         return total if self.normalization == "rank" else mean_over_ranks((total,), context.pixels.device)[0]
 
     def _sum(self, logits: Tensor, image: Tensor, proposal: Tensor, label: Tensor) -> Tensor:

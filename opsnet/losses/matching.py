@@ -54,9 +54,9 @@ def matching_cost(logits: Tensor, masks: Tensor, labels: Tensor, truth: Tensor, 
 
 @torch.no_grad()
 def _class_cost(logits: Tensor, labels: Tensor) -> Tensor:
-    """(K, N + 1), (G,) -> (K, G): minus the probability of each label."""
+    """(K, N + 1), (G,) -> (K, G): minus the probability of each label; 0 for segments without a name."""
     columns = labels[..., None, :].expand(*logits.shape[:-1], labels.shape[-1])
-    return -logits.softmax(-1).gather(-1, columns)
+    return -logits.softmax(-1).gather(-1, columns.clamp(min=0)).where(columns >= 0, 0)
 
 
 @torch.no_grad()

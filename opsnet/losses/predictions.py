@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -16,7 +16,7 @@ from opsnet.losses.matching import HungarianMatcher
 from opsnet.losses.point_sampling import StepPoints, StepSeeds
 from opsnet.losses.ranks import mean_over_ranks
 from opsnet.losses.sampled_masks import SampledMasks, TruthAtPoints
-from opsnet.structures import SegmentTargets, masks_of
+from opsnet.structures import UNNAMED, SegmentTargets, masks_of
 
 _Matched = TypeVar("_Matched", bound="MatchedPredictions")
 
@@ -31,7 +31,7 @@ class MatchedPredictions:
         layers: predictions of the L layers, the last layer's last.
         pixels: (B, C, h, w), pixel embeddings, whose product with ``mask_embeds`` are the masks.
         targets: of B images.
-        labels: (sum of G,) int64, of all segments.
+        labels: (sum of G,) int64, of all segments; some are ``UNNAMED`` where ``has_unnamed``.
         truth: (sum of G, H, W) float, their masks, 0 or 1.
         points: of the step, at which masks are compared.
         matches: (image, proposal, segment) of each match, (3, S) int64 per layer.
@@ -44,6 +44,7 @@ class MatchedPredictions:
     truth: Tensor
     points: StepPoints
     matches: tuple[Tensor, ...]
+    has_unnamed: bool = field(default=False, kw_only=True)
 
     @classmethod
     def match(
@@ -72,6 +73,12 @@ class MatchedPredictions:
     def matches_per_image(self) -> list[int]:
         """Matches of each image, the same in every layer."""
         return [min(len(labels), self.proposals_per_image) for labels in self.targets.labels]
+
+    @cached_property
+    def named_matches(self) -> int:
+        """Matches of a layer, in all images, whose segments have a name to learn."""
+        unnamed = int((self.labels == UNNAMED).sum()) if self.has_unnamed else 0
+        return sum(self.matches_per_image) - unnamed
 
     @cached_property
     def masks(self) -> Tensor:

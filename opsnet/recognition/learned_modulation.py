@@ -19,7 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from opsnet.recognition.recognizer import PreparedNames, Recognizer, cosine_logits, widened
+from opsnet.ops.precision import widened
+from opsnet.recognition.recognizer import PreparedNames, Recognizer, cosine_logits
 from opsnet.structures import Embeddings
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from omegaconf import DictConfig
+from torch import nn
 
 from opsnet.losses.building import loss_classes
 from opsnet.structures import ImageLabels, SegmentTargets
@@ -43,6 +44,30 @@ def check_losses(cfg: DictConfig, data: Any) -> None:
                 f"losses.{name} compares with the weights that a fine-tuning starts from: give them by "
                 f"init_from=CHECKPOINT, or leave the loss out by losses.{name}.weight=0"
             )
+    _check_recognizer(cfg, [name for name, loss in classes.items() if loss.trains_recognizer])
+
+
+def _check_recognizer(cfg: DictConfig, losses: list[str]) -> None:
+    """A recognizer that learns needs a loss and held-out names; ``losses`` are those that train one."""
+    from hydra.utils import instantiate
+
+    recognizer = instantiate(cfg.modulation)
+    learns = isinstance(recognizer, nn.Module) and bool(list(recognizer.parameters()))
+    if losses and not learns:
+        raise InputError(
+            f"losses.{losses[0]} trains the recognizer, and {type(recognizer).__name__} has nothing to learn: choose "
+            f"modulation=learned, or leave the loss out by losses.{losses[0]}.weight=0"
+        )
+    if learns and not losses:
+        raise InputError(
+            f"{type(recognizer).__name__} is a recognizer that learns, and no loss trains it: add one, e.g. "
+            "losses.recognition.weight=1, or choose another modulation"
+        )
+    if losses and not cfg.held_out:
+        raise InputError(
+            f"losses.{losses[0]} trains the recognizer on names that the queries do not learn: give some names of the "
+            "training vocabulary by held_out=[...], e.g. a third of them"
+        )
 
 
 def _check_kinds(targets: dict[str, type], has_image_labels: bool) -> None:

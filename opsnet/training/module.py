@@ -23,7 +23,7 @@ from opsnet.model import OPSNet
 from opsnet.ops.deformable_sampling import working_kernel
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.recognition.recognizer import Recognizer
-from opsnet.structures import Batch, ImageLabels, PanopticMap, SegmentTargets, TextBank
+from opsnet.structures import UNNAMED, Batch, ImageLabels, PanopticMap, SegmentTargets, TextBank
 from opsnet.utils.seeding import mix_seed
 from opsnet.vocabulary import Vocabulary
 
@@ -36,10 +36,13 @@ class OPSNetModule(L.LightningModule):
         losses: of batches with segments and, for OPSNet+, with image labels.
         matcher: of proposals and segments.
         recognizer, filtering, overlap: inference, for the validation PQ.
-        train_vocabulary: names of the training data.
+        train_vocabulary: names that the queries learn.
         optimizer: builder; receives the model.
         scheduler: builder; receives the optimizer and ``total_steps``.
         seed: of the points at which masks are compared.
+        data_vocabulary: names of the training data; by default ``train_vocabulary``. The network learns the masks of
+            names that only the data have, not these names: they are held out.
+        recognizer_multiplier: learning rate of a recognizer that learns, as a multiple of the optimizer's.
         config: what ``opsnet-evaluate`` needs to build the same model again; kept in the checkpoint.
         label_vocabulary: names of the image labels (OPSNet+).
     """
@@ -59,6 +62,8 @@ class OPSNetModule(L.LightningModule):
         seed: int = 0,
         config: dict[str, Any] | None = None,
         label_vocabulary: Vocabulary | None = None,
+        data_vocabulary: Vocabulary | None = None,
+        recognizer_multiplier: float = 10.0,
     ) -> None:
         super().__init__()
         self.model, self.losses, self.matcher = model, losses, matcher
@@ -67,7 +72,9 @@ class OPSNetModule(L.LightningModule):
         self.build_optimizer, self.build_scheduler = optimizer, scheduler
         self.config = config or {}
         self.train_vocabulary, self.label_vocabulary = train_vocabulary, label_vocabulary
-        self.quality = PanopticQuality(is_thing=train_vocabulary.is_thing)
+        self.data_vocabulary, self.recognizer_multiplier = data_vocabulary or train_vocabulary, recognizer_multiplier
+        self.register_buffer("learned", _learned(self.data_vocabulary, train_vocabulary), persistent=False)
+        self.quality = PanopticQuality(is_thing=self.data_vocabulary.is_thing)
         self.names = NameCache(model, train_vocabulary)
         self._step_figures: list[Tensor] = []
 
@@ -124,8 +131,8 @@ class OPSNetModule(L.LightningModule):
         if isinstance(batch.targets, SegmentTargets):
             seeds = StepSeeds.of(self.seed, self.global_step, batch.image_ids)
             return segment_context(
-                batch, model=self.model, recognizer=self.recognizer, names=self.names.prepared(self.train_vocabulary),
-                matcher=self.matcher, seeds=seeds,
+                batch, model=self.model, recognizer=self.recognizer, names=self.names.prepared(self.data_vocabulary),
+                matcher=self.matcher, seeds=seeds, learned=self.learned,
             )  # fmt: skip
         assert isinstance(batch.targets, ImageLabels) and self.label_vocabulary is not None
         return image_label_context(
@@ -134,8 +141,8 @@ class OPSNetModule(L.LightningModule):
         )  # fmt: skip
 
     def predict_maps(self, batch: Batch, vocabulary: Vocabulary | None = None) -> list[PanopticMap]:
-        """Panoptic maps of a batch as a validation scores them, by default with the training names."""
-        names = self.names.prepared(vocabulary or self.train_vocabulary)
+        """Panoptic maps of a batch as a validation scores them, by default with the names of the training data."""
+        names = self.names.prepared(vocabulary or self.data_vocabulary)
         return predict(
             self.model, batch, names, recognizer=self.recognizer, filtering=self.filtering, overlap=self.overlap
         )
@@ -154,6 +161,9 @@ class OPSNetModule(L.LightningModule):
     def configure_optimizers(self) -> Any:
         """Lightning's form of optimizer and schedule; the schedule counts steps."""
         optimizer = self.build_optimizer(self.model)
+        if numbers := list(self.recognizer.parameters()):
+            rate = self.recognizer_multiplier * optimizer.defaults["lr"]
+            optimizer.add_param_group({"params": numbers, "lr": rate, "weight_decay": 0.0})
         scheduler = self.build_scheduler(optimizer, total_steps=int(self.trainer.estimated_stepping_batches))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
@@ -165,3 +175,11 @@ class OPSNetModule(L.LightningModule):
         """Puts the frozen weights back in place, after making sure that CLIP's are the ones trained with."""
         check_clip_hash(checkpoint, self.model.clip.weights_hash, "the checkpoint to resume from")
         checkpoint["state_dict"] = {**renamed_weights(checkpoint["state_dict"]), **frozen_weights(self.state_dict())}
+
+
+def _learned(data: Vocabulary, train: Vocabulary) -> Tensor | None:
+    """(M,) int64: index of each of the data's names among the training names; ``None`` where nothing is held out."""
+    if data == train:
+        return None
+    places = {name: i for i, name in enumerate(train.names)}
+    return torch.tensor([places.get(name, UNNAMED) for name in data.names])

@@ -101,22 +101,26 @@ def build_module(cfg: DictConfig, vocabulary: Any, label_vocabulary: Any = None)
     from opsnet.losses.building import build_losses
     from opsnet.training.module import OPSNetModule
 
-    config = portable_config(cfg, vocabulary, label_vocabulary)
+    known = vocabulary.without(cfg.held_out) if cfg.held_out else vocabulary
+    config = portable_config(cfg, known, label_vocabulary)
     start = network_config(cfg) if cfg.init_from else cfg  # its weights replace those that networks are built with
     model = instantiate(start["model"], backbone=start["backbone"], clip=start["clip"])
+    recognizer = instantiate(cfg.modulation)
     if cfg.init_from:
-        load_initial_weights(model, cfg.init_from)
+        load_initial_weights(model, cfg.init_from, recognizer)
     return OPSNetModule(
         model=model,
         losses=build_losses(cfg.losses, model),
         matcher=instantiate(cfg.matching),
-        recognizer=instantiate(cfg.modulation),
+        recognizer=recognizer,
         filtering=instantiate(cfg.filtering),
         optimizer=instantiate(cfg.optim.optimizer),
         scheduler=instantiate(cfg.optim.scheduler),
         overlap=cfg.overlap,
         seed=cfg.seed,
-        train_vocabulary=vocabulary,
+        train_vocabulary=known,
+        data_vocabulary=vocabulary,
+        recognizer_multiplier=cfg.recognizer_multiplier,
         config=config,
         label_vocabulary=label_vocabulary,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib import resources
@@ -94,6 +94,20 @@ class Vocabulary:
         start = max(self.ids) + 1
         added = (Concept(i, c.name, c.is_thing, c.synonyms) for i, c in enumerate(new, start=start))
         return Vocabulary(f"{self.name}+{other.name}", (*self.concepts, *added))
+
+    def without(self, names: Collection[str]) -> Vocabulary:
+        """This vocabulary without some of its concepts, each given by its first name.
+
+        Raises:
+            VocabularyError: there is no such concept, or nothing is left.
+        """
+        unknown = [name for name in names if name not in self.names]
+        if unknown:
+            raise VocabularyError(
+                f"vocabulary '{self.name}' has no concept '{unknown[0]}': its names are "
+                f"{', '.join(self.names[:20])}{', ...' if len(self) > 20 else ''}"
+            )
+        return Vocabulary(self.name, tuple(c for c in self.concepts if c.name not in names))
 
     def categories(self) -> list[dict[str, Any]]:
         """The concepts as a panoptic json lists them, with ``synonyms`` where there are some."""

@@ -38,7 +38,7 @@ class LogPictures(Callback):
             return
         from opsnet.visualization.overlays import draw_overlay
 
-        names = module.train_vocabulary.names
+        names = module.data_vocabulary.names
         maps = module.predict_maps(batch)[: self.count]
         pictures = [original_image(batch, i) for i in range(len(maps))]
         overlays = [draw_overlay(p, m, names, scale=None) for p, m in zip(pictures, maps, strict=True)]
