@@ -1,4 +1,4 @@
-"""``opsnet-evaluate``: one pass of the network an image, any number of inference settings scored on its outputs."""
+"""Evaluation: one pass of the network per image, any number of inference settings scored on its outputs."""
 
 from __future__ import annotations
 
@@ -115,8 +115,12 @@ def _explain(cfg: DictConfig, inference: InferenceConfig) -> None:
         )  # fmt: skip
 
 
-def run(cfg: DictConfig) -> None:
-    """Evaluates and prints the figures as tables."""
+def evaluate_and_print(cfg: DictConfig) -> None:
+    """Evaluates and, with ``cfg.show``, prints the metrics as tables.
+
+    Raises:
+        InputError: no domain to evaluate on; and see :func:`evaluate`.
+    """
     found = evaluate(cfg)
     if not found.metrics:
         raise InputError("data.module.test names no domain: choose a data group with test sets, e.g. data=scenes")
@@ -126,22 +130,3 @@ def run(cfg: DictConfig) -> None:
         print_rows(found.rows, found.metrics, list(found.domain_similarity))
         for domain, size in found.kilobytes.items():
             print(f"proposals of {domain}: {size:.0f} kB a picture in {cfg.output}/proposals/{domain}")
-
-
-def main() -> None:
-    """Console entry point."""
-    import sys
-
-    import hydra
-
-    from opsnet.paper.old_names import refuse_old_names
-    from opsnet.utils.configuration import config_dir, quoted_settings
-    from opsnet.utils.errors import one_sentence_errors
-
-    sys.argv[1:] = [quoted_settings(argument) for argument in sys.argv[1:]]
-    with one_sentence_errors(), refuse_old_names(sys.argv[1:]):
-        hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="evaluate")(run)()
-
-
-if __name__ == "__main__":
-    main()

@@ -13,15 +13,14 @@ from PIL import Image
 from planted_defects import DEFECTS, Defect, sound_set
 
 from opsnet.commands import doctor
+from opsnet.doctor.examine import examine_data, examine_vocabulary
 
 
 @pytest.fixture
 def examined(compose, world):
     def run(output: Path, vocabulary: str, *overrides: str):
         texts = [f"vocabulary='{vocabulary}'", "train=scenes", "clip=tiny"]
-        return doctor.examine_vocabulary(
-            compose("doctor", *texts, f"paths.data={world.data}", f"output={output}", *overrides)
-        )
+        return examine_vocabulary(compose("doctor", *texts, f"paths.data={world.data}", f"output={output}", *overrides))
 
     return run
 
@@ -96,7 +95,7 @@ def test_errors_end_with_one_and_warnings_with_zero(defect: Defect, doctored, tm
 
 def test_the_embedded_world_is_sound(compose, world_overrides, tmp_path: Path, capsys) -> None:
     cfg = compose("doctor", "data=scenes", *world_overrides, f"output={tmp_path}", "samples=1", "limit=4")
-    assert doctor.examine_data(cfg) == 0
+    assert examine_data(cfg) == 0
     assert capsys.readouterr().out.count("4 annotations examined") == 5
     assert len(list(tmp_path.glob("samples_*.png"))) == 5
 
@@ -125,7 +124,7 @@ def test_a_vocabulary_and_data_in_one_command(command, world_overrides, tmp_path
 
 
 def test_a_folder_of_imagenet_that_is_not_there(compose, tmp_path: Path, capsys) -> None:
-    assert doctor.examine_data(compose("doctor", "data=imagenet", f"output={tmp_path}", f"paths.data={tmp_path}")) == 1
+    assert examine_data(compose("doctor", "data=imagenet", f"output={tmp_path}", f"paths.data={tmp_path}")) == 1
     text = " ".join(capsys.readouterr().out.split())
     assert "labels that do not fit: 1" in text
     assert "does not exist: check `images`" in text

@@ -19,7 +19,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from opsnet.commands.demo import draw_examples, main, newest_checkpoint
+from opsnet.commands.demo import main
+from opsnet.demo.run import draw_examples, newest_checkpoint
 from opsnet.utils.errors import InputError
 
 

@@ -11,13 +11,14 @@ import torch
 from PIL import Image
 
 from opsnet.checkpoint.loading import load_checkpoint
-from opsnet.commands.predict import _filtering, find_pictures, main, predict
-from opsnet.commands.score import score
+from opsnet.commands.predict import main
 from opsnet.data.pictures import read_rgb
+from opsnet.evaluation.score import score
 from opsnet.inference.config import InferenceConfig
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.prediction.pictures import to_batch
 from opsnet.prediction.predictor import Predictor
+from opsnet.prediction.run import _filtering, find_pictures, predict
 from opsnet.utils.errors import CheckpointError, InputError
 from opsnet.vocabulary.vocabulary import VocabularyError
 
@@ -45,7 +46,7 @@ def config(compose, lenient_checkpoint, picture, tmp_path, monkeypatch, trained_
 
     def make(*overrides: str, load: bool = False):
         if not load:
-            monkeypatch.setattr("opsnet.commands.predict.load", lambda *_, **__: Predictor(trained_model))
+            monkeypatch.setattr("opsnet.prediction.run.load", lambda *_, **__: Predictor(trained_model))
         given = [f"checkpoint={lenient_checkpoint}", f"image='{picture}'", f"vocabulary='{WORDS}'", "device=cpu"]
         return compose("predict", *given, f"output={tmp_path / 'out'}", "filtering.threshold=-1", *overrides)
 
