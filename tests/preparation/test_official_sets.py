@@ -1,4 +1,4 @@
-"""Preparation scripts on tiny trees in the official layouts; Cityscapes against the official converter."""
+"""Preparations on tiny trees in the official layouts; Cityscapes against the official converter."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ from official_trees import (
     save,
 )
 from PIL import Image
-from script_loading import SCRIPTS, load_script
 
-from opsnet.commands.score import score
+from opsnet.commands.prepare import main
 from opsnet.data.inspection import Picture, inspect_picture
 from opsnet.data.panoptic_dataset import PanopticDataset
+from opsnet.evaluation.score import score
 from opsnet.metrics.panoptic_quality import count_image
+from opsnet.preparation.pascal_context import OF_459
 from opsnet.structures import PanopticMap
 from opsnet.utils.configuration import config_dir
 from opsnet.utils.errors import DatasetError
 from opsnet.vocabulary import Vocabulary
 
-PUBLISHED = Path(__file__).parents[2] / "shared" / "data" / "vocab" / "fcclip"
+PUBLISHED = Path(__file__).parents[3] / "shared" / "data" / "vocab" / "fcclip"
 
 
 @pytest.fixture
-def prepare(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[object, str]]:
-    """(data set, arguments) -> exit code and stderr of its script."""
-    monkeypatch.syspath_prepend(str(SCRIPTS))
+def prepare(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[object, str]]:
+    """(data set, arguments) -> exit code and stderr of opsnet-prepare."""
 
     def run(dataset: str, *arguments: object) -> tuple[object, str]:
         try:
-            load_script(f"prepare_{dataset}").main([*map(str, arguments)])
+            main([dataset, *map(str, arguments)])
         except SystemExit as end:
             return end.code, capsys.readouterr().err
         return 0, capsys.readouterr().err
@@ -158,7 +158,7 @@ def test_the_59_are_those_of_the_published_459() -> None:
         pytest.skip(f"{PUBLISHED} is not there")
     lists = [Vocabulary.load(PUBLISHED / f"pascal_ctx_{n}_with_prompt_eng.txt").concepts for n in (59, 459)]
     names, whole = lists[0], {c.id: c.names for c in lists[1]}
-    chosen = load_script("prepare_pascal_context").OF_459
+    chosen = OF_459
     assert len(chosen) == len(names) == 59
     differ = {names[k].id: whole[i] for k, i in enumerate(chosen) if names[k].name != whole[i][0]}
     assert {k: v[0] for k, v in differ.items()} == {19: "computer", 41: "road", 50: "table"}

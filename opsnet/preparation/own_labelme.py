@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from own_pictures import files_by_stem, read_json, require_size, upright_size
-from own_regions import Region, Runs, mask_to_runs, paint, polygons_to_runs
 from PIL import Image
 
 from opsnet.data.coco_panoptic import SegmentLabel
 from opsnet.data.conversion import Source
+from opsnet.preparation.own_files import files_by_stem, read_json, require_size, upright_size
+from opsnet.preparation.own_regions import Region, Runs, mask_to_runs, paint, polygons_to_runs
 from opsnet.utils.errors import InputError
 from opsnet.vocabulary import Vocabulary
 

@@ -1,14 +1,12 @@
 """Cityscapes as distributed -> COCO's panoptic format, the same files as the official converter's.
 
-Usage: python scripts/prepare_cityscapes.py SRC [DST] [--sets train val] [--workers N]
-
 SRC holds ``gtFine`` and ``leftImg8bit``, unpacked from gtFine_trainvaltest.zip and leftImg8bit_trainvaltest.zip, for
 which you register at https://www.cityscapes-dataset.com. DST is data/cityscapes by default (OPSNET_DATA moves it).
 """
 
 from __future__ import annotations
 
-from argparse import Namespace
+from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,14 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from preparing import arguments, require_folder
 
 from opsnet.data.coco_panoptic import SegmentLabel
 from opsnet.data.conversion import Source, convert
-from opsnet.utils.errors import one_sentence_errors
+from opsnet.preparation.arguments import add_source_arguments, require_folder
 from opsnet.vocabulary import Vocabulary
 
 CLASSES = Vocabulary.load("cityscapes")
+SETS = ("train", "val")
 # Per class in the order of the vocabulary; only for the json, which the official one has too.
 GROUPS = (
     ["flat"] * 2 + ["construction"] * 3 + ["object"] * 3 + ["nature"] * 2 + ["sky"] + ["human"] * 2 + ["vehicle"] * 6
@@ -67,24 +65,31 @@ def categories() -> list[dict[str, Any]]:
     ]
 
 
-def main(words: Sequence[str] | None = None) -> None:
-    """Converts the sets that were asked for."""
-    with one_sentence_errors():
-        _convert(arguments(__doc__, "cityscapes", sets=["train", "val"], words=words))
+def add_arguments(parser: ArgumentParser) -> None:
+    """The command line of ``opsnet-prepare cityscapes``."""
+    add_source_arguments(parser, "cityscapes", prepare, sets=SETS)
 
 
-def _convert(options: Namespace) -> None:
-    for name in options.sets:
+def prepare(src: Path, dst: Path, *, sets: Sequence[str] = SETS, workers: int | None = None) -> None:
+    """Converts sets; a set whose json is there is left alone.
+
+    Args:
+        src: folder of the data set as distributed.
+        dst: folder to write.
+        sets: of :data:`SETS`.
+        workers: processes; by default one per core.
+
+    Raises:
+        DatasetError: a folder or file is missing or not what it should be.
+    """
+    require_folder(src)
+    for name in sets:
         for folder in ("gtFine", "leftImg8bit"):
             require_folder(
-                options.src / folder / name,
+                src / folder / name,
                 f"unpack {folder}_trainvaltest.zip there; register at https://www.cityscapes-dataset.com to get it",
             )
         convert(
-            sources(options.src, name), read, annotations=options.dst / f"cityscapes_panoptic_{name}.json",
-            pictures=options.dst / "images" / name, categories=categories(), workers=options.workers,
+            sources(src, name), read, annotations=dst / f"cityscapes_panoptic_{name}.json",
+            pictures=dst / "images" / name, categories=categories(), workers=workers,
         )  # fmt: skip
-
-
-if __name__ == "__main__":
-    main()

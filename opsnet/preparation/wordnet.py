@@ -1,7 +1,5 @@
 """WordNet 3.0 for vocabularies such as wordnet:animal.n.01, where nltk finds it.
 
-Usage: python scripts/prepare_wordnet.py [DST] [--source FOLDER]
-
 Without --source: nltk's own download or, where that cannot be reached, Debian's packages wordnet-base and
 wordnet-sense-index by apt. FOLDER is one that holds data.noun, such as Debian's /usr/share/wordnet. DST is the first
 folder in which nltk looks that can be written, ~/nltk_data as a rule.
@@ -9,14 +7,13 @@ folder in which nltk looks that can be written, ~/nltk_data as a rule.
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from argparse import ArgumentParser
 from pathlib import Path
 
-from opsnet.utils.errors import InputError, one_sentence_errors
+from opsnet.utils.errors import InputError
 from opsnet.utils.files import write_text
 
 PACKAGES = ("wordnet-base", "wordnet-sense-index")
@@ -79,26 +76,33 @@ def by_debian(dst: Path) -> None:
         install(Path(folder) / "usr" / "share" / "wordnet", dst)
 
 
-def main(words: Sequence[str] | None = None) -> None:
-    """Gets WordNet unless it is there."""
+def add_arguments(parser: ArgumentParser) -> None:
+    """The command line of ``opsnet-prepare wordnet``."""
+    parser.set_defaults(run=prepare)
+    parser.add_argument("dst", type=Path, metavar="DST", nargs="?", help="a folder where nltk looks")
+    parser.add_argument("--source", type=Path, metavar="FOLDER", help="folder that holds data.noun")
+
+
+def prepare(dst: Path | None = None, *, source: Path | None = None) -> None:
+    """Gets WordNet unless it is there.
+
+    Args:
+        dst: a folder in which nltk looks; by default the first.
+        source: a folder of WordNet's files, instead of a download.
+
+    Raises:
+        InputError: ``source`` is not WordNet, or WordNet cannot be downloaded.
+    """
     import nltk
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("dst", type=Path, nargs="?", default=Path(nltk.data.path[0]), help="a folder where nltk looks")
-    parser.add_argument("--source", type=Path, help="folder that holds data.noun")
-    options = parser.parse_args(words)
-    folder = options.dst.expanduser() / "corpora" / "wordnet"
-    with one_sentence_errors():
-        if folder.is_dir():
-            print(f"{folder} is there already")
-        elif options.source is not None:
-            install(options.source, folder)
-        elif not nltk.download("wordnet", download_dir=str(options.dst), quiet=True):
-            by_debian(folder)
-        if str(options.dst) not in nltk.data.path:
-            print(f"set NLTK_DATA={options.dst}, or nltk will not look there")
-        print(f"WordNet is in {folder.parent}: vocabulary=wordnet:animal.n.01 works now")
-
-
-if __name__ == "__main__":
-    main()
+    dst = Path(nltk.data.path[0]) if dst is None else dst.expanduser()
+    folder = dst / "corpora" / "wordnet"
+    if folder.is_dir():
+        print(f"{folder} is there already")
+    elif source is not None:
+        install(source, folder)
+    elif not nltk.download("wordnet", download_dir=str(dst), quiet=True):
+        by_debian(folder)
+    if str(dst) not in nltk.data.path:
+        print(f"set NLTK_DATA={dst}, or nltk will not look there")
+    print(f"WordNet is in {folder.parent}: vocabulary=wordnet:animal.n.01 works now")

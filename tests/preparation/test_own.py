@@ -1,4 +1,4 @@
-"""What prepare_own does with sets of every form: folders, one vocabulary for all sets, arguments."""
+"""What opsnet-prepare own does with sets of every form: folders, one vocabulary for all sets, arguments."""
 
 from __future__ import annotations
 

@@ -1,39 +1,34 @@
-"""Your own pictures and labels -> COCO's panoptic format, to train on and to evaluate with.
+"""Your own images and labels -> COCO's panoptic format, to train on and to evaluate with.
 
-Usage:
-  python scripts/prepare_own.py masks IMAGES MASKS --vocabulary FILE --set train [--instances FOLDER | --connected]
-  python scripts/prepare_own.py coco IMAGES JSON --set train
-  python scripts/prepare_own.py labelme FOLDER --set train
+  opsnet-prepare own masks IMAGES MASKS --vocabulary FILE --set train [--instances FOLDER | --connected]
+  opsnet-prepare own coco IMAGES JSON --set train
+  opsnet-prepare own labelme FOLDER --set train
 
-Writes DST/panoptic_<set>.json, its PNGs in DST/panoptic_<set>, links to the pictures in DST/images/<set>, and
-DST/vocabulary.json, which all sets of DST share. DST is data/own by default (OPSNET_DATA moves it). Run it once a set;
-``prepare_own.py KIND --help`` says more of each kind.
+Writes DST/panoptic_<set>.json, its PNGs in DST/panoptic_<set>, links to the images in DST/images/<set>, and
+DST/vocabulary.json, which all sets of DST share. DST is data/own by default (OPSNET_DATA moves it). Run it once per
+set; ``opsnet-prepare own KIND --help`` says more of each kind.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import sys
 from argparse import ArgumentParser
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import own_coco
-import own_labelme
-import own_masks
-import own_vocabulary
-
 from opsnet.data.conversion import Reader, Source, convert
-from opsnet.utils.errors import one_sentence_errors
+from opsnet.preparation import own_coco, own_labelme, own_masks, own_vocabulary
+from opsnet.preparation.arguments import add_workers, data_folder
 from opsnet.utils.files import write_json
 from opsnet.vocabulary import Vocabulary
 
-MASKS = """PNGs of category ids, one a picture, found by the picture's name without suffix, in subfolders too.
+MASKS = """PNGs of category ids, one per image, found by the image's name without suffix, in subfolders too.
 
-Stuff is one segment a class and picture. So are things, unless you say more: the map alone does not tell two cats from
+Stuff is one segment per class and image. So are things, unless you say more: the map alone does not tell two cats from
 one. --instances names PNGs in which each thing has its number (0 = none; grey, a palette, or RGB as R + 256 G +
 65536 B); pixels of a thing class without a number are crowd, which neither trains nor counts, and an instance that has
 pixels of two classes is one segment in each. --connected makes each connected region of a thing class a segment: right
@@ -43,30 +38,34 @@ OVERLAP = """Where shapes overlap, the smaller one lies in front, of two alike t
 everything; what nothing is seen of is dropped. The shapes of a stuff class are one segment."""
 COCO = f"""A json of instances, as of COCO's detection sets: polygons or run lengths, plain or compressed, and iscrowd.
 
-Categories are things unless the json says isthing 0 or you give --stuff. A picture of the json without annotations
+Categories are things unless the json says isthing 0 or you give --stuff. An image of the json without annotations
 stays in the set, all void.
 
 {OVERLAP}"""
-LABELME = f"""labelme's jsons and the pictures that they name, in subfolders too.
+LABELME = f"""labelme's jsons and the images that they name, in subfolders too.
 
 The labels become the vocabulary, by name, with ids from 1, or are looked up in --vocabulary or in the vocabulary.json
 that DST has. Polygons, rectangles, circles and masks count; shapes of one label and group_id are one segment; the
-labels __ignore__ and _background_ are void. Pictures without json are left out, a json without shapes is a picture all
+labels __ignore__ and _background_ are void. Images without json are left out, a json without shapes is an image all
 void.
 
 {OVERLAP}"""
 Plan = tuple[list[Source], Reader, Vocabulary]
 
 
-def main(words: Sequence[str] | None = None) -> None:
-    """Converts one set."""
-    with one_sentence_errors():
-        _convert(_arguments(words))
+def prepare(plan: Callable[[argparse.Namespace], Plan], **arguments: Any) -> None:
+    """Converts one set.
 
+    Args:
+        plan: one of :data:`PLANS`, by the kind of the labels.
+        arguments: those of the kind's command line, such as ``images``, ``set`` and ``dst``.
 
-def _convert(options: argparse.Namespace) -> None:
+    Raises:
+        InputError, DatasetError: a file is missing or not what it should be.
+    """
+    options = argparse.Namespace(**arguments)
     shared = options.dst / own_vocabulary.SHARED
-    sources, reader, vocabulary = options.plan(options)
+    sources, reader, vocabulary = plan(options)
     convert(
         sources, reader, annotations=options.dst / f"panoptic_{options.set}.json",
         pictures=options.dst / "images" / options.set, categories=vocabulary.categories(), workers=options.workers,
@@ -75,7 +74,7 @@ def _convert(options: argparse.Namespace) -> None:
     if not shared.is_file():  # only now, so that a vocabulary that did not fit can be replaced
         write_json(shared, {"categories": vocabulary.categories()})
     things = sum(vocabulary.is_thing)
-    print(f"{options.set}: {len(sources)} pictures; {shared}: {things} things, {len(vocabulary) - things} stuff")
+    print(f"{options.set}: {len(sources)} images; {shared}: {things} things, {len(vocabulary) - things} stuff")
 
 
 def _masks(options: argparse.Namespace) -> Plan:
@@ -85,7 +84,7 @@ def _masks(options: argparse.Namespace) -> Plan:
     if options.instances is not None:
         folders["--instances"] = options.instances
     elif things and not options.connected:
-        print("without --instances or --connected all things of a class are one segment a picture", file=sys.stderr)
+        print("without --instances or --connected all things of a class are one segment per image", file=sys.stderr)
     void = options.void
     if void is None:
         void = [value for value in own_masks.VOID if value not in vocabulary.index_of_id]
@@ -120,11 +119,14 @@ def _shared_vocabulary(vocabulary: Vocabulary, options: argparse.Namespace) -> V
     return own_vocabulary.shared(vocabulary, options.dst / own_vocabulary.SHARED)
 
 
-def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+PLANS = {"masks": _masks, "coco": _coco, "labelme": _labelme}
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The command line of ``opsnet-prepare own``."""
     kinds = parser.add_subparsers(required=True, metavar="KIND", help="masks, coco or labelme")
-    masks = _kind(kinds, "masks", MASKS, _masks)
-    masks.add_argument("images", type=Path, metavar="IMAGES", help="folder of the pictures")
+    masks = _kind(kinds, "masks", MASKS)
+    masks.add_argument("images", type=Path, metavar="IMAGES", help="folder of the images")
     masks.add_argument("masks", type=Path, metavar="MASKS", help="folder of the PNGs of category ids")
     _add_common(masks, "what the ids mean: a .json or .txt file, or a packaged vocabulary's name", required=True)
     instances = masks.add_mutually_exclusive_group()
@@ -132,31 +134,30 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     instances.add_argument("--connected", action="store_true", help="each connected region of a thing class is one")
     void = "values that say nothing, by default 0,255 as far as these are no ids of the vocabulary"
     masks.add_argument("--void", type=_numbers, metavar="ID,ID", help=void)
-    coco = _kind(kinds, "coco", COCO, _coco)
-    coco.add_argument("images", type=Path, metavar="IMAGES", help="folder of the pictures")
+    coco = _kind(kinds, "coco", COCO)
+    coco.add_argument("images", type=Path, metavar="IMAGES", help="folder of the images")
     coco.add_argument("annotations", type=Path, metavar="JSON", help="json of images, annotations and categories")
     _add_common(coco, "in place of the json's categories, with the same ids")
-    labelme = _kind(kinds, "labelme", LABELME, _labelme)
-    labelme.add_argument("folder", type=Path, metavar="FOLDER", help="folder of the jsons and pictures")
+    labelme = _kind(kinds, "labelme", LABELME)
+    labelme.add_argument("folder", type=Path, metavar="FOLDER", help="folder of the jsons and images")
     _add_common(labelme, "where the labels are looked up")
-    return parser.parse_args(words)
 
 
-def _kind(kinds: Any, name: str, description: str, plan: Callable[[argparse.Namespace], Plan]) -> ArgumentParser:
+def _kind(kinds: Any, name: str, description: str) -> ArgumentParser:
     shape = argparse.RawDescriptionHelpFormatter
     parser: ArgumentParser = kinds.add_parser(name, description=description, formatter_class=shape)
-    parser.set_defaults(plan=plan)
+    parser.set_defaults(run=partial(prepare, PLANS[name]))
     return parser
 
 
 def _add_common(parser: ArgumentParser, vocabulary: str, *, required: bool = False) -> None:
-    default = Path(os.environ.get("OPSNET_DATA", "data")) / "own"
+    default = data_folder("own")
     parser.add_argument("--set", type=_set, required=True, help="a name such as train, val or test")
     parser.add_argument("--vocabulary", required=required, metavar="FILE", help=vocabulary)
     for kind in ("stuff", "things"):
         parser.add_argument(f"--{kind}", type=_names, default=[], metavar="NAME,NAME", help=f"classes that are {kind}")
     parser.add_argument("--dst", type=Path, default=default, help=f"folder to write, {default} by default")
-    parser.add_argument("--workers", type=int, help="processes, by default one a core")
+    add_workers(parser)
 
 
 def _names(text: str) -> list[str]:
@@ -171,7 +172,3 @@ def _set(text: str) -> str:
     if not re.fullmatch(r"\w[\w.-]*", text):
         raise argparse.ArgumentTypeError(f"'{text}' is no name for a file: use letters, digits, - and _")
     return text
-
-
-if __name__ == "__main__":
-    main()

@@ -34,7 +34,7 @@ def test_masks_with_instances(tmp_path: Path, prepare: Prepare, form: str) -> No
     numbers = grid(NUMBERS, b=300)
     save(tmp_path / "which" / "a" / "one.png", numbers.astype(np.uint16) if form == "grey16" else colours(numbers))
     said = prepare(*arguments, "--instances", tmp_path / "which")
-    assert f"train: 1 pictures; {tmp_path / 'dst' / 'vocabulary.json'}: 2 things, 1 stuff\n" in said
+    assert f"train: 1 images; {tmp_path / 'dst' / 'vocabulary.json'}: 2 things, 1 stuff\n" in said
     ids, segments = read(tmp_path / "dst")["a/one"]
     # The right cat has no number: crowd. 5 is a cat and a dog: two segments. Grass is one, whatever its numbers.
     assert np.array_equal(ids, grid("........ ........ 22551155 22551155 33455555 33455555"))
@@ -52,14 +52,14 @@ def test_masks_with_instances(tmp_path: Path, prepare: Prepare, form: str) -> No
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_masks_alone_make_one_segment_a_class_and_say_so(tmp_path: Path, prepare: Prepare, dtype: type) -> None:
     said = prepare(*masks_tree(tmp_path, dtype))
-    assert "all things of a class are one segment a picture" in said
+    assert "all things of a class are one segment per image" in said
     ids, segments = read(tmp_path / "dst")["a/one"]
     assert np.array_equal(ids, grid("........ ........ 11331133 11331133 22233333 22233333"))
     assert [s[:4] for s in segments] == [(1, 3, 0, 8), (2, 7, 0, 6), (3, 9, 0, 18)]
 
 
 def test_connected_regions_of_things(tmp_path: Path, prepare: Prepare) -> None:
-    assert "one segment a picture" not in prepare(*masks_tree(tmp_path), "--connected")
+    assert "one segment per image" not in prepare(*masks_tree(tmp_path), "--connected")
     ids, _ = read(tmp_path / "dst")["a/one"]
     assert np.array_equal(ids, grid("........ ........ 11442244 11442244 33344444 33344444"))
 

@@ -1,7 +1,5 @@
 """Pascal Context (59 classes) as distributed -> COCO's panoptic format, one segment a class.
 
-Usage: python scripts/prepare_pascal_context.py SRC [DST] [--sets train val] [--workers N]
-
 SRC holds ``VOCdevkit`` (VOCtrainval_03-May-2010.tar of http://host.robots.ox.ac.uk/pascal/VOC/voc2010) and ``trainval``
 (trainval.tar.gz of https://cs.stanford.edu/~roozbeh/pascal-context). DST is data/pascal_context by default (OPSNET_DATA
 moves it). The label maps know 459 classes; all but the 59 that the benchmark counts become void.
@@ -9,21 +7,22 @@ moves it). The label maps know 459 classes; all but the 59 that the benchmark co
 
 from __future__ import annotations
 
-from argparse import Namespace
+from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from preparing import arguments, require_folder
 from scipy.io import loadmat
 
 from opsnet.data.coco_panoptic import SegmentLabel
 from opsnet.data.conversion import Source, convert, one_segment_a_class
-from opsnet.utils.errors import DatasetError, one_sentence_errors
+from opsnet.preparation.arguments import add_source_arguments, require_folder
+from opsnet.utils.errors import DatasetError
 from opsnet.vocabulary import Vocabulary
 
 CLASSES = Vocabulary.load("pascal_context")
+SETS = ("train", "val")
 # The numbers among the 459 of the 59 classes, in the order of the vocabulary (labels.txt of the distribution).
 OF_459 = (
     2, 9, 18, 19, 22, 23, 25, 31, 33, 34, 44, 45, 46, 59, 65, 68, 72, 80, 85, 98, 104, 105, 113, 115, 144, 158, 159,
@@ -56,23 +55,30 @@ def sources(root: Path, name: str) -> list[Source]:
     return found
 
 
-def main(words: Sequence[str] | None = None) -> None:
-    """Converts the sets that were asked for."""
-    with one_sentence_errors():
-        _convert(arguments(__doc__, "pascal_context", sets=["train", "val"], words=words))
+def add_arguments(parser: ArgumentParser) -> None:
+    """The command line of ``opsnet-prepare pascal_context``."""
+    add_source_arguments(parser, "pascal_context", prepare, sets=SETS)
 
 
-def _convert(options: Namespace) -> None:
+def prepare(src: Path, dst: Path, *, sets: Sequence[str] = SETS, workers: int | None = None) -> None:
+    """Converts sets; a set whose json is there is left alone.
+
+    Args:
+        src: folder of the data set as distributed.
+        dst: folder to write.
+        sets: of :data:`SETS`.
+        workers: processes; by default one per core.
+
+    Raises:
+        DatasetError: a folder or file is missing or not what it should be.
+    """
+    require_folder(src)
     where = "VOCtrainval_03-May-2010.tar there, from http://host.robots.ox.ac.uk/pascal/VOC/voc2010"
-    require_folder(options.src / "VOCdevkit", f"unpack {where}")
+    require_folder(src / "VOCdevkit", f"unpack {where}")
     where = "trainval.tar.gz there, from https://cs.stanford.edu/~roozbeh/pascal-context"
-    require_folder(options.src / "trainval", f"unpack {where}")
-    for name in options.sets:
+    require_folder(src / "trainval", f"unpack {where}")
+    for name in sets:
         convert(
-            sources(options.src, name), read, annotations=options.dst / f"pascal_context_semantic_{name}.json",
-            pictures=options.dst / "images" / name, categories=CLASSES.categories(), workers=options.workers,
+            sources(src, name), read, annotations=dst / f"pascal_context_semantic_{name}.json",
+            pictures=dst / "images" / name, categories=CLASSES.categories(), workers=workers,
         )  # fmt: skip
-
-
-if __name__ == "__main__":
-    main()

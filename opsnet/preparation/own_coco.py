@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from own_pictures import read_json, refuse_same_stems, require_size, upright_size
-from own_regions import Region, Runs, checked_runs, paint, polygons_to_runs
 
 from opsnet.data.coco_panoptic import SegmentLabel
 from opsnet.data.conversion import Source
+from opsnet.preparation.own_files import read_json, refuse_same_stems, require_size, upright_size
+from opsnet.preparation.own_regions import Region, Runs, checked_runs, paint, polygons_to_runs
 from opsnet.utils.errors import InputError
 from opsnet.vocabulary import Vocabulary
 

