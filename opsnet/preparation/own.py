@@ -15,7 +15,8 @@ import argparse
 import re
 import sys
 from argparse import ArgumentParser
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -50,82 +51,129 @@ labels __ignore__ and _background_ are void. Images without json are left out, a
 void.
 
 {OVERLAP}"""
-Plan = tuple[list[Source], Reader, Vocabulary]
 
 
-def prepare(plan: Callable[[argparse.Namespace], Plan], **arguments: Any) -> None:
-    """Converts one set.
+@dataclass(frozen=True)
+class Destination:
+    """Where a set goes, and the vocabulary that it shares with others there.
+
+    Attributes:
+        set: its name, such as train.
+        dst: the folder that all sets of a vocabulary share.
+        stuff, things: names of classes that are so, whatever their source says.
+        workers: processes; by default one per core.
+    """
+
+    set: str
+    dst: Path
+    stuff: Sequence[str] = ()
+    things: Sequence[str] = ()
+    workers: int | None = None
+
+    @property
+    def shared(self) -> Path:
+        """The file of the vocabulary."""
+        return self.dst / own_vocabulary.SHARED
+
+    def vocabulary(self, found: Vocabulary) -> Vocabulary:
+        """The shared vocabulary, which has all of ``found``.
+
+        Raises:
+            InputError: it has not.
+        """
+        return own_vocabulary.shared(
+            own_vocabulary.with_kinds(found, stuff=self.stuff, things=self.things), self.shared
+        )
+
+    def write(self, sources: Sequence[Source], reader: Reader, vocabulary: Vocabulary) -> None:
+        """Converts the images and says what was written."""
+        convert(
+            sources, reader, annotations=self.dst / f"panoptic_{self.set}.json",
+            pictures=self.dst / "images" / self.set, categories=vocabulary.categories(), workers=self.workers,
+            recipe=f"{reader} {sources[0]} {vocabulary.categories()}",
+        )  # fmt: skip
+        if not self.shared.is_file():  # only now, so that a vocabulary that did not fit can be replaced
+            write_json(self.shared, {"categories": vocabulary.categories()})
+        things = sum(vocabulary.is_thing)
+        print(f"{self.set}: {len(sources)} images; {self.shared}: {things} things, {len(vocabulary) - things} stuff")
+
+
+def prepare_masks(
+    images: Path, masks: Path, to: Destination, *, vocabulary: str, instances: Path | None = None,
+    connected: bool = False, void: Sequence[int] | None = None,
+) -> None:  # fmt: skip
+    """Converts PNGs of category ids.
 
     Args:
-        plan: one of :data:`PLANS`, by the kind of the labels.
-        arguments: those of the kind's command line, such as ``images``, ``set`` and ``dst``.
+        images, masks: folders.
+        to: the set to write.
+        vocabulary: what the ids mean, see :meth:`Vocabulary.load`.
+        instances: folder of PNGs that tell things apart.
+        connected: without instances, each connected region of a thing class is a segment.
+        void: values that say nothing; by default those of 0 and 255 that are no ids.
 
     Raises:
         InputError, DatasetError: a file is missing or not what it should be.
     """
-    options = argparse.Namespace(**arguments)
-    shared = options.dst / own_vocabulary.SHARED
-    sources, reader, vocabulary = plan(options)
-    convert(
-        sources, reader, annotations=options.dst / f"panoptic_{options.set}.json",
-        pictures=options.dst / "images" / options.set, categories=vocabulary.categories(), workers=options.workers,
-        recipe=f"{reader} {sources[0]} {vocabulary.categories()}",
-    )  # fmt: skip
-    if not shared.is_file():  # only now, so that a vocabulary that did not fit can be replaced
-        write_json(shared, {"categories": vocabulary.categories()})
-    things = sum(vocabulary.is_thing)
-    print(f"{options.set}: {len(sources)} images; {shared}: {things} things, {len(vocabulary) - things} stuff")
-
-
-def _masks(options: argparse.Namespace) -> Plan:
-    vocabulary = _shared_vocabulary(Vocabulary.load(options.vocabulary), options)
-    things = tuple(c.id for c in vocabulary.concepts if c.is_thing)
-    folders = {"MASKS": options.masks}
-    if options.instances is not None:
-        folders["--instances"] = options.instances
-    elif things and not options.connected:
+    classes = to.vocabulary(Vocabulary.load(vocabulary))
+    things = tuple(c.id for c in classes.concepts if c.is_thing)
+    folders = {"MASKS": masks}
+    if instances is not None:
+        folders["--instances"] = instances
+    elif things and not connected:
         print("without --instances or --connected all things of a class are one segment per image", file=sys.stderr)
-    void = options.void
     if void is None:
-        void = [value for value in own_masks.VOID if value not in vocabulary.index_of_id]
-    reader = own_masks.MaskReader(vocabulary.ids, things, tuple(void), options.connected)
-    return own_masks.sources(options.images, folders), reader, vocabulary
+        void = [value for value in own_masks.VOID if value not in classes.index_of_id]
+    reader = own_masks.MaskReader(classes.ids, things, tuple(void), connected)
+    to.write(own_masks.sources(images, folders), reader, classes)
 
 
-def _coco(options: argparse.Namespace) -> Plan:
-    vocabulary = own_coco.vocabulary(options.annotations)
-    if options.vocabulary is not None:
-        given = Vocabulary.load(options.vocabulary)
-        own_coco.require_same_ids(vocabulary, given, options.annotations)
-        vocabulary = given
-    vocabulary = _shared_vocabulary(vocabulary, options)
-    reader = own_coco.CocoReader(vocabulary.ids, own_vocabulary.stuff_ids(vocabulary))
-    return own_coco.sources(options.images, options.annotations), reader, vocabulary
+def prepare_coco(images: Path, annotations: Path, to: Destination, *, vocabulary: str | None = None) -> None:
+    """Converts a COCO json of instances.
+
+    Args:
+        images: folder.
+        annotations: the json.
+        to: the set to write.
+        vocabulary: in place of the json's categories, with the same ids.
+
+    Raises:
+        InputError, DatasetError: a file is missing or not what it should be.
+    """
+    classes = own_coco.vocabulary(annotations)
+    if vocabulary is not None:
+        given = Vocabulary.load(vocabulary)
+        own_coco.require_same_ids(classes, given, annotations)
+        classes = given
+    classes = to.vocabulary(classes)
+    reader = own_coco.CocoReader(classes.ids, own_vocabulary.stuff_ids(classes))
+    to.write(own_coco.sources(images, annotations), reader, classes)
 
 
-def _labelme(options: argparse.Namespace) -> Plan:
-    sources, labels = own_labelme.scan(options.folder)
-    spec, there = options.vocabulary, options.dst / own_vocabulary.SHARED
-    if spec is None and there.is_file():
-        spec = str(there)
-    vocabulary = own_labelme.vocabulary(labels) if spec is None else Vocabulary.load(spec)
-    ids = own_labelme.label_ids(labels, vocabulary, f"the vocabulary {spec}")
-    vocabulary = _shared_vocabulary(vocabulary, options)
-    return sources, own_labelme.LabelmeReader(ids, own_vocabulary.stuff_ids(vocabulary)), vocabulary
+def prepare_labelme(folder: Path, to: Destination, *, vocabulary: str | None = None) -> None:
+    """Converts labelme's jsons.
 
+    Args:
+        folder: of the jsons and their images.
+        to: the set to write.
+        vocabulary: where the labels are looked up; by default in the one of ``to``, if there is one.
 
-def _shared_vocabulary(vocabulary: Vocabulary, options: argparse.Namespace) -> Vocabulary:
-    vocabulary = own_vocabulary.with_kinds(vocabulary, stuff=options.stuff, things=options.things)
-    return own_vocabulary.shared(vocabulary, options.dst / own_vocabulary.SHARED)
-
-
-PLANS = {"masks": _masks, "coco": _coco, "labelme": _labelme}
+    Raises:
+        InputError, DatasetError: a file is missing or not what it should be.
+    """
+    sources, labels = own_labelme.scan(folder)
+    if vocabulary is None and to.shared.is_file():
+        vocabulary = str(to.shared)
+    classes = own_labelme.vocabulary(labels) if vocabulary is None else Vocabulary.load(vocabulary)
+    ids = own_labelme.label_ids(labels, classes, f"the vocabulary {vocabulary}")
+    classes = to.vocabulary(classes)
+    to.write(sources, own_labelme.LabelmeReader(ids, own_vocabulary.stuff_ids(classes)), classes)
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """The command line of ``opsnet-prepare own``."""
     kinds = parser.add_subparsers(required=True, metavar="KIND", help="masks, coco or labelme")
-    masks = _kind(kinds, "masks", MASKS)
+    masks = _kind(kinds, "masks", prepare_masks, MASKS)
     masks.add_argument("images", type=Path, metavar="IMAGES", help="folder of the images")
     masks.add_argument("masks", type=Path, metavar="MASKS", help="folder of the PNGs of category ids")
     _add_common(masks, "what the ids mean: a .json or .txt file, or a packaged vocabulary's name", required=True)
@@ -134,20 +182,28 @@ def add_arguments(parser: ArgumentParser) -> None:
     instances.add_argument("--connected", action="store_true", help="each connected region of a thing class is one")
     void = "values that say nothing, by default 0,255 as far as these are no ids of the vocabulary"
     masks.add_argument("--void", type=_numbers, metavar="ID,ID", help=void)
-    coco = _kind(kinds, "coco", COCO)
+    coco = _kind(kinds, "coco", prepare_coco, COCO)
     coco.add_argument("images", type=Path, metavar="IMAGES", help="folder of the images")
     coco.add_argument("annotations", type=Path, metavar="JSON", help="json of images, annotations and categories")
     _add_common(coco, "in place of the json's categories, with the same ids")
-    labelme = _kind(kinds, "labelme", LABELME)
+    labelme = _kind(kinds, "labelme", prepare_labelme, LABELME)
     labelme.add_argument("folder", type=Path, metavar="FOLDER", help="folder of the jsons and images")
     _add_common(labelme, "where the labels are looked up")
 
 
-def _kind(kinds: Any, name: str, description: str) -> ArgumentParser:
+def _kind(kinds: Any, name: str, prepare: Callable[..., None], description: str) -> ArgumentParser:
     shape = argparse.RawDescriptionHelpFormatter
     parser: ArgumentParser = kinds.add_parser(name, description=description, formatter_class=shape)
-    parser.set_defaults(run=partial(prepare, PLANS[name]))
+    parser.set_defaults(run=partial(_run, prepare))
     return parser
+
+
+def _run(
+    prepare: Callable[..., None], *, set: str, dst: Path, stuff: Sequence[str], things: Sequence[str],
+    workers: int | None, **given: Any,
+) -> None:  # fmt: skip
+    """Calls a function with the arguments of its command line."""
+    prepare(to=Destination(set, dst, stuff, things, workers), **given)
 
 
 def _add_common(parser: ArgumentParser, vocabulary: str, *, required: bool = False) -> None:

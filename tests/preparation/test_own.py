@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from own_sets import Prepare, coco_tree, labelme_tree, masks_tree, picture, read, refused, vocabulary_of, write
 
+from opsnet.preparation.own import Destination, prepare_coco
+
 
 def test_folders_and_stems(tmp_path: Path, prepare: Prepare) -> None:
     arguments = masks_tree(tmp_path)
@@ -66,3 +68,11 @@ def test_kinds_of_unknown_names(tmp_path: Path, prepare: Prepare) -> None:
 @pytest.mark.parametrize("words", [["--set", "a/b"], ["--void", "x"], ["--connected", "--instances", "a"]])
 def test_arguments_that_make_no_sense(tmp_path: Path, prepare: Prepare, words: list[str]) -> None:
     assert words[0] in prepare(*masks_tree(tmp_path), *words, code=2)
+
+
+def test_from_python(tmp_path: Path) -> None:
+    """What the command does is a function with defaults."""
+    _, images, annotations = coco_tree(tmp_path)
+    prepare_coco(Path(images), Path(annotations), Destination("train", tmp_path / "dst", stuff=["table"], workers=1))
+    assert vocabulary_of(tmp_path / "dst") == [(1, "table", 0), (2, "cup", 1), (5, "lid", 1), (9, "grass", 0)]
+    assert len(read(tmp_path / "dst")) == 2
