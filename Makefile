@@ -23,13 +23,13 @@ venv: $(STAMP) ## build .venv with opsnet (editable) and everything to develop i
 	@:
 
 run: $(STAMP) ## run the scenes experiment
-	$(PY) scripts/run_scenes.py --seed $(SEED) $(ARGS)
+	$(PY) -m scripts.miniature.run_scenes --seed $(SEED) $(ARGS)
 
 smoke: $(STAMP) ## run the scenes experiment in its shortest form
-	$(PY) scripts/run_scenes.py --smoke --seed $(SEED)
+	$(PY) -m scripts.miniature.run_scenes --smoke --seed $(SEED)
 
 tables: $(STAMP) ## train and score every row of the paper's tables in miniature
-	$(PY) scripts/run_tables.py --seed $(SEED) $(ARGS)
+	$(PY) -m scripts.miniature.run_tables --seed $(SEED) $(ARGS)
 
 # Small networks gain little from threads: two processes of one thread each take two thirds of the time.
 test: $(STAMP) ## run the tests, without the slow ones

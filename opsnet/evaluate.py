@@ -1,6 +1,6 @@
 """``python -m opsnet.evaluate``: ``opsnet-evaluate``."""
 
-from opsnet.evaluation.run import main
+from opsnet.commands.evaluate import main
 
 if __name__ == "__main__":
     main()

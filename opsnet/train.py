@@ -1,6 +1,6 @@
 """``python -m opsnet.train``: ``opsnet-train``."""
 
-from opsnet.training.run import main
+from opsnet.commands.train import main
 
 if __name__ == "__main__":
     main()

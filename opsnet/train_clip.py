@@ -1,6 +1,6 @@
 """``python -m opsnet.train_clip``: ``opsnet-train-clip``."""
 
-from opsnet.training.clip import main
+from opsnet.commands.train_clip import main
 
 if __name__ == "__main__":
     main()

@@ -12,12 +12,11 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from script_loading import load_script
 
 from opsnet.data.panoptic_png import read_ids
 
 ROOT = Path(__file__).parent.parent
-COMMAND = re.compile(r"(\.venv/bin/)?(opsnet-[a-z-]+|python scripts/\S+|make [a-z]+)\b")
+COMMAND = re.compile(r"(\.venv/bin/)?(opsnet-[a-z-]+|python -m scripts\.[\w.]+|make [a-z]+)\b")
 
 
 def blocks(page: Path, kind: str = "") -> list[str]:
@@ -44,12 +43,13 @@ def commands(page: Path) -> list[str]:
 
 def run_documented(words: list[str], command: Any, *more: str) -> None:
     """Runs a command line by the fixture ``command``, or a script in this process, with ``more`` arguments."""
-    if words[0] == "python":
-        load_script(Path(words[1]).stem).main([*words[2:], *more])
+    if words[:2] == ["python", "-m"]:
+        import_module(words[2]).main([*words[3:], *more])
         return
-    module = import_module(Path(words[0]).name.replace("-", ".", 1).replace("-", "_"))
-    if words[0] == "opsnet-score":  # the only command that is not Hydra's
-        assert module.main([*words[1:], *more]) == 0
+    name = Path(words[0]).name.removeprefix("opsnet-").replace("-", "_")
+    module = import_module(f"opsnet.commands.{name}")
+    if name in ("score", "prepare"):  # the commands that are not Hydra's
+        module.main([*words[1:], *more])
         return
     code, error = command(module.main, *words[1:], *more)
     assert code == 0, (shlex.join(words), error)

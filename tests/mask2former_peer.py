@@ -11,6 +11,17 @@ from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation,
 
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
 
+SMALL: dict[str, Any] = {
+    "feature_size": 256, "mask_feature_size": 256, "hidden_dim": 256, "encoder_feedforward_dim": 32,
+    "dim_feedforward": 32, "encoder_layers": 1, "decoder_layers": 4, "num_attention_heads": 8, "num_queries": 7,
+}  # fmt: skip
+OURS = [  # the network of SMALL in this project, with a random CLIP
+    "backbone=r50", "clip=tiny", "clip.model.weights=random", "modulation=clip_only", "filtering=objectness",
+    "+backbone.model_args={layers: [1, 1, 1, 1], channels: [4, 8, 16, 32]}",
+    "+model.pixel_decoder.layers=1", "+model.pixel_decoder.hidden=32", "+model.query_decoder.layers=3",
+    "+model.query_decoder.hidden=32", "model.query_decoder.queries=7", "model.query_decoder.clip_attention=null",
+]  # fmt: skip
+
 
 def swin(**sizes: Any) -> SwinConfig:
     return SwinConfig(out_features=STAGES, drop_path_rate=0.0, **sizes)

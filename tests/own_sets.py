@@ -1,4 +1,4 @@
-"""Small sets of one's own in each form that prepare_own reads, and how its tests look at what it wrote."""
+"""Small sets of one's own in each form that opsnet-prepare own reads, and how its tests look at what it wrote."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 from PIL import Image
 from pycocotools import mask as runs
-from script_loading import SCRIPTS, load_script
+
+from opsnet.commands.prepare import main
 
 Prepare = Callable[..., str]
 Segment = tuple[int, int, int, int, list[int]]
 
 
 @pytest.fixture
-def prepare(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Prepare:
-    """Arguments -> what the script says; the set is ``train`` of ``dst`` unless they say otherwise."""
-    monkeypatch.syspath_prepend(str(SCRIPTS))
+def prepare(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Prepare:
+    """Arguments -> what the command says; the set is ``train`` of ``dst`` unless they say otherwise."""
 
     def run(*arguments: object, code: int = 0) -> str:
         words = [str(a) for a in arguments]
@@ -30,7 +30,7 @@ def prepare(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
         words += [word for pair in defaults.items() if pair[0] not in words for word in pair]
         capsys.readouterr()
         try:
-            load_script("prepare_own").main(words)
+            main(["own", *words])
             ended: object = 0
         except SystemExit as end:
             ended = end.code

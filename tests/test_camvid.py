@@ -6,18 +6,17 @@ from pathlib import Path
 
 import pytest
 from official_trees import camvid_tree
-from script_loading import SCRIPTS, load_script
 
 from opsnet.evaluation.run import evaluate
+from opsnet.preparation import camvid
 from opsnet.training.run import train
 
 
 @pytest.fixture
-def data(world, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def data(world, tmp_path: Path) -> list[str]:
     """Overrides for eight drawn images a set, of CamVid's size, and a CLIP and a backbone at random."""
     camvid_tree(tmp_path / "src", size=(360, 480), images=8)
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    load_script("prepare_camvid").main([str(tmp_path / "src"), str(tmp_path / "camvid"), "--workers", "1"])
+    camvid.prepare(tmp_path / "src", tmp_path / "camvid", workers=1)
     return [
         f"paths.data={world.data}", f"data.root={tmp_path / 'camvid'}", "data.module.num_workers=0",
         "+data.test.limit=2", "+data.module.val.limit=2",

@@ -33,7 +33,6 @@ def folder(world, lenient_checkpoint, command, tmp_path: Path, monkeypatch: pyte
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(block.split("\n", 1)[1])
     monkeypatch.setenv("OPSNET_DATA", str(tmp_path / "data"))
-    monkeypatch.syspath_prepend(Path(__file__).parent.parent / "scripts")
     return tmp_path
 
 

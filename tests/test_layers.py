@@ -15,7 +15,7 @@ LAYERS = [
     ["model"],
     ["inference", "losses"],
     ["checkpoint"],
-    ["visualization", "sweep"],
+    ["visualization", "sweep", "preparation"],
     ["prediction", "paper"],
     ["training", "evaluation"],
     ["miniature"],
@@ -27,7 +27,7 @@ LAYERS = [
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
 
-ENTRY_POINTS = ("train", "evaluate", "predict", "score", "train_clip")
+ENTRY_POINTS = ("train", "evaluate", "predict", "score", "train_clip", "prepare")
 """Files of a few lines for ``python -m opsnet.train``; a folder has a ``__main__`` for it."""
 
 

@@ -22,7 +22,7 @@ RUN = {
     ".venv/bin/opsnet-predict checkpoint=runs/make_run_seed0/<date_time>/opsnet/checkpoints/last.ckpt "
     "image=data/scenes_0/scenes_novel/test/000000.png "
     'vocabulary="pink flower, yellow house, orange moon, blue waves"': [],
-    "python scripts/prepare_ade20k.py ADEChallengeData2016": ["data/ade20k"],
+    "opsnet-prepare ade20k ADEChallengeData2016": ["data/ade20k"],
     "opsnet-doctor data=ade20k": [],
     "opsnet-evaluate checkpoint=last.ckpt data=ade20k settings=[full/cls_iou]": [],
     "opsnet-train experiment=scenes seed=1": TRAIN,
@@ -35,15 +35,15 @@ RUN = {
     "tune.threshold=[0,0.05,0.1]": [],
     "opsnet-evaluate checkpoint=last.ckpt save_proposals=true": ["hydra.run.dir=FOLDER"],
     "opsnet-evaluate proposals=FOLDER settings=[alpha=8,beta=0.5/cls_iou]": [],
-    "python scripts/table.py 6 --world scenes": [],
+    "python -m scripts.paper.table 6 --world scenes": [],
     "opsnet-predict checkpoint=last.ckpt image=photo.png vocabulary=words.txt": [],
     "opsnet-predict checkpoint=last.ckpt image=photo.png vocabulary=imagenet21k top_k=5": [],
     "opsnet-doctor vocabulary=words.txt train=coco": TEXT,
     "opsnet-doctor data=coco": [],
-    "python scripts/prepare_own.py masks PICTURES MASKS --vocabulary classes.json --set train": [],
+    "opsnet-prepare own masks PICTURES MASKS --vocabulary classes.json --set train": [],
     "opsnet-score --gt GT.json --pred PRED.json": [],
     "opsnet-train experiment=opsnet_r101 world=scenes": TRAIN,
-    "python scripts/model_card.py backbone=swin_l": [],
+    "python -m scripts.benchmarks.model_card backbone=swin_l": [],
 }  # fmt: skip
 # Full-size trainings, whose configuration is made; CUDA and eight GPUs are not at hand.
 COMPOSED = [
@@ -56,24 +56,24 @@ ELSEWHERE = {
     "opsnet-predict model.weights=PATH backbone=swin_l model.query_decoder.queries=200 modulation=clip_only "
     'filtering=objectness image=photo.png vocabulary="red car, sky, lamp post"':
         "test_zero_shot.py::test_the_command_writes_named_segments",
-    "opsnet-demo checkpoint=last.ckpt": "test_demo.py::test_two_visitors_use_every_control",
+    "opsnet-demo checkpoint=last.ckpt": "test_demo_run.py::test_two_visitors_use_every_control",
     "opsnet-export checkpoint=last.ckpt output=opsnet.onnx": "test_export.py::test_the_file_answers_as_the_network",
     "opsnet-doctor experiment=opsnet_r50":
-        "rehearsal/test_run.py::test_a_sound_run_is_taken_two_steps_far_and_leaves_nothing",
+        "test_run.py::test_a_sound_run_is_taken_two_steps_far_and_leaves_nothing",
     "opsnet-train experiment=camvid backbone.weights=lite2.safetensors":
         "test_camvid.py::test_two_steps_a_validation_and_an_evaluation",
     "opsnet-train-clip": "test_train_clip.py::test_a_stopped_training_goes_on_to_the_same_weights",
-    "python scripts/summarize_seeds.py RUN RUN RUN":
-        "miniature/test_summarize_seeds.py::test_prints_and_writes_both_tables",
-    "python scripts/score_mask2former.py backbone=r50 model.weights=PATH":
+    "python -m scripts.miniature.summarize_seeds RUN RUN RUN":
+        "test_summarize_seeds.py::test_prints_and_writes_both_tables",
+    "python -m scripts.published.score_mask2former backbone=r50 model.weights=PATH":
         "test_score_mask2former.py::test_the_command_scores_cocos_validation_set",
-    "python scripts/benchmark.py": "test_scripts.py::test_a_benchmark_is_printed",
-    "python scripts/memory.py backbone=swin_l": "test_scripts.py::test_every_part_of_a_step_is_weighed",
-    "python scripts/check_parity.py FOLDER --size 640x853":
-        "segmenter/test_checkpoints.py::test_the_script_tells_a_difference",
-    "python scripts/convert_mask2former.py model_final.pkl mask2former.safetensors":
-        "segmenter/test_checkpoints.py::test_the_converted_file_loads_as_the_original",
-    "python scripts/prepare_wordnet.py": "test_wordnet.py::test_the_file_that_debian_leaves_out",
+    "python -m scripts.benchmarks.pairs": "test_benchmarks.py::test_a_benchmark_is_printed",
+    "python -m scripts.benchmarks.memory backbone=swin_l": "test_benchmarks.py::test_every_part_of_a_step_is_weighed",
+    "python -m scripts.published.check_parity FOLDER --size 640x853":
+        "test_checkpoints.py::test_the_script_tells_a_difference",
+    "python -m scripts.published.convert_mask2former model_final.pkl mask2former.safetensors":
+        "test_checkpoints.py::test_the_converted_file_loads_as_the_original",
+    "opsnet-prepare wordnet": "test_wordnet.py::test_the_file_that_debian_leaves_out",
 }  # fmt: skip
 
 
@@ -109,7 +109,6 @@ def reader(folder: Path, command, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(folder)
     monkeypatch.setenv("OPSNET_DATA", "data")
     monkeypatch.setenv("OPSNET_RUNS", "runs")
-    monkeypatch.syspath_prepend(ROOT / "scripts")
     return lambda line, *more: run_documented(shlex.split(line.replace("<date_time>", "date_time")), command, *more)
 
 
@@ -127,7 +126,7 @@ def test_it_runs(line: str, reader, folder: Path, world_overrides) -> None:
     if "proposals=FOLDER" in line:
         reader("opsnet-evaluate checkpoint=last.ckpt save_proposals=true hydra.run.dir=FOLDER", *small)
     if "data=ade20k" in line:
-        reader("python scripts/prepare_ade20k.py ADEChallengeData2016", "data/ade20k")
+        reader("opsnet-prepare ade20k ADEChallengeData2016", "data/ade20k")
     reader(line, *RUN[line], *small)
 
 
@@ -141,7 +140,8 @@ def test_it_composes(line: str, compose, tmp_path: Path) -> None:
 @pytest.mark.parametrize("test", ELSEWHERE.values())
 def test_it_has_a_test_of_its_own(test: str) -> None:
     file, name = test.split("::")
-    assert f"def {name}(" in (ROOT / "tests" / file).read_text(encoding="utf-8")
+    (path,) = (ROOT / "tests").rglob(file)
+    assert f"def {name}(" in path.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("line", targets())

@@ -16,9 +16,9 @@ from typing import Any
 
 from torch import Tensor
 
-from opsnet.checkpoint.loading import checked, load_trained
+from opsnet.checkpoint.loading import checked, load_trained, with_learned
 from opsnet.checkpoint.places import IN_FOLDER as CLIP
-from opsnet.checkpoint.reading import RECOGNIZER, check_finite, load_recognizer, recognizer_weights
+from opsnet.checkpoint.reading import RECOGNIZER, check_finite, recognizer_weights
 from opsnet.checkpoint.stored_config import check_inference
 from opsnet.checkpoint.stored_network import build_recognizer
 from opsnet.inference.config import InferenceConfig, recognizer_of
@@ -117,9 +117,8 @@ def read(
     )  # fmt: skip
     inference = _settings(content["settings"], trained.inference, str(folder / CONFIG))
     recognizer = build_recognizer(inference.recognizer, str(folder / CONFIG))
-    load_recognizer(recognizer, learned, str(folder))
     own = recognizer.eval().to(trained.model.no_object_embed.device)
-    return dataclasses.replace(trained, inference=inference, recognizer=own)
+    return with_learned(dataclasses.replace(trained, inference=inference, recognizer=own), learned, str(folder))
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ inference does, by :func:`opsnet.checkpoint.stored_network.build_model`.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from opsnet.checkpoint.reading import (
 from opsnet.checkpoint.stored_config import check_config
 from opsnet.checkpoint.stored_network import build_model, build_recognizer
 from opsnet.inference.config import InferenceConfig
+from opsnet.inference.settings import recognizer_config
 from opsnet.inference.trained_model import TrainedModel, pick_device
 from opsnet.model import OPSNet
 from opsnet.recognition.recognizer import Recognizer
@@ -95,8 +97,25 @@ def load_checkpoint(
         checkpoint, network_weights(checkpoint["state_dict"]), name, clip_weights=clip_weights, device=device,
         label_names_known=label_names_known,
     )  # fmt: skip
-    load_recognizer(trained.recognizer, recognizer_weights(checkpoint["state_dict"]), name)
-    return trained
+    return with_learned(trained, recognizer_weights(checkpoint["state_dict"]), name)
+
+
+def with_learned(trained: TrainedModel, weights: Mapping[str, Tensor], name: str) -> TrainedModel:
+    """A trained network whose recognizer has its weights, which its ``inference`` then describes.
+
+    Args:
+        trained: see :func:`load_trained`.
+        weights: of the recognizer, by their names in it; none for one that does not learn.
+        name: of what they come from, for messages.
+
+    Raises:
+        CheckpointError: they are of another recognizer.
+    """
+    load_recognizer(trained.recognizer, weights, name)
+    if not weights:
+        return trained
+    learned = dataclasses.replace(trained.inference, recognizer=recognizer_config(trained.recognizer))
+    return dataclasses.replace(trained, inference=learned)
 
 
 def load_trained(
@@ -105,7 +124,7 @@ def load_trained(
 ) -> TrainedModel:  # fmt: skip
     """The network that ``checkpoint["opsnet"]`` describes, with its trained weights, ready on a device.
 
-    Its recognizer is as the configuration builds it: see :func:`opsnet.checkpoint.reading.load_recognizer`.
+    Its recognizer is as the configuration builds it: see :func:`with_learned`.
 
     Args:
         checkpoint: see :func:`opsnet.checkpoint.content.add_content`.

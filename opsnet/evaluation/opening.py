@@ -10,12 +10,15 @@ from typing import Any
 from omegaconf import DictConfig
 
 from opsnet.checkpoint.loading import load_checkpoint
+from opsnet.checkpoint.stored_network import build_recognizer
 from opsnet.data.datamodule import PanopticDataModule
 from opsnet.evaluation.plan import Plan
 from opsnet.evaluation.sources import NetworkSource, Source, StoredSource
 from opsnet.evaluation.store import FOLDER, ProposalWriter, fingerprint, open_domain, stored_origin
 from opsnet.inference.config import InferenceConfig
+from opsnet.inference.settings import recognizer_config
 from opsnet.inference.trained_model import TrainedModel, pick_device
+from opsnet.recognition.recognizer import Recognizer
 from opsnet.utils.errors import InputError
 
 
@@ -27,12 +30,14 @@ class Scored:
         name: for messages.
         experiment: that trained it; ``None`` where that is not known.
         inference: how it was validated.
+        recognizer: what it was validated with.
         trained: the network; ``None`` where proposals stand in its place.
     """
 
     name: str
     experiment: str | None
     inference: InferenceConfig
+    recognizer: Recognizer
     trained: TrainedModel | None
 
 
@@ -51,12 +56,22 @@ def open_scored(cfg: DictConfig) -> Scored:
         trained = load_checkpoint(
             cfg.checkpoint, clip_weights=cfg.clip_weights, device=cfg.device, label_names_known=cfg.label_names_known
         )
-        return Scored(f"checkpoint {cfg.checkpoint}", trained.experiment, trained.inference, trained)
+        return Scored(
+            f"checkpoint {cfg.checkpoint}", trained.experiment, trained.inference, trained.recognizer, trained
+        )
     if cfg.save_proposals:
         raise InputError("save_proposals=true needs the network: give checkpoint=PATH in place of proposals=FOLDER")
     experiment, inference = stored_origin(cfg.proposals)
     inference = inference or InferenceConfig.of({"overlap": 0.8})
-    return Scored(f"what {cfg.proposals} holds", experiment, inference, None)
+    recognizer = build_recognizer(inference.recognizer, str(cfg.proposals))
+    return Scored(f"what {cfg.proposals} holds", experiment, inference, recognizer, None)
+
+
+def _with_recognizer_of(other: str, scored: Scored, cfg: DictConfig) -> Scored:
+    """The same with the recognizer of another checkpoint in the place of its own."""
+    recognizer = load_checkpoint(other, clip_weights=cfg.clip_weights, device=cfg.device).recognizer
+    inference = dataclasses.replace(scored.inference, recognizer=recognizer_config(recognizer))
+    return dataclasses.replace(scored, recognizer=recognizer, inference=inference)
 
 
 def open_sources(cfg: DictConfig, plan: Plan, scored: Scored, data: PanopticDataModule) -> Mapping[str, Source]:

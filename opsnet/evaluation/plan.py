@@ -10,11 +10,11 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from opsnet.checkpoint.stored_network import build_recognizer
 from opsnet.evaluation.details import Wanted
 from opsnet.inference.config import TRAINED, InferenceConfig, recognizer_name
 from opsnet.inference.settings import Setting, grid, paper_settings, parse_filtering, parse_setting
 from opsnet.panoptic.mask_filtering import KINDS
+from opsnet.recognition.recognizer import Recognizer
 from opsnet.utils.errors import InputError
 
 USUAL = "full/cls_iou"
@@ -60,12 +60,15 @@ class Plan:
         return tuple(sorted({setting.clip_embeds for setting in self.settings}))
 
 
-def plan_of(cfg: DictConfig, inference: InferenceConfig, names: Sequence[str] | None = None) -> Plan:
+def plan_of(
+    cfg: DictConfig, inference: InferenceConfig, recognizer: Recognizer, names: Sequence[str] | None = None
+) -> Plan:
     """The plan of a configuration.
 
     Args:
         cfg: conf/evaluate.yaml.
         inference: of the checkpoint.
+        recognizer: of the checkpoint, with what it learned.
         names: of settings, in the place of its own.
 
     Raises:
@@ -77,7 +80,7 @@ def plan_of(cfg: DictConfig, inference: InferenceConfig, names: Sequence[str] | 
     drawn = cfg.panel_setting or next(iter(usual), names[0])
     detailed = cfg.detail_setting or drawn
     return Plan(
-        tuple(_setting(name, cfg, inference) for name in names),
+        tuple(_setting(name, cfg, inference, recognizer) for name in names),
         Path(cfg.output),
         panels=cfg.panels,
         panel_setting=drawn,
@@ -107,8 +110,7 @@ def default_settings(cfg: DictConfig, inference: InferenceConfig) -> list[str]:
     return names if inference.mask_filtering.settings() in known else [*names, own]
 
 
-def _setting(name: str, cfg: DictConfig, inference: InferenceConfig) -> Setting:
-    recognizer = build_recognizer(inference.recognizer, "the checkpoint")
+def _setting(name: str, cfg: DictConfig, inference: InferenceConfig, recognizer: Recognizer) -> Setting:
     setting = parse_setting(
         name, filters=_filters(cfg, inference), trained=inference.mask_filtering, recognizer=recognizer
     )

@@ -110,7 +110,8 @@ def _commands(rows: Sequence[TableRow]) -> str:
         group = [row for row in rows if row.training == training]
         numbers = sorted({row.table for row in group})
         if group[0].published_backbone:
-            command = f"python scripts/score_mask2former.py backbone={group[0].published_backbone} model.weights=PATH"
+            weights = f"backbone={group[0].published_backbone} model.weights=PATH"
+            command = f"python -m scripts.published.score_mask2former {weights}"
         else:
             table = str(numbers[0]) if len(numbers) == 1 else f"[{','.join(map(str, numbers))}]"
             command = (

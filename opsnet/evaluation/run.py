@@ -1,4 +1,4 @@
-"""``opsnet-evaluate``: one pass of the network an image, any number of inference settings scored on its outputs."""
+"""Evaluation: one pass of the network per image, any number of inference settings scored on its outputs."""
 
 from __future__ import annotations
 
@@ -61,11 +61,13 @@ def evaluate(cfg: DictConfig) -> Evaluation:
 
     rows = asked_rows(cfg)
     if cfg.table is None:
-        plan_of(cfg, InferenceConfig({}))  # what cannot be read is refused before the network is built
+        plan_of(
+            cfg, InferenceConfig({}), EmbeddingModulation()
+        )  # what cannot be read is refused before the network is built
     scored = open_scored(cfg)
     rows = rows_of_checkpoint(rows, scored.experiment, trained_as=cfg.trained_as, name=scored.name)
     of_rows = None if cfg.table is None else [row.measured_as for row in rows]
-    plan = plan_of(cfg, scored.inference, of_rows)
+    plan = plan_of(cfg, scored.inference, scored.recognizer, of_rows)
     _explain(cfg, scored.inference)
     data = instantiate(cfg.data.module, _convert_="object")
     data.prepare_data()
@@ -115,8 +117,12 @@ def _explain(cfg: DictConfig, inference: InferenceConfig) -> None:
         )  # fmt: skip
 
 
-def run(cfg: DictConfig) -> None:
-    """Evaluates and prints the figures as tables."""
+def evaluate_and_print(cfg: DictConfig) -> None:
+    """Evaluates and, with ``cfg.show``, prints the metrics as tables.
+
+    Raises:
+        InputError: no domain to evaluate on; and see :func:`evaluate`.
+    """
     found = evaluate(cfg)
     if not found.metrics:
         raise InputError("data.module.test names no domain: choose a data group with test sets, e.g. data=scenes")
@@ -126,22 +132,3 @@ def run(cfg: DictConfig) -> None:
         print_rows(found.rows, found.metrics, list(found.domain_similarity))
         for domain, size in found.kilobytes.items():
             print(f"proposals of {domain}: {size:.0f} kB a picture in {cfg.output}/proposals/{domain}")
-
-
-def main() -> None:
-    """Console entry point."""
-    import sys
-
-    import hydra
-
-    from opsnet.paper.old_names import refuse_old_names
-    from opsnet.utils.configuration import config_dir, quoted_settings
-    from opsnet.utils.errors import one_sentence_errors
-
-    sys.argv[1:] = [quoted_settings(argument) for argument in sys.argv[1:]]
-    with one_sentence_errors(), refuse_old_names(sys.argv[1:]):
-        hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="evaluate")(run)()
-
-
-if __name__ == "__main__":
-    main()

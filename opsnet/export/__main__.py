@@ -1,6 +1,6 @@
 """``python -m opsnet.export``: ``opsnet-export``."""
 
-from opsnet.export.run import main
+from opsnet.commands.export import main
 
 if __name__ == "__main__":
     main()

@@ -1,4 +1,4 @@
-"""``opsnet-export``: a trained network as one file, ONNX or PyTorch's own, that names with any words given to it."""
+"""Export: a trained network as one file, ONNX or PyTorch's own, that names with any words given to it."""
 
 from __future__ import annotations
 
@@ -125,26 +125,3 @@ def _print(cfg: DictConfig, parity: Parity, output: Path, words: Vocabulary | No
     print(f"written to {output} ({output.stat().st_size / 1e6:.0f} MB)")
     if words is not None:
         print(f"the text matrix of {len(words)} concepts: {output.with_suffix('.npz')}")
-
-
-def run(cfg: DictConfig) -> None:
-    """Hydra's task."""
-    export(cfg)
-
-
-def main() -> None:
-    """Console entry point."""
-    import sys
-
-    import hydra
-
-    from opsnet.utils.configuration import config_dir, quoted
-    from opsnet.utils.errors import one_sentence_errors
-
-    sys.argv[1:] = [quoted(argument, "checkpoint", "output", "vocabulary") for argument in sys.argv[1:]]
-    with one_sentence_errors():
-        hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="export")(run)()
-
-
-if __name__ == "__main__":
-    main()

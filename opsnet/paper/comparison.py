@@ -78,7 +78,7 @@ def _compare(row: TableRow, runs: Runs, world: World) -> Comparison:
 def commands(row: TableRow, runs: Runs, world: World) -> tuple[str, ...]:
     """What to run, one command after the other, for the results of a row."""
     if row.published_backbone:
-        return (f"python scripts/score_mask2former.py backbone={row.published_backbone} model.weights=PATH",)
+        return (f"python -m scripts.published.score_mask2former backbone={row.published_backbone} model.weights=PATH",)
     checkpoint = runs.checkpoint(row.training, world)
     train = () if checkpoint else _train_commands(row.training, runs, world)
     path = _shown(checkpoint, row.training)

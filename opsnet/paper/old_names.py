@@ -56,7 +56,7 @@ def refuse_old_names(arguments: Sequence[str]) -> Iterator[None]:
 def _commands(row: TableRow) -> str:
     if row.published_backbone:
         return (
-            f"published weights ({row.name}) are scored by python scripts/score_mask2former.py "
+            f"published weights ({row.name}) are scored by python -m scripts.published.score_mask2former "
             f"backbone={row.published_backbone} model.weights=PATH"
         )
     return (

@@ -166,18 +166,3 @@ def _resume(last: Path, model: nn.Module, optimizer: Any, schedule: Any) -> int:
 def _save(path: Path, state: dict[str, Any]) -> None:
     with atomic_path(path) as temporary:
         torch.save(state, temporary)
-
-
-def main() -> None:
-    """Console entry point ``opsnet-train-clip``."""
-    import hydra
-
-    from opsnet.utils.configuration import config_dir
-    from opsnet.utils.errors import one_sentence_errors
-
-    with one_sentence_errors(interrupted="the same command goes on from the last checkpoint"):
-        hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="train_clip")(train_clip)()
-
-
-if __name__ == "__main__":
-    main()

@@ -1,13 +1,10 @@
-"""``opsnet-train``: trains OPSNet as configured, or goes on where a run was stopped; with ``-m``, sweeps."""
+"""Trains OPSNet as configured, or resumes an interrupted run."""
 
 from __future__ import annotations
 
-import csv
 import json
 import logging
-import os
 import signal
-import sys
 import time
 from pathlib import Path
 from typing import Any, cast
@@ -15,7 +12,6 @@ from typing import Any, cast
 from omegaconf import DictConfig, OmegaConf
 
 log = logging.getLogger(__name__)
-EARLIER = "metrics_before.csv"
 
 
 def train(cfg: DictConfig) -> dict[str, float]:
@@ -48,7 +44,6 @@ def train(cfg: DictConfig) -> dict[str, float]:
     module = build_module(cfg, data.datasets["train"].vocabulary, data.label_vocabulary)
     if resume is not None:
         check_resume(resume, module.model.clip.weights_hash, streams=1 + (data.label_vocabulary is not None))
-    earlier = _earlier_rows(resume, folder) if resume is not None else []
     trainer = build_trainer(cfg, folder, resume)
     plan = plan_steps(cfg, trainer, data)
     if trainer.is_global_zero:
@@ -56,11 +51,7 @@ def train(cfg: DictConfig) -> dict[str, float]:
         if doubt := plan.doubt():
             log.warning("%s", doubt)
     start = time.monotonic()
-    try:
-        fit(trainer, module, data, resume)
-    finally:
-        if trainer.is_global_zero:
-            _merge_metrics(folder / "metrics.csv", earlier)
+    fit(trainer, module, data, resume)
     metrics = {k: float(v) for k, v in trainer.callback_metrics.items()}
     if not metrics and resume is not None and (folder / "results.json").is_file():
         log.info("%s is the end of the training already: nothing to do", resume)
@@ -135,10 +126,10 @@ def build_trainer(cfg: DictConfig, folder: Path, resume: Path | None = None) -> 
     import rich
     from hydra.utils import instantiate
     from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, RichProgressBar
-    from lightning.pytorch.loggers import CSVLogger
 
     from opsnet.training.callbacks import InterruptCheckpoint, LogPictures, ProgressLines, RecordRun, SeedEveryStep
     from opsnet.training.callbacks.record import keep_run_id
+    from opsnet.training.csv_logger import ResumableCSVLogger
 
     for name in ("lightning.pytorch", "lightning.fabric"):  # devices that are not used, and an advertisement
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -172,7 +163,7 @@ def build_trainer(cfg: DictConfig, folder: Path, resume: Path | None = None) -> 
         accumulate_grad_batches=cfg.trainer.get("accumulate_grad_batches") or 1,  # plan_steps has the last word
         default_root_dir=str(folder),
         callbacks=callbacks,
-        logger=[CSVLogger(str(folder), name="", version=""), *extra],
+        logger=[ResumableCSVLogger(folder, resume=resume), *extra],
     )
 
 
@@ -183,56 +174,6 @@ def _probes(cfg: DictConfig) -> list[Any]:
     return probe_callbacks(cfg.probes, known, cfg.trainer.get("check_val_every_n_epoch", 1))
 
 
-def _earlier_rows(resume: Path, folder: Path) -> list[dict[str, str]]:
-    """The figures from before: the run's own, or those of the run that the checkpoint comes from.
-
-    They are set aside in a file until the end: CSVLogger deletes ``metrics.csv`` when it starts, and this run may be
-    killed too.
-    """
-    aside = folder / EARLIER
-    rows = _joined(_rows(aside), _rows(folder / "metrics.csv")) or _rows(resume.parent.parent / "metrics.csv")
-    if rows:
-        _write_rows(aside, rows)
-    return rows
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def _merge_metrics(path: Path, earlier: list[dict[str, str]]) -> None:
-    """Puts the rows from before a resumption back."""
-    if earlier:
-        _write_rows(path, _joined(earlier, _rows(path)))
-        (path.parent / EARLIER).unlink(missing_ok=True)
-
-
-def _joined(earlier: list[dict[str, str]], later: list[dict[str, str]]) -> list[dict[str, str]]:
-    """Both sets of rows; where they tell of the same step, the later ones count."""
-    first = min((int(row["step"]) for row in later), default=None)
-    again = {_place(row) for row in later}  # a step has a row of losses and perhaps one of its epoch's validation
-    kept = [row for row in earlier if first is None or (int(row["step"]) <= first and _place(row) not in again)]
-    return kept + later
-
-
-def _write_rows(path: Path, rows: list[dict[str, str]]) -> None:
-    from opsnet.utils.files import atomic_path
-
-    fields = list(dict.fromkeys(key for row in rows for key in row))
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fields, restval="")
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def _place(row: dict[str, str]) -> tuple[int, frozenset[str]]:
-    """A row's step, and which figures it holds."""
-    return int(row["step"]), frozenset(key for key, value in row.items() if value)
-
-
 def _write_results(folder: Path, cfg: DictConfig, metrics: dict[str, float], seconds: float) -> None:
     from opsnet.metrics.results import versions
     from opsnet.utils.files import write_json
@@ -241,36 +182,3 @@ def _write_results(folder: Path, cfg: DictConfig, metrics: dict[str, float], sec
     results = {"experiment": name, "seed": cfg.seed, "metrics": metrics, "seconds": {"training": seconds}}
     write_json(folder / "results.json", {**results, "domain_similarity": {}, "versions": versions()})
     log.info("%s", json.dumps(metrics))
-
-
-def main() -> None:
-    """Console entry point."""
-    import hydra
-
-    from opsnet.paper.old_names import refuse_old_names
-    from opsnet.sweep.cluster import rank_arguments, require_submitit
-    from opsnet.sweep.sweep import Sweep, check_single, is_sweep
-    from opsnet.training.old_options import refuse_old_options
-    from opsnet.utils.configuration import config_dir
-    from opsnet.utils.errors import one_sentence_errors
-
-    sweep = Sweep()
-
-    def run(cfg: DictConfig) -> Any:
-        if is_sweep():
-            return sweep.add(cfg)
-        check_single(cfg)
-        return train(cfg)
-
-    hint = "resume=auto goes on from the last checkpoint"
-    with one_sentence_errors(interrupted=hint), refuse_old_names(sys.argv[1:]), refuse_old_options(sys.argv[1:]):
-        require_submitit(sys.argv[1:])
-        sys.argv += rank_arguments(sys.argv[1:], os.environ)
-        hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="train")(run)()
-        code = sweep.run()
-    if code:
-        sys.exit(code)
-
-
-if __name__ == "__main__":
-    main()

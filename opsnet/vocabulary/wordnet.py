@@ -43,8 +43,7 @@ def tree(name: str) -> list[tuple[int, list[str], int]]:
     except LookupError as error:
         raise WordNetError(
             f"vocabulary wordnet:{name} needs WordNet's files, which nltk does not find: run "
-            "python -m nltk.downloader wordnet (or scripts/prepare_wordnet.py of the source, which also takes "
-            "Debian's packages), or set NLTK_DATA to the folder that holds corpora/wordnet"
+            "opsnet-prepare wordnet, or set NLTK_DATA to the folder that holds corpora/wordnet"
         ) from error
     except (NoSuchSynset, ValueError) as error:
         raise WordNetError(f"WordNet has no synset '{name}': write one like wordnet:animal.n.01") from error

@@ -15,10 +15,13 @@ from PIL import Image
 import opsnet
 from opsnet.checkpoint.content import add_content
 from opsnet.checkpoint.loading import check_resume, load_checkpoint
-from opsnet.commands import predict
-from opsnet.evaluation import run as evaluate
-from opsnet.export import run as export
+from opsnet.commands import evaluate as evaluate_command
+from opsnet.commands import export as export_command
+from opsnet.commands import predict as predict_command
+from opsnet.evaluation.run import evaluate
+from opsnet.export.run import export
 from opsnet.prediction.predictor import Predictor
+from opsnet.prediction.run import predict
 from opsnet.training.run import build_module
 from opsnet.utils.errors import CheckpointError
 from opsnet.vocabulary import Vocabulary
@@ -49,10 +52,10 @@ def entry_points(compose, command_of, tmp_path) -> dict[str, Callable[[Path, Pat
         task(compose(name, *command_of(name, path), f"output={output}"))
 
     return {
-        "evaluate": lambda file, folder: run("evaluate", evaluate.evaluate, file),
-        "predict": lambda file, folder: run("predict", predict.predict, file),
-        "predict from a folder": lambda file, folder: run("predict", predict.predict, folder),
-        "export": lambda file, folder: run("export", export.export, file),
+        "evaluate": lambda file, folder: run("evaluate", evaluate, file),
+        "predict": lambda file, folder: run("predict", predict, file),
+        "predict from a folder": lambda file, folder: run("predict", predict, folder),
+        "export": lambda file, folder: run("export", export, file),
         "opsnet.load": lambda file, folder: opsnet.load(file, device="cpu"),
         "opsnet.load of a folder": lambda file, folder: opsnet.load(folder, device="cpu"),
         "from_pretrained": lambda file, folder: Predictor.from_pretrained(folder, device="cpu"),
@@ -73,7 +76,7 @@ def test_every_way_to_load_refuses_it_and_nothing_runs(attack: str, planted, can
 @pytest.mark.parametrize("attack", ["os.system", "oc.create"])
 def test_the_page_refuses_it(attack: str, planted, canary, compose, command_of) -> None:
     pytest.importorskip("gradio", reason="the page needs opsnet[demo]")
-    from opsnet.commands.demo import demo
+    from opsnet.demo.run import demo
 
     for path in planted(ATTACKS[attack]):
         with pytest.raises(CheckpointError, match=ATTACKS[attack].key):
@@ -83,9 +86,9 @@ def test_the_page_refuses_it(attack: str, planted, canary, compose, command_of) 
 
 @pytest.mark.parametrize("name", ["evaluate", "predict", "export"])
 def test_the_command_line_says_it_in_a_sentence(name: str, planted, canary, command, command_of, tmp_path) -> None:
-    main = {"evaluate": evaluate.main, "predict": predict.main, "export": export.main}[name]
+    commands = {"evaluate": evaluate_command, "predict": predict_command, "export": export_command}
     file, _ = planted(ATTACKS["chain"])
-    code, error = command(main, *command_of(name, file), f"hydra.run.dir={tmp_path / 'run'}")
+    code, error = command(commands[name].main, *command_of(name, file), f"hydra.run.dir={tmp_path / 'run'}")
     assert code == 2
     assert (
         "planted.ckpt: its configuration has backbone._target_ = 'opsnet.clip.loading.torch" in error.splitlines()[-1]

@@ -14,7 +14,6 @@ import torch
 from PIL import Image
 from tiny_sets import VOCABULARY, TinySet
 
-from opsnet.commands.score import Score, score
 from opsnet.data import findings as kinds
 from opsnet.data.coco_panoptic import PanopticJson, SegmentLabel, content, describe, write_annotation
 from opsnet.data.conversion import Source, convert
@@ -25,6 +24,7 @@ from opsnet.data.panoptic_png import ids_to_rgb, read_ids
 from opsnet.data.panoptic_records import file_name
 from opsnet.data.set_inspection import PanopticInspector
 from opsnet.data.set_listing import list_pictures
+from opsnet.evaluation.score import Score, score
 from opsnet.prediction.carriers import NamedMap, NamedSegment
 from opsnet.prediction.writing import PredictionWriter
 from opsnet.utils.errors import DatasetError

@@ -12,11 +12,11 @@ import torch
 from PIL import Image
 from torchvision.transforms.v2 import functional
 
-from opsnet.commands.score import score
 from opsnet.data.coco_panoptic import SegmentLabel, describe
 from opsnet.data.panoptic_dataset import PanopticDataset, Sample
 from opsnet.data.panoptic_png import ids_to_rgb
 from opsnet.data.transforms import EvalTransform, TrainTransform
+from opsnet.evaluation.score import score
 from opsnet.vocabulary import Vocabulary
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "panoptic"

@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from PIL import Image
 
 from opsnet.checkpoint.loading import load_checkpoint
-from opsnet.evaluation.run import evaluate, main, run
+from opsnet.commands.evaluate import main
+from opsnet.evaluation.run import evaluate, evaluate_and_print
 from opsnet.inference.network_output import NetworkOutput, run_network
 from opsnet.utils.errors import CheckpointError, InputError
 from opsnet.vocabulary import Vocabulary
@@ -215,4 +216,4 @@ def test_clip_weights_that_moved_are_found_by_the_key(config, world, trained, tm
 
 def test_data_without_test_sets(config, tmp_path) -> None:
     with pytest.raises(InputError, match=r"data\.module\.test names no domain"):
-        run(config(tmp_path, "data.module.test=null", "settings=[full/cls_iou]"))
+        evaluate_and_print(config(tmp_path, "data.module.test=null", "settings=[full/cls_iou]"))

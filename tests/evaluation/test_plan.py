@@ -21,7 +21,7 @@ def plan(inference: InferenceConfig = MINIATURE, **keys) -> Plan:
         "oracles": False, "detail_setting": None, "filters": {"cls": {"threshold": None}}, "overlap": None,
         "tune": {"threshold": None, "overlap": None},
     }  # fmt: skip
-    return plan_of(OmegaConf.create({**given, **keys}), inference)
+    return plan_of(OmegaConf.create({**given, **keys}), inference, EmbeddingModulation())
 
 
 def test_without_settings_all_of_the_papers_but_the_slow_ones() -> None:

@@ -75,7 +75,9 @@ def test_rows_of_another_training_are_left_out_with_their_commands(caplog: pytes
         "Table 1, rows 2 to 5 (opsnet-train experiment=opsnet_r50_no_clip_attention, then opsnet-evaluate table=1 "
         "checkpoint=PATH of its own)" in caplog.text
     )
-    assert "Table 1, row 1 (python scripts/score_mask2former.py backbone=r50 model.weights=PATH)" in caplog.text
+    assert (
+        "Table 1, row 1 (python -m scripts.published.score_mask2former backbone=r50 model.weights=PATH)" in caplog.text
+    )
     others = rows_of_checkpoint(table_rows(1), BASELINE, name="last.ckpt")
     assert numbers(others) == [(1, k) for k in (2, 3, 4, 5)]
 

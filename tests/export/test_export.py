@@ -12,10 +12,11 @@ import torch
 from PIL import Image
 
 from opsnet.checkpoint.loading import load_checkpoint
+from opsnet.commands.export import main
 from opsnet.export import run as exporting
 from opsnet.export.network import METADATA, ExportNetwork
 from opsnet.export.parity import TIES, drawn_batch
-from opsnet.export.run import export, main
+from opsnet.export.run import export
 from opsnet.inference.segment import predict
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.recognition.modulation import EmbeddingModulation

@@ -10,24 +10,13 @@ import numpy as np
 import pytest
 import torch
 from hydra.errors import InstantiationException
-from mask2former_peer import random_peer, resnet
+from mask2former_peer import OURS, SMALL, random_peer, resnet
 from PIL import Image
 
-from opsnet.commands.predict import predict
 from opsnet.inference.trained_model import load_zero_shot
+from opsnet.prediction.run import predict
 from opsnet.segmenter.published.weight_files import WeightsError
 from opsnet.utils.errors import InputError
-
-SMALL = {
-    "feature_size": 256, "mask_feature_size": 256, "hidden_dim": 256, "encoder_feedforward_dim": 32,
-    "dim_feedforward": 32, "encoder_layers": 1, "decoder_layers": 4, "num_attention_heads": 8, "num_queries": 7,
-}  # fmt: skip
-OURS = [
-    "backbone=r50", "clip=tiny", "clip.model.weights=random", "modulation=clip_only", "filtering=objectness",
-    "+backbone.model_args={layers: [1, 1, 1, 1], channels: [4, 8, 16, 32]}",
-    "+model.pixel_decoder.layers=1", "+model.pixel_decoder.hidden=32", "+model.query_decoder.layers=3",
-    "+model.query_decoder.hidden=32", "model.query_decoder.queries=7", "model.query_decoder.clip_attention=null",
-]  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
-from script_loading import load_script
+from scripts.miniature import summarize_seeds
 
 
-@pytest.fixture
-def script():
-    return load_script("summarize_seeds")
-
-
-def test_prints_and_writes_both_tables(tmp_path, write_run, script, capsys):
+def test_prints_and_writes_both_tables(tmp_path, write_run, capsys):
     runs = [str(write_run(tmp_path / f"run{seed}", seed=seed)) for seed in (4, 11)]
     out = tmp_path / "seeds.md"
-    assert script.main([*runs, "--out", str(out)]) == 0
+    assert summarize_seeds.main([*runs, "--out", str(out)]) == 0
     text = out.read_text(encoding="utf-8")
     assert "| Ordering | Needed | seed 4 | seed 11 | mean | sd | Held in |" in text
     assert "| Abroad: full beats Query | >= 5 | +10.00 | +10.00 | +10.00 | 0.00 | 2 of 2 |" in text
@@ -22,6 +16,6 @@ def test_prints_and_writes_both_tables(tmp_path, write_run, script, capsys):
     assert "Orderings over 2 seeds" in capsys.readouterr().out
 
 
-def test_a_folder_that_is_no_run_is_named(tmp_path, script, capsys):
-    assert script.main([str(tmp_path / "nowhere")]) == 2
+def test_a_folder_that_is_no_run_is_named(tmp_path, capsys):
+    assert summarize_seeds.main([str(tmp_path / "nowhere")]) == 2
     assert "nowhere" in capsys.readouterr().err

@@ -68,7 +68,7 @@ def test_commands_start_from_what_is_trained_already(tmp_path) -> None:
 
 def test_published_weights_are_scored_by_a_script(tmp_path) -> None:
     assert by_row(9, Runs(tmp_path), REAL)[7].commands == (
-        "python scripts/score_mask2former.py backbone=swin_l model.weights=PATH",
+        "python -m scripts.published.score_mask2former backbone=swin_l model.weights=PATH",
     )
 
 

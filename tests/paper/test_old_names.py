@@ -5,13 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from script_loading import load_script
 
-from opsnet.commands import doctor
-from opsnet.evaluation import run as evaluate
+from opsnet.commands import doctor, evaluate, train
 from opsnet.paper.old_names import current_name
 from opsnet.paper.rows import all_rows
-from opsnet.training import run as train
+from scripts.published import score_mask2former
 
 SCORED = "score it (Table {t}, row {r}) by opsnet-evaluate table={t} row={r} world=real checkpoint=PATH"
 SENTENCES = {
@@ -19,7 +17,7 @@ SENTENCES = {
     "table4_row3": "train it by experiment=opsnet_r50, " + SCORED.format(t=4, r=3),
     "table6_row08": "train it by experiment=opsnet_r50, " + SCORED.format(t=6, r=8),
     "table3_row2": "train it by experiment=opsnet_plus_r50_cls, " + SCORED.format(t=3, r=2),
-    "table9_row7": "published weights (Table 9, row 7) are scored by python scripts/score_mask2former.py "
+    "table9_row7": "published weights (Table 9, row 7) are scored by python -m scripts.published.score_mask2former "
     "backbone=swin_l model.weights=PATH",
     "train_opsnet_plus": "experiment=opsnet_plus_r50",
 }
@@ -34,7 +32,7 @@ def test_a_command_tells_the_new_name(main, name, command) -> None:
 
 def test_the_script_for_published_weights_does_so_too(capsys) -> None:
     with pytest.raises(SystemExit):
-        load_script("score_mask2former").main(["experiment=table9_row7"])
+        score_mask2former.main(["experiment=table9_row7"])
     assert capsys.readouterr().err == f"error: experiment=table9_row7 was renamed: {SENTENCES['table9_row7']}\n"
 
 

@@ -59,7 +59,7 @@ def test_notes_say_where_figures_come_from_and_what_to_run(runs) -> None:
         f"Rows 2 to 5 not run: `opsnet-train experiment={name}`, then `opsnet-evaluate table=1 world=real "
         f"checkpoint=runs/{name}/DATE/checkpoints/last.ckpt`."
     ) in notes
-    assert any(note.startswith("Row 1 not run: `python scripts/score_mask2former.py") for note in notes)
+    assert any(note.startswith("Row 1 not run: `python -m scripts.published.score_mask2former") for note in notes)
     assert any(note.startswith("Rows 6, 7 not complete: ") for note in notes)  # PQth and others are missing
 
 
@@ -94,4 +94,4 @@ def test_csv_has_every_figure(runs) -> None:
     assert line["setting"] == "full/cls_iou"
     (missing,) = [x for x in lines if (x["row"], x["measure"]) == ("1", "PQ")]
     assert missing["ours"] == missing["difference"] == missing["run"] == ""
-    assert missing["commands"].startswith("python scripts/score_mask2former.py")
+    assert missing["commands"].startswith("python -m scripts.published.score_mask2former")

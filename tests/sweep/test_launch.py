@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
+from opsnet.commands import train
 from opsnet.sweep import launch
 from opsnet.sweep.cluster import rank_arguments, submit
 from opsnet.sweep.launch import Job, Outcome, environment, explain, run_here
 from opsnet.sweep.report import Report, duration, names
 from opsnet.sweep.sweep import check_folder, identity, newest_sweep
-from opsnet.training import run as train
 from opsnet.utils.errors import InputError
 
 ROOT = Path(__file__).parents[2]

@@ -64,7 +64,7 @@ def test_a_stopped_and_resumed_training_ends_with_the_same_numbers(
 def test_it_is_evaluated_and_predicts_with_what_it_learned(checkpoint, compose, world_overrides, pictures, tmp_path):
     given = [f"checkpoint={checkpoint}", f"output={tmp_path}", "device=cpu", "panels=0", "details=false"]
     metrics = evaluate(compose("evaluate", *world_overrides, *given, "~data.module.test.scenes_street")).metrics
-    assert any(key.startswith("scenes_novel/trained/") for key in metrics)
+    assert any(key.startswith("scenes_novel/trained/trained/") for key in metrics)
     predictor = opsnet.load(checkpoint, device="cpu")
     predictor.save_pretrained(tmp_path / "folder")
     again = opsnet.load(tmp_path / "folder", device="cpu")

@@ -17,7 +17,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from small_training import SMALL
 
-from opsnet.training.run import _merge_metrics, train
+from opsnet.training.run import train
 
 STEPS = 8  # two epochs of four
 
@@ -253,29 +253,6 @@ def test_a_run_that_goes_on_in_another_folder_takes_the_figures_along(trained, t
     losses = [step for step, key, _ in figures(tmp_path / "more") if key == "train/loss"]
     assert losses == list(range(STEPS + 4))
     assert load(tmp_path / "more" / "checkpoints" / "last.ckpt")["global_step"] == STEPS + 4
-
-
-# --- metrics.csv over an interruption ---------------------------------------------------------------------------------
-
-
-def test_rows_after_the_resumed_step_are_replaced(tmp_path) -> None:
-    path = tmp_path / "metrics.csv"
-    path.write_text("step,loss\n2,20\n3,30\n")
-    earlier = [{"step": str(i), "loss": str(i)} for i in range(5)]
-    _merge_metrics(path, earlier)
-    assert [(r["step"], r["loss"]) for r in rows(tmp_path)] == [("0", "0"), ("1", "1"), ("2", "20"), ("3", "30")]
-
-
-def test_a_validation_taken_again_keeps_the_losses_of_its_step(tmp_path) -> None:
-    path = tmp_path / "metrics.csv"
-    path.write_text("step,val\n3,50\n")
-    _merge_metrics(path, [{"step": "3", "loss": "1", "val": ""}, {"step": "3", "loss": "", "val": "40"}])
-    assert [(r["step"], r["loss"], r["val"]) for r in rows(tmp_path)] == [("3", "1", ""), ("3", "", "50")]
-
-
-def test_a_resumption_that_logs_nothing_loses_nothing(tmp_path) -> None:
-    _merge_metrics(tmp_path / "metrics.csv", [{"step": "0", "loss": "1"}])
-    assert [(r["step"], r["loss"]) for r in rows(tmp_path)] == [("0", "1")]
 
 
 # --- OPSNet+: from a trained checkpoint, with image labels ------------------------------------------------------------

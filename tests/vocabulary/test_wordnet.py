@@ -1,4 +1,4 @@
-"""Subtrees of WordNet, on one of five synsets in WordNet's own format; and the script that installs it."""
+"""Subtrees of WordNet, on one of five synsets in WordNet's own format; and the preparation that installs it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from pathlib import Path
 
 import nltk
 import pytest
-from script_loading import load_script
 
+from opsnet.commands.prepare import main
+from opsnet.preparation import wordnet
 from opsnet.vocabulary import Vocabulary
 from opsnet.vocabulary.name_tree import NameTree
 from opsnet.vocabulary.wordnet import WordNetError, subtree, tree
@@ -69,7 +70,7 @@ def reader(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
 def offsets(tmp_path: Path, reader: None) -> dict[str, int]:
     source = tmp_path / "source"
     offsets = tiny_wordnet(source)
-    load_script("prepare_wordnet").main([str(tmp_path / "nltk_data"), "--source", str(source)])
+    wordnet.prepare(tmp_path / "nltk_data", source=source)
     return offsets
 
 
@@ -98,7 +99,7 @@ def test_an_unknown_synset_is_named_with_an_example(name: str, offsets: dict[str
 
 
 def test_where_wordnet_is_missing_the_way_to_get_it_is_said(reader: None) -> None:
-    with pytest.raises(WordNetError, match="run python -m nltk.downloader wordnet .*prepare_wordnet.py"):
+    with pytest.raises(WordNetError, match="run opsnet-prepare wordnet, or set NLTK_DATA"):
         Vocabulary.load("wordnet:animal.n.01")
 
 
@@ -107,13 +108,13 @@ def test_the_file_that_debian_leaves_out(tmp_path: Path, offsets: dict[str, int]
     assert len(lines) == 45
     assert lines[5] == "05\tnoun.animal\t1"
     assert lines[44] == "44\tadj.ppl\t3"
-    load_script("prepare_wordnet").main([str(tmp_path / "nltk_data")])
+    wordnet.prepare(tmp_path / "nltk_data")
     assert "is there already" in capsys.readouterr().out
 
 
 def test_a_folder_that_is_not_wordnet_is_refused(tmp_path: Path, capsys) -> None:
     with pytest.raises(SystemExit) as end:
-        load_script("prepare_wordnet").main([str(tmp_path / "new"), "--source", str(tmp_path)])
+        main(["wordnet", str(tmp_path / "new"), "--source", str(tmp_path)])
     assert end.value.code == 2
     assert "does not hold data.noun and index.sense" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
@@ -129,7 +130,7 @@ def test_a_synset_stands_below_its_most_specific_hypernym(reader: None, tmp_path
     }
     monkeypatch.setitem(globals(), "SYNSETS", synsets)
     tiny_wordnet(tmp_path / "source")
-    load_script("prepare_wordnet").main([str(tmp_path / "nltk_data"), "--source", str(tmp_path / "source")])
+    wordnet.prepare(tmp_path / "nltk_data", source=tmp_path / "source")
     rows = tree("animal.n.01")
     above = {lemmas[0]: rows[parent][1][0] if parent >= 0 else None for _, lemmas, parent in rows}
     assert above == {"animal": None, "pet": "animal", "mammal": "animal", "feline": "mammal", "cat": "feline"}
@@ -178,17 +179,17 @@ PATHS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("root", PATHS)
 def test_the_levels_of_wordnet_itself(root: str, reader: None, tmp_path: Path) -> None:
-    from nltk.corpus import wordnet
+    from nltk.corpus import wordnet as corpus
 
-    load_script("prepare_wordnet").main([str(tmp_path / "nltk_data")])
+    wordnet.prepare(tmp_path / "nltk_data")
     names = NameTree.load(f"wordnet:{root}")
     concepts = names.vocabulary.concepts
     for synset, path in PATHS[root].items():
-        index, found = names.vocabulary.ids.index(wordnet.synset(synset).offset()), []
-        while concepts[index].id != wordnet.synset(root).offset():
+        index, found = names.vocabulary.ids.index(corpus.synset(synset).offset()), []
+        while concepts[index].id != corpus.synset(root).offset():
             found.append(concepts[index].name)
             index = names.parent[index]
         assert found[::-1] == [level.replace("_", " ") for level in path.split()]
-        above = [[s.name() for s in way] for way in wordnet.synset(synset).hypernym_paths()]
+        above = [[s.name() for s in way] for way in corpus.synset(synset).hypernym_paths()]
         lengths = [len(way) - 1 - way.index(root) for way in above if root in way]
         assert len(found) == max(lengths)  # nltk's own longest way

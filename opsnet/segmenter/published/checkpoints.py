@@ -53,7 +53,7 @@ def load_published(model: nn.Module, path: Path | str, *, class_head: bool = Fal
         model: an ``OPSNet``, or any module with these three parts.
         class_head: keep the class head too, for its no-object score, see :meth:`QueryDecoder.add_class_head`.
         path: whatever :func:`opsnet.segmenter.published.weight_files.read_weights` reads, in transformers' or
-            detectron2's layout or as ``scripts/convert_mask2former.py`` wrote it.
+            detectron2's layout or as ``scripts/published/convert_mask2former.py`` wrote it.
 
     Raises:
         WeightsError: unreadable, of another kind, incomplete or of another size; the model is unchanged.

@@ -11,11 +11,11 @@ import pytest
 import torch
 from mask2former_peer import in_detectron2s_layout, random_peer, resnet, swin
 from safetensors.torch import save_file
-from script_loading import load_script
 from torch import nn
 
 from opsnet.segmenter.published.checkpoints import load_published
 from opsnet.segmenter.published.weight_files import WeightsError
+from scripts.published import check_parity, convert_mask2former
 
 BACKBONES = {
     "swin_t": lambda: swin(embed_dim=96, depths=[2, 2, 6, 2], num_heads=[3, 6, 12, 24], window_size=7),
@@ -30,7 +30,7 @@ SMALL = {
 
 @pytest.fixture(scope="module")
 def script() -> Any:
-    return load_script("check_parity")
+    return check_parity
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
@@ -161,7 +161,7 @@ def test_a_foreign_file_is_refused(model, tmp_path: Path) -> None:
 
 def test_the_converted_file_loads_as_the_original(model, small, script, tmp_path: Path) -> None:
     small.save_pretrained(tmp_path)
-    load_script("convert_mask2former").main([str(tmp_path), str(tmp_path / "converted.safetensors")])
+    convert_mask2former.main([str(tmp_path), str(tmp_path / "converted.safetensors")])
     load_published(model, tmp_path / "converted.safetensors")
     again = script.Segmenter(small.config)
     load_published(again, tmp_path)

@@ -1,0 +1,54 @@
+"""Brings data sets, and images and labels of your own, into COCO's panoptic format once, for data=NAME to read.
+
+A preparation links the images and writes json and PNGs. It shows its progress, resumes where it was interrupted, and
+names the first file that is missing or cannot be read.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from importlib import import_module
+
+from opsnet.utils.errors import one_sentence_errors
+
+PREPARATIONS = {
+    "own": "your own images: masks of category ids, COCO instances or labelme files",
+    "ade20k": "ADE20K, SceneParsing release, panoptic and semantic",
+    "camvid": "CamVid as SegNet's tutorial distributes it",
+    "cityscapes": "Cityscapes panoptic",
+    "pascal_context": "Pascal Context, 59 classes",
+    "wordnet": "WordNet 3.0 for vocabularies such as wordnet:animal.n.01",
+}
+"""Modules of :mod:`opsnet.preparation`, of which only the one that is asked for is imported."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Console entry point; exit code 2 and one sentence where a file is missing or wrong."""
+    name, rest = _name(arguments)
+    module = import_module(f"opsnet.preparation.{name}")
+    parser = _parser(f"opsnet-prepare {name}", module.__doc__)
+    module.add_arguments(parser)
+    options = vars(parser.parse_args(rest))
+    with one_sentence_errors(interrupted="the same command goes on where it was interrupted"):
+        options.pop("run")(**options)
+
+
+def _name(arguments: Sequence[str] | None) -> tuple[str, list[str]]:
+    """The preparation that the arguments ask for, and its own arguments."""
+    parser = _parser("opsnet-prepare", __doc__)
+    listed = "\n".join(f"  {name:15} {about}" for name, about in PREPARATIONS.items())
+    parser.epilog = f"names:\n{listed}\n\n`opsnet-prepare NAME --help` says what each needs."
+    parser.add_argument("name", metavar="NAME", choices=PREPARATIONS, help="what to prepare, see below")
+    parser.add_argument("rest", metavar="...", nargs=argparse.REMAINDER, help="arguments of the preparation")
+    options = parser.parse_args(arguments)
+    return options.name, options.rest
+
+
+def _parser(prog: str, description: str | None) -> argparse.ArgumentParser:
+    shape = argparse.RawDescriptionHelpFormatter
+    return argparse.ArgumentParser(prog=prog, description=description, formatter_class=shape)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""How a console command runs: Hydra with this project's configuration, and one sentence for what its user can mend."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from omegaconf import DictConfig
+
+MULTIRUN = {"-m", "--multirun", "hydra.mode=MULTIRUN"}
+
+
+def run_command(
+    config_name: str, task: Callable[[DictConfig], Any], *, texts: Sequence[str] = (),
+    extend: Callable[[list[str]], list[str]] | None = None, finish: Callable[[], int] | None = None,
+    interrupted: str = "",
+) -> None:  # fmt: skip
+    """Runs ``task`` on ``conf/<config_name>.yaml`` and the overrides of the command line.
+
+    Bad input ends with one sentence and exit code 2, see :func:`user_errors`; Hydra names the log file after the task's
+    module.
+
+    Args:
+        config_name: a yaml of conf/.
+        task: takes the configuration; under ``-m`` it is called once per job.
+        texts: keys whose values are texts: their commas need no quotes, but under ``-m``, where they separate jobs.
+        extend: of the command line's arguments, returns arguments to add to them.
+        finish: called after the last task; returns the exit code.
+        interrupted: what the message after Ctrl-C adds, such as how to resume.
+    """
+    import hydra
+
+    from opsnet.utils.configuration import config_dir, quoted, quoted_settings
+
+    keys = () if MULTIRUN & set(sys.argv) else texts
+    sys.argv[1:] = [quoted_settings(quoted(argument, *keys)) for argument in sys.argv[1:]]
+    with user_errors(interrupted=interrupted):
+        if extend is not None:
+            sys.argv += extend(sys.argv[1:])
+        hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)(task)()
+        code = 0 if finish is None else finish()
+    if code:
+        sys.exit(code)
+
+
+@contextmanager
+def user_errors(*, interrupted: str = "") -> Iterator[None]:
+    """Ends the program with one sentence where the user can mend the cause; old names and options are refused.
+
+    Args:
+        interrupted: what the message after Ctrl-C adds, such as how to resume.
+    """
+    from opsnet.paper.old_names import refuse_old_names
+    from opsnet.training.old_options import refuse_old_options
+    from opsnet.utils.errors import one_sentence_errors
+
+    given = sys.argv[1:]
+    with one_sentence_errors(interrupted=interrupted), refuse_old_names(given), refuse_old_options(given):
+        yield

@@ -1,0 +1,49 @@
+"""A panoptic score in the terminal: tables, or json."""
+
+from __future__ import annotations
+
+import json
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from opsnet.evaluation.score import Score
+
+
+def print_json(result: Score) -> None:
+    """Prints the averages and every class as json on stdout."""
+    print(json.dumps(result.as_dict(), indent=2))
+
+
+def print_score(result: Score, per_class: bool = False) -> None:
+    """Prints the averages, and with ``per_class`` every class that occurs, as tables on stdout."""
+    groups = Table(title=f"Panoptic quality of {result.images} images (%)")
+    groups.add_column("")
+    for name in ("PQ", "SQ", "RQ", "classes"):
+        groups.add_column(name, justify="right")
+    for name, group in result.groups():
+        groups.add_row(name, *_percent(group.pq, group.sq, group.rq), str(group.n))
+    console = Console()
+    console.print(groups)
+    if per_class:
+        console.print(_class_table(result))
+
+
+def _class_table(result: Score) -> Table:
+    table = Table(title="Classes that occur (%)")
+    table.add_column("class")
+    table.add_column("kind")
+    for name in ("PQ", "SQ", "RQ", "TP", "FP", "FN"):
+        table.add_column(name, justify="right")
+    for category, quality in zip(result.categories, result.result.per_class):
+        if quality.occurs:
+            counts = (str(count) for count in (quality.tp, quality.fp, quality.fn))
+            kind = "thing" if category.is_thing else "stuff"
+            # Text, because a name with brackets would be read as rich's markup.
+            table.add_row(Text(category.name), kind, *_percent(quality.pq, quality.sq, quality.rq), *counts)
+    return table
+
+
+def _percent(*values: float) -> list[str]:
+    return [f"{value:.2f}" for value in values]

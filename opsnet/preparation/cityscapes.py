@@ -1,0 +1,95 @@
+"""Cityscapes as distributed -> COCO's panoptic format, the same files as the official converter's.
+
+SRC holds ``gtFine`` and ``leftImg8bit``, unpacked from gtFine_trainvaltest.zip and leftImg8bit_trainvaltest.zip, for
+which you register at https://www.cityscapes-dataset.com. DST is data/cityscapes by default (OPSNET_DATA moves it).
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from opsnet.data.coco_panoptic import SegmentLabel
+from opsnet.data.conversion import Source, convert
+from opsnet.preparation.arguments import add_source_arguments, require_folder
+from opsnet.vocabulary import Vocabulary
+
+CLASSES = Vocabulary.load("cityscapes")
+SETS = ("train", "val")
+# Per class in the order of the vocabulary; only for the json, which the official one has too.
+GROUPS = (
+    ["flat"] * 2 + ["construction"] * 3 + ["object"] * 3 + ["nature"] * 2 + ["sky"] + ["human"] * 2 + ["vehicle"] * 6
+)
+COLOURS = [
+    (128, 64, 128), (244, 35, 232), (70, 70, 70), (102, 102, 156), (190, 153, 153), (153, 153, 153), (250, 170, 30),
+    (220, 220, 0), (107, 142, 35), (152, 251, 152), (70, 130, 180), (220, 20, 60), (255, 0, 0), (0, 0, 142), (0, 0, 70),
+    (0, 60, 100), (0, 80, 100), (0, 0, 230), (119, 11, 32),
+]  # fmt: skip
+
+
+def read(source: Source) -> tuple[NDArray[np.int64], list[SegmentLabel]]:
+    """``instanceIds``: the class, or 1000 times the class plus a number where instances are told apart."""
+    ids = np.array(Image.open(source.labels[0]), dtype=np.int64)
+    labels = []
+    for value in np.unique(ids).tolist():
+        alone = value >= 1000
+        index = CLASSES.index_of_id.get(value // 1000 if alone else value)
+        if index is None:  # classes that are not evaluated
+            ids[ids == value] = 0
+        else:
+            labels.append(SegmentLabel(value, CLASSES.ids[index], is_crowd=CLASSES.is_thing[index] and not alone))
+    return ids, labels
+
+
+def sources(root: Path, name: str) -> list[Source]:
+    """All annotated pictures of a set, by file name within each city."""
+    suffix, found = "_gtFine_instanceIds.png", []
+    for path in sorted((root / "gtFine" / name).glob(f"*/*{suffix}"), key=str):
+        stem = path.name.removesuffix(suffix)
+        picture = root / "leftImg8bit" / name / path.parent.name / f"{stem}_leftImg8bit.png"
+        found.append(Source(stem, picture, f"{stem}_gtFine_leftImg8bit.png", f"{stem}_gtFine_panoptic.png", (path,)))
+    return found
+
+
+def categories() -> list[dict[str, Any]]:
+    """As the official json has them, colours and groups included."""
+    return [
+        {"id": c.id, "name": c.name, "color": list(colour), "supercategory": group, "isthing": int(c.is_thing)}
+        for c, colour, group in zip(CLASSES.concepts, COLOURS, GROUPS, strict=True)
+    ]
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The command line of ``opsnet-prepare cityscapes``."""
+    add_source_arguments(parser, "cityscapes", prepare, sets=SETS)
+
+
+def prepare(src: Path, dst: Path, *, sets: Sequence[str] = SETS, workers: int | None = None) -> None:
+    """Converts sets; a set whose json is there is left alone.
+
+    Args:
+        src: folder of the data set as distributed.
+        dst: folder to write.
+        sets: of :data:`SETS`.
+        workers: processes; by default one per core.
+
+    Raises:
+        DatasetError: a folder or file is missing or not what it should be.
+    """
+    require_folder(src)
+    for name in sets:
+        for folder in ("gtFine", "leftImg8bit"):
+            require_folder(
+                src / folder / name,
+                f"unpack {folder}_trainvaltest.zip there; register at https://www.cityscapes-dataset.com to get it",
+            )
+        convert(
+            sources(src, name), read, annotations=dst / f"cityscapes_panoptic_{name}.json",
+            pictures=dst / "images" / name, categories=categories(), workers=workers,
+        )  # fmt: skip

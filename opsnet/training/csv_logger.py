@@ -1,0 +1,87 @@
+"""``metrics.csv`` over interruptions: a resumed run keeps the rows from before, one run's rows in the end.
+
+Lightning's CSVLogger deletes ``metrics.csv`` when it starts to log.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.utilities import rank_zero_only
+
+from opsnet.utils.files import atomic_path
+
+METRICS, EARLIER = "metrics.csv", "metrics_before.csv"
+Row = dict[str, str]
+"""Column -> text; ``step`` is always there, what was not logged at that step is empty."""
+
+
+class ResumableCSVLogger(CSVLogger):
+    """Writes ``metrics.csv`` into a run's folder, and puts the rows of the resumed run before its own at the end.
+
+    While the training runs, the earlier rows lie in ``metrics_before.csv``: this process may be killed too.
+
+    Args:
+        folder: of the run.
+        resume: the checkpoint that the run resumes from; the rows are the folder's own or, where it has none, those of
+            the run that the checkpoint comes from. ``None`` for a new run.
+    """
+
+    def __init__(self, folder: Path, *, resume: Path | None = None) -> None:
+        super().__init__(str(folder), name="", version="")
+        self._folder = folder
+        self._earlier: list[Row] = []
+        if resume is not None:
+            self._set_aside(resume)
+
+    @rank_zero_only
+    def _set_aside(self, resume: Path) -> None:
+        aside = self._folder / EARLIER
+        own = merge_rows(read_rows(aside), read_rows(self._folder / METRICS))
+        self._earlier = own or read_rows(resume.parent.parent / METRICS)
+        if self._earlier:
+            write_rows(aside, self._earlier)
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """Writes what is left and merges the earlier rows; Lightning calls it at the end, and twice after an error."""
+        super().finalize(status)
+        if not self._earlier:
+            return
+        path = self._folder / METRICS
+        write_rows(path, merge_rows(self._earlier, read_rows(path)))
+        (self._folder / EARLIER).unlink(missing_ok=True)
+        self._earlier = []
+
+
+def merge_rows(earlier: Sequence[Row], later: Sequence[Row]) -> list[Row]:
+    """Both sets of rows; where they are of the same step, the later ones count."""
+    first = min((int(row["step"]) for row in later), default=None)
+    again = {_key(row) for row in later}
+    kept = [row for row in earlier if first is None or (int(row["step"]) <= first and _key(row) not in again)]
+    return [*kept, *later]
+
+
+def _key(row: Row) -> tuple[int, frozenset[str]]:
+    """Step and columns: a step has a row of losses, and perhaps another of its epoch's validation."""
+    return int(row["step"]), frozenset(key for key, value in row.items() if value)
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows of a csv file; none where there is no file."""
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def write_rows(path: Path, rows: Sequence[Row]) -> None:
+    """Writes rows under all columns that any of them has, atomically."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns, restval="")
+        writer.writeheader()
+        writer.writerows(rows)

@@ -1,0 +1,1 @@
+"""Time and memory of the full-size networks, and against transformers' Mask2Former."""

@@ -1,0 +1,180 @@
+"""The main job on the embedded world: draw it, train its CLIP, train OPSNet twice, fine-tune it, evaluate, report.
+
+``make run`` and ``make smoke`` call this. The phases are the project's own commands, each in a process of its own;
+``--resume`` goes on where an earlier run of the same seed was stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from opsnet.inference.settings import paper_settings
+from opsnet.metrics.results import TUNED
+from opsnet.sweep.launch import Job, quoted
+from opsnet.utils.errors import one_sentence_errors
+from scripts.miniature.jobs import command, draw_scenes, runs_folder, side_by_side, smoke
+
+BASELINE = "no_cross_attention"
+MODELS = {"opsnet": "opsnet_r50", BASELINE: "opsnet_r50_no_clip_attention"}
+BASELINE_SETTINGS = [f"{r}/{f}" for r in ("query_only", "clip_only", "full") for f in ("cls", "cls_iou")]
+STOPPED = "stopped: see the message above; `make run ARGS=--resume` goes on from the last checkpoint"
+TUNED_SETTINGS = "full/cls_iou,query_only/cls_iou"
+# Chosen on the pictures of seed 101 (docs/opsnet_plus.md); by a name of its own, as it is no row of the paper's.
+DISTILLATION = ["losses.distillation.weight=1.0", "experiment_name=scenes_plus_distilled"]
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Runs the phases one after the other; the two models side by side."""
+    arguments = _arguments(words)
+    run = _folder(arguments)
+    print(f"Writing to {run}; about {'three' if arguments.smoke else 'twenty'} minutes on two cores.", flush=True)
+    seconds = _read_seconds(run)
+    world = [f"seed={arguments.seed}", *(smoke()["world"] if arguments.smoke else [])]
+    with _timed(run, seconds, "CLIP"):
+        overrides = [*(smoke()["clip"] if arguments.smoke else []), f"hydra.run.dir={run / 'clip'}"]
+        _wait(_start(command("train_clip", overrides), threads=2))  # nothing runs beside it
+    with _timed(run, seconds, "drawing"):
+        _wait(_start(draw_scenes(arguments.seed, shrunk=arguments.smoke)))
+    # By another name, scripts.paper.table does not take the figures of the shrunk form for the experiment's.
+    name = ["experiment_name=smoke"] if arguments.smoke else []
+    with _timed(run, seconds, "training"):
+        _train(run, [*world, *name, *(smoke()["train"] if arguments.smoke else []), *arguments.overrides])
+    with _timed(run, seconds, "fine-tuning"):
+        shrunk = smoke()["fine_tuning"] if arguments.smoke else []
+        side_by_side([fine_tuning(run, tuned, [*world, *name, *shrunk]) for tuned in TUNED], STOPPED)
+    with _timed(run, seconds, "evaluation"):
+        _evaluate(run, world)
+        side_by_side([tuned_evaluation(run, tuned, world) for tuned in TUNED], STOPPED)
+    _report(run, seconds)
+
+
+def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, default=0, help="of pictures, initialisation and order")
+    parser.add_argument("--smoke", action="store_true", help="the same path, shrunk to a few minutes")
+    parser.add_argument("--resume", action="store_true", help="go on with the newest unfinished run of this seed")
+    parser.add_argument("overrides", nargs="*", help="for both trainings, e.g. trainer.max_epochs=40")
+    return parser.parse_args(words)
+
+
+def _folder(arguments: argparse.Namespace) -> Path:
+    """A new folder, or with ``--resume`` the newest one of this seed that has no report yet."""
+    parent = runs_folder() / f"{'smoke' if arguments.smoke else 'make_run'}_seed{arguments.seed}"
+    if arguments.resume:
+        open_runs = [p for p in sorted(parent.glob("*")) if p.is_dir() and not (p / "report.md").is_file()]
+        if open_runs:
+            return open_runs[-1]
+        print(f"no unfinished run under {parent}: starting a new one")
+    return parent / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+
+
+def _train(run: Path, overrides: list[str]) -> None:
+    """Both models at once, one core each."""
+    processes = []
+    for name, experiment in MODELS.items():
+        if (run / name / "results.json").is_file():
+            continue
+        bar = [] if name == "opsnet" else ["trainer.enable_progress_bar=false"]
+        where = [f"experiment={experiment}", "world=scenes", f"hydra.run.dir={run / name}", "resume=auto"]
+        processes.append(_start(command("train", [*where, *bar, *overrides])))
+    _wait(*processes)
+
+
+def fine_tuning(run: Path, name: str, overrides: list[str]) -> Job:
+    """One of Table 3's models, from the full one's last checkpoint."""
+    more = DISTILLATION if name == "distilled" else []
+    start = quoted("init_from", run / "opsnet" / "checkpoints" / "last.ckpt")
+    how = [f"experiment={TUNED[name]}", "world=scenes", start, "trainer.enable_progress_bar=false"]
+    return Job(list(TUNED).index(name), run / name, (*how, *more, *overrides))
+
+
+def tuned_evaluation(run: Path, name: str, overrides: list[str]) -> Job:
+    """Its figures with Embedding Modulation and with the query embeddings alone."""
+    checkpoint = quoted("checkpoint", run / name / "checkpoints" / "last.ckpt")
+    how = [f"experiment_name={name}", f"settings=[{TUNED_SETTINGS}]", checkpoint, "panels=0", "show=false"]
+    where = run / name / "evaluation"
+    return Job(list(TUNED).index(name), where, (*how, *overrides), module="opsnet.evaluate")
+
+
+def _evaluate(run: Path, overrides: list[str]) -> None:
+    # All of the paper's, those that run CLIP once per proposal too: the report holds Table 5.
+    main = [f"settings=[{','.join(paper_settings())}]", "experiment_name=make_run", f"hydra.run.dir={run}"]
+    baseline = [
+        f"settings=[{','.join(BASELINE_SETTINGS)}]",
+        "panels=0",
+        f"hydra.run.dir={run / BASELINE / 'evaluation'}",
+    ]
+    processes = []
+    for name, where in (("opsnet", main), (BASELINE, baseline)):
+        checkpoint = run / name / "checkpoints" / "last.ckpt"
+        processes.append(_start(command("evaluate", [f"checkpoint={checkpoint}", "show=false", *where, *overrides])))
+    _wait(*processes)
+
+
+def _report(run: Path, seconds: dict[str, float]) -> None:
+    from rich.console import Console
+
+    from opsnet.miniature.report import print_report, write_report
+    from opsnet.utils.files import write_json
+
+    results = json.loads((run / "results.json").read_text(encoding="utf-8"))
+    results["seconds"] = {**results["seconds"], **seconds, "total": sum(seconds.values())}
+    write_json(run / "results.json", results)
+    report = write_report(run, title=f"OPSNet on the embedded world, seed {results['seed']}")
+    print_report(run, Console())
+    print(f"\n{report} holds the tables with the pictures; total {results['seconds']['total'] / 60:.1f} minutes.")
+
+
+def _start(line: list[str], threads: int = 1) -> subprocess.Popen[bytes]:
+    """One command of the project; on one thread, as two commands with two threads each hinder one another badly."""
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONWARNINGS": "ignore"}
+    return subprocess.Popen(line, env=environment)
+
+
+def _wait(*processes: subprocess.Popen[bytes]) -> None:
+    """Waits for all; when one fails or Ctrl-C comes, the others are ended (they write a checkpoint) and so is this."""
+    try:
+        while any(p.poll() is None for p in processes):
+            if any(p.poll() for p in processes):
+                break
+            time.sleep(0.2)
+    finally:
+        for p in processes:
+            if p.poll() is None:
+                p.send_signal(2)
+        for p in processes:
+            p.wait()
+    if any(p.returncode for p in processes):
+        sys.exit(STOPPED)
+
+
+@contextmanager
+def _timed(run: Path, seconds: dict[str, float], phase: str) -> Iterator[None]:
+    """Adds a phase's wall-clock seconds, over interruptions, to ``seconds`` and to a file in the run's folder."""
+    start = time.monotonic()
+    print(f"--- {phase}", flush=True)
+    try:
+        yield
+    finally:
+        seconds[phase] = seconds.get(phase, 0.0) + time.monotonic() - start
+        run.mkdir(parents=True, exist_ok=True)
+        (run / "seconds.json").write_text(json.dumps(seconds))
+
+
+def _read_seconds(run: Path) -> dict[str, float]:
+    file = run / "seconds.json"
+    return json.loads(file.read_text()) if file.is_file() else {}
+
+
+if __name__ == "__main__":
+    with one_sentence_errors(interrupted="`make run ARGS=--resume` goes on from the last checkpoint"):
+        main()

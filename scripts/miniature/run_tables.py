@@ -1,0 +1,97 @@
+"""Every row of the paper's tables in miniature: train what the rows need, evaluate each once, write the tables.
+
+``make tables`` calls this. Trainings and evaluations run two at a time on one thread each; what is finished is left
+out, so the same command goes on where it was stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from opsnet.paper.trainings import Training, trainings
+from opsnet.sweep.launch import Job, quoted, stoppable
+from opsnet.sweep.report import duration
+from opsnet.utils.errors import one_sentence_errors
+from scripts.miniature.jobs import command, data_folder, draw_scenes, runs_folder, side_by_side, smoke
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Data and CLIP, then three waves of jobs, then the tables."""
+    options = _arguments(words)
+    start = time.monotonic()
+    runs = (data_folder(shrunk=True) / "runs" if options.smoke else runs_folder()) / f"tables_seed{options.seed}"
+    print(f"Writing to {runs}; jobs that are finished there are left out.", flush=True)
+    _prepare(runs, options)
+    every = trainings()
+    # The larger backbones are the later ones: started first, they do not run alone at the end.
+    first, second = ([t for t in reversed(every) if (t.starts_from is None) == fresh] for fresh in (True, False))
+    for wave, jobs in (
+        ("trainings", [training(t, runs, options) for t in first]),
+        ("fine-tunings", [training(t, runs, options) for t in second]),
+        ("evaluations", [evaluation(t, runs, options) for t in every]),
+    ):
+        print(f"--- {wave}", flush=True)
+        side_by_side(jobs, "the same command again goes on with what is left")
+    print(f"All rows after {duration(time.monotonic() - start)}", flush=True)
+    _write_tables(runs, options)
+
+
+def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, default=0, help="of pictures, initialisation and order")
+    parser.add_argument("--smoke", action="store_true", help="the same path, shrunk to minutes")
+    parser.add_argument("overrides", nargs="*", help="for all trainings, e.g. trainer.max_epochs=40")
+    return parser.parse_args(words)
+
+
+def training(what: Training, runs: Path, options: argparse.Namespace) -> Job:
+    """A training, in a folder of its name."""
+    overrides = [f"experiment={what.name}", *_world(options), "trainer.enable_progress_bar=false"]
+    if what.starts_from is not None:
+        overrides.append(quoted("init_from", _checkpoint(runs, what.starts_from)))
+    if options.smoke:
+        overrides += smoke()["fine_tuning" if what.starts_from else "train"]
+    return Job(trainings().index(what), runs / what.name, (*overrides, *options.overrides))
+
+
+def evaluation(what: Training, runs: Path, options: argparse.Namespace) -> Job:
+    """One evaluation of a training with every setting that a row of any table asks of it."""
+    overrides = [
+        f"experiment_name={what.name}", "table=all", *_world(options),
+        quoted("checkpoint", _checkpoint(runs, what.name)), "panels=0", "details=false", "show=false",
+    ]  # fmt: skip
+    return Job(trainings().index(what), runs / what.name / "evaluation", tuple(overrides), module="opsnet.evaluate")
+
+
+def _checkpoint(runs: Path, training: str) -> Path:
+    return runs / training / "checkpoints" / "last.ckpt"
+
+
+def _world(options: argparse.Namespace) -> list[str]:
+    return ["world=scenes", f"seed={options.seed}", *(smoke()["world"] if options.smoke else [])]
+
+
+def _prepare(runs: Path, options: argparse.Namespace) -> None:
+    """CLIP and the pictures, so that no two jobs draw them at once; done within a moment where they are there."""
+    with stoppable():
+        clip = [*(smoke()["clip"] if options.smoke else []), quoted("hydra.run.dir", runs / "clip")]
+        subprocess.run(command("train_clip", clip), check=True)
+        subprocess.run(draw_scenes(options.seed, shrunk=options.smoke), check=True)
+
+
+def _write_tables(runs: Path, options: argparse.Namespace) -> None:
+    from scripts.paper import figure4, table
+
+    folder = runs / "tables_scenes"
+    data = [f"paths.data={data_folder(shrunk=True)}"] if options.smoke else []
+    figure4.main(["--world", "scenes", "--out", str(folder / "figure4.png"), *data])
+    table.main(["--all", "--world", "scenes", "--runs", str(runs), "--out", str(folder)])
+
+
+if __name__ == "__main__":
+    with one_sentence_errors(interrupted="the same command goes on"):
+        main()

@@ -1,0 +1,44 @@
+"""Puts finished runs of several seeds side by side: the paper's orderings a seed, and PQ as mean ± sd.
+
+Usage: python -m scripts.miniature.summarize_seeds runs/seed0 runs/seed1 runs/seed2 --out seeds.md
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from opsnet.metrics.results import ResultsError, load_run
+from opsnet.miniature.seeds import seed_figures_table, seed_orderings_table
+from opsnet.utils.files import write_text
+from opsnet.visualization.tables import to_markdown, to_rich
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Prints both tables and, with ``--out``, writes them as markdown; 2 if a folder is not a finished run."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a finished `make run`")
+    parser.add_argument("--out", type=Path, metavar="FILE.md", help="markdown file to write the tables to")
+    options = parser.parse_args(arguments)
+    try:
+        runs = [load_run(run) for run in options.runs]
+    except ResultsError as error:
+        print(error, file=sys.stderr)
+        return 2
+    tables = (seed_orderings_table(runs), seed_figures_table(runs))
+    # A pipe or a file has no width; 80 columns would break every row.
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    for table in tables:
+        console.print(to_rich(table))
+    if options.out:
+        write_text(options.out, "# Seeds\n\n" + "\n".join(to_markdown(table) for table in tables))
+        console.print(f"Written: {options.out}", highlight=False, soft_wrap=True)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

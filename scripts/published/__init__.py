@@ -1,0 +1,1 @@
+"""Published weights: converted, compared with transformers, scored with their own class head."""

@@ -1,0 +1,48 @@
+"""Converts a published Mask2Former into one safetensors file under this project's names.
+
+Usage: python -m scripts.published.convert_mask2former IN OUT.safetensors
+
+IN: a folder or .safetensors of transformers, a .pkl or .pth of detectron2. ``model.weights=`` takes IN as well as OUT;
+OUT loads faster and holds no code.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from safetensors.torch import save_file
+
+from opsnet.segmenter.published.layouts import convert
+from opsnet.segmenter.published.weight_files import read_weights
+from opsnet.utils.errors import InputError, one_sentence_errors
+from opsnet.utils.files import atomic_path
+
+
+def convert_file(source: Path, target: Path) -> None:
+    """Reads, renames, writes.
+
+    Raises:
+        InputError: ``source`` cannot be read or holds no Mask2Former, or ``target`` is no safetensors file.
+    """
+    if target.suffix != ".safetensors":
+        raise InputError(f"{target} must end in .safetensors: the name tells how it is to be read")
+    converted = convert(read_weights(source))
+    with atomic_path(target) as temporary:
+        save_file({name: tensor.contiguous() for name, tensor in converted.state.items()}, temporary)
+    print(f"{target}: {len(converted.state)} tensors; left: {', '.join(converted.left) or 'nothing'}")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Converts the file that the command line names."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("source", type=Path, metavar="IN", help="a published Mask2Former")
+    parser.add_argument("target", type=Path, metavar="OUT", help="a .safetensors file to write")
+    options = parser.parse_args(arguments)
+    with one_sentence_errors():
+        convert_file(options.source, options.target)
+
+
+if __name__ == "__main__":
+    main()

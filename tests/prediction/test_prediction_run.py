@@ -1,0 +1,350 @@
+"""Prediction of one picture: the files it writes, any vocabulary, odd pictures, and input that it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from opsnet.checkpoint.loading import load_checkpoint
+from opsnet.commands.predict import main
+from opsnet.data.pictures import read_rgb
+from opsnet.evaluation.score import score
+from opsnet.inference.config import InferenceConfig
+from opsnet.panoptic.mask_filtering import MaskFiltering
+from opsnet.prediction.pictures import to_batch
+from opsnet.prediction.predictor import Predictor
+from opsnet.prediction.run import _filtering, find_pictures, predict
+from opsnet.utils.errors import CheckpointError, InputError
+from opsnet.vocabulary.vocabulary import VocabularyError
+
+WORDS = "red circle, green stripes, blue square"
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory) -> Path:
+    """37 pixels wide and 53 high: no multiple of any stride."""
+    path = tmp_path_factory.mktemp("picture") / "photo.of mine.png"
+    pixels = np.random.default_rng(0).integers(0, 255, (53, 37, 3), dtype=np.uint8)
+    pixels[10:30, 5:25] = (220, 30, 30)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained_model(lenient_checkpoint):
+    return load_checkpoint(lenient_checkpoint, device="cpu")
+
+
+@pytest.fixture
+def config(compose, lenient_checkpoint, picture, tmp_path, monkeypatch, trained_model):
+    """Overrides -> a configuration; the checkpoint is read once for all tests."""
+
+    def make(*overrides: str, load: bool = False):
+        if not load:
+            monkeypatch.setattr("opsnet.prediction.run.load", lambda *_, **__: Predictor(trained_model))
+        given = [f"checkpoint={lenient_checkpoint}", f"image='{picture}'", f"vocabulary='{WORDS}'", "device=cpu"]
+        return compose("predict", *given, f"output={tmp_path / 'out'}", "filtering.threshold=-1", *overrides)
+
+    return make
+
+
+def ids_of(path: Path) -> np.ndarray:
+    red, green, blue = np.moveaxis(np.asarray(Image.open(path).convert("RGB"), dtype=np.int64), -1, 0)
+    return red + 256 * green + 256**2 * blue
+
+
+# --- the files --------------------------------------------------------------------------------------------------------
+
+
+def test_the_files_agree_with_the_answer_and_with_one_another(config, picture, tmp_path) -> None:
+    answer = predict(config(load=True)).last
+    out = tmp_path / "out"
+    written = {str(p.relative_to(out)) for p in out.rglob("*") if p.is_file()}
+    assert written == {"photo.of mine_overlay.png", "panoptic/photo.of mine.png", "panoptic.json", "segments.csv"}
+    assert answer.ids.shape == (53, 37)
+    assert len(answer.segments) > 0
+    data = json.loads((out / "panoptic.json").read_text())
+    assert [c["name"] for c in data["categories"]] == ["red circle", "green stripes", "blue square"]
+    assert data["images"] == [{"id": 0, "file_name": picture.name, "height": 53, "width": 37}]
+    annotation = data["annotations"][0]
+    ids = ids_of(out / "panoptic" / annotation["file_name"])
+    assert np.array_equal(ids, answer.ids.numpy())
+    assert set(np.unique(ids)) - {0} == {s["id"] for s in annotation["segments_info"]}
+    categories = {c["id"]: c for c in data["categories"]}
+    for segment in annotation["segments_info"]:
+        mask = ids == segment["id"]
+        assert segment["area"] == mask.sum()
+        left, top, width, height = segment["bbox"]
+        assert mask[top : top + height, left : left + width].sum() == mask.sum()
+        assert mask[top].any() and mask[top + height - 1].any()
+        assert mask[:, left].any() and mask[:, left + width - 1].any()
+        assert segment["isthing"] == categories[segment["category_id"]]["isthing"]
+        assert 0 <= segment["score"] <= 1
+        assert 0 <= segment["predicted_iou"] <= 1
+    with Image.open(out / "photo.of mine_overlay.png") as overlay:
+        assert overlay.mode == "RGB"
+        assert overlay.size[0] >= 37
+        assert overlay.size[1] >= 53
+
+
+def test_score_reads_the_files(config, tmp_path) -> None:
+    answer = predict(config()).last
+    found = score(tmp_path / "out" / "panoptic.json", tmp_path / "out" / "panoptic.json")
+    assert found.result.as_dict()["PQ"] == 100
+    assert sum(q.tp for q in found.result.per_class) == len(answer.segments)
+
+
+def test_a_picture_in_which_nothing_is_found_is_written_too(config, tmp_path) -> None:
+    answer = predict(config("filtering.threshold=2")).last
+    assert answer.segments == ()
+    data = json.loads((tmp_path / "out" / "panoptic.json").read_text())
+    assert data["annotations"][0]["segments_info"] == []
+    assert not ids_of(tmp_path / "out" / "panoptic" / "photo.of mine.png").any()
+
+
+# --- vocabularies -----------------------------------------------------------------------------------------------------
+
+
+def names(out: Path) -> list[str]:
+    return [c["name"] for c in json.loads((out / "panoptic.json").read_text())["categories"]]
+
+
+def test_a_text_file(config, tmp_path) -> None:
+    (tmp_path / "words.txt").write_text("# mine\npink flower\n\nsea\n", encoding="utf-8")
+    predict(config(f"vocabulary={tmp_path / 'words.txt'}"))
+    assert names(tmp_path / "out") == ["pink flower", "sea"]
+
+
+def test_a_json_file_keeps_ids_and_kinds(config, tmp_path) -> None:
+    categories = [{"id": 7, "name": "flower", "isthing": 1}, {"id": 3, "name": "sea", "isthing": 0}]
+    (tmp_path / "words.json").write_text(json.dumps({"categories": categories}))
+    predict(config(f"vocabulary={tmp_path / 'words.json'}"))
+    data = json.loads((tmp_path / "out" / "panoptic.json").read_text())
+    assert data["categories"] == categories
+    assert {s["category_id"] for s in data["annotations"][0]["segments_info"]} <= {3, 7}
+
+
+def test_a_packaged_name_and_a_single_word(config, tmp_path) -> None:
+    predict(config("vocabulary=scenes_novel"))
+    assert len(names(tmp_path / "out")) == 24
+    predict(config("vocabulary=flower"))
+    assert names(tmp_path / "out") == ["flower"]
+
+
+def test_a_list_of_hydra(config, tmp_path) -> None:
+    predict(config("vocabulary=[pink flower,sea]"))
+    assert names(tmp_path / "out") == ["pink flower", "sea"]
+
+
+# --- pictures ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "LA", "RGBA", "1", "CMYK"])
+def test_any_kind_of_colours(mode, config, picture, tmp_path) -> None:
+    path = tmp_path / ("a.jpg" if mode == "CMYK" else "a.png")
+    with Image.open(picture) as image:
+        image.convert(mode).save(path)
+    assert predict(config(f"image={path}")).last.ids.shape == (53, 37)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (32, 32), (33, 65), (200, 7)])
+def test_any_size(size, config, tmp_path) -> None:
+    Image.new("RGB", size, (200, 30, 30)).save(tmp_path / "a.png")
+    assert predict(config(f"image={tmp_path / 'a.png'}")).last.ids.shape == size[::-1]
+
+
+def test_a_photo_is_turned_as_its_camera_says(tmp_path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees
+    image = Image.new("RGB", (40, 20))
+    image.paste((255, 0, 0), (0, 0, 10, 20))  # its left becomes the top
+    image.save(tmp_path / "a.png", exif=exif)
+    pixels = read_rgb(tmp_path / "a.png")
+    assert pixels.shape == (40, 20, 3)
+    assert (pixels[:10, :, 0] == 255).all()
+    assert (pixels[10:] == 0).all()
+
+
+def test_sixteen_bits_of_grey_are_scaled_not_cut_off(tmp_path) -> None:
+    levels = np.array([[0, 257, 257 * 128, 65_535]], np.uint16)
+    Image.fromarray(levels).save(tmp_path / "a.png")
+    pixels = read_rgb(tmp_path / "a.png")
+    assert pixels.shape == (1, 4, 3)
+    assert pixels[0, :, 1].tolist() == [0, 1, 128, 255]
+
+
+def test_padding_is_black_at_the_right_and_bottom() -> None:
+    pixels = np.full((33, 64, 3), 255, np.uint8)
+    pixels[..., 1] = 51
+    batch = to_batch([pixels])
+    assert batch.images.shape == (1, 3, 64, 64)
+    assert batch.valid_sizes == [(33, 64)]
+    assert torch.equal(batch.images[0, :, 32, 63], torch.tensor([1.0, 51 / 255, 1.0]))
+    assert not batch.images[0, :, 33:].any()
+
+
+# --- input that it refuses --------------------------------------------------------------------------------------------
+
+
+def test_a_missing_picture(config, tmp_path) -> None:
+    with pytest.raises(InputError, match=rf"image {tmp_path / 'no.png'} does not exist: give image=PATH"):
+        predict(config(f"image={tmp_path / 'no.png'}"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_text_file_named_png(config, tmp_path) -> None:
+    (tmp_path / "text.png").write_text("no picture")
+    with pytest.raises(InputError, match=r"text\.png cannot be read as a picture"):
+        predict(config(f"image={tmp_path / 'text.png'}"))
+
+
+def test_a_picture_that_was_cut_off(config, picture, tmp_path) -> None:
+    (tmp_path / "half.png").write_bytes(picture.read_bytes()[:2000])
+    with pytest.raises(InputError, match=r"half\.png cannot be read as a picture"):
+        predict(config(f"image={tmp_path / 'half.png'}"))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("''", "empty: give at least one name"),
+        ("', ,'", "empty: give at least one name"),
+        ("'sea, tree, Sea'", "the name 'sea' twice"),
+        ("no.txt", r"no\.txt does not exist"),
+        ("no.json", r"no\.json does not exist"),
+    ],
+)
+def test_vocabularies_that_are_none(words, message, config, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(VocabularyError, match=message):
+        predict(config(f"vocabulary={words}"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_checkpoint(config, tmp_path) -> None:
+    with pytest.raises(CheckpointError, match=r"no\.ckpt does not exist: give checkpoint=PATH"):
+        predict(config(f"checkpoint={tmp_path / 'no.ckpt'}", load=True))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("task=depth", "task must be one of panoptic, semantic, instance, got 'depth'"),
+        ("top_k=0", "top_k must be at least 1, got 0"),
+        ("batch_size=0", "batch_size must be at least 1"),
+        ("longest=0", "longest must be at least 1"),
+        ("unknown=0", "unknown must be a margin above 0"),
+        ("path_margin=2", r"path_margin must lie in 0\.\.1"),
+    ],
+)
+def test_options_out_of_range(override, message, config, tmp_path) -> None:
+    with pytest.raises(InputError, match=message):
+        predict(config(override))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ([], {"kind": "cls_iou", "threshold": 0.25}),
+        (["filtering.threshold=0.5"], {"kind": "cls_iou", "threshold": 0.5}),
+        (["filtering.compete=cls"], {"kind": "cls_iou", "threshold": 0.25, "compete": "cls"}),
+        (["filtering=cls"], {"kind": "cls", "threshold": 0.4}),  # the checkpoint's world's
+        (["filtering=cls", "filtering.threshold=0.3"], {"kind": "cls", "threshold": 0.3}),
+        (["filtering=fcclip"], {"kind": "cls", "threshold": 0.0}),
+    ],
+)
+def test_the_filter_is_the_checkpoints_unless_another_is_asked_for(overrides, expected, compose) -> None:
+    rules = InferenceConfig({"kind": "cls_iou", "threshold": 0.25}, {"cls": {"threshold": 0.4}})
+    cfg = compose("predict", "checkpoint=a", "image=b", "vocabulary=c", *overrides)
+    assert _filtering(cfg, rules).settings() == MaskFiltering(**expected).settings()
+
+
+# --- folders ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(picture, tmp_path) -> Path:
+    """Three pictures of two sizes, a text file named .png between them, and a note."""
+    path = tmp_path / "pictures"
+    path.mkdir()
+    with Image.open(picture) as image:
+        image.save(path / "a.png")
+        image.save(path / "c.jpg", quality=95)
+        image.crop((0, 0, 30, 40)).resize((90, 40)).save(path / "d.png")
+    (path / "b.png").write_text("no picture")
+    (path / "note.txt").write_text("not a picture's name")
+    return path
+
+
+def test_a_bad_picture_is_reported_and_the_rest_go_on(config, folder, tmp_path, capsys) -> None:
+    outcome = predict(config(f"image={folder}", "batch_size=2", "top_k=2"))
+    assert outcome.done == 3
+    assert len(outcome.failed) == 1
+    assert "b.png cannot be read as a picture" in outcome.failed[0]
+    assert "left out: " in capsys.readouterr().err
+    data = json.loads((tmp_path / "out" / "panoptic.json").read_text())
+    assert [i["file_name"] for i in data["images"]] == ["a.png", "c.jpg", "d.png"]
+    assert {p.name for p in (tmp_path / "out" / "panoptic").iterdir()} == {"a.png", "c.png", "d.png"}
+    assert all(len(s["names"]) == 2 for a in data["annotations"] for s in a["segments_info"])
+
+
+def test_a_picture_of_a_folder_gets_the_map_that_it_gets_alone(config, folder, tmp_path) -> None:
+    predict(config(f"image={folder}"))
+    together = ids_of(tmp_path / "out" / "panoptic" / "c.png")
+    assert np.array_equal(together, predict(config(f"image={folder / 'c.jpg'}")).last.ids.numpy())
+
+
+def test_the_exit_code_tells_of_pictures_left_out(config, command, folder, lenient_checkpoint, tmp_path) -> None:
+    config()  # the checkpoint is read once for all tests
+    given = [f"checkpoint={lenient_checkpoint}", f"vocabulary={WORDS}", f"hydra.run.dir={tmp_path / 'run'}"]
+    assert command(main, *given, f"image={folder}")[0] == 1
+    assert command(main, *given, f"image={folder}/[acd].*")[0] == 0
+
+
+def test_which_files_are_meant(folder, tmp_path) -> None:
+    assert [p.name for p in find_pictures(str(folder))] == ["a.png", "b.png", "c.jpg", "d.png"]
+    assert [p.name for p in find_pictures(f"{folder}/*.png")] == ["a.png", "b.png", "d.png"]
+    assert find_pictures("nowhere.png") == [Path("nowhere.png")]
+    (tmp_path / "odd [1].png").write_text("")
+    assert find_pictures(str(tmp_path / "odd [1].png")) == [tmp_path / "odd [1].png"]
+    with pytest.raises(InputError, match=r"/\*\.gif matches no file: check the pattern"):
+        find_pictures(f"{folder}/*.gif")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="holds no picture"):
+        find_pictures(str(tmp_path / "empty"))
+
+
+@pytest.mark.parametrize(("task", "name"), [("semantic", "semantic.json"), ("instance", "instances.json")])
+def test_other_tasks(task, name, config, tmp_path) -> None:
+    predict(config(f"task={task}"))
+    assert (tmp_path / "out" / name).is_file()
+    assert not (tmp_path / "out" / "panoptic.json").exists()
+
+
+def test_unknown_and_a_tree_of_names(config, tmp_path) -> None:
+    predict(config("unknown=1"))
+    assert names(tmp_path / "out")[-1] == "unknown"
+    (tmp_path / "tree.yaml").write_text("thing: {circle: [red circle]}\nstuff: [green stripes]\n")
+    predict(config(f"vocabulary={tmp_path / 'tree.yaml'}"))
+    data = json.loads((tmp_path / "out" / "panoptic.json").read_text())
+    segments = data["annotations"][0]["segments_info"]
+    assert segments and all(s["path"][0][0] in ("thing", "stuff") for s in segments)
+
+
+# --- the command line -------------------------------------------------------------------------------------------------
+
+
+def test_the_command_of_the_readme(config, command, lenient_checkpoint, picture, tmp_path) -> None:
+    config()  # the checkpoint is read once for all tests
+    out = tmp_path / "run"
+    arguments = [f"checkpoint={lenient_checkpoint}", f"image={picture}", f"hydra.run.dir={out}"]
+    assert command(main, *arguments, "vocabulary=pink flower, yellow house, o'clock (noon)") == (0, "")
+    assert names(out) == ["pink flower", "yellow house", "o'clock (noon)"]
+    assert command(main, *arguments, "vocabulary='sea, tree'")[0] == 0
+    assert names(out) == ["sea", "tree"]

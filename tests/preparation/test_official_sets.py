@@ -1,0 +1,289 @@
+"""Preparations on tiny trees in the official layouts; Cityscapes against the official converter."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hydra.utils import instantiate
+from official_trees import (
+    ade20k_tree,
+    camvid_tree,
+    cityscapes_tree,
+    coco_tree,
+    imagenet_tree,
+    mapillary_tree,
+    pascal_context_tree,
+    save,
+)
+from PIL import Image
+
+from opsnet.commands.prepare import main
+from opsnet.data.inspection import Picture, inspect_picture
+from opsnet.data.panoptic_dataset import PanopticDataset
+from opsnet.evaluation.score import score
+from opsnet.metrics.panoptic_quality import count_image
+from opsnet.preparation.pascal_context import OF_459
+from opsnet.structures import PanopticMap
+from opsnet.utils.configuration import config_dir
+from opsnet.utils.errors import DatasetError
+from opsnet.vocabulary import Vocabulary
+
+PUBLISHED = Path(__file__).parents[3] / "shared" / "data" / "vocab" / "fcclip"
+
+
+@pytest.fixture
+def prepare(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[object, str]]:
+    """(data set, arguments) -> exit code and stderr of opsnet-prepare."""
+
+    def run(dataset: str, *arguments: object) -> tuple[object, str]:
+        try:
+            main([dataset, *map(str, arguments)])
+        except SystemExit as end:
+            return end.code, capsys.readouterr().err
+        return 0, capsys.readouterr().err
+
+    return run
+
+
+def test_cityscapes_is_what_the_official_converter_makes(tmp_path: Path, prepare) -> None:
+    official = pytest.importorskip("cityscapesscripts.preparation.createPanopticImgs")
+    cityscapes_tree(tmp_path / "src")
+    assert prepare("cityscapes", tmp_path / "src", tmp_path / "ours", "--workers", 2)[0] == 0
+    (tmp_path / "official").mkdir()
+    official.convert2panoptic(str(tmp_path / "src" / "gtFine"), str(tmp_path / "official"), setNames=["train", "val"])
+    jsons = [p.relative_to(tmp_path / "official") for p in (tmp_path / "official").glob("*.json")]
+    assert len(jsons) == 2
+    for name in jsons:
+        ours, theirs = (json.loads((tmp_path / side / name).read_text()) for side in ("ours", "official"))
+        assert ours == theirs
+        assert any(s["iscrowd"] for a in theirs["annotations"] for s in a["segments_info"])
+    pngs = [p.relative_to(tmp_path / "official") for p in (tmp_path / "official").rglob("*.png")]
+    assert len(pngs) == 6
+    for name in pngs:
+        assert np.array_equal(*(np.array(Image.open(tmp_path / side / name)) for side in ("ours", "official")))
+
+
+def test_ade20k(tmp_path: Path, prepare) -> None:
+    ade20k_tree(tmp_path / "src")
+    assert prepare("ade20k", tmp_path / "src", tmp_path / "dst")[0] == 0
+    content = json.loads((tmp_path / "dst" / "ade20k_panoptic_val.json").read_text())
+    assert content["images"] == [{"id": 17, "width": 8, "height": 8, "file_name": "ADE_val_00000017.jpg"}]
+    (annotation,) = content["annotations"]
+    names = {c["id"]: c["name"] for c in content["categories"]}
+    found = [(names[s["category_id"]], s["area"], s["bbox"]) for s in annotation["segments_info"]]
+    assert found == [
+        ("wall", 32, [0, 0, 8, 4]),
+        ("bed", 4, [0, 4, 2, 2]),
+        ("bed", 6, [2, 4, 3, 2]),
+        ("person", 1, [6, 6, 1, 1]),
+    ]
+    png = np.array(Image.open(tmp_path / "dst" / "ade20k_panoptic_val" / annotation["file_name"]))
+    assert not png[4:6, 5].any()  # a bed of no instance is void
+
+
+def test_ade20k_areas_are_those_before_things_cover_stuff(tmp_path: Path, prepare) -> None:
+    """As in Mask2Former's preparation, where a person covers two pixels of the wall and all of the sky."""
+    maps = ade20k_tree(tmp_path / "src")
+    classes, instances = maps["classes"].copy(), maps["instances"].copy()
+    classes[7, 6:] = 3  # sky
+    instances[7, 6:], instances[0, :2] = (4, 2, 0), (4, 2, 0)
+    name = "validation/ADE_val_00000017.png"
+    save(tmp_path / "src" / "annotations" / name, classes)
+    save(tmp_path / "src" / "annotations_instance" / name, instances)
+    assert prepare("ade20k", tmp_path / "src", tmp_path / "dst", "--sets", "val")[0] == 0
+    annotations = tmp_path / "dst" / "ade20k_panoptic_val.json"
+    (annotation,) = json.loads(annotations.read_text())["annotations"]
+    found = {s["id"]: (s["category_id"], s["area"], s["bbox"], s.get("covered")) for s in annotation["segments_info"]}
+    assert list(found.values()) == [
+        (1, 32, [0, 0, 8, 4], 2),
+        (3, 2, [6, 7, 2, 1], 2),
+        (8, 4, [0, 4, 2, 2], None),
+        (8, 6, [2, 4, 3, 2], None),
+        (13, 1, [6, 6, 1, 1], None),
+        (13, 4, [0, 0, 8, 8], None),
+    ]
+    dataset = PanopticDataset(
+        images=tmp_path / "dst" / "images" / "val", annotations=annotations, vocabulary="ade20k", keep_empty=True
+    )
+    assert dataset[0].masks.flatten(1).sum(1).tolist() == [30, 0, 4, 6, 1, 4]
+    # The doctor knows of it too.
+    files = tmp_path / "dst" / "images" / "val" / "ADE_val_00000017.jpg", annotations.with_suffix("") / Path(name).name
+    assert inspect_picture(Picture({}, annotation, *files), dataset.vocabulary).findings == ()
+    # The truth itself as prediction: the wall's IoU is 30 / 32, and the sky is missed.
+    truth = dataset.truth(0)
+    visible = tuple(s for s in truth.segments if s.area)
+    counts = count_image(PanopticMap(truth.ids, visible), truth, len(dataset.vocabulary))
+    assert counts.iou_sum.sum() == pytest.approx(4 + 30 / 32)
+    assert counts.fn.nonzero()[0].tolist() == [2]
+    assert counts.fp.sum() == 0
+    predicted = tmp_path / "predicted.json"
+    content = json.loads(annotations.read_text())
+    content["annotations"][0]["segments_info"] = [s for s in annotation["segments_info"] if s["area"] != 2]
+    predicted.write_text(json.dumps(content))
+    result = score(annotations, predicted, pred_dir=annotations.with_suffix("")).result
+    assert result.all.pq == pytest.approx(100 * (30 / 32 + 0 + 1 + 1) / 4)
+
+
+def test_ade20k_semantic_is_the_class_map(tmp_path: Path, prepare) -> None:
+    classes = ade20k_tree(tmp_path / "src")["classes"]
+    shutil.rmtree(tmp_path / "src" / "annotations_instance")
+    assert prepare("ade20k", tmp_path / "src", tmp_path / "dst", "--kinds", "semantic")[0] == 0
+    (annotation,) = json.loads((tmp_path / "dst" / "ade20k_semantic_val.json").read_text())["annotations"]
+    png = np.array(Image.open(tmp_path / "dst" / "ade20k_semantic_val" / annotation["file_name"]))
+    assert np.array_equal(png[..., 0], classes)
+    assert not png[..., 1:].any()
+    assert [(s["category_id"], s["area"]) for s in annotation["segments_info"]] == [(1, 32), (8, 12), (13, 1)]
+
+
+def test_pascal_context_keeps_59_of_459_classes(tmp_path: Path, prepare) -> None:
+    pascal_context_tree(tmp_path / "src")
+    assert prepare("pascal_context", tmp_path / "src", tmp_path / "dst")[0] == 0
+    content = json.loads((tmp_path / "dst" / "pascal_context_semantic_train.json").read_text())
+    (annotation,) = content["annotations"]
+    names = {c["id"]: c["name"] for c in content["categories"]}
+    found = {names[s["category_id"]]: (s["area"], s["bbox"]) for s in annotation["segments_info"]}
+    assert found == {"aeroplane": (5, [0, 6, 5, 1]), "building": (20, [0, 4, 10, 2]), "sky": (40, [0, 0, 10, 4])}
+    png = np.array(Image.open(tmp_path / "dst" / "pascal_context_semantic_train" / annotation["file_name"]))
+    assert not png[7].any()  # accordion is none of the 59
+
+
+def test_the_59_are_those_of_the_published_459() -> None:
+    """Both published lists name a class by the same word first, but for computer, road and table."""
+    if not PUBLISHED.is_dir():
+        pytest.skip(f"{PUBLISHED} is not there")
+    lists = [Vocabulary.load(PUBLISHED / f"pascal_ctx_{n}_with_prompt_eng.txt").concepts for n in (59, 459)]
+    names, whole = lists[0], {c.id: c.names for c in lists[1]}
+    chosen = OF_459
+    assert len(chosen) == len(names) == 59
+    differ = {names[k].id: whole[i] for k, i in enumerate(chosen) if names[k].name != whole[i][0]}
+    assert {k: v[0] for k, v in differ.items()} == {19: "computer", 41: "road", 50: "table"}
+
+
+def test_camvid_has_no_instances_and_its_void_is_void(tmp_path: Path, prepare) -> None:
+    camvid_tree(tmp_path / "src")
+    assert prepare("camvid", tmp_path / "src", tmp_path / "dst", "--workers", 1)[0] == 0
+    for name in ("train", "val", "test"):
+        content = json.loads((tmp_path / "dst" / f"camvid_{name}.json").read_text())
+        (annotation,) = content["annotations"]
+        names = {c["id"]: c["name"] for c in content["categories"]}
+        assert len(names) == 11
+        assert not any(c["isthing"] for c in content["categories"])
+        found = {names[s["category_id"]]: (s["area"], s["bbox"]) for s in annotation["segments_info"]}
+        assert found == {
+            "sky": (9 * 48 - 12, [0, 0, 48, 9]),
+            "road": (9 * 48, [0, 9, 48, 9]),
+            "car": (9 * 48, [0, 18, 48, 9]),
+            "bicyclist": (12, [0, 0, 4, 3]),
+        }
+        png = np.array(Image.open(tmp_path / "dst" / f"camvid_{name}" / annotation["file_name"]))
+        assert not png[27:].any()
+        (image,) = content["images"]
+        assert (tmp_path / "dst" / "images" / name / image["file_name"]).is_file()
+
+
+def test_camvid_names_a_map_of_other_classes(tmp_path: Path, prepare) -> None:
+    camvid_tree(tmp_path / "src")
+    save(tmp_path / "src" / "valannot" / "0001TP_val_000.png", np.full((36, 48), 31, np.uint8))  # of the 32 classes
+    code, error = prepare("camvid", tmp_path / "src", tmp_path / "dst", "--sets", "val", "--workers", 1)
+    assert code == 2
+    assert "0001TP_val_000.png" in error
+    assert "value 31" in error
+
+
+def test_a_broken_mat_file_is_named(tmp_path: Path, prepare) -> None:
+    pascal_context_tree(tmp_path / "src")
+    broken = tmp_path / "src" / "trainval" / "2008_000002.mat"
+    broken.write_bytes(broken.read_bytes()[:-20])
+    code, message = prepare("pascal_context", tmp_path / "src", tmp_path / "dst", "--workers", 1)
+    assert code == 2
+    assert f"annotation {broken} cannot be read" in message
+
+
+TREES = {
+    "camvid": camvid_tree,
+    "ade20k": ade20k_tree,
+    "ade20k_semantic": ade20k_tree,
+    "cityscapes": cityscapes_tree,
+    "pascal_context": pascal_context_tree,
+    "coco": coco_tree,
+    "mapillary_vistas": mapillary_tree,
+}
+AS_DISTRIBUTED = ("coco", "mapillary_vistas")
+
+
+@pytest.mark.parametrize("option", TREES)
+def test_what_was_prepared_is_what_its_yaml_reads(tmp_path: Path, prepare, compose, option: str) -> None:
+    dataset = option.removesuffix("_semantic")
+    source = tmp_path / ("data" if option in AS_DISTRIBUTED else "src") / dataset
+    TREES[option](source)
+    if option not in AS_DISTRIBUTED:
+        assert prepare(dataset, source, tmp_path / "data" / dataset)[0] == 0
+    require_batches(compose, tmp_path / "data", option, dataset)
+
+
+def require_batches(compose, data_folder: Path, option: str, dataset: str) -> None:
+    """A batch of the training and one of the test set of ``data=option``, whose vocabulary is ``dataset``."""
+    small = ["module.num_workers=0", "module.batch_size=1", "shortest=40", "longest=100"]
+    changes = [f"data.{change}" for change in small] + ["++data.module.train.transform.size=64"]
+    config = compose("train", f"data={option}", f"paths.data={data_folder}", *changes)
+    data = instantiate(config.data.module, _convert_="object")
+    data.setup()
+    assert data.test_names == (option,)
+    batch = next(iter(data.test_dataloader()[0]))
+    assert batch.vocabulary == dataset
+    assert min(batch.valid_sizes[0]) == 40 or max(batch.valid_sizes[0]) == 100
+    assert batch.panoptic[0].segments
+    labels = {s.label for s in batch.panoptic[0].segments}
+    assert labels <= set(range(len(Vocabulary.load(config.data.vocabulary))))
+    assert next(iter(data.train_dataloader())).targets.masks[0].ndim == 3
+
+
+def test_own_masks_are_what_data_own_reads(tmp_path: Path, prepare, compose) -> None:
+    source, target = tmp_path / "mine", tmp_path / "data" / "own"
+    (tmp_path / "classes.txt").write_text("cat, kitten\ngrass\n")
+    for name in ("train", "val"):
+        save(source / name / "pictures" / "a.jpg", np.full((20, 30, 3), 90, np.uint8))
+        save(source / name / "masks" / "a.png", np.kron([[1, 2]], np.ones((20, 15))).astype(np.uint8))
+        words = ["masks", source / name / "pictures", source / name / "masks", "--set", name, "--dst", target]
+        assert prepare("own", *words, "--vocabulary", tmp_path / "classes.txt")[0] == 0
+    require_batches(compose, tmp_path / "data", "own", "vocabulary")
+
+
+def test_every_data_yaml_is_drawn_from() -> None:
+    """scenes is, in test_conf; imagenet below; what is put together of these, in test_worlds and test_mixed."""
+    options = {path.stem for path in (config_dir() / "data").glob("*.yaml")}
+    together = {"real", "real_plus", "coco_imagenet", "scenes_plus"}
+    assert options == {*TREES, "own", "imagenet", "scenes"} | together
+
+
+@pytest.mark.parametrize("class_folders", [False, True])
+def test_imagenet_is_read_as_distributed(tmp_path: Path, compose, class_folders: bool) -> None:
+    imagenet_tree(tmp_path / "imagenet", class_folders)
+    changes = ["data.module.num_workers=0", "data.module.batch_size=3", "++data.module.train.transform.size=64"]
+    config = compose("train", "data=imagenet", f"paths.data={tmp_path}", *changes)
+    data = instantiate(config.data.module, _convert_="object")
+    data.setup("fit")
+    dataset = data.datasets["train"]
+    assert (len(dataset), dataset.unlabelled) == (46_837, 3_163)
+    batch = next(iter(data.train_dataloader()))
+    assert batch.vocabulary == "imagenet1k"
+    assert len(batch.targets.labels) == 3 and all(len(found) for found in batch.targets.labels)
+    shutil.rmtree(next((tmp_path / "imagenet" / "val").glob("n*"), tmp_path / "imagenet" / "val"))
+    with pytest.raises(DatasetError, match=r"holds 45000 pictures, but ReaL|does not exist"):
+        data.builders["train"]()
+
+
+@pytest.mark.parametrize("dataset", ["cityscapes", "ade20k", "pascal_context"])
+def test_a_missing_folder_is_named_with_where_to_get_it(tmp_path: Path, prepare, dataset: str) -> None:
+    code, message = prepare(dataset, tmp_path / "nowhere")
+    assert code == 2
+    assert f"{tmp_path / 'nowhere'} does not exist" in message
+    code, message = prepare(dataset, tmp_path, tmp_path / "dst")
+    assert code == 2
+    assert "unpack" in message and "http" in message
+    assert len(message.strip().splitlines()) == 1

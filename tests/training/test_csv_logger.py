@@ -1,0 +1,103 @@
+"""metrics.csv over an interruption: which rows are kept, and that no way to stop loses any."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from opsnet.training.csv_logger import EARLIER, ResumableCSVLogger, merge_rows, read_rows, write_rows
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    """Of a run in ``tmp_path/first`` that logged steps 0 to 4."""
+    write_rows(tmp_path / "first" / "metrics.csv", [{"step": str(i), "loss": f"{i}.0"} for i in range(5)])
+    return tmp_path / "first" / "checkpoints" / "last.ckpt"
+
+
+def losses(folder: Path) -> list[tuple[str, str]]:
+    return [(row["step"], row["loss"]) for row in read_rows(folder / "metrics.csv")]
+
+
+def log(logger: ResumableCSVLogger, **values: float) -> None:
+    for step, value in values.items():
+        logger.log_metrics({"loss": value}, step=int(step.removeprefix("step")))
+    logger.save()
+
+
+def test_rows_after_the_resumed_step_are_replaced() -> None:
+    earlier = [{"step": str(i), "loss": str(i)} for i in range(5)]
+    merged = merge_rows(earlier, [{"step": "2", "loss": "20"}, {"step": "3", "loss": "30"}])
+    assert [(r["step"], r["loss"]) for r in merged] == [("0", "0"), ("1", "1"), ("2", "20"), ("3", "30")]
+
+
+def test_a_validation_taken_again_keeps_the_losses_of_its_step() -> None:
+    earlier = [{"step": "3", "loss": "1", "val": ""}, {"step": "3", "loss": "", "val": "40"}]
+    assert merge_rows(earlier, [{"step": "3", "val": "50"}]) == [earlier[0], {"step": "3", "val": "50"}]
+
+
+def test_columns_of_all_rows_are_written(tmp_path: Path) -> None:
+    write_rows(tmp_path / "a.csv", [{"step": "0", "loss": "1"}, {"step": "0", "val": "2"}])
+    assert read_rows(tmp_path / "a.csv") == [
+        {"step": "0", "loss": "1", "val": ""}, {"step": "0", "loss": "", "val": "2"},
+    ]  # fmt: skip
+
+
+def test_a_new_run_writes_its_rows_alone(tmp_path: Path) -> None:
+    logger = ResumableCSVLogger(tmp_path)
+    log(logger, step0=1.5)
+    logger.finalize("success")
+    assert losses(tmp_path) == [("0", "1.5")]
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.csv"]
+
+
+def test_a_resumed_run_has_the_rows_from_before(tmp_path: Path, checkpoint: Path) -> None:
+    logger = ResumableCSVLogger(tmp_path / "first", resume=checkpoint)
+    log(logger, step3=30, step4=40)
+    logger.finalize("success")
+    assert losses(tmp_path / "first") == [("0", "0.0"), ("1", "1.0"), ("2", "2.0"), ("3", "30"), ("4", "40")]
+    assert not (tmp_path / "first" / EARLIER).exists()
+
+
+def test_another_folder_takes_the_rows_along(tmp_path: Path, checkpoint: Path) -> None:
+    logger = ResumableCSVLogger(tmp_path / "second", resume=checkpoint)
+    log(logger, step5=50)
+    logger.finalize("success")
+    assert [step for step, _ in losses(tmp_path / "second")] == ["0", "1", "2", "3", "4", "5"]
+    assert len(losses(tmp_path / "first")) == 5
+
+
+def test_a_process_that_is_killed_twice_loses_nothing(tmp_path: Path, checkpoint: Path) -> None:
+    """Without ``finalize``: the rows from before lie beside metrics.csv, and the next resumption finds them."""
+    for value in (20, 21):
+        log(ResumableCSVLogger(tmp_path / "first", resume=checkpoint), step2=value)
+        assert losses(tmp_path / "first") == [("2", str(value))]
+    logger = ResumableCSVLogger(tmp_path / "first", resume=checkpoint)
+    log(logger, step3=33)
+    logger.finalize("success")
+    assert losses(tmp_path / "first") == [("0", "0.0"), ("1", "1.0"), ("2", "21"), ("3", "33")]
+
+
+def test_an_error_finalizes_twice_and_merges_once(tmp_path: Path, checkpoint: Path) -> None:
+    logger = ResumableCSVLogger(tmp_path / "first", resume=checkpoint)
+    log(logger, step4=44)
+    logger.finalize("failed")
+    logger.finalize("success")
+    assert losses(tmp_path / "first")[-2:] == [("3", "3.0"), ("4", "44")]
+
+
+@pytest.mark.parametrize("folder", ["first", "second"])
+def test_a_resumption_that_logs_nothing_loses_nothing(folder: str, tmp_path: Path, checkpoint: Path) -> None:
+    ResumableCSVLogger(tmp_path / folder, resume=checkpoint).finalize("failed")
+    assert len(losses(tmp_path / folder)) == 5
+
+
+def test_one_process_of_several_writes(tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lightning.pytorch.utilities import rank_zero_only
+
+    monkeypatch.setattr(rank_zero_only, "rank", 1)
+    logger = ResumableCSVLogger(tmp_path / "second", resume=checkpoint)
+    logger.log_metrics({"loss": 1.0}, step=5)
+    logger.finalize("success")
+    assert not (tmp_path / "second").exists()
