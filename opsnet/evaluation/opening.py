@@ -56,9 +56,10 @@ def open_scored(cfg: DictConfig) -> Scored:
         trained = load_checkpoint(
             cfg.checkpoint, clip_weights=cfg.clip_weights, device=cfg.device, label_names_known=cfg.label_names_known
         )
-        return Scored(
+        scored = Scored(
             f"checkpoint {cfg.checkpoint}", trained.experiment, trained.inference, trained.recognizer, trained
         )
+        return _with_recognizer_of(cfg.recognizer_from, scored, cfg) if cfg.recognizer_from else scored
     if cfg.save_proposals:
         raise InputError("save_proposals=true needs the network: give checkpoint=PATH in place of proposals=FOLDER")
     experiment, inference = stored_origin(cfg.proposals)

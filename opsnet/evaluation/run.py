@@ -19,6 +19,7 @@ from opsnet.inference.config import InferenceConfig
 from opsnet.metrics.confusions import Confusion
 from opsnet.metrics.results import versions
 from opsnet.paper.rows import TableRow
+from opsnet.recognition.modulation import EmbeddingModulation
 from opsnet.utils.errors import InputError
 from opsnet.utils.files import write_json
 

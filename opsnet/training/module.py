@@ -78,6 +78,8 @@ class OPSNetModule(L.LightningModule):
         self.names = NameCache(model, train_vocabulary)
         self._step_figures: list[Tensor] = []
 
+    learned: Tensor | None
+
     def on_fit_start(self) -> None:
         """Tries what the steps rely on, before the first."""
         if self.device.type == "cuda":
@@ -161,9 +163,10 @@ class OPSNetModule(L.LightningModule):
     def configure_optimizers(self) -> Any:
         """Lightning's form of optimizer and schedule; the schedule counts steps."""
         optimizer = self.build_optimizer(self.model)
-        if numbers := list(self.recognizer.parameters()):
-            rate = self.recognizer_multiplier * optimizer.defaults["lr"]
-            optimizer.add_param_group({"params": numbers, "lr": rate, "weight_decay": 0.0})
+        rate = optimizer.defaults["lr"]
+        for module, multiplier in ((self.recognizer, self.recognizer_multiplier), (self.losses, 1.0)):
+            if numbers := [p for p in module.parameters() if p.requires_grad]:
+                optimizer.add_param_group({"params": numbers, "lr": multiplier * rate, "weight_decay": 0.0})
         scheduler = self.build_scheduler(optimizer, total_steps=int(self.trainer.estimated_stepping_batches))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 

@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 from opsnet.evaluation.plan import Plan, plan_of
 from opsnet.inference.config import InferenceConfig
 from opsnet.inference.settings import paper_settings
+from opsnet.recognition.modulation import EmbeddingModulation
 from opsnet.utils.errors import InputError
 
 MINIATURE = InferenceConfig.of({"overlap": 0.6})
