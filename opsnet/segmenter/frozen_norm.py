@@ -1,4 +1,4 @@
-"""BatchNorms that neither move nor learn, apart or folded into convolutions (:mod:`opsnet.ops.frozen_norms`)."""
+"""BatchNorms that neither move nor learn, as they are or folded into convolutions (:mod:`opsnet.ops.frozen_norms`)."""
 
 from __future__ import annotations
 
