@@ -97,7 +97,7 @@ class OPSNet(nn.Module):
         logits = cosine_logits(proposals.query_embeds, rows)
         if train.concept is None:
             return logits
-        return torch.cat((train.of_concepts(logits[..., :-1]), logits[..., -1:]), dim=-1)
+        return torch.cat((train.max_per_concept(logits[..., :-1]), logits[..., -1:]), dim=-1)
 
     @torch.no_grad()
     def predict(

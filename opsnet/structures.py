@@ -61,7 +61,7 @@ class Batch:
         image_ids: the dataset's id of each image.
         vocabulary: name of the vocabulary that target labels index.
         targets: its type picks the criterion; ``None`` at prediction.
-        panoptic: per image, ground truth for scoring (see ``PanopticTruth``), or empty in training.
+        panoptic: per image, ground truth for scoring (see ``GroundTruth``), or empty in training.
     """
 
     images: Tensor
@@ -69,7 +69,7 @@ class Batch:
     image_ids: list[int | str]
     vocabulary: str
     targets: SegmentTargets | ImageLabels | None = None
-    panoptic: list[PanopticTruth] = field(default_factory=list)
+    panoptic: list[GroundTruth] = field(default_factory=list)
     original_sizes: list[tuple[int, int]] = field(default_factory=list)
 
     @property
@@ -83,7 +83,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class PanopticTruth:
+class GroundTruth:
     """Ground truth of one image as panopticapi scores it.
 
     Attributes:
@@ -151,10 +151,10 @@ class DeepSupervision:
 
     def mask_logits(self) -> list[Tensor]:
         """The masks of every layer in full, each (B, K, h, w)."""
-        return [masks_of(layer.mask_embeds, self.pixels) for layer in self.layers]
+        return [compute_mask_logits(layer.mask_embeds, self.pixels) for layer in self.layers]
 
 
-def masks_of(mask_embeds: Tensor, pixels: Tensor) -> Tensor:
+def compute_mask_logits(mask_embeds: Tensor, pixels: Tensor) -> Tensor:
     """Mask embeddings (B, K, C) and pixel embeddings (B, C, h, w) -> mask logits (B, K, h, w)."""
     table = pixels.permute(0, 2, 3, 1).flatten(1, 2)  # (B, h * w, C): a view in PyTorch's both memory formats
     return (mask_embeds @ table.mT).unflatten(-1, pixels.shape[-2:])
@@ -215,7 +215,7 @@ class TextBank:
                 f"({len(self.names)},), got {tuple(self.embeds.shape)} and {tuple(self.is_thing.shape)}"
             )
 
-    def of_concepts(self, values: Tensor) -> Tensor:
+    def max_per_concept(self, values: Tensor) -> Tensor:
         """Values of the rows, (..., R) -> of the concepts, (..., M): the largest of each one's names."""
         if self.concept is None:
             return values
@@ -230,7 +230,7 @@ class TextBank:
         rows = torch.isin(self.concept, concepts)
         return TextBank(self.name, names, is_thing, self.embeds[rows], torch.searchsorted(concepts, self.concept[rows]))
 
-    def owners(self) -> Tensor:
+    def concept_of_row(self) -> Tensor:
         """The concept of each row, (R,)."""
         return torch.arange(len(self.names)) if self.concept is None else self.concept
 

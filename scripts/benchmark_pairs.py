@@ -20,7 +20,7 @@ from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.recognition.recognizer import cosine_logits
 from opsnet.segmenter.pixel_decoder import PixelFeatures
 from opsnet.segmenter.published.layouts import CLASS_HEAD, convert
-from opsnet.structures import Batch, PanopticMap, PanopticTruth, Proposals, Segment, TextBank
+from opsnet.structures import Batch, GroundTruth, PanopticMap, Proposals, Segment, TextBank
 from opsnet.training.optim import adamw
 from opsnet.vocabulary import Vocabulary
 
@@ -280,7 +280,7 @@ def pq() -> Pair:
     truth = _voronoi(20)
     found = torch.where(torch.rand(480, 640) < 0.05, truth.roll(40, dims=1), truth)
     segments = tuple(Segment(k, k % 10, True) for k in range(1, 21))
-    prediction, target = PanopticMap(found, segments), PanopticTruth(truth, segments)
+    prediction, target = PanopticMap(found, segments), GroundTruth(truth, segments)
 
     def ours() -> float:
         return summarise(count_image(prediction, target, 10), [True] * 10).as_dict()["PQ"]

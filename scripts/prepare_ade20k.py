@@ -24,8 +24,8 @@ from PIL import Image
 from preparing import arguments, require_folder
 
 from opsnet.data.coco_panoptic import SegmentLabel
-from opsnet.data.conversion import Reader, Source, convert, one_segment_a_class
-from opsnet.utils.errors import one_sentence_errors
+from opsnet.data.conversion import Reader, Source, convert, one_segment_per_class
+from opsnet.utils.errors import exit_on_user_error
 from opsnet.vocabulary import Vocabulary
 
 CLASSES = Vocabulary.load("ade20k")
@@ -65,7 +65,7 @@ def read_panoptic(source: Source) -> tuple[NDArray[np.int64], list[SegmentLabel]
 
 def read_semantic(source: Source) -> tuple[NDArray[np.int64], list[SegmentLabel]]:
     """Class map alone (0 = void, 1..150)."""
-    return one_segment_a_class(np.array(Image.open(source.labels[0]), dtype=np.int64), CLASSES.ids)
+    return one_segment_per_class(np.array(Image.open(source.labels[0]), dtype=np.int64), CLASSES.ids)
 
 
 KINDS: dict[str, tuple[Reader, tuple[str, ...]]] = {
@@ -86,7 +86,7 @@ def sources(root: Path, name: str, folders: tuple[str, ...]) -> list[Source]:
 
 def main(words: Sequence[str] | None = None) -> None:
     """Converts the sets that were asked for."""
-    with one_sentence_errors():
+    with exit_on_user_error():
         _convert(arguments(__doc__, "ade20k", sets=list(FOLDERS), kinds=list(KINDS), words=words))
 
 
@@ -97,7 +97,7 @@ def _convert(options: Namespace) -> None:
             require_folder(options.src / folder / FOLDERS[name], WHERE.format(ARCHIVES[folder]))
         convert(
             sources(options.src, name, folders), read, annotations=options.dst / f"ade20k_{kind}_{name}.json",
-            pictures=options.dst / "images" / name, categories=CLASSES.categories(), workers=options.workers,
+            images=options.dst / "images" / name, categories=CLASSES.categories(), workers=options.workers,
         )  # fmt: skip
 
 

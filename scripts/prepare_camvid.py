@@ -20,8 +20,8 @@ from PIL import Image
 from preparing import arguments, require_folder
 
 from opsnet.data.coco_panoptic import SegmentLabel
-from opsnet.data.conversion import Source, convert, one_segment_a_class
-from opsnet.utils.errors import DatasetError, one_sentence_errors
+from opsnet.data.conversion import Source, convert, one_segment_per_class
+from opsnet.utils.errors import DatasetError, exit_on_user_error
 from opsnet.vocabulary import Vocabulary
 
 CLASSES = Vocabulary.load("camvid")
@@ -37,12 +37,12 @@ def read(source: Source) -> tuple[NDArray[np.int64], list[SegmentLabel]]:
         ValueError: another value, or a map that is not of the image's size.
     """
     classes = np.array(Image.open(source.labels[0]), dtype=np.int64)
-    with Image.open(source.picture) as image:
+    with Image.open(source.image) as image:
         if classes.shape != (image.height, image.width):
-            raise ValueError(f"its shape {classes.shape} is not that of {source.picture}")
+            raise ValueError(f"its shape {classes.shape} is not that of {source.image}")
     if classes.max() > VOID:
         raise ValueError(f"it has the value {classes.max()}, but classes are 0 to {VOID - 1} and void is {VOID}")
-    return one_segment_a_class(classes + 1, CLASSES.ids)
+    return one_segment_per_class(classes + 1, CLASSES.ids)
 
 
 def sources(root: Path, name: str) -> list[Source]:
@@ -60,7 +60,7 @@ def sources(root: Path, name: str) -> list[Source]:
 
 def main(words: Sequence[str] | None = None) -> None:
     """Converts the sets that were asked for."""
-    with one_sentence_errors():
+    with exit_on_user_error():
         _convert(arguments(__doc__, "camvid", sets=["train", "val", "test"], words=words))
 
 
@@ -70,7 +70,7 @@ def _convert(options: Namespace) -> None:
             require_folder(options.src / folder, WHERE)
         convert(
             sources(options.src, name), read, annotations=options.dst / f"camvid_{name}.json",
-            pictures=options.dst / "images" / name, categories=CLASSES.categories(), workers=options.workers,
+            images=options.dst / "images" / name, categories=CLASSES.categories(), workers=options.workers,
         )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from preparing import arguments, require_folder
 
 from opsnet.data.coco_panoptic import SegmentLabel
 from opsnet.data.conversion import Source, convert
-from opsnet.utils.errors import one_sentence_errors
+from opsnet.utils.errors import exit_on_user_error
 from opsnet.vocabulary import Vocabulary
 
 CLASSES = Vocabulary.load("cityscapes")
@@ -69,7 +69,7 @@ def categories() -> list[dict[str, Any]]:
 
 def main(words: Sequence[str] | None = None) -> None:
     """Converts the sets that were asked for."""
-    with one_sentence_errors():
+    with exit_on_user_error():
         _convert(arguments(__doc__, "cityscapes", sets=["train", "val"], words=words))
 
 
@@ -82,7 +82,7 @@ def _convert(options: Namespace) -> None:
             )
         convert(
             sources(options.src, name), read, annotations=options.dst / f"cityscapes_panoptic_{name}.json",
-            pictures=options.dst / "images" / name, categories=categories(), workers=options.workers,
+            images=options.dst / "images" / name, categories=categories(), workers=options.workers,
         )  # fmt: skip
 
 

@@ -27,7 +27,7 @@ import own_masks
 import own_vocabulary
 
 from opsnet.data.conversion import Reader, Source, convert
-from opsnet.utils.errors import one_sentence_errors
+from opsnet.utils.errors import exit_on_user_error
 from opsnet.utils.files import write_json
 from opsnet.vocabulary import Vocabulary
 
@@ -60,7 +60,7 @@ Plan = tuple[list[Source], Reader, Vocabulary]
 
 def main(words: Sequence[str] | None = None) -> None:
     """Converts one set."""
-    with one_sentence_errors():
+    with exit_on_user_error():
         _convert(_arguments(words))
 
 
@@ -69,7 +69,7 @@ def _convert(options: argparse.Namespace) -> None:
     sources, reader, vocabulary = options.plan(options)
     convert(
         sources, reader, annotations=options.dst / f"panoptic_{options.set}.json",
-        pictures=options.dst / "images" / options.set, categories=vocabulary.categories(), workers=options.workers,
+        images=options.dst / "images" / options.set, categories=vocabulary.categories(), workers=options.workers,
         recipe=f"{reader} {sources[0]} {vocabulary.categories()}",
     )  # fmt: skip
     if not shared.is_file():  # only now, so that a vocabulary that did not fit can be replaced

@@ -19,8 +19,8 @@ from preparing import arguments, require_folder
 from scipy.io import loadmat
 
 from opsnet.data.coco_panoptic import SegmentLabel
-from opsnet.data.conversion import Source, convert, one_segment_a_class
-from opsnet.utils.errors import DatasetError, one_sentence_errors
+from opsnet.data.conversion import Source, convert, one_segment_per_class
+from opsnet.utils.errors import DatasetError, exit_on_user_error
 from opsnet.vocabulary import Vocabulary
 
 CLASSES = Vocabulary.load("pascal_context")
@@ -41,7 +41,7 @@ def read(source: Source) -> tuple[NDArray[np.int64], list[SegmentLabel]]:
     labels = loadmat(source.labels[0])["LabelMap"].astype(np.int64)
     if labels.max() > LARGEST:
         raise ValueError(f"its LabelMap has class {labels.max()}, more than {LARGEST}")
-    return one_segment_a_class(CATEGORY[labels], CLASSES.ids)
+    return one_segment_per_class(CATEGORY[labels], CLASSES.ids)
 
 
 def sources(root: Path, name: str) -> list[Source]:
@@ -58,7 +58,7 @@ def sources(root: Path, name: str) -> list[Source]:
 
 def main(words: Sequence[str] | None = None) -> None:
     """Converts the sets that were asked for."""
-    with one_sentence_errors():
+    with exit_on_user_error():
         _convert(arguments(__doc__, "pascal_context", sets=["train", "val"], words=words))
 
 
@@ -70,7 +70,7 @@ def _convert(options: Namespace) -> None:
     for name in options.sets:
         convert(
             sources(options.src, name), read, annotations=options.dst / f"pascal_context_semantic_{name}.json",
-            pictures=options.dst / "images" / name, categories=CLASSES.categories(), workers=options.workers,
+            images=options.dst / "images" / name, categories=CLASSES.categories(), workers=options.workers,
         )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from opsnet.utils.errors import InputError, one_sentence_errors
+from opsnet.utils.errors import InputError, exit_on_user_error
 from opsnet.utils.files import write_text
 
 PACKAGES = ("wordnet-base", "wordnet-sense-index")
@@ -88,7 +88,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--source", type=Path, help="folder that holds data.noun")
     options = parser.parse_args(words)
     folder = options.dst.expanduser() / "corpora" / "wordnet"
-    with one_sentence_errors():
+    with exit_on_user_error():
         if folder.is_dir():
             print(f"{folder} is there already")
         elif options.source is not None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from opsnet.paper.trainings import Training, trainings
 from opsnet.sweep.launch import Job, quoted, stoppable
 from opsnet.sweep.report import duration
-from opsnet.utils.errors import one_sentence_errors
+from opsnet.utils.errors import exit_on_user_error
 
 sys.path.insert(0, str(Path(__file__).parent))
 from miniature import DATA, RUNS, SMOKE, command, side_by_side
@@ -97,5 +97,5 @@ def _write_tables(runs: Path, options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    with one_sentence_errors(interrupted="the same command goes on"):
+    with exit_on_user_error(interrupted="the same command goes on"):
         main()

@@ -16,8 +16,8 @@ from typing import Any
 
 from torch import Tensor
 
+from opsnet.checkpoint.allowed_targets import IN_FOLDER as CLIP
 from opsnet.checkpoint.loading import checked, load_trained
-from opsnet.checkpoint.places import IN_FOLDER as CLIP
 from opsnet.checkpoint.reading import check_finite
 from opsnet.checkpoint.stored_config import check_inference
 from opsnet.checkpoint.stored_network import build_recognizer

@@ -3,7 +3,7 @@
 :func:`check_config` walks all of it and admits
 
 - plain values only: mappings, lists, texts, numbers, booleans, null; no text holds ``${``, so nothing is interpolated;
-- ``_target_`` only at the places of a network (:mod:`opsnet.checkpoint.places`), each with an exact set of full names.
+- ``_target_`` only where a network has parts (:mod:`opsnet.checkpoint.allowed_targets`), each with full names only.
   ``_partial_`` is what the place says, ``_convert_`` one of Hydra's four words; ``_args_``, ``_recursive_`` and all
   other keys that begin with an underscore are refused everywhere;
 - arguments that the class takes; of open_clip's functions those listed in ``places``, since others read, write or
@@ -29,13 +29,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from opsnet.checkpoint.places import (
+from opsnet.checkpoint.allowed_targets import (
+    ALLOWED_TARGETS,
     ARGUMENTS,
     CHECKED_APART,
     IN_FOLDER,
     NETWORK,
     NULL,
-    PLACES,
     RECOGNIZER,
     TIMM_FILES,
     TRUSTED,
@@ -116,7 +116,7 @@ def copy_plain(config: Any, name: str) -> Any:
 def _plain_key(own: Any, value: Any, parent: Key, name: str) -> str:
     if type(own) is not str or "${" in own:
         refuse(name, (*parent, str(own)), value, "keys are plain texts")
-    if own.startswith("_") and not (own in ("_target_", "_partial_", "_convert_") and parent in PLACES):
+    if own.startswith("_") and not (own in ("_target_", "_partial_", "_convert_") and parent in ALLOWED_TARGETS):
         refuse(name, (*parent, own), value, "nothing is built there, or not that way")
     return own
 
@@ -128,7 +128,7 @@ def _check_place(config: Mapping[str, Any], key: Key, name: str) -> None:
         node = node.get(part) if isinstance(node, Mapping) else None
     if not isinstance(node, Mapping):
         refuse(name, key, node, "a network needs it")
-    place, target = PLACES[key], node.get("_target_")
+    place, target = ALLOWED_TARGETS[key], node.get("_target_")
     if not isinstance(target, str) or target not in (*place.targets, *trusted_classes()):
         known = " or ".join(place.targets)
         refuse(name, (*key, "_target_"), target, f"only {known} is built there; name your own classes in {TRUSTED}")
@@ -138,7 +138,7 @@ def _check_place(config: Mapping[str, Any], key: Key, name: str) -> None:
         refuse(name, (*key, "_convert_"), node["_convert_"], f"it is one of {', '.join(_CONVERT)}")
     takes = _arguments(target, name, key)
     for argument, value in node.items():
-        if argument.startswith("_") or (*key, argument) in PLACES:
+        if argument.startswith("_") or (*key, argument) in ALLOWED_TARGETS:
             continue
         if takes is not None and (argument not in takes or argument in place.given):
             refuse(name, (*key, argument), value, f"{target} takes no such argument from a configuration")

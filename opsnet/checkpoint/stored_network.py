@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from opsnet.checkpoint.places import IN_FOLDER, PLACES, RECOGNIZER, Key
+from opsnet.checkpoint.allowed_targets import ALLOWED_TARGETS, IN_FOLDER, RECOGNIZER, Key
 from opsnet.checkpoint.stored_config import check_config, check_inference, dotted, locate
 from opsnet.clip.loading import ClipWeightsError, is_torchscript
 from opsnet.model import OPSNet
@@ -73,9 +73,9 @@ def build_recognizer(config: Any, name: str) -> Recognizer:
 
 def _build(key: Key, node: Mapping[str, Any], **given: Any) -> Any:
     own = {k: v for k, v in node.items() if not k.startswith("_")}
-    arguments = {k: _build((*key, k), v) if (*key, k) in PLACES else v for k, v in own.items()}
+    arguments = {k: _build((*key, k), v) if (*key, k) in ALLOWED_TARGETS else v for k, v in own.items()}
     target = locate(node["_target_"])
-    return partial(target, **arguments) if PLACES[key].partial else target(**arguments, **given)
+    return partial(target, **arguments) if ALLOWED_TARGETS[key].partial else target(**arguments, **given)
 
 
 def _clip_for_here(stored: Mapping[str, Any], name: str, clip_weights: str | Path | None) -> dict[str, Any]:

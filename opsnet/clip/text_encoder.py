@@ -82,7 +82,7 @@ class TextEncoder(nn.Module):
         """The name of each row of a bank."""
         return [name for names in self._counting(vocabulary) for name in names]
 
-    def cut_names(self, vocabulary: Vocabulary) -> list[str]:
+    def truncated_names(self, vocabulary: Vocabulary) -> list[str]:
         """Names of which CLIP does not read all: in the longest template they have too many tokens for its context."""
         encode, context = getattr(self.tokenizer, "encode", None), getattr(self.tokenizer, "context_length", None)
         if encode is None or context is None:  # another tokenizer; it may read texts of any length

@@ -64,7 +64,7 @@ def tiny_clip(
     vision = CLIPVisionCfg(layers=(*layers, 1), width=width, head_width=width, image_size=image_size)
     text = CLIPTextCfg(context_length=12, vocab_size=8, width=8, heads=1, layers=1)
     model = CustomTextCLIP(embed_dim, vision, text, init_logit_scale=torch.tensor(20.0).log().item())
-    # Stride 8 for pictures of 32 pixels: the third stage keeps the resolution of the second, the fourth is left out.
+    # Stride 8 for images of 32 pixels: the third stage keeps the resolution of the second, the fourth is left out.
     block = model.visual.layer3[0]
     block.avgpool, block.downsample[0] = nn.Identity(), nn.Identity()
     model.visual.layer4 = nn.Identity()

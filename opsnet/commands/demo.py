@@ -93,10 +93,10 @@ def main() -> None:
     import hydra
 
     from opsnet.utils.configuration import config_dir, quoted
-    from opsnet.utils.errors import one_sentence_errors
+    from opsnet.utils.errors import exit_on_user_error
 
     sys.argv[1:] = [quoted(argument, "checkpoint") for argument in sys.argv[1:]]
-    with one_sentence_errors():
+    with exit_on_user_error():
         hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="demo")(run)()
 
 

@@ -34,7 +34,7 @@ def examine_vocabulary(cfg: DictConfig) -> VocabularyFit:
     encoder = instantiate(cfg.clip).text_encoder
     modulation = EmbeddingModulation(alpha=cfg.alpha, beta=cfg.beta)
     fit = vocabulary_fit(encoder(target), encoder(train), modulation, alike=cfg.alike)
-    report_vocabulary(fit, target, train, encoder.cut_names(target), Path(cfg.output))
+    report_vocabulary(fit, target, train, encoder.truncated_names(target), Path(cfg.output))
     return fit
 
 
@@ -84,9 +84,9 @@ def main() -> None:
     from opsnet.doctor.command import compose_training, is_rehearsal
     from opsnet.paper.old_names import refuse_old_names
     from opsnet.utils.configuration import config_dir, quoted
-    from opsnet.utils.errors import one_sentence_errors
+    from opsnet.utils.errors import exit_on_user_error
 
-    with one_sentence_errors(), refuse_old_names(sys.argv[1:]):
+    with exit_on_user_error(), refuse_old_names(sys.argv[1:]):
         if is_rehearsal(sys.argv[1:]):
             from opsnet.doctor.run import rehearse
 
@@ -94,7 +94,7 @@ def main() -> None:
                 sys.exit(1)
             return
     sys.argv[1:] = [quoted(argument, "vocabulary", "train") for argument in sys.argv[1:]]
-    with one_sentence_errors():
+    with exit_on_user_error():
         hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="doctor")(run)()
 
 

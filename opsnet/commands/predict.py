@@ -216,12 +216,12 @@ def main() -> None:
     import hydra
 
     from opsnet.utils.configuration import config_dir, quoted
-    from opsnet.utils.errors import one_sentence_errors
+    from opsnet.utils.errors import exit_on_user_error
 
     if not {"-m", "--multirun"} & set(sys.argv):
         texts = ("image", "checkpoint", "model.weights", "vocabulary")
         sys.argv[1:] = [quoted(argument, *texts) for argument in sys.argv[1:]]
-    with one_sentence_errors():
+    with exit_on_user_error():
         hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="predict")(run)()
 
 

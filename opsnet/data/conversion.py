@@ -1,6 +1,6 @@
 """Other formats -> COCO's panoptic format on disk (see :mod:`opsnet.data.coco_panoptic`).
 
-A data set's script says which pictures there are and how one is read; writing, progress, worker processes and going on
+A data set's script says which images there are and how one is read; writing, progress, worker processes and going on
 after a stop are the same for all.
 """
 
@@ -27,41 +27,41 @@ from opsnet.utils.files import atomic_path, write_json, write_text
 
 @dataclass(frozen=True)
 class Source:
-    """One picture to convert.
+    """One image to convert.
 
     Attributes:
         image_id: for the json, unique in a set.
-        picture: the file as distributed.
+        image: the file as distributed.
         file_name: what the json calls it; it is linked under this name.
         png: name of the PNG to write.
         labels: files of the annotation as distributed, in the order that the script's reader wants.
     """
 
     image_id: int | str
-    picture: Path
+    image: Path
     file_name: str
     png: str
     labels: tuple[Path, ...]
 
 
 Reader = Callable[[Source], tuple[NDArray[np.int64], list[SegmentLabel]]]
-"""A picture's segment ids (H, W), 0 = void, and what each means."""
+"""An image's segment ids (H, W), 0 = void, and what each means."""
 
 
 def convert(
-    sources: Sequence[Source], read: Reader, *, annotations: Path, pictures: Path, categories: list[dict[str, Any]],
+    sources: Sequence[Source], read: Reader, *, annotations: Path, images: Path, categories: list[dict[str, Any]],
     workers: int | None = None, recipe: str = "",
 ) -> None:  # fmt: skip
-    """Writes a set: ``annotations``, PNGs in the folder of its name without ``.json``, links to the pictures.
+    """Writes a set: ``annotations``, PNGs in the folder of its name without ``.json``, links to the images.
 
-    A set whose json is there is left alone; of one that was stopped, pictures that were finished are not read again
+    A set whose json is there is left alone; of one that was stopped, images that were finished are not read again
     unless their files or the recipe changed.
 
     Args:
-        sources: the pictures, in the order of the json.
+        sources: the images, in the order of the json.
         read: of a module's top level, because worker processes call it.
         annotations: the json to write.
-        pictures: folder for the links.
+        images: folder for the links.
         categories: of the json.
         workers: processes; by default one a core.
         recipe: what ``read`` does besides reading the files, such as its options.
@@ -79,20 +79,20 @@ def convert(
         console.print(f"{annotations} is there already: remove it to convert the set again", soft_wrap=True)
         return
     _check_names(sources, annotations, categories)
-    missing = [p for s in sources for p in (s.picture, *s.labels) if not p.is_file()]
+    missing = [p for s in sources for p in (s.image, *s.labels) if not p.is_file()]
     if missing:
         raise DatasetError(f"{missing[0]} does not exist ({len(missing)} files are missing): complete the data set")
     parts = annotations.with_name(f".{annotations.stem}.parts")
     _keep_parts_of(recipe, parts)
-    one = partial(_convert_one, read=read, pngs=annotations.with_suffix(""), parts=parts, pictures=pictures)
+    one = partial(_convert_one, read=read, pngs=annotations.with_suffix(""), parts=parts, images_folder=images)
     workers, shown = workers or os.cpu_count() or 1, (annotations.stem, len(sources))
     if workers > 1:
         with ProcessPoolExecutor(workers) as pool:
             records = list(track(pool.map(one, sources, chunksize=8), *shown, console=console))
     else:
         records = list(track(map(one, sources), *shown, console=console))  # an error ends the bar before it is printed
-    images, found = ([record[key] for record in records] for key in ("image", "annotation"))
-    write_json(annotations, content(annotations, images, found, categories))
+    image_records, annotation_records = ([record[key] for record in records] for key in ("image", "annotation"))
+    write_json(annotations, content(annotations, image_records, annotation_records, categories))
     shutil.rmtree(parts, ignore_errors=True)
 
 
@@ -113,11 +113,11 @@ def _keep_parts_of(recipe: str, parts: Path) -> None:
         write_text(note, recipe)
 
 
-def _convert_one(source: Source, *, read: Reader, pngs: Path, parts: Path, pictures: Path) -> dict[str, Any]:
-    """The picture's entries for the json; its PNG and its link are on disk."""
+def _convert_one(source: Source, *, read: Reader, pngs: Path, parts: Path, images_folder: Path) -> dict[str, Any]:
+    """The image's entries for the json; its PNG and its link are on disk."""
     part, png = parts / f"{source.png}.json", pngs / source.png
-    link(source.picture, pictures / source.file_name)
-    if part.is_file() and png.is_file() and not _is_older(part, (source.picture, *source.labels)):
+    link(source.image, images_folder / source.file_name)
+    if part.is_file() and png.is_file() and not _is_older(part, (source.image, *source.labels)):
         record: dict[str, Any] = json.loads(part.read_text(encoding="utf-8"))
         return record
     try:
@@ -139,7 +139,7 @@ def _is_older(file: Path, than: Iterable[Path]) -> bool:
     return file.stat().st_mtime < max(path.stat().st_mtime for path in than)
 
 
-def one_segment_a_class(
+def one_segment_per_class(
     classes: NDArray[np.int64], category_ids: Iterable[int]
 ) -> tuple[NDArray[np.int64], list[SegmentLabel]]:
     """A class map (H, W) as ids and labels: what a semantic set is in the panoptic format.
@@ -158,7 +158,7 @@ def link(target: Path, name: Path) -> None:
     if name.exists() and (name.samefile(target) or not name.is_symlink()):
         return
     name.parent.mkdir(parents=True, exist_ok=True)
-    name.unlink(missing_ok=True)  # a link whose target has moved, or to another picture
+    name.unlink(missing_ok=True)  # a link whose target has moved, or to another image
     try:
         name.symlink_to(target.resolve())
     except OSError:

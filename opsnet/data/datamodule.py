@@ -1,10 +1,10 @@
 """``PanopticDataModule``: batches for Lightning whose order and augmentation survive an interruption exactly.
 
-The order of training is a function of (seed, epoch) and the augmentation of a picture one of (seed, epoch, index), so
+The order of training is a function of (seed, epoch) and the augmentation of an image one of (seed, epoch, index), so
 nothing of it needs to be stored: a resumed run asks Lightning for the epoch and the number of its trained batches and
 goes on with the next one, whatever worker processes had fetched ahead.
 
-Every process of a DDP run takes its own share of the pictures, and sizes of training batches are those of a whole
+Every process of a DDP run takes its own share of the images, and sizes of training batches are those of a whole
 optimiser step (:mod:`opsnet.data.sharing`). The loaders are no ``torch.utils.data.DataLoader``, so
 Lightning leaves them alone whether ``Trainer(use_distributed_sampler=...)`` is true or false.
 """
@@ -22,14 +22,14 @@ from opsnet.data.batching import collate
 from opsnet.data.image_label_dataset import ImageLabelDataset
 from opsnet.data.loaders import EvaluationLoader, ResumableLoader, ResumableSampler
 from opsnet.data.panoptic_dataset import PanopticDataset
-from opsnet.data.sharing import batch_share, batches_a_step, checked_by_another
+from opsnet.data.sharing import batch_share, batches_per_step, checked_by_another_process
 from opsnet.structures import Batch
 from opsnet.utils.errors import DatasetError
 from opsnet.vocabulary import Vocabulary
 
-PictureSet = PanopticDataset | ImageLabelDataset
-Builder = Callable[[], PictureSet]
-CHECKED_BELOW = 20_000  # pictures; reading the PNGs of a larger set before each run takes minutes
+ImageDataset = PanopticDataset | ImageLabelDataset
+Builder = Callable[[], ImageDataset]
+CHECKED_BELOW = 20_000  # images; reading the PNGs of a larger set before each run takes minutes
 
 
 class PanopticDataModule(LightningDataModule):
@@ -39,13 +39,13 @@ class PanopticDataModule(LightningDataModule):
         train: the training set, or what builds it (Hydra: ``_partial_: true``); of segments or of image labels.
         val: the validation set, likewise.
         test: test sets by domain name, likewise.
-        batch_size: pictures of an optimiser step in total, over all processes and accumulated batches.
-        device_batch_size: as many of them as a device takes at once, see :meth:`batches_a_step`; ``None``: no bound.
-        eval_batch_size: pictures an evaluation batch and process.
+        batch_size: images of an optimiser step in total, over all processes and accumulated batches.
+        device_batch_size: as many of them as a device takes at once, see :meth:`batches_per_step`; ``None``: no bound.
+        eval_batch_size: images an evaluation batch and process.
         num_workers: worker processes of each loader.
         seed: of order and augmentation.
         size_divisor: padded sizes are multiples of so many pixels.
-        check_files: read all PNGs before the run starts; ``None``: those of sets below 20,000 pictures.
+        check_files: read all PNGs before the run starts; ``None``: those of sets below 20,000 images.
         prepare: called once a machine before anything is read, to write what is not there yet.
 
     Attributes:
@@ -58,7 +58,7 @@ class PanopticDataModule(LightningDataModule):
     def __init__(
         self,
         *,
-        train: PictureSet | Builder | None = None,
+        train: ImageDataset | Builder | None = None,
         val: PanopticDataset | Builder | None = None,
         test: Mapping[str, PanopticDataset | Builder] | None = None,
         batch_size: int,
@@ -83,7 +83,7 @@ class PanopticDataModule(LightningDataModule):
         self.seed, self.size_divisor, self.check_files = seed, size_divisor, check_files
         self.prepare = prepare
         self.builders = {"train": train, "val": val, **{f"test/{k}": v for k, v in (test or {}).items()}}
-        self.datasets: dict[str, PictureSet] = {}
+        self.datasets: dict[str, ImageDataset] = {}
 
     @property
     def test_names(self) -> tuple[str, ...]:
@@ -102,16 +102,16 @@ class PanopticDataModule(LightningDataModule):
 
     @property
     def batch_totals(self) -> dict[str, int]:
-        """Pictures of an optimiser step in total, by the key that says so."""
+        """Images of an optimiser step in total, by the key that says so."""
         return {"batch_size": self.batch_size}
 
-    def batches_a_step(self, world_size: int) -> int:
+    def batches_per_step(self, world_size: int) -> int:
         """In how many batches a process takes its share of a step, so that none is above ``device_batch_size``.
 
         Raises:
             DatasetError: so many processes cannot share a step equally.
         """
-        return batches_a_step(self.batch_totals, world_size, self.device_batch_size)
+        return batches_per_step(self.batch_totals, world_size, self.device_batch_size)
 
     def prepare_data(self) -> None:
         """Writes what ``prepare`` writes; Lightning calls it on one process a machine."""
@@ -140,11 +140,11 @@ class PanopticDataModule(LightningDataModule):
                 )
             wanted = self.check_files or (self.check_files is None and len(dataset) < CHECKED_BELOW)
             shared = _rank_and_world_size()
-            if wanted and isinstance(dataset, PanopticDataset) and (shared[1] > 1 or not checked_by_another()):
+            if wanted and isinstance(dataset, PanopticDataset) and (shared[1] > 1 or not checked_by_another_process()):
                 dataset.check_pixels(shared)
             self.datasets[key] = dataset
 
-    def _build(self, key: str, builder: PictureSet | Builder) -> PictureSet:
+    def _build(self, key: str, builder: ImageDataset | Builder) -> ImageDataset:
         if not callable(builder):
             return builder
         try:
@@ -163,7 +163,7 @@ class PanopticDataModule(LightningDataModule):
             dataset, sampler, collate_fn=self._collate(dataset), num_workers=self.num_workers, progress=self._progress
         )
 
-    def _sampler(self, dataset: PictureSet, key: str, seed: int) -> ResumableSampler:
+    def _sampler(self, dataset: ImageDataset, key: str, seed: int) -> ResumableSampler:
         rank, world_size = _rank_and_world_size()
         accumulate = getattr(self.trainer, "accumulate_grad_batches", 1)
         return ResumableSampler(
@@ -193,17 +193,17 @@ class PanopticDataModule(LightningDataModule):
         return EvaluationLoader(
             dataset,
             batch_size=self.eval_batch_size,
-            collate_fn=self._collate(dataset, with_truth=True),
+            collate_fn=self._collate(dataset, with_ground_truth=True),
             num_workers=self.num_workers,
             rank=rank,
             world_size=world_size,
         )
 
-    def _collate(self, dataset: PictureSet, with_truth: bool = False) -> Callable[[list[Any]], Batch]:
+    def _collate(self, dataset: ImageDataset, with_ground_truth: bool = False) -> Callable[[list[Any]], Batch]:
         name = dataset.vocabulary.name
-        return partial(collate, vocabulary=name, size_divisor=self.size_divisor, with_truth=with_truth)
+        return partial(collate, vocabulary=name, size_divisor=self.size_divisor, with_ground_truth=with_ground_truth)
 
-    def _built(self, key: str) -> PictureSet:
+    def _built(self, key: str) -> ImageDataset:
         if key not in self.datasets:
             raise DatasetError(
                 f"there is no set '{key}': give it in `data.{key.replace('/', '.')}` and call setup first"

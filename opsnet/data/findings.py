@@ -54,19 +54,19 @@ NOT_ANNOTATED = Kind("image without annotation", "warning", "it is left out; ann
 
 # Files.
 MISSING_FOLDER = Kind("missing folder", "error", "check `images` and `segments`")
-MISSING_PICTURE = Kind("missing picture", "error", "complete the folder, or check `images`")
+MISSING_IMAGE = Kind("missing image", "error", "complete the folder, or check `images`")
 MISSING_PNG = Kind("missing PNG", "error", "complete the folder, or check `segments`")
-ORPHAN_PICTURE = Kind("orphan picture", "warning", "remove it, unless another set uses it")
+ORPHAN_IMAGE = Kind("orphan image", "warning", "remove it, unless another set uses it")
 ORPHAN_PNG = Kind("orphan PNG", "warning", "remove it, unless another set uses it")
-UNREADABLE_PICTURE = Kind("unreadable picture", "error", "replace the file")
+UNREADABLE_IMAGE = Kind("unreadable image", "error", "replace the file")
 UNREADABLE_PNG = Kind("unreadable PNG", "error", "replace the file")
 WRONG_MODE = Kind("PNG of a wrong mode", "error", "write ids as RGB: R + 256 G + 65536 B")
-OTHER_SIZE = Kind("picture and PNG of different sizes", "error", "give both the same size")
+OTHER_SIZE = Kind("image and PNG of different sizes", "error", "give both the same size")
 WRONG_SIZE = Kind("wrong width or height", "error", "write the size of the PNG into `images`")
 
 # Image-level labels.
 UNFIT_LABELS = Kind("labels that do not fit", "error", "give the labels, the folder and the vocabulary of one set")
-UNLABELLED = Kind("pictures without a label", "warning", "they are left out")
+UNLABELLED = Kind("images without a label", "warning", "they are left out")
 
 # Segments.
 ID_RANGE = Kind("segment id out of range", "error", "ids must lie in 1..16777215 (0 is void)")

@@ -1,6 +1,6 @@
 """Loaders whose order and augmentation survive an interruption exactly.
 
-The order of training is a function of (seed, epoch) and the augmentation of a picture one of (seed, epoch, index), so
+The order of training is a function of (seed, epoch) and the augmentation of an image one of (seed, epoch, index), so
 nothing of it needs to be stored. The loaders are no ``torch.utils.data.DataLoader``, so Lightning leaves them alone
 whether ``Trainer(use_distributed_sampler=...)`` is true or false.
 """
@@ -24,7 +24,7 @@ Item = TypeVar("Item")
 
 
 @contextmanager
-def plain_errors() -> Iterator[None]:
+def unwrap_worker_errors() -> Iterator[None]:
     """Gives the sentence of a worker process's ``DatasetError`` back: PyTorch passes it on as a whole traceback."""
     try:
         yield
@@ -50,14 +50,14 @@ class SeededDataset(Dataset[Item]):
 
 
 class ResumableSampler(Sampler[list[tuple[int, int]]]):
-    """This process's training batches as lists of (epoch, index), each picture at most once an epoch.
+    """This process's training batches as lists of (epoch, index), each image at most once an epoch.
 
-    The pictures that fill no whole step are left out, different ones each epoch. Which pictures a step has depends on
+    The images that fill no whole step are left out, different ones each epoch. Which images a step has depends on
     their number alone, not on how they are shared.
 
     Args:
-        size: pictures in the set.
-        batch_size: pictures a batch and process.
+        size: images in the set.
+        batch_size: images a batch and process.
         seed: of the order, together with the epoch.
         rank, world_size: which of how many processes this is.
         accumulate: batches of a process in an optimiser step.
@@ -82,14 +82,14 @@ class ResumableSampler(Sampler[list[tuple[int, int]]]):
         self.rank, self.world_size, self.accumulate = rank, world_size, accumulate
         if size < self.step_size:
             raise DatasetError(
-                f"the training set has {size} pictures, fewer than the {self.step_size} of one step: "
+                f"the training set has {size} images, fewer than the {self.step_size} of one step: "
                 "lower `batch_size`, or raise `limit`"
             )
         self.set_epoch(0)
 
     @property
     def step_size(self) -> int:
-        """Pictures of an optimiser step, over all processes."""
+        """Images of an optimiser step, over all processes."""
         return self.batch_size * self.world_size * self.accumulate
 
     def set_epoch(self, epoch: int, start: int = 0) -> None:
@@ -112,9 +112,9 @@ class ResumableLoader:
     """Training batches that Lightning's checkpoints can resume within an epoch.
 
     Args:
-        dataset: pictures by index.
+        dataset: images by index.
         sampler: their order.
-        collate_fn: pictures -> batch.
+        collate_fn: images -> batch.
         num_workers: worker processes, new ones each epoch, so that none outlives an interrupted run.
         progress: the epoch, and how many of its batches are trained already; asked when its first batch is wanted.
     """
@@ -148,20 +148,20 @@ class ResumableLoader:
 
     def _batches(self) -> Iterator[Any]:
         """What is left of the sampler's epoch."""
-        with plain_errors():
+        with unwrap_worker_errors():
             yield from self._loader
 
     def state_dict(self) -> dict[str, int]:
         """What the order depends on; Lightning stores it in checkpoints."""
         s = self._sampler
         shares = {"world_size": s.world_size, "accumulate_grad_batches": s.accumulate}
-        return {"pictures": s.size, "batch_size": s.step_size, **shares, "seed": s.seed}
+        return {"images": s.size, "batch_size": s.step_size, **shares, "seed": s.seed}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
         """Checks that the order is still that of the checkpoint; where to continue, Lightning itself knows.
 
         Lightning calls it when it resumes within an epoch, and under ``max_steps`` always: there it counts batches on
-        from an epoch's end too, so a longer epoch would be continued with pictures of another order.
+        from an epoch's end too, so a longer epoch would be continued with images of another order.
 
         Raises:
             DatasetError: the order is another one.
@@ -170,7 +170,7 @@ class ResumableLoader:
         changed = [f"{key} was {state.get(key)} and is {own[key]}" for key in own if state.get(key) != own[key]]
         if changed:
             raise DatasetError(
-                f"this checkpoint belongs to another order of pictures ({', '.join(changed)}): restore these values, "
+                f"this checkpoint belongs to another order of images ({', '.join(changed)}): restore these values, "
                 "or, where max_epochs and not max_steps bounds the run, resume from a checkpoint of an epoch's end"
             )
 
@@ -202,20 +202,20 @@ class CyclingLoader(ResumableLoader):
 
 
 class EvaluationLoader:
-    """All pictures once, in order, the same number of batches on every process.
+    """All images once, in order, the same number of batches on every process.
 
-    Equal numbers, because a process with fewer batches leaves the others waiting; and no picture twice, as Lightning's
+    Equal numbers, because a process with fewer batches leaves the others waiting; and no image twice, as Lightning's
     own sharding would have it, because PQ would count it twice. So sizes of batches differ by one where they must.
 
     Args:
-        dataset: pictures by index.
-        batch_size: pictures a batch; a batch holds one more where it is 1 and the processes do not divide the set.
-        collate_fn: pictures -> batch.
+        dataset: images by index.
+        batch_size: images a batch; a batch holds one more where it is 1 and the processes do not divide the set.
+        collate_fn: images -> batch.
         num_workers: worker processes.
         rank, world_size: which of how many processes this is.
 
     Raises:
-        DatasetError: fewer pictures than processes.
+        DatasetError: fewer images than processes.
     """
 
     def __init__(
@@ -231,7 +231,7 @@ class EvaluationLoader:
         size = len(dataset)  # type: ignore[arg-type]
         if size < world_size:
             raise DatasetError(
-                f"a set of {size} pictures cannot be shared by {world_size} processes: evaluate on fewer devices"
+                f"a set of {size} images cannot be shared by {world_size} processes: evaluate on fewer devices"
             )
         count = world_size * math.ceil(size / (world_size * batch_size))
         if count > size:
@@ -249,5 +249,5 @@ class EvaluationLoader:
         return len(self.batches)
 
     def __iter__(self) -> Iterator[Any]:
-        with plain_errors():
+        with unwrap_worker_errors():
             yield from self._loader

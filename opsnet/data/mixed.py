@@ -11,7 +11,7 @@ from typing import Any
 
 from lightning.pytorch.utilities import CombinedLoader
 
-from opsnet.data.datamodule import PanopticDataModule, PictureSet
+from opsnet.data.datamodule import ImageDataset, PanopticDataModule
 from opsnet.data.image_label_dataset import ImageLabelDataset
 from opsnet.data.loaders import CyclingLoader
 from opsnet.utils.errors import DatasetError
@@ -27,7 +27,7 @@ class MixedDataModule(PanopticDataModule):
 
     Args:
         labels: the set with image labels, or what builds it.
-        label_batch_size: its pictures of an optimiser step in total; ``None``: as many as of the panoptic set.
+        label_batch_size: its images of an optimiser step in total; ``None``: as many as of the panoptic set.
         panoptic: arguments of :class:`opsnet.data.datamodule.PanopticDataModule`.
 
     Raises:
@@ -54,7 +54,7 @@ class MixedDataModule(PanopticDataModule):
 
     @property
     def batch_totals(self) -> dict[str, int]:
-        """Pictures of an optimiser step in total, of either kind."""
+        """Images of an optimiser step in total, of either kind."""
         return {**super().batch_totals, "label_batch_size": self.label_batch_size}
 
     def train_dataloader(self) -> CombinedLoader:  # type: ignore[override]
@@ -77,9 +77,9 @@ class MixedDataModule(PanopticDataModule):
             steps = int(min(steps, self.trainer.num_training_batches))
         return (0 if self._overfits() else epoch * steps) + batches, steps - batches
 
-    def _built(self, key: str) -> PictureSet:
+    def _built(self, key: str) -> ImageDataset:
         dataset = super()._built(key)
         if isinstance(dataset, ImageLabelDataset) != (key == _LABELS):
             given, other = ("data.module.labels", "segments") if key == _LABELS else (f"set '{key}'", "image labels")
-            raise DatasetError(f"{given} has pictures with {other}: exchange the two sets")
+            raise DatasetError(f"{given} has images with {other}: exchange the two sets")
         return dataset

@@ -16,21 +16,21 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
+from opsnet.data.images import read_rgb, require_files, require_limit
 from opsnet.data.panoptic_entries import Entry, read_entries
 from opsnet.data.panoptic_png import read_ids
-from opsnet.data.pictures import read_rgb, require_files, require_limit
-from opsnet.data.sharing import checked_by_another
+from opsnet.data.sharing import checked_by_another_process
 from opsnet.data.transforms import Transform, as_image
-from opsnet.structures import PanopticTruth, Segment
+from opsnet.structures import GroundTruth, Segment
 from opsnet.utils.errors import DatasetError
 from opsnet.vocabulary import Vocabulary
 
-QUIET_BELOW = 500  # checking fewer pictures takes a moment, and a progress bar would only flicker
+QUIET_BELOW = 500  # checking fewer images takes a moment, and a progress bar would only flicker
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture with its targets.
+    """One image with its targets.
 
     Attributes:
         image: (3, H, W) RGB, uint8 in 0..255 or float in 0..1.
@@ -44,15 +44,15 @@ class Sample:
     image: Tensor
     masks: Tensor
     labels: Tensor
-    truth: PanopticTruth
+    truth: GroundTruth
     image_id: int | str
 
 
 class PanopticDataset(Dataset[Sample]):
-    """Pictures of a COCO-panoptic json, in its order; pictures without an annotation are left out.
+    """Images of a COCO-panoptic json, in its order; images without an annotation are left out.
 
     Args:
-        images: folder of the pictures.
+        images: folder of the images.
         annotations: the panoptic json.
         segments: folder of the PNGs; by default the json's path without ``.json``.
         vocabulary: the labels' vocabulary, or what ``Vocabulary.load`` takes.
@@ -86,7 +86,7 @@ class PanopticDataset(Dataset[Sample]):
         self.images = Path(images).expanduser()
         self.segments = Path(segments).expanduser() if segments is not None else self.annotations.with_suffix("")
         self._entries = read_entries(self.annotations, self.vocabulary, limit, skip)
-        if not checked_by_another():
+        if not checked_by_another_process():
             require_files(self.images, [e.image for e in self._entries], self.annotations, "images")
             require_files(self.segments, [e.png for e in self._entries], self.annotations, "segments")
 
@@ -99,7 +99,7 @@ class PanopticDataset(Dataset[Sample]):
         image = as_image(read_rgb(self.images / entry.image))
         if image.shape[-2:] != ids.shape:
             raise DatasetError(
-                f"picture {self.images / entry.image} is {image.shape[2]} x {image.shape[1]}, but its segments "
+                f"image {self.images / entry.image} is {image.shape[2]} x {image.shape[1]}, but its segments "
                 f"{self.segments / entry.png} are {ids.shape[1]} x {ids.shape[0]}: give both the same size"
             )
         rows, areas = self._locate(entry, ids)
@@ -109,22 +109,22 @@ class PanopticDataset(Dataset[Sample]):
 
     @property
     def image_ids(self) -> list[int | str]:
-        """The id of every picture, in the order of the set."""
+        """The id of every image, in the order of the set."""
         return [entry.image_id for entry in self._entries]
 
-    def picture(self, index: int) -> NDArray[np.uint8]:
-        """A picture as it lies on the disk, RGB (H, W, 3)."""
+    def read_image(self, index: int) -> NDArray[np.uint8]:
+        """An image as it lies on the disk, RGB (H, W, 3)."""
         return read_rgb(self.images / self._entries[index].image)
 
-    def truth(self, index: int) -> PanopticTruth:
-        """A picture's ground truth for scoring, without reading the picture."""
+    def truth(self, index: int) -> GroundTruth:
+        """An image's ground truth for scoring, without reading the image."""
         entry = self._entries[index]
         ids = read_ids(self.segments / entry.png)
         return self._truth(entry, ids, self._locate(entry, ids)[1])
 
-    def _truth(self, entry: Entry, ids: NDArray[np.int32], areas: NDArray[np.intp]) -> PanopticTruth:
+    def _truth(self, entry: Entry, ids: NDArray[np.int32], areas: NDArray[np.intp]) -> GroundTruth:
         things = self.vocabulary.is_thing
-        return PanopticTruth(
+        return GroundTruth(
             ids=torch.from_numpy(ids.astype(np.int64)),
             segments=tuple(
                 Segment(id=i, label=label, is_thing=things[label], area=area, is_crowd=bool(crowd), covered=covered)
@@ -136,7 +136,7 @@ class PanopticDataset(Dataset[Sample]):
         """Reads every PNG and compares its ids with the json; shows progress for long sets.
 
         Args:
-            shard: (rank, world size): this process checks every world-size-th picture, beginning with its rank.
+            shard: (rank, world size): this process checks every world-size-th image, beginning with its rank.
 
         Raises:
             DatasetError: ids of a PNG and of the json differ, or a PNG cannot be read.

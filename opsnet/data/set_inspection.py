@@ -1,4 +1,4 @@
-"""The examination of whole sets: json and folders (:mod:`opsnet.data.set_listing`), then every picture.
+"""The examination of whole sets: json and folders (:mod:`opsnet.data.set_listing`), then every image.
 
 Another kind of set is another :class:`Inspector` and a line in :data:`opsnet.data.inspectors.INSPECTORS`.
 """
@@ -16,9 +16,9 @@ from typing import Any, Protocol, TypeVar
 
 from opsnet.data import findings as kinds
 from opsnet.data.findings import Finding
-from opsnet.data.inspection import Picture, PictureReport, inspect_picture
+from opsnet.data.inspection import AnnotatedImage, ImageReport, inspect_image
 from opsnet.data.panoptic_dataset import QUIET_BELOW
-from opsnet.data.set_listing import PanopticSource, Take, list_pictures
+from opsnet.data.set_listing import FindingSink, PanopticSource, list_images
 from opsnet.utils.errors import DatasetError
 from opsnet.vocabulary import Vocabulary
 
@@ -34,9 +34,9 @@ class Inspection:
         images: entries of ``images``.
         annotations: those examined.
         things, stuff, crowd, unknown: segments; crowd counts as crowd only.
-        pictures_of: how many annotations have a segment of a label, by label.
-        labels: those of whole pictures.
-        samples: drawable pictures, spread over the set.
+        images_per_class: how many annotations have a segment of a label, by label.
+        labels: those of whole images.
+        samples: drawable images, spread over the set.
     """
 
     images: int = 0
@@ -46,19 +46,19 @@ class Inspection:
     crowd: int = 0
     unknown: int = 0
     labels: int = 0
-    pictures_of: Counter[int] = field(default_factory=Counter)
-    samples: list[Picture] = field(default_factory=list)
+    images_per_class: Counter[int] = field(default_factory=Counter)
+    samples: list[AnnotatedImage] = field(default_factory=list)
 
     @property
     def segments(self) -> int:
         """All segments."""
         return self.things + self.stuff + self.crowd + self.unknown
 
-    def add(self, report: PictureReport, vocabulary: Vocabulary) -> None:
-        """Counts one more picture."""
+    def add(self, report: ImageReport, vocabulary: Vocabulary) -> None:
+        """Counts one more image."""
         self.annotations += 1
         labels = [(vocabulary.index_of_id.get(s.category_id), s.is_crowd) for s in report.segments]
-        self.pictures_of.update({label for label, _ in labels if label is not None})
+        self.images_per_class.update({label for label, _ in labels if label is not None})
         self.crowd += sum(is_crowd for _, is_crowd in labels)
         single = [label for label, is_crowd in labels if not is_crowd]
         self.unknown += single.count(None)
@@ -96,13 +96,13 @@ class Inspector(Protocol):
     @property
     def vocabulary(self) -> Vocabulary: ...
 
-    def inspect(self, take: Take, *, limit: int | None = None, samples: int = 0) -> Inspection:
+    def inspect(self, sink: FindingSink, *, limit: int | None = None, samples: int = 0) -> Inspection:
         """Examines the set; shows progress for long ones.
 
         Args:
-            take: receives the findings.
+            sink: receives the findings.
             limit: examine the first so many annotations only.
-            samples: how many drawable pictures to choose.
+            samples: how many drawable images to choose.
         """
         ...
 
@@ -146,29 +146,29 @@ class PanopticInspector:
         """Of the set's labels."""
         return self.source.vocabulary
 
-    def inspect(self, take: Take, *, limit: int | None = None, samples: int = 0) -> Inspection:
-        """Examines json, folders and every picture, see :class:`Inspector`."""
+    def inspect(self, sink: FindingSink, *, limit: int | None = None, samples: int = 0) -> Inspection:
+        """Examines json, folders and every image, see :class:`Inspector`."""
         limit = min((n for n in (limit, self.source.limit) if n is not None), default=None)
-        images, pictures = list_pictures(replace(self.source, limit=limit), take)
-        result, drawable = Inspection(images=images), list[Picture]()
-        for picture, report in zip(pictures, self._reports(pictures), strict=True):
+        count, listed = list_images(replace(self.source, limit=limit), sink)
+        result, drawable = Inspection(images=count), list[AnnotatedImage]()
+        for annotated, report in zip(listed, self._reports(listed), strict=True):
             result.add(report, self.vocabulary)
             for finding in report.findings:
-                take(finding)
+                sink(finding)
             if report.is_drawable:
-                drawable.append(picture)
-        if limit is None and pictures:
-            self._report_unused(result.pictures_of, take)
+                drawable.append(annotated)
+        if limit is None and listed:
+            self._report_unused(result.images_per_class, sink)
         count = min(samples, len(drawable))
         result.samples = [drawable[(2 * i + 1) * len(drawable) // (2 * count)] for i in range(count)]
         return result
 
-    def _reports(self, pictures: Sequence[Picture]) -> Iterator[PictureReport]:
-        """The report of each picture, in order."""
-        return in_threads(partial(inspect_picture, vocabulary=self.vocabulary), pictures, self.source.annotations.name)
+    def _reports(self, annotated: Sequence[AnnotatedImage]) -> Iterator[ImageReport]:
+        """The report of each image, in order."""
+        return in_threads(partial(inspect_image, vocabulary=self.vocabulary), annotated, self.source.annotations.name)
 
-    def _report_unused(self, pictures_of: Mapping[int, int], take: Take) -> None:
+    def _report_unused(self, images_per_class: Mapping[int, int], sink: FindingSink) -> None:
         for label, concept in enumerate(self.vocabulary.concepts):
-            if label not in pictures_of:
+            if label not in images_per_class:
                 message = f"category {concept.id} of vocabulary '{self.vocabulary.name}' has no segment"
-                take(Finding(kinds.UNUSED_CATEGORY, f"'{concept.name}'", message))
+                sink(Finding(kinds.UNUSED_CATEGORY, f"'{concept.name}'", message))

@@ -36,7 +36,7 @@ def batch_share(key: str, total: int, world_size: int, accumulate: int) -> int:
     return total // parts
 
 
-def batches_a_step(totals: Mapping[str, int], world_size: int, most: int | None) -> int:
+def batches_per_step(totals: Mapping[str, int], world_size: int, most: int | None) -> int:
     """The least number of batches in which every process takes its share of a step.
 
     Args:
@@ -59,7 +59,7 @@ def batches_a_step(totals: Mapping[str, int], world_size: int, most: int | None)
     )
 
 
-def checked_by_another() -> bool:
+def checked_by_another_process() -> bool:
     """Whether another process of this machine checks the data sets: the first of those that train together.
 
     Lightning, torchrun and SLURM say so before the processes know one another. Where the first finds a fault it ends

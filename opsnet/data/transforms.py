@@ -1,4 +1,4 @@
-"""What happens to a picture between disk and batch, with torchvision's v2 functions.
+"""What happens to an image between disk and batch, with torchvision's v2 functions.
 
 Both transforms take an image (3, H, W) and a map of segment numbers (H, W), int, 0 = void, and answer the same pair.
 Collation pads at the right and bottom and notes the valid size, where the transform has not filled a canvas. All chance
@@ -33,7 +33,7 @@ class TrainTransform:
     """Large-scale jittering (Ghiasi et al. 2021) and a horizontal flip; the defaults are Mask2Former's.
 
     Args:
-        size: longest side in pixels after the crop; the picture is scaled to fit this square, times a random factor,
+        size: longest side in pixels after the crop; the image is scaled to fit this square, times a random factor,
             and a random window of at most this square is cut. ``None`` leaves size and window alone.
         scale: lowest and highest random factor.
         flip: probability of mirroring left and right.
@@ -58,7 +58,7 @@ class TrainTransform:
     ) -> None:
         low, high = (float(factor) for factor in scale)
         if size is not None and size < 1:
-            raise ValueError(f"size must be at least 1 pixel, or null for the picture's own size; got {size}")
+            raise ValueError(f"size must be at least 1 pixel, or null for the image's own size; got {size}")
         if not 0 < low <= high:
             raise ValueError(f"scale must be two factors, 0 < lowest <= highest; got ({low}, {high})")
         if not 0 <= flip <= 1:
@@ -98,7 +98,7 @@ class EvalTransform:
     """Resizes so that the shortest edge is ``shortest`` pixels, or less where the longest would exceed ``longest``.
 
     Args:
-        shortest: ``None`` leaves every picture at its own size.
+        shortest: ``None`` leaves every image at its own size.
         longest: ``None`` sets no bound.
 
     Raises:

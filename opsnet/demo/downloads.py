@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from opsnet.prediction.carriers import NamedMap
 from opsnet.prediction.writing import PredictionWriter
 
-IDLE = 3600  # seconds after which a visitor's picture and files are forgotten
+IDLE = 3600  # seconds after which a visitor's image and files are forgotten
 
 
 def new_folder() -> Path:
@@ -27,7 +27,7 @@ def new_folder() -> Path:
 
 
 def write_downloads(folder: Path, name: str, pixels: NDArray[np.uint8], found: NamedMap) -> tuple[Path, Path, Path]:
-    """What ``opsnet-predict`` writes of one picture: overlay, panoptic PNG and json.
+    """What ``opsnet-predict`` writes of one image: overlay, panoptic PNG and json.
 
     Args:
         folder: to write to.
@@ -35,8 +35,8 @@ def write_downloads(folder: Path, name: str, pixels: NDArray[np.uint8], found: N
         pixels: (H, W, 3).
         found: its map (H, W).
     """
-    picture = Path(name)
+    image = Path(name)
     writer = PredictionWriter(folder, "panoptic")
-    writer.add(picture, pixels, found)
+    writer.add(image, pixels, found)
     writer.finish()
-    return folder / f"{picture.stem}_overlay.png", folder / "panoptic" / f"{picture.stem}.png", folder / "panoptic.json"
+    return folder / f"{image.stem}_overlay.png", folder / "panoptic" / f"{image.stem}.png", folder / "panoptic.json"

@@ -13,20 +13,20 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # nothing of a visitor leaves 
 
 import gradio as gr
 
-from opsnet.demo.answers import Answer, Seen, answer
 from opsnet.demo.doctor_table import doctor_table
 from opsnet.demo.downloads import IDLE, new_folder, write_downloads
 from opsnet.demo.figure import figure, segment_table
+from opsnet.demo.responses import Answer, Seen, answer
 from opsnet.prediction.predictor import Predictor
 from opsnet.utils.errors import InputError
 from opsnet.vocabulary import Vocabulary
 
 LARGEST_FILE = "50mb"
-_PLACEHOLDER = '<div class="placeholder"><p>Upload a picture or choose an example, then press <b>Segment</b>.</p></div>'
+_PLACEHOLDER = '<div class="placeholder"><p>Upload an image or choose an example, then press <b>Segment</b>.</p></div>'
 
 
 def uploaded(payload: Any) -> str | None:
-    """The path of an upload as it came: gradio's own reading would answer a broken picture with "Error" alone."""
+    """The path of an upload as it came: gradio's own reading would answer a broken image with "Error" alone."""
     return None if payload is None else payload.path
 
 
@@ -35,12 +35,12 @@ def build_page(predictor: Predictor, examples: Sequence[tuple[str, str]], preset
 
     Args:
         predictor: shared by all visitors.
-        examples: paths of pictures, each with words.
+        examples: paths of images, each with words.
         presets: names of packaged vocabularies.
     """
     with gr.Blocks(title="OPSNet", analytics_enabled=False, delete_cache=(IDLE, IDLE)) as page:
         gr.HTML(
-            "<h1>OPSNet</h1><p>Segments everything in a picture and names it with any words. Trained with "
+            "<h1>OPSNet</h1><p>Segments everything in an image and names it with any words. Trained with "
             f"{len(predictor.train_vocabulary)} names ({escape(predictor.train_vocabulary.name)}).</p>",
             elem_id="title",
         )
@@ -52,7 +52,7 @@ def build_page(predictor: Predictor, examples: Sequence[tuple[str, str]], preset
                 outputs = _results()
         go = inputs.pop()
         listeners = [go.click, inputs[1].submit, inputs[2].release, inputs[3].release]
-        # The sliders' listeners name the same network answer anew; a picture that is new to the visitor is seen first.
+        # The sliders' listeners name the same network answer anew; an image that is new to the visitor is seen first.
         for listen in listeners:
             listen(
                 lambda *given: respond(predictor, *given), [seen, *inputs], [seen, *outputs], show_progress="minimal",
@@ -62,14 +62,14 @@ def build_page(predictor: Predictor, examples: Sequence[tuple[str, str]], preset
 
 
 def _controls(examples: Sequence[tuple[str, str]], presets: Sequence[str]) -> list[Any]:
-    """Picture, words, alpha, beta, and the button."""
-    picture = gr.Image(
-        type="filepath", image_mode=None, sources=["upload", "clipboard"], label="Picture", height=260,
-        elem_id="picture",
+    """Image, words, alpha, beta, and the button."""
+    image = gr.Image(
+        type="filepath", image_mode=None, sources=["upload", "clipboard"], label="Image", height=260,
+        elem_id="image",
     )  # fmt: skip
-    picture.preprocess = uploaded  # type: ignore[method-assign]
+    image.preprocess = uploaded  # type: ignore[method-assign]
     shown = gr.Dataset(
-        components=[picture], samples=[[path] for path, _ in examples], type="index", label="Examples",
+        components=[image], samples=[[path] for path, _ in examples], type="index", label="Examples",
         elem_id="examples",
     )  # fmt: skip
     preset = gr.Dropdown(
@@ -81,10 +81,10 @@ def _controls(examples: Sequence[tuple[str, str]], presets: Sequence[str]) -> li
     )  # fmt: skip
     preset.input(_preset_words, preset, words, api_visibility="private")
     go = gr.Button("Segment", variant="primary", elem_id="go")
-    shown.click(lambda index: examples[index], shown, [picture, words], api_visibility="private")
+    shown.click(lambda index: examples[index], shown, [image, words], api_visibility="private")
     alpha = gr.Slider(0, 20, 10, step=0.5, label="α: weight of CLIP", elem_id="alpha")
     beta = gr.Slider(0, 2, 0.5, step=0.05, label="β: debiasing", elem_id="beta")
-    return [picture, words, alpha, beta, go]
+    return [image, words, alpha, beta, go]
 
 
 def _results() -> list[Any]:
@@ -98,7 +98,7 @@ def _results() -> list[Any]:
             for label, name in (("Overlay PNG", "overlay"), ("Panoptic PNG", "panoptic"), ("COCO json", "json"))
         ]
     with gr.Tab("Segments"):
-        segments = gr.HTML('<p class="quiet">no picture yet</p>', elem_id="segments")
+        segments = gr.HTML('<p class="quiet">no image yet</p>', elem_id="segments")
     with gr.Tab("Vocabulary doctor"):
         doctor = gr.HTML('<p class="quiet">no words yet</p>', elem_id="doctor")
     return [status, shown, segments, doctor, *buttons]

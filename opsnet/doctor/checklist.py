@@ -9,7 +9,7 @@ from typing import Literal
 
 from opsnet.utils.errors import InputError
 
-Verdict = Literal["ok", "doubt", "failure"]
+Verdict = Literal["ok", "warning", "failure"]
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,9 @@ class Checklist:
         """Nothing is wrong."""
         self._add(CheckResult(check, "ok", sentence))
 
-    def doubt(self, check: str, sentence: str) -> None:
+    def warn(self, check: str, sentence: str) -> None:
         """The run would go on, perhaps not as meant."""
-        self._add(CheckResult(check, "doubt", sentence))
+        self._add(CheckResult(check, "warning", sentence))
 
     def fail(self, check: str, sentence: str) -> None:
         """The run would stop or be spoiled."""

@@ -56,7 +56,7 @@ def report_data(
         builders: set name -> what builds it, as ``PanopticDataModule.builders``; equal sets are examined once.
         out: folder to write to.
         examples: how many findings of a kind to print.
-        samples: pictures on the sheet of a set.
+        samples: images on the sheet of a set.
         limit: examine the first so many annotations of each set only.
 
     Returns:
@@ -115,8 +115,8 @@ def _writer(key: str, rows: Any) -> Callable[[Finding], object]:
 
 
 def _categories(result: Inspection, vocabulary: Vocabulary) -> Iterable[tuple[int, str, int]]:
-    """Id, name and number of pictures of every category."""
-    return ((c.id, c.name, result.pictures_of[label]) for label, c in enumerate(vocabulary.concepts))
+    """Id, name and number of images of every category."""
+    return ((c.id, c.name, result.images_per_class[label]) for label, c in enumerate(vocabulary.concepts))
 
 
 def _print_set(console: Console, name: str, result: Inspection, ledger: Ledger, inspector: Inspector) -> None:
@@ -129,7 +129,7 @@ def _print_set(console: Console, name: str, result: Inspection, ledger: Ledger, 
     frequent = sorted(_categories(result, inspector.vocabulary), key=lambda row: -row[2])[:SHOWN]
     listed = ", ".join(f"{called} {count:,}" for _, called, count in frequent if count)
     if listed:
-        console.print(f"pictures a category ({len(result.pictures_of)} occur): {escape(listed)}", soft_wrap=True)
+        console.print(f"images a category ({len(result.images_per_class)} occur): {escape(listed)}", soft_wrap=True)
     for kind in sorted(ledger.counts, key=lambda k: (k.severity, -ledger.counts[k])):
         _print_kind(console, kind, ledger.counts[kind], ledger.first[kind])
     if not ledger.counts:

@@ -63,7 +63,7 @@ def check_weights(cfg: DictConfig, model: Any, checklist: Checklist) -> None:
     if origin:
         checklist.ok("backbone weights", f"{told}, from {origin}")
     elif backbone.get("frozen_norms", False):
-        checklist.doubt(
+        checklist.warn(
             "backbone weights",
             f"{told}: random, with norms frozen at their initial statistics: give backbone.pretrained=true or "
             "++backbone.weights=FILE",
@@ -73,7 +73,7 @@ def check_weights(cfg: DictConfig, model: Any, checklist: Checklist) -> None:
     weights = str(cfg.clip.model.weights)
     told = f"hash {model.clip.weights_hash}"
     if weights == "random":
-        checklist.doubt("CLIP weights", f"{told}: random weights, for tests alone: give clip.model.weights=FILE")
+        checklist.warn("CLIP weights", f"{told}: random weights, for tests alone: give clip.model.weights=FILE")
         return
     pretrained = cfg.clip.model.architecture.get("pretrained")
     if weights == "builtin" and "pretrained" in cfg.clip.model.architecture and not pretrained:
@@ -135,7 +135,7 @@ def check_activation(clip_config: DictConfig, clip: nn.Module, checklist: Checkl
         sentence = (
             f"CLIP is built with {built}, but {why} asks for {wanted}: give clip.model.architecture.model_name={fix}"
         )
-        (checklist.fail if proven else checklist.doubt)(check, sentence)
+        (checklist.fail if proven else checklist.warn)(check, sentence)
 
 
 def built_activation(clip: nn.Module) -> str | None:

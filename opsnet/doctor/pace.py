@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from opsnet.doctor.checklist import Checklist
 from opsnet.doctor.plan import Devices
-from opsnet.doctor.watch import StepFigures
+from opsnet.doctor.watch import StepMeasurements
 from opsnet.training.recipe import StepPlan
 
 FULL = 0.9
@@ -35,7 +35,7 @@ class Estimate:
 
 def estimate(
     plan: StepPlan,
-    figures: StepFigures,
+    measured: StepMeasurements,
     *,
     loading: float,
     workers: int,
@@ -47,16 +47,16 @@ def estimate(
 
     Args:
         plan: of the training.
-        figures: measured.
+        measured: measured.
         loading: seconds that one worker takes for a batch.
         workers: that load at the same time; 0: the training process loads itself.
         images: of the training set.
         validation_images: of the validation set.
         check_every: epochs between two validations.
     """
-    batch, reading = figures.seconds_per_batch, loading / max(workers, 1)
+    batch, reading = measured.seconds_per_batch, loading / max(workers, 1)
     each = batch + reading if workers == 0 else max(batch, reading)
-    seconds, count = figures.validation
+    seconds, count = measured.validation
     validations = int(epochs(plan, images)) // max(check_every, 1)
     per_process = seconds / max(count, 1) / plan.devices
     return Estimate(
@@ -85,28 +85,28 @@ def check_loading(estimated: Estimate, seconds: float, workers: int, devices: De
     told = f"{seconds:.2f} s a batch with one worker"
     if workers * processes > cores:
         fix = f"give ++data.module.num_workers={max(1, cores // processes)}"
-        checklist.doubt(check, f"{workers * processes} workers share {cores} cores: {fix}")
+        checklist.warn(check, f"{workers * processes} workers share {cores} cores: {fix}")
     elif estimated.waits:
-        checklist.doubt(check, f"{told}, so the steps wait for images: raise data.module.num_workers")
+        checklist.warn(check, f"{told}, so the steps wait for images: raise data.module.num_workers")
     else:
         checklist.ok(check, told)
 
 
-def check_memory(figures: StepFigures, checklist: Checklist) -> None:
+def check_memory(measured: StepMeasurements, checklist: Checklist) -> None:
     """Doubts a GPU that is nearly full.
 
     Args:
-        figures: measured.
+        measured: measured.
         checklist: takes the doubt.
     """
     import torch
 
-    if not figures.reserved:
+    if not measured.reserved:
         return
-    total = torch.cuda.get_device_properties(torch.device(figures.device)).total_memory
-    if figures.reserved > FULL * total:
-        checklist.doubt(
+    total = torch.cuda.get_device_properties(torch.device(measured.device)).total_memory
+    if measured.reserved > FULL * total:
+        checklist.warn(
             "memory",
-            f"{figures.reserved / total:.0%} of the GPU is taken, and other batches have more segments: give "
+            f"{measured.reserved / total:.0%} of the GPU is taken, and other batches have more segments: give "
             "data.module.device_batch_size=1",
         )

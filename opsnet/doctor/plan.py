@@ -53,7 +53,7 @@ def check_devices(trainer: DictConfig, checklist: Checklist) -> Devices:
     wants_gpu = on_gpu or (accelerator == "auto" and (asked > 1 or devices == -1))
     instead: dict[str, Any] = {"num_nodes": 1} if nodes > 1 else {}
     if nodes > 1:
-        checklist.doubt("devices", f"only one of {nodes} machines is rehearsed: start a short run on all of them too")
+        checklist.warn("devices", f"only one of {nodes} machines is rehearsed: start a short run on all of them too")
     if wants_gpu and (asked > there or not there):
         checklist.fail(
             "devices",
@@ -112,7 +112,7 @@ def plan_run(cfg: DictConfig, devices: Devices, data: Any, images: int, checklis
         max(1, devices.per_node), devices.nodes, max_epochs, max_steps, 1.0 if limit is None else limit
     )
     sized = SimpleNamespace(
-        batch_totals=data.batch_totals, batches_a_step=data.batches_a_step, datasets={"train": range(images)}
+        batch_totals=data.batch_totals, batches_per_step=data.batches_per_step, datasets={"train": range(images)}
     )
     plan = None
     with checklist.failing("total batch"):
@@ -126,7 +126,7 @@ def plan_run(cfg: DictConfig, devices: Devices, data: Any, images: int, checklis
         elif images and not plan.steps:
             checklist.fail("steps", "the training has no end: give optim.max_epochs or optim.max_steps")
         elif doubt := plan.doubt():
-            checklist.doubt("learning rate", doubt)
+            checklist.warn("learning rate", doubt)
         else:
             checklist.ok("learning rate", f"{plan.lr:g} for {plan.images} images a step")
     return plan

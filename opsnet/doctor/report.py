@@ -13,12 +13,12 @@ from rich.markup import escape
 from opsnet.doctor.checklist import Checklist, CheckResult, Verdict
 from opsnet.doctor.disk import gib
 from opsnet.doctor.pace import Estimate, epochs
-from opsnet.doctor.watch import StepFigures
+from opsnet.doctor.watch import StepMeasurements
 from opsnet.training.recipe import StepPlan
 
 MARKS: dict[Verdict, str] = {
     "ok": "[green]ok[/green]",
-    "doubt": "[yellow]doubt[/yellow]",
+    "warning": "[yellow]warning[/yellow]",
     "failure": "[red]fails[/red]",
 }
 
@@ -33,7 +33,7 @@ def print_run(
     warmup: int,
     images: int,
     parameters: Mapping[str, tuple[int, int]],
-    figures: StepFigures | None,
+    measured: StepMeasurements | None,
     estimated: Estimate | None,
 ) -> None:
     """The run in numbers, as far as they are known.
@@ -43,7 +43,7 @@ def print_run(
         warmup: steps until the full learning rate.
         images: of the training set; 0 where it could not be read.
         parameters: by part, (trained, frozen).
-        figures: of the steps; ``None`` where none were taken.
+        measured: of the steps; ``None`` where none were taken.
         estimated: from these.
     """
     rows: list[tuple[str, str]] = []
@@ -58,18 +58,16 @@ def print_run(
     for part, (trained, frozen) in parameters.items():
         told = " + ".join(f"{n / 1e6:.2f} M {kind}" for n, kind in ((trained, "trained"), (frozen, "frozen")) if n)
         rows.append((f"parameters: {part}", told or "none"))
-    if figures is not None:
-        where = "of the GPU" if figures.device.startswith("cuda") else "of the process, on the CPU"
-        rows.append(("peak memory", f"{gib(figures.peak)} {where}"))
-        told = (
-            f"{figures.seconds_per_batch:.2f} a batch; the first, which prepares kernels, took {figures.seconds[0]:.2f}"
-        )
+    if measured is not None:
+        where = "of the GPU" if measured.device.startswith("cuda") else "of the process, on the CPU"
+        rows.append(("peak memory", f"{gib(measured.peak)} {where}"))
+        told = f"{measured.seconds_per_batch:.2f} per batch; the first, with kernel setup, took {measured.seconds[0]:.2f}"
         accumulate = plan.accumulate if plan is not None else 1
-        rows.append(("seconds a step", f"{figures.seconds_per_batch * accumulate:.2f} ({told})"))
-    if figures is not None and estimated is not None:
+        rows.append(("seconds a step", f"{measured.seconds_per_batch * accumulate:.2f} ({told})"))
+    if measured is not None and estimated is not None:
         end = datetime.now() + timedelta(seconds=estimated.seconds)
         rows.append(("training, validation", f"{_span(estimated.training)}, {_span(estimated.validation)}"))
-        rows.append(("estimated end", f"{end:%Y-%m-%d %H:%M}, if started now on this {_device(figures)}"))
+        rows.append(("estimated end", f"{end:%Y-%m-%d %H:%M}, if started now on this {_device(measured)}"))
     console = Console()
     console.rule("[bold]the run[/bold]", align="left")
     for name, value in rows:
@@ -81,8 +79,8 @@ def _sizes(plan: StepPlan, parts: int) -> str:
     return " + ".join(str(total // parts) for total in plan.totals.values())
 
 
-def _device(figures: StepFigures) -> str:
-    return "GPU" if figures.device.startswith("cuda") else "CPU"
+def _device(measured: StepMeasurements) -> str:
+    return "GPU" if measured.device.startswith("cuda") else "CPU"
 
 
 def _span(seconds: float) -> str:
@@ -96,7 +94,7 @@ def _span(seconds: float) -> str:
 def print_verdict(checklist: Checklist) -> None:
     """The failures and doubts once more, and their number; tracebacks of crashes go to stderr."""
     console = Console()
-    failures, doubts = checklist.of("failure"), checklist.of("doubt")
+    failures, doubts = checklist.of("failure"), checklist.of("warning")
     console.rule("[bold]verdict[/bold]", align="left")
     for result in (*doubts, *failures):
         show(result)

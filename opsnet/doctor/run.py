@@ -24,7 +24,7 @@ from opsnet.doctor.plan import Devices, check_devices, plan_run, warmup_of
 from opsnet.doctor.report import print_run, print_verdict, show
 from opsnet.doctor.sets import OpenedSets, open_sets, read_batches
 from opsnet.doctor.step import shortened, take_steps
-from opsnet.doctor.watch import StepFigures
+from opsnet.doctor.watch import StepMeasurements
 from opsnet.training.recipe import StepPlan
 
 
@@ -62,18 +62,18 @@ def rehearse(cfg: DictConfig, target: Path) -> int:
     """
     is_main = os.environ.get("LOCAL_RANK", "0") == "0"
     checklist = Checklist(show=show if is_main else lambda result: None)
-    figures, estimated = None, None
+    measured, estimated = None, None
     with _quiet():
         prepared = prepare(cfg, target, checklist)
         if prepared.sets.usable and prepared.plan is not None and prepared.module is not None:
-            figures = _take_steps(cfg, target, prepared, checklist)
-    if figures is not None:
-        estimated = _estimate(cfg, prepared, figures)
+            measured = _take_steps(cfg, target, prepared, checklist)
+    if measured is not None:
+        estimated = _estimate(cfg, prepared, measured)
         check_loading(estimated, prepared.loading, prepared.sets.data.num_workers, prepared.devices, checklist)
-        check_memory(figures, checklist)
+        check_memory(measured, checklist)
     if is_main:
         parameters = count_parameters(prepared.module.model) if prepared.module is not None else {}
-        print_run(prepared.plan, warmup_of(cfg), prepared.sets.images("train"), parameters, figures, estimated)
+        print_run(prepared.plan, warmup_of(cfg), prepared.sets.images("train"), parameters, measured, estimated)
         print_verdict(checklist)
     return len(checklist.of("failure"))
 
@@ -168,7 +168,7 @@ def _vocabulary(cfg: DictConfig, sets: OpenedSets, key: str) -> Any:
     return None if described is None else Vocabulary.load(described)
 
 
-def _take_steps(cfg: DictConfig, target: Path, prepared: Prepared, checklist: Checklist) -> StepFigures | None:
+def _take_steps(cfg: DictConfig, target: Path, prepared: Prepared, checklist: Checklist) -> StepMeasurements | None:
     """The steps, in a folder beside the target, or elsewhere where checkpoints find no room there."""
     parent = existing_parent(target.absolute()) if prepared.folder_ok else Path(tempfile.gettempdir())
     if not prepared.folder_ok and free_bytes(parent) < COPIES * checkpoint_bytes(prepared.module.model):
@@ -195,11 +195,11 @@ def _instead(prepared: Prepared) -> dict[str, Any]:
     return instead
 
 
-def _estimate(cfg: DictConfig, prepared: Prepared, figures: StepFigures) -> Estimate:
+def _estimate(cfg: DictConfig, prepared: Prepared, measured: StepMeasurements) -> Estimate:
     assert prepared.plan is not None
     return estimate(
         prepared.plan,
-        figures,
+        measured,
         loading=prepared.loading,
         workers=prepared.sets.data.num_workers,
         images=prepared.sets.images("train"),

@@ -90,7 +90,7 @@ def _complain(check: str, sentence: str, needed: bool, checklist: Checklist) -> 
         checklist.fail(check, sentence)
     else:
         key = check.removeprefix("set ").replace("/", ".")
-        checklist.doubt(check, f"only evaluation reads it: {sentence}; or leave it out by '~data.module.{key}'")
+        checklist.warn(check, f"only evaluation reads it: {sentence}; or leave it out by '~data.module.{key}'")
 
 
 def read_batches(sets: OpenedSets, shares: Mapping[str, int], checklist: Checklist) -> float:
@@ -119,7 +119,7 @@ def read_batches(sets: OpenedSets, shares: Mapping[str, int], checklist: Checkli
                 samples,
                 vocabulary=dataset.vocabulary.name,
                 size_divisor=sets.data.size_divisor,
-                with_truth=not training,
+                with_ground_truth=not training,
             )
         except InputError as error:
             _complain(f"set {key}", str(error), key in sets.needed, checklist)

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from opsnet.checkpoint.content import trained_weights
 from opsnet.doctor.checklist import Checklist
-from opsnet.doctor.watch import StepFigures, Watch
+from opsnet.doctor.watch import StepMeasurements, Watch
 from opsnet.training.recipe import plan_steps
 from opsnet.utils.errors import InputError
 
@@ -44,7 +44,7 @@ def shortened(cfg: DictConfig, folder: Path, instead: dict[str, Any]) -> DictCon
 
 def take_steps(
     cfg: DictConfig, data: Any, module: Any, resume: Path | None, checklist: Checklist
-) -> StepFigures | None:
+) -> StepMeasurements | None:
     """Trains a shortened configuration, and reads its checkpoints back.
 
     Args:
@@ -72,19 +72,19 @@ def take_steps(
         checklist.fail("optimiser step", str(error))
         return None
     except Exception as error:
-        done = watch.figures.steps
+        done = watch.measured.steps
         where = "optimiser step" if not done else "validation or checkpoint"
         told = f"the training stops after {done} steps with {type(error).__name__}: {_line(error)}"
         checklist.crash(where, f"{told} (traceback below)", error)
         return None
-    figures = watch.figures
-    if not figures.steps:
+    measured = watch.measured
+    if not measured.steps:
         checklist.ok("optimiser step", "the checkpoint to resume from is the end of the training: nothing to do")
         return None
-    _judge(figures, watch.unused, trainer, checklist)
+    _judge(measured, watch.unused, trainer, checklist)
     if trainer.is_global_zero:  # the folder is gone before another process has read it
         read_back(folder / "checkpoints", module, checklist)
-    return figures
+    return measured
 
 
 def _line(error: Exception) -> str:
@@ -98,19 +98,19 @@ def _smaller(cfg: DictConfig) -> str:
     return "give ++backbone.checkpointing=true, or ++data.module.train.transform.size=640"
 
 
-def _judge(figures: StepFigures, unused: list[str], trainer: L.Trainer, checklist: Checklist) -> None:
-    check, count = "optimiser step", figures.steps
-    taken = f"{count} taken in {figures.precision}, of {len(figures.seconds)} batches, loss {figures.loss:.3f}"
+def _judge(measured: StepMeasurements, unused: list[str], trainer: L.Trainer, checklist: Checklist) -> None:
+    check, count = "optimiser step", measured.steps
+    taken = f"{count} taken in {measured.precision}, of {len(measured.seconds)} batches, loss {measured.loss:.3f}"
     checklist.ok(check, taken)
     if unused:
-        checklist.doubt(
+        checklist.warn(
             check,
             f"no loss reaches {len(unused)} parameters (the first is {unused[0]}): with several GPUs give "
             "++trainer.strategy=ddp_find_unused_parameters_true",
         )
     pq = trainer.callback_metrics.get("val/PQ")
     if pq is not None:
-        checklist.ok("validation", f"a batch of {figures.validation[1]}, val/PQ logged")
+        checklist.ok("validation", f"a batch of {measured.validation[1]}, val/PQ logged")
     elif trainer.num_val_batches:
         checklist.fail(
             "validation", "val/PQ was not logged, so best.ckpt would never be written: check data.module.val"

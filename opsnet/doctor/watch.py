@@ -21,7 +21,7 @@ STEPS = {"cpu": 1, "cuda": 2}
 
 
 @dataclass
-class StepFigures:
+class StepMeasurements:
     """What the steps measured.
 
     Attributes:
@@ -56,15 +56,15 @@ class Watch(Callback):
     """Ends a training after a few optimiser steps, and measures them; changes nothing else of it."""
 
     def __init__(self) -> None:
-        self.figures = StepFigures()
+        self.measured = StepMeasurements()
         self.unused: list[str] = []
         self._start, self._first = 0.0, 0
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Notes what is planned."""
         self._first = trainer.global_step
-        self.figures.planned = trainer.estimated_stepping_batches
-        self.figures.precision, self.figures.device = str(trainer.precision), str(module.device)
+        self.measured.planned = trainer.estimated_stepping_batches
+        self.measured.precision, self.measured.device = str(trainer.precision), str(module.device)
         if module.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(module.device)
 
@@ -82,17 +82,17 @@ class Watch(Callback):
     ) -> None:
         """Stops the clock, and the training at the end of a step once there are enough."""
         _wait(module.device)
-        figures, kind = self.figures, module.device.type
-        figures.seconds.append(time.monotonic() - self._start)
-        figures.loss = float(outputs["loss"]) * trainer.accumulate_grad_batches  # Lightning gives the share of a step
-        if not math.isfinite(figures.loss):
+        measured, kind = self.measured, module.device.type
+        measured.seconds.append(time.monotonic() - self._start)
+        measured.loss = float(outputs["loss"]) * trainer.accumulate_grad_batches  # Lightning gives the share of a step
+        if not math.isfinite(measured.loss):
             raise InputError(
-                f"the loss of batch {len(figures.seconds)} is {figures.loss}: give ++trainer.precision=32-true, or a "
+                f"the loss of batch {len(measured.seconds)} is {measured.loss}: give ++trainer.precision=32-true, or a "
                 "lower optim.optimizer.lr"
             )
-        ended = trainer.global_step - self._first > figures.steps
-        figures.steps = trainer.global_step - self._first
-        enough = len(figures.seconds) >= BATCHES.get(kind, 2) and figures.steps >= STEPS.get(kind, 1)
+        ended = trainer.global_step - self._first > measured.steps
+        measured.steps = trainer.global_step - self._first
+        enough = len(measured.seconds) >= BATCHES.get(kind, 2) and measured.steps >= STEPS.get(kind, 1)
         if ended and enough:
             trainer.should_stop = True  # Lightning validates and ends the epoch, as at the end of a training
 
@@ -114,11 +114,11 @@ class Watch(Callback):
     ) -> None:
         """Stops it."""
         _wait(module.device)
-        self.figures.validation = (time.monotonic() - self._start, len(batch.images))
+        self.measured.validation = (time.monotonic() - self._start, len(batch.images))
 
     def on_fit_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Notes the peak of memory."""
-        self.figures.peak, self.figures.reserved = _peak(module.device)
+        self.measured.peak, self.measured.reserved = _peak(module.device)
 
 
 def _wait(device: torch.device) -> None:

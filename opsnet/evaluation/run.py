@@ -136,10 +136,10 @@ def main() -> None:
 
     from opsnet.paper.old_names import refuse_old_names
     from opsnet.utils.configuration import config_dir, quoted_settings
-    from opsnet.utils.errors import one_sentence_errors
+    from opsnet.utils.errors import exit_on_user_error
 
     sys.argv[1:] = [quoted_settings(argument) for argument in sys.argv[1:]]
-    with one_sentence_errors(), refuse_old_names(sys.argv[1:]):
+    with exit_on_user_error(), refuse_old_names(sys.argv[1:]):
         hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="evaluate")(run)()
 
 

@@ -16,7 +16,7 @@ from opsnet.metrics.panoptic_averages import PanopticCounts, PanopticResult, sum
 from opsnet.metrics.semantic import SemanticCounts, summarise_semantic
 from opsnet.panoptic.mask_filtering import Filtered
 from opsnet.recognition.recognizer import prepare
-from opsnet.structures import Embeddings, PanopticMap, PanopticTruth
+from opsnet.structures import Embeddings, GroundTruth, PanopticMap
 
 SIMILARITIES = (0.7, 0.8, 0.9)
 """Cosines to the nearest training name between which PQ is reported apart."""
@@ -48,7 +48,7 @@ class SettingScorer:
 
     @torch.no_grad()
     def score(
-        self, outputs: Outputs, truths: Sequence[PanopticTruth], *, wanted: Collection[str] | None = None
+        self, outputs: Outputs, truths: Sequence[GroundTruth], *, wanted: Collection[str] | None = None
     ) -> dict[str, list[PanopticMap]]:
         """Scores a batch; answers the maps of the ``wanted`` settings (by name; all of them), one an image."""
         logits = self._logits(outputs)

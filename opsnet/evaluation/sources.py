@@ -13,7 +13,7 @@ from opsnet.evaluation.outputs import DomainText, Outputs, run_network
 from opsnet.evaluation.proposal_files import ProposalsError
 from opsnet.evaluation.store import ProposalWriter, StoredDomain
 from opsnet.inference.trained_model import TrainedModel
-from opsnet.structures import Batch, PanopticTruth
+from opsnet.structures import Batch, GroundTruth
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Answered:
     """One batch: what the network said of it, and its truth."""
 
     outputs: Outputs
-    truths: list[PanopticTruth]
+    truths: list[GroundTruth]
 
 
 class Source(Protocol):
@@ -126,5 +126,5 @@ class StoredSource:
             first = last
 
 
-def _on(truth: PanopticTruth, device: torch.device) -> PanopticTruth:
-    return PanopticTruth(truth.ids.to(device), truth.segments)
+def _on(truth: GroundTruth, device: torch.device) -> GroundTruth:
+    return GroundTruth(truth.ids.to(device), truth.segments)

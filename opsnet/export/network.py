@@ -1,4 +1,4 @@
-"""OPSNet as one function of tensors, for a file that other programs run: pictures and a matrix of words in, masks out.
+"""OPSNet as one function of tensors, for a file that other programs run: images and a matrix of words in, masks out.
 
 What lies fixed inside: the weights, CLIP's image encoder, the names of the training as text embeddings, the no-object
 embedding, alpha and beta. The words to predict with are an input, so another vocabulary needs no other file.
@@ -51,7 +51,7 @@ class ExportNetwork(nn.Module):
     def forward(
         self, image: Tensor, size: Tensor, text: Tensor, concept: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Names the proposals of B pictures.
+        """Names the proposals of B images.
 
         Args:
             image: (B, 3, H, W), RGB in 0..1; H and W multiples of 32, padded at the right and bottom.
@@ -63,9 +63,9 @@ class ExportNetwork(nn.Module):
             Mask logits (B, K, h, w), logits (B, K, R) of the concepts, those from column M on minus infinity, no-object
             logits (B, K), and predicted mask IoU (B, K) in 0..1.
         """
-        return self.answer(image, size, _OpenBank("input", (), torch.zeros(0), text, concept))
+        return self.forward_bank(image, size, _OpenBank("input", (), torch.zeros(0), text, concept))
 
-    def answer(self, image: Tensor, size: Tensor, target: TextBank) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def forward_bank(self, image: Tensor, size: Tensor, target: TextBank) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """As :meth:`forward`, of a text bank: logits (B, K, M)."""
         proposals, clip_map = self.model(image, size)
         embeddings = self.model.embed(proposals, clip_map, (image.shape[-2], image.shape[-1]))
@@ -81,7 +81,7 @@ class _OpenBank(TextBank):
     def __post_init__(self) -> None:
         """Nothing is checked: while it is traced, the number of names is none."""
 
-    def of_concepts(self, values: Tensor) -> Tensor:
+    def max_per_concept(self, values: Tensor) -> Tensor:
         """Values of the rows, (..., R) -> of the concepts, (..., R), minus infinity from M on."""
         assert self.concept is not None
         empty = torch.full_like(values, -math.inf)
@@ -95,11 +95,11 @@ class _OpenBank(TextBank):
 
 
 def trace(network: ExportNetwork, height: int | None, width: int | None) -> torch.export.ExportedProgram:
-    """The network as a graph; the numbers of pictures and of names stay open.
+    """The network as a graph; the numbers of images and of names stay open.
 
     Args:
         network: to trace.
-        height, width: pixels of the padded pictures, multiples of 32; ``None`` leaves a side open.
+        height, width: pixels of the padded images, multiples of 32; ``None`` leaves a side open.
 
     Raises:
         ExportError: a side that is no such multiple, or one left open that the backbone must know.
@@ -108,7 +108,7 @@ def trace(network: ExportNetwork, height: int | None, width: int | None) -> torc
         if side is not None and (side < SIZE_DIVISOR or side % SIZE_DIVISOR):
             raise ExportError(f"{key} must be a multiple of {SIZE_DIVISOR} pixels (the padded side), got {side}")
     if None in (height, width) and _is_swin(network.model.backbone):
-        raise ExportError("a Swin's windows are cut for one size of picture: give height=PIXELS width=PIXELS")
+        raise ExportError("a Swin's windows are cut for one size of image: give height=PIXELS width=PIXELS")
     dim = torch.export.Dim
     cells = [dim(name, min=SMALLEST // SIZE_DIVISOR, max=LARGEST // SIZE_DIVISOR) for name in ("rows", "columns")]
     sides = {2 + i: SIZE_DIVISOR * cells[i] for i, side in enumerate((height, width)) if side is None}

@@ -1,4 +1,4 @@
-"""Whether an exported file answers as the network does: on drawn pictures and vocabularies of several lengths."""
+"""Whether an exported file answers as the network does: on drawn images and vocabularies of several lengths."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Parity:
     """The largest differences found.
 
     Attributes:
-        runs: compared: every picture with every vocabulary.
+        runs: compared: every image with every vocabulary.
         mask: of mask probabilities; mask_logit: of what they come from; score: of a proposal's score.
         pixels: that another segment has in the two maps, of ``of_pixels``.
         segments: in all maps of the network.
@@ -43,10 +43,10 @@ class Parity:
 
 
 def drawn_batch(size: tuple[int, int], seed: int, padded: tuple[int | None, int | None] = (None, None)) -> Batch:
-    """A picture of ``size`` (height, width in pixels), tiled from scenes of the embedded world.
+    """An image of ``size`` (height, width in pixels), tiled from scenes of the embedded world.
 
     Args:
-        size: of the picture.
+        size: of the image.
         seed: of the scenes.
         padded: (height, width) of the batch; ``None`` pads to the next multiple of 32.
     """
@@ -68,7 +68,7 @@ def compare(
     network: ExportNetwork, exported: Runner, batches: Sequence[Batch], targets: Sequence[TextBank], *,
     filtering: MaskFiltering, overlap: float,
 ) -> Iterator[Parity]:  # fmt: skip
-    """Runs every picture with every vocabulary both ways; yields the differences so far after each.
+    """Runs every image with every vocabulary both ways; yields the differences so far after each.
 
     Raises:
         ExportError: the maps have other segments.
@@ -78,7 +78,7 @@ def compare(
         size = torch.tensor(batch.valid_sizes)
         for target in targets:
             with torch.no_grad():
-                ours = network.answer(batch.images, size, target)
+                ours = network.forward_bank(batch.images, size, target)
             theirs = exported(batch.images, size, target)
             a, b = (_map(outputs, batch, target, filtering, overlap) for outputs in (ours, theirs))
             _refuse_other_segments(a, b, batch, target)
@@ -117,7 +117,7 @@ def _map(outputs: Outputs, batch: Batch, target: TextBank, filtering: MaskFilter
 def _refuse_other_segments(a: PanopticMap, b: PanopticMap, batch: Batch, target: TextBank) -> None:
     if [(s.id, s.label) for s in a.segments] != [(s.id, s.label) for s in b.segments]:
         raise ExportError(
-            f"the exported network finds other segments ({len(b.segments)} for {len(a.segments)}) in a picture of "
+            f"the exported network finds other segments ({len(b.segments)} for {len(a.segments)}) in an image of "
             f"{batch.valid_sizes[0]} pixels with {len(target.names)} names; nothing was written"
         )
 
@@ -140,7 +140,7 @@ def runner(path: Path) -> Runner:
 
         def run_graph(images: Tensor, size: Tensor, target: TextBank) -> Outputs:
             with torch.no_grad():
-                return module(images, size, target.embeds, target.owners())  # type: ignore[no-any-return]
+                return module(images, size, target.embeds, target.concept_of_row())  # type: ignore[no-any-return]
 
         return run_graph
     import onnxruntime
@@ -148,7 +148,7 @@ def runner(path: Path) -> Runner:
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
 
     def run_session(images: Tensor, size: Tensor, target: TextBank) -> Outputs:
-        values = (images.numpy(), size.numpy(), target.embeds.numpy(), target.owners().numpy())
+        values = (images.numpy(), size.numpy(), target.embeds.numpy(), target.concept_of_row().numpy())
         masks, logits, no_object, iou = session.run(None, dict(zip(INPUTS, values, strict=True)))
         return torch.from_numpy(masks), torch.from_numpy(logits), torch.from_numpy(no_object), torch.from_numpy(iou)
 

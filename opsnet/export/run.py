@@ -82,7 +82,7 @@ def _metadata(recognizer: Recognizer, trained: TrainedModel) -> dict[str, Any]:
 
 
 def _compare(cfg: DictConfig, network: ExportNetwork, trained: TrainedModel, path: Path) -> Parity:
-    """Five pictures with three vocabularies of different length."""
+    """Five images with three vocabularies of different length."""
     from hydra.utils import instantiate
     from rich.progress import track
 
@@ -105,7 +105,7 @@ def write_text_matrix(bank: TextBank, path: Path) -> None:
 
     with atomic_path(path) as temporary:
         np.savez(
-            temporary, text=bank.embeds.numpy(), concept=bank.owners().numpy(), names=np.array(bank.names),
+            temporary, text=bank.embeds.numpy(), concept=bank.concept_of_row().numpy(), names=np.array(bank.names),
             is_thing=bank.is_thing.numpy(),
         )  # fmt: skip
 
@@ -121,7 +121,7 @@ def _print(cfg: DictConfig, parity: Parity, output: Path, words: Vocabulary | No
     )
     if parity.segments == 0:
         print("no map had a segment: masks and scores alone were compared")
-    print(f"inputs: {side('height', cfg.height)}, {side('width', cfg.width)}, any number of pictures and of names")
+    print(f"inputs: {side('height', cfg.height)}, {side('width', cfg.width)}, any number of images and of names")
     print(f"written to {output} ({output.stat().st_size / 1e6:.0f} MB)")
     if words is not None:
         print(f"the text matrix of {len(words)} concepts: {output.with_suffix('.npz')}")
@@ -139,10 +139,10 @@ def main() -> None:
     import hydra
 
     from opsnet.utils.configuration import config_dir, quoted
-    from opsnet.utils.errors import one_sentence_errors
+    from opsnet.utils.errors import exit_on_user_error
 
     sys.argv[1:] = [quoted(argument, "checkpoint", "output", "vocabulary") for argument in sys.argv[1:]]
-    with one_sentence_errors():
+    with exit_on_user_error():
         hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="export")(run)()
 
 

@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from opsnet.losses.matching import hungarian, matching_cost
 from opsnet.losses.point_sampling import SharedPoints, StepPoints, StepSeeds, sample_points, undecided_points
-from opsnet.structures import SegmentTargets, masks_of
+from opsnet.structures import SegmentTargets, compute_mask_logits
 
 
 @dataclass(frozen=True)
@@ -217,7 +217,7 @@ def _matched_masks(
     """
     embeds = torch.stack([x.mask_embeds[image, k] for x, (image, k, _) in zip(layers, matches, strict=True)])
     parts = [
-        masks_of(e.flatten(0, 1)[None], p[None])[0].unflatten(0, e.shape[:2])
+        compute_mask_logits(e.flatten(0, 1)[None], p[None])[0].unflatten(0, e.shape[:2])
         for e, p in zip(embeds.split(counts, dim=1), pixels, strict=True)
     ]
     return torch.cat(parts, dim=1)

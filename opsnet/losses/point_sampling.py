@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from opsnet.utils.seeding import mix_seed, picture_number
+from opsnet.utils.seeding import image_number, mix_seed
 
 
 def sample_points(maps: Tensor, points: Tensor) -> Tensor:
@@ -134,7 +134,7 @@ class StepSeeds:
     @classmethod
     def of(cls, seed: int, step: int, image_ids: Sequence[int | str]) -> StepSeeds:
         """Functions of (seed, step) and (seed, step, picture): who trains beside a picture changes nothing."""
-        return cls(mix_seed(seed, step), tuple(mix_seed(seed, step, picture_number(i)) for i in image_ids))
+        return cls(mix_seed(seed, step), tuple(mix_seed(seed, step, image_number(i)) for i in image_ids))
 
     @classmethod
     def fresh(cls, batch: int) -> StepSeeds:

@@ -77,7 +77,7 @@ def count_confusions(overlaps: ImageOverlaps) -> ConfusionCounts:
     return ConfusionCounts(np.bincount(codes, minlength=(width - 1) * width).reshape(width - 1, width))
 
 
-def commonest(counts: ConfusionCounts, names: Sequence[str], top: int = 20) -> list[Confusion]:
+def most_common(counts: ConfusionCounts, names: Sequence[str], top: int = 20) -> list[Confusion]:
     """The commonest kinds of miss, most segments first, in the order of the vocabulary among equals.
 
     Args:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from opsnet.metrics.panoptic_arithmetic import SegmentTable, Side, overlap_table
 from opsnet.metrics.panoptic_averages import IntArray
-from opsnet.structures import PanopticMap, PanopticTruth, Segment
+from opsnet.structures import GroundTruth, PanopticMap, Segment
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class ImageOverlaps:
         return ious
 
 
-def image_overlaps(prediction: PanopticMap, truth: PanopticTruth, num_classes: int) -> ImageOverlaps:
+def image_overlaps(prediction: PanopticMap, truth: GroundTruth, num_classes: int) -> ImageOverlaps:
     """Counts the pixels that the segments of two maps share.
 
     Args:

@@ -12,7 +12,7 @@ import torch
 from pycocotools import mask as coco_masks
 from torch import Tensor
 
-from opsnet.structures import PanopticMap, PanopticTruth
+from opsnet.structures import GroundTruth, PanopticMap
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Instance:
     is_crowd: bool = False
 
 
-def instances_from_map(panoptic: PanopticMap | PanopticTruth) -> tuple[Instance, ...]:
+def instances_from_map(panoptic: PanopticMap | GroundTruth) -> tuple[Instance, ...]:
     """The things of a prediction with the scores of their segments, or those of a truth, crowd included."""
     things = [segment for segment in panoptic.segments if segment.is_thing]
     if not things:

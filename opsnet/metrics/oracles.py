@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from opsnet.metrics.panoptic_arithmetic import UnlistedSegmentError
-from opsnet.structures import PanopticTruth
+from opsnet.structures import GroundTruth
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class _Overlaps:
     is_crowd: Tensor
 
 
-def oracle_names(masks: NamedMasks, truth: PanopticTruth) -> NamedMasks:
+def oracle_names(masks: NamedMasks, truth: GroundTruth) -> NamedMasks:
     """Every mask gets the label of the truth segment that it overlaps best.
 
     Best is the highest IoU; with a crowd region, the share of the mask inside it (COCO's overlap with crowd). A crowd
@@ -68,7 +68,7 @@ def oracle_names(masks: NamedMasks, truth: PanopticTruth) -> NamedMasks:
     return dataclasses.replace(masks, labels=torch.where(best > 0, overlaps.labels[segment], masks.labels))
 
 
-def oracle_filter(masks: NamedMasks, truth: PanopticTruth) -> NamedMasks:
+def oracle_filter(masks: NamedMasks, truth: GroundTruth) -> NamedMasks:
     """Every mask scores its true IoU with the truth segments of its own label, and the hopeless ones are dropped.
 
     Kept are masks that can match a thing (IoU above one half) and those that lie in their stuff with more than half of
@@ -85,7 +85,7 @@ def oracle_filter(masks: NamedMasks, truth: PanopticTruth) -> NamedMasks:
     return dataclasses.replace(masks, scores=ious.amax(dim=1).to(masks.scores.dtype), keep=keep)
 
 
-def oracle_masks(masks: NamedMasks, truth: PanopticTruth) -> NamedMasks:
+def oracle_masks(masks: NamedMasks, truth: GroundTruth) -> NamedMasks:
     """The truth's masks, each with the score and the label of the proposal that overlaps it best in IoU.
 
     There are G masks then, of 0 and 1, those of the segments that have a pixel and are no crowd, and all are kept: true
@@ -117,7 +117,7 @@ def oracle_masks(masks: NamedMasks, truth: PanopticTruth) -> NamedMasks:
     )
 
 
-Oracle = Callable[[NamedMasks, PanopticTruth], NamedMasks]
+Oracle = Callable[[NamedMasks, GroundTruth], NamedMasks]
 
 
 def _both(first: Oracle, second: Oracle) -> Oracle:
@@ -134,7 +134,7 @@ ORACLES: dict[str, Oracle] = {
 """Every ceiling by the heading of its row; the last is 100 and checks the scoring."""
 
 
-def _overlaps(probabilities: Tensor, truth: PanopticTruth) -> _Overlaps:
+def _overlaps(probabilities: Tensor, truth: GroundTruth) -> _Overlaps:
     """Compares masks (K, H, W) with every truth segment by one count of the pixels inside the masks."""
     device, size = probabilities.device, 1 + len(truth.segments)
     columns = [(0, -1, False, False), *((s.id, s.label, s.is_thing, s.is_crowd) for s in truth.segments)]

@@ -16,7 +16,7 @@ from torchmetrics import Metric
 from opsnet.metrics.image_overlaps import image_overlaps
 from opsnet.metrics.panoptic_arithmetic import count_segments
 from opsnet.metrics.panoptic_averages import PanopticCounts, PanopticResult, summarise
-from opsnet.structures import PanopticMap, PanopticTruth
+from opsnet.structures import GroundTruth, PanopticMap
 
 
 class PanopticQuality(Metric):
@@ -49,7 +49,7 @@ class PanopticQuality(Metric):
             self.add_state(name, torch.zeros(num_classes, dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("iou_sum", torch.zeros(num_classes, dtype=torch.float64), dist_reduce_fx="sum")
 
-    def update(self, prediction: PanopticMap, truth: PanopticTruth) -> None:
+    def update(self, prediction: PanopticMap, truth: GroundTruth) -> None:
         """Adds one image.
 
         Areas are counted in the maps; ``Segment.area`` is not read, for a map may have been resized since.
@@ -83,7 +83,7 @@ class PanopticQuality(Metric):
         return summarise(PanopticCounts(*(state.cpu().numpy() for state in states)), self.is_thing)
 
 
-def count_image(prediction: PanopticMap, truth: PanopticTruth, num_classes: int) -> PanopticCounts:
+def count_image(prediction: PanopticMap, truth: GroundTruth, num_classes: int) -> PanopticCounts:
     """Matches and misses of one image.
 
     Args:

@@ -17,10 +17,10 @@ from typing import Any
 
 from opsnet.utils.errors import InputError
 
-HOME = "scenes"
+IN_DOMAIN = "scenes"
 """The training domain, in the place of the paper's COCO."""
 
-FOREIGN = ("scenes_novel", "scenes_street")
+OUT_OF_DOMAIN = ("scenes_novel", "scenes_street")
 """Domains whose vocabulary the training never saw, in the places of ADE20K and Cityscapes."""
 
 NOT_RUN = "not run"
@@ -62,7 +62,7 @@ class Results:
     trained_as: str | None = None
     tuned: Mapping[str, Results] = field(default_factory=dict)
 
-    def figure(self, domain: str, recognition: str, filtering: str = "cls_iou", measure: str = "PQ") -> float | None:
+    def metric(self, domain: str, recognition: str, filtering: str = "cls_iou", measure: str = "PQ") -> float | None:
         """One figure in percent, or ``None`` where the evaluation did not produce it (or produced NaN)."""
         return self.value(f"{domain}/{recognition}/{filtering}/{measure}")
 
@@ -76,7 +76,7 @@ class Results:
     ) -> float | None:
         """Mean over ``domains`` in percent; ``None`` unless every domain has the figure."""
         # A mean over the domains that happen to be there would look comparable and not be.
-        values = [self.figure(domain, recognition, filtering, measure) for domain in domains]
+        values = [self.metric(domain, recognition, filtering, measure) for domain in domains]
         present = [value for value in values if value is not None]
         return sum(present) / len(present) if present and len(present) == len(values) else None
 
@@ -108,7 +108,7 @@ TUNED = {
     "cls_masksum": "opsnet_plus_r50",
     "distilled": "opsnet_plus_r50",
 }
-"""The fine-tunings of a run: folder -> experiment. The control sees as many steps of the panoptic pictures alone."""
+"""The fine-tunings of a run: folder -> experiment. The control sees as many steps of the panoptic images alone."""
 
 TUNED_NAMES = {
     "control": "as many steps without labels (ours)",

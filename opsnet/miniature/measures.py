@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from opsnet.metrics.results import FOREIGN, FULL_CELL, HOME, Results, grid
+from opsnet.metrics.results import FULL_CELL, IN_DOMAIN, OUT_OF_DOMAIN, Results, grid
 
 ENSEMBLES = tuple(f"ensemble_{n}" for n in (1, 2, 3, 4))
 TABLE_4 = ("clip_only", "query_only", *ENSEMBLES, "fusion_only", "full")
@@ -48,11 +48,11 @@ def cross_attention(domains: Sequence[str], recognition: str) -> Measure:
     return measure
 
 
-def identical_at_home(main: Results, baseline: Results | None) -> Measured | None:
+def identical_in_domain(main: Results, baseline: Results | None) -> Measured | None:
     """Largest difference of full and Query over PQ, PQth, PQst, SQ and RQ: with s = 1 both are the same computation."""
     measures = ("PQ", "PQth", "PQst", "SQ", "RQ")
-    full = _all([main.figure(HOME, "full", measure=m) for m in measures])
-    query = _all([main.figure(HOME, "query_only", measure=m) for m in measures])
+    full = _all([main.metric(IN_DOMAIN, "full", measure=m) for m in measures])
+    query = _all([main.metric(IN_DOMAIN, "query_only", measure=m) for m in measures])
     if full is None or query is None:
         return None
     figures = [f"{m} {f:.2f} {q:.2f}" for m, f, q in zip(measures, full, query, strict=True)]
@@ -71,7 +71,7 @@ def pooling_over_crops(domains: Sequence[str]) -> Measure:
 
 def smallest_fall(main: Results, baseline: Results | None) -> Measured | None:
     """Smallest step down from Query + n CLIP to Query + (n + 1) CLIP at home; negative where a step goes up."""
-    values = _all([main.figure(HOME, name) for name in ENSEMBLES])
+    values = _all([main.metric(IN_DOMAIN, name) for name in ENSEMBLES])
     if values is None:
         return None
     smallest = min(before - after for before, after in pairwise(values))
@@ -154,7 +154,7 @@ def _all(values: Sequence[float | None]) -> list[float] | None:
 
 def _full_grid(main: Results) -> dict[tuple[float, float], float] | None:
     """The grid abroad, or ``None`` if it has holes: its border, and so its interior, would mean nothing."""
-    cells = grid(main.metrics, FOREIGN)
+    cells = grid(main.metrics, OUT_OF_DOMAIN)
     complete = len({alpha for alpha, _ in cells}) * len({beta for _, beta in cells})
     return cells if cells and len(cells) == complete else None
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from opsnet.metrics.results import FOREIGN, HOME, NOT_RUN, Results
+from opsnet.metrics.results import IN_DOMAIN, NOT_RUN, OUT_OF_DOMAIN, Results
 from opsnet.miniature import measures
 from opsnet.miniature.measures import Measure, Measured, difference
 from opsnet.visualization.tables import Table
@@ -104,7 +104,7 @@ def _row(outcome: Outcome) -> tuple[str, ...]:
     return ordering.name, ordering.paper, *figures, ordering.need, outcome.verdict
 
 
-_AT_HOME = (HOME,)
+_AT_HOME = (IN_DOMAIN,)
 _FILTER = ("cls_iou", "cls")
 
 ORDERINGS: tuple[Ordering, ...] = (
@@ -118,21 +118,21 @@ ORDERINGS: tuple[Ordering, ...] = (
     Ordering(
         "Home: full equals Query to the digit",
         "52.4 / 58.0 / 44.0 / 83.5 / 62.1 in both (Table 1, rows 6 and 7)",
-        measures.identical_at_home,
+        measures.identical_in_domain,
         "==",
         0,
     ),
     Ordering(
         "Abroad: full beats Query",
         "17.7 against 14.6 (Table 1, rows 6 and 7)",
-        difference(FOREIGN, "full", "query_only"),
+        difference(OUT_OF_DOMAIN, "full", "query_only"),
         ">=",
         5,
     ),
     Ordering(
         "Abroad: full beats CLIP",
         "17.7 against 10.7 (Table 4)",
-        difference(FOREIGN, "full", "clip_only"),
+        difference(OUT_OF_DOMAIN, "full", "clip_only"),
         ">=",
         5,
     ),
@@ -146,7 +146,7 @@ ORDERINGS: tuple[Ordering, ...] = (
     Ordering(
         "Abroad: Mask Filter lifts CLIP",
         "10.7 against 4.9 (Table 1, rows 2 and 3)",
-        difference(FOREIGN, "clip_only", "clip_only", _FILTER),
+        difference(OUT_OF_DOMAIN, "clip_only", "clip_only", _FILTER),
         ">=",
         3,
     ),
@@ -160,7 +160,7 @@ ORDERINGS: tuple[Ordering, ...] = (
     Ordering(
         "Abroad: Mask Pooling beats cropping and masking",
         "10.7 against 9.4 and 6.7 (Table 5)",
-        measures.pooling_over_crops(FOREIGN),
+        measures.pooling_over_crops(OUT_OF_DOMAIN),
         ">=",
         5,
     ),
@@ -181,7 +181,7 @@ ORDERINGS: tuple[Ordering, ...] = (
     Ordering(
         "Abroad: full is near the best setting",
         "17.7; best 18.1, Query + 3 CLIP (Table 4)",
-        measures.behind_best_setting(FOREIGN),
+        measures.behind_best_setting(OUT_OF_DOMAIN),
         "<=",
         1.5,
     ),
@@ -209,14 +209,14 @@ ORDERINGS: tuple[Ordering, ...] = (
     Ordering(
         "Abroad: filter Cls IoU is no worse than Cls and IoU",
         "+0.2 Query, +5.8 CLIP over Cls, +0.4 modulated (Table 7)",
-        measures.product_over_factors(FOREIGN),
+        measures.product_over_factors(OUT_OF_DOMAIN),
         ">=",
         -0.5,
     ),
     Ordering(
         "Abroad: cross-attention helps full",
         "+0.1 for Query (Table 1, rows 5 and 6); full without it is not given",
-        measures.cross_attention(FOREIGN, "full"),
+        measures.cross_attention(OUT_OF_DOMAIN, "full"),
         ">",
         0,
     ),
@@ -225,7 +225,9 @@ ORDERINGS: tuple[Ordering, ...] = (
         "+0.5 (Table 1, rows 5 and 6)",
         measures.cross_attention(_AT_HOME, "query_only"),
     ),
-    Ordering("Abroad: debiasing, full over fusion alone", "+0.8 (Table 4)", difference(FOREIGN, "full", "fusion_only")),
+    Ordering(
+        "Abroad: debiasing, full over fusion alone", "+0.8 (Table 4)", difference(OUT_OF_DOMAIN, "full", "fusion_only")
+    ),
     Ordering(
         "Home: Mask Filter on Query",
         "+0.4 (Table 1, rows 4 and 5)",
@@ -234,26 +236,26 @@ ORDERINGS: tuple[Ordering, ...] = (
     Ordering(
         "Abroad: Mask Filter on Query",
         "+0.9 (Table 1, rows 4 and 5)",
-        difference(FOREIGN, "query_only", "query_only", _FILTER),
+        difference(OUT_OF_DOMAIN, "query_only", "query_only", _FILTER),
     ),
     Ordering(
         "Abroad: image labels help (+ Cls Sup over as many steps without)",
         "18.2 against 17.7 (Table 3)",
-        measures.tuned_difference(FOREIGN, "cls", "control"),
+        measures.tuned_difference(OUT_OF_DOMAIN, "cls", "control"),
         ">=",
         1,
     ),
     Ordering(
         "Abroad: the sum of masks helps (+ Mask Sup over + Cls Sup)",
         "19.0 against 18.2 (Table 3)",
-        measures.tuned_difference(FOREIGN, "cls_masksum", "cls"),
+        measures.tuned_difference(OUT_OF_DOMAIN, "cls_masksum", "cls"),
         ">=",
         0,
     ),
     Ordering(
         "Abroad: OPSNet+ over as many steps without labels",
         "19.0 against 17.7 (Table 3)",
-        measures.tuned_difference(FOREIGN, "cls_masksum", "control"),
+        measures.tuned_difference(OUT_OF_DOMAIN, "cls_masksum", "control"),
         ">=",
         1,
     ),
@@ -274,11 +276,11 @@ ORDERINGS: tuple[Ordering, ...] = (
     Ordering(
         "Abroad: stuff, + Mask Sup over + Cls Sup (PQst)",
         "23.9 against 24.4 (Table 3)",
-        measures.tuned_difference(FOREIGN, "cls_masksum", "cls", "PQst"),
+        measures.tuned_difference(OUT_OF_DOMAIN, "cls_masksum", "cls", "PQst"),
     ),
     Ordering(
         "Abroad: OPSNet+ with distillation",
         "not in the paper",
-        measures.tuned_difference(FOREIGN, "distilled", "control"),
+        measures.tuned_difference(OUT_OF_DOMAIN, "distilled", "control"),
     ),
 )

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from rich.console import Console
 
-from opsnet.metrics.results import FOREIGN, Results, load_run
+from opsnet.metrics.results import OUT_OF_DOMAIN, Results, load_run
 from opsnet.miniature.orderings import Outcome, check, orderings_table
 from opsnet.miniature.tables import build_tables
 from opsnet.utils.files import write_text
@@ -74,7 +74,7 @@ def _pictures(run: Path, main: Results) -> list[str]:
     drawn = {
         "Learning curves": learning_curves(curves, run / "learning_curves.png"),
         "PQ over alpha and beta, mean of the foreign domains": alpha_beta_heatmap(
-            main.metrics, FOREIGN, run / "alpha_beta.png"
+            main.metrics, OUT_OF_DOMAIN, run / "alpha_beta.png"
         ),
         **{f"Panel: {p.stem.replace('_', ' ')}": p for p in sorted((run / "panels").glob("*.png"))},
     }

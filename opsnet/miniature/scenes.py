@@ -1,16 +1,16 @@
-"""The embedded world: small pictures drawn by code, written to disk in the formats of the real sets.
+"""The embedded world: small images drawn by code, written to disk in the formats of the real sets.
 
 ========================= ============================ =========================================================
 folder                    plays the part of            format
 ========================= ============================ =========================================================
 ``scenes``                COCO (training domain)       COCO panoptic json + RGB-id PNGs; train, val and test
 ``scenes_novel``          ADE20K                       the same; mostly unseen concepts, more and smaller things
-``scenes_street``         Cityscapes                   the same; few names, things crowd together low in the picture
-``scenes_labels``         ImageNet-Val with ReaL       pictures + one json list of label lists
-``captions``              CLIP's picture-text pairs    COCO captions json
+``scenes_street``         Cityscapes                   the same; few names, things crowd together low in the image
+``scenes_labels``         ImageNet-Val with ReaL       images + one json list of label lists
+``captions``              CLIP's image-text pairs    COCO captions json
 ========================= ============================ =========================================================
 
-A picture is a function of (seed, folder, split, index) alone, so the same command writes the same bytes.
+An image is a function of (seed, folder, split, index) alone, so the same command writes the same bytes.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ from opsnet.vocabulary import Concept, Vocabulary
 log = logging.getLogger(__name__)
 
 SIZE = 96  # pixels a side of a scene
-CAPTION_SIZE = 32  # pixels a side of a captioned picture: one object at the scale it has in a scene
+CAPTION_SIZE = 32  # pixels a side of a captioned image: one object at the scale it has in a scene
 VERSION = 2  # raise it when this file or a vocabulary changes what is drawn: older sets on disk are then drawn anew
-CHUNK = 100  # pictures a unit of work; what is finished is not drawn again after an interruption
+CHUNK = 100  # images a unit of work; what is finished is not drawn again after an interruption
 MIN_VISIBLE_PX = 24  # a thing with fewer visible pixels becomes void: no annotator would outline it
 Record = dict[str, Any]
 
@@ -79,9 +79,9 @@ def write_world(
 
     Args:
         root: folder that receives ``scenes``, ``scenes_novel``, ``scenes_street`` and ``scenes_labels``.
-        seed: of every picture.
-        train, val, test: pictures a split (only ``scenes`` has a training split).
-        labels: pictures of ``scenes_labels``.
+        seed: of every image.
+        train, val, test: images a split (only ``scenes`` has a training split).
+        labels: images of ``scenes_labels``.
         workers: processes that draw.
     """
     root = Path(root)
@@ -97,7 +97,7 @@ def write_world(
 
 
 def write_captions(root: Path | str, *, seed: int = 0, count: int = 15_000, workers: int = 2) -> None:
-    """Draws ``count`` picture-caption pairs over the whole world into ``root``, for CLIP's training."""
+    """Draws ``count`` image-caption pairs over the whole world into ``root``, for CLIP's training."""
     root = Path(root)
     draw = partial(_draw_captioned, root, seed, count)
     _write_set(root / "captions.json", draw, _captions_json, count, seed, workers)
@@ -114,7 +114,7 @@ def _write_set(
     seed: int,
     workers: int,
 ) -> None:
-    """Draws ``count`` pictures in chunks and writes the annotation file ``target`` last.
+    """Draws ``count`` images in chunks and writes the annotation file ``target`` last.
 
     The jobs of a sweep start together: one of them draws, the others wait and find the set written.
     """
@@ -146,7 +146,7 @@ def _draw_set(
     count = key["count"]
     parts = target.parent / f".{target.stem}_parts_{VERSION}_{key['seed']}_{count}"
     parts.mkdir(exist_ok=True)
-    # Another seed or count writes the same pictures' files: from here on what it finished is not finished any more.
+    # Another seed or count writes the same images' files: from here on what it finished is not finished any more.
     _stamp(target).unlink(missing_ok=True)
     for other in set(target.parent.glob(f".{target.stem}_parts_*")) - {parts}:
         shutil.rmtree(other)
@@ -192,7 +192,7 @@ def _vocabulary(name: str) -> Vocabulary:
 
 
 def _rng(seed: int, *names: str | int) -> np.random.Generator:
-    """A generator of its own for each picture, whatever process draws it."""
+    """A generator of its own for each image, whatever process draws it."""
     return np.random.default_rng([seed, *(zlib.crc32(str(n).encode()) for n in names)])
 
 
@@ -201,9 +201,9 @@ def _rng(seed: int, *names: str | int) -> np.random.Generator:
 
 def _draw_panoptic(root: Path, seed: int, domain_name: str, split: str, index: int) -> Record:
     rng = _rng(seed, domain_name, split, index)
-    picture, ids, segments = draw_scene(DOMAINS[domain_name], rng)
+    image, ids, segments = draw_scene(DOMAINS[domain_name], rng)
     file_name = f"{index:06d}.png"
-    _save_png(root / split / file_name, finish(picture, rng))
+    _save_png(root / split / file_name, finish(image, rng))
     annotation = write_annotation(root / "annotations" / f"panoptic_{split}", index, file_name, ids, segments)
     return {"image": image_record(ImageFile(index, file_name), SIZE, SIZE), "annotation": annotation}
 
@@ -212,27 +212,27 @@ def draw_scene(domain: Domain, rng: np.random.Generator) -> tuple[Array, NDArray
     """Draws one scene.
 
     Returns:
-        The picture (96, 96, 3) in 0..255, the segment ids (96, 96) with 0 for void, and COCO's segments_info.
+        The image (96, 96, 3) in 0..255, the segment ids (96, 96) with 0 for void, and COCO's segments_info.
     """
     vocabulary = _vocabulary(domain.vocabulary)
     stuff = [c for c in vocabulary.concepts if not c.is_thing]
     things = [c for c in vocabulary.concepts if c.is_thing]
-    picture = np.zeros((SIZE, SIZE, 3), np.float32)
+    image = np.zeros((SIZE, SIZE, 3), np.float32)
     layers: list[tuple[Mask, Concept | None, bool]] = []
     regions = _regions(int(rng.integers(domain.regions[0], domain.regions[1] + 1)), domain.street, rng)
     for mask, k in zip(regions, rng.choice(len(stuff), len(regions), replace=False), strict=True):
-        paint_stuff(picture, mask, stuff[k].name, rng)
+        paint_stuff(image, mask, stuff[k].name, rng)
         layers.append((mask, stuff[k], False))
     if rng.random() < 0.12:
-        layers.append((_paint_crowd(picture, concept := _pick(things, rng), rng), concept, True))
+        layers.append((_paint_crowd(image, concept := _pick(things, rng), rng), concept, True))
     for _ in range(int(rng.integers(domain.things[0], domain.things[1] + 1))):
         concept = _pick(things, rng)
         radius = rng.uniform(*domain.radius)
-        layers.append((paint_thing(picture, _place(domain, rng), radius, concept.name, rng), concept, False))
+        layers.append((paint_thing(image, _place(domain, rng), radius, concept.name, rng), concept, False))
     if rng.random() < 0.25:
-        layers.append((_paint_unknown(picture, rng), None, False))
+        layers.append((_paint_unknown(image, rng), None, False))
     ids, segments = _flatten(layers)
-    return picture, ids, segments
+    return image, ids, segments
 
 
 def _pick(concepts: list[Concept], rng: np.random.Generator) -> Concept:
@@ -247,7 +247,7 @@ def _place(domain: Domain, rng: np.random.Generator) -> tuple[float, float]:
 
 
 def _regions(count: int, street: bool, rng: np.random.Generator) -> list[Mask]:
-    """``count`` masks (96, 96) that share the picture between wavy borders."""
+    """``count`` masks (96, 96) that share the image between wavy borders."""
     y, x = np.mgrid[0:SIZE, 0:SIZE] / SIZE
     angle = rng.normal(np.pi / 2, 0.12) if street else rng.uniform(0, np.pi)
     along, across = x * np.sin(angle) - y * np.cos(angle), x * np.cos(angle) + y * np.sin(angle)
@@ -257,22 +257,22 @@ def _regions(count: int, street: bool, rng: np.random.Generator) -> list[Mask]:
     return [level == k for k in range(count)]
 
 
-def _paint_crowd(picture: Array, concept: Concept, rng: np.random.Generator) -> Mask:
+def _paint_crowd(image: Array, concept: Concept, rng: np.random.Generator) -> Mask:
     """A cluster of small things of one concept that carries one crowd segment."""
     centre = rng.uniform(20, SIZE - 20, 2)
     covered = np.zeros((SIZE, SIZE), bool)
     for offset in rng.normal(0, 8, (5, 2)):
         x, y = centre + offset
-        covered |= paint_thing(picture, (float(x), float(y)), rng.uniform(6, 8), concept.name, rng)
+        covered |= paint_thing(image, (float(x), float(y)), rng.uniform(6, 8), concept.name, rng)
     return covered
 
 
-def _paint_unknown(picture: Array, rng: np.random.Generator) -> Mask:
+def _paint_unknown(image: Array, rng: np.random.Generator) -> Mask:
     """A grey blot that no annotator named: void."""
     y, x = np.mgrid[0:SIZE, 0:SIZE]
     (cx, cy), (rx, ry) = rng.uniform(0, SIZE, 2), rng.uniform(4, 10, 2)
     mask = ((x - cx) / rx) ** 2 + ((y - cy) / ry) ** 2 < 1
-    picture[mask] = rng.uniform(90, 150)
+    image[mask] = rng.uniform(90, 150)
     return mask
 
 
@@ -300,11 +300,11 @@ def _panoptic_json(path: Path, vocabulary: Vocabulary, records: list[Record]) ->
 
 
 def _draw_labels(root: Path, seed: int, index: int) -> Record:
-    """One picture of ``scenes_labels``: an object or three on one or two grounds, with the labels of what is seen."""
+    """One image of ``scenes_labels``: an object or three on one or two grounds, with the labels of what is seen."""
     rng = _rng(seed, "scenes_labels", index)
     domain = Domain("scenes_labels", regions=(1, 2), things=(1, 3), radius=(10, 20))
-    picture, _, segments = draw_scene(domain, rng)
-    _save_png(root / "val" / f"{index:06d}.png", finish(picture, rng))
+    image, _, segments = draw_scene(domain, rng)
+    _save_png(root / "val" / f"{index:06d}.png", finish(image, rng))
     index_of = _vocabulary(domain.vocabulary).index_of_id
     return {"labels": sorted({index_of[s["category_id"]] for s in segments})}
 
@@ -314,25 +314,25 @@ def _real_json(records: list[Record]) -> list[list[int]]:
 
 
 def _draw_captioned(root: Path, seed: int, count: int, index: int) -> Record:
-    """One captioned picture: a ground, and on four of five pictures one thing.
+    """One captioned image: a ground, and on four of five images one thing.
 
-    The thing comes first in the order of pictures so that a training stage can begin with those alone.
+    The thing comes first in the order of images so that a training stage can begin with those alone.
     """
     rng = _rng(seed, "captions", index)
     world = _vocabulary("scenes_world").concepts
     thing, ground = _pick([c for c in world if c.is_thing], rng), _pick([c for c in world if not c.is_thing], rng)
-    picture = np.zeros((CAPTION_SIZE, CAPTION_SIZE, 3), np.float32)
-    paint_stuff(picture, np.ones((CAPTION_SIZE, CAPTION_SIZE), bool), ground.name, rng)
+    image = np.zeros((CAPTION_SIZE, CAPTION_SIZE, 3), np.float32)
+    paint_stuff(image, np.ones((CAPTION_SIZE, CAPTION_SIZE), bool), ground.name, rng)
     with_thing = index < 0.8 * count
     named: list[Concept] = [ground]
     if with_thing:
         radius = rng.uniform(7, 14)
         x, y = rng.uniform(CAPTION_SIZE / 2 - 5, CAPTION_SIZE / 2 + 5, 2)
-        paint_thing(picture, (x, y), radius, thing.name, rng)
-        # With the pictures without a thing, a third of all captions name the ground alone: 15% leave grounds unstable.
+        paint_thing(image, (x, y), radius, thing.name, rng)
+        # With the images without a thing, a third of all captions name the ground alone: 15% leave grounds unstable.
         named = [[thing], [ground], [thing, ground]][rng.choice(3, p=(0.5, 0.15, 0.35))]
     file_name = f"{index:06d}.png"
-    _save_png(root / "images" / file_name, finish(picture, rng))
+    _save_png(root / "images" / file_name, finish(image, rng))
     caption = " on ".join(c.name for c in named)
     return {
         "image": {"id": index, "file_name": file_name, "height": CAPTION_SIZE, "width": CAPTION_SIZE},

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from opsnet.metrics.results import FOREIGN, HOME, NOT_RUN, TUNED_NAMES, Results
+from opsnet.metrics.results import IN_DOMAIN, NOT_RUN, OUT_OF_DOMAIN, TUNED_NAMES, Results
 from opsnet.miniature.orderings import Ordering, Outcome, check
 from opsnet.visualization.tables import Table
 
@@ -115,7 +115,7 @@ def seed_figures_table(runs: Sequence[Run]) -> Table:
 
 
 def _figures(name: str, models: Sequence[Results | None], recognition: str, filtering: str) -> tuple[str, ...]:
-    places = [(HOME,), *((domain,) for domain in FOREIGN), FOREIGN]
+    places = [(IN_DOMAIN,), *((domain,) for domain in OUT_OF_DOMAIN), OUT_OF_DOMAIN]
     values = [[m.mean(place, recognition, filtering) if m else None for m in models] for place in places]
     each = [", ".join(NOT_RUN if v is None else f"{v:.1f}" for v in values[index]) for index in (0, -1)]
     return name, *(_spread(column) for column in values), *each

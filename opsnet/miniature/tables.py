@@ -6,7 +6,7 @@ The levels cannot match (another world, another CLIP); the order of the rows is 
 
 from __future__ import annotations
 
-from opsnet.metrics.results import FOREIGN, HOME, TUNED_NAMES, Results, grid, percent
+from opsnet.metrics.results import IN_DOMAIN, OUT_OF_DOMAIN, TUNED_NAMES, Results, grid, percent
 from opsnet.paper.rows import TableRow, table_row, table_rows, table_title
 from opsnet.visualization.tables import ABSENT, Table
 
@@ -72,7 +72,7 @@ def _ours(training: str, setting: str, main: Results, baseline: Results | None) 
 
 def _figures(results: Results | None, setting: str) -> tuple[str, ...]:
     recognition, _, filtering = setting.partition("/")
-    places = [(HOME,), *((domain,) for domain in FOREIGN), FOREIGN]
+    places = [(IN_DOMAIN,), *((domain,) for domain in OUT_OF_DOMAIN), OUT_OF_DOMAIN]
     return tuple(percent(results.mean(place, recognition, filtering) if results else None) for place in places)
 
 
@@ -88,7 +88,7 @@ def paper_grid() -> dict[tuple[float, float], float]:
 
 
 def _grid_table(main: Results) -> Table:
-    published, ours = paper_grid(), grid(main.metrics, FOREIGN)
+    published, ours = paper_grid(), grid(main.metrics, OUT_OF_DOMAIN)
     cells = sorted({*ours, *published})
     alphas, betas = sorted({a for a, _ in cells}), sorted({b for _, b in cells})
     columns = ("alpha", *(f"beta {b:g}" for b in betas), *(f"paper {b:g}" for b in betas))

@@ -14,7 +14,7 @@ from opsnet.paper.worlds import World
 
 
 @dataclass(frozen=True)
-class Figure:
+class ComparedMetric:
     """One figure of a row.
 
     Attributes:
@@ -43,13 +43,13 @@ class Comparison:
     """A row: its figures, the run that ours come from, and the commands that give what is missing."""
 
     row: TableRow
-    figures: tuple[Figure, ...]
+    metrics: tuple[ComparedMetric, ...]
     run: Run | None
     commands: tuple[str, ...]
 
-    def figure(self, paper_set: str, measure: str) -> Figure | None:
+    def metric(self, paper_set: str, measure: str) -> ComparedMetric | None:
         """One figure, ``None`` where the paper's row has none."""
-        return next((f for f in self.figures if (f.paper_set, f.measure) == (paper_set, measure)), None)
+        return next((f for f in self.metrics if (f.paper_set, f.measure) == (paper_set, measure)), None)
 
 
 def compare(table: int | str, runs: Runs, world: World) -> tuple[Comparison, ...]:
@@ -63,16 +63,16 @@ def compare(table: int | str, runs: Runs, world: World) -> tuple[Comparison, ...
 
 def _compare(row: TableRow, runs: Runs, world: World) -> Comparison:
     run = runs.evaluation(row, world)
-    figures = []
+    metrics = []
     for paper_set, printed in row.paper.items():
         domain = world.domain(paper_set)
         for measure in printed:
-            ours = run.figure(row, domain, measure) if run else None
+            ours = run.metric(row, domain, measure) if run else None
             paper = row.published(paper_set, measure)
             assert paper is not None  # it is one of the row's own
-            figures.append(Figure(paper_set, domain, measure, paper, ours, world.is_real))
-    missing = any(figure.ours is None for figure in figures)
-    return Comparison(row, tuple(figures), run, commands(row, runs, world) if missing else ())
+            metrics.append(ComparedMetric(paper_set, domain, measure, paper, ours, world.is_real))
+    missing = any(metric.ours is None for metric in metrics)
+    return Comparison(row, tuple(metrics), run, commands(row, runs, world) if missing else ())
 
 
 def commands(row: TableRow, runs: Runs, world: World) -> tuple[str, ...]:
@@ -99,12 +99,12 @@ def _shown(checkpoint: Path | None, training: str) -> str:
     return str(checkpoint) if checkpoint else f"runs/{training}/DATE/checkpoints/last.ckpt"
 
 
-def in_the_papers_order(comparisons: Sequence[Comparison], paper_set: str, measure: str) -> tuple[int, int]:
+def pairs_in_paper_order(comparisons: Sequence[Comparison], paper_set: str, measure: str) -> tuple[int, int]:
     """How many pairs of rows ours orders as the paper does, and of how many.
 
     Pairs that the paper ties, and rows that were not run, do not count.
     """
-    figures = [f for c in comparisons if (f := c.figure(paper_set, measure)) is not None and f.ours is not None]
-    pairs = [(a, b) for a, b in combinations(figures, 2) if a.paper != b.paper]
+    metrics = [f for c in comparisons if (f := c.metric(paper_set, measure)) is not None and f.ours is not None]
+    pairs = [(a, b) for a, b in combinations(metrics, 2) if a.paper != b.paper]
     agree = sum((a.paper - b.paper) * ((a.ours or 0) - (b.ours or 0)) > 0 for a, b in pairs)
     return agree, len(pairs)

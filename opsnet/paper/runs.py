@@ -35,7 +35,7 @@ class Run:
         name = self.results.trained_as or self.results.experiment
         return training_of(name) or name
 
-    def figure(self, row: TableRow, domain: str, measure: str) -> float | None:
+    def metric(self, row: TableRow, domain: str, measure: str) -> float | None:
         """A row's figure in percent on a domain of this run, ``None`` where it was not measured."""
         return self.results.value(f"{domain}/{row.measured_as}/{measure}")
 
@@ -57,7 +57,7 @@ class Runs:
         places = [(world.domain(d), measure) for d, figures in row.paper.items() for measure in figures]
         best, most = None, 0
         for run in self.runs:
-            covered = sum(run.figure(row, *place) is not None for place in places)
+            covered = sum(run.metric(row, *place) is not None for place in places)
             if covered > most and run.training == row.training:
                 best, most = run, covered
         return best

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 
 from opsnet.metrics.results import GRID_CELL
-from opsnet.paper.comparison import Comparison, Figure
+from opsnet.paper.comparison import ComparedMetric, Comparison
 from opsnet.paper.tables import SETS
 from opsnet.paper.worlds import World
 from opsnet.visualization.plots import draw_grid, save_figure
@@ -42,12 +42,16 @@ def ensemble_ratios(comparisons: Sequence[Comparison], world: World, out: Path) 
 
 
 def _ratio(
-    ax: Axes, comparisons: Sequence[Comparison], paper_set: str, title: str, value: Callable[[Figure], float | None]
+    ax: Axes,
+    comparisons: Sequence[Comparison],
+    paper_set: str,
+    title: str,
+    value: Callable[[ComparedMetric], float | None],
 ) -> None:
     values: dict[str, float] = {}
     for c in comparisons:
-        figure = c.figure(paper_set, "PQ")
-        if figure is not None and (pq := value(figure)) is not None:
+        metric = c.metric(paper_set, "PQ")
+        if metric is not None and (pq := value(metric)) is not None:
             values[c.row.measured_as.partition("/")[0]] = pq
     points = [(ratio, values[name]) for name, ratio in _RATIOS.items() if name in values]
     ax.plot([x for x, _ in points], [y for _, y in points], "o-", color="#1f5fa8", label="Query + n CLIP")
@@ -80,11 +84,11 @@ def alpha_beta_pair(comparisons: Sequence[Comparison], world: World, out: Path) 
 
 
 def _cells(
-    comparisons: Sequence[Comparison], value: Callable[[Figure], float | None]
+    comparisons: Sequence[Comparison], value: Callable[[ComparedMetric], float | None]
 ) -> Mapping[tuple[float, float], float]:
     found = {}
     for c in comparisons:
-        match, pq = GRID_CELL.match(c.row.measured_as), value(c.figures[0])
+        match, pq = GRID_CELL.match(c.row.measured_as), value(c.metrics[0])
         if match is not None and pq is not None:
             found[float(match["alpha"]), float(match["beta"])] = pq
     return found

@@ -1,4 +1,4 @@
-"""A table of the paper, ours beside it, as text: for a terminal, markdown, LaTeX, a picture; or every figure as csv."""
+"""A table of the paper, ours beside it, as text: for a terminal, markdown, LaTeX, an image; or every figure as csv."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from opsnet.metrics.results import GRID_CELL, percent
 from opsnet.metrics.semantic import SEMANTIC_RULE
-from opsnet.paper.comparison import Comparison, Figure, in_the_papers_order
+from opsnet.paper.comparison import ComparedMetric, Comparison, pairs_in_paper_order
 from opsnet.paper.rows import numbered, table_title
 from opsnet.paper.worlds import World
 from opsnet.visualization.tables import ABSENT, Table
@@ -54,7 +54,7 @@ def paper_table(comparisons: Sequence[Comparison], world: World, *, all_measures
 
 def _columns(comparisons: Sequence[Comparison], all_measures: bool) -> list[Column]:
     """What the table shows, in the paper's order."""
-    found = dict.fromkeys((f.paper_set, f.measure) for c in comparisons for f in c.figures)
+    found = dict.fromkeys((f.paper_set, f.measure) for c in comparisons for f in c.metrics)
     return [column for column in found if all_measures or column[1] in ("PQ", "mIoU")]
 
 
@@ -65,16 +65,16 @@ def _list(comparisons: Sequence[Comparison], world: World, shown: list[Column]) 
         heads += ["ours", "diff."] if world.is_real else [f"{world.domain(paper_set)} {measure} ours"]
     rows = []
     for c in comparisons:
-        cells = [cell for column in shown for cell in _cells(c.figure(*column), world)]
+        cells = [cell for column in shown for cell in _cells(c.metric(*column), world)]
         rows.append((str(c.row.row), c.row.title, *cells))
     return tuple(heads), tuple(rows)
 
 
-def _cells(figure: Figure | None, world: World) -> tuple[str, ...]:
-    if figure is None:
+def _cells(metric: ComparedMetric | None, world: World) -> tuple[str, ...]:
+    if metric is None:
         return (ABSENT,) * (3 if world.is_real else 2)
-    cells = (f"{figure.paper:.1f}", percent(figure.ours))
-    return (*cells, _signed(figure.difference)) if world.is_real else cells
+    cells = (f"{metric.paper:.1f}", percent(metric.ours))
+    return (*cells, _signed(metric.difference)) if world.is_real else cells
 
 
 def _signed(value: float | None) -> str:
@@ -83,13 +83,13 @@ def _signed(value: float | None) -> str:
 
 def _grid(comparisons: Sequence[Comparison], world: World) -> Cells:
     """Table 6: alpha downwards, beta to the right; the paper's block, ours, and in the real world the difference."""
-    cells: dict[tuple[float, float], Figure] = {}
+    cells: dict[tuple[float, float], ComparedMetric] = {}
     for c in comparisons:
         match = GRID_CELL.match(c.row.measured_as)
         assert match is not None
-        cells[float(match["alpha"]), float(match["beta"])] = c.figures[0]
+        cells[float(match["alpha"]), float(match["beta"])] = c.metrics[0]
     alphas, betas = sorted({a for a, _ in cells}), sorted({b for _, b in cells})
-    blocks: list[tuple[str, Callable[[Figure], str]]] = [
+    blocks: list[tuple[str, Callable[[ComparedMetric], str]]] = [
         ("paper", lambda f: f"{f.paper:.1f}"),
         ("ours", lambda f: percent(f.ours)),
         *([("diff.", lambda f: _signed(f.difference))] if world.is_real else []),
@@ -117,7 +117,7 @@ def _caption(comparisons: Sequence[Comparison], world: World, shown: list[Column
 
 
 def _agreement(comparisons: Sequence[Comparison], world: World, column: Column) -> str:
-    agree, pairs = in_the_papers_order(comparisons, *column)
+    agree, pairs = pairs_in_paper_order(comparisons, *column)
     paper_set, measure = column
     name = SETS[paper_set] if world.is_real else f"{SETS[paper_set]} / {world.domain(paper_set)}"
     return f"{name} {measure} {agree} of {pairs}" if pairs else ""
@@ -178,7 +178,7 @@ def to_csv(comparisons: Sequence[Comparison]) -> str:
     writer.writerow(FIELDS)
     for c in comparisons:
         row = c.row
-        for f in c.figures:
+        for f in c.metrics:
             figures = (f.paper, *("" if v is None else round(v, 4) for v in (f.ours, f.difference)))
             what = (row.table, row.row, row.title, row.training, row.measured_as)
             where = (f.paper_set, f.domain, f.measure)

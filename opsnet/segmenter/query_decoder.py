@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from opsnet.segmenter.layers import MLP, Attention, FeedForward, sine_positions
 from opsnet.segmenter.pixel_decoder import PixelFeatures
-from opsnet.structures import DeepSupervision, LayerQueries, Proposals, masks_of
+from opsnet.structures import DeepSupervision, LayerQueries, Proposals, compute_mask_logits
 
 
 class DecoderLayer(nn.Module):
@@ -125,7 +125,9 @@ class QueryDecoder(nn.Module):
         normed = self.norm(x)
         last = self._predict(normed, self.mask_head(normed), positions, clip_map, guide)
         supervision = DeepSupervision((*predictions, last), features.pixels) if every_layer else None
-        return Proposals(masks_of(last.mask_embeds, features.pixels), last.query_embeds, last.iou, supervision)
+        return Proposals(
+            compute_mask_logits(last.mask_embeds, features.pixels), last.query_embeds, last.iou, supervision
+        )
 
     def _memory(self, m: Tensor, level: int) -> tuple[Tensor, Tensor]:
         """Keys with positions and values, both (B, L, dim)."""

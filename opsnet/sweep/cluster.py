@@ -20,7 +20,7 @@ class JobFailed(RuntimeError):
     """A submitted job failed; the message is its cause."""
 
 
-class Start:
+class JobStarter:
     """What submitit calls on a node: starts the job, and after preemption starts it again from its checkpoint."""
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class Start:
         from submitit.helpers import DelayedSubmission
 
         self._stop()
-        return DelayedSubmission(Start(), job)
+        return DelayedSubmission(JobStarter(), job)
 
     def _stop(self) -> None:
         if self._process is not None:
@@ -107,7 +107,7 @@ def submit(jobs: list[Job], cluster: str, queue: Mapping[str, Any]) -> list[Any]
     try:
         executor = submitit.AutoExecutor(cluster=cluster, folder=queue["submitit_folder"], **own)
         executor.update_parameters(**given)
-        return list(executor.map_array(Start(), jobs))
+        return list(executor.map_array(JobStarter(), jobs))
     except (RuntimeError, submitit.core.utils.FailedJobError) as error:
         raise InputError(f"launcher=submitit_{cluster} cannot send the jobs: {error}") from error
 

@@ -21,7 +21,7 @@ from types import FrameType
 GRACE = 60.0  # seconds between the request to stop and the end by force: time to write a checkpoint
 RANKS = {"RANK", "LOCAL_RANK", "GROUP_RANK", "NODE_RANK", "ROLE_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"}
 RANKS |= {"GROUP_WORLD_SIZE", "ROLE_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "PL_GLOBAL_SEED"}
-FOREIGN = ("TORCHELASTIC_", "SLURM_")
+LAUNCHER_VARIABLES = ("TORCHELASTIC_", "SLURM_")
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def quoted(key: str, value: object) -> str:
 
 def environment(given: Mapping[str, str]) -> dict[str, str]:
     """The environment of a job: nothing in it says that the process is a rank of another training."""
-    return {k: v for k, v in given.items() if k not in RANKS and not k.startswith(FOREIGN)}
+    return {k: v for k, v in given.items() if k not in RANKS and not k.startswith(LAUNCHER_VARIABLES)}
 
 
 class Process:
@@ -181,7 +181,7 @@ def stoppable() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def run_here(jobs: list[Job], at_once: int, gpus_per_job: int | None, report: Callable[[Outcome], None]) -> None:
+def run_locally(jobs: list[Job], at_once: int, gpus_per_job: int | None, report: Callable[[Outcome], None]) -> None:
     """Runs jobs on this machine, ``at_once`` of them together, and reports each one's end."""
     waiting, running = list(jobs), dict[int, Process]()
     with stoppable():

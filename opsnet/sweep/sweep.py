@@ -13,11 +13,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from opsnet.sweep.cluster import submit, wait_for
-from opsnet.sweep.launch import Job, Outcome, key_of, quoted, run_here
+from opsnet.sweep.launch import Job, Outcome, key_of, quoted, run_locally
 from opsnet.sweep.report import Report
 from opsnet.utils.errors import InputError
 
-AROUND = ("launcher", "skip_done", "resume")  # how a job is run, not what it is
+RUNTIME_KEYS = ("launcher", "skip_done", "resume")  # how a job is run, not what it is
 SWEEP_ONLY = (  # of Hydra's overrides, those that a job does not take over
     "hydra.sweep", "hydra.launcher", "hydra/sweeper", "hydra/launcher", "hydra.mode", "hydra.run",
     "hydra.output_subdir",
@@ -48,7 +48,7 @@ class FindSweep(Callback):
 
 def identity(overrides: Iterable[str]) -> list[str]:
     """The overrides that say what a job is, without those that say how it is run."""
-    return [o for o in overrides if key_of(o).partition(".")[0] not in AROUND]
+    return [o for o in overrides if key_of(o).partition(".")[0] not in RUNTIME_KEYS]
 
 
 def newest_sweep(home: Path, overrides: Iterable[str]) -> Path | None:
@@ -77,7 +77,7 @@ class Sweep:
             InputError: the job's folder holds something else, or such a job failed.
         """
         hydra = HydraConfig.get()
-        overrides = [o for o in hydra.overrides.task if key_of(o).partition(".")[0] not in AROUND[:2]]
+        overrides = [o for o in hydra.overrides.task if key_of(o).partition(".")[0] not in RUNTIME_KEYS[:2]]
         own = [o for o in hydra.overrides.hydra if not key_of(o).startswith(SWEEP_ONLY)]
         job = Job(
             int(hydra.job.num),
@@ -109,7 +109,7 @@ class Sweep:
             return
         if self.launcher == "local":
             queue = left[0][1]
-            run_here([job for job, _ in left], queue["jobs"], queue["gpus_per_job"], report)
+            run_locally([job for job, _ in left], queue["jobs"], queue["gpus_per_job"], report)
             return
         handles, jobs = [], []
         for queue in _different([queue for _, queue in left]):  # jobs that ask for the same are one array
@@ -132,7 +132,7 @@ def _flags(hydra: Any) -> list[str]:
 def _run_now(job: Job) -> Any:
     outcomes: list[Outcome] = []
     if not job.finished():
-        run_here([job], 1, None, outcomes.append)
+        run_locally([job], 1, None, outcomes.append)
     if outcomes and outcomes[0].cause is not None:
         raise InputError(f"job {job.number} in {job.folder} failed: {outcomes[0].cause}")
     return json.loads((job.folder / "results.json").read_text(encoding="utf-8"))["metrics"]

@@ -173,9 +173,9 @@ def main() -> None:
     import hydra
 
     from opsnet.utils.configuration import config_dir
-    from opsnet.utils.errors import one_sentence_errors
+    from opsnet.utils.errors import exit_on_user_error
 
-    with one_sentence_errors(interrupted="the same command goes on from the last checkpoint"):
+    with exit_on_user_error(interrupted="the same command goes on from the last checkpoint"):
         hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="train_clip")(train_clip)()
 
 

@@ -279,7 +279,7 @@ def main() -> None:
     from opsnet.sweep.cluster import rank_arguments, require_submitit
     from opsnet.sweep.sweep import Sweep, check_single, is_sweep
     from opsnet.utils.configuration import config_dir
-    from opsnet.utils.errors import one_sentence_errors
+    from opsnet.utils.errors import exit_on_user_error
 
     sweep = Sweep()
 
@@ -290,7 +290,7 @@ def main() -> None:
         return train(cfg)
 
     hint = "resume=auto goes on from the last checkpoint"
-    with one_sentence_errors(interrupted=hint), refuse_old_names(sys.argv[1:]):
+    with exit_on_user_error(interrupted=hint), refuse_old_names(sys.argv[1:]):
         require_submitit(sys.argv[1:])
         sys.argv += rank_arguments(sys.argv[1:], os.environ)
         hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="train")(run)()

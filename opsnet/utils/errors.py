@@ -21,7 +21,7 @@ class CheckpointError(InputError):
 
 
 @contextmanager
-def one_sentence_errors(*, interrupted: str = "") -> Iterator[None]:
+def exit_on_user_error(*, interrupted: str = "") -> Iterator[None]:
     """Ends the program with the message alone where the user can mend the cause; other errors keep their traceback.
 
     Args:

@@ -12,6 +12,6 @@ def mix_seed(*parts: int) -> int:
     return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-def picture_number(image_id: int | str) -> int:
-    """A number >= 0 for a picture's id, the same in every process (``hash`` of a text is not)."""
+def image_number(image_id: int | str) -> int:
+    """A number >= 0 for an image's id, the same in every process (``hash`` of a text is not)."""
     return abs(image_id) if isinstance(image_id, int) else zlib.crc32(image_id.encode())

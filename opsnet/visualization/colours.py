@@ -1,4 +1,4 @@
-"""A colour of its own for every segment, the same in every run and, where it can be, for a name in every picture."""
+"""A colour of its own for every segment, the same in every run and, where it can be, for a name in every image."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def palette(count: int) -> list[Colour]:
 def segment_colours(segments: Sequence[Segment]) -> dict[int, Colour]:
     """Segment id -> colour, no two alike.
 
-    A segment's label names its first choice, so a name tends to keep its colour from picture to picture. Where that is
+    A segment's label names its first choice, so a name tends to keep its colour from image to image. Where that is
     too near to a colour in use, the next one that stands apart; where none does, the one farthest from all in use.
     """
     candidates = np.array(palette(len(segments)))

@@ -1,4 +1,4 @@
-"""Where each segment's name goes on a picture: on its segment if it fits, else beside it, and not on another name."""
+"""Where each segment's name goes on an image: on its segment if it fits, else beside it, and not on another name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _PLACES_A_SIDE = 200
 """About how many places are tried along the shorter side; a finer search moves names by a pixel or two."""
 
 # Weights of what makes a place bad, each in shares of 0..1 of the box or the segment. Covering another name outweighs
-# everything else together; the rest was tuned by eye on pictures of 96 x 96 and 640 x 480 pixels.
+# everything else together; the rest was tuned by eye on images of 96 x 96 and 640 x 480 pixels.
 _ON_NAME = 100.0
 _OFF_SEGMENT = 1.0
 _ON_THING = 0.8
@@ -40,7 +40,7 @@ def place_labels(ids: np.ndarray, sizes: Mapping[int, tuple[int, int]], things: 
         things: ids of the segments that are things, which names of other segments should not hide.
 
     Returns:
-        Segment id -> box inside the picture (boxes wider or taller than the picture start at its edge).
+        Segment id -> box inside the image (boxes wider or taller than the image start at its edge).
     """
     stride = max(1, min(ids.shape) // _PLACES_A_SIDE)
     coarse = ids[stride // 2 :: stride, stride // 2 :: stride]

@@ -1,4 +1,4 @@
-"""Panoptic maps drawn over their pictures: a colour a segment, its outline and its name."""
+"""Panoptic maps drawn over their images: a colour a segment, its outline and its name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from opsnet.visualization.colours import VOID, Colour, segment_colours, text_col
 from opsnet.visualization.label_layout import Box, place_labels
 
 _SIZE = 480
-"""Pixels of the longer side to which small pictures are enlarged before names are drawn."""
+"""Pixels of the longer side to which small images are enlarged before names are drawn."""
 
 _PADDING = 3
 _COLOUR_SHARE = 0.6
@@ -27,13 +27,13 @@ _FEWEST_POINTS = 7
 def draw_overlay(
     image: np.ndarray, panoptic: PanopticMap, names: Sequence[str], scale: int | None = None
 ) -> np.ndarray:
-    """Draws segments and their names over a picture.
+    """Draws segments and their names over an image.
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        panoptic: the map, at the picture's size; pixels of no segment are drawn grey.
+        panoptic: the map, at the image's size; pixels of no segment are drawn grey.
         names: the vocabulary that the segments' labels index.
-        scale: how many times to enlarge; ``None``: small pictures to about 480 pixels, larger ones not at all.
+        scale: how many times to enlarge; ``None``: small images to about 480 pixels, larger ones not at all.
 
     Returns:
         (H * scale, W * scale, 3) uint8 RGB.
@@ -84,7 +84,7 @@ def _enlarge_ids(ids: np.ndarray, scale: int) -> np.ndarray:
 
 
 def _blend(image: np.ndarray, ids: np.ndarray, colours: dict[int, Colour]) -> np.ndarray:
-    """The picture, mostly grey so that its own colours do not mix in, under each segment's colour."""
+    """The image, mostly grey so that its own colours do not mix in, under each segment's colour."""
     flat = np.empty_like(image)
     flat[:] = VOID
     for segment, colour in colours.items():
@@ -180,12 +180,12 @@ def _draw_leader(draw: ImageDraw.ImageDraw, box: Box, mask: np.ndarray) -> None:
 def panel(
     rows: Sequence[tuple[np.ndarray, PanopticMap, PanopticMap]], names: Sequence[str], titles: Sequence[str], out: Path
 ) -> Path:
-    """Writes a PNG of pictures beside their ground truth and prediction, one picture a row.
+    """Writes a PNG of images beside their ground truth and prediction, one image a row.
 
     Args:
-        rows: image (H, W, 3) uint8 RGB, truth and prediction of each picture.
+        rows: image (H, W, 3) uint8 RGB, truth and prediction of each image.
         names: the vocabulary of both maps.
-        titles: headings of the three columns, for example "picture", "ground truth", "OPSNet".
+        titles: headings of the three columns, for example "image", "ground truth", "OPSNet".
         out: file to write, replaced as a whole.
     """
     if not rows or len(titles) != 3:
@@ -196,10 +196,10 @@ def panel(
 
 
 def sheet(cells: Sequence[Sequence[np.ndarray]], titles: Sequence[str], out: Path) -> Path:
-    """Writes a PNG of pictures in rows and columns.
+    """Writes a PNG of images in rows and columns.
 
     Args:
-        cells: rows of pictures (H, W, 3) uint8 RGB of any sizes; a row may be shorter than the titles.
+        cells: rows of images (H, W, 3) uint8 RGB of any sizes; a row may be shorter than the titles.
         titles: headings of the columns.
         out: file to write, replaced as a whole.
     """

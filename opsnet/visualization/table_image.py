@@ -1,4 +1,4 @@
-"""A table as a picture."""
+"""A table as an image."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LINE = 0.24  # inches
 _HEADING_WIDTH = 12  # characters a line
 
 
-def table_picture(table: Table, out: Path) -> Path:
+def draw_table(table: Table, out: Path) -> Path:
     """Draws a table with its title, caption and notes, and writes it as PNG."""
     heads = [fill(column, _HEADING_WIDTH, break_long_words=False) for column in table.columns]
     widths = [_width(heads[i], *(row[i] for row in table.rows)) for i in range(len(heads))]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from opsnet.checkpoint.places import IN_FOLDER
+from opsnet.checkpoint.allowed_targets import IN_FOLDER
 from opsnet.checkpoint.stored_network import build_model, build_recognizer
 from opsnet.clip.loading import ClipWeightsError
 from opsnet.recognition.modulation import FixedEnsemble

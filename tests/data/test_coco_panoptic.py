@@ -19,12 +19,12 @@ from opsnet.data import findings as kinds
 from opsnet.data.coco_panoptic import PanopticJson, SegmentLabel, content, describe, write_annotation
 from opsnet.data.conversion import Source, convert
 from opsnet.data.findings import Finding
-from opsnet.data.inspection import inspect_picture
+from opsnet.data.inspection import inspect_image
 from opsnet.data.panoptic_dataset import PanopticDataset
 from opsnet.data.panoptic_png import ids_to_rgb, read_ids
 from opsnet.data.panoptic_records import file_name
 from opsnet.data.set_inspection import PanopticInspector
-from opsnet.data.set_listing import list_pictures
+from opsnet.data.set_listing import list_images
 from opsnet.prediction.carriers import NamedMap, NamedSegment
 from opsnet.prediction.writing import PredictionWriter
 from opsnet.utils.errors import DatasetError
@@ -57,8 +57,8 @@ def examine(made: TinySet) -> Counter[int]:
     found: list[Finding] = []
     source = PanopticInspector.from_keywords(made.options).source
     segments: Counter[int] = Counter()
-    for picture in list_pictures(source, found.append)[1]:
-        report = inspect_picture(picture, VOCABULARY)
+    for annotated in list_images(source, found.append)[1]:
+        report = inspect_image(annotated, VOCABULARY)
         found += report.findings
         segments.update(s.category_id for s in report.segments if not s.is_crowd)
     # That a number in the json is wrong leaves the file readable: the doctor alone compares areas.
@@ -77,7 +77,7 @@ def prepare(made: TinySet) -> Counter[int]:
     sources = [
         Source(
             image_id=a["image_id"],
-            picture=made.images / f"p{number}.bmp",
+            image=made.images / f"p{number}.bmp",
             file_name=names[str(a["image_id"])],
             png=a["file_name"],
             labels=(made.segments / a["file_name"],),
@@ -91,7 +91,7 @@ def prepare(made: TinySet) -> Counter[int]:
 
     out = TinySet(root / "images", root / "set.json", root / "set")
     convert(
-        sources, read, annotations=out.annotations, pictures=out.images, categories=data["categories"], workers=1
+        sources, read, annotations=out.annotations, images=out.images, categories=data["categories"], workers=1
     )  # fmt: skip
     return train(out)
 

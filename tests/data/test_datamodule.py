@@ -1,4 +1,4 @@
-"""The stages and shares of the sets, and that a resumed run sees exactly the pictures of a whole one."""
+"""The stages and shares of the sets, and that a resumed run sees exactly the images of a whole one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from opsnet.data.transforms import TrainTransform
 from opsnet.utils.errors import DatasetError
 from opsnet.vocabulary import Vocabulary
 
-EPOCHS, BATCHES = 2, 3  # of ten pictures in batches of three
+EPOCHS, BATCHES = 2, 3  # of ten images in batches of three
 
 
 @pytest.fixture(autouse=True)
@@ -294,7 +294,7 @@ def test_between_two_epochs_the_batch_size_may_change(ten, tmp_path):
     assert len({i for _, _, ids, _ in model.seen for i in ids}) == 10
 
 
-def test_a_step_has_the_same_pictures_in_one_batch_and_in_accumulated_ones(ten, tmp_path, whole):
+def test_a_step_has_the_same_images_in_one_batch_and_in_accumulated_ones(ten, tmp_path, whole):
     model = Recorder()
     trainer = make_trainer(tmp_path, enable_checkpointing=False, accumulate_grad_batches=3)
     trainer.fit(model, datamodule=make_data(ten))

@@ -61,7 +61,7 @@ def test_a_configuration_beside_the_file_has_the_last_word(quick: bool, verdict:
 
 
 def test_a_file_that_does_not_tell_is_doubted_by_what_is_published(tmp_path: Path) -> None:
-    (doubt,) = checked(tower(nn.GELU()), str(tmp_path / "own.pt"), model_name="RN50").of("doubt")
+    (doubt,) = checked(tower(nn.GELU()), str(tmp_path / "own.pt"), model_name="RN50").of("warning")
     assert "all that is published for RN50 (the file itself does not tell) asks for QuickGELU" in doubt.sentence
 
 
@@ -108,8 +108,8 @@ def test_weights_are_named_by_hash(built) -> None:
 
 
 @pytest.mark.parametrize(("changed", "verdict", "words"), [
-    ({"backbone": {"frozen_norms": True}}, "doubt", "norms frozen at their initial statistics"),
-    ({"clip": {"model": {"weights": "random"}}}, "doubt", "random weights, for tests alone"),
+    ({"backbone": {"frozen_norms": True}}, "warning", "norms frozen at their initial statistics"),
+    ({"clip": {"model": {"weights": "random"}}}, "warning", "random weights, for tests alone"),
     ({"clip": {"model": {"weights": "builtin", "architecture": {"pretrained": None}}}}, "failure", "no file is given"),
 ])  # fmt: skip
 def test_random_weights_are_doubted(changed, verdict: str, words: str, built) -> None:

@@ -76,7 +76,7 @@ def test_one_machine_of_several_is_rehearsed(machine) -> None:
     found, checklist = devices(devices=8, num_nodes=4)
     assert found.processes == 32
     assert found.instead == {"num_nodes": 1}
-    assert "one of 4 machines" in checklist.of("doubt")[0].sentence
+    assert "one of 4 machines" in checklist.of("warning")[0].sentence
 
 
 def planned(cfg, processes: int = 1, images: int = 118_287) -> tuple[StepPlan | None, Checklist]:
@@ -104,11 +104,11 @@ def test_the_plan_of_a_row_is_the_trainings_own(processes: int, batches: int, re
 
 
 def test_a_batch_that_does_not_fit_the_learning_rate_is_doubted(real) -> None:
-    (doubt,) = planned(real("data.module.batch_size=2"))[1].of("doubt")
+    (doubt,) = planned(real("data.module.batch_size=2"))[1].of("warning")
     assert doubt.check == "learning rate"
     assert "2 images a step at learning rate 0.0001" in doubt.sentence
     for fix in re.findall(r"[\w.]+=[^\s,]+", doubt.sentence):
-        assert not planned(real("data.module.batch_size=2", fix))[1].of("doubt")
+        assert not planned(real("data.module.batch_size=2", fix))[1].of("warning")
 
 
 def test_the_plan_needs_no_data(real) -> None:

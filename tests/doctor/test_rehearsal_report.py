@@ -7,11 +7,11 @@ from dataclasses import replace
 from opsnet.doctor.checklist import Checklist
 from opsnet.doctor.pace import Estimate
 from opsnet.doctor.report import print_run, print_verdict
-from opsnet.doctor.watch import StepFigures
+from opsnet.doctor.watch import StepMeasurements
 from opsnet.training.recipe import StepPlan
 
 PLAN = StepPlan({"batch_size": 10}, devices=5, accumulate=2, lr=1e-4, steps=400)
-FIGURES = StepFigures(seconds=[9.0, 0.4, 0.6], validation=(0.6, 2), peak=3 * 2**30, device="cuda:0")
+FIGURES = StepMeasurements(seconds=[9.0, 0.4, 0.6], validation=(0.6, 2), peak=3 * 2**30, device="cuda:0")
 
 
 ESTIMATE = Estimate(training=400.0, validation=12.0, waits=False)
@@ -58,7 +58,7 @@ def test_the_verdict_repeats_what_needs_a_hand(capsys) -> None:
     checklist = Checklist()
     checklist.ok("devices", "1 x CPU")
     checklist.fail("disk", "is full: free some")
-    checklist.doubt("learning rate", "is high: lower it")
+    checklist.warn("learning rate", "is high: lower it")
     checklist.crash("optimiser step", "stops", ValueError("odd"))
     print_verdict(checklist)
     out, err = capsys.readouterr()

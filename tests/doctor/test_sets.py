@@ -76,7 +76,7 @@ def test_a_set_that_only_evaluation_reads_may_be_missing(compose, coco: Path, tm
     sets, checklist = opened(compose("train", *given))
     assert sets.usable
     assert not checklist.of("failure")
-    doubts = {result.check: result.sentence for result in checklist.of("doubt")}
+    doubts = {result.check: result.sentence for result in checklist.of("warning")}
     assert list(doubts) == [
         f"set test/{name}" for name in ("ade20k", "ade20k_semantic", "cityscapes", "pascal_context")
     ]

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 import torch
 
-from opsnet.doctor.watch import StepFigures
+from opsnet.doctor.watch import StepMeasurements
 from opsnet.training.module import OPSNetModule
 
 
 def test_the_first_batch_is_not_timed_unless_it_is_alone() -> None:
-    assert StepFigures(seconds=[9.0, 1.0, 2.0]).seconds_per_batch == 1.5
-    assert StepFigures(seconds=[9.0]).seconds_per_batch == 9.0
-    assert math.isnan(StepFigures().seconds_per_batch)
+    assert StepMeasurements(seconds=[9.0, 1.0, 2.0]).seconds_per_batch == 1.5
+    assert StepMeasurements(seconds=[9.0]).seconds_per_batch == 9.0
+    assert math.isnan(StepMeasurements().seconds_per_batch)
 
 
 @pytest.mark.parametrize(("overrides", "steps"), [
@@ -63,4 +63,4 @@ def test_parameters_that_no_loss_reaches_are_doubted(taken) -> None:
         module.model.unused = torch.nn.Linear(2, 2)
 
     _, checklist, _ = taken(change=more)
-    assert "no loss reaches 2 parameters (the first is model.unused.weight)" in checklist.of("doubt")[0].sentence
+    assert "no loss reaches 2 parameters (the first is model.unused.weight)" in checklist.of("warning")[0].sentence

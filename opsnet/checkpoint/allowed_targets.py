@@ -9,8 +9,8 @@ Key = tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Place:
-    """What may be built at a place of the configuration.
+class AllowedTarget:
+    """What may be built under one key of the configuration.
 
     Attributes:
         targets: full names.
@@ -23,15 +23,15 @@ class Place:
     given: tuple[str, ...] = ()
 
 
-NETWORK: Mapping[Key, Place] = {
-    ("model",): Place(("opsnet.model.OPSNet",), given=("backbone", "clip", "zero_shot")),
-    ("model", "pixel_decoder"): Place(("opsnet.segmenter.pixel_decoder.PixelDecoder",), True, ("in_channels",)),
-    ("model", "query_decoder"): Place(("opsnet.segmenter.query_decoder.QueryDecoder",), True, ("clip_dim",)),
-    ("backbone",): Place(("opsnet.segmenter.backbone.Backbone",)),
-    ("clip",): Place(("opsnet.clip.frozen_clip.FrozenClip",)),
-    ("clip", "model"): Place(("opsnet.clip.loading.load_clip",)),
-    ("clip", "model", "architecture"): Place(("open_clip.create_model", "opsnet.clip.tiny.tiny_clip"), True),
-    ("clip", "tokenizer"): Place(("open_clip.get_tokenizer", "open_clip.tokenizer.SimpleTokenizer")),
+NETWORK: Mapping[Key, AllowedTarget] = {
+    ("model",): AllowedTarget(("opsnet.model.OPSNet",), given=("backbone", "clip", "zero_shot")),
+    ("model", "pixel_decoder"): AllowedTarget(("opsnet.segmenter.pixel_decoder.PixelDecoder",), True, ("in_channels",)),
+    ("model", "query_decoder"): AllowedTarget(("opsnet.segmenter.query_decoder.QueryDecoder",), True, ("clip_dim",)),
+    ("backbone",): AllowedTarget(("opsnet.segmenter.backbone.Backbone",)),
+    ("clip",): AllowedTarget(("opsnet.clip.frozen_clip.FrozenClip",)),
+    ("clip", "model"): AllowedTarget(("opsnet.clip.loading.load_clip",)),
+    ("clip", "model", "architecture"): AllowedTarget(("open_clip.create_model", "opsnet.clip.tiny.tiny_clip"), True),
+    ("clip", "tokenizer"): AllowedTarget(("open_clip.get_tokenizer", "open_clip.tokenizer.SimpleTokenizer")),
 }
 RECOGNIZER: Key = ("inference", "recognizer")
 RECOGNIZERS = (
@@ -41,7 +41,7 @@ RECOGNIZERS = (
     "opsnet.recognition.modulation.FixedEnsemble",
     "opsnet.recognition.geometric_ensemble.GeometricEnsemble",
 )
-PLACES: Mapping[Key, Place] = {**NETWORK, RECOGNIZER: Place(RECOGNIZERS)}
+ALLOWED_TARGETS: Mapping[Key, AllowedTarget] = {**NETWORK, RECOGNIZER: AllowedTarget(RECOGNIZERS)}
 
 ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     "open_clip.create_model": ("model_name", "pretrained", "precision", "force_quick_gelu"),

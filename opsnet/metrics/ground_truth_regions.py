@@ -11,11 +11,11 @@ from torch import Tensor
 
 from opsnet.metrics.image_overlaps import ImageOverlaps, segment_table
 from opsnet.metrics.panoptic_arithmetic import SegmentTable, dense_index
-from opsnet.structures import PanopticTruth, Segment
+from opsnet.structures import GroundTruth, Segment
 
 
 @dataclass(frozen=True)
-class TruthRegions:
+class GroundTruthRegions:
     """The regions of a truth with G segments.
 
     Attributes:
@@ -29,7 +29,7 @@ class TruthRegions:
     num_classes: int
 
     @classmethod
-    def of(cls, truth: PanopticTruth, num_classes: int) -> TruthRegions:
+    def of(cls, truth: GroundTruth, num_classes: int) -> GroundTruthRegions:
         """Reads a truth.
 
         Raises:

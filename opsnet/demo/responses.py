@@ -1,4 +1,4 @@
-"""What the page answers: a picture and words in, a named map out; refusals in one sentence before any work."""
+"""What the page answers: an image and words in, a named map out; refusals in one sentence before any work."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from opsnet.data.pictures import to_rgb
+from opsnet.data.images import to_rgb
 from opsnet.prediction.carriers import NamedMap, Proposed
 from opsnet.prediction.predictor import Predictor
 from opsnet.recognition.modulation import EmbeddingModulation
@@ -18,14 +18,14 @@ from opsnet.recognition.vocabulary_fit import VocabularyFit, vocabulary_fit
 from opsnet.utils.errors import InputError
 from opsnet.vocabulary import Vocabulary
 
-LARGEST = 25_000_000  # pixels of a picture; a server's memory is shared by all who visit the page
+LARGEST = 25_000_000  # pixels of an image; a server's memory is shared by all who visit the page
 MOST_WORDS, LONGEST_WORD = 1_000, 100  # names, characters
 TOP = 5  # names that a segment lists
 
 
 @dataclass(frozen=True)
 class Seen:
-    """A picture that the network has seen: its file as the browser sent it, and what the network said."""
+    """An image that the network has seen: its file as the browser sent it, and what the network said."""
 
     path: str
     proposed: Proposed
@@ -40,7 +40,7 @@ class Answer:
         map: the named map.
         fit: of the words to the training.
         cut: names of which CLIP reads only the beginning.
-        network_seconds: spent on the picture, 0 where it was seen before.
+        network_seconds: spent on the image, 0 where it was seen before.
         naming_seconds: spent on words and segments.
     """
 
@@ -53,17 +53,17 @@ class Answer:
 
 
 def answer(predictor: Predictor, seen: Seen | None, path: str | None, words: str, alpha: float, beta: float) -> Answer:
-    """Segments a picture, or names its segments anew where the network has seen it already.
+    """Segments an image, or names its segments anew where the network has seen it already.
 
     Args:
         predictor: shared by all visitors; nothing of it changes.
-        seen: this visitor's last picture.
-        path: of the picture now chosen.
+        seen: this visitor's last image.
+        path: of the image now chosen.
         words: between commas or lines.
         alpha, beta: of Embedding Modulation.
 
     Raises:
-        InputError: no picture, one that cannot be read or is too large, or words that cannot be used.
+        InputError: no image, one that cannot be read or is too large, or words that cannot be used.
     """
     vocabulary = parse_words(words)
     start = time.monotonic()
@@ -76,7 +76,7 @@ def answer(predictor: Predictor, seen: Seen | None, path: str | None, words: str
     modulation = EmbeddingModulation(alpha=float(alpha), beta=float(beta))
     (found,) = predictor.name(seen.proposed, vocabulary, modulation=modulation, top_k=TOP)
     target, train = (predictor.text(v).to("cpu") for v in (vocabulary, predictor.train_vocabulary))
-    cut = predictor.trained.model.clip.text_encoder.cut_names(vocabulary)
+    cut = predictor.trained.model.clip.text_encoder.truncated_names(vocabulary)
     fit = vocabulary_fit(target, train, modulation)
     return Answer(seen, found, fit, tuple(cut), network, time.monotonic() - start)
 
@@ -108,20 +108,20 @@ def read_upload(path: str | None) -> NDArray[np.uint8]:
     """An uploaded file as RGB (H, W, 3).
 
     Raises:
-        InputError: none, not a picture, or too large; said from its header, before its pixels are read.
+        InputError: none, not an image, or too large; said from its header, before its pixels are read.
     """
     from PIL import Image
 
     if not path:
-        raise InputError("there is no picture: upload one, or choose an example")
+        raise InputError("there is no image: upload one, or choose an example")
     name = Path(path).name
     try:
-        with Image.open(path) as picture:
-            width, height = picture.size
+        with Image.open(path) as image:
+            width, height = image.size
             if width * height <= LARGEST:
-                return to_rgb(picture)
+                return to_rgb(image)
     except (OSError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
-        raise InputError(f"{name} cannot be read as a picture: give a PNG, JPEG or WebP file") from error
+        raise InputError(f"{name} cannot be read as an image: give a PNG, JPEG or WebP file") from error
     raise InputError(
         f"{name} has {width * height / 1e6:.0f} megapixels ({width} x {height}), more than the {LARGEST / 1e6:.0f} "
         "that this page takes: make it smaller first, or use opsnet-predict"

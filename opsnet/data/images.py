@@ -1,4 +1,4 @@
-"""Picture files: whether they are there, and any kind of them as RGB, the way that a person sees them."""
+"""Image files: whether they are there, and any kind of them as RGB, the way that a person sees them."""
 
 from __future__ import annotations
 
@@ -34,57 +34,57 @@ def require_files(folder: Path, names: Sequence[str], source: Path, key: str) ->
 
 
 def require_limit(limit: int | None) -> None:
-    """A set's ``limit`` is a number of pictures, or ``None`` for all.
+    """A set's ``limit`` is a number of images, or ``None`` for all.
 
     Raises:
         DatasetError: it is below 1.
     """
     if limit is not None and limit < 1:
-        raise DatasetError(f"limit must be at least 1 or null for all pictures, got {limit}: change `limit`")
+        raise DatasetError(f"limit must be at least 1 or null for all images, got {limit}: change `limit`")
 
 
-def upright_size(picture: Image.Image) -> tuple[int, int]:
+def upright_size(image: Image.Image) -> tuple[int, int]:
     """Width and height in pixels as a person sees it: EXIF may say that it is to be turned. Decodes nothing."""
-    width, height = picture.size
-    return (height, width) if picture.getexif().get(ExifTags.Base.Orientation, 1) >= SIDEWAYS else (width, height)
+    width, height = image.size
+    return (height, width) if image.getexif().get(ExifTags.Base.Orientation, 1) >= SIDEWAYS else (width, height)
 
 
-def read_picture(path: Path) -> Image.Image:
-    """A decoded picture; its file is closed again.
+def read_image(path: Path) -> Image.Image:
+    """A decoded image; its file is closed again.
 
     Raises:
         DatasetError: it cannot be read.
     """
     try:
-        picture: Image.Image
-        with Image.open(path) as picture:
-            picture.load()
-            return picture
+        image: Image.Image
+        with Image.open(path) as image:
+            image.load()
+            return image
     except Exception as error:  # Pillow's readers raise whatever their parsing stumbles over, SyntaxError included
-        raise DatasetError(f"{path} cannot be read as a picture ({error}): replace the file") from error
+        raise DatasetError(f"{path} cannot be read as an image ({error}): replace the file") from error
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:
-    """A picture file as (H, W, 3), upright.
+    """An image file as (H, W, 3), upright.
 
     Raises:
         DatasetError: it cannot be read.
     """
     try:
-        return to_rgb(read_picture(path))
+        return to_rgb(read_image(path))
     except DatasetError:
         raise
     except Exception as error:  # of a damaged orientation tag
-        raise DatasetError(f"{path} cannot be read as a picture ({error}): replace the file") from error
+        raise DatasetError(f"{path} cannot be read as an image ({error}): replace the file") from error
 
 
-def to_rgb(picture: Image.Image) -> NDArray[np.uint8]:
-    """A picture as (H, W, 3), upright.
+def to_rgb(image: Image.Image) -> NDArray[np.uint8]:
+    """An image as (H, W, 3), upright.
 
-    Cameras store rotation as a tag, while annotations are drawn on the upright picture. Grey of 16 bits is scaled,
+    Cameras store rotation as a tag, while annotations are drawn on the upright image. Grey of 16 bits is scaled,
     where Pillow would cut it off at 255; what is transparent shows white, and not the colour that lies below.
     """
-    upright = ImageOps.exif_transpose(picture)
+    upright = ImageOps.exif_transpose(image)
     if upright.mode.startswith("I"):
         upright = Image.fromarray((np.asarray(upright).clip(0, 65_535) // 257).astype(np.uint8))
     if upright.has_transparency_data:
