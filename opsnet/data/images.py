@@ -1,4 +1,4 @@
-"""Image files: whether they are there, and any kind of them as RGB, the way that a person sees them."""
+"""Image files: existence checks, and decoding of any format to upright RGB."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from PIL import ExifTags, Image, ImageOps
 
 from opsnet.utils.errors import DatasetError
 
-SIDEWAYS = 5  # from here on, EXIF orientations swap width and height
+SIDEWAYS = 5  # EXIF orientations from 5 on swap width and height
 
 
 def require_files(folder: Path, names: Sequence[str], source: Path, key: str) -> None:
-    """All files exist. One listing a folder: a stat a file takes minutes on network disks.
+    """Checks that all files exist, with one listing per folder: one stat per file takes minutes on network disks.
 
     Raises:
-        DatasetError: one is missing; the message names it, ``source``, which names it, and the ``key`` to check.
+        DatasetError: a file is missing; the message names it, the ``source`` that lists it, and the ``key`` to check.
     """
     if not folder.is_dir():
         raise DatasetError(f"folder {folder} does not exist: check `{key}`")
@@ -34,26 +34,26 @@ def require_files(folder: Path, names: Sequence[str], source: Path, key: str) ->
 
 
 def require_limit(limit: int | None) -> None:
-    """A set's ``limit`` is a number of images, or ``None`` for all.
+    """Checks a set's ``limit``: a number of images, or ``None`` for all.
 
     Raises:
-        DatasetError: it is below 1.
+        DatasetError: the limit is below 1.
     """
     if limit is not None and limit < 1:
         raise DatasetError(f"limit must be at least 1 or null for all images, got {limit}: change `limit`")
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:
-    """Width and height in pixels as a person sees it: EXIF may say that it is to be turned. Decodes nothing."""
+    """Width and height in pixels after applying the EXIF orientation; the image is not decoded."""
     width, height = image.size
     return (height, width) if image.getexif().get(ExifTags.Base.Orientation, 1) >= SIDEWAYS else (width, height)
 
 
 def read_image(path: Path) -> Image.Image:
-    """A decoded image; its file is closed again.
+    """Opens and decodes an image file, and closes it again.
 
     Raises:
-        DatasetError: it cannot be read.
+        DatasetError: the file cannot be read.
     """
     try:
         image: Image.Image
@@ -65,24 +65,24 @@ def read_image(path: Path) -> Image.Image:
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:
-    """An image file as (H, W, 3), upright.
+    """Reads an image file as upright RGB (H, W, 3).
 
     Raises:
-        DatasetError: it cannot be read.
+        DatasetError: the file cannot be read.
     """
     try:
         return to_rgb(read_image(path))
     except DatasetError:
         raise
-    except Exception as error:  # of a damaged orientation tag
+    except Exception as error:  # for example a damaged orientation tag
         raise DatasetError(f"{path} cannot be read as an image ({error}): replace the file") from error
 
 
 def to_rgb(image: Image.Image) -> NDArray[np.uint8]:
-    """An image as (H, W, 3), upright.
+    """Converts an image to upright RGB (H, W, 3).
 
-    Cameras store rotation as a tag, while annotations are drawn on the upright image. Grey of 16 bits is scaled,
-    where Pillow would cut it off at 255; what is transparent shows white, and not the colour that lies below.
+    Cameras store rotation as a tag, while annotations are drawn on the upright image. 16-bit greyscale is rescaled
+    (Pillow would clip it at 255), and transparent pixels become white instead of showing the colour stored below them.
     """
     upright = ImageOps.exif_transpose(image)
     if upright.mode.startswith("I"):

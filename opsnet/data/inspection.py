@@ -1,7 +1,7 @@
-"""The examination of one annotated image: what the json says of it beside what its two files hold.
+"""Inspection of one annotated image: compares its json entries with its two files.
 
-Nothing here raises on bad data, because a doctor goes on after the first defect; :mod:`opsnet.data.set_inspection`
-examines whole sets.
+Nothing here raises on bad data, because the doctor continues after the first defect; :mod:`opsnet.data.set_inspection`
+inspects whole sets.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class AnnotatedImage:
-    """One annotation of a json; nothing in it is known to be right.
+    """One annotation of a json, not yet validated.
 
     Attributes:
-        image: its entry in ``images``, empty where there is none.
+        image: its entry in ``images``, empty if there is none.
         annotation: its entry in ``annotations``.
-        image, png: the two files, ``None`` where one is missing.
+        image_file, png: the two files, ``None`` if missing.
     """
 
     image: Mapping[str, Any]
@@ -50,18 +50,18 @@ class AnnotatedImage:
 
     @property
     def name(self) -> str:
-        """What findings call it."""
+        """The name used in findings."""
         return str(self.annotation["file_name"])
 
 
 @dataclass(frozen=True)
 class ImageReport:
-    """What one image holds.
+    """The result of inspecting one image.
 
     Attributes:
         findings: its defects.
-        segments: all that the json lists, with any category.
-        is_drawable: both files can be read and have one size.
+        segments: all segments listed in the json, of any category.
+        is_drawable: whether both files can be read and have the same size.
     """
 
     findings: tuple[Finding, ...]
@@ -70,7 +70,7 @@ class ImageReport:
 
 
 def inspect_image(annotated: AnnotatedImage, vocabulary: Vocabulary) -> ImageReport:
-    """Reads both files of an image in full and compares them with the json and the vocabulary."""
+    """Fully reads both files of an image and compares them with the json and the vocabulary."""
     found: list[Finding] = []
     try:
         segments: tuple[SegmentInfo, ...] | None = parse_segments(annotated.annotation)
@@ -88,7 +88,7 @@ def inspect_image(annotated: AnnotatedImage, vocabulary: Vocabulary) -> ImageRep
 
 
 def read_sample(annotated: AnnotatedImage, vocabulary: Vocabulary) -> tuple[NDArray[np.uint8], PanopticMap]:
-    """A drawable image (H, W, 3) and its ground truth; crowd is there, segments of unknown categories are not.
+    """Reads a drawable image (H, W, 3) and its ground truth, with crowd and without segments of unknown categories.
 
     Raises:
         ValueError: the image is not drawable, see ``ImageReport``.
@@ -106,13 +106,13 @@ def read_sample(annotated: AnnotatedImage, vocabulary: Vocabulary) -> tuple[NDAr
 
 
 def _size(path: Path | None, found: list[Finding]) -> Size | None:
-    """The upright image's size, after every byte was decoded."""
+    """Size of the upright image, after decoding the whole file."""
     if path is None:
         return None
     try:
         with Image.open(path) as image:
             size, (width, height) = upright_size(image), image.size
-            # A JPEG at an eighth of its size: all its data are read, but most of the arithmetic is left out.
+            # Decode a JPEG at an eighth of its size: all data is read, but most of the arithmetic is skipped.
             image.draft("RGB", (max(1, width // 8), max(1, height // 8)))
             image.load()
     except Exception as error:  # Pillow's readers raise whatever their parsing stumbles over, SyntaxError included
@@ -148,7 +148,7 @@ def _compare_sizes(annotated: AnnotatedImage, size: Size | None, ids: NDArray[np
 
 
 def _check_listed(name: str, segments: Sequence[SegmentInfo], vocabulary: Vocabulary) -> Iterator[Finding]:
-    """What the json alone shows."""
+    """Defects visible in the json alone."""
     counts = Counter(s.id for s in segments)
     for value in out_of_range(counts):
         yield Finding(kinds.ID_RANGE, name, f"has segment id {value}")
@@ -170,7 +170,7 @@ def _check_listed(name: str, segments: Sequence[SegmentInfo], vocabulary: Vocabu
 def _compare_pixels(
     annotated: AnnotatedImage, segments: Sequence[SegmentInfo], ids: NDArray[np.int32]
 ) -> Iterator[Finding]:
-    """What json and PNG show together."""
+    """Defects visible when json and PNG are compared."""
     name, unusable = annotated.name, set(out_of_range(s.id for s in segments))
     measures = measure(ids, (s.id for s in segments if s.id not in unusable))
     if others := measures.unlisted:
@@ -193,5 +193,5 @@ def _compare_segment(name: str, segment: SegmentInfo, given_box: object, area: i
 
 
 def reason_of(error: Exception) -> str:
-    """What an exception says, with its kind: a ``KeyError`` alone says no more than the key."""
+    """An exception's type and message: the message of a ``KeyError`` alone is just the key."""
     return f"{type(error).__name__}: {error}"

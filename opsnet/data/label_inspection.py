@@ -1,4 +1,4 @@
-"""The examination of a set of images with image-level labels."""
+"""Inspection of a set of images with image-level labels."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from opsnet.vocabulary import Vocabulary
 
 @dataclass(frozen=True)
 class ImageLabelInspector:
-    """Examines images with image-level labels; ``keywords`` are what ``ImageLabelDataset`` takes, but a transform."""
+    """Inspects an image-label set; ``keywords`` are the arguments of ``ImageLabelDataset`` except ``transform``."""
 
     vocabulary: Vocabulary
     keywords: tuple[tuple[str, Any], ...]
 
     @classmethod
     def from_keywords(cls, keywords: Mapping[str, Any]) -> ImageLabelInspector:
-        """From what ``ImageLabelDataset`` takes.
+        """Builds the inspector from the arguments of ``ImageLabelDataset``.
 
         Raises:
-            DatasetError: there is no folder of images.
+            DatasetError: no image folder is given.
             VocabularyError: the vocabulary cannot be read.
         """
         if keywords.get("images") is None:
@@ -44,7 +44,7 @@ class ImageLabelInspector:
         return str(dict(self.keywords)["images"])
 
     def inspect(self, sink: FindingSink, *, limit: int | None = None, samples: int = 0) -> Inspection:
-        """Examines labels, folder and every image, see :class:`Inspector`; has no masks to draw samples of."""
+        """Inspects labels, folder and every image, see :class:`Inspector`; there are no masks, so no samples."""
         options = dict(self.keywords)
         options["limit"] = min((n for n in (limit, options.get("limit")) if n is not None), default=None)
         try:
@@ -66,7 +66,7 @@ class ImageLabelInspector:
 
 
 def _unreadable(path: Path) -> str | None:
-    """Why an image cannot be read."""
+    """Why an image cannot be read; ``None`` if it can."""
     try:
         read_rgb(path)
     except DatasetError as error:

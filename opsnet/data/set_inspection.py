@@ -1,6 +1,6 @@
-"""The examination of whole sets: json and folders (:mod:`opsnet.data.set_listing`), then every image.
+"""Inspection of whole sets: json and folders (:mod:`opsnet.data.set_listing`), then every image.
 
-Another kind of set is another :class:`Inspector` and a line in :data:`opsnet.data.inspectors.INSPECTORS`.
+To support another kind of set, add an :class:`Inspector` and a line in :data:`opsnet.data.inspectors.INSPECTORS`.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ R = TypeVar("R")
 
 @dataclass
 class Inspection:
-    """What a set holds.
+    """Counts and samples of a set.
 
     Attributes:
-        images: entries of ``images``.
-        annotations: those examined.
-        things, stuff, crowd, unknown: segments; crowd counts as crowd only.
-        images_per_class: how many annotations have a segment of a label, by label.
-        labels: those of whole images.
-        samples: drawable images, spread over the set.
+        images: number of entries in ``images``.
+        annotations: number of inspected annotations.
+        things, stuff, crowd, unknown: numbers of segments; crowd segments count only as crowd.
+        images_per_class: label -> number of annotations with a segment of that label.
+        labels: number of image-level labels.
+        samples: drawable images, evenly spread over the set.
     """
 
     images: int = 0
@@ -55,7 +55,7 @@ class Inspection:
         return self.things + self.stuff + self.crowd + self.unknown
 
     def add(self, report: ImageReport, vocabulary: Vocabulary) -> None:
-        """Counts one more image."""
+        """Adds the counts of one image."""
         self.annotations += 1
         labels = [(vocabulary.index_of_id.get(s.category_id), s.is_crowd) for s in report.segments]
         self.images_per_class.update({label for label, _ in labels if label is not None})
@@ -68,14 +68,14 @@ class Inspection:
 
 
 def in_threads(one: Callable[[T], R], items: Sequence[T], name: str) -> Iterator[R]:
-    """Results in order. Threads, because decoding leaves Python's lock."""
+    """Yields results in order. Threads suffice because decoding releases the GIL."""
     from rich.console import Console
     from rich.progress import track
 
     with ThreadPool(min(8, os.cpu_count() or 1)) as pool:
         yield from track(
             pool.imap(one, items),
-            description=f"Examining {name}",
+            description=f"Inspecting {name}",
             total=len(items),
             console=Console(stderr=True),
             disable=len(items) < QUIET_BELOW,
@@ -83,11 +83,11 @@ def in_threads(one: Callable[[T], R], items: Sequence[T], name: str) -> Iterator
 
 
 class Inspector(Protocol):
-    """Examines a set; equal ones examine the same.
+    """Inspects a set; equal inspectors inspect the same set.
 
     Attributes:
-        name: of the set's file or folder.
-        vocabulary: of its labels.
+        name: the set's file or folder.
+        vocabulary: the vocabulary of its labels.
     """
 
     @property
@@ -97,28 +97,28 @@ class Inspector(Protocol):
     def vocabulary(self) -> Vocabulary: ...
 
     def inspect(self, sink: FindingSink, *, limit: int | None = None, samples: int = 0) -> Inspection:
-        """Examines the set; shows progress for long ones.
+        """Inspects the set, with a progress bar for large ones.
 
         Args:
             sink: receives the findings.
-            limit: examine the first so many annotations only.
-            samples: how many drawable images to choose.
+            limit: inspect only the first ``limit`` annotations.
+            samples: number of drawable images to choose.
         """
         ...
 
 
 @dataclass(frozen=True)
 class PanopticInspector:
-    """Examines a panoptic set."""
+    """Inspects a panoptic set."""
 
     source: PanopticSource
 
     @classmethod
     def from_keywords(cls, keywords: Mapping[str, Any]) -> PanopticInspector:
-        """From what ``PanopticDataset`` takes.
+        """Builds the inspector from the arguments of ``PanopticDataset``.
 
         Raises:
-            DatasetError: one of them that it cannot do without is not given.
+            DatasetError: a required argument is missing.
             VocabularyError: the vocabulary cannot be read.
         """
         for key in ("images", "annotations", "vocabulary"):
@@ -143,11 +143,11 @@ class PanopticInspector:
 
     @property
     def vocabulary(self) -> Vocabulary:
-        """Of the set's labels."""
+        """The vocabulary of the set's labels."""
         return self.source.vocabulary
 
     def inspect(self, sink: FindingSink, *, limit: int | None = None, samples: int = 0) -> Inspection:
-        """Examines json, folders and every image, see :class:`Inspector`."""
+        """Inspects json, folders and every image, see :class:`Inspector`."""
         limit = min((n for n in (limit, self.source.limit) if n is not None), default=None)
         count, listed = list_images(replace(self.source, limit=limit), sink)
         result, drawable = Inspection(images=count), list[AnnotatedImage]()
@@ -164,7 +164,7 @@ class PanopticInspector:
         return result
 
     def _reports(self, annotated: Sequence[AnnotatedImage]) -> Iterator[ImageReport]:
-        """The report of each image, in order."""
+        """Yields the report of each image, in order."""
         return in_threads(partial(inspect_image, vocabulary=self.vocabulary), annotated, self.source.annotations.name)
 
     def _report_unused(self, images_per_class: Mapping[int, int], sink: FindingSink) -> None:

@@ -1,4 +1,4 @@
-"""The examination of a panoptic json as a whole, and of the folders it leads to; no image is opened here."""
+"""Inspection of a panoptic json as a whole and of its folders; no image is opened here."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from opsnet.utils.json_fields import FieldError, field, items
 from opsnet.vocabulary import Vocabulary
 
 FindingSink = Callable[[Finding], None]
-"""Receives findings one by one, in the order of the json: a set may have more than memory holds."""
+"""Receives findings one at a time, in the order of the json: a set may have more of them than fit into memory."""
 
 
 @dataclass(frozen=True)
 class PanopticSource:
-    """Where a panoptic set lies; equal ones are the same set. ``limit``: the first so many annotations alone."""
+    """The location of a panoptic set; equal sources are the same set. ``limit``: use only the first annotations."""
 
     images: Path
     annotations: Path
@@ -33,7 +33,7 @@ class PanopticSource:
 
 
 def list_images(source: PanopticSource, sink: FindingSink) -> tuple[int, list[AnnotatedImage]]:
-    """The number of entries in ``images``, and the images to examine; none if the json cannot be used at all.
+    """The number of entries in ``images``, and the images to inspect; no images if the json cannot be used at all.
 
     Args:
         source: the set.
@@ -54,7 +54,7 @@ def list_images(source: PanopticSource, sink: FindingSink) -> tuple[int, list[An
 
 
 class _Folder:
-    """A folder's files. One listing a sub-folder that names lead to: a stat a file takes minutes on network disks."""
+    """A folder's files, with one listing per subfolder: one stat per file takes minutes on network disks."""
 
     def __init__(self, path: Path, sink: FindingSink) -> None:
         self.path = path
@@ -64,7 +64,7 @@ class _Folder:
             sink(Finding(kinds.MISSING_FOLDER, str(path), "does not exist"))
 
     def find(self, name: str, missing: Kind, sink: FindingSink) -> Path | None:
-        """The file's path, or ``None`` and a finding; of a missing folder it was said once already."""
+        """The file's path, or ``None`` with a finding; a missing folder has been reported already."""
         if not self.exists:
             return None
         parent, base = os.path.split(os.path.normpath(name))
@@ -76,15 +76,15 @@ class _Folder:
         return None
 
     def report_orphans(self, names: Iterable[str], orphan: Kind, sink: FindingSink) -> None:
-        """Files that none of the names leads to."""
+        """Reports files that are not among the names."""
         known = {os.path.normpath(name) for name in names}
         for parent, listed in self._listed.items():
             for name in sorted({os.path.join(parent, base) for base in listed} - known):
-                sink(Finding(orphan, name, f"in {self.path} is named by nothing"))
+                sink(Finding(orphan, name, f"in {self.path} is not listed in the json"))
 
 
 def _files(folder: Path) -> set[str]:
-    """Names of the files in a folder, but for hidden ones and links that lead nowhere."""
+    """Names of the files in a folder, except hidden files and broken links."""
     if not folder.is_dir():
         return set()
     with os.scandir(folder) as entries:
@@ -94,18 +94,18 @@ def _files(folder: Path) -> set[str]:
 def _annotated(
     source: PanopticSource, images: dict[ImageId, dict[str, Any]], records: list[Any], sink: FindingSink
 ) -> list[AnnotatedImage]:
-    """The images to examine; reports annotations that fit no image, and files that are missing or too many."""
+    """The images to inspect; reports annotations without an image, missing files and orphans."""
     image_files, pngs = _Folder(source.images, sink), _Folder(source.segments, sink)
     chosen, seen = list[AnnotatedImage](), set[ImageId]()
     for number, record in enumerate(records):
-        is_examined = source.limit is None or number < source.limit
+        is_inspected = source.limit is None or number < source.limit
         try:
             image_id, png = parse_png(record)
         except FieldError as error:
-            if is_examined:
+            if is_inspected:
                 sink(Finding(kinds.MALFORMED, f"annotations[{number}]", str(error)))
             continue
-        if is_examined:
+        if is_inspected:
             if image_id in seen:
                 sink(Finding(kinds.ANNOTATED_TWICE, png, f"annotates image {image_id} again"))
             if image_id not in images:
@@ -122,7 +122,7 @@ def _annotated(
 
 
 def _by_id(records: list[Any], sink: FindingSink) -> dict[ImageId, dict[str, Any]]:
-    """The usable entries of ``images``."""
+    """The valid entries of ``images``, by id."""
     images: dict[ImageId, dict[str, Any]] = {}
     for number, record in enumerate(records):
         try:

@@ -61,7 +61,7 @@ def print_run(
     if measured is not None:
         where = "of the GPU" if measured.device.startswith("cuda") else "of the process, on the CPU"
         rows.append(("peak memory", f"{gib(measured.peak)} {where}"))
-        told = f"{measured.seconds_per_batch:.2f} per batch; the first, with kernel setup, took {measured.seconds[0]:.2f}"
+        told = f"{measured.seconds_per_batch:.2f} per batch; the first, with setup, took {measured.seconds[0]:.2f}"
         accumulate = plan.accumulate if plan is not None else 1
         rows.append(("seconds a step", f"{measured.seconds_per_batch * accumulate:.2f} ({told})"))
     if measured is not None and estimated is not None:

@@ -346,7 +346,7 @@ ONE, TWO = {"id": 1, "category_id": 3}, {"id": 2, "category_id": 5}
     [
         ([ONE], "a.png", r"a\.png cannot be written: the map holds segment id 2, which segments_info lacks"),
         ([ONE, TWO, {"id": 4, "category_id": 3}], "a.png", "the map has no pixel of segment id 4"),
-        ([ONE, TWO, TWO], "a.png", "segment id 2 is there twice"),
+        ([ONE, TWO, TWO], "a.png", "segment id 2 occurs twice"),
         ([ONE, TWO, {"id": 0, "category_id": 3}], "a.png", "segment id 0 is not in 1..16777215"),
         ([ONE, {**TWO, "category_id": 2.5}], "a.png", r"segments_info\[1\]: 'category_id' is 2.5"),
         ([ONE, TWO], "../a.png", r"'file_name' is '\.\./a\.png', not the path"),

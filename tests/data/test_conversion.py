@@ -105,7 +105,7 @@ def test_what_was_finished_is_done_again_where_its_label_or_the_recipe_changed(t
 def test_a_finished_set_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     converted(tmp_path, made(tmp_path))
     converted(tmp_path, made(tmp_path), refuse)
-    assert "set.json is there already: remove it to convert the set again" in capsys.readouterr().err
+    assert "set.json exists already: remove it to convert the set again" in capsys.readouterr().err
 
 
 def test_a_missing_file_is_named_before_anything_is_written(tmp_path: Path) -> None:

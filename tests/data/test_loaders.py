@@ -142,7 +142,7 @@ def test_evaluation_shows_every_image_once_in_as_many_batches_on_each_process(ba
 
 def test_evaluation_with_more_processes_than_images():
     with pytest.raises(
-        DatasetError, match="a set of 2 images cannot be shared by 3 processes: evaluate on fewer devices"
+        DatasetError, match="a set of 2 images cannot be split over 3 processes: evaluate on fewer devices"
     ):
         EvaluationLoader(Sized(2), batch_size=1, collate_fn=list, world_size=3)
 

@@ -224,7 +224,7 @@ def test_sets_of_the_wrong_kind_and_numbers_out_of_range_are_named(ten, labels) 
     panoptic = partial(PanopticDataset, **ten.options)
     swapped = MixedDataModule(train=labels, labels=panoptic, batch_size=1, check_files=False)
     swapped.setup("fit")
-    with pytest.raises(DatasetError, match=r"data.module.labels has images with segments: exchange"):
+    with pytest.raises(DatasetError, match=r"data.module.labels has images with segments: swap"):
         _ = swapped.label_vocabulary
-    with pytest.raises(DatasetError, match="set 'train' has images with image labels: exchange"):
+    with pytest.raises(DatasetError, match="set 'train' has images with image labels: swap"):
         swapped.train_dataloader()

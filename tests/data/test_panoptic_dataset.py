@@ -159,7 +159,7 @@ def _segment(**values: object) -> Callable[[dict], None]:
         (_first("annotations", image_id=99), ["image 99", "not in its `images`"]),
         (_first("annotations", image_id=8), ["annotates image 8 twice", "remove one"]),
         (_segment(category_id=4), ["image 7", "category_id 4", "vocabulary 'tiny' lacks", "set `vocabulary`"]),
-        (_segment(id=10), ["image 7", "segment id 10 is there twice", "its own id"]),
+        (_segment(id=10), ["image 7", "segment id 10 occurs twice", "its own id"]),
         (_segment(id=0), ["segment id 0", "1..16777215"]),
         (_segment(id=256**3), ["segment id 16777216", "1..16777215"]),
         (_first("images", file_name="gone.bmp"), ["gone.bmp", "1 of 3 files are missing", "check `images`"]),

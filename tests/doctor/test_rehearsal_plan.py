@@ -119,7 +119,7 @@ def test_the_plan_needs_no_data(real) -> None:
 
 
 @pytest.mark.parametrize(("overrides", "images", "words"), [
-    (["trainer.devices=3"], 100, "cannot be shared equally by 3 devices"),
+    (["trainer.devices=3"], 100, "cannot be split equally over 3 devices"),
     ([], 3, "3 training images are fewer than the 16 of one step: give data.module.batch_size=3"),
     (["optim.max_epochs=-1"], 100, "the training has no end: give optim.max_epochs"),
 ])  # fmt: skip

@@ -75,8 +75,8 @@ def test_a_grid_for_table_6(runs) -> None:
 
 
 def test_the_rule_for_absent_classes_stands_under_miou(runs) -> None:
-    assert "means over the classes with true pixels" in paper_table(compare(8, runs, REAL), REAL).caption
-    assert "true pixels" not in paper_table(compare(2, runs, REAL), REAL).caption
+    assert "means over the classes with ground-truth pixels" in paper_table(compare(8, runs, REAL), REAL).caption
+    assert "ground-truth pixels" not in paper_table(compare(2, runs, REAL), REAL).caption
 
 
 def test_stand_ins_are_called_so(runs) -> None:
