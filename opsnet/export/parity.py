@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from opsnet.export.network import INPUTS, ExportError, ExportNetwork
-from opsnet.miniature.scenes import DOMAINS, draw_scene
+from opsnet.miniature.drawing import DOMAINS, draw_scene
 from opsnet.model import assemble
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.structures import SIZE_DIVISOR, Batch, PanopticMap, Proposals, TextBank

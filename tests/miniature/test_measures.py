@@ -1,4 +1,4 @@
-"""What the orderings measure, on figures worked out by hand."""
+"""What the rankings measure, on figures worked out by hand."""
 
 from __future__ import annotations
 

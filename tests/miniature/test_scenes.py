@@ -1,4 +1,4 @@
-"""The embedded world on disk: repeatable to the byte, resumable, and readable as what it imitates."""
+"""The synthetic world on disk: byte-identical for a seed, resumable, and readable by the dataset classes."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from opsnet.data import scenes
 from opsnet.data.panoptic_dataset import PanopticDataset
-from opsnet.miniature.scenes import DOMAINS, MIN_VISIBLE_PX, SIZE, draw_scene, write_captions, write_world
+from opsnet.miniature import drawing, scenes
+from opsnet.miniature.drawing import DOMAINS, MIN_VISIBLE_PX, SIZE, draw_scene
+from opsnet.miniature.scenes import write_captions, write_world
 from opsnet.vocabulary import Vocabulary
 
 COUNTS = {"train": 3, "val": 2, "test": 2, "labels": 4}
@@ -30,12 +31,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two images a unit of work."""
+    """Two images per chunk."""
     monkeypatch.setattr(scenes, "CHUNK", 2)
 
 
 def contents(root: Path) -> dict[str, bytes]:
-    """Every file below ``root`` but locks, which some systems keep and others remove."""
+    """Every file below ``root`` except lock files, which some systems keep and others remove."""
     files = [path for path in sorted(root.rglob("*")) if path.is_file() and path.suffix != ".lock"]
     return {str(path.relative_to(root)): path.read_bytes() for path in files}
 
@@ -286,7 +287,7 @@ def test_what_is_painted_later_hides_what_was_there() -> None:
     unknown = np.zeros((SIZE, SIZE), bool)
     unknown[10:12, 30:50] = True
     layers = [(everywhere, stuff, False), (square, cat, False), (speck, cat, False), (unknown, None, False)]
-    ids, segments = scenes._flatten(layers)
+    ids, segments = drawing._flatten(layers)
     assert [(s["id"], s["area"]) for s in segments] == [
         (stuff.id * 1000 + 1, SIZE * SIZE - 200 - 20),
         (cat.id * 1000 + 2, 160),
