@@ -1,4 +1,4 @@
-"""What may be built from a stored configuration, and where in it."""
+"""Allowlist: what may be built from a stored configuration, and under which key."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class AllowedTarget:
     """What may be built under one key of the configuration.
 
     Attributes:
-        targets: full names.
-        partial: whether it is a builder, called later with what only its owner knows.
-        given: arguments that its owner adds.
+        targets: full names of the allowed classes or functions.
+        partial: whether it must be a partial, which its owner calls later with further arguments.
+        given: arguments that the owner adds.
     """
 
     targets: tuple[str, ...]
@@ -51,12 +51,12 @@ ARGUMENTS: Mapping[str, tuple[str, ...]] = {
 CHECKED_APART: tuple[Key, ...] = (
     ("clip", "templates"), ("clip", "text_cache"), ("clip", "model", "weights"), ("clip", "model", "hint"),
 )  # fmt: skip
-"""Arguments that are not words; the hint is replaced before anything is built."""
+"""Arguments with their own checks; the hint is replaced before anything is built."""
 NULL: tuple[Key, ...] = (("model", "weights"), ("backbone", "weights"), ("backbone", "pretrained"))
-"""Weights to start from, of which a checkpoint has no need."""
+"""Initial weights, which a checkpoint does not need."""
 TIMM_FILES = ("checkpoint_path", "cache_dir")
-"""Arguments of ``timm.create_model`` that name files; those that begin with ``pretrained`` may download."""
+"""Arguments of ``timm.create_model`` that are file paths; those beginning with ``pretrained`` may download files."""
 IN_FOLDER = "clip.safetensors"
-"""``clip.model.weights`` of a folder of ``save_pretrained``: its own file."""
+"""``clip.model.weights`` in a folder of ``save_pretrained``: the folder's own file."""
 TRUSTED = "OPSNET_TRUSTED_CLASSES"
-"""Environment variable: full names of your own classes that a configuration may build too, separated by commas."""
+"""Environment variable: full names, separated by commas, of user classes that a configuration may also build."""

@@ -1,4 +1,4 @@
-"""What the page answers: an image and words in, a named map out; refusals in one sentence before any work."""
+"""Computes the page's responses: an image and class names in, a labelled map out; invalid input is refused first."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ from opsnet.recognition.vocabulary_fit import VocabularyFit, vocabulary_fit
 from opsnet.utils.errors import InputError
 from opsnet.vocabulary import Vocabulary
 
-LARGEST = 25_000_000  # pixels of an image; a server's memory is shared by all who visit the page
-MOST_WORDS, LONGEST_WORD = 1_000, 100  # names, characters
-TOP = 5  # names that a segment lists
+LARGEST = 25_000_000  # pixels per image; all visitors share the server's memory
+MOST_WORDS, LONGEST_WORD = 1_000, 100  # number of names, and characters per name
+TOP = 5  # names listed per segment
 
 
 @dataclass(frozen=True)
-class Seen:
-    """An image that the network has seen: its file as the browser sent it, and what the network said."""
+class ProcessedImage:
+    """An image for which the network has run: the uploaded file and the network's outputs."""
 
     path: str
     proposed: Proposed
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a visitor gets.
+class Response:
+    """The result shown to a visitor.
 
     Attributes:
-        seen: to be handed in again with the next words or sliders.
-        map: the named map.
-        fit: of the words to the training.
-        cut: names of which CLIP reads only the beginning.
-        network_seconds: spent on the image, 0 where it was seen before.
-        naming_seconds: spent on words and segments.
+        seen: the processed image, to be passed again when names or sliders change.
+        map: the labelled map.
+        fit: comparison of the names with the training names.
+        cut: names that CLIP truncates.
+        network_seconds: time of the network; 0 if it was not run again.
+        naming_seconds: time to embed names and label segments.
     """
 
-    seen: Seen
+    seen: ProcessedImage
     map: NamedMap
     fit: VocabularyFit
     cut: tuple[str, ...]
@@ -52,23 +52,25 @@ class Answer:
     naming_seconds: float
 
 
-def answer(predictor: Predictor, seen: Seen | None, path: str | None, words: str, alpha: float, beta: float) -> Answer:
-    """Segments an image, or names its segments anew where the network has seen it already.
+def segment_image(
+    predictor: Predictor, seen: ProcessedImage | None, path: str | None, words: str, alpha: float, beta: float
+) -> Response:
+    """Segments an image, or relabels its segments if the network has already processed it.
 
     Args:
-        predictor: shared by all visitors; nothing of it changes.
+        predictor: shared by all visitors and not modified.
         seen: this visitor's last image.
-        path: of the image now chosen.
-        words: between commas or lines.
-        alpha, beta: of Embedding Modulation.
+        path: path of the current image.
+        words: class names separated by commas or line breaks.
+        alpha, beta: coefficients of Embedding Modulation.
 
     Raises:
-        InputError: no image, one that cannot be read or is too large, or words that cannot be used.
+        InputError: there is no image, it is unreadable or too large, or the names are invalid.
     """
     vocabulary = parse_words(words)
     start = time.monotonic()
     if seen is None or seen.path != path:
-        seen = Seen(str(path), predictor.propose(read_upload(path)))
+        seen = ProcessedImage(str(path), predictor.propose(read_upload(path)))
         network = time.monotonic() - start
     else:
         network = 0.0
@@ -78,14 +80,14 @@ def answer(predictor: Predictor, seen: Seen | None, path: str | None, words: str
     target, train = (predictor.text(v).to("cpu") for v in (vocabulary, predictor.train_vocabulary))
     cut = predictor.trained.model.clip.text_encoder.truncated_names(vocabulary)
     fit = vocabulary_fit(target, train, modulation)
-    return Answer(seen, found, fit, tuple(cut), network, time.monotonic() - start)
+    return Response(seen, found, fit, tuple(cut), network, time.monotonic() - start)
 
 
 def parse_words(text: str) -> Vocabulary:
-    """A vocabulary from the box. Only names: a visitor must not read this machine's files.
+    """Parses the names in the text box. No file names are accepted: a visitor must not read this machine's files.
 
     Raises:
-        InputError: none, too many or too long ones.
+        InputError: there are no names, too many, or one is too long.
     """
     names = [" ".join(name.split()) for name in re.split(r"[,;\n]", text) if name.strip()]
     first: dict[str, str] = {}
@@ -93,10 +95,10 @@ def parse_words(text: str) -> Vocabulary:
         first.setdefault(name.casefold(), name)
     names = list(first.values())
     if not names:
-        raise InputError("there are no words: write some names, with commas between them")
+        raise InputError("there are no class names: enter some, separated by commas")
     if len(names) > MOST_WORDS:
         raise InputError(
-            f"{len(names):,} words are more than the {MOST_WORDS:,} that this page takes: remove some, or use "
+            f"{len(names):,} names are more than the {MOST_WORDS:,} that this page accepts: remove some, or use "
             "opsnet-predict"
         )
     if longest := next((name for name in names if len(name) > LONGEST_WORD), None):
@@ -108,7 +110,7 @@ def read_upload(path: str | None) -> NDArray[np.uint8]:
     """An uploaded file as RGB (H, W, 3).
 
     Raises:
-        InputError: none, not an image, or too large; said from its header, before its pixels are read.
+        InputError: there is no file, it is not an image, or it is too large according to its header.
     """
     from PIL import Image
 
@@ -124,5 +126,5 @@ def read_upload(path: str | None) -> NDArray[np.uint8]:
         raise InputError(f"{name} cannot be read as an image: give a PNG, JPEG or WebP file") from error
     raise InputError(
         f"{name} has {width * height / 1e6:.0f} megapixels ({width} x {height}), more than the {LARGEST / 1e6:.0f} "
-        "that this page takes: make it smaller first, or use opsnet-predict"
+        "that this page accepts: resize it first, or use opsnet-predict"
     )

@@ -1,4 +1,4 @@
-"""What a rehearsal prints: a line for each check as it ends, then the run in numbers, and a verdict."""
+"""Prints a rehearsal: a line for each check as it finishes, then a summary of the run, and the verdict."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ def print_run(
     measured: StepMeasurements | None,
     estimated: Estimate | None,
 ) -> None:
-    """The run in numbers, as far as they are known.
+    """Prints a summary of the run, as far as it is known.
 
     Args:
-        plan: of the training.
+        plan: the training's plan.
         warmup: steps until the full learning rate.
-        images: of the training set; 0 where it could not be read.
-        parameters: by part, (trained, frozen).
-        measured: of the steps; ``None`` where none were taken.
-        estimated: from these.
+        images: images in the training set; 0 if it could not be read.
+        parameters: part -> (trained, frozen).
+        measured: measurements of the steps; ``None`` if none were taken.
+        estimated: the estimate based on these.
     """
     rows: list[tuple[str, str]] = []
     if plan is not None:
@@ -53,7 +53,7 @@ def print_run(
             rows.append(("steps", f"{plan.steps:,}{told}"))
         totals, shares = _sizes(plan, 1), _sizes(plan, plan.devices * plan.accumulate)
         split = f"{shares} per device x {plan.devices} devices x {plan.accumulate} accumulated"
-        rows.append(("total batch", f"{totals} images a step ({split})"))
+        rows.append(("total batch", f"{totals} images per step ({split})"))
         rows.append(("learning rate", f"{plan.lr:g}, {warmup:,} steps of warm-up"))
     for part, (trained, frozen) in parameters.items():
         told = " + ".join(f"{n / 1e6:.2f} M {kind}" for n, kind in ((trained, "trained"), (frozen, "frozen")) if n)
@@ -63,7 +63,7 @@ def print_run(
         rows.append(("peak memory", f"{gib(measured.peak)} {where}"))
         told = f"{measured.seconds_per_batch:.2f} per batch; the first, with setup, took {measured.seconds[0]:.2f}"
         accumulate = plan.accumulate if plan is not None else 1
-        rows.append(("seconds a step", f"{measured.seconds_per_batch * accumulate:.2f} ({told})"))
+        rows.append(("seconds per step", f"{measured.seconds_per_batch * accumulate:.2f} ({told})"))
     if measured is not None and estimated is not None:
         end = datetime.now() + timedelta(seconds=estimated.seconds)
         rows.append(("training, validation", f"{_span(estimated.training)}, {_span(estimated.validation)}"))
@@ -84,7 +84,7 @@ def _device(measured: StepMeasurements) -> str:
 
 
 def _span(seconds: float) -> str:
-    """A duration in its largest useful unit."""
+    """Formats a duration in a suitable unit."""
     for unit, length in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
         if seconds >= 2 * length:
             return f"{seconds / length:.1f} {unit}"
@@ -92,12 +92,12 @@ def _span(seconds: float) -> str:
 
 
 def print_verdict(checklist: Checklist) -> None:
-    """The failures and doubts once more, and their number; tracebacks of crashes go to stderr."""
+    """Repeats failures and warnings and prints their numbers; tracebacks of crashes go to stderr."""
     console = Console()
-    failures, doubts = checklist.of("failure"), checklist.of("warning")
+    failures, warnings = checklist.of("failure"), checklist.of("warning")
     console.rule("[bold]verdict[/bold]", align="left")
-    for result in (*doubts, *failures):
+    for result in (*warnings, *failures):
         show(result)
-    console.print(f"{len(failures)} failures, {len(doubts)} doubts, {len(checklist.of('ok'))} checks passed")
+    console.print(f"{len(failures)} failures, {len(warnings)} warnings, {len(checklist.of('ok'))} checks passed")
     for error in checklist.crashes:
         traceback.print_exception(error, file=sys.stderr)

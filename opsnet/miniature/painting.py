@@ -1,7 +1,7 @@
-"""How the embedded world looks: shapes and textures as pure functions of numpy arrays.
+"""Shapes and textures of the synthetic world, as pure functions of numpy arrays.
 
-A concept is "<colour> <shape>" (a thing: plain, with a dark outline) or "<colour> <texture>" (stuff).
-Every random choice comes from the generator that is passed in, so an image is a function of its seed.
+A concept is "<colour> <shape>" (a thing: uniform, with a dark outline) or "<colour> <texture>" (stuff).
+All randomness comes from the generator that is passed in, so an image is a function of its seed.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ TEXTURES: dict[str, Callable[[Array, Array, np.random.Generator], Array]] = {
 
 
 def _tint(colour: str, rng: np.random.Generator) -> Array:
-    """A colour a little off its nominal value, (3,) in 0..255."""
+    """A colour with a small random deviation from its nominal value, (3,) in 0..255."""
     return (np.asarray(COLOURS[colour]) * rng.uniform(0.88, 1.08) + rng.normal(0, 7, 3)).astype(np.float32)
 
 
@@ -181,7 +181,7 @@ def paint_stuff(image: Array, region: Mask, concept: str, rng: np.random.Generat
 def paint_thing(
     image: Array, centre: tuple[float, float], radius: float, concept: str, rng: np.random.Generator
 ) -> Mask:
-    """Draws a thing with its outline in place.
+    """Draws a thing with its outline, in place.
 
     Args:
         image: (H, W, 3) in 0..255.
@@ -189,7 +189,7 @@ def paint_thing(
         radius: half of the shape's extent, in pixels.
 
     Returns:
-        The pixels that it covers, outline included, (H, W).
+        The mask (H, W) of the pixels that it covers, outline included.
     """
     colour, shape = concept.split()
     angle = rng.uniform(-0.35, 0.35)
@@ -212,6 +212,6 @@ def _erode(mask: Mask) -> Mask:
 
 
 def finish(image: Array, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Adds the sensor noise and rounds to 8 bits."""
+    """Adds sensor noise and rounds to 8 bits."""
     noisy = image + rng.normal(0, NOISE, image.shape)
     return np.clip(np.rint(noisy), 0, 255).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Figures beside the tables: PQ against the ratio of the ensemble (Table 4), PQ over alpha and beta (Table 6)."""
+"""Figures for the tables: PQ against the ratio of the ensemble (Table 4), PQ over alpha and beta (Table 6)."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _LEVELS = {"clip_only": ("CLIP alone", "dotted", "#c8511b"), "full": ("OPSNet, E
 
 
 def ensemble_ratios(comparisons: Sequence[Comparison], world: World, out: Path) -> Path | None:
-    """Table 4: PQ against how often CLIP's embedding is added to the query's, the paper's beside ours.
+    """Table 4: PQ against the number of CLIP embeddings added to the query embedding, the paper's next to ours.
 
     Args:
         comparisons: the rows of Table 4.
-        world: where ours are measured.
+        world: the world of our results.
         out: PNG to write.
 
     Returns:
-        ``out``, or ``None`` where no row was run.
+        ``out``, or ``None`` if no row was run.
     """
     if all(c.run is None for c in comparisons):
         return None
@@ -59,7 +59,7 @@ def _ratio(
         if name in values:
             ax.axhline(values[name], linestyle=style, color=colour, label=label)
     ax.set_title(title, fontsize=10)
-    ax.set_xlabel("n, CLIP embeddings added to one query embedding", fontsize=9)
+    ax.set_xlabel("n, number of CLIP embeddings added to the query embedding", fontsize=9)
     ax.set_ylabel("PQ (%)", fontsize=9)
     ax.set_xticks(range(5))
     ax.grid(alpha=0.25)
@@ -67,10 +67,10 @@ def _ratio(
 
 
 def alpha_beta_pair(comparisons: Sequence[Comparison], world: World, out: Path) -> Path | None:
-    """Table 6: the paper's grid and ours as heat maps, each with its own colours.
+    """Table 6: the paper's grid and ours as heat maps, each with its own colour scale.
 
     Returns:
-        ``out``, or ``None`` where no cell was run.
+        ``out``, or ``None`` if no cell was run.
     """
     published, ours = _cells(comparisons, lambda f: f.paper), _cells(comparisons, lambda f: f.ours)
     if not ours:

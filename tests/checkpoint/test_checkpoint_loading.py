@@ -117,12 +117,15 @@ def test_a_training_stores_its_recognizer_and_its_evaluation_takes_it(
             lambda c: c["state_dict"].pop("model.void_embed"),
             "another network .1 weights differ, the first is void_embed",
         ),
-        (lambda c: c["state_dict"]["model.void_embed"].fill_(float("nan")), "model.void_embed holds NaN or infinity"),
+        (
+            lambda c: c["state_dict"]["model.void_embed"].fill_(float("nan")),
+            "model.void_embed contains NaN or infinity",
+        ),
         (lambda c: c["state_dict"].clear(), r"another network \(\d+ weights differ"),
         (lambda c: c["opsnet"]["config"].pop("vocabulary"), "has vocabulary = None"),
         (
             lambda c: c["opsnet"]["config"]["vocabulary"].update(categories=[3]),
-            "its vocabulary is no list of categories",
+            "its vocabulary is not a list of categories",
         ),
         (lambda c: c["opsnet"]["config"]["inference"].update(filtering={"kind": "x"}), "`inference` .* cannot be used"),
         (lambda c: c["opsnet"]["config"]["inference"].update(shortest="x"), "`inference` .* cannot be used"),

@@ -52,7 +52,7 @@ def test_names_that_clip_cuts_and_look_alikes_are_named(examined, tmp_path: Path
     long = "a word after a word after a word after a word"
     examined(tmp_path, f"red circle, {long}, Red Circle !", "alike=0.9999")
     printed = " ".join(capsys.readouterr().out.split())
-    assert f"CLIP reads only the beginning of '{long}': shorten it" in printed
+    assert f"CLIP truncates '{long}': shorten it" in printed
     examined(tmp_path, "circle red, square red", "alike=-1")
     assert "Look-alikes (1 pairs)" in capsys.readouterr().out
 
@@ -97,7 +97,7 @@ def test_errors_end_with_one_and_warnings_with_zero(defect: Defect, doctored, tm
 def test_the_embedded_world_is_sound(compose, world_overrides, tmp_path: Path, capsys) -> None:
     cfg = compose("doctor", "data=scenes", *world_overrides, f"output={tmp_path}", "samples=1", "limit=4")
     assert doctor.examine_data(cfg) == 0
-    assert capsys.readouterr().out.count("4 annotations examined") == 5
+    assert capsys.readouterr().out.count("4 annotations inspected") == 5
     assert len(list(tmp_path.glob("samples_*.png"))) == 5
 
 

@@ -39,7 +39,7 @@ def test_bad_input_changes_the_status_alone(predictor, tmp_path, image) -> None:
     (tmp_path / "<b>.png").write_text("no image")
     for path, words, part in [
         (str(tmp_path / "<b>.png"), "sea", "&lt;b&gt;.png cannot be read as an image"),
-        (image, "", "there are no words"),
+        (image, "", "there are no class names"),
         (None, "sea", "there is no image"),
     ]:
         state, status, *others = respond(predictor, None, path, words, 10, 0.5)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from opsnet.demo.responses import answer, parse_words, read_upload
+from opsnet.demo.responses import parse_words, read_upload, segment_image
 from opsnet.utils.errors import InputError
 
 WORDS = "red circle, sea"
@@ -38,32 +38,32 @@ def passes(predictor, monkeypatch) -> list[int]:
 
 
 def test_words_and_sliders_cost_no_further_pass(predictor, image, passes) -> None:
-    first = answer(predictor, None, image, WORDS, 10, 0.5)
+    first = segment_image(predictor, None, image, WORDS, 10, 0.5)
     assert first.map.ids.shape == (40, 60)
     assert first.network_seconds > 0
-    other = answer(predictor, first.seen, image, "blue waves, tree, moon", 0, 0)
+    other = segment_image(predictor, first.seen, image, "blue waves, tree, moon", 0, 0)
     assert other.network_seconds == 0
     assert other.map.vocabulary.names == ("blue waves", "tree", "moon")
     assert other.fit.strength == 0
     assert len(passes) == 1
-    fresh = answer(predictor, None, image, "blue waves, tree, moon", 0, 0)
+    fresh = segment_image(predictor, None, image, "blue waves, tree, moon", 0, 0)
     assert len(passes) == 2
     assert (fresh.map.ids == other.map.ids).all()
     assert [s.top for s in fresh.map.segments] == [s.top for s in other.map.segments]
 
 
 def test_the_predictor_stays_as_it_is(predictor, image) -> None:
-    before = answer(predictor, None, image, WORDS, 10, 0.5)
-    answer(predictor, before.seen, image, WORDS, 20, 2)
-    again = answer(predictor, before.seen, image, WORDS, 10, 0.5)
+    before = segment_image(predictor, None, image, WORDS, 10, 0.5)
+    segment_image(predictor, before.seen, image, WORDS, 20, 2)
+    again = segment_image(predictor, before.seen, image, WORDS, 10, 0.5)
     assert [s.top for s in again.map.segments] == [s.top for s in before.map.segments]
     assert len(before.map.segments) > 0
 
 
 def test_another_image_is_seen(predictor, image, tmp_path, passes) -> None:
-    seen = answer(predictor, None, image, WORDS, 10, 0.5).seen
+    seen = segment_image(predictor, None, image, WORDS, 10, 0.5).seen
     Image.new("RGB", (32, 32)).save(tmp_path / "b.png")
-    found = answer(predictor, seen, str(tmp_path / "b.png"), WORDS, 10, 0.5)
+    found = segment_image(predictor, seen, str(tmp_path / "b.png"), WORDS, 10, 0.5)
     assert len(passes) == 2
     assert found.map.ids.shape == (32, 32)
 
@@ -84,15 +84,15 @@ def test_words_are_never_a_file_or_a_packaged_name(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "there are no words"),
-        (" , \n", "there are no words"),
-        (", ".join(f"word {i}" for i in range(5000)), "5,000 words are more than the 1,000 that this page takes"),
+        ("", "there are no class names"),
+        (" , \n", "there are no class names"),
+        (", ".join(f"word {i}" for i in range(5000)), "5,000 names are more than the 1,000 that this page accepts"),
         ("sea, " + "x" * 101, "is longer than 100 characters"),
     ],
 )
 def test_words_that_are_refused(text, message, predictor, image, passes) -> None:
     with pytest.raises(InputError, match=message):
-        answer(predictor, None, image, text, 10, 0.5)
+        segment_image(predictor, None, image, text, 10, 0.5)
     assert passes == []
 
 
@@ -110,7 +110,7 @@ def png_header(path: Path, width: int, height: int) -> Path:
 @pytest.mark.parametrize(("width", "height", "size"), [(10_000, 6_000, "60 megapixels"), (5_001, 5_000, "25")])
 def test_a_large_image_is_refused_by_its_header(width, height, size, tmp_path) -> None:
     path = png_header(tmp_path / "large.png", width, height)
-    with pytest.raises(InputError, match=rf"large\.png has {size}.* more than the 25 that this page takes"):
+    with pytest.raises(InputError, match=rf"large\.png has {size}.* more than the 25 that this page accepts"):
         read_upload(str(path))
 
 

@@ -33,6 +33,6 @@ def test_a_bug_is_no_failure_of_the_input() -> None:
 
 def test_a_crash_keeps_its_error() -> None:
     checklist, error = Checklist(), RuntimeError("odd")
-    checklist.crash("optimiser step", "stops", error)
+    checklist.crash("optimizer step", "stops", error)
     assert checklist.crashes == [error]
-    assert [result.check for result in checklist.of("failure")] == ["optimiser step"]
+    assert [result.check for result in checklist.of("failure")] == ["optimizer step"]

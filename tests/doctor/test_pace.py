@@ -1,4 +1,4 @@
-"""The time of a whole training from its first batches, and doubts about workers and memory."""
+"""The time of a whole training from its first batches, and warnings about workers and memory."""
 
 from __future__ import annotations
 
@@ -58,9 +58,9 @@ def test_workers_that_are_too_few_or_too_many(waits, workers, processes, words, 
     assert [result.sentence for result in checklist.of("warning")] == ([words] if words else [])
 
 
-@pytest.mark.parametrize(("reserved", "doubts"), [(91, 1), (90, 0), (0, 0)])
-def test_a_gpu_that_is_nearly_full(reserved: int, doubts: int, monkeypatch) -> None:
+@pytest.mark.parametrize(("reserved", "warnings"), [(91, 1), (90, 0), (0, 0)])
+def test_a_gpu_that_is_nearly_full(reserved: int, warnings: int, monkeypatch) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=100))
     checklist = Checklist()
     check_memory(StepMeasurements(reserved=reserved, device="cuda:0"), checklist)
-    assert len(checklist.of("warning")) == doubts
+    assert len(checklist.of("warning")) == warnings

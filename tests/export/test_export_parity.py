@@ -50,7 +50,7 @@ def test_differences_are_measured() -> None:
 def test_another_name_is_refused_however_small_the_numbers() -> None:
     theirs = outputs()
     theirs[1] = theirs[1].flip(-1)
-    with pytest.raises(ExportError, match="finds other segments"):
+    with pytest.raises(ExportError, match="predicts different segments"):
         compared(theirs)
 
 

@@ -60,7 +60,7 @@ def test_notes_say_where_figures_come_from_and_what_to_run(runs) -> None:
         f"checkpoint=runs/{name}/DATE/checkpoints/last.ckpt`."
     ) in notes
     assert any(note.startswith("Row 1 not run: `python scripts/score_mask2former.py") for note in notes)
-    assert any(note.startswith("Rows 6, 7 not complete: ") for note in notes)  # PQth and others are missing
+    assert any(note.startswith("Rows 6, 7 incomplete: ") for note in notes)  # PQth and others are missing
 
 
 def test_a_grid_for_table_6(runs) -> None:
@@ -82,7 +82,7 @@ def test_the_rule_for_absent_classes_stands_under_miou(runs) -> None:
 def test_stand_ins_are_called_so(runs) -> None:
     assert "stand-ins" in paper_table(compare(2, runs, SCENES), SCENES).caption
     assert "stand-ins" not in paper_table(compare(2, runs, REAL), REAL).caption
-    assert "nobody published weights" in to_markdown(paper_table(compare(9, runs, SCENES), SCENES))
+    assert "no published weights" in to_markdown(paper_table(compare(9, runs, SCENES), SCENES))
 
 
 def test_csv_has_every_figure(runs) -> None:

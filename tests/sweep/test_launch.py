@@ -221,13 +221,13 @@ def test_a_folder_with_a_run_is_not_overwritten(tmp_path) -> None:
     check_folder(first, skip_done=False)
     first.checkpoint.parent.mkdir(parents=True)
     first.checkpoint.touch()
-    with pytest.raises(InputError, match=rf"{first.folder} holds a run already: add skip_done=true"):
+    with pytest.raises(InputError, match=rf"{first.folder} already contains a run: add skip_done=true"):
         check_folder(first, skip_done=False)
     check_folder(first, skip_done=True)
     (first.folder / ".hydra").mkdir()
     OmegaConf.save(["seed=0", "resume=x"], first.folder / ".hydra" / "overrides.yaml")
     check_folder(first, skip_done=True)
-    with pytest.raises(InputError, match=r"holds another job \(seed=0\).*another hydra\.sweep\.dir"):
+    with pytest.raises(InputError, match=r"contains another job \(seed=0\).*another hydra\.sweep\.dir"):
         check_folder(job(tmp_path, 0, "seed=5"), skip_done=True)
 
 
@@ -241,7 +241,7 @@ def test_jobs_are_named_by_what_tells_them_apart(tmp_path) -> None:
 def test_a_single_run_is_told_to_add_m(asked, command, tmp_path) -> None:
     code, text = command(train.main, f"hydra.run.dir={tmp_path / 'run'}", asked)
     assert code == 2
-    assert f"error: {asked} is for sweeps: add -m" in text
+    assert f"error: {asked} is only for sweeps: add -m" in text
 
 
 # --- submitit ---------------------------------------------------------------------------------------------------------
@@ -301,7 +301,7 @@ def test_what_cannot_be_asked_of_slurm(override, message, compose, tmp_path) -> 
 
 def test_without_slurm_the_message_says_so(compose, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(InputError, match="launcher=submitit_slurm cannot send the jobs: .*srun"):
+    with pytest.raises(InputError, match="launcher=submitit_slurm cannot submit the jobs: .*srun"):
         submit([job(tmp_path)], "slurm", queue(compose, "slurm", tmp_path))
 
 
