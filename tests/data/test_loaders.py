@@ -160,3 +160,11 @@ def test_a_cycling_stream_goes_on_into_its_next_round():
     assert given(5, 5) == stream[5:10]
     assert given(7, 3) == stream[7:10]  # resumed within the second five
     assert given(0, 0) == []
+
+
+def test_states_of_older_checkpoints_call_images_pictures():
+    loader = ResumableLoader(Sized(6), ResumableSampler(6, batch_size=2), collate_fn=list, progress=lambda: (0, 0))
+    older = {"pictures" if key == "images" else key: value for key, value in loader.state_dict().items()}
+    loader.load_state_dict(older)
+    with pytest.raises(DatasetError, match="images was 7 and is 6"):
+        loader.load_state_dict({**older, "pictures": 7})

@@ -41,7 +41,7 @@ def test_a_sound_set(made, printed, tmp_path):
     errors, text = printed({"train": made.builder, "val": None})
     assert errors == 0
     assert "3 images, 3 annotations inspected, 8 segments (4 things, 2 stuff, 2 crowd)" in text
-    assert "images a category (3 occur): cat 2, grass [short] 2, dog 2" in text
+    assert "images per category (3 occur): cat 2, grass [short] 2, dog 2" in text
     assert "no findings" in text
     assert rows(tmp_path / "out" / "findings.csv") == []
     assert [(r["name"], r["pictures"]) for r in rows(tmp_path / "out" / "categories.csv")] == [

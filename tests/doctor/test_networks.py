@@ -72,7 +72,7 @@ def test_an_unknown_file_gets_a_warning_by_published_weights(tmp_path: Path) -> 
 
 def test_what_cannot_be_told_is_not_judged(tmp_path: Path) -> None:
     mixed = checked(tower(nn.GELU()), str(tmp_path / "own.pt"), model_name="ViT-B-32")
-    assert "cannot be told from the file" in mixed.of("ok")[0].sentence
+    assert "cannot be determined from the file" in mixed.of("ok")[0].sentence
     assert "nothing to compare with" in checked(tower(nn.GELU()), str(tmp_path / "tiny.pt")).of("ok")[0].sentence
     assert "random weights" in checked(tower(nn.GELU()), "random", model_name="RN50").of("ok")[0].sentence
 

@@ -47,7 +47,7 @@ def test_epochs_are_passes_over_the_set() -> None:
 
 @pytest.mark.parametrize(("waits", "workers", "processes", "words"), [
     (False, 2, 1, None),
-    (True, 2, 1, "0.80 s a batch with one worker, so the steps wait for images: raise data.module.num_workers"),
+    (True, 2, 1, "0.80 s per batch with one worker, so the steps wait for images: raise data.module.num_workers"),
     (False, 4, 8, "32 workers share 8 cores: give ++data.module.num_workers=1"),
     (False, 9, 2, "18 workers share 8 cores: give ++data.module.num_workers=4"),
 ])  # fmt: skip

@@ -21,7 +21,7 @@ PRINTED = (
     r"ok set val: 1 images; a batch of 1 x 64 x 96 pixels with 3 segments",
     r"ok optimizer step: 2 taken in bf16-mixed, of 2 batches, loss \d",
     r"ok validation: a batch of 1, val/PQ logged",
-    r"ok checkpoint: written, and read back in .* s, identical: \d+ tensors, 0.50 GiB",
+    r"ok checkpoint: written and read back in .* s, identical: \d+ tensors, 0.50 GiB",
     r"ok disk: checkpoints take 1.5\d GiB \(3 x 0.50 GiB: best, last, and one being written\)",
     r"steps +50 \(50.0 epochs of 1 images\)",
     r"total batch +1 images per step \(1 per device x 1 devices x 1 accumulated\)",
@@ -94,7 +94,8 @@ def test_every_planted_fault_is_named(rehearsed, tmp_path: Path, monkeypatch) ->
         r"clip.model.architecture.model_name=RN50-quickgelu",
         r"warning learning rate: 1 images a step at learning rate 0.0001 are not the recipe",
         r"fails disk: checkpoints take .*, but the disk of .* has 0.93 GiB free",
-        r"fails checkpoint folder: .*/checkpoints is not writable \(Not a directory: .*runs\): give a writable paths.runs=",
+        r"fails checkpoint folder: .*/checkpoints is not writable \(Not a directory: .*runs\): "
+        r"give a writable paths.runs=",
     ):
         assert re.search(sentence, text), (sentence, text)
     assert "4 failures, 6 warnings" in text  # the rate, the backbone, and four sets that only evaluation reads

@@ -118,6 +118,6 @@ def test_panel_puts_image_truth_and_prediction_side_by_side(tmp_path, image, sce
     assert [p.name for p in out.parent.iterdir()] == ["panel.png"]
 
 
-def test_panel_needs_a_title_a_column(tmp_path, image, scene):
-    with pytest.raises(ValueError, match="three titles"):
+def test_panel_needs_one_title_per_column(tmp_path, image, scene):
+    with pytest.raises(ValueError, match="three column titles"):
         panel([(image, scene, scene)], NAMES, ("image", "truth"), tmp_path / "panel.png")
