@@ -168,7 +168,7 @@ class ResumableLoader:
             DatasetError: the order differs from the checkpoint's.
         """
         # Older checkpoints have "pictures" for "images", and none for accumulation, which did not exist.
-        own, state = self.state_dict(), {"accumulate_grad_batches": 1, "images": state.get("pictures"), **state}
+        own, state = self.state_dict(), {"accumulate_grad_batches": 1, "images": state.get("pictures", 0), **state}
         changed = [f"{key} was {state.get(key)} and is {own[key]}" for key in own if state.get(key) != own[key]]
         if changed:
             raise DatasetError(
