@@ -95,7 +95,7 @@ class OPSNet(nn.Module):
         logits = cosine_logits(proposals.query_embeds, rows)
         if train.concept is None:
             return logits
-        return torch.cat((train.of_concepts(logits[..., :-1]), logits[..., -1:]), dim=-1)
+        return torch.cat((train.max_per_concept(logits[..., :-1]), logits[..., -1:]), dim=-1)
 
 
 def _channels_last(images: Tensor) -> Tensor:

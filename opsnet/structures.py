@@ -1,4 +1,4 @@
-"""The carriers that cross the walls between parts of OPSNet, and the legend of their shapes.
+"""The data classes that are passed between the parts of OPSNet, and the legend of tensor shapes.
 
 Shape legend, used as letters in every docstring of the package:
 
@@ -6,14 +6,14 @@ Shape legend, used as letters in every docstring of the package:
 ``B``  batch (images)
 ``K``  proposals (queries) of one image
 ``D``  dimensions of the CLIP embedding space (1024 for RN50)
-``M``  names of the target vocabulary (the one predicted with)
-``N``  names of the training vocabulary
+``M``  concepts of the target vocabulary (the one predicted with)
+``N``  concepts of the training vocabulary
 ``G``  ground-truth segments of one image
 ``H W`` height and width of an image in pixels
 ``h w`` height and width of a mask or feature map
 ====== =================================================================
 
-All carriers are frozen: a part answers with a new one and never changes what it was handed.
+All of them are frozen: a part returns a new one and never modifies its input.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-SIZE_DIVISOR = 32  # pixels, of the sides of a padded image: the coarsest stride of any backbone
+SIZE_DIVISOR = 32  # padded height and width are multiples of this: the coarsest stride of any backbone
 
 
 UNNAMED = -100
@@ -48,7 +48,7 @@ class SegmentTargets:
 
 @dataclass(frozen=True)
 class ImageLabels:
-    """Image-level multi-labels of a batch: one int64 tensor (any length) an image."""
+    """Image-level multi-labels of a batch: one int64 tensor (any length) per image."""
 
     labels: list[Tensor]
 
@@ -60,12 +60,12 @@ class Batch:
     Attributes:
         images: (B, 3, H, W) float, RGB in 0..1, padded at the right and bottom with zeros.
         valid_sizes: (height, width) in pixels of each image inside the padding.
-        original_sizes: (height, width) in pixels of each image file before it was resized, in evaluation and
-            prediction; empty in training, where images are cropped.
+        original_sizes: (height, width) in pixels of each image file before resizing, in evaluation and prediction;
+            empty in training, where images are cropped.
         image_ids: the dataset's id of each image.
         vocabulary: name of the vocabulary that target labels index.
-        targets: its type picks the criterion; ``None`` at prediction.
-        panoptic: per image, ground truth for scoring (see ``PanopticTruth``), or empty in training.
+        targets: the training targets, whose type selects the criterion; ``None`` in prediction.
+        panoptic: ground truth of each image for scoring (see ``GroundTruth``); empty in training.
     """
 
     images: Tensor
@@ -73,12 +73,12 @@ class Batch:
     image_ids: list[int | str]
     vocabulary: str
     targets: SegmentTargets | ImageLabels | None = None
-    panoptic: list[PanopticTruth] = field(default_factory=list)
+    panoptic: list[GroundTruth] = field(default_factory=list)
     original_sizes: list[tuple[int, int]] = field(default_factory=list)
 
     @property
     def map_sizes(self) -> list[tuple[int, int]]:
-        """(height, width) in pixels of each image's panoptic map: the original size where it is known."""
+        """(height, width) in pixels of each image's panoptic map: the original size if known, else the valid size."""
         return self.original_sizes or self.valid_sizes
 
     def to(self, device: torch.device | str) -> Batch:
@@ -87,8 +87,8 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class PanopticTruth:
-    """Ground truth of one image as panopticapi scores it.
+class GroundTruth:
+    """Panoptic ground truth of one image, as panopticapi scores it.
 
     Attributes:
         ids: (H, W) int64 segment ids, 0 = void.
@@ -108,11 +108,11 @@ class Segment:
         label: index into the vocabulary.
         is_thing: thing (countable) or stuff.
         score: confidence in 0..1 (1 for ground truth).
-        area: pixels.
+        area: area in pixels.
         iou: predicted IoU of the mask in 0..1 (1 for ground truth).
         is_crowd: a region of several objects that scoring ignores (ground truth only).
-        covered: pixels of its mask that other segments hide in the map (ground truth only; ADE20K). They count in IoU.
-        proposal: which of the merged proposals it is, the best of them for stuff (predictions only).
+        covered: pixels of its mask that other segments hide in the map (ground truth only; ADE20K); they count in IoU.
+        proposal: index of its proposal, of the best one if several were merged into stuff (predictions only).
     """
 
     id: int
@@ -128,10 +128,10 @@ class Segment:
 
 @dataclass(frozen=True)
 class LayerQueries:
-    """What the heads say of the queries after one decoder layer.
+    """The heads' outputs for the queries after one decoder layer.
 
     Attributes:
-        mask_embeds: (B, K, C); a mask is their product with the pixel embeddings.
+        mask_embeds: (B, K, C); their product with the pixel embeddings gives the mask logits.
         query_embeds: (B, K, D), not normalised.
         iou: (B, K) predicted mask IoU in 0..1.
     """
@@ -143,36 +143,36 @@ class LayerQueries:
 
 @dataclass(frozen=True)
 class DeepSupervision:
-    """What every decoder layer answers; masks stay factored, because a loss reads few of them, or few of their points.
+    """The outputs of every decoder layer; masks stay factorized, because losses read few masks or few of their points.
 
     Attributes:
-        layers: the queries before the first layer and after each; the last layer's last.
-        pixels: (B, C, h, w), the pixel embeddings that all of them share.
+        layers: the queries before the first layer and after each layer, in this order.
+        pixels: (B, C, h, w), the pixel embeddings shared by all layers.
     """
 
     layers: tuple[LayerQueries, ...]
     pixels: Tensor
 
     def mask_logits(self) -> list[Tensor]:
-        """The masks of every layer in full, each (B, K, h, w)."""
-        return [masks_of(layer.mask_embeds, self.pixels) for layer in self.layers]
+        """The full mask logits of every layer, each (B, K, h, w)."""
+        return [compute_mask_logits(layer.mask_embeds, self.pixels) for layer in self.layers]
 
 
-def masks_of(mask_embeds: Tensor, pixels: Tensor) -> Tensor:
+def compute_mask_logits(mask_embeds: Tensor, pixels: Tensor) -> Tensor:
     """Mask embeddings (B, K, C) and pixel embeddings (B, C, h, w) -> mask logits (B, K, h, w)."""
-    table = pixels.permute(0, 2, 3, 1).flatten(1, 2)  # (B, h * w, C): a view in PyTorch's both memory formats
+    table = pixels.permute(0, 2, 3, 1).flatten(1, 2)  # (B, h * w, C): a view in both of PyTorch's memory formats
     return (mask_embeds @ table.mT).unflatten(-1, pixels.shape[-2:])
 
 
 @dataclass(frozen=True)
 class Proposals:
-    """Class-agnostic masks and trained embeddings: what the segmenter answers.
+    """The segmenter's output: class-agnostic masks and trained embeddings.
 
     Attributes:
         mask_logits: (B, K, h, w).
         query_embeds: (B, K, D), not normalised.
         iou: (B, K) predicted mask IoU in 0..1.
-        supervision: the same of every decoder layer, in training.
+        supervision: the outputs of every decoder layer, in training.
     """
 
     mask_logits: Tensor
@@ -187,7 +187,7 @@ class Proposals:
 
 @dataclass(frozen=True)
 class Embeddings:
-    """Both descriptions of each proposal: ``query`` and ``clip``, both (B, K, D), not normalised."""
+    """Both embeddings of each proposal: ``query`` and ``clip``, each (B, K, D), not normalised."""
 
     query: Tensor
     clip: Tensor
@@ -199,10 +199,10 @@ class TextBank:
 
     Attributes:
         name: the vocabulary's name.
-        names: of M concepts.
+        names: the names of the M concepts.
         is_thing: (M,) bool.
-        embeds: (R, D), L2-normalised, R >= M: the rows of a concept's names, concept by concept.
-        concept: (R,) int64, the concept of each row; ``None`` where every concept has one name (R = M).
+        embeds: (R, D), L2-normalised, R >= M: one row per name or synonym, grouped by concept.
+        concept: (R,) int64, the concept of each row; ``None`` if every concept has one name (R = M).
     """
 
     name: str
@@ -219,27 +219,27 @@ class TextBank:
                 f"({len(self.names)},), got {tuple(self.embeds.shape)} and {tuple(self.is_thing.shape)}"
             )
 
-    def of_concepts(self, values: Tensor) -> Tensor:
-        """Values of the rows, (..., R) -> of the concepts, (..., M): the largest of each one's names."""
+    def max_per_concept(self, values: Tensor) -> Tensor:
+        """Values per row, (..., R) -> values per concept, (..., M): the maximum over each concept's names."""
         if self.concept is None:
             return values
         best = values.new_full((*values.shape[:-1], len(self.names)), -math.inf)
         return best.scatter_reduce(-1, self.concept.expand_as(values), values, "amax")
 
     def select(self, concepts: Tensor) -> TextBank:
-        """The bank of some concepts alone, int64 (C,) in rising order, in that order."""
+        """The bank restricted to ``concepts``, int64 (C,) in ascending order."""
         names, is_thing = tuple(self.names[i] for i in concepts.tolist()), self.is_thing[concepts]
         if self.concept is None:
             return TextBank(self.name, names, is_thing, self.embeds[concepts])
         rows = torch.isin(self.concept, concepts)
         return TextBank(self.name, names, is_thing, self.embeds[rows], torch.searchsorted(concepts, self.concept[rows]))
 
-    def owners(self) -> Tensor:
+    def concept_of_row(self) -> Tensor:
         """The concept of each row, (R,)."""
         return torch.arange(len(self.names)) if self.concept is None else self.concept
 
     def mean(self, values: Tensor) -> Tensor:
-        """Values of the concepts, (M,) -> their mean, a tensor of no dimension."""
+        """Mean over concepts: (M,) -> a scalar tensor."""
         return values.mean()
 
     def to(self, device: torch.device | str) -> TextBank:

@@ -55,10 +55,10 @@ def run_documented(words: list[str], command: Any, *more: str) -> None:
     assert code == 0, (shlex.join(words), error)
 
 
-def class_masks(world: Path, split: str, pictures: Path, masks: Path) -> list[dict[str, Any]]:
-    """A set of the embedded world as pictures and PNGs of category ids; answers its categories."""
+def class_masks(world: Path, split: str, images: Path, masks: Path) -> list[dict[str, Any]]:
+    """A set of the embedded world as images and PNGs of category ids; answers its categories."""
     data = json.loads((world / "annotations" / f"panoptic_{split}.json").read_text())
-    pictures.mkdir()
+    images.mkdir()
     masks.mkdir()
     for annotation in data["annotations"]:
         ids = read_ids(world / "annotations" / f"panoptic_{split}" / annotation["file_name"])
@@ -67,5 +67,5 @@ def class_masks(world: Path, split: str, pictures: Path, masks: Path) -> list[di
             classes[ids == segment["id"]] = segment["category_id"]
         Image.fromarray(classes).save(masks / annotation["file_name"])
     for image in data["images"]:
-        shutil.copy(world / split / image["file_name"], pictures)
+        shutil.copy(world / split / image["file_name"], images)
     return list(data["categories"])

@@ -1,4 +1,4 @@
-"""A hand-made run in which every ordering holds, and a writer that puts it on disk as a finished run."""
+"""A hand-made run in which every ranking holds, and a writer that puts it on disk as a finished run."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def made() -> SimpleNamespace:
 
 @pytest.fixture
 def main() -> Results:
-    """The full model: every ordering holds."""
+    """The full model: every ranking holds."""
     return results_of(metrics_of(MAIN) | grid_metrics(GRID))
 
 

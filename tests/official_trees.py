@@ -32,8 +32,8 @@ def cityscapes_tree(root: Path) -> None:
                 root / "gtFine" / split / city / f"{stem}_gtFine_instanceIds.png",
                 np.kron(blocks, np.ones((4, 4), np.uint16)),
             )
-            picture = rng.integers(0, 256, (24, 32, 3), dtype=np.uint8)
-            save(root / "leftImg8bit" / split / city / f"{stem}_leftImg8bit.png", picture)
+            image = rng.integers(0, 256, (24, 32, 3), dtype=np.uint8)
+            save(root / "leftImg8bit" / split / city / f"{stem}_leftImg8bit.png", image)
 
 
 def ade20k_tree(root: Path) -> dict[str, np.ndarray]:
@@ -55,7 +55,7 @@ def ade20k_tree(root: Path) -> dict[str, np.ndarray]:
 
 
 def pascal_context_tree(root: Path) -> None:
-    """A picture a set: aeroplane (2), building (44), sky (360), accordion (1: none of the 59), and nothing (0)."""
+    """An image a set: aeroplane (2), building (44), sky (360), accordion (1: none of the 59), and nothing (0)."""
     voc = root / "VOCdevkit" / "VOC2010"
     (voc / "ImageSets" / "Main").mkdir(parents=True)
     (root / "trainval").mkdir()
@@ -80,11 +80,11 @@ def camvid_tree(root: Path, size: tuple[int, int] = (36, 48), images: int = 1) -
             save(root / f"{name}annot" / f"{stem}.png", classes)
 
 
-def panoptic_json(path: Path, pngs: Path, pictures: Path, vocabulary: str, stem: int | str) -> None:
-    """One picture with a segment of each of the first three classes, as a data set in COCO's format is distributed."""
+def panoptic_json(path: Path, pngs: Path, images: Path, vocabulary: str, stem: int | str) -> None:
+    """One image with a segment of each of the first three classes, as a data set in COCO's format is distributed."""
     classes = Vocabulary.load(vocabulary)
     ids = np.kron(np.array([[0, 3226756], [6000, 77]]), np.ones((20, 30), np.int64))
-    save(pictures / f"{stem}.jpg", np.full((*ids.shape, 3), 70, np.uint8))
+    save(images / f"{stem}.jpg", np.full((*ids.shape, 3), 70, np.uint8))
     save(pngs / f"{stem}.png", ids_to_rgb(ids))
     labels = [SegmentLabel(value, classes.ids[k]) for k, value in enumerate((3226756, 6000, 77))]
     image_id = int(stem) if str(stem).isdigit() else stem
@@ -112,7 +112,7 @@ def mapillary_tree(root: Path) -> None:
 
 
 def imagenet_tree(root: Path, class_folders: bool) -> None:
-    """ImageNet-Val's 50,000 names, all links to one picture."""
+    """ImageNet-Val's 50,000 names, all links to one image."""
     save(root / "one.jpg", np.full((20, 30, 3), 60, np.uint8))
     folders = [root / "val" / f"n{k:08d}" for k in range(10)] if class_folders else [root / "val"]
     for folder in folders:

@@ -53,7 +53,7 @@ def save(path: Path, pixels: np.ndarray, **options: Any) -> Path:
     return path
 
 
-def picture(path: Path, width: int = 8, height: int = 6, orientation: int | None = None) -> Path:
+def save_image(path: Path, width: int = 8, height: int = 6, orientation: int | None = None) -> Path:
     exif = Image.Exif()
     if orientation is not None:
         exif[0x0112] = orientation
@@ -118,8 +118,8 @@ NUMBERS = """
 
 
 def masks_tree(root: Path, dtype: type = np.uint8) -> list[object]:
-    """One picture, a JPEG in a subfolder; the arguments of the command without instances."""
-    picture(root / "images" / "a" / "one.jpg")
+    """One image, a JPEG in a subfolder; the arguments of the command without instances."""
+    save_image(root / "images" / "a" / "one.jpg")
     save(root / "masks" / "a" / "one.png", grid(SEMANTIC, v=255, c=3, d=7).astype(dtype))
     vocabulary = write(root / "classes.json", CLASSES)
     return ["masks", root / "images", root / "masks", "--vocabulary", vocabulary]
@@ -158,8 +158,8 @@ COCO = {
 
 
 def coco_tree(root: Path, change: Callable[[dict[str, Any]], Any] | None = None) -> list[object]:
-    picture(root / "images" / "a" / "one.jpg")
-    picture(root / "images" / "two.png", 5, 4)
+    save_image(root / "images" / "a" / "one.jpg")
+    save_image(root / "images" / "two.png", 5, 4)
     content = json.loads(json.dumps(COCO))
     if change is not None:
         change(content)
@@ -188,7 +188,7 @@ SHAPES = [
 
 
 def labelme_tree(root: Path, shapes: list[dict[str, Any]] = SHAPES, **more: Any) -> list[object]:
-    picture(root / "own" / "a" / "pictures" / "one.jpg")
-    content = {"version": "5.5.0", "shapes": shapes, "imagePath": "pictures\\one.jpg", "imageData": None}
+    save_image(root / "own" / "a" / "images" / "one.jpg")
+    content = {"version": "5.5.0", "shapes": shapes, "imagePath": "images\\one.jpg", "imageData": None}
     write(root / "own" / "a" / "first.json", {**content, "imageWidth": 8, "imageHeight": 6, **more})
     return ["labelme", root / "own"]

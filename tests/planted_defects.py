@@ -1,4 +1,4 @@
-"""A sound panoptic set of three small pictures in COCO's folders, and each defect that the data doctor knows."""
+"""A sound panoptic set of three small images in COCO's folders, and each defect that the data doctor knows."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ DEFECTS = [
         kinds.MALFORMED,
         "images[0]",
         _first("images", file_name="../train2017/p0.png"),
-        also=(kinds.UNKNOWN_IMAGE, kinds.ORPHAN_PICTURE),
+        also=(kinds.UNKNOWN_IMAGE, kinds.ORPHAN_IMAGE),
     ),
     Defect(
         kinds.MALFORMED,
@@ -158,16 +158,14 @@ DEFECTS = [
     Defect(kinds.NOT_ANNOTATED, "p9.png", _json(lambda data: data["images"].append({"id": 1, "file_name": "p9.png"}))),
     Defect(kinds.MISSING_FOLDER, "train2017", lambda made: shutil.rmtree(made.images)),
     Defect(kinds.MISSING_FOLDER, "panoptic_train2017", lambda made: shutil.rmtree(made.segments)),
-    Defect(kinds.MISSING_PICTURE, "p1.jpg", lambda made: (made.images / "p1.jpg").unlink()),
+    Defect(kinds.MISSING_IMAGE, "p1.jpg", lambda made: (made.images / "p1.jpg").unlink()),
     Defect(kinds.MISSING_PNG, "p1.png", lambda made: (made.segments / "p1.png").unlink()),
-    Defect(
-        kinds.ORPHAN_PICTURE, "more.jpg", lambda made: shutil.copy(made.images / "p1.jpg", made.images / "more.jpg")
-    ),
+    Defect(kinds.ORPHAN_IMAGE, "more.jpg", lambda made: shutil.copy(made.images / "p1.jpg", made.images / "more.jpg")),
     Defect(
         kinds.ORPHAN_PNG, "more.png", lambda made: shutil.copy(made.segments / "p1.png", made.segments / "more.png")
     ),
-    Defect(kinds.UNREADABLE_PICTURE, "p1.jpg", lambda made: _cut(made.images / "p1.jpg")),
-    Defect(kinds.UNREADABLE_PICTURE, "p0.png", lambda made: (made.images / "p0.png").write_text("no picture")),
+    Defect(kinds.UNREADABLE_IMAGE, "p1.jpg", lambda made: _cut(made.images / "p1.jpg")),
+    Defect(kinds.UNREADABLE_IMAGE, "p0.png", lambda made: (made.images / "p0.png").write_text("no image")),
     Defect(kinds.UNREADABLE_PNG, "p0.png", lambda made: _cut(made.segments / "p0.png")),
     Defect(kinds.WRONG_MODE, "p0.png", lambda made: Image.new("L", (6, 8)).save(made.segments / "p0.png")),
     Defect(kinds.OTHER_SIZE, "p0.png", lambda made: Image.new("RGB", (8, 6)).save(made.images / "p0.png")),

@@ -1,4 +1,4 @@
-"""Every command of docs/cookbook.md runs, in order, on the embedded world."""
+"""Every command of docs/cookbook.md runs, in order, on the synthetic world."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ PAGE = ROOT / "docs" / "cookbook.md"
 def folder(world, lenient_checkpoint, command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder, as the page supposes it."""
     novel, street = (world.data / "scenes_0" / name for name in ("scenes_novel", "scenes_street"))
-    categories = class_masks(novel, "val", tmp_path / "pictures", tmp_path / "masks")
-    class_masks(novel, "test", tmp_path / "more_pictures", tmp_path / "more_masks")
+    categories = class_masks(novel, "val", tmp_path / "images", tmp_path / "masks")
+    class_masks(novel, "test", tmp_path / "more_images", tmp_path / "more_masks")
     (tmp_path / "classes.json").write_text(json.dumps({"categories": categories}))
-    shutil.copytree(street / "test", tmp_path / "foreign" / "pictures")
-    shutil.copy(street / "annotations" / "panoptic_test.json", tmp_path / "foreign" / "panoptic.json")
-    shutil.copytree(street / "annotations" / "panoptic_test", tmp_path / "foreign" / "panoptic")
+    shutil.copytree(street / "test", tmp_path / "other" / "images")
+    shutil.copy(street / "annotations" / "panoptic_test.json", tmp_path / "other" / "panoptic.json")
+    shutil.copytree(street / "annotations" / "panoptic_test", tmp_path / "other" / "panoptic")
     shutil.copy(lenient_checkpoint, tmp_path / "last.ckpt")
     shutil.copytree(world.data / "clip", tmp_path / "data" / "clip")
     (tmp_path / "words.txt").write_text("red circle, scarlet disc\ngreen stripes\n")
@@ -43,6 +43,6 @@ def test_the_commands_run(folder: Path, command) -> None:
         run_documented(words, command, *small)
     assert len(lines) == 10
     with (folder / "mine" / "metrics.csv").open() as file:
-        assert any(row.get("probe/foreign/PQ") for row in csv.DictReader(file))
+        assert any(row.get("probe/other/PQ") for row in csv.DictReader(file))
     assert (folder / "found" / "segments.csv").is_file()
     assert "own/full/cls_iou/PQ" in json.loads((folder / "after" / "results.json").read_text())["metrics"]

@@ -11,7 +11,7 @@ from transformers import Mask2FormerImageProcessor
 
 from opsnet.data.batching import collate
 from opsnet.data.panoptic_dataset import Sample
-from opsnet.structures import PanopticTruth
+from opsnet.structures import GroundTruth
 
 # No side is a multiple of 32. The last is a COCO image, 481 x 641, at a quarter.
 SIZES = ((97, 141), (131, 101), (120, 160))
@@ -27,7 +27,7 @@ def photograph(height: int, width: int, seed: int) -> Tensor:
 def sample(image: Tensor) -> Sample:
     size = image.shape[-2:]
     empty = torch.zeros(0, *size, dtype=torch.bool)
-    truth = PanopticTruth(torch.zeros(size, dtype=torch.int64), ())
+    truth = GroundTruth(torch.zeros(size, dtype=torch.int64), ())
     return Sample(image, empty, torch.zeros(0, dtype=torch.int64), truth, 0)
 
 

@@ -1,4 +1,4 @@
-"""Every command of README.md is run: here on the embedded world, by a test of its own, or as a make target."""
+"""Every command of README.md is run: here on the synthetic world, by a test of its own, or as a make target."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def targets() -> list[str]:
 
 @pytest.fixture(scope="module")
 def folder(world, lenient_checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder as the page supposes it, with the embedded world of the tests under data/."""
+    """A folder as the page supposes it, with the synthetic world of the tests under data/."""
     here = tmp_path_factory.mktemp("reader")
     shutil.copytree(world.data, here / "data")
     novel = here / "data" / "scenes_0" / "scenes_novel"
@@ -93,7 +93,7 @@ def folder(world, lenient_checkpoint, tmp_path_factory: pytest.TempPathFactory) 
         shutil.copy(lenient_checkpoint, path)
     shutil.copy(novel / "test" / "000000.png", here / "photo.png")
     (here / "words.txt").write_text("red circle, scarlet disc\ngreen stripes\n")
-    categories = class_masks(novel, "val", here / "PICTURES", here / "MASKS")
+    categories = class_masks(novel, "val", here / "IMAGES", here / "MASKS")
     (here / "classes.json").write_text(json.dumps({"categories": categories}))
     for side in ("GT", "PRED"):
         shutil.copy(novel / "annotations" / "panoptic_test.json", here / f"{side}.json")

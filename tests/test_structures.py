@@ -10,9 +10,9 @@ import torch
 from opsnet.structures import (
     Batch,
     DeepSupervision,
+    GroundTruth,
     ImageLabels,
     LayerQueries,
-    PanopticTruth,
     Proposals,
     Segment,
     SegmentTargets,
@@ -27,7 +27,7 @@ def make_batch() -> Batch:
         image_ids=[9],
         vocabulary="tiny",
         targets=SegmentTargets(masks=[torch.ones(1, 4, 4, dtype=torch.bool)], labels=[torch.tensor([0])]),
-        panoptic=[PanopticTruth(ids=torch.ones(4, 3, dtype=torch.int64), segments=(Segment(1, 0, True, area=12),))],
+        panoptic=[GroundTruth(ids=torch.ones(4, 3, dtype=torch.int64), segments=(Segment(1, 0, True, area=12),))],
     )
 
 
@@ -110,10 +110,10 @@ def test_text_bank_states_both_sides_of_a_mismatch(embeds: torch.Tensor, is_thin
 def test_a_concept_has_the_largest_value_of_its_names() -> None:
     bank = TextBank("tiny", ("cat", "dog"), torch.ones(2).bool(), torch.ones(3, 4), torch.tensor([0, 0, 1]))
     values = torch.tensor([[1.0, 5.0, -2.0], [7.0, 0.0, 3.0]])
-    assert bank.of_concepts(values).tolist() == [[5.0, -2.0], [7.0, 3.0]]
-    assert bank.of_concepts(values[0]).tolist() == [5.0, -2.0]
+    assert bank.max_per_concept(values).tolist() == [[5.0, -2.0], [7.0, 3.0]]
+    assert bank.max_per_concept(values[0]).tolist() == [5.0, -2.0]
     plain = TextBank("tiny", ("cat", "dog"), torch.ones(2).bool(), torch.ones(2, 4))
-    assert torch.equal(plain.of_concepts(values[:, :2]), values[:, :2])
+    assert torch.equal(plain.max_per_concept(values[:, :2]), values[:, :2])
 
 
 def test_rows_of_concepts_are_counted() -> None:

@@ -78,7 +78,7 @@ def test_a_picture_that_one_process_cannot_read_leaves_a_checkpoint_and_is_named
     for _ in range(2):  # resumed, it meets the picture again and says so again
         done = run(mine, stopped, *TWO, *clip, "resume=auto")
         assert done.returncode != 0
-        assert f"error: {picture} cannot be read as a picture" in done.stderr, done.stdout + done.stderr
+        assert f"error: {picture} cannot be read as an image" in done.stderr, done.stdout + done.stderr
         checkpoint = torch.load(stopped / "checkpoints" / "last.ckpt", map_location="cpu", weights_only=False)
         assert checkpoint["global_step"] == 2
     picture.write_bytes(content)

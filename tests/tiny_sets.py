@@ -45,18 +45,18 @@ def write_png(path: Path, ids: np.ndarray) -> None:
     Image.fromarray(np.stack([ids % 256, ids // 256 % 256, ids // 65536], -1).astype(np.uint8)).save(path)
 
 
-def write_set(root: Path, pictures: list[tuple[np.ndarray, list[tuple[int, int, int]]]]) -> TinySet:
+def write_set(root: Path, sources: list[tuple[np.ndarray, list[tuple[int, int, int]]]]) -> TinySet:
     """Writes a set; image i has id 7 + i and the colour (i, 100, column).
 
     Args:
         root: a new folder.
-        pictures: ids (H, W) and rows of segment id, category id, is-crowd.
+        sources: ids (H, W) and rows of segment id, category id, is-crowd.
     """
     made = TinySet(root / "images", root / "panoptic.json", root / "panoptic")
     made.images.mkdir(parents=True)
     made.segments.mkdir()
     images, annotations = [], []
-    for i, (ids, rows) in enumerate(pictures):
+    for i, (ids, rows) in enumerate(sources):
         height, width = ids.shape
         pixels = np.zeros((height, width, 3), np.uint8)
         pixels[..., 0], pixels[..., 1], pixels[..., 2] = i, 100, np.arange(width)

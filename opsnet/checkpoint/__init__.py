@@ -1,1 +1,1 @@
-"""What a checkpoint or a saved folder holds, reading one, and building the network that it describes."""
+"""The content of checkpoints and saved folders, reading them, and building the network that they describe."""

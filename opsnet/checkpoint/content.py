@@ -1,8 +1,7 @@
-"""What a checkpoint holds.
+"""The content of a checkpoint.
 
-Beside Lightning's own content a checkpoint has ``opsnet``: the hash of CLIP, whose weights never change and are left
-out, and the configuration that builds the network again and says how it is used
-(:class:`opsnet.inference.config.InferenceConfig`).
+In addition to Lightning's content, a checkpoint has ``opsnet``: the hash of CLIP, whose frozen weights are left out,
+and the configuration to rebuild the network and to use it (:class:`opsnet.inference.config.InferenceConfig`).
 """
 
 from __future__ import annotations
@@ -24,13 +23,13 @@ FROZEN_PREFIXES = ("model.clip.",)
 
 
 def add_content(checkpoint: dict[str, Any], clip_hash: str, config: Mapping[str, Any]) -> None:
-    """Turns Lightning's checkpoint into OPSNet's: without frozen weights, with CLIP's hash and the configuration."""
+    """Turns Lightning's checkpoint into OPSNet's: removes frozen weights, adds CLIP's hash and the configuration."""
     checkpoint["state_dict"] = trained_weights(checkpoint["state_dict"])
     checkpoint["opsnet"] = {"clip_hash": clip_hash, "config": config}
 
 
 def trained_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Those of a module's weights that a checkpoint holds."""
+    """The weights of a module that are stored in a checkpoint."""
     return {k: v for k, v in state.items() if not k.startswith(FROZEN_PREFIXES)}
 
 
@@ -45,12 +44,12 @@ def renamed_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def frozen_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Those that it does not."""
+    """The weights of a module that are not stored in a checkpoint."""
     return {k: v for k, v in state.items() if k.startswith(FROZEN_PREFIXES)}
 
 
 def network_config(cfg: DictConfig) -> dict[str, Any]:
-    """The groups that build the network, without weights to start from: a checkpoint's own follow."""
+    """The configuration groups that build the network, without initial weights, which the checkpoint's replace."""
     parts: dict[str, Any] = {
         key: OmegaConf.to_container(cfg[key], resolve=True) for key in ("model", "backbone", "clip")
     }
@@ -59,7 +58,7 @@ def network_config(cfg: DictConfig) -> dict[str, Any]:
         ("backbone", "weights", None),
         ("model", "weights", None),
     ):
-        if key in parts[part]:  # a class of the user's need not take them
+        if key in parts[part]:  # a user's class may not have this argument
             parts[part][key] = none
     return parts
 
@@ -67,12 +66,12 @@ def network_config(cfg: DictConfig) -> dict[str, Any]:
 def portable_config(
     cfg: DictConfig, vocabulary: Vocabulary, label_vocabulary: Vocabulary | None = None
 ) -> dict[str, Any]:
-    """What a checkpoint carries so that the same network can be built and used again in any folder.
+    """The configuration stored in a checkpoint, with which the same network can be built and used in any folder.
 
     Args:
         cfg: conf/train.yaml.
-        vocabulary: of the training.
-        label_vocabulary: of its image labels (OPSNet+).
+        vocabulary: the training vocabulary.
+        label_vocabulary: the vocabulary of its image labels (OPSNet+).
 
     Raises:
         InputError: no filter or recognizer is chosen, or the prompt templates cannot be read.
@@ -82,7 +81,7 @@ def portable_config(
     if clip["model"]["weights"] not in ("builtin", "random"):
         clip["model"]["weights"] = str(Path(clip["model"]["weights"]).expanduser().resolve())
     if clip["templates"] not in NAMED:
-        clip["templates"] = list(prompt_templates(clip["templates"]))  # they may stand in a file
+        clip["templates"] = list(prompt_templates(clip["templates"]))  # they may be in a file
     if "text_cache" in clip:
         clip["text_cache"] = True if clip["text_cache"] is not None else None
     names = {"vocabulary": vocabulary, "label_vocabulary": label_vocabulary}
@@ -91,7 +90,7 @@ def portable_config(
 
 
 def _inference(cfg: DictConfig) -> dict[str, Any]:
-    """How the network is validated: the fields of :class:`InferenceConfig` but for ``overlap``."""
+    """The inference settings used in validation: the fields of :class:`InferenceConfig` except ``overlap``."""
     from hydra.utils import instantiate
 
     filtering = instantiate(cfg.filtering)

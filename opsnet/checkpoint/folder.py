@@ -1,7 +1,7 @@
-"""A predictor as a folder that can be moved, put on the Hub and read offline.
+"""Saves a predictor as a folder that can be moved, uploaded to the Hub and read offline.
 
-``config.json`` holds the configuration of a checkpoint, how the predictor was set, and a SHA-256 of every file of
-weights; ``model.safetensors`` holds what was trained, ``clip.safetensors`` the frozen CLIP, unless open_clip has its
+``config.json`` holds the configuration of a checkpoint, the predictor's settings, and a SHA-256 of every weights file;
+``model.safetensors`` holds the trained weights, ``clip.safetensors`` the frozen CLIP unless open_clip provides its
 weights by name.
 """
 
@@ -16,8 +16,8 @@ from typing import Any
 
 from torch import Tensor
 
+from opsnet.checkpoint.allowed_targets import IN_FOLDER as CLIP
 from opsnet.checkpoint.loading import checked, load_trained, with_learned
-from opsnet.checkpoint.places import IN_FOLDER as CLIP
 from opsnet.checkpoint.reading import RECOGNIZER, check_finite, recognizer_weights
 from opsnet.checkpoint.stored_config import check_inference
 from opsnet.checkpoint.stored_network import build_recognizer
@@ -29,7 +29,7 @@ from opsnet.utils.files import atomic_path, checksum, write_json
 
 CONFIG, MODEL = "config.json", "model.safetensors"
 SETTINGS = ("recognizer", "filtering", "overlap", "shortest", "longest")
-"""Fields of :class:`InferenceConfig` that a predictor may have otherwise than its network's training."""
+"""Fields of :class:`InferenceConfig` in which a predictor may differ from its checkpoint."""
 
 
 def save(
@@ -46,11 +46,11 @@ def save(
         include_clip: whether CLIP's weights go in; by default unless open_clip has them by name (OpenAI's RN50).
 
     Raises:
-        CheckpointError: nothing was trained, so there is nothing to save.
+        CheckpointError: the model was not trained, so there is nothing to save.
     """
     if trained.config is None:
         raise CheckpointError(
-            "a Mask2Former from model.weights has nothing of OPSNet's to save: save a predictor of a trained checkpoint"
+            "a Mask2Former from model.weights has no trained OPSNet weights: save a predictor of a trained checkpoint"
         )
     config = json.loads(json.dumps(dict(trained.config)))
     if include_clip is None:
@@ -65,7 +65,7 @@ def save(
     else:
         (folder / CLIP).unlink(missing_ok=True)
     sums = {name: _write_weights(folder / name, tensors) for name, tensors in weights.items()}
-    build_recognizer(settings.recognizer, "this predictor")  # or nobody could load it
+    build_recognizer(settings.recognizer, "this predictor")  # otherwise it could not be loaded
     of_predictor = {key: getattr(settings, key) for key in SETTINGS}
     content = {"config": config, "clip_hash": trained.model.clip.weights_hash, "sha256": sums, "settings": of_predictor}
     write_json(folder / CONFIG, {"opsnet": content})
@@ -76,36 +76,36 @@ def _write_weights(path: Path, tensors: Mapping[str, Tensor]) -> str:
 
     with atomic_path(path) as temporary:
         save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary)
-        temporary.chmod(0o644)  # safetensors' own lets nobody else read it
+        temporary.chmod(0o644)  # safetensors' default is readable only by the owner
         return checksum(temporary)
 
 
 def read(
     folder: Path, *, device: str, clip_weights: str | Path | None = None, label_names_known: bool = False
 ) -> TrainedModel:
-    """Reads a folder of :func:`save`, offline if CLIP's weights are in it or on the disk.
+    """Reads a folder written by :func:`save`, without network access if CLIP's weights are in it or cached.
 
     Args:
-        folder: of one.
-        device: "auto" takes CUDA where there is one.
-        clip_weights: of a CLIP that is not in the folder.
+        folder: the folder.
+        device: "auto" uses CUDA if available.
+        clip_weights: path of CLIP's weights if they are not in the folder.
         label_names_known: see :func:`opsnet.checkpoint.loading.load_checkpoint`.
 
     Returns:
-        The network; it is used as the predictor was that was saved.
+        The network, with the settings of the saved predictor.
 
     Raises:
-        CheckpointError: a file is missing, changed or no file of weights, the configuration names what no network
-            needs, or the CLIP is another.
-        ClipWeightsError: CLIP's weights are not where they should be.
+        CheckpointError: a file is missing, modified or not a weights file, the configuration is not allowed, or the
+            CLIP is a different one.
+        ClipWeightsError: CLIP's weights are missing.
     """
     content = _config(folder)
     for name, expected in content["sha256"].items():
         path = folder / name
         if not path.is_file():
-            raise CheckpointError(f"{path} does not exist: copy the whole folder, or fetch it again")
+            raise CheckpointError(f"{path} does not exist: copy the whole folder, or download it again")
         if checksum(path) != expected:
-            raise CheckpointError(f"{path} was changed or damaged (its SHA-256 is not {CONFIG}'s): fetch it again")
+            raise CheckpointError(f"{path} was modified or damaged (its SHA-256 is not {CONFIG}'s): download it again")
     weights = _read_weights(folder / MODEL)
     if CLIP in content["sha256"]:
         clip_weights = folder / CLIP
@@ -128,13 +128,13 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
     try:
         weights = load_file(path)
     except SafetensorError as error:
-        raise CheckpointError(f"{path} is no file of weights ({error}): fetch the folder again") from error
+        raise CheckpointError(f"{path} is not a weights file ({error}): download the folder again") from error
     check_finite(weights, str(path))
     return weights
 
 
 def _settings(stored: Mapping[str, Any], trained: InferenceConfig, name: str) -> InferenceConfig:
-    """How the predictor was set; in folders of the older form its recognizer is ``modulation``, a name."""
+    """The predictor's settings; in older folders its recognizer is stored as ``modulation``, a name."""
     given = check_inference({k: v for k, v in stored.items() if k != "modulation"}, f"{name}, settings")
     try:
         if "modulation" in stored:
@@ -143,7 +143,7 @@ def _settings(stored: Mapping[str, Any], trained: InferenceConfig, name: str) ->
             raise ValueError(f"{min(unknown)} is none of {', '.join(SETTINGS)}")
         return checked(dataclasses.replace(trained, **given))
     except KeyError as error:
-        raise CheckpointError(f"{name}: settings.modulation = {error} is no option of conf/modulation") from error
+        raise CheckpointError(f"{name}: settings.modulation = {error} is not an option of conf/modulation") from error
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{name}: its settings cannot be used ({error})") from error
 
@@ -151,45 +151,47 @@ def _settings(stored: Mapping[str, Any], trained: InferenceConfig, name: str) ->
 def _config(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG
     if not path.is_file():
-        raise CheckpointError(f"{folder} holds no {CONFIG}: give a folder of save_pretrained, or a .ckpt file")
+        raise CheckpointError(f"{folder} has no {CONFIG}: give a folder of save_pretrained, or a .ckpt file")
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["opsnet"]
         known = {"config", "clip_hash", "sha256", "settings"} <= content.keys() and MODEL in content["sha256"]
         known = known and isinstance(content["settings"], Mapping)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise CheckpointError(f"{path} is not of save_pretrained ({error!r}): fetch the folder again") from error
+        raise CheckpointError(
+            f"{path} was not written by save_pretrained ({error!r}): download the folder again"
+        ) from error
     if not known or not content["sha256"].keys() <= {MODEL, CLIP}:
-        raise CheckpointError(f"{path} is not of save_pretrained: fetch the folder again")
+        raise CheckpointError(f"{path} was not written by save_pretrained: download the folder again")
     return content
 
 
 def is_hub_id(text: str) -> bool:
-    """Whether it may be "owner/name" of the Hub: no checkpoint's name, and no path that leads anywhere else."""
+    """Whether the text may be a Hub id "owner/name", and not a checkpoint's file name or another path."""
     return re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", text) is not None and not text.endswith((".ckpt", ".pt", ".pth"))
 
 
 def fetch(folder_or_hub_id: str | Path, **how: Any) -> Path:
-    """The folder itself, or the Hub's copied to this machine's cache and found there again offline.
+    """The folder itself, or a snapshot downloaded from the Hub, which is cached for offline use.
 
     Args:
-        folder_or_hub_id: a folder, or "owner/name".
-        how: as of huggingface_hub's ``snapshot_download``.
+        folder_or_hub_id: a folder, or a Hub id "owner/name".
+        how: arguments of huggingface_hub's ``snapshot_download``.
 
     Raises:
-        CheckpointError: neither is there.
+        CheckpointError: neither exists.
     """
     path = Path(folder_or_hub_id).expanduser()
     if path.is_dir():
         return path
     if not is_hub_id(str(folder_or_hub_id)):
-        raise CheckpointError(f"{path} is no folder: give one of save_pretrained, or owner/name of one on the Hub")
+        raise CheckpointError(f"{path} is not a folder: give one of save_pretrained, or owner/name of one on the Hub")
     from huggingface_hub import snapshot_download
 
     try:
         return Path(snapshot_download(str(folder_or_hub_id), allow_patterns=[CONFIG, MODEL, CLIP], **how))
-    except Exception as error:  # refused, not found, offline: a dozen classes of two libraries
+    except Exception as error:  # refused, not found, offline: any of a dozen classes of two libraries
         reason = " ".join(str(error).split())[:200]
         raise CheckpointError(
-            f"{folder_or_hub_id} is no folder here and could not be fetched from the Hub ({type(error).__name__}: "
+            f"{folder_or_hub_id} is not a folder and could not be downloaded from the Hub ({type(error).__name__}: "
             f"{reason}): check the name, the network and your access"
         ) from error

@@ -1,7 +1,7 @@
-"""Loads a checkpoint: to resume, to fine-tune, for inference.
+"""Loads a checkpoint to resume, to fine-tune, or for inference.
 
-Resuming and fine-tuning build nothing from the configuration in a checkpoint: the network is the user's. Loading for
-inference does, by :func:`opsnet.checkpoint.stored_network.build_model`.
+Resuming and fine-tuning build nothing from the checkpoint's configuration: the network is built from the user's.
+Loading for inference does, with :func:`opsnet.checkpoint.stored_network.build_model`.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from opsnet.vocabulary import Vocabulary
 
 
 def check_resume(path: Path, clip_hash: str, streams: int) -> None:
-    """Makes sure that a run can resume from a checkpoint.
+    """Checks that a run can resume from a checkpoint.
 
     Args:
-        path: of the checkpoint.
-        clip_hash: of the CLIP that is loaded.
-        streams: of training images, see :class:`opsnet.data.mixed.MixedDataModule`.
+        path: path of the checkpoint.
+        clip_hash: hash of the loaded CLIP.
+        streams: number of training streams, see :class:`opsnet.data.mixed.MixedDataModule`.
 
     Raises:
-        CheckpointError: it is no checkpoint, or one of another CLIP or of other data.
+        CheckpointError: it is not a checkpoint, or was trained with another CLIP or other data.
     """
     checkpoint = read_checkpoint(path, key="resume")
     check_clip_hash(checkpoint, clip_hash, f"checkpoint {path}")
@@ -49,8 +49,8 @@ def check_resume(path: Path, clip_hash: str, streams: int) -> None:
     before = len(loop.get("combined_loader", ())) or streams
     if before != streams:
         raise CheckpointError(
-            f"checkpoint {path} (resume) was trained on {before} streams of images, and data gives {streams}: resume "
-            "with the data group it was trained with, or start a new training from its weights by init_from"
+            f"checkpoint {path} (resume) was trained on {before} streams of images, but data has {streams}: resume "
+            "with the data group of the training, or start a new training from its weights with init_from"
         )
 
 
@@ -63,7 +63,7 @@ def load_initial_weights(model: OPSNet, path: str | Path, recognizer: Recognizer
         recognizer: takes over what the checkpoint's recognizer learned, if that is of the same kind.
 
     Raises:
-        CheckpointError: no such file, no checkpoint, or one of another CLIP or network.
+        CheckpointError: the file does not exist, is not a checkpoint, or has another CLIP or network.
     """
     checkpoint, name = read_checkpoint(path, key="init_from"), f"checkpoint {path} (init_from)"
     check_clip_hash(checkpoint, model.clip.weights_hash, name)
@@ -80,17 +80,17 @@ def load_checkpoint(
     """Builds the network that a checkpoint describes and loads its weights.
 
     Args:
-        path: written by ``opsnet-train``.
-        clip_weights: where CLIP's weights are now; by default where they were at training.
-        device: "auto" takes CUDA where there is one.
-        label_names_known: names that were trained by image labels count as training names beside those of the
-            segments, in s and H; the paper keeps to the latter.
+        path: a checkpoint written by ``opsnet-train``.
+        clip_weights: path of CLIP's weights; default: the path used in training.
+        device: "auto" uses CUDA if available.
+        label_names_known: treat names that were trained with image labels as training names too, in s and H; the paper
+            uses only those of the segments.
 
     Raises:
-        CheckpointError: no such file, not an OPSNet checkpoint, one whose configuration names what no network needs
-            (:mod:`opsnet.checkpoint.stored_config`), damaged, trained with another CLIP, or without image labels where
-            their names are wanted.
-        ClipWeightsError: CLIP's weights are not where they should be.
+        CheckpointError: the file does not exist, is not an OPSNet checkpoint, is damaged, has a configuration that is
+            not allowed (:mod:`opsnet.checkpoint.stored_config`), was trained with another CLIP, or without image labels
+            although their names are requested.
+        ClipWeightsError: CLIP's weights are missing.
     """
     checkpoint, name = read_checkpoint(path), f"checkpoint {path}"
     trained = load_trained(
@@ -122,14 +122,14 @@ def load_trained(
     checkpoint: Mapping[str, Any], weights: Mapping[str, Tensor], name: str, *, clip_weights: str | Path | None = None,
     device: str = "auto", label_names_known: bool = False,
 ) -> TrainedModel:  # fmt: skip
-    """The network that ``checkpoint["opsnet"]`` describes, with its trained weights, ready on a device.
+    """The network described by ``checkpoint["opsnet"]``, with its trained weights, on a device.
 
     Its recognizer is as the configuration builds it: see :func:`with_learned`.
 
     Args:
         checkpoint: see :func:`opsnet.checkpoint.content.add_content`.
-        weights: by their names in :class:`OPSNet`, without CLIP's.
-        name: of what holds them, for messages.
+        weights: weights by their names in :class:`OPSNet`, without CLIP's.
+        name: name of the checkpoint or folder, for messages.
         clip_weights, device, label_names_known: see :func:`load_checkpoint`.
 
     Raises:
@@ -149,10 +149,10 @@ def load_trained(
 
 
 def read_inference(config: Mapping[str, Any], name: str) -> InferenceConfig:
-    """How the network of a checked configuration is used.
+    """The inference settings of a validated configuration.
 
     Raises:
-        CheckpointError: it is not said in any form that checkpoints have had.
+        CheckpointError: they are not in any format that checkpoints have had.
     """
     try:
         return checked(InferenceConfig.of(config))
@@ -161,10 +161,10 @@ def read_inference(config: Mapping[str, Any], name: str) -> InferenceConfig:
 
 
 def checked(inference: InferenceConfig) -> InferenceConfig:
-    """The same, once its values are known to be usable; those of the recognizer are not looked at.
+    """Validates the values, except the recognizer's, and returns the same object.
 
     Raises:
-        TypeError, ValueError: one is not.
+        TypeError, ValueError: a value is invalid.
     """
     assert inference.mask_filtering.threshold + inference.overlap + inference.tuning_images is not None  # numbers
     for side in (inference.shortest, inference.longest):
@@ -174,7 +174,7 @@ def checked(inference: InferenceConfig) -> InferenceConfig:
 
 
 def _vocabulary(config: Mapping[str, Any], name: str, label_names_known: bool) -> Vocabulary:
-    """The training names; with those of image labels if asked for."""
+    """The training names, with those of image labels if requested."""
     if label_names_known and "label_vocabulary" not in config:
         raise CheckpointError(f"{name} was trained without image labels: give label_names_known=false")
     try:
@@ -185,4 +185,4 @@ def _vocabulary(config: Mapping[str, Any], name: str, label_names_known: bool) -
     except InputError as error:
         raise CheckpointError(f"{name}: its vocabulary cannot be used ({error})") from error
     except (TypeError, ValueError, KeyError, AttributeError) as error:
-        raise CheckpointError(f"{name}: its vocabulary is no list of categories ({error!r})") from error
+        raise CheckpointError(f"{name}: its vocabulary is not a list of categories ({error!r})") from error

@@ -1,4 +1,4 @@
-"""Reads a checkpoint without building anything, and refuses one that no command can use."""
+"""Reads a checkpoint without building anything, and refuses unusable ones."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ RECOGNIZER = "recognizer."
 
 
 def read_checkpoint(path: str | Path, *, key: str = "") -> dict[str, Any]:
-    """The content of a file, which nothing has been built from.
+    """Reads the content of a checkpoint without building anything from it.
 
     Args:
-        path: written by ``opsnet-train``.
-        key: of the configuration that names it, for messages.
+        path: a checkpoint written by ``opsnet-train``.
+        key: configuration key that holds the path, for messages.
 
     Raises:
-        CheckpointError: no such file, not a checkpoint of OPSNet, or weights that are no finite numbers.
+        CheckpointError: the file does not exist, is not an OPSNet checkpoint, or has non-finite weights.
     """
     path, asked = Path(path).expanduser(), f" ({key})" if key else ""
     if not path.is_file():
@@ -39,7 +39,7 @@ def read_checkpoint(path: str | Path, *, key: str = "") -> dict[str, Any]:
     try:
         checkpoint = dict(torch.load(path, map_location="cpu", weights_only=True))
         held = checkpoint["opsnet"], checkpoint["state_dict"]
-    except Exception as error:  # pickle, zip, type and key errors of a foreign or broken file
+    except Exception as error:  # pickle, zip, type and key errors of other or damaged files
         raise CheckpointError(
             f"{path}{asked} is not an OPSNet checkpoint ({type(error).__name__}): give one written by opsnet-train"
         ) from error
@@ -50,17 +50,17 @@ def read_checkpoint(path: str | Path, *, key: str = "") -> dict[str, Any]:
 
 
 def check_finite(weights: Mapping[str, Any], name: str) -> None:
-    """Refuses weights with which a network says nothing.
+    """Refuses non-finite weights.
 
     Raises:
-        CheckpointError: one is no tensor, or holds NaN or infinity.
+        CheckpointError: a weight is not a tensor, or contains NaN or infinity.
     """
     for key, value in weights.items():
         if not isinstance(value, Tensor):
             raise CheckpointError(f"{name}: {key} is a {type(value).__name__}, not a weight: give another checkpoint")
         if value.is_floating_point() and not bool(value.isfinite().all()):
             raise CheckpointError(
-                f"{name}: {key} holds NaN or infinity, so the training had diverged: give an earlier checkpoint, or "
+                f"{name}: {key} contains NaN or infinity, so the training has diverged: give an earlier checkpoint, or "
                 "train again with a lower optim.optimizer.lr"
             )
 
@@ -70,17 +70,17 @@ def check_clip_hash(
 ) -> None:
     """Refuses a checkpoint that was trained with another CLIP.
 
-    Checkpoints of earlier versions hold the hash of the weights alone. They are accepted where it fits, with a warning:
-    nothing in them says with which activation CLIP ran.
+    Checkpoints of earlier versions store only the hash of the weights. If it matches they are accepted with a warning,
+    because they do not state CLIP's activation.
 
     Args:
         checkpoint: see :func:`opsnet.checkpoint.content.add_content`.
-        clip_hash: of the loaded CLIP, see :func:`opsnet.clip.loading.clip_hash`.
-        name: of the checkpoint, for the message.
-        key: by which the command at hand is given another CLIP.
+        clip_hash: hash of the loaded CLIP, see :func:`opsnet.clip.loading.clip_hash`.
+        name: name of the checkpoint, for the message.
+        key: the command's configuration key for CLIP's weights.
 
     Raises:
-        CheckpointError: with both hashes.
+        CheckpointError: the hashes differ; the message states both.
     """
     trained_with = checkpoint.get("opsnet", {}).get("clip_hash")
     if trained_with == clip_hash:
@@ -88,7 +88,7 @@ def check_clip_hash(
     weights = clip_hash.partition("-")[0]
     if trained_with == weights:
         log.warning(
-            "%s holds the hash of CLIP's weights only, which fits; its architecture (OpenAI's RN50 with GELU or "
+            "%s has only the hash of CLIP's weights, which matches; its architecture (OpenAI's RN50 with GELU or "
             "QuickGELU) could not be compared",
             name,
         )
@@ -96,17 +96,17 @@ def check_clip_hash(
     if str(trained_with).partition("-")[0] == weights:
         raise CheckpointError(
             f"{name} was trained with the same CLIP weights in another architecture ({trained_with}, loaded: "
-            f"{clip_hash}): give the clip.model.architecture that it was trained with (open_clip's RN50 has GELU, "
-            "RN50-quickgelu QuickGELU), or train anew"
+            f"{clip_hash}): give the clip.model.architecture of the training (open_clip's RN50 has GELU, "
+            "RN50-quickgelu QuickGELU), or train again"
         )
     raise CheckpointError(
         f"{name} was trained with CLIP weights {trained_with}, but the loaded CLIP is {clip_hash}: give "
-        f"{key}=PATH of the CLIP that it was trained with, or train anew"
+        f"{key}=PATH of the CLIP of the training, or train again"
     )
 
 
 def network_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Of the weights of a checkpoint those of the network, by their names in :class:`OPSNet`."""
+    """The network's weights in a checkpoint, by their names in :class:`OPSNet`."""
     return {k.removeprefix("model."): v for k, v in trained_weights(state).items() if k.startswith("model.")}
 
 
@@ -138,20 +138,20 @@ def load_recognizer(recognizer: Recognizer, weights: Mapping[str, Tensor], name:
 
 
 def load_weights(model: OPSNet, weights: Mapping[str, Tensor], name: str, fix: str) -> None:
-    """Fills a network but for CLIP, all of it or nothing.
+    """Loads all weights of a network except CLIP's, or none.
 
     Args:
         model: the network.
-        weights: by their names in it.
-        name: of what they come from, for the message.
-        fix: what the message advises.
+        weights: weights by their names in the network.
+        name: name of the checkpoint or folder, for the message.
+        fix: the fix to state in the message.
 
     Raises:
-        CheckpointError: they are of another network.
+        CheckpointError: the weights belong to another network.
     """
     own, weights = model.state_dict(), renamed_weights(weights)
     clip = {k: v for k, v in own.items() if k.startswith("clip.")}
-    counters = {k for k in weights if k.endswith("num_batches_tracked")}  # which norms that are frozen now do without
+    counters = {k for k in weights if k.endswith("num_batches_tracked")}  # frozen norms do not have them
     wrong = sorted((own.keys() ^ weights.keys()) - clip.keys() - counters)
     wrong += sorted(k for k in own.keys() & weights.keys() if own[k].shape != weights[k].shape)
     if wrong:

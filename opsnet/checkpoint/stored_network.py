@@ -1,7 +1,7 @@
-"""Builds what a stored configuration names, once :mod:`opsnet.checkpoint.stored_config` has checked it.
+"""Builds the network of a stored configuration after :mod:`opsnet.checkpoint.stored_config` has validated it.
 
-Nothing else in the project builds from such a configuration. Classes are imported and called here and not by Hydra,
-because what Hydra admits depends on its version.
+Nothing else in the project builds from such a configuration. Classes are imported and called here instead of by Hydra,
+because what Hydra allows depends on its version.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from opsnet.checkpoint.places import IN_FOLDER, PLACES, RECOGNIZER, Key
+from opsnet.checkpoint.allowed_targets import ALLOWED_TARGETS, IN_FOLDER, RECOGNIZER, Key
 from opsnet.checkpoint.stored_config import check_config, check_inference, dotted, locate
 from opsnet.clip.loading import ClipWeightsError, is_torchscript
 from opsnet.model import OPSNet
@@ -22,20 +22,20 @@ from opsnet.recognition.recognizer import Recognizer
 from opsnet.utils.errors import CheckpointError, InputError
 from opsnet.utils.files import checksum
 
-HINT = "give clip_weights=PATH of the CLIP that the checkpoint was trained with"
+HINT = "give clip_weights=PATH of the CLIP with which the checkpoint was trained"
 
 
 def build_model(config: Any, name: str, *, clip_weights: str | Path | None = None) -> OPSNet:
-    """The network of a configuration, with CLIP's weights and no others.
+    """Builds the network of a configuration; only CLIP's weights are loaded.
 
     Args:
-        config: see :func:`opsnet.checkpoint.content.portable_config`; anyone's.
-        name: of what holds it, for messages.
-        clip_weights: where CLIP's weights are; by default where they were at training.
+        config: untrusted configuration, see :func:`opsnet.checkpoint.content.portable_config`.
+        name: name of the checkpoint or folder, for messages.
+        clip_weights: path of CLIP's weights; default: the path used in training.
 
     Raises:
-        CheckpointError: it names something that no network needs, or none can be built with its values.
-        ClipWeightsError: CLIP's weights are not where they should be.
+        CheckpointError: the configuration is not allowed, or no network can be built from it.
+        ClipWeightsError: CLIP's weights are missing.
     """
     config = check_config(config, name)
     clip = _clip_for_here(config["clip"], name, clip_weights)
@@ -46,7 +46,7 @@ def build_model(config: Any, name: str, *, clip_weights: str | Path | None = Non
             return network
     except InputError:
         raise
-    except Exception as error:  # what sizes that do not fit raise depends on the layer
+    except Exception as error:  # the error for mismatched sizes depends on the layer
         reason = " ".join(str(error).split())[:200]
         raise CheckpointError(
             f"{name}: no network can be built from its configuration ({type(error).__name__}: {reason})"
@@ -54,14 +54,14 @@ def build_model(config: Any, name: str, *, clip_weights: str | Path | None = Non
 
 
 def build_recognizer(config: Any, name: str) -> Recognizer:
-    """A recognizer of its class and arguments.
+    """Builds a recognizer from its class and arguments.
 
     Args:
         config: ``_target_`` and arguments.
-        name: of what holds it, for messages.
+        name: name of the checkpoint or folder, for messages.
 
     Raises:
-        CheckpointError: it is no recognizer, or its arguments cannot be used.
+        CheckpointError: it is not a recognizer, or its arguments are invalid.
     """
     checked = check_inference({RECOGNIZER[-1]: config}, name)
     try:
@@ -73,28 +73,28 @@ def build_recognizer(config: Any, name: str) -> Recognizer:
 
 def _build(key: Key, node: Mapping[str, Any], **given: Any) -> Any:
     own = {k: v for k, v in node.items() if not k.startswith("_")}
-    arguments = {k: _build((*key, k), v) if (*key, k) in PLACES else v for k, v in own.items()}
+    arguments = {k: _build((*key, k), v) if (*key, k) in ALLOWED_TARGETS else v for k, v in own.items()}
     target = locate(node["_target_"])
-    return partial(target, **arguments) if PLACES[key].partial else target(**arguments, **given)
+    return partial(target, **arguments) if ALLOWED_TARGETS[key].partial else target(**arguments, **given)
 
 
 def _clip_for_here(stored: Mapping[str, Any], name: str, clip_weights: str | Path | None) -> dict[str, Any]:
-    """The configuration of CLIP with the paths of this machine."""
+    """CLIP's configuration with the paths of this machine."""
     clip = {**stored, "text_cache": text_cache() if stored["text_cache"] else None}
     clip["model"] = {**stored["model"], "hint": HINT}
     if clip_weights is None:
         _check_remembered(stored["model"]["weights"], name)
         return clip
     clip["model"]["weights"] = str(clip_weights)
-    if stored["model"]["architecture"].get("pretrained"):  # it would be downloaded, only to be overwritten
+    if stored["model"]["architecture"].get("pretrained"):  # these weights would be downloaded and then overwritten
         clip["model"]["architecture"] = {**stored["model"]["architecture"], "pretrained": None}
     return clip
 
 
 def _check_remembered(weights: str, name: str) -> None:
-    """Makes sure that nothing in a remembered file runs: a TorchScript archive may, so it has to be one of OpenAI's."""
+    """Refuses a stored path whose file could execute code: a TorchScript archive, unless it is one of OpenAI's."""
     if weights == IN_FOLDER:
-        raise ClipWeightsError(f"{name} does not hold the weights of its CLIP: {HINT}")
+        raise ClipWeightsError(f"{name} does not contain the weights of its CLIP: {HINT}")
     path = Path(weights)
     if not path.is_file() or not is_torchscript(path):
         return
@@ -109,13 +109,13 @@ def _check_remembered(weights: str, name: str) -> None:
 
 
 def text_cache() -> Path:
-    """Where this machine caches text embeddings, as ``conf/paths`` and ``conf/clip`` say."""
+    """The text embedding cache of this machine, as in ``conf/paths`` and ``conf/clip``."""
     return Path(os.environ.get("OPSNET_CACHE", "~/.cache/opsnet")).expanduser() / "text_banks"
 
 
 @contextmanager
 def _collector_paused() -> Iterator[None]:
-    """timm and open_clip make a great many objects that stay: looking for garbage is a fifth of importing them."""
+    """Pauses garbage collection, which takes a fifth of the time to import timm and open_clip."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -1,1 +1,1 @@
-"""The frozen CLIP: image features that keep their resolution, and names as text embeddings."""
+"""The frozen CLIP: dense image features, and text embeddings of class names."""

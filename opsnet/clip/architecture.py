@@ -1,7 +1,7 @@
-"""What CLIP's weights do not say: activations, heads, strides. Equal weights give other embeddings where these differ.
+"""Describes what CLIP's weights do not determine: activations, heads, strides. They change the embeddings.
 
-OpenAI's RN50 is the case at hand: open_clip's ``RN50`` and ``RN50-quickgelu`` have the same weights, and only the
-second computes what OpenAI trained.
+For example, open_clip's ``RN50`` and ``RN50-quickgelu`` have the same weights, but only the second computes the
+embeddings that OpenAI trained.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from collections.abc import Iterator
 
 from torch import nn
 
-_NO_OPS = (nn.Identity, nn.Dropout)  # in evaluation; libraries add and remove them between versions
+_NO_OPS = (nn.Identity, nn.Dropout)  # in evaluation mode; libraries add and remove them between versions
 _SETTINGS = (
     "num_heads", "kernel_size", "stride", "padding", "dilation", "groups", "eps", "approximate", "text_pool_type",
 )  # fmt: skip
 
 
 def describe_architecture(model: nn.Module) -> list[str]:
-    """One line for each module whose computation its weights leave open, sorted by the module's name.
+    """One line for each module whose computation is not determined by its weights, sorted by the module's name.
 
-    A line holds the name, the class where the module has neither weights nor parts (an activation or a pooling),
-    activations that are plain functions, and numbers such as heads and strides. Names are those of the state dict and
-    classes those of PyTorch and open_clip, without their packages, so that the lines are the same on any machine and
-    do not follow a library's ``repr``.
+    A line holds the name, the class if the module has neither weights nor submodules (an activation or pooling),
+    activations that are plain functions, and numbers such as heads and strides. Names are those of the state dict, and
+    classes those of PyTorch and open_clip without their packages, so that the lines are the same on every machine and
+    independent of a library's ``repr``.
     """
     return sorted(line for name, module in model.named_modules() for line in _lines(name, module))
 
@@ -48,5 +48,5 @@ def architecture_hash(model: nn.Module) -> str:
 
 
 def uses_quick_gelu(model: nn.Module) -> bool:
-    """Whether any part of the model has OpenAI's activation, x sigmoid(1.702 x), rather than GELU."""
+    """Whether any module uses OpenAI's QuickGELU, x sigmoid(1.702 x), instead of GELU."""
     return any(type(module).__name__ == "QuickGELU" for module in model.modules())

@@ -1,4 +1,4 @@
-"""One frozen CLIP with both of its uses: dense image features and text banks."""
+"""One frozen CLIP for both of its uses: dense image features and text banks."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 class FrozenClip(nn.Module):
-    """An open_clip model as OPSNet uses it.
+    """Wraps an open_clip model for OPSNet.
 
     Args:
         model: an open_clip ResNet CLIP (see :func:`opsnet.clip.loading.load_clip`).
         tokenizer: texts -> token ids (P, L).
         templates: prompt templates, see :func:`opsnet.clip.prompts.prompt_templates`.
-        synonyms: whether a concept's further names count beside its first.
-        text_cache: folder that keeps text embeddings between runs; ``None`` keeps none.
-        mean, std: the image normalisation that CLIP was trained with, RGB in 0..1.
-        pool_stride: average the map to this stride in pixels for Mask Pooling; ``None`` keeps the trunk's.
-        precision: of the image encoder, "fp32" or "bf16"; ``None`` follows the trainer's.
+        synonyms: whether to use all names of a concept or only its first.
+        text_cache: folder in which text embeddings are cached between runs; ``None``: no cache.
+        mean, std: the image normalisation with which CLIP was trained, RGB in 0..1.
+        pool_stride: average the feature map to this stride in pixels for Mask Pooling; ``None``: the trunk's stride.
+        precision: precision of the image encoder, "fp32" or "bf16"; ``None``: the trainer's.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class FrozenClip(nn.Module):
 
     @property
     def weights_hash(self) -> str:
-        """What a checkpoint stores in place of CLIP, see :func:`opsnet.clip.loading.clip_hash`."""
+        """The hash that checkpoints store instead of CLIP's weights, see :func:`opsnet.clip.loading.clip_hash`."""
         return self.text_encoder.clip_hash
 
     def train(self, mode: bool = True) -> FrozenClip:

@@ -15,16 +15,16 @@ from opsnet.ops.normalization import normalize
 
 
 class ClipImageEncoder(nn.Module):
-    """Images -> CLIP features in the language space, one pass an image, never a gradient.
+    """Images -> CLIP features in the language space, in one pass per image and without gradients.
 
     Args:
         clip: an open_clip model whose ``visual`` is a ModifiedResNet with an attention pool.
         mean, std: CLIP's own normalisation, RGB in 0..1.
-        pool_stride: Mask Pooling sees the map averaged to this stride in pixels; ``None`` keeps the trunk's.
-        precision: "fp32" or "bf16", whatever the surrounding autocast says; ``None`` follows it.
+        pool_stride: average the feature map to this stride in pixels for Mask Pooling; ``None``: the trunk's stride.
+        precision: "fp32" or "bf16", regardless of the surrounding autocast; ``None``: the autocast's.
 
     Raises:
-        ValueError: the image tower has no attention pool (a ViT), or an unknown precision.
+        ValueError: the image tower has no attention pool (a ViT), or the precision is unknown.
     """
 
     mean: Tensor
@@ -58,14 +58,14 @@ class ClipImageEncoder(nn.Module):
         self.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> ClipImageEncoder:
-        """Stays in evaluation mode: its batch statistics are part of the frozen weights."""
+        """Stays in evaluation mode: BatchNorm statistics are part of the frozen weights."""
         return super().train(False)
 
     @torch.no_grad()
     def forward(self, images: Tensor, inside: Tensor | None = None) -> Tensor:
         """Images (B, 3, H, W), RGB in 0..1 -> adapted map (B, D, h, w), not normalised.
 
-        ``inside`` tells padding apart, see :func:`opsnet.ops.normalization.inside_images`.
+        ``inside`` masks out padding, see :func:`opsnet.ops.normalization.inside_images`.
         """
         with self._autocast(images.device):
             x = self.visual.stem(normalize(images, self.mean, self.std, inside))  # type: ignore[operator]
@@ -75,7 +75,7 @@ class ClipImageEncoder(nn.Module):
         return self._output(x)
 
     def _output(self, x: Tensor) -> Tensor:
-        """In fp32 where the precision is the encoder's own: what follows may not run under autocast."""
+        """Casts to fp32 if the encoder sets its own precision, because later modules may not run under autocast."""
         return x if self.precision is None else x.float()
 
     def _autocast(self, device: torch.device) -> AbstractContextManager[Any]:
@@ -84,7 +84,7 @@ class ClipImageEncoder(nn.Module):
         return torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
     def for_pooling(self, features: Tensor, size: tuple[int, int]) -> Tensor:
-        """The adapted map (B, D, h, w) of images of ``size`` (pixels), averaged to ``pool_stride`` where one is set."""
+        """The adapted map (B, D, h, w) of images of ``size`` pixels, averaged to ``pool_stride`` if that is set."""
         if self.pool_stride is None:
             return features
         height, width = (max(1, side // self.pool_stride) for side in size)
@@ -92,6 +92,6 @@ class ClipImageEncoder(nn.Module):
 
     @torch.no_grad()
     def embed_whole(self, images: Tensor) -> Tensor:
-        """Images (B, 3, S, S) at CLIP's own size, RGB in 0..1 -> pooled embeddings (B, D), as CLIP was trained."""
+        """Images (B, 3, S, S) at CLIP's input size, RGB in 0..1 -> pooled embeddings (B, D), as in CLIP's training."""
         with self._autocast(images.device):
             return self._output(self.visual(normalize(images, self.mean, self.std)))

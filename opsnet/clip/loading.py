@@ -1,4 +1,4 @@
-"""A frozen open_clip model from a name or a file, and the hash that tells two CLIPs apart."""
+"""Loads a frozen open_clip model by name or from a file, and computes the hash that identifies a CLIP."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from torch import Tensor, nn
 from opsnet.clip.architecture import architecture_hash, uses_quick_gelu
 from opsnet.utils.errors import InputError
 
-_OPENAI_SIZES = {"input_resolution", "context_length", "vocab_size"}  # beside the weights in OpenAI's archives
+_OPENAI_SIZES = {"input_resolution", "context_length", "vocab_size"}  # stored with the weights in OpenAI's archives
 
 
 class ClipWeightsError(InputError):
-    """CLIP weights that cannot be found or do not fit; the message names them and the fix."""
+    """CLIP weights are missing or do not fit the architecture; the message names them and the fix."""
 
 
 def load_clip(*, architecture: Callable[[], nn.Module], weights: str | Path, hint: str = "") -> nn.Module:
     """Builds a CLIP, loads its weights and freezes it.
 
     Args:
-        architecture: builds the open_clip model (with pretrained weights of its own if ``weights`` is "builtin").
-        weights: path of an open_clip checkpoint, of its weights as .safetensors, or of the .pt archive that OpenAI
-            publishes; or "builtin" (``architecture`` loads them), or "random" (tests).
+        architecture: builds the open_clip model (including its weights if ``weights`` is "builtin").
+        weights: path of an open_clip checkpoint, of its weights as .safetensors, or of the .pt archive published by
+            OpenAI; or "builtin" (loaded by ``architecture``), or "random" (for tests).
         hint: how to get the file, for the error message.
 
     Raises:
-        ClipWeightsError: no such file, not a checkpoint, its keys do not fit the architecture, or it is OpenAI's
-            archive and the architecture has GELU where OpenAI trained with QuickGELU. Of other files nobody can tell
-            with which activation they were trained.
+        ClipWeightsError: the file does not exist, is not a checkpoint, or does not fit the architecture; or it is
+            OpenAI's archive and the architecture has GELU although OpenAI trained with QuickGELU. For other files the
+            activation used in training cannot be determined.
     """
     text = str(weights)
     if text not in ("builtin", "random"):
@@ -48,7 +48,7 @@ def load_clip(*, architecture: Callable[[], nn.Module], weights: str | Path, hin
             )
     try:
         model = architecture()
-    except Exception as error:  # open_clip reports a failed download in a dozen classes of its dependencies
+    except Exception as error:  # a failed download raises any of a dozen classes of open_clip's dependencies
         raise ClipWeightsError(
             f"could not build the CLIP model ({type(error).__name__}: {_short(error)}); offline, give "
             "clip.model.weights=PATH of a local file and clip.model.architecture.pretrained=null"
@@ -63,7 +63,7 @@ def load_clip(*, architecture: Callable[[], nn.Module], weights: str | Path, hin
 
 
 def _short(error: Exception) -> str:
-    """Its first words: a foreign checkpoint lists hundreds of keys, a failed download the ways that it tried."""
+    """The beginning of an error message, which may list hundreds of keys, or every attempted download."""
     return shorten(str(error), 300, placeholder="...")
 
 
@@ -84,7 +84,7 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     if is_torchscript(path):
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", category=FutureWarning)  # OpenAI's files are older than its deprecation
+            warnings.filterwarnings("ignore", category=FutureWarning)  # OpenAI's files use a deprecated format
             return dict(torch.jit.load(str(path), map_location="cpu").state_dict())
     state = torch.load(path, map_location="cpu", weights_only=True)
     state = state.get("state_dict", state)
@@ -92,7 +92,7 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def is_torchscript(path: Path) -> bool:
-    """Whether a file is an archive of TorchScript, as OpenAI's are: its code runs when it is loaded."""
+    """Whether a file is a TorchScript archive, like OpenAI's, whose code is executed on loading."""
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:
@@ -100,7 +100,7 @@ def is_torchscript(path: Path) -> bool:
 
 
 def weights_hash(model: nn.Module) -> str:
-    """Twelve hexadecimal digits that change when any weight changes."""
+    """Twelve hexadecimal digits that change if any weight changes."""
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode())
@@ -109,5 +109,5 @@ def weights_hash(model: nn.Module) -> str:
 
 
 def clip_hash(model: nn.Module) -> str:
-    """:func:`weights_hash`, a hyphen, and the architecture's hash: equal weights with another activation differ."""
+    """:func:`weights_hash`, a hyphen, and :func:`architecture_hash`: equal weights with another activation differ."""
     return f"{weights_hash(model)}-{architecture_hash(model)}"

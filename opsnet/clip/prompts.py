@@ -1,4 +1,4 @@
-"""Prompt templates: lists that have names, and those that a user gives."""
+"""Prompt templates: predefined lists and user-defined ones."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ VILD = (
 """The 14 templates of ViLD (Gu et al., ICLR 2022), with which FC-CLIP and its successors publish their results."""
 
 NAMED = ("imagenet80", "imagenet7", "vild14")
-"""Lists that :func:`prompt_templates` has by name."""
+"""The predefined lists of :func:`prompt_templates`."""
 
 
 def prompt_templates(spec: Sequence[str] | str) -> tuple[str, ...]:
-    """Prompt templates with ``{}`` for the name.
+    """Prompt templates with ``{}`` as the placeholder for the name.
 
     Args:
         spec: the templates; or ``imagenet80``, ``imagenet7`` (the lists of CLIP's authors, from open_clip), ``vild14``
-            (:data:`VILD`); or the path of a .txt file with one a line.
+            (:data:`VILD`); or the path of a .txt file with one template per line.
 
     Raises:
-        InputError: an unknown name, a missing file, no template, or one without ``{}``.
+        InputError: the list is unknown, the file is missing, there is no template, or one lacks ``{}``.
     """
     templates = _named(spec) if isinstance(spec, str) else spec
     if not templates or any("{}" not in t for t in templates):

@@ -1,7 +1,8 @@
-"""Text embeddings on disk: 21,843 names take minutes once, and a fraction of a second ever after.
+"""A disk cache of text embeddings: 21,843 names take minutes once, and a fraction of a second afterwards.
 
-A bank is one safetensors file in half precision, named after everything that it depends on, with a checksum. What is
-computed is kept in parts on the way, so that a stopped run goes on and several processes share the work.
+A bank is one safetensors file in half precision, named by a hash of everything that it depends on, with a checksum.
+While a bank is computed, parts of it are stored, so that an interrupted run can resume and several processes can share
+the work.
 """
 
 from __future__ import annotations
@@ -25,23 +26,23 @@ Embed = Callable[[list[str]], Tensor]
 
 
 class TextCache:
-    """Embeddings of lists of names, computed once a machine.
+    """Caches the embeddings of lists of names.
 
     Args:
-        folder: where the files lie; made when needed.
-        part: names between two saves.
+        folder: the folder of the files; created if needed.
+        part: number of names between two saves.
     """
 
     def __init__(self, folder: str | Path, *, part: int = 1024) -> None:
         self.folder, self.part = Path(folder).expanduser(), part
 
     def rows(self, names: Sequence[str], embed: Embed, **depends_on: object) -> Tensor:
-        """Embeddings of the names, (R, D) float32, rounded to half precision whether they were read or computed.
+        """Embeddings of the names, (R, D) float32, rounded to half precision whether they are read or computed.
 
         Args:
             names: R texts.
-            embed: computes a part of them.
-            depends_on: what else the embeddings hang on, as json: another value is another file.
+            embed: computes the embeddings of a list of names.
+            depends_on: json values that the embeddings also depend on; other values use another file.
         """
         text = json.dumps({"names": list(names), **depends_on}, sort_keys=True)
         path = self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.safetensors"
@@ -73,7 +74,7 @@ class TextCache:
 
 
 def _read(path: Path, count: int) -> Tensor | None:
-    """Rows (count, D) of a whole file; ``None`` where there is none or it is damaged (which is said)."""
+    """Reads rows (count, D) from a file; ``None`` if it does not exist or is damaged (with a warning)."""
     if not path.is_file():
         return None
     try:
@@ -90,12 +91,14 @@ def _read(path: Path, count: int) -> Tensor | None:
 
 
 def _write(path: Path, rows: Tensor) -> bool:
-    """Whether the file could be written; a full or foreign disk costs the next run time, not this one its result."""
+    """Whether the file could be written; if not, only a warning is logged, because the result does not depend on it."""
     try:
         with atomic_path(path) as temporary:
             save_file({"rows": rows.contiguous()}, temporary, metadata={"sha256": _checksum(rows)})
     except (OSError, SafetensorError) as error:
-        log.warning("text embeddings are not kept in %s (%s): they will be computed again next time", path, error)
+        log.warning(
+            "text embeddings could not be cached in %s (%s): they will be computed again next time", path, error
+        )
         return False
     return True
 

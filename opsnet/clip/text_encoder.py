@@ -1,7 +1,7 @@
-"""Names -> text embeddings, by a frozen CLIP and prompt templates.
+"""Class names -> text embeddings, with a frozen CLIP and prompt templates.
 
-Embeddings are computed in the precision of CLIP's own weights, without autocast: the cosine of a name with itself, once
-embedded under autocast and once not, is not 1, and Embedding Modulation is built on that 1.
+Embeddings are computed in the precision of CLIP's weights, without autocast: Embedding Modulation relies on a cosine of
+1 between a name and itself, which does not hold if one of the two was embedded under autocast.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from opsnet.structures import TextBank
 from opsnet.vocabulary import Vocabulary
 
 BANKS = 32
-"""Text banks that an encoder keeps."""
+"""Number of text banks that an encoder keeps in memory."""
 
 
 class TextEncoder(nn.Module):
-    """Turns vocabularies into text banks; the latest are kept.
+    """Computes the text banks of vocabularies; the most recent ones are kept in memory.
 
     Args:
         clip: an open_clip model.
         tokenizer: texts -> token ids (P, L).
-        templates: with ``{}`` for the name; a name's embedding is the normalised mean over the templates. The same
-            ones serve target and training names, or the similarity of a name with itself would not be 1. Or the name
-            of a list or a file, see :func:`opsnet.clip.prompts.prompt_templates`.
-        synonyms: whether a concept's further names count beside its first.
-        cache: folder for embeddings, see :class:`opsnet.clip.text_cache.TextCache`; ``None`` computes them every time.
-        chunk: prompts a forward pass.
+        templates: prompt templates with ``{}`` for the name; a name's embedding is the normalised mean over the
+            templates. Target and training names use the same ones, otherwise a name's similarity with itself would not
+            be 1. Or the name of a list or a file, see :func:`opsnet.clip.prompts.prompt_templates`.
+        synonyms: whether to use all names of a concept or only its first.
+        cache: folder for embeddings, see :class:`opsnet.clip.text_cache.TextCache`; ``None``: no cache.
+        chunk: prompts per forward pass.
     """
 
     def __init__(
@@ -52,14 +52,14 @@ class TextEncoder(nn.Module):
 
     @cached_property
     def clip_hash(self) -> str:
-        """Of the whole CLIP, see :func:`opsnet.clip.loading.clip_hash`."""
+        """Hash of the whole CLIP, see :func:`opsnet.clip.loading.clip_hash`."""
         return clip_hash(self.clip)
 
     @torch.no_grad()
     def forward(self, vocabulary: Vocabulary) -> TextBank:
-        """The vocabulary's text bank, embeddings (R, D) float32 of all names that count, on the CPU.
+        """The vocabulary's text bank on the CPU, with embeddings (R, D) float32 of all used names.
 
-        A name has the same embedding, bit for bit, in all banks that are in memory.
+        A name has bitwise the same embedding in all banks that are in memory.
         """
         if vocabulary not in self._banks:
             counts = torch.tensor([len(names) for names in self._counting(vocabulary)])
@@ -70,25 +70,25 @@ class TextEncoder(nn.Module):
                 embeds=self._rows(self._all_names(vocabulary)),
                 concept=torch.arange(len(counts)).repeat_interleave(counts) if counts.sum() > len(counts) else None,
             )
-            if len(self._banks) > BANKS:  # a web page sees new ones all day
+            if len(self._banks) > BANKS:  # the web demo gets new vocabularies all the time
                 self._banks.pop(next(iter(self._banks)))
         return self._banks[vocabulary]
 
     def _counting(self, vocabulary: Vocabulary) -> list[tuple[str, ...]]:
-        """The names of each concept that count."""
+        """The names of each concept that are used."""
         return [c.names if self.synonyms else c.names[:1] for c in vocabulary.concepts]
 
     def _all_names(self, vocabulary: Vocabulary) -> list[str]:
         """The name of each row of a bank."""
         return [name for names in self._counting(vocabulary) for name in names]
 
-    def cut_names(self, vocabulary: Vocabulary) -> list[str]:
-        """Names of which CLIP does not read all: in the longest template they have too many tokens for its context."""
+    def truncated_names(self, vocabulary: Vocabulary) -> list[str]:
+        """Names that CLIP truncates, because with the longest template they have too many tokens for its context."""
         encode, context = getattr(self.tokenizer, "encode", None), getattr(self.tokenizer, "context_length", None)
-        if encode is None or context is None:  # another tokenizer; it may read texts of any length
+        if encode is None or context is None:  # another tokenizer, possibly without a limit
             return []
         longest = max(len(encode(t.replace("{}", ""))) for t in self.templates)
-        room = context - 2 - longest  # a start and an end token
+        room = context - 2 - longest  # minus start and end token
         return [name for name in self._all_names(vocabulary) if len(encode(name)) > room]
 
     def _rows(self, names: list[str]) -> Tensor:
@@ -101,10 +101,10 @@ class TextEncoder(nn.Module):
         return rows[[position[name] for name in names]]
 
     def _replace_known(self, names: list[str], rows: Tensor) -> None:
-        """Puts the embeddings of banks in memory in place of ``rows`` (R, D) of the same names.
+        """Replaces ``rows`` (R, D) by the embeddings of the same names in banks that are in memory.
 
-        The last digit depends on the names that are encoded together; from the disk more may differ: the file may have
-        been written on another device.
+        The last digit depends on which names are encoded together, and cached embeddings may differ more if the file
+        was written on another device.
         """
         for vocabulary, bank in self._banks.items():
             known = {name: row for row, name in enumerate(self._all_names(vocabulary))}
@@ -114,7 +114,7 @@ class TextEncoder(nn.Module):
                 rows[here] = bank.embeds[there]
 
     def _computed(self, names: list[str]) -> Tensor:
-        """Names -> (R, D), from the disk where they are there."""
+        """Names -> (R, D), from the disk cache if possible."""
         if self.cache is None:
             return self._embed(names)
         precision = f"{self._weight.dtype}, {torch.get_float32_matmul_precision()}"
@@ -123,11 +123,11 @@ class TextEncoder(nn.Module):
 
     @property
     def _weight(self) -> Tensor:
-        """Any of CLIP's, for its device and precision."""
+        """One of CLIP's weights, for its device and precision."""
         return next(self.clip.parameters())
 
     def _embed(self, names: list[str]) -> Tensor:
-        """Names -> (R, D), normalised means over the templates."""
+        """Names -> (R, D): normalised means over the templates."""
         prompts = [t.replace("{}", name) for name in names for t in self.templates]
         rows = [self._encode(prompts[i : i + self.chunk]) for i in range(0, len(prompts), self.chunk)]
         return F.normalize(torch.cat(rows).unflatten(0, (len(names), len(self.templates))).mean(1), dim=-1)
@@ -139,7 +139,7 @@ class TextEncoder(nn.Module):
 
 @contextmanager
 def _without_autocast(*device_types: str) -> Iterator[None]:
-    """Whatever precision the trainer asks for around it."""
+    """Disables autocast, whatever precision the trainer uses."""
     with ExitStack() as stack:
         for device_type in device_types:
             stack.enter_context(torch.autocast(device_type, enabled=False))

@@ -1,8 +1,8 @@
-"""A CLIP small enough to train on two CPU cores in minutes, in open_clip's own classes.
+"""A CLIP small enough to train on two CPU cores in minutes, built from open_clip's classes.
 
-The image tower is open_clip's ModifiedResNet with its attention pool (RN50's design), cut to three stages and
-stride 8. The text tower is ours: open_clip's own (end-token pooling, token embeddings at std 0.02) left the shape
-words of the embedded world at cosine 0.99 after the few thousand steps that fit.
+The image tower is open_clip's ModifiedResNet with attention pool (RN50's design), reduced to three stages and stride 8.
+The text tower is ours: with open_clip's (end-token pooling, token embeddings at std 0.02) the shape words of the
+synthetic world still had a cosine of 0.99 after the few thousand steps that are affordable.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from torch import Tensor, nn
 
 
 class TinyTextTower(nn.Module):
-    """Words -> an embedding, by a small transformer and mean pooling over the words.
+    """Words -> embedding, with a small transformer and mean pooling over words.
 
     Args:
         output_dim: D.
-        width: of the transformer.
-        cone: length of one fixed direction that is added to every embedding. A trained CLIP's text embeddings lie
-            in a narrow cone; without it the tiny space spreads so wide that the paper's alpha = 10 and beta = 0.5,
-            which live on 1 - s, over-correct. See docs/miniature.md for the length.
+        width: width of the transformer.
+        cone: length of a fixed direction that is added to every embedding. A trained CLIP's text embeddings lie in a
+            narrow cone; without it the tiny space is so spread out that the paper's alpha = 10 and beta = 0.5, which
+            depend on 1 - s, over-correct. See docs/miniature.md for the choice of the length.
     """
 
     def __init__(
@@ -29,8 +29,8 @@ class TinyTextTower(nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         self.context_length, self.vocab_size = context_length, vocab_size
-        # Fixed at random: 49,408 tokens are far more than the world's forty words, and directions that are random in
-        # 64 dimensions are distinct enough. Training would cost as much memory traffic as the rest of the step.
+        # Random and frozen: of 49,408 tokens the world uses only forty words, and random directions in 64 dimensions
+        # are distinct enough. Training them would cost as much memory traffic as the rest of the step.
         self.token_embedding = nn.Embedding(vocab_size, width)
         self.token_embedding.requires_grad_(False)
         self.positional_embedding = nn.Parameter(torch.randn(context_length, width) * 0.1)
@@ -64,7 +64,7 @@ def tiny_clip(
     vision = CLIPVisionCfg(layers=(*layers, 1), width=width, head_width=width, image_size=image_size)
     text = CLIPTextCfg(context_length=12, vocab_size=8, width=8, heads=1, layers=1)
     model = CustomTextCLIP(embed_dim, vision, text, init_logit_scale=torch.tensor(20.0).log().item())
-    # Stride 8 for pictures of 32 pixels: the third stage keeps the resolution of the second, the fourth is left out.
+    # Stride 8 for images of 32 pixels: the third stage keeps the resolution of the second, the fourth is removed.
     block = model.visual.layer3[0]
     block.avgpool, block.downsample[0] = nn.Identity(), nn.Identity()
     model.visual.layer4 = nn.Identity()

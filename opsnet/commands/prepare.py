@@ -10,7 +10,7 @@ import argparse
 from collections.abc import Sequence
 from importlib import import_module
 
-from opsnet.utils.errors import one_sentence_errors
+from opsnet.utils.errors import exit_on_user_error
 
 PREPARATIONS = {
     "own": "your own images: masks of category ids, COCO instances or labelme files",
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = _parser(f"opsnet-prepare {name}", module.__doc__)
     module.add_arguments(parser)
     options = vars(parser.parse_args(rest))
-    with one_sentence_errors(interrupted="the same command goes on where it was interrupted"):
+    with exit_on_user_error(interrupted="the same command goes on where it was interrupted"):
         options.pop("run")(**options)
 
 

@@ -54,8 +54,8 @@ def user_errors(*, interrupted: str = "") -> Iterator[None]:
     """
     from opsnet.paper.old_names import refuse_old_names
     from opsnet.training.old_options import refuse_old_options
-    from opsnet.utils.errors import one_sentence_errors
+    from opsnet.utils.errors import exit_on_user_error
 
     given = sys.argv[1:]
-    with one_sentence_errors(interrupted=interrupted), refuse_old_names(given), refuse_old_options(given):
+    with exit_on_user_error(interrupted=interrupted), refuse_old_names(given), refuse_old_options(given):
         yield

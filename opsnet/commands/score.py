@@ -9,13 +9,13 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from opsnet.utils.errors import one_sentence_errors
+from opsnet.utils.errors import exit_on_user_error
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Console entry point; exit code 2 and one sentence where files are missing or contradict each other."""
     options = _parser().parse_args(arguments)
-    with one_sentence_errors():
+    with exit_on_user_error():
         from opsnet.evaluation.score import score
         from opsnet.evaluation.score_printing import print_json, print_score
 

@@ -1,4 +1,4 @@
-"""Samples -> ``Batch``: pictures of different sizes padded to a common one."""
+"""Collates samples into a ``Batch``, padding images of different sizes to a common size."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ def collate(
     *,
     vocabulary: str,
     size_divisor: int = SIZE_DIVISOR,
-    with_truth: bool = False,
+    with_ground_truth: bool = False,
 ) -> Batch:
-    """One batch, padded with zeros at the right and bottom to a common size, a multiple of ``size_divisor`` pixels.
+    """Collates samples into one batch, zero-padded at the right and bottom to a multiple of ``size_divisor`` pixels.
 
     Args:
-        samples: all of one kind, which is the kind of the batch's targets.
-        vocabulary: name of the one that the labels index.
-        size_divisor: of height and width.
-        with_truth: keep what scoring needs.
+        samples: all of one type, which determines the type of the batch's targets.
+        vocabulary: name of the vocabulary that the labels index.
+        size_divisor: the padded height and width are multiples of this.
+        with_ground_truth: also keep the ground truth and original sizes needed for scoring.
     """
     sizes = [(int(s.image.shape[1]), int(s.image.shape[2])) for s in samples]
     height, width = (math.ceil(max(side) / size_divisor) * size_divisor for side in zip(*sizes, strict=True))
@@ -41,8 +41,8 @@ def collate(
         image_ids=[s.image_id for s in samples],
         vocabulary=vocabulary,
         targets=_segments(panoptic, height, width) if panoptic else ImageLabels([s.labels for s in samples]),
-        panoptic=[s.truth for s in panoptic] if with_truth else [],
-        original_sizes=[(s.truth.ids.shape[0], s.truth.ids.shape[1]) for s in panoptic] if with_truth else [],
+        panoptic=[s.truth for s in panoptic] if with_ground_truth else [],
+        original_sizes=[(s.truth.ids.shape[0], s.truth.ids.shape[1]) for s in panoptic] if with_ground_truth else [],
     )
 
 

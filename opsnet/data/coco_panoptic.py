@@ -1,9 +1,9 @@
-"""COCO's panoptic json: its one reader and writer (Kirillov et al. 2019; https://cocodataset.org/#format-data).
+"""The reader and writer of COCO's panoptic json (Kirillov et al. 2019; https://cocodataset.org/#format-data).
 
-``images`` (id, file_name), ``annotations`` (image_id, file_name of the PNG, segments_info with id and category_id, and
-perhaps iscrowd and area) and ``categories`` (id, name, isthing); :mod:`opsnet.data.panoptic_records` checks one record,
-:mod:`opsnet.data.panoptic_png` has the PNG. A segment may say how many pixels of its area others hide in the PNG
-(``covered``, ADE20K), and may then have no pixel there.
+The json holds ``images`` (id, file_name), ``annotations`` (image_id, file_name of the PNG, segments_info with id,
+category_id and optionally iscrowd and area) and ``categories`` (id, name, isthing). Single records are checked in
+:mod:`opsnet.data.panoptic_records`; the PNG is handled in :mod:`opsnet.data.panoptic_png`. A segment may state how many
+pixels of its area are hidden by other segments in the PNG (``covered``, ADE20K); it may then have no pixel there.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ T = TypeVar("T")
 
 
 def load_json(path: Path) -> dict[str, Any]:
-    """The json object in a file.
+    """Reads a json object from a file.
 
     Raises:
-        FieldError: it is missing, unreadable, malformed, or not an object; the message goes on from the path.
+        FieldError: the file is missing, unreadable, malformed, or not an object; the message continues after the path.
     """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
@@ -51,22 +51,22 @@ def load_json(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise FieldError(f"cannot be read ({error.strerror}): name a json file") from error
     except (ValueError, RecursionError) as error:  # malformed json, or text that is not UTF-8
-        raise FieldError(f"is not valid json ({error}): write it anew") from error
+        raise FieldError(f"is not valid json ({error}): replace the file") from error
     if not isinstance(data, dict):
         raise FieldError(f"holds a {type(data).__name__}, not COCO's panoptic format: convert it to an object")
     return data
 
 
 class PanopticJson:
-    """A panoptic json; its lists are checked when they are asked for.
+    """A panoptic json; its lists are validated lazily, when they are accessed.
 
     Args:
-        path: the json.
-        predicted: it is a prediction, not ground truth.
-        data: its content, where it was read or made already.
+        path: the json file.
+        predicted: whether it is a prediction rather than ground truth.
+        data: its content, if already loaded.
 
     Raises:
-        DatasetError: it is not a json object.
+        DatasetError: the file is not a json object.
     """
 
     def __init__(self, path: Path, *, predicted: bool = False, data: Mapping[str, Any] | None = None) -> None:
@@ -80,10 +80,10 @@ class PanopticJson:
         return key in self._data
 
     def images(self) -> dict[ImageId, str]:
-        """The image files by id.
+        """The image file names by id.
 
         Raises:
-            DatasetError: an entry is wrong, or an id is there twice.
+            DatasetError: an entry is invalid, or an id occurs twice.
         """
         images = list(self._parsed(parse_image, "images"))
         if twice := repeated(image.id for image in images):
@@ -94,7 +94,7 @@ class PanopticJson:
         """The categories, in order.
 
         Raises:
-            DatasetError: an entry is wrong, or an id is there twice.
+            DatasetError: an entry is invalid, or an id occurs twice.
         """
         categories = tuple(self._parsed(parse_category, "categories"))
         if twice := repeated(category.id for category in categories):
@@ -102,12 +102,12 @@ class PanopticJson:
         return categories
 
     def annotations(self, skip: int = 0, limit: int | None = None) -> Iterator[Annotation]:
-        """The annotations without the first ``skip``, or the first ``limit`` of these.
+        """Yields the annotations after the first ``skip``, at most ``limit`` of them.
 
-        Of two predictions of one image both are returned: panopticapi scores the last.
+        If a prediction lists an image twice, both entries are yielded: panopticapi scores the last.
 
         Raises:
-            DatasetError: an entry is wrong, or ground truth annotates an image twice.
+            DatasetError: an entry is invalid, or the ground truth annotates an image twice.
         """
         seen: set[ImageId] = set()
 
@@ -140,13 +140,13 @@ class PanopticJson:
 
 @dataclass(frozen=True)
 class SegmentLabel:
-    """What one segment id of an image means.
+    """The label of one segment id in an image.
 
     Attributes:
-        id: in the map.
-        category_id: of the vocabulary.
-        is_crowd: several objects.
-        mask: (H, W) bool, the segment before others were painted over it; ``None``: what the map shows.
+        id: the segment's id in the map.
+        category_id: its category id in the vocabulary.
+        is_crowd: whether it covers several objects.
+        mask: (H, W) bool, the segment before others were painted over it; ``None``: the visible pixels of the map.
     """
 
     id: int
@@ -156,13 +156,13 @@ class SegmentLabel:
 
 
 def describe(ids: NDArray[Any], labels: Iterable[SegmentLabel]) -> list[dict[str, Any]]:
-    """``segments_info`` of an id map (H, W): the segments that have a pixel, with their areas and boxes.
+    """Builds the ``segments_info`` of an id map (H, W): every segment with at least one pixel, its area and its box.
 
-    Of a label with a mask both are the mask's, even where none of it is left in the map, and ``covered`` is added: the
-    pixels that are not.
+    For a label with a mask, area and box are those of the mask, even if no pixel of it is visible in the map; the
+    number of hidden pixels is stored as ``covered``.
 
     Raises:
-        FieldError: a label has an id that a PNG cannot hold, or that of void.
+        FieldError: a label has the id of void, or one that a PNG cannot hold.
     """
     labels = list(labels)
     if wrong := out_of_range(label.id for label in labels):
@@ -180,7 +180,7 @@ def describe(ids: NDArray[Any], labels: Iterable[SegmentLabel]) -> list[dict[str
 
 
 def segment_record(segment: SegmentInfo, box: Box) -> dict[str, Any]:
-    """An entry of ``segments_info``; ``covered``, which COCO does not have, is there only where pixels are hidden."""
+    """An entry of ``segments_info``; ``covered``, which COCO lacks, is written only if pixels are hidden."""
     return {
         "id": segment.id,
         "category_id": segment.category_id,
@@ -199,17 +199,17 @@ def image_record(image: ImageFile, height: int, width: int) -> dict[str, Any]:
 def write_annotation(
     folder: Path, image_id: ImageId, png: str, ids: NDArray[Any], segments: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """Writes the PNG of one image, and returns its entry of ``annotations``.
+    """Writes the PNG of one image and returns its entry of ``annotations``.
 
     Args:
-        folder: of the PNGs.
-        image_id: of the image.
-        png: file name below the folder.
+        folder: the folder of the PNGs.
+        image_id: id of the image.
+        png: file name relative to the folder.
         ids: segment ids (H, W), 0 = void.
-        segments: entries of ``segments_info``, as :func:`describe` or :func:`segment_record` make them.
+        segments: entries of ``segments_info``, as returned by :func:`describe` or :func:`segment_record`.
 
     Raises:
-        DatasetError: the two would contradict each other, or could not be read back.
+        DatasetError: ids and segments contradict each other, or could not be read back.
     """
     record = {"image_id": image_id, "file_name": png, "segments_info": list(segments)}
     try:
@@ -232,10 +232,10 @@ def content(
     annotations: Sequence[Mapping[str, Any]],
     categories: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """What to write to ``path``; the reader has read it already, so that it can be read back.
+    """The json content to write to ``path``, validated by the reader so that it can be read back.
 
     Raises:
-        DatasetError: it could not be; the message names the entry and the field.
+        DatasetError: an entry is invalid; the message names the entry and the field.
     """
     data = {"images": list(images), "annotations": list(annotations), "categories": list(categories)}
     listing = PanopticJson(path, data=data)

@@ -1,7 +1,7 @@
-"""Other formats -> COCO's panoptic format on disk (see :mod:`opsnet.data.coco_panoptic`).
+"""Converts other formats to COCO's panoptic format on disk (see :mod:`opsnet.data.coco_panoptic`).
 
-A data set's script says which pictures there are and how one is read; writing, progress, worker processes and going on
-after a stop are the same for all.
+Each dataset's script lists the images and reads one of them; writing, progress bars, worker processes and resuming
+after an interruption are shared.
 """
 
 from __future__ import annotations
@@ -27,77 +27,77 @@ from opsnet.utils.files import atomic_path, write_json, write_text
 
 @dataclass(frozen=True)
 class Source:
-    """One picture to convert.
+    """One image to convert.
 
     Attributes:
-        image_id: for the json, unique in a set.
-        picture: the file as distributed.
-        file_name: what the json calls it; it is linked under this name.
+        image_id: its id in the json, unique within a set.
+        image: the image file as distributed.
+        file_name: its name in the json; the file is linked under this name.
         png: name of the PNG to write.
-        labels: files of the annotation as distributed, in the order that the script's reader wants.
+        labels: the annotation files as distributed, in the order that the script's reader expects.
     """
 
     image_id: int | str
-    picture: Path
+    image: Path
     file_name: str
     png: str
     labels: tuple[Path, ...]
 
 
 Reader = Callable[[Source], tuple[NDArray[np.int64], list[SegmentLabel]]]
-"""A picture's segment ids (H, W), 0 = void, and what each means."""
+"""Reads an image's segment ids (H, W), 0 = void, and the label of each id."""
 
 
 def convert(
-    sources: Sequence[Source], read: Reader, *, annotations: Path, pictures: Path, categories: list[dict[str, Any]],
+    sources: Sequence[Source], read: Reader, *, annotations: Path, images: Path, categories: list[dict[str, Any]],
     workers: int | None = None, recipe: str = "",
 ) -> None:  # fmt: skip
-    """Writes a set: ``annotations``, PNGs in the folder of its name without ``.json``, links to the pictures.
+    """Writes a panoptic set: the json ``annotations``, the PNGs in a folder of the same name, and links to the images.
 
-    A set whose json is there is left alone; of one that was stopped, pictures that were finished are not read again
-    unless their files or the recipe changed.
+    If the json already exists, nothing is done. After an interruption, finished images are not read again unless their
+    files or the recipe changed.
 
     Args:
-        sources: the pictures, in the order of the json.
-        read: of a module's top level, because worker processes call it.
+        sources: the images, in the order of the json.
+        read: reads one source; must be a module-level function because worker processes call it.
         annotations: the json to write.
-        pictures: folder for the links.
-        categories: of the json.
-        workers: processes; by default one a core.
-        recipe: what ``read`` does besides reading the files, such as its options.
+        images: folder for the links to the images.
+        categories: the json's categories.
+        workers: number of worker processes; default: one per core.
+        recipe: the options of ``read``; a different recipe invalidates images that an interrupted run finished.
 
     Raises:
-        DatasetError: a file is missing or not what it should be, or what the reader returns of it cannot stand in a
-            panoptic set; it is named.
-        InputError: of ``read``.
+        DatasetError: a file is missing or invalid, or ``read`` returned something that a panoptic set cannot store; the
+            message names the file.
+        InputError: raised by ``read``.
     """
     from rich.console import Console
     from rich.progress import track
 
     console = Console(stderr=True)
     if annotations.is_file():
-        console.print(f"{annotations} is there already: remove it to convert the set again", soft_wrap=True)
+        console.print(f"{annotations} exists already: remove it to convert the set again", soft_wrap=True)
         return
     _check_names(sources, annotations, categories)
-    missing = [p for s in sources for p in (s.picture, *s.labels) if not p.is_file()]
+    missing = [p for s in sources for p in (s.image, *s.labels) if not p.is_file()]
     if missing:
         raise DatasetError(f"{missing[0]} does not exist ({len(missing)} files are missing): complete the data set")
     parts = annotations.with_name(f".{annotations.stem}.parts")
     _keep_parts_of(recipe, parts)
-    one = partial(_convert_one, read=read, pngs=annotations.with_suffix(""), parts=parts, pictures=pictures)
+    one = partial(_convert_one, read=read, pngs=annotations.with_suffix(""), parts=parts, images_folder=images)
     workers, shown = workers or os.cpu_count() or 1, (annotations.stem, len(sources))
     if workers > 1:
         with ProcessPoolExecutor(workers) as pool:
             records = list(track(pool.map(one, sources, chunksize=8), *shown, console=console))
     else:
         records = list(track(map(one, sources), *shown, console=console))  # an error ends the bar before it is printed
-    images, found = ([record[key] for record in records] for key in ("image", "annotation"))
-    write_json(annotations, content(annotations, images, found, categories))
+    image_records, annotation_records = ([record[key] for record in records] for key in ("image", "annotation"))
+    write_json(annotations, content(annotations, image_records, annotation_records, categories))
     shutil.rmtree(parts, ignore_errors=True)
 
 
 def _check_names(sources: Iterable[Source], annotations: Path, categories: list[dict[str, Any]]) -> None:
-    """Ids, file names and categories can stand in a json, before files are written under these names."""
+    """Checks ids, file names and categories before any file is written under these names."""
     images = [{"id": source.image_id, "file_name": source.file_name} for source in sources]
     pngs: list[dict[str, Any]] = [
         {"image_id": source.image_id, "file_name": source.png, "segments_info": []} for source in sources
@@ -106,18 +106,18 @@ def _check_names(sources: Iterable[Source], annotations: Path, categories: list[
 
 
 def _keep_parts_of(recipe: str, parts: Path) -> None:
-    """Removes what a run with another recipe finished."""
+    """Removes the parts that a run with a different recipe finished."""
     note = parts / "recipe.txt"
     if not note.is_file() or note.read_text(encoding="utf-8") != recipe:
         shutil.rmtree(parts, ignore_errors=True)
         write_text(note, recipe)
 
 
-def _convert_one(source: Source, *, read: Reader, pngs: Path, parts: Path, pictures: Path) -> dict[str, Any]:
-    """The picture's entries for the json; its PNG and its link are on disk."""
+def _convert_one(source: Source, *, read: Reader, pngs: Path, parts: Path, images_folder: Path) -> dict[str, Any]:
+    """Converts one image and returns its entries for the json, once its PNG and its link are on disk."""
     part, png = parts / f"{source.png}.json", pngs / source.png
-    link(source.picture, pictures / source.file_name)
-    if part.is_file() and png.is_file() and not _is_older(part, (source.picture, *source.labels)):
+    link(source.image, images_folder / source.file_name)
+    if part.is_file() and png.is_file() and not _is_older(part, (source.image, *source.labels)):
         record: dict[str, Any] = json.loads(part.read_text(encoding="utf-8"))
         return record
     try:
@@ -131,7 +131,7 @@ def _convert_one(source: Source, *, read: Reader, pngs: Path, parts: Path, pictu
         "image": image_record(ImageFile(source.image_id, source.file_name), *ids.shape),
         "annotation": write_annotation(pngs, source.image_id, source.png, ids, segments),
     }
-    write_json(part, record)  # last: it says that the PNG is whole
+    write_json(part, record)  # last: it marks the PNG as complete
     return record
 
 
@@ -139,14 +139,14 @@ def _is_older(file: Path, than: Iterable[Path]) -> bool:
     return file.stat().st_mtime < max(path.stat().st_mtime for path in than)
 
 
-def one_segment_a_class(
+def one_segment_per_class(
     classes: NDArray[np.int64], category_ids: Iterable[int]
 ) -> tuple[NDArray[np.int64], list[SegmentLabel]]:
-    """A class map (H, W) as ids and labels: what a semantic set is in the panoptic format.
+    """Turns a class map (H, W) into ids and labels: how a semantic set is represented in the panoptic format.
 
     Args:
-        classes: category ids; those that are not among ``category_ids`` become void.
-        category_ids: of the vocabulary, 1 or more.
+        classes: category ids; ids not in ``category_ids`` become void.
+        category_ids: the vocabulary's category ids, all >= 1.
     """
     found = sorted(set(category_ids) & set(np.unique(classes).tolist()))
     ids: NDArray[np.int64] = np.where(np.isin(classes, found), classes, 0)
@@ -154,11 +154,11 @@ def one_segment_a_class(
 
 
 def link(target: Path, name: Path) -> None:
-    """Puts ``target`` under another name: a symbolic link or, where the disk has none, a copy."""
+    """Makes ``target`` available as ``name``: a symbolic link or, on file systems without links, a copy."""
     if name.exists() and (name.samefile(target) or not name.is_symlink()):
         return
     name.parent.mkdir(parents=True, exist_ok=True)
-    name.unlink(missing_ok=True)  # a link whose target has moved, or to another picture
+    name.unlink(missing_ok=True)  # a stale link, or one to another image
     try:
         name.symlink_to(target.resolve())
     except OSError:

@@ -1,12 +1,12 @@
-"""``PanopticDataModule``: batches for Lightning whose order and augmentation survive an interruption exactly.
+"""``PanopticDataModule``: a LightningDataModule whose order and augmentation resume exactly after an interruption.
 
-The order of training is a function of (seed, epoch) and the augmentation of a picture one of (seed, epoch, index), so
-nothing of it needs to be stored: a resumed run asks Lightning for the epoch and the number of its trained batches and
-goes on with the next one, whatever worker processes had fetched ahead.
+The training order is a function of (seed, epoch) and an image's augmentation a function of (seed, epoch, index), so no
+random state has to be stored: a resumed run gets the epoch and the number of trained batches from Lightning and
+continues with the next batch, regardless of what worker processes had prefetched.
 
-Every process of a DDP run takes its own share of the pictures, and sizes of training batches are those of a whole
-optimiser step (:mod:`opsnet.data.sharing`). The loaders are no ``torch.utils.data.DataLoader``, so
-Lightning leaves them alone whether ``Trainer(use_distributed_sampler=...)`` is true or false.
+Every process of a DDP run reads its own share of the images, and training batch sizes are totals of an optimizer step
+(:mod:`opsnet.data.sharing`). The loaders are not instances of ``torch.utils.data.DataLoader``, so Lightning does not
+replace their samplers, whatever ``Trainer(use_distributed_sampler=...)`` is.
 """
 
 from __future__ import annotations
@@ -22,43 +22,44 @@ from opsnet.data.batching import collate
 from opsnet.data.image_label_dataset import ImageLabelDataset
 from opsnet.data.loaders import EvaluationLoader, ResumableLoader, ResumableSampler
 from opsnet.data.panoptic_dataset import PanopticDataset
-from opsnet.data.sharing import batch_share, batches_a_step, checked_by_another
+from opsnet.data.sharing import batch_share, batches_per_step, checked_by_another_process
 from opsnet.structures import Batch
 from opsnet.utils.errors import DatasetError
 from opsnet.vocabulary import Vocabulary
 
-PictureSet = PanopticDataset | ImageLabelDataset
-Builder = Callable[[], PictureSet]
-CHECKED_BELOW = 20_000  # pictures; reading the PNGs of a larger set before each run takes minutes
+ImageDataset = PanopticDataset | ImageLabelDataset
+Builder = Callable[[], ImageDataset]
+CHECKED_BELOW = 20_000  # images; reading the PNGs of a larger set before each run takes minutes
 
 
 class PanopticDataModule(LightningDataModule):
-    """Training, validation and test sets as ``Batch`` loaders. Nothing is read before ``setup``.
+    """Training, validation and test sets as loaders of ``Batch``. Nothing is read before ``setup``.
 
     Args:
-        train: the training set, or what builds it (Hydra: ``_partial_: true``); of segments or of image labels.
-        val: the validation set, likewise.
-        test: test sets by domain name, likewise.
-        batch_size: pictures of an optimiser step in total, over all processes and accumulated batches.
-        device_batch_size: as many of them as a device takes at once, see :meth:`batches_a_step`; ``None``: no bound.
-        eval_batch_size: pictures an evaluation batch and process.
-        num_workers: worker processes of each loader.
-        seed: of order and augmentation.
-        size_divisor: padded sizes are multiples of so many pixels.
-        check_files: read all PNGs before the run starts; ``None``: those of sets below 20,000 pictures.
-        prepare: called once a machine before anything is read, to write what is not there yet.
+        train: the training set, or a function that builds it (Hydra: ``_partial_: true``); with segments or image
+            labels.
+        val: the validation set or its builder.
+        test: test sets or their builders, by domain name.
+        batch_size: total images per optimizer step, over all processes and accumulated batches.
+        device_batch_size: the most images per device and batch, see :meth:`batches_per_step`; ``None``: no limit.
+        eval_batch_size: images per evaluation batch and process.
+        num_workers: worker processes per loader.
+        seed: seed of order and augmentation.
+        size_divisor: padded sizes are multiples of this many pixels.
+        check_files: whether to read all PNGs before the run starts; ``None``: only for sets below 20,000 images.
+        prepare: called once per machine before anything is read, to write data that does not exist yet.
 
     Attributes:
-        datasets: what ``setup`` built, by ``train``, ``val`` and ``test/<domain>``.
+        datasets: the datasets that ``setup`` built, by ``train``, ``val`` and ``test/<domain>``.
 
     Raises:
-        DatasetError: a number out of range.
+        DatasetError: a number is out of range.
     """
 
     def __init__(
         self,
         *,
-        train: PictureSet | Builder | None = None,
+        train: ImageDataset | Builder | None = None,
         val: PanopticDataset | Builder | None = None,
         test: Mapping[str, PanopticDataset | Builder] | None = None,
         batch_size: int,
@@ -83,7 +84,7 @@ class PanopticDataModule(LightningDataModule):
         self.seed, self.size_divisor, self.check_files = seed, size_divisor, check_files
         self.prepare = prepare
         self.builders = {"train": train, "val": val, **{f"test/{k}": v for k, v in (test or {}).items()}}
-        self.datasets: dict[str, PictureSet] = {}
+        self.datasets: dict[str, ImageDataset] = {}
 
     @property
     def test_names(self) -> tuple[str, ...]:
@@ -92,39 +93,39 @@ class PanopticDataModule(LightningDataModule):
 
     @property
     def vocabularies(self) -> dict[str, Vocabulary]:
-        """Vocabularies of all built sets, by name: what ``Batch.vocabulary`` refers to."""
+        """Vocabularies of all built sets, by the name that ``Batch.vocabulary`` holds."""
         return {d.vocabulary.name: d.vocabulary for d in self.datasets.values()}
 
     @property
     def label_vocabulary(self) -> Vocabulary | None:
-        """Names of the image labels that are trained beside the segments; ``None`` without such labels."""
+        """Vocabulary of the image labels trained alongside the segments; ``None`` without image labels."""
         return None
 
     @property
     def batch_totals(self) -> dict[str, int]:
-        """Pictures of an optimiser step in total, by the key that says so."""
+        """Total images per optimizer step, by the configuration key that sets it."""
         return {"batch_size": self.batch_size}
 
-    def batches_a_step(self, world_size: int) -> int:
-        """In how many batches a process takes its share of a step, so that none is above ``device_batch_size``.
+    def batches_per_step(self, world_size: int) -> int:
+        """The number of batches per process and step, so that no batch exceeds ``device_batch_size``.
 
         Raises:
-            DatasetError: so many processes cannot share a step equally.
+            DatasetError: this number of processes cannot share a step equally.
         """
-        return batches_a_step(self.batch_totals, world_size, self.device_batch_size)
+        return batches_per_step(self.batch_totals, world_size, self.device_batch_size)
 
     def prepare_data(self) -> None:
-        """Writes what ``prepare`` writes; Lightning calls it on one process a machine."""
+        """Calls ``prepare``; Lightning calls this on one process per machine."""
         if self.prepare is not None:
             self.prepare()
 
     def setup(self, stage: str | None = None) -> None:
         """Builds and checks the sets of a stage: ``fit``, ``validate``, ``test``, or ``None`` for all.
 
-        Of the processes of a machine the first checks the files, or each its share once they know one another.
+        On each machine the first process checks the files; once the process group is initialized, each checks a share.
 
         Raises:
-            DatasetError: a set is faulty, or two vocabularies share a name.
+            DatasetError: a set is invalid, or two different vocabularies share a name.
         """
         prefixes = {"fit": ("train", "val"), "validate": ("val",), "test": ("test/",), "predict": ()}
         chosen = prefixes.get(stage or "", ("",))
@@ -135,16 +136,16 @@ class PanopticDataModule(LightningDataModule):
             other = self.vocabularies.get(dataset.vocabulary.name, dataset.vocabulary)
             if other != dataset.vocabulary:
                 raise DatasetError(
-                    f"set '{key}' has another vocabulary of the name '{other.name}' than the sets before it: "
-                    "put one of the two into a file of another name"
+                    f"set '{key}' has a different vocabulary named '{other.name}' than the sets before it: "
+                    "rename the file of one of the two"
                 )
             wanted = self.check_files or (self.check_files is None and len(dataset) < CHECKED_BELOW)
             shared = _rank_and_world_size()
-            if wanted and isinstance(dataset, PanopticDataset) and (shared[1] > 1 or not checked_by_another()):
+            if wanted and isinstance(dataset, PanopticDataset) and (shared[1] > 1 or not checked_by_another_process()):
                 dataset.check_pixels(shared)
             self.datasets[key] = dataset
 
-    def _build(self, key: str, builder: PictureSet | Builder) -> PictureSet:
+    def _build(self, key: str, builder: ImageDataset | Builder) -> ImageDataset:
         if not callable(builder):
             return builder
         try:
@@ -152,18 +153,18 @@ class PanopticDataModule(LightningDataModule):
         except DatasetError as error:
             if not key.startswith("test/") or len(self.test_names) == 1:
                 raise
-            # One of several: who has not all of them can still measure the others.
-            raise DatasetError(f"{error}; or leave this set out by '~data.module.{key.replace('/', '.')}'") from error
+            # One of several test sets: the others can still be evaluated without it.
+            raise DatasetError(f"{error}; or leave this set out with '~data.module.{key.replace('/', '.')}'") from error
 
     def train_dataloader(self) -> ResumableLoader:
-        """Batches without ``panoptic``, shuffled unless ``Trainer(overfit_batches=...)`` repeats the first ones."""
+        """Training batches (``panoptic`` is empty), shuffled unless ``Trainer(overfit_batches=...)`` is set."""
         dataset = self._built("train")
         sampler = self._sampler(dataset, "batch_size", self.seed)
         return ResumableLoader(
             dataset, sampler, collate_fn=self._collate(dataset), num_workers=self.num_workers, progress=self._progress
         )
 
-    def _sampler(self, dataset: PictureSet, key: str, seed: int) -> ResumableSampler:
+    def _sampler(self, dataset: ImageDataset, key: str, seed: int) -> ResumableSampler:
         rank, world_size = _rank_and_world_size()
         accumulate = getattr(self.trainer, "accumulate_grad_batches", 1)
         return ResumableSampler(
@@ -180,11 +181,11 @@ class PanopticDataModule(LightningDataModule):
         return getattr(self.trainer, "overfit_batches", 0) > 0
 
     def val_dataloader(self) -> EvaluationLoader | list[EvaluationLoader]:
-        """Batches of the validation set with ``panoptic``; none where no set was given."""
+        """Batches of the validation set with ``panoptic``; an empty list without a validation set."""
         return self._evaluation_loader("val") if self.builders["val"] is not None else []
 
     def test_dataloader(self) -> list[EvaluationLoader]:
-        """One loader a test domain, in the order of ``test_names``."""
+        """One loader per test domain, in the order of ``test_names``."""
         return [self._evaluation_loader(f"test/{name}") for name in self.test_names]
 
     def _evaluation_loader(self, key: str) -> EvaluationLoader:
@@ -193,28 +194,28 @@ class PanopticDataModule(LightningDataModule):
         return EvaluationLoader(
             dataset,
             batch_size=self.eval_batch_size,
-            collate_fn=self._collate(dataset, with_truth=True),
+            collate_fn=self._collate(dataset, with_ground_truth=True),
             num_workers=self.num_workers,
             rank=rank,
             world_size=world_size,
         )
 
-    def _collate(self, dataset: PictureSet, with_truth: bool = False) -> Callable[[list[Any]], Batch]:
+    def _collate(self, dataset: ImageDataset, with_ground_truth: bool = False) -> Callable[[list[Any]], Batch]:
         name = dataset.vocabulary.name
-        return partial(collate, vocabulary=name, size_divisor=self.size_divisor, with_truth=with_truth)
+        return partial(collate, vocabulary=name, size_divisor=self.size_divisor, with_ground_truth=with_ground_truth)
 
-    def _built(self, key: str) -> PictureSet:
+    def _built(self, key: str) -> ImageDataset:
         if key not in self.datasets:
             raise DatasetError(
-                f"there is no set '{key}': give it in `data.{key.replace('/', '.')}` and call setup first"
+                f"there is no set '{key}': configure `data.{key.replace('/', '.')}` and call setup first"
             )
         return self.datasets[key]
 
     def _progress(self) -> tuple[int, int]:
-        """The running epoch and its trained batches. Only Lightning knows them after an interruption.
+        """The current epoch and its number of trained batches; after an interruption only Lightning knows them.
 
-        Not the epoch that Lightning gives to samplers: under ``max_steps`` that one is one too high after a
-        checkpoint of an epoch's end, so a whole order would be left out.
+        This is not the epoch that Lightning passes to samplers: with ``max_steps`` that one is off by one after a
+        checkpoint at the end of an epoch, so one epoch's order would be skipped.
         """
         if self.trainer is None:
             return 0, 0
@@ -222,7 +223,7 @@ class PanopticDataModule(LightningDataModule):
 
 
 def _rank_and_world_size() -> tuple[int, int]:
-    """Which of how many processes this is."""
+    """Rank and world size of this process; (0, 1) without a process group."""
     if distributed.is_available() and distributed.is_initialized():
         return distributed.get_rank(), distributed.get_world_size()
     return 0, 1

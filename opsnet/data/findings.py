@@ -1,10 +1,10 @@
-"""What the data doctor can find: every kind of defect, how bad it is, and what to do about it.
+"""The kinds of defects that ``opsnet-doctor`` reports, with their severity and fix.
 
-An error makes training refuse the set, or makes the json say something else than the PNG; a warning does neither.
+An error makes training refuse the set, or means that json and PNG disagree; a warning does neither.
 
-Segments of a panoptic PNG cannot overlap, so crowds overlap in one sense only: an image has two crowd segments of one
-category (:data:`REPEATED_CROWD`). Scoring keys crowds by category and ignores the pixels of the last one alone, as
-panopticapi does. Crowds of different categories may lie where they like.
+Segments of a panoptic PNG cannot overlap, so "overlapping crowds" means that an image has two crowd segments of one
+category (:data:`REPEATED_CROWD`). Scoring indexes crowds by category and ignores only the pixels of the last one, as
+panopticapi does. Crowds of different categories are unrestricted.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Severity = Literal["error", "warning"]
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of finding: its name, how bad it is, and the fix."""
+    """A kind of finding: its name, severity and fix."""
 
     name: str
     severity: Severity
@@ -29,9 +29,9 @@ class Finding:
     """One defect.
 
     Attributes:
-        kind: which.
-        where: the offender: a file, an image or a category.
-        message: what is wrong with it, with the values.
+        kind: the kind of defect.
+        where: the file, image or category that has it.
+        message: what is wrong, with the values.
     """
 
     kind: Kind
@@ -54,19 +54,19 @@ NOT_ANNOTATED = Kind("image without annotation", "warning", "it is left out; ann
 
 # Files.
 MISSING_FOLDER = Kind("missing folder", "error", "check `images` and `segments`")
-MISSING_PICTURE = Kind("missing picture", "error", "complete the folder, or check `images`")
+MISSING_IMAGE = Kind("missing image", "error", "complete the folder, or check `images`")
 MISSING_PNG = Kind("missing PNG", "error", "complete the folder, or check `segments`")
-ORPHAN_PICTURE = Kind("orphan picture", "warning", "remove it, unless another set uses it")
+ORPHAN_IMAGE = Kind("orphan image", "warning", "remove it, unless another set uses it")
 ORPHAN_PNG = Kind("orphan PNG", "warning", "remove it, unless another set uses it")
-UNREADABLE_PICTURE = Kind("unreadable picture", "error", "replace the file")
+UNREADABLE_IMAGE = Kind("unreadable image", "error", "replace the file")
 UNREADABLE_PNG = Kind("unreadable PNG", "error", "replace the file")
 WRONG_MODE = Kind("PNG of a wrong mode", "error", "write ids as RGB: R + 256 G + 65536 B")
-OTHER_SIZE = Kind("picture and PNG of different sizes", "error", "give both the same size")
+OTHER_SIZE = Kind("image and PNG of different sizes", "error", "give both the same size")
 WRONG_SIZE = Kind("wrong width or height", "error", "write the size of the PNG into `images`")
 
 # Image-level labels.
-UNFIT_LABELS = Kind("labels that do not fit", "error", "give the labels, the folder and the vocabulary of one set")
-UNLABELLED = Kind("pictures without a label", "warning", "they are left out")
+UNFIT_LABELS = Kind("labels that do not fit", "error", "give labels, folder and vocabulary of the same set")
+UNLABELLED = Kind("images without a label", "warning", "they are left out")
 
 # Segments.
 ID_RANGE = Kind("segment id out of range", "error", "ids must lie in 1..16777215 (0 is void)")
@@ -82,4 +82,4 @@ STUFF_CROWD = Kind("crowd of stuff", "warning", "it is neither trained nor score
 REPEATED_CATEGORY = Kind("category id twice", "error", "give each entry of `categories` its own id")
 UNKNOWN_CATEGORY = Kind("unknown category", "error", "add it to the vocabulary, or set `vocabulary` to this set's")
 OTHER_KIND = Kind("thing here, stuff there", "error", "set `vocabulary` to the one of this set, or correct `isthing`")
-UNUSED_CATEGORY = Kind("category that never occurs", "warning", "its scores will say nothing")
+UNUSED_CATEGORY = Kind("category that never occurs", "warning", "its scores will be meaningless")

@@ -1,4 +1,4 @@
-"""Pictures with image-level labels: ImageNet-Val under ReaL (Beyer et al. 2020), or your own (paper, section 3.4)."""
+"""Images with image-level labels: ImageNet-Val under ReaL (Beyer et al. 2020), or your own (paper, section 3.4)."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
+from opsnet.data.images import read_rgb, require_limit
 from opsnet.data.packed import PackedRecords
-from opsnet.data.pictures import read_rgb, require_limit
 from opsnet.data.transforms import Transform, as_image
 from opsnet.utils.errors import DatasetError
 from opsnet.vocabulary import Vocabulary
 
-REAL_PICTURES = 50_000  # of ImageNet-Val
+REAL_IMAGES = 50_000  # of ImageNet-Val
 
 
 @dataclass(frozen=True)
 class LabelledSample:
-    """One picture with the labels of all of it.
+    """One image with its image-level labels.
 
     Attributes:
         image: (3, H, W) RGB, uint8 in 0..255 or float in 0..1.
@@ -38,21 +38,21 @@ class LabelledSample:
 
 
 class ImageLabelDataset(Dataset[LabelledSample]):
-    """The pictures of a folder that have a label, by file name; those without one teach nothing and are left out.
+    """The labelled images of a folder, in the order of their file names; images without a label are skipped.
 
     Args:
-        images: the folder; subfolders, such as one a class, are looked into.
-        labels: json list with a list of labels for every picture of the folder, by file name; ``None``: ReaL's lists of
-            ImageNet-Val, which timm carries.
-        vocabulary: what the labels index, or what ``Vocabulary.load`` takes.
-        transform: (image (3, H, W), segment numbers (H, W)) -> the same; here the numbers are all 0.
-        limit: use the first so many pictures of the folder only.
+        images: the folder; subfolders (for example one per class) are searched too.
+        labels: json list with one list of labels per image of the folder, in the order of file names; ``None``: ReaL's
+            labels of ImageNet-Val, which ship with timm.
+        vocabulary: the vocabulary that the labels index, or any argument of ``Vocabulary.load``.
+        transform: (image (3, H, W), segment indices (H, W)) -> the same; here all indices are 0.
+        limit: use only the first ``limit`` images of the folder.
 
     Attributes:
-        unlabelled: pictures of the folder that have no label, 3,163 under ReaL.
+        unlabelled: number of images in the folder without a label, 3,163 with ReaL.
 
     Raises:
-        DatasetError: folder and labels are of different lengths, a label is not in the vocabulary, or none is there.
+        DatasetError: folder and labels differ in length, a label is not in the vocabulary, or no image has a label.
     """
 
     def __init__(
@@ -69,26 +69,26 @@ class ImageLabelDataset(Dataset[LabelledSample]):
         self.transform = transform
         self.images = Path(images).expanduser()
         source = Path(labels).expanduser() if labels is not None else None
-        files, lists = _picture_files(self.images), _real_lists() if source is None else _read_lists(source)
+        files, lists = _image_files(self.images), _real_lists() if source is None else _read_lists(source)
         origin = source or "ReaL (timm)"
         if len(files) != len(lists):
             raise DatasetError(
-                f"folder {self.images} holds {len(files)} pictures, but {origin} labels {len(lists)}: "
-                "complete the folder (all subfolders), or give the `labels` that belong to it"
+                f"folder {self.images} holds {len(files)} images, but {origin} labels {len(lists)}: "
+                "complete the folder (including subfolders), or give the matching `labels`"
             )
         pairs = list(zip(files, lists, strict=True))[:limit]
         for file, found in pairs:
-            _check_labels(found, len(self.vocabulary), f"picture {file} of {origin}", self.vocabulary.name)
+            _check_labels(found, len(self.vocabulary), f"image {file} of {origin}", self.vocabulary.name)
         self._records = PackedRecords((file, sorted(set(found))) for file, found in pairs if found)
         self.unlabelled = len(pairs) - len(self._records)
         if not len(self._records):
-            raise DatasetError(f"no picture of {self.images} has a label in {origin}: check `labels` and `limit`")
+            raise DatasetError(f"no image of {self.images} has a label in {origin}: check `labels` and `limit`")
 
     def __len__(self) -> int:
         return len(self._records)
 
     def labels_of(self, index: int) -> list[int]:
-        """Labels of a picture, in rising order, without reading it."""
+        """Labels of an image in ascending order, without reading the file."""
         labels: list[int] = self._records[index][1]
         return labels
 
@@ -106,8 +106,8 @@ class ImageLabelDataset(Dataset[LabelledSample]):
         return LabelledSample(image=image.as_subclass(Tensor), labels=labels, image_id=path.name)
 
 
-def _picture_files(folder: Path) -> list[str]:
-    """Paths below ``folder`` of all pictures, by file name: ReaL's order, whether or not there are class folders."""
+def _image_files(folder: Path) -> list[str]:
+    """Relative paths of all images in ``folder``, sorted by file name: ReaL's order, with or without class folders."""
     if not folder.is_dir():
         raise DatasetError(f"folder {folder} does not exist: check `images`")
     endings = Image.registered_extensions()
@@ -118,7 +118,7 @@ def _picture_files(folder: Path) -> list[str]:
 def _real_lists() -> list[list[int]]:
     from timm.data import RealLabelsImagenet
 
-    return list(RealLabelsImagenet([""] * REAL_PICTURES).real_labels.values())
+    return list(RealLabelsImagenet([""] * REAL_IMAGES).real_labels.values())
 
 
 def _read_lists(path: Path) -> list[list[int]]:
@@ -129,7 +129,7 @@ def _read_lists(path: Path) -> list[list[int]]:
     except ValueError as error:
         raise DatasetError(f"labels {path} are not json ({error}): replace the file") from error
     if not isinstance(lists, list) or not all(isinstance(found, list) for found in lists):
-        raise DatasetError(f"labels {path} are not a list of lists: write one list of label numbers a picture")
+        raise DatasetError(f"labels {path} are not a list of lists: write one list of label indices per image")
     return lists
 
 
@@ -138,5 +138,5 @@ def _check_labels(found: list[Any], size: int, where: str, vocabulary: str) -> N
         if not isinstance(label, int) or not 0 <= label < size:
             raise DatasetError(
                 f"{where} has label {label!r}, but vocabulary '{vocabulary}' numbers its names 0 to {size - 1}: "
-                "set `vocabulary` to the one of these labels"
+                "set `vocabulary` to the one these labels index"
             )

@@ -1,7 +1,7 @@
-"""The examination of one annotated picture: what the json says of it beside what its two files hold.
+"""Inspection of one annotated image: compares its json entries with its two files.
 
-Nothing here raises on bad data, because a doctor goes on after the first defect; :mod:`opsnet.data.set_inspection`
-examines whole sets.
+Nothing here raises on bad data, because the doctor continues after the first defect; :mod:`opsnet.data.set_inspection`
+inspects whole sets.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from PIL import Image
 
 from opsnet.data import findings as kinds
 from opsnet.data.findings import Finding
+from opsnet.data.images import read_rgb, upright_size
 from opsnet.data.panoptic_png import PngModeError, read_ids
 from opsnet.data.panoptic_records import SegmentInfo, out_of_range, parse_segments, repeated
-from opsnet.data.pictures import read_rgb, upright_size
 from opsnet.data.segment_measures import Box, measure
 from opsnet.structures import PanopticMap, Segment
 from opsnet.utils.errors import DatasetError
@@ -34,34 +34,34 @@ Size = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Picture:
-    """One annotation of a json; nothing in it is known to be right.
+class AnnotatedImage:
+    """One annotation of a json, not yet validated.
 
     Attributes:
-        image: its entry in ``images``, empty where there is none.
+        image: its entry in ``images``, empty if there is none.
         annotation: its entry in ``annotations``.
-        picture, png: the two files, ``None`` where one is missing.
+        image_file, png: the two files, ``None`` if missing.
     """
 
     image: Mapping[str, Any]
     annotation: Mapping[str, Any]
-    picture: Path | None
+    image_file: Path | None
     png: Path | None
 
     @property
     def name(self) -> str:
-        """What findings call it."""
+        """The name used in findings."""
         return str(self.annotation["file_name"])
 
 
 @dataclass(frozen=True)
-class PictureReport:
-    """What one picture holds.
+class ImageReport:
+    """The result of inspecting one image.
 
     Attributes:
         findings: its defects.
-        segments: all that the json lists, with any category.
-        is_drawable: both files can be read and have one size.
+        segments: all segments listed in the json, of any category.
+        is_drawable: whether both files can be read and have the same size.
     """
 
     findings: tuple[Finding, ...]
@@ -69,34 +69,34 @@ class PictureReport:
     is_drawable: bool
 
 
-def inspect_picture(picture: Picture, vocabulary: Vocabulary) -> PictureReport:
-    """Reads both files of a picture in full and compares them with the json and the vocabulary."""
+def inspect_image(annotated: AnnotatedImage, vocabulary: Vocabulary) -> ImageReport:
+    """Fully reads both files of an image and compares them with the json and the vocabulary."""
     found: list[Finding] = []
     try:
-        segments: tuple[SegmentInfo, ...] | None = parse_segments(picture.annotation)
+        segments: tuple[SegmentInfo, ...] | None = parse_segments(annotated.annotation)
     except FieldError as error:
         segments = None
-        found.append(Finding(kinds.MALFORMED, picture.name, str(error)))
-    size, ids = _size(picture.picture, found), _ids(picture.png, picture.name, found)
-    found += _compare_sizes(picture, size, ids)
+        found.append(Finding(kinds.MALFORMED, annotated.name, str(error)))
+    size, ids = _size(annotated.image_file, found), _ids(annotated.png, annotated.name, found)
+    found += _compare_sizes(annotated, size, ids)
     if segments is not None:
-        found += _check_listed(picture.name, segments, vocabulary)
+        found += _check_listed(annotated.name, segments, vocabulary)
         if ids is not None:
-            found += _compare_pixels(picture, segments, ids)
+            found += _compare_pixels(annotated, segments, ids)
     is_drawable = ids is not None and segments is not None and size == ids.shape[::-1]
-    return PictureReport(tuple(found), segments or (), is_drawable)
+    return ImageReport(tuple(found), segments or (), is_drawable)
 
 
-def read_sample(picture: Picture, vocabulary: Vocabulary) -> tuple[NDArray[np.uint8], PanopticMap]:
-    """A drawable picture (H, W, 3) and its ground truth; crowd is there, segments of unknown categories are not.
+def read_sample(annotated: AnnotatedImage, vocabulary: Vocabulary) -> tuple[NDArray[np.uint8], PanopticMap]:
+    """Reads a drawable image (H, W, 3) and its ground truth, with crowd and without segments of unknown categories.
 
     Raises:
-        ValueError: the picture is not drawable, see ``PictureReport``.
+        ValueError: the image is not drawable, see ``ImageReport``.
     """
-    if picture.picture is None or picture.png is None:
-        raise ValueError(f"{picture.name} lacks one of its files")
-    pixels, ids = read_rgb(picture.picture), read_ids(picture.png)
-    known = [s for s in parse_segments(picture.annotation) if s.category_id in vocabulary.index_of_id]
+    if annotated.image_file is None or annotated.png is None:
+        raise ValueError(f"{annotated.name} lacks one of its files")
+    pixels, ids = read_rgb(annotated.image_file), read_ids(annotated.png)
+    known = [s for s in parse_segments(annotated.annotation) if s.category_id in vocabulary.index_of_id]
     labels = [vocabulary.index_of_id[s.category_id] for s in known]
     truth = tuple(
         Segment(id=s.id, label=label, is_thing=vocabulary.is_thing[label], is_crowd=s.is_crowd)
@@ -106,17 +106,17 @@ def read_sample(picture: Picture, vocabulary: Vocabulary) -> tuple[NDArray[np.ui
 
 
 def _size(path: Path | None, found: list[Finding]) -> Size | None:
-    """The upright picture's size, after every byte was decoded."""
+    """Size of the upright image, after decoding the whole file."""
     if path is None:
         return None
     try:
         with Image.open(path) as image:
             size, (width, height) = upright_size(image), image.size
-            # A JPEG at an eighth of its size: all its data are read, but most of the arithmetic is left out.
+            # Decode a JPEG at an eighth of its size: all data is read, but most of the arithmetic is skipped.
             image.draft("RGB", (max(1, width // 8), max(1, height // 8)))
             image.load()
     except Exception as error:  # Pillow's readers raise whatever their parsing stumbles over, SyntaxError included
-        found.append(Finding(kinds.UNREADABLE_PICTURE, path.name, reason_of(error)))
+        found.append(Finding(kinds.UNREADABLE_IMAGE, path.name, reason_of(error)))
         return None
     return size
 
@@ -134,21 +134,21 @@ def _ids(path: Path | None, name: str, found: list[Finding]) -> NDArray[np.int32
     return None
 
 
-def _compare_sizes(picture: Picture, size: Size | None, ids: NDArray[np.int32] | None) -> Iterator[Finding]:
+def _compare_sizes(annotated: AnnotatedImage, size: Size | None, ids: NDArray[np.int32] | None) -> Iterator[Finding]:
     read = size if ids is None else (ids.shape[1], ids.shape[0])
     if read is None:
         return
     if size is not None and size != read:
-        message = "is {} x {} pixels, its picture {} x {}".format(*read, *size)
-        yield Finding(kinds.OTHER_SIZE, picture.name, message)
-    given = [picture.image.get(key) for key in ("width", "height")]
+        message = "is {} x {} pixels, its image {} x {}".format(*read, *size)
+        yield Finding(kinds.OTHER_SIZE, annotated.name, message)
+    given = [annotated.image.get(key) for key in ("width", "height")]
     if any(g is not None and g != r for g, r in zip(given, read, strict=True)):
         message = "is {} x {} pixels, but {} x {} in `images`".format(*read, *given)
-        yield Finding(kinds.WRONG_SIZE, picture.name, message)
+        yield Finding(kinds.WRONG_SIZE, annotated.name, message)
 
 
 def _check_listed(name: str, segments: Sequence[SegmentInfo], vocabulary: Vocabulary) -> Iterator[Finding]:
-    """What the json alone shows."""
+    """Defects visible in the json alone."""
     counts = Counter(s.id for s in segments)
     for value in out_of_range(counts):
         yield Finding(kinds.ID_RANGE, name, f"has segment id {value}")
@@ -167,14 +167,16 @@ def _check_listed(name: str, segments: Sequence[SegmentInfo], vocabulary: Vocabu
             yield Finding(kinds.REPEATED_CROWD, name, f"has {count} crowd segments of {called}")
 
 
-def _compare_pixels(picture: Picture, segments: Sequence[SegmentInfo], ids: NDArray[np.int32]) -> Iterator[Finding]:
-    """What json and PNG show together."""
-    name, unusable = picture.name, set(out_of_range(s.id for s in segments))
+def _compare_pixels(
+    annotated: AnnotatedImage, segments: Sequence[SegmentInfo], ids: NDArray[np.int32]
+) -> Iterator[Finding]:
+    """Defects visible when json and PNG are compared."""
+    name, unusable = annotated.name, set(out_of_range(s.id for s in segments))
     measures = measure(ids, (s.id for s in segments if s.id not in unusable))
     if others := measures.unlisted:
         shown = ", ".join(map(str, others[:3])) + f" and {len(others) - 3} more" * (len(others) > 3)
         yield Finding(kinds.UNLISTED_ID, name, f"holds {shown} in {measures.unlisted_area} pixels")
-    for s, info in zip(segments, picture.annotation["segments_info"], strict=True):
+    for s, info in zip(segments, annotated.annotation["segments_info"], strict=True):
         if s.id in measures.areas:
             yield from _compare_segment(name, s, info.get("bbox"), measures.areas[s.id], measures.boxes[s.id])
         elif s.id not in unusable and not s.covered:
@@ -191,5 +193,5 @@ def _compare_segment(name: str, segment: SegmentInfo, given_box: object, area: i
 
 
 def reason_of(error: Exception) -> str:
-    """What an exception says, with its kind: a ``KeyError`` alone says no more than the key."""
+    """An exception's type and message: the message of a ``KeyError`` alone is just the key."""
     return f"{type(error).__name__}: {error}"

@@ -1,4 +1,4 @@
-"""Which examination is for which set."""
+"""Selects the inspector for a dataset class."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ INSPECTORS: dict[object, Callable[[Mapping[str, Any]], Inspector]] = {
     PanopticDataset: PanopticInspector.from_keywords,
     ImageLabelDataset: ImageLabelInspector.from_keywords,
 }
-"""What a data module builds its sets of -> what examines such a set."""
+"""Dataset class -> constructor of its inspector."""
 
 
 def inspector_of(builder: object) -> Inspector | None:
-    """What examines the set of a data module's ``functools.partial``; ``None`` where nothing knows how to."""
+    """The inspector for a data module's ``functools.partial``; ``None`` if its dataset class is not supported."""
     if not isinstance(builder, partial) or builder.func not in INSPECTORS:
         return None
     return INSPECTORS[builder.func](builder.keywords)

@@ -1,8 +1,8 @@
-"""Loaders whose order and augmentation survive an interruption exactly.
+"""Loaders whose order and augmentation resume exactly after an interruption.
 
-The order of training is a function of (seed, epoch) and the augmentation of a picture one of (seed, epoch, index), so
-nothing of it needs to be stored. The loaders are no ``torch.utils.data.DataLoader``, so Lightning leaves them alone
-whether ``Trainer(use_distributed_sampler=...)`` is true or false.
+The training order is a function of (seed, epoch) and an image's augmentation a function of (seed, epoch, index), so no
+random state has to be stored. The loaders are not instances of ``torch.utils.data.DataLoader``, so Lightning does not
+replace their samplers, whatever ``Trainer(use_distributed_sampler=...)`` is.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ Item = TypeVar("Item")
 
 
 @contextmanager
-def plain_errors() -> Iterator[None]:
-    """Gives the sentence of a worker process's ``DatasetError`` back: PyTorch passes it on as a whole traceback."""
+def unwrap_worker_errors() -> Iterator[None]:
+    """Restores the message of a worker's ``DatasetError``, into which PyTorch puts the worker's whole traceback."""
     try:
         yield
     except DatasetError as error:
@@ -36,35 +36,35 @@ def plain_errors() -> Iterator[None]:
 
 
 class SeededDataset(Dataset[Item]):
-    """Items by (epoch, index); all that ``dataset`` draws from torch is a function of (seed, epoch, index)."""
+    """Indexes ``dataset`` by (epoch, index), with torch's random state a function of (seed, epoch, index)."""
 
     def __init__(self, dataset: Dataset[Item], seed: int) -> None:
         self.dataset, self.seed = dataset, seed
 
     def __getitem__(self, key: tuple[int, int]) -> Item:
         epoch, index = key
-        # Only the CPU's generator: torch.manual_seed would also reseed the GPU's, which belongs to the model.
+        # Seed only the CPU generator: torch.manual_seed would also reseed the GPU's, which belongs to the model.
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(mix_seed(self.seed, epoch, index))
             return self.dataset[index]
 
 
 class ResumableSampler(Sampler[list[tuple[int, int]]]):
-    """This process's training batches as lists of (epoch, index), each picture at most once an epoch.
+    """This process's training batches as lists of (epoch, index), each image at most once per epoch.
 
-    The pictures that fill no whole step are left out, different ones each epoch. Which pictures a step has depends on
-    their number alone, not on how they are shared.
+    Images that do not fill a whole step are dropped, different ones in each epoch. The images of a step depend only on
+    the total batch size, not on how it is split over processes and accumulated batches.
 
     Args:
-        size: pictures in the set.
-        batch_size: pictures a batch and process.
-        seed: of the order, together with the epoch.
-        rank, world_size: which of how many processes this is.
-        accumulate: batches of a process in an optimiser step.
+        size: images in the set.
+        batch_size: images per batch and process.
+        seed: seed of the order, combined with the epoch.
+        rank, world_size: of this process.
+        accumulate: batches per process and optimizer step.
         shuffle: ``False`` keeps the order of the set.
 
     Raises:
-        DatasetError: not even one step.
+        DatasetError: the set is smaller than one step.
     """
 
     def __init__(
@@ -82,18 +82,18 @@ class ResumableSampler(Sampler[list[tuple[int, int]]]):
         self.rank, self.world_size, self.accumulate = rank, world_size, accumulate
         if size < self.step_size:
             raise DatasetError(
-                f"the training set has {size} pictures, fewer than the {self.step_size} of one step: "
+                f"the training set has {size} images, fewer than the {self.step_size} of one step: "
                 "lower `batch_size`, or raise `limit`"
             )
         self.set_epoch(0)
 
     @property
     def step_size(self) -> int:
-        """Pictures of an optimiser step, over all processes."""
+        """Images per optimizer step, over all processes."""
         return self.batch_size * self.world_size * self.accumulate
 
     def set_epoch(self, epoch: int, start: int = 0) -> None:
-        """Makes the next iteration that of ``epoch``, without its first ``start`` batches."""
+        """Makes the next iteration yield the batches of ``epoch`` after its first ``start`` ones."""
         self.epoch, self.start = epoch, start
 
     def __len__(self) -> int:
@@ -109,14 +109,14 @@ class ResumableSampler(Sampler[list[tuple[int, int]]]):
 
 
 class ResumableLoader:
-    """Training batches that Lightning's checkpoints can resume within an epoch.
+    """Training batches that can be resumed within an epoch from Lightning's checkpoints.
 
     Args:
-        dataset: pictures by index.
+        dataset: images by index.
         sampler: their order.
-        collate_fn: pictures -> batch.
-        num_workers: worker processes, new ones each epoch, so that none outlives an interrupted run.
-        progress: the epoch, and how many of its batches are trained already; asked when its first batch is wanted.
+        collate_fn: images -> batch.
+        num_workers: worker processes, restarted in each epoch so that none outlives an interrupted run.
+        progress: returns the epoch and the number of its trained batches; called when the first batch is requested.
     """
 
     def __init__(
@@ -128,60 +128,62 @@ class ResumableLoader:
         num_workers: int = 0,
         progress: Callable[[], tuple[int, int]],
     ) -> None:
-        self._sampler = sampler  # not public, or Lightning would set its epoch; see PanopticDataModule._progress
+        self._sampler = sampler  # private, or Lightning would set its epoch; see PanopticDataModule._progress
         self._progress = progress
         self._loader = DataLoader(
             SeededDataset(dataset, sampler.seed),
             batch_sampler=sampler,
             collate_fn=collate_fn,
             num_workers=num_workers,
-            generator=torch.Generator(),  # without it, each epoch draws a number from the model's generator
+            generator=torch.Generator(),  # otherwise each epoch would draw a number from the global generator
         )
 
     def __len__(self) -> int:
         return len(self._sampler)
 
     def __iter__(self) -> Iterator[Any]:
-        # A generator, so that this runs at the first batch: Lightning calls iter() before it restores its progress.
+        # A generator function, so that this runs at the first batch: Lightning calls iter() before restoring its
+        # progress.
         self._sampler.set_epoch(*self._progress())
         yield from self._batches()
 
     def _batches(self) -> Iterator[Any]:
-        """What is left of the sampler's epoch."""
-        with plain_errors():
+        """The remaining batches of the sampler's epoch."""
+        with unwrap_worker_errors():
             yield from self._loader
 
     def state_dict(self) -> dict[str, int]:
-        """What the order depends on; Lightning stores it in checkpoints."""
+        """The values that determine the order; Lightning stores them in checkpoints."""
         s = self._sampler
         shares = {"world_size": s.world_size, "accumulate_grad_batches": s.accumulate}
-        return {"pictures": s.size, "batch_size": s.step_size, **shares, "seed": s.seed}
+        return {"images": s.size, "batch_size": s.step_size, **shares, "seed": s.seed}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Checks that the order is still that of the checkpoint; where to continue, Lightning itself knows.
+        """Checks that the order matches the checkpoint's; Lightning itself restores the position.
 
-        Lightning calls it when it resumes within an epoch, and under ``max_steps`` always: there it counts batches on
-        from an epoch's end too, so a longer epoch would be continued with pictures of another order.
+        Lightning calls this when it resumes within an epoch, and with ``max_steps`` always: it then keeps counting
+        batches past an epoch's end, so a longer epoch would continue with images of another order.
 
         Raises:
-            DatasetError: the order is another one.
+            DatasetError: the order differs from the checkpoint's.
         """
-        own, state = self.state_dict(), {"accumulate_grad_batches": 1, **state}  # which was all that there was once
+        # Older checkpoints have "pictures" for "images", and none for accumulation, which did not exist.
+        own, state = self.state_dict(), {"accumulate_grad_batches": 1, "images": state.get("pictures", 0), **state}
         changed = [f"{key} was {state.get(key)} and is {own[key]}" for key in own if state.get(key) != own[key]]
         if changed:
             raise DatasetError(
-                f"this checkpoint belongs to another order of pictures ({', '.join(changed)}): restore these values, "
-                "or, where max_epochs and not max_steps bounds the run, resume from a checkpoint of an epoch's end"
+                f"this checkpoint was trained with another order of images ({', '.join(changed)}): restore these "
+                "values, or, if max_epochs and not max_steps limits the run, resume from a checkpoint of an epoch's end"
             )
 
 
 class CyclingLoader(ResumableLoader):
-    """A stream beside another one that counts the epochs: it goes round on its own, with epochs of its own.
+    """A secondary stream that cycles through its own epochs while the main stream defines the trainer's epochs.
 
     Args:
-        steps: batches of an epoch of the other stream, which is as many as this one gives at a time.
-        progress: batches of this stream that are trained already, over all epochs; and how many are still to be given
-            in the running epoch of the other stream.
+        steps: batches per epoch of the main stream, and so per iteration of this one.
+        progress: returns this stream's number of trained batches over all epochs, and the number of batches left in the
+            main stream's current epoch.
         others: as for :class:`ResumableLoader`.
     """
 
@@ -202,20 +204,20 @@ class CyclingLoader(ResumableLoader):
 
 
 class EvaluationLoader:
-    """All pictures once, in order, the same number of batches on every process.
+    """Every image exactly once, in order, with the same number of batches on every process.
 
-    Equal numbers, because a process with fewer batches leaves the others waiting; and no picture twice, as Lightning's
-    own sharding would have it, because PQ would count it twice. So sizes of batches differ by one where they must.
+    The numbers are equal because the other processes would wait for one with fewer batches; and no image is repeated,
+    as it would be by Lightning's own sampler, because PQ would count it twice. So batch sizes may differ by one.
 
     Args:
-        dataset: pictures by index.
-        batch_size: pictures a batch; a batch holds one more where it is 1 and the processes do not divide the set.
-        collate_fn: pictures -> batch.
+        dataset: images by index.
+        batch_size: images per batch; if it is 1 and the processes do not divide the set, some batches hold 2.
+        collate_fn: images -> batch.
         num_workers: worker processes.
-        rank, world_size: which of how many processes this is.
+        rank, world_size: of this process.
 
     Raises:
-        DatasetError: fewer pictures than processes.
+        DatasetError: the set has fewer images than there are processes.
     """
 
     def __init__(
@@ -231,7 +233,7 @@ class EvaluationLoader:
         size = len(dataset)  # type: ignore[arg-type]
         if size < world_size:
             raise DatasetError(
-                f"a set of {size} pictures cannot be shared by {world_size} processes: evaluate on fewer devices"
+                f"a set of {size} images cannot be split over {world_size} processes: evaluate on fewer devices"
             )
         count = world_size * math.ceil(size / (world_size * batch_size))
         if count > size:
@@ -249,5 +251,5 @@ class EvaluationLoader:
         return len(self.batches)
 
     def __iter__(self) -> Iterator[Any]:
-        with plain_errors():
+        with unwrap_worker_errors():
             yield from self._loader

@@ -1,8 +1,8 @@
-"""``MixedDataModule``: at each step one batch with segments and one with image labels (paper, section 3.4).
+"""``MixedDataModule``: each step has one batch with segments and one with image labels (paper, section 3.4).
 
-The streams are independent. Epochs are those of the panoptic set; the labelled set goes round beside it, with epochs
-of its own, wherever those begin and end. Both orders are functions of (seed, epoch), so a resumed run goes on with the
-next batch of either stream (see :mod:`opsnet.data.datamodule`).
+The streams are independent. The trainer's epochs are those of the panoptic set; the image-label set cycles through its
+own epochs alongside. Both orders are functions of (seed, epoch), so a resumed run continues with the next batch of
+either stream (see :mod:`opsnet.data.datamodule`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 from lightning.pytorch.utilities import CombinedLoader
 
-from opsnet.data.datamodule import PanopticDataModule, PictureSet
+from opsnet.data.datamodule import ImageDataset, PanopticDataModule
 from opsnet.data.image_label_dataset import ImageLabelDataset
 from opsnet.data.loaders import CyclingLoader
 from opsnet.utils.errors import DatasetError
@@ -19,19 +19,19 @@ from opsnet.utils.seeding import mix_seed
 from opsnet.vocabulary import Vocabulary
 
 _LABELS = "train_labels"
-_LABEL_STREAM = 1  # mixed into the seed, or two sets of one size would be read in one order
+_LABEL_STREAM = 1  # mixed into the seed, or two sets of equal size would be read in the same order
 
 
 class MixedDataModule(PanopticDataModule):
     """A panoptic data module with a second training stream. Training batches are dicts of two ``Batch``.
 
     Args:
-        labels: the set with image labels, or what builds it.
-        label_batch_size: its pictures of an optimiser step in total; ``None``: as many as of the panoptic set.
+        labels: the image-label set, or a function that builds it.
+        label_batch_size: total images per optimizer step from this set; ``None``: as many as from the panoptic set.
         panoptic: arguments of :class:`opsnet.data.datamodule.PanopticDataModule`.
 
     Raises:
-        DatasetError: a number out of range, or no set.
+        DatasetError: a number is out of range, or no image-label set is given.
     """
 
     def __init__(self, *, labels: Any, label_batch_size: int | None = None, **panoptic: Any) -> None:
@@ -49,12 +49,12 @@ class MixedDataModule(PanopticDataModule):
 
     @property
     def label_vocabulary(self) -> Vocabulary:
-        """Names of the image labels."""
+        """Vocabulary of the image labels."""
         return self._built(_LABELS).vocabulary
 
     @property
     def batch_totals(self) -> dict[str, int]:
-        """Pictures of an optimiser step in total, of either kind."""
+        """Total images per optimizer step, with segments and with image labels."""
         return {**super().batch_totals, "label_batch_size": self.label_batch_size}
 
     def train_dataloader(self) -> CombinedLoader:  # type: ignore[override]
@@ -71,15 +71,15 @@ class MixedDataModule(PanopticDataModule):
         return CombinedLoader({"panoptic": panoptic, "labels": labels}, "min_size")
 
     def _label_progress(self, steps: int) -> tuple[int, int]:
-        """Trained batches of the labelled stream, and those left in this panoptic epoch of ``steps``."""
+        """Trained batches of the image-label stream, and those left in this panoptic epoch of ``steps`` batches."""
         epoch, batches = self._progress()
         if self.trainer is not None:  # limit_train_batches makes epochs shorter
             steps = int(min(steps, self.trainer.num_training_batches))
         return (0 if self._overfits() else epoch * steps) + batches, steps - batches
 
-    def _built(self, key: str) -> PictureSet:
+    def _built(self, key: str) -> ImageDataset:
         dataset = super()._built(key)
         if isinstance(dataset, ImageLabelDataset) != (key == _LABELS):
             given, other = ("data.module.labels", "segments") if key == _LABELS else (f"set '{key}'", "image labels")
-            raise DatasetError(f"{given} has pictures with {other}: exchange the two sets")
+            raise DatasetError(f"{given} has images with {other}: swap the two sets")
         return dataset

@@ -1,4 +1,4 @@
-"""Lists of records that worker processes share with their parent."""
+"""Lists of records whose memory worker processes share with their parent."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 
 
 class PackedRecords:
-    """Records of json values, kept as bytes in one array and made into objects one at a time.
+    """Records of json values, stored as bytes in one array and decoded one at a time.
 
-    A worker process shares its parent's memory until one of the two writes to it, and reading a Python object writes
-    to it: its count of references. So each worker would end up with a copy of a list of objects; not of an array.
+    A worker process shares its parent's memory until one of them writes to it, and reading a Python object writes its
+    reference count. Each worker would therefore end up with its own copy of a list of objects, but not of an array.
 
     Args:
-        records: what ``json.dumps`` takes; tuples come back as lists.
+        records: values that ``json.dumps`` accepts; tuples come back as lists.
     """
 
     def __init__(self, records: Iterable[Any]) -> None:

@@ -1,5 +1,5 @@
-"""Panoptic images in COCO's format (:mod:`opsnet.data.coco_panoptic`): COCO, ADE20K, Cityscapes, the embedded world, or
-your own; semantic sets too, whose classes are one segment each.
+"""Datasets in COCO's panoptic format (:mod:`opsnet.data.coco_panoptic`): COCO, ADE20K, Cityscapes, the synthetic world,
+or your own; semantic sets too, with one segment per class.
 """
 
 from __future__ import annotations
@@ -16,54 +16,55 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
+from opsnet.data.images import read_rgb, require_files, require_limit
 from opsnet.data.panoptic_entries import Entry, read_entries
 from opsnet.data.panoptic_png import read_ids
-from opsnet.data.pictures import read_rgb, require_files, require_limit
-from opsnet.data.sharing import checked_by_another
+from opsnet.data.sharing import checked_by_another_process
 from opsnet.data.transforms import Transform, as_image
-from opsnet.structures import PanopticTruth, Segment
+from opsnet.structures import GroundTruth, Segment
 from opsnet.utils.errors import DatasetError
 from opsnet.vocabulary import Vocabulary
 
-QUIET_BELOW = 500  # checking fewer pictures takes a moment, and a progress bar would only flicker
+QUIET_BELOW = 500  # images; checking fewer is too fast for a progress bar
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture with its targets.
+    """One image with its targets.
 
     Attributes:
         image: (3, H, W) RGB, uint8 in 0..255 or float in 0..1.
-        masks: (G, H, W) bool, one per segment without crowd. What the transform cut away is missing, or empty with
-            ``keep_empty``; G may be 0.
+        masks: (G, H, W) bool, one per segment except crowd. Segments that the transform cropped away are dropped, or
+            empty with ``keep_empty``; G may be 0.
         labels: (G,) int64, indices into the vocabulary.
-        truth: for scoring: ids and all segments, crowd included, at the size on disk, before any transform.
+        truth: ground truth for scoring: ids and all segments, crowd included, at the size on disk, before any
+            transform.
         image_id: the id in the json.
     """
 
     image: Tensor
     masks: Tensor
     labels: Tensor
-    truth: PanopticTruth
+    truth: GroundTruth
     image_id: int | str
 
 
 class PanopticDataset(Dataset[Sample]):
-    """Pictures of a COCO-panoptic json, in its order; pictures without an annotation are left out.
+    """The images of a COCO panoptic json, in its order; images without an annotation are skipped.
 
     Args:
-        images: folder of the pictures.
+        images: folder of the images.
         annotations: the panoptic json.
-        segments: folder of the PNGs; by default the json's path without ``.json``.
-        vocabulary: the labels' vocabulary, or what ``Vocabulary.load`` takes.
-        transform: (image (3, H, W), segment numbers (H, W)) -> the same, e.g. ``TrainTransform``.
-        skip: leave out the first so many annotations.
-        limit: of the others, use the first so many only.
-        keep_empty: segments that the transform cut away stay targets, with an empty mask, as in Mask2Former: a proposal
-            then learns to name what it cannot see, and to cover nothing.
+        segments: folder of the PNGs; default: the json's path without ``.json``.
+        vocabulary: the labels' vocabulary, or any argument of ``Vocabulary.load``.
+        transform: (image (3, H, W), segment indices (H, W)) -> the same, e.g. ``TrainTransform``.
+        skip: skip the first ``skip`` annotations.
+        limit: of the remaining annotations, use only the first ``limit``.
+        keep_empty: keep segments that the transform cropped away as targets with an empty mask, as Mask2Former does: a
+            proposal then learns to predict the class of an invisible segment, and an empty mask.
 
     Raises:
-        DatasetError: anything in the json contradicts itself or the vocabulary, or a file it names is missing.
+        DatasetError: the json contradicts itself or the vocabulary, or a file it lists is missing.
     """
 
     def __init__(
@@ -86,7 +87,7 @@ class PanopticDataset(Dataset[Sample]):
         self.images = Path(images).expanduser()
         self.segments = Path(segments).expanduser() if segments is not None else self.annotations.with_suffix("")
         self._entries = read_entries(self.annotations, self.vocabulary, limit, skip)
-        if not checked_by_another():
+        if not checked_by_another_process():
             require_files(self.images, [e.image for e in self._entries], self.annotations, "images")
             require_files(self.segments, [e.png for e in self._entries], self.annotations, "segments")
 
@@ -99,7 +100,7 @@ class PanopticDataset(Dataset[Sample]):
         image = as_image(read_rgb(self.images / entry.image))
         if image.shape[-2:] != ids.shape:
             raise DatasetError(
-                f"picture {self.images / entry.image} is {image.shape[2]} x {image.shape[1]}, but its segments "
+                f"image {self.images / entry.image} is {image.shape[2]} x {image.shape[1]}, but its segments "
                 f"{self.segments / entry.png} are {ids.shape[1]} x {ids.shape[0]}: give both the same size"
             )
         rows, areas = self._locate(entry, ids)
@@ -109,22 +110,22 @@ class PanopticDataset(Dataset[Sample]):
 
     @property
     def image_ids(self) -> list[int | str]:
-        """The id of every picture, in the order of the set."""
+        """The id of every image, in the order of the dataset."""
         return [entry.image_id for entry in self._entries]
 
-    def picture(self, index: int) -> NDArray[np.uint8]:
-        """A picture as it lies on the disk, RGB (H, W, 3)."""
+    def read_image(self, index: int) -> NDArray[np.uint8]:
+        """Reads an image without any transform, RGB (H, W, 3)."""
         return read_rgb(self.images / self._entries[index].image)
 
-    def truth(self, index: int) -> PanopticTruth:
-        """A picture's ground truth for scoring, without reading the picture."""
+    def truth(self, index: int) -> GroundTruth:
+        """Reads an image's ground truth for scoring, but not the image."""
         entry = self._entries[index]
         ids = read_ids(self.segments / entry.png)
         return self._truth(entry, ids, self._locate(entry, ids)[1])
 
-    def _truth(self, entry: Entry, ids: NDArray[np.int32], areas: NDArray[np.intp]) -> PanopticTruth:
+    def _truth(self, entry: Entry, ids: NDArray[np.int32], areas: NDArray[np.intp]) -> GroundTruth:
         things = self.vocabulary.is_thing
-        return PanopticTruth(
+        return GroundTruth(
             ids=torch.from_numpy(ids.astype(np.int64)),
             segments=tuple(
                 Segment(id=i, label=label, is_thing=things[label], area=area, is_crowd=bool(crowd), covered=covered)
@@ -136,17 +137,17 @@ class PanopticDataset(Dataset[Sample]):
         """Reads every PNG and compares its ids with the json; shows progress for long sets.
 
         Args:
-            shard: (rank, world size): this process checks every world-size-th picture, beginning with its rank.
+            shard: (rank, world size): this process checks every world-size-th image, starting at its rank.
 
         Raises:
-            DatasetError: ids of a PNG and of the json differ, or a PNG cannot be read.
+            DatasetError: the ids of a PNG and the json differ, or a PNG cannot be read.
         """
         from rich.console import Console
         from rich.progress import track
 
         rank, world_size = shard
         indices = range(rank, len(self), world_size)
-        # Threads, because decoding leaves Python's lock; leaving the pool's block early drops what waits.
+        # Threads, because decoding releases the GIL; an error leaves the block and drops the queued images.
         with ThreadPool(min(8, os.cpu_count() or 1)) as pool:
             done = pool.imap_unordered(self._check, indices)
             for _ in track(
@@ -165,8 +166,8 @@ class PanopticDataset(Dataset[Sample]):
     def _targets(self, entry: Entry, image: tv_tensors.Image, rows: NDArray[np.intp]) -> tuple[Tensor, Tensor, Tensor]:
         """Image, masks (G, H, W) and labels (G,) after the transform.
 
-        The transform sees one map of segment numbers, not G masks: resizing one plane is G times cheaper, and cannot
-        make two masks overlap.
+        The transform gets one map of segment indices instead of G masks: resizing a single plane is G times cheaper and
+        cannot make two masks overlap.
         """
         kept = np.flatnonzero(entry.segments[:, 2] == 0)
         numbers = np.zeros(len(entry.segments) + 1, dtype=np.int32)  # 0 = void and crowd
@@ -175,7 +176,7 @@ class PanopticDataset(Dataset[Sample]):
         moved: Tensor = image
         if self.transform is not None:
             moved, plane = self.transform(image, plane)
-        # NumPy, because its broadcast comparison takes a tenth of torch's time on the CPU; visible numbers come first.
+        # NumPy, because its broadcast comparison takes a tenth of torch's time on the CPU.
         pixels = plane.as_subclass(Tensor).numpy()
         counts = np.bincount(pixels.ravel(), minlength=len(kept) + 1)[1:]
         targets = np.arange(len(kept)) if self.keep_empty else np.flatnonzero(counts)
@@ -183,7 +184,7 @@ class PanopticDataset(Dataset[Sample]):
         return moved.as_subclass(Tensor), masks, torch.from_numpy(entry.segments[kept[targets], 1])
 
     def _locate(self, entry: Entry, ids: NDArray[np.int32]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Row of every pixel's segment, counted from 1 with 0 for void, (H, W); and each segment's pixels, (S,).
+        """The row of every pixel's segment, counted from 1 with 0 for void, (H, W); and each segment's area, (S,).
 
         Raises:
             DatasetError: json and PNG do not hold the same ids.

@@ -1,4 +1,4 @@
-"""The annotations of a panoptic set in the labels of a vocabulary, stored in little memory."""
+"""The annotations of a panoptic set, mapped to the labels of a vocabulary and stored compactly."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ Row = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class Entry:
-    """What the json says of an image. ``segments``: (S, 4) int64 rows of id, label, is-crowd, covered, by rising id.
+    """One image of the json. ``segments``: (S, 4) int64 rows of id, label, is-crowd, covered, sorted by id.
 
-    Covered are pixels that a segment's area counts although the PNG shows another segment there (ADE20K).
+    ``covered`` is the number of pixels that belong to a segment's area although the PNG shows another segment (ADE20K).
     """
 
     image_id: int | str
@@ -32,10 +32,10 @@ class Entry:
 
 
 class Entries(Sequence[Entry]):
-    """Entries in the order of the json, in memory that worker processes share.
+    """Entries in the order of the json, in memory that is shared with worker processes.
 
     Args:
-        records: image id, image file, PNG and segments of each, as :class:`Entry` has them.
+        records: image id, image file, PNG and segments of each entry, see :class:`Entry`.
     """
 
     def __init__(self, records: Iterable[tuple[int | str, str, str, list[Row]]]) -> None:
@@ -50,7 +50,7 @@ class Entries(Sequence[Entry]):
 
 
 def read_entries(path: Path, vocabulary: Vocabulary, limit: int | None, skip: int = 0) -> Entries:
-    """The json's annotations without the first ``skip``, or the first ``limit`` of these.
+    """Reads the json's annotations after the first ``skip``, at most ``limit`` of them.
 
     Raises:
         DatasetError: the json is malformed, or contradicts itself or the vocabulary.
@@ -84,14 +84,14 @@ def _rows(path: Path, annotation: Annotation, vocabulary: Vocabulary) -> list[Ro
     except KeyError as error:
         raise DatasetError(
             f"image {annotation.image_id} of {path} has category_id {error}, which vocabulary '{vocabulary.name}' "
-            "lacks: add the category to it, or set `vocabulary` to the one of this data set"
+            "lacks: add the category to it, or set `vocabulary` to this dataset's"
         ) from None
 
 
 def kind_conflict(category: Category, vocabulary: Vocabulary) -> str | None:
-    """What is wrong where a category is a thing and the vocabulary's of its id is stuff, or the reverse.
+    """Describes the conflict if a category is a thing but stuff in the vocabulary, or the reverse; else ``None``.
 
-    Ids of two data sets overlap, so ids alone do not tell that a set has another's vocabulary.
+    Ids of different datasets overlap, so ids alone do not reveal that a set is used with another's vocabulary.
     """
     label = vocabulary.index_of_id.get(category.id)
     if label is None or category.is_thing == vocabulary.is_thing[label]:

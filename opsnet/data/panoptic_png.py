@@ -1,7 +1,8 @@
 """COCO's PNG of segment ids: a pixel's id is R + 256 G + 65536 B, and 0 is void.
 
-Palette PNGs are read as the colours that they show, and an alpha channel is ignored. Greyscale, also of 16 bits, is
-refused: panopticapi cannot read it either (``rgb2id`` wants three channels), and one byte would make another id.
+Palette PNGs are read by the colours they show, and an alpha channel is ignored. Greyscale, including 16-bit, is
+refused: panopticapi cannot read it either (``rgb2id`` expects three channels), and a single byte would decode to
+another id.
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ _COLOUR_MODES = ("RGB", "RGBA", "P")
 
 
 class PngModeError(DatasetError):
-    """A PNG whose pixels are not colours."""
+    """A PNG whose pixels are not RGB colours."""
 
 
 def read_ids(path: Path) -> NDArray[np.int32]:
-    """Segment ids (H, W) of a PNG.
+    """Reads the segment ids (H, W) of a PNG.
 
     Raises:
-        PngModeError: it is greyscale, or of another mode that has no three colours.
-        DatasetError: it is missing or cannot be decoded.
+        PngModeError: the PNG is greyscale, or of another mode without three colour channels.
+        DatasetError: the PNG is missing or cannot be decoded.
     """
     try:
         with Image.open(path) as image:
@@ -48,7 +49,7 @@ def read_ids(path: Path) -> NDArray[np.int32]:
 def decode_ids(image: Image.Image) -> NDArray[np.int32]:
     """Segment ids (H, W) of an RGB, RGBA or palette image."""
     pixels = np.asarray(image if image.mode == "RGBA" else image.convert("RGBA"))
-    # Four bytes are one little-endian number with alpha on top: one view instead of three multiplications.
+    # RGBA bytes are one little-endian integer with alpha on top: a view instead of three multiplications.
     ids: NDArray[np.int32] = pixels.view("<i4")[..., 0] & np.int32(MAX_ID - 1)
     return ids
 

@@ -1,7 +1,7 @@
-"""The records of COCO's panoptic json, each checked on its own: see :mod:`opsnet.data.coco_panoptic` for whole files.
+"""Parsing and validation of single records of COCO's panoptic json; :mod:`opsnet.data.coco_panoptic` reads whole files.
 
-Every ``parse_*`` function raises ``FieldError`` for the first field that is wrong. Of a prediction panopticapi reads
-ids and categories alone, so nothing else of it is checked here, and it may list a segment of id 0, which panopticapi
+Every ``parse_*`` function raises ``FieldError`` for the first invalid field. From a prediction panopticapi reads only
+ids and categories, so nothing else is checked here, and a prediction may list a segment with id 0, which panopticapi
 scores like any other. In ground truth 0 is void.
 """
 
@@ -37,10 +37,10 @@ class SegmentInfo(NamedTuple):
     """One entry of ``segments_info``.
 
     Attributes:
-        id: in the PNG.
-        category_id: of the json's categories.
-        is_crowd: several objects; never of a prediction.
-        area: pixels as the json has them, perhaps not whole; ``None`` where it has none, and for a prediction.
+        id: its id in the PNG.
+        category_id: id of one of the json's categories.
+        is_crowd: whether it covers several objects; always false for a prediction.
+        area: pixels as stated in the json, possibly fractional; ``None`` if not stated, and for a prediction.
         covered: pixels of the area that other segments hide in the PNG.
     """
 
@@ -60,32 +60,32 @@ class Annotation(NamedTuple):
 
 
 def parse_image(record: Any) -> ImageFile:
-    """An entry of ``images``.
+    """Parses an entry of ``images``.
 
     Raises:
-        FieldError: it has no usable id or file_name.
+        FieldError: id or file_name is missing or invalid.
     """
     return ImageFile(field(record, "id", image_id), field(record, "file_name", file_name))
 
 
 def parse_category(record: Any) -> Category:
-    """An entry of ``categories``.
+    """Parses an entry of ``categories``.
 
     Raises:
-        FieldError: one of its three fields is missing or wrong.
+        FieldError: one of its three fields is missing or invalid.
     """
     return Category(field(record, "id", whole), field(record, "name", nonblank), field(record, "isthing", flag))
 
 
 def parse_annotation(record: Any, *, predicted: bool = False) -> Annotation:
-    """An entry of ``annotations``, with the ids of its segments checked.
+    """Parses an entry of ``annotations`` and checks its segment ids.
 
     Args:
         record: the entry.
-        predicted: it is a prediction's, not ground truth.
+        predicted: whether it belongs to a prediction rather than to ground truth.
 
     Raises:
-        FieldError: a field is missing or wrong, or a segment id is out of range or there twice.
+        FieldError: a field is missing or invalid, or a segment id is out of range or occurs twice.
     """
     png, segments = parse_png(record), parse_segments(record, predicted=predicted)
     ids = [segment.id for segment in segments]
@@ -93,24 +93,24 @@ def parse_annotation(record: Any, *, predicted: bool = False) -> Annotation:
         lowest = "0" if predicted else "1"
         raise FieldError(f"segment id {wrong[0]} is not in {lowest}..{MAX_ID - 1} (0 is void): renumber the segment")
     if twice := repeated(ids):
-        raise FieldError(f"segment id {twice[0]} is there twice: give each segment its own id")
+        raise FieldError(f"segment id {twice[0]} occurs twice: give each segment its own id")
     return Annotation(*png, segments)
 
 
 def parse_png(record: Any) -> tuple[ImageId, str]:
-    """The image's id and the PNG's name of an entry of ``annotations``.
+    """Parses the image id and the PNG's file name of an entry of ``annotations``.
 
     Raises:
-        FieldError: one of them is missing or wrong.
+        FieldError: one of them is missing or invalid.
     """
     return field(record, "image_id", image_id), field(record, "file_name", file_name)
 
 
 def parse_segments(record: Any, *, predicted: bool = False) -> tuple[SegmentInfo, ...]:
-    """The segments of an entry of ``annotations``; ids may still be out of range, or there twice.
+    """Parses the segments of an entry of ``annotations``, without checking ids for range and repetition.
 
     Raises:
-        FieldError: a field of them is missing or wrong.
+        FieldError: a segment's field is missing or invalid.
     """
     parse = _predicted_segment if predicted else _true_segment
     segments = []
@@ -137,19 +137,19 @@ def _true_segment(info: Any) -> SegmentInfo:
 
 
 def out_of_range(ids: Iterable[int], *, predicted: bool = False) -> list[int]:
-    """Segment ids that a PNG cannot hold, or that stand for void."""
+    """Segment ids that a PNG cannot hold, or that are reserved for void."""
     lowest = 0 if predicted else 1
     return [i for i in ids if not lowest <= i < MAX_ID]
 
 
 def repeated(values: Iterable[T]) -> list[T]:
-    """Values that occurred before, in order."""
+    """Values that have occurred before, in order."""
     seen: set[T] = set()
     return [v for v in values if v in seen or seen.add(v)]  # type: ignore[func-returns-value]
 
 
 def image_id(value: Any) -> ImageId:
-    """An image's id: COCO's are numbers, perhaps written as text; Cityscapes' are names."""
+    """Parses an image id: COCO's are numbers, possibly stored as text; Cityscapes' are names."""
     if isinstance(value, str) and value:
         return int(value) if value.isascii() and value.isdigit() and len(value) < 16 else value
     try:
@@ -163,7 +163,7 @@ _LEAVES_ITS_FOLDER = re.compile(r"[/\\]|[A-Za-z]:[/\\]|(.*[/\\])?\.\.?$|(.*[/\\]
 
 
 def file_name(value: Any) -> str:
-    """The path of a file below its folder: not absolute (here or on Windows), without ``..``, short enough to exist."""
+    """Parses a relative file path: not absolute (also on Windows), without ``..``, short enough for a file system."""
     if isinstance(value, str) and value and not _LEAVES_ITS_FOLDER.match(value):
         if len(value) <= _LONGEST_NAME or all(len(part.encode()) <= _LONGEST_NAME for part in value.split("/")):
             return value
@@ -172,7 +172,7 @@ def file_name(value: Any) -> str:
 
 
 def _area(value: Any) -> int | float | None:
-    # Not always whole: some tools write the area of polygons, and panopticapi computes with it.
+    # May be fractional: some tools write the area of polygons, and panopticapi uses it as it is.
     if value is None or (type(value) in (int, float) and 0 < value < 2**53):
         return value  # type: ignore[no-any-return]
     raise TypeError("a positive number of pixels")

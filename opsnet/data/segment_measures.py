@@ -1,7 +1,6 @@
-"""Area and box of every segment of an id map, at a cost below that of decoding its PNG.
+"""Area and bounding box of every segment of an id map, cheaper than decoding its PNG.
 
-``conversion.describe`` sorts every pixel; here horizontal runs of one id stand for them, some ten thousand where there
-are some hundred thousand pixels.
+Works on horizontal runs of equal ids instead of single pixels: tens of thousands instead of hundreds of thousands.
 """
 
 from __future__ import annotations
@@ -18,13 +17,13 @@ Box = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class Measures:
-    """What an id map holds.
+    """Measurements of an id map.
 
     Attributes:
-        areas: pixels of each listed id that has one.
-        boxes: likewise.
-        unlisted: the other ids but 0, rising.
-        unlisted_area: pixels of all of them.
+        areas: pixels of each listed id that occurs in the map.
+        boxes: bounding box of each of these.
+        unlisted: all other ids except 0, in ascending order.
+        unlisted_area: total pixels of the unlisted ids.
     """
 
     areas: dict[int, int]
@@ -38,7 +37,7 @@ def measure(ids: NDArray[np.int32], listed: Iterable[int]) -> Measures:
 
     Args:
         ids: the map.
-        listed: ids to measure, from 1, that fit into int32.
+        listed: ids to measure, >= 1 and within int32.
     """
     values, lengths, corners = _runs(ids)
     known = np.array(sorted({0, *listed}), dtype=np.int32)
@@ -59,7 +58,7 @@ def measure(ids: NDArray[np.int32], listed: Iterable[int]) -> Measures:
 
 
 def _runs(ids: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.intp], NDArray[np.intp]]:
-    """Horizontal runs of one id: ids (R,), pixels (R,), and corners (R, 4): left, top, right and bottom, exclusive."""
+    """Horizontal runs of equal ids: ids (R,), lengths (R,) and corners (R, 4): left, top, right, bottom (exclusive)."""
     begins = np.ones(ids.shape, dtype=bool)
     np.not_equal(ids[:, 1:], ids[:, :-1], out=begins[:, 1:])
     starts = np.flatnonzero(begins)

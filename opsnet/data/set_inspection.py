@@ -1,6 +1,6 @@
-"""The examination of whole sets: json and folders (:mod:`opsnet.data.set_listing`), then every picture.
+"""Inspection of whole sets: json and folders (:mod:`opsnet.data.set_listing`), then every image.
 
-Another kind of set is another :class:`Inspector` and a line in :data:`opsnet.data.inspectors.INSPECTORS`.
+To support another kind of set, add an :class:`Inspector` and a line in :data:`opsnet.data.inspectors.INSPECTORS`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import Any, Protocol, TypeVar
 
 from opsnet.data import findings as kinds
 from opsnet.data.findings import Finding
-from opsnet.data.inspection import Picture, PictureReport, inspect_picture
+from opsnet.data.inspection import AnnotatedImage, ImageReport, inspect_image
 from opsnet.data.panoptic_dataset import QUIET_BELOW
-from opsnet.data.set_listing import PanopticSource, Take, list_pictures
+from opsnet.data.set_listing import FindingSink, PanopticSource, list_images
 from opsnet.utils.errors import DatasetError
 from opsnet.vocabulary import Vocabulary
 
@@ -28,15 +28,15 @@ R = TypeVar("R")
 
 @dataclass
 class Inspection:
-    """What a set holds.
+    """Counts and samples of a set.
 
     Attributes:
-        images: entries of ``images``.
-        annotations: those examined.
-        things, stuff, crowd, unknown: segments; crowd counts as crowd only.
-        pictures_of: how many annotations have a segment of a label, by label.
-        labels: those of whole pictures.
-        samples: drawable pictures, spread over the set.
+        images: number of entries in ``images``.
+        annotations: number of inspected annotations.
+        things, stuff, crowd, unknown: numbers of segments; crowd segments count only as crowd.
+        images_per_class: label -> number of annotations with a segment of that label.
+        labels: number of image-level labels.
+        samples: drawable images, evenly spread over the set.
     """
 
     images: int = 0
@@ -46,19 +46,19 @@ class Inspection:
     crowd: int = 0
     unknown: int = 0
     labels: int = 0
-    pictures_of: Counter[int] = field(default_factory=Counter)
-    samples: list[Picture] = field(default_factory=list)
+    images_per_class: Counter[int] = field(default_factory=Counter)
+    samples: list[AnnotatedImage] = field(default_factory=list)
 
     @property
     def segments(self) -> int:
         """All segments."""
         return self.things + self.stuff + self.crowd + self.unknown
 
-    def add(self, report: PictureReport, vocabulary: Vocabulary) -> None:
-        """Counts one more picture."""
+    def add(self, report: ImageReport, vocabulary: Vocabulary) -> None:
+        """Adds the counts of one image."""
         self.annotations += 1
         labels = [(vocabulary.index_of_id.get(s.category_id), s.is_crowd) for s in report.segments]
-        self.pictures_of.update({label for label, _ in labels if label is not None})
+        self.images_per_class.update({label for label, _ in labels if label is not None})
         self.crowd += sum(is_crowd for _, is_crowd in labels)
         single = [label for label, is_crowd in labels if not is_crowd]
         self.unknown += single.count(None)
@@ -68,14 +68,14 @@ class Inspection:
 
 
 def in_threads(one: Callable[[T], R], items: Sequence[T], name: str) -> Iterator[R]:
-    """Results in order. Threads, because decoding leaves Python's lock."""
+    """Yields results in order. Threads suffice because decoding releases the GIL."""
     from rich.console import Console
     from rich.progress import track
 
     with ThreadPool(min(8, os.cpu_count() or 1)) as pool:
         yield from track(
             pool.imap(one, items),
-            description=f"Examining {name}",
+            description=f"Inspecting {name}",
             total=len(items),
             console=Console(stderr=True),
             disable=len(items) < QUIET_BELOW,
@@ -83,11 +83,11 @@ def in_threads(one: Callable[[T], R], items: Sequence[T], name: str) -> Iterator
 
 
 class Inspector(Protocol):
-    """Examines a set; equal ones examine the same.
+    """Inspects a set; equal inspectors inspect the same set.
 
     Attributes:
-        name: of the set's file or folder.
-        vocabulary: of its labels.
+        name: the set's file or folder.
+        vocabulary: the vocabulary of its labels.
     """
 
     @property
@@ -96,29 +96,29 @@ class Inspector(Protocol):
     @property
     def vocabulary(self) -> Vocabulary: ...
 
-    def inspect(self, take: Take, *, limit: int | None = None, samples: int = 0) -> Inspection:
-        """Examines the set; shows progress for long ones.
+    def inspect(self, sink: FindingSink, *, limit: int | None = None, samples: int = 0) -> Inspection:
+        """Inspects the set, with a progress bar for large ones.
 
         Args:
-            take: receives the findings.
-            limit: examine the first so many annotations only.
-            samples: how many drawable pictures to choose.
+            sink: receives the findings.
+            limit: inspect only the first ``limit`` annotations.
+            samples: number of drawable images to choose.
         """
         ...
 
 
 @dataclass(frozen=True)
 class PanopticInspector:
-    """Examines a panoptic set."""
+    """Inspects a panoptic set."""
 
     source: PanopticSource
 
     @classmethod
     def from_keywords(cls, keywords: Mapping[str, Any]) -> PanopticInspector:
-        """From what ``PanopticDataset`` takes.
+        """Builds the inspector from the arguments of ``PanopticDataset``.
 
         Raises:
-            DatasetError: one of them that it cannot do without is not given.
+            DatasetError: a required argument is missing.
             VocabularyError: the vocabulary cannot be read.
         """
         for key in ("images", "annotations", "vocabulary"):
@@ -143,32 +143,32 @@ class PanopticInspector:
 
     @property
     def vocabulary(self) -> Vocabulary:
-        """Of the set's labels."""
+        """The vocabulary of the set's labels."""
         return self.source.vocabulary
 
-    def inspect(self, take: Take, *, limit: int | None = None, samples: int = 0) -> Inspection:
-        """Examines json, folders and every picture, see :class:`Inspector`."""
+    def inspect(self, sink: FindingSink, *, limit: int | None = None, samples: int = 0) -> Inspection:
+        """Inspects json, folders and every image, see :class:`Inspector`."""
         limit = min((n for n in (limit, self.source.limit) if n is not None), default=None)
-        images, pictures = list_pictures(replace(self.source, limit=limit), take)
-        result, drawable = Inspection(images=images), list[Picture]()
-        for picture, report in zip(pictures, self._reports(pictures), strict=True):
+        count, listed = list_images(replace(self.source, limit=limit), sink)
+        result, drawable = Inspection(images=count), list[AnnotatedImage]()
+        for annotated, report in zip(listed, self._reports(listed), strict=True):
             result.add(report, self.vocabulary)
             for finding in report.findings:
-                take(finding)
+                sink(finding)
             if report.is_drawable:
-                drawable.append(picture)
-        if limit is None and pictures:
-            self._report_unused(result.pictures_of, take)
+                drawable.append(annotated)
+        if limit is None and listed:
+            self._report_unused(result.images_per_class, sink)
         count = min(samples, len(drawable))
         result.samples = [drawable[(2 * i + 1) * len(drawable) // (2 * count)] for i in range(count)]
         return result
 
-    def _reports(self, pictures: Sequence[Picture]) -> Iterator[PictureReport]:
-        """The report of each picture, in order."""
-        return in_threads(partial(inspect_picture, vocabulary=self.vocabulary), pictures, self.source.annotations.name)
+    def _reports(self, annotated: Sequence[AnnotatedImage]) -> Iterator[ImageReport]:
+        """Yields the report of each image, in order."""
+        return in_threads(partial(inspect_image, vocabulary=self.vocabulary), annotated, self.source.annotations.name)
 
-    def _report_unused(self, pictures_of: Mapping[int, int], take: Take) -> None:
+    def _report_unused(self, images_per_class: Mapping[int, int], sink: FindingSink) -> None:
         for label, concept in enumerate(self.vocabulary.concepts):
-            if label not in pictures_of:
+            if label not in images_per_class:
                 message = f"category {concept.id} of vocabulary '{self.vocabulary.name}' has no segment"
-                take(Finding(kinds.UNUSED_CATEGORY, f"'{concept.name}'", message))
+                sink(Finding(kinds.UNUSED_CATEGORY, f"'{concept.name}'", message))

@@ -1,4 +1,4 @@
-"""The examination of a panoptic json as a whole, and of the folders it leads to; no picture is opened here."""
+"""Inspection of a panoptic json as a whole and of its folders; no image is opened here."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from typing import Any
 from opsnet.data import findings as kinds
 from opsnet.data.coco_panoptic import load_json
 from opsnet.data.findings import Finding, Kind
-from opsnet.data.inspection import Picture
+from opsnet.data.inspection import AnnotatedImage
 from opsnet.data.panoptic_entries import kind_conflict
 from opsnet.data.panoptic_records import Category, ImageId, parse_category, parse_image, parse_png
 from opsnet.utils.json_fields import FieldError, field, items
 from opsnet.vocabulary import Vocabulary
 
-Take = Callable[[Finding], None]
-"""Receives findings one by one, in the order of the json: a set may have more than memory holds."""
+FindingSink = Callable[[Finding], None]
+"""Receives findings one at a time, in the order of the json: a set may have more of them than fit into memory."""
 
 
 @dataclass(frozen=True)
 class PanopticSource:
-    """Where a panoptic set lies; equal ones are the same set. ``limit``: the first so many annotations alone."""
+    """The location of a panoptic set; equal sources are the same set. ``limit``: use only the first annotations."""
 
     images: Path
     annotations: Path
@@ -32,39 +32,39 @@ class PanopticSource:
     limit: int | None = None
 
 
-def list_pictures(source: PanopticSource, take: Take) -> tuple[int, list[Picture]]:
-    """The number of entries in ``images``, and the pictures to examine; none if the json cannot be used at all.
+def list_images(source: PanopticSource, sink: FindingSink) -> tuple[int, list[AnnotatedImage]]:
+    """The number of entries in ``images``, and the images to inspect; no images if the json cannot be used at all.
 
     Args:
         source: the set.
-        take: receives the findings.
+        sink: receives the findings.
     """
     try:
         data = load_json(source.annotations)
         records, images = field(data, "annotations", items), field(data, "images", items)
         categories: list[Any] = field(data, "categories", items, [])
     except FieldError as error:
-        take(Finding(kinds.UNREADABLE_JSON, str(source.annotations), str(error)))
+        sink(Finding(kinds.UNREADABLE_JSON, str(source.annotations), str(error)))
         return 0, []
     if not records:
-        take(Finding(kinds.UNREADABLE_JSON, str(source.annotations), "has no annotations"))
+        sink(Finding(kinds.UNREADABLE_JSON, str(source.annotations), "has no annotations"))
         return len(images), []
-    _check_categories(categories, source.vocabulary, take)
-    return len(images), _annotated(source, _by_id(images, take), records, take)
+    _check_categories(categories, source.vocabulary, sink)
+    return len(images), _annotated(source, _by_id(images, sink), records, sink)
 
 
 class _Folder:
-    """A folder's files. One listing a sub-folder that names lead to: a stat a file takes minutes on network disks."""
+    """A folder's files, with one listing per subfolder: one stat per file takes minutes on network disks."""
 
-    def __init__(self, path: Path, take: Take) -> None:
+    def __init__(self, path: Path, sink: FindingSink) -> None:
         self.path = path
         self.exists = path.is_dir()
         self._listed: dict[str, set[str]] = {}
         if not self.exists:
-            take(Finding(kinds.MISSING_FOLDER, str(path), "does not exist"))
+            sink(Finding(kinds.MISSING_FOLDER, str(path), "does not exist"))
 
-    def find(self, name: str, missing: Kind, take: Take) -> Path | None:
-        """The file's path, or ``None`` and a finding; of a missing folder it was said once already."""
+    def find(self, name: str, missing: Kind, sink: FindingSink) -> Path | None:
+        """The file's path, or ``None`` with a finding; a missing folder has been reported already."""
         if not self.exists:
             return None
         parent, base = os.path.split(os.path.normpath(name))
@@ -72,19 +72,19 @@ class _Folder:
             self._listed[parent] = _files(self.path / parent)
         if base in self._listed[parent]:
             return self.path / name
-        take(Finding(missing, name, f"is not in {self.path}"))
+        sink(Finding(missing, name, f"is not in {self.path}"))
         return None
 
-    def report_orphans(self, names: Iterable[str], orphan: Kind, take: Take) -> None:
-        """Files that none of the names leads to."""
+    def report_orphans(self, names: Iterable[str], orphan: Kind, sink: FindingSink) -> None:
+        """Reports files that are not among the names."""
         known = {os.path.normpath(name) for name in names}
         for parent, listed in self._listed.items():
             for name in sorted({os.path.join(parent, base) for base in listed} - known):
-                take(Finding(orphan, name, f"in {self.path} is named by nothing"))
+                sink(Finding(orphan, name, f"in {self.path} is not listed in the json"))
 
 
 def _files(folder: Path) -> set[str]:
-    """Names of the files in a folder, but for hidden ones and links that lead nowhere."""
+    """Names of the files in a folder, except hidden files and broken links."""
     if not folder.is_dir():
         return set()
     with os.scandir(folder) as entries:
@@ -92,61 +92,61 @@ def _files(folder: Path) -> set[str]:
 
 
 def _annotated(
-    source: PanopticSource, images: dict[ImageId, dict[str, Any]], records: list[Any], take: Take
-) -> list[Picture]:
-    """The pictures to examine; reports annotations that fit no image, and files that are missing or too many."""
-    pictures, pngs = _Folder(source.images, take), _Folder(source.segments, take)
-    chosen, seen = list[Picture](), set[ImageId]()
+    source: PanopticSource, images: dict[ImageId, dict[str, Any]], records: list[Any], sink: FindingSink
+) -> list[AnnotatedImage]:
+    """The images to inspect; reports annotations without an image, missing files and orphans."""
+    image_files, pngs = _Folder(source.images, sink), _Folder(source.segments, sink)
+    chosen, seen = list[AnnotatedImage](), set[ImageId]()
     for number, record in enumerate(records):
-        is_examined = source.limit is None or number < source.limit
+        is_inspected = source.limit is None or number < source.limit
         try:
             image_id, png = parse_png(record)
         except FieldError as error:
-            if is_examined:
-                take(Finding(kinds.MALFORMED, f"annotations[{number}]", str(error)))
+            if is_inspected:
+                sink(Finding(kinds.MALFORMED, f"annotations[{number}]", str(error)))
             continue
-        if is_examined:
+        if is_inspected:
             if image_id in seen:
-                take(Finding(kinds.ANNOTATED_TWICE, png, f"annotates image {image_id} again"))
+                sink(Finding(kinds.ANNOTATED_TWICE, png, f"annotates image {image_id} again"))
             if image_id not in images:
-                take(Finding(kinds.UNKNOWN_IMAGE, png, f"annotates image {image_id}"))
+                sink(Finding(kinds.UNKNOWN_IMAGE, png, f"annotates image {image_id}"))
             image = images.get(image_id, {})
-            path = pictures.find(image["file_name"], kinds.MISSING_PICTURE, take) if image else None
-            chosen.append(Picture(image, record, path, pngs.find(png, kinds.MISSING_PNG, take)))
+            path = image_files.find(image["file_name"], kinds.MISSING_IMAGE, sink) if image else None
+            chosen.append(AnnotatedImage(image, record, path, pngs.find(png, kinds.MISSING_PNG, sink)))
         seen.add(image_id)
     for image_id in (i for i in images if i not in seen):
-        take(Finding(kinds.NOT_ANNOTATED, images[image_id]["file_name"], f"image {image_id} has no annotation"))
-    pictures.report_orphans((i["file_name"] for i in images.values()), kinds.ORPHAN_PICTURE, take)
-    pngs.report_orphans((str(r.get("file_name")) for r in records if isinstance(r, dict)), kinds.ORPHAN_PNG, take)
+        sink(Finding(kinds.NOT_ANNOTATED, images[image_id]["file_name"], f"image {image_id} has no annotation"))
+    image_files.report_orphans((i["file_name"] for i in images.values()), kinds.ORPHAN_IMAGE, sink)
+    pngs.report_orphans((str(r.get("file_name")) for r in records if isinstance(r, dict)), kinds.ORPHAN_PNG, sink)
     return chosen
 
 
-def _by_id(records: list[Any], take: Take) -> dict[ImageId, dict[str, Any]]:
-    """The usable entries of ``images``."""
+def _by_id(records: list[Any], sink: FindingSink) -> dict[ImageId, dict[str, Any]]:
+    """The valid entries of ``images``, by id."""
     images: dict[ImageId, dict[str, Any]] = {}
     for number, record in enumerate(records):
         try:
             image = parse_image(record)
         except FieldError as error:
-            take(Finding(kinds.MALFORMED, f"images[{number}]", str(error)))
+            sink(Finding(kinds.MALFORMED, f"images[{number}]", str(error)))
             continue
         if image.id in images:
-            take(Finding(kinds.REPEATED_IMAGE, image.file_name, f"has id {image.id}, as an image before it"))
+            sink(Finding(kinds.REPEATED_IMAGE, image.file_name, f"has id {image.id}, as an image before it"))
         images[image.id] = record
     return images
 
 
-def _check_categories(records: list[Any], vocabulary: Vocabulary, take: Take) -> None:
+def _check_categories(records: list[Any], vocabulary: Vocabulary, sink: FindingSink) -> None:
     categories: dict[int, Category] = {}
     for number, record in enumerate(records):
         try:
             category = parse_category(record)
         except FieldError as error:
-            take(Finding(kinds.MALFORMED, f"categories[{number}]", str(error)))
+            sink(Finding(kinds.MALFORMED, f"categories[{number}]", str(error)))
             continue
         where = f"category {category.id} ('{category.name}')"
         if category.id in categories:
-            take(Finding(kinds.REPEATED_CATEGORY, where, f"has the id of '{categories[category.id].name}'"))
+            sink(Finding(kinds.REPEATED_CATEGORY, where, f"has the id of '{categories[category.id].name}'"))
         if problem := kind_conflict(category, vocabulary):
-            take(Finding(kinds.OTHER_KIND, where, problem))
+            sink(Finding(kinds.OTHER_KIND, where, problem))
         categories[category.id] = category

@@ -1,6 +1,6 @@
-"""How the images of an optimiser step are shared: among processes at once, and among batches one after the other.
+"""How the images of an optimizer step are split over processes and over accumulated batches.
 
-Sizes of batches are given as totals, as papers give them, so that a training is the same on any number of devices.
+Batch sizes are totals, as papers state them, so that a training is the same on any number of devices.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from opsnet.utils.errors import DatasetError
 
 
 def batch_share(key: str, total: int, world_size: int, accumulate: int) -> int:
-    """Images of one batch of one process.
+    """Images per batch and process.
 
     Args:
-        key: of ``total``, for the message.
-        total: images of an optimiser step.
-        world_size: processes.
-        accumulate: batches of a process in a step, whose gradients are summed.
+        key: configuration key of ``total``, for the message.
+        total: images per optimizer step.
+        world_size: number of processes.
+        accumulate: batches per process and step, over which gradients are accumulated.
 
     Raises:
-        DatasetError: they cannot be shared equally.
+        DatasetError: the images cannot be split equally.
     """
     parts = world_size * accumulate
     if total % parts:
@@ -29,20 +29,20 @@ def batch_share(key: str, total: int, world_size: int, accumulate: int) -> int:
         batches = f" with trainer.accumulate_grad_batches={accumulate}" if accumulate > 1 else ""
         nearest = max(parts, round(total / parts) * parts)
         raise DatasetError(
-            f"data.module.{key}={total} images a step in total cannot be shared equally by {devices}{batches}: choose "
-            f"a multiple of {parts}, such as data.module.{key}={nearest}, or another number of devices "
+            f"data.module.{key}={total} images per step in total cannot be split equally over {devices}{batches}: "
+            f"choose a multiple of {parts}, such as data.module.{key}={nearest}, or another number of devices "
             "(trainer.devices x trainer.num_nodes)"
         )
     return total // parts
 
 
-def batches_a_step(totals: Mapping[str, int], world_size: int, most: int | None) -> int:
-    """The least number of batches in which every process takes its share of a step.
+def batches_per_step(totals: Mapping[str, int], world_size: int, most: int | None) -> int:
+    """The smallest number of batches into which every process can split its share of a step.
 
     Args:
-        totals: images of an optimiser step by key; each key's share is a whole number of images in every batch.
-        world_size: processes.
-        most: images of a key that a device takes at once; ``None``: its whole share.
+        totals: images per optimizer step by key; each key contributes the same whole number of images to every batch.
+        world_size: number of processes.
+        most: the most images of a key per device and batch; ``None``: no limit.
 
     Raises:
         DatasetError: there is no such number.
@@ -54,15 +54,16 @@ def batches_a_step(totals: Mapping[str, int], world_size: int, most: int | None)
             return count
     told = ", ".join(f"data.module.{key}={total}" for key, total in totals.items())
     raise DatasetError(
-        f"{told} images a step in total cannot be shared by {world_size} devices in batches of at most "
-        f"data.module.device_batch_size={most}: give the two the same total, or raise device_batch_size"
+        f"{told} images per step in total cannot be split over {world_size} devices in batches of at most "
+        f"data.module.device_batch_size={most}: give both the same total, or raise device_batch_size"
     )
 
 
-def checked_by_another() -> bool:
-    """Whether another process of this machine checks the data sets: the first of those that train together.
+def checked_by_another_process() -> bool:
+    """Whether another process on this machine checks the datasets: the one with local rank 0.
 
-    Lightning, torchrun and SLURM say so before the processes know one another. Where the first finds a fault it ends
-    with a message, before Lightning has started the others, or torchrun and ``srun --kill-on-bad-exit`` end them.
+    Lightning, torchrun and SLURM set the local rank before the process group is initialized. If the first process finds
+    an error it exits with a message, before Lightning has started the others; torchrun and ``srun --kill-on-bad-exit``
+    terminate them.
     """
     return int(os.environ.get("LOCAL_RANK") or os.environ.get("SLURM_LOCALID") or 0) > 0

@@ -1,8 +1,8 @@
-"""What happens to a picture between disk and batch, with torchvision's v2 functions.
+"""Image transforms for training and evaluation, with torchvision's v2 functions.
 
-Both transforms take an image (3, H, W) and a map of segment numbers (H, W), int, 0 = void, and answer the same pair.
-Collation pads at the right and bottom and notes the valid size, where the transform has not filled a canvas. All chance
-comes from torch's global generator, which the data module seeds for each image.
+Both transforms take an image (3, H, W) and a map of segment indices (H, W), int, 0 = void, and return the same pair.
+Collation pads at the right and bottom and records the valid size, unless the transform has padded to a canvas. All
+randomness comes from torch's global generator, which the data module seeds for each image.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 GREY = 128
-"""Of 255, what detectron2 pads the images of a training with."""
+"""The value in 0..255 with which detectron2 pads training images."""
 Transform = Callable[[tv_tensors.Image, tv_tensors.Mask], tuple[Tensor, Tensor]]
 
 
@@ -33,18 +33,18 @@ class TrainTransform:
     """Large-scale jittering (Ghiasi et al. 2021) and a horizontal flip; the defaults are Mask2Former's.
 
     Args:
-        size: longest side in pixels after the crop; the picture is scaled to fit this square, times a random factor,
-            and a random window of at most this square is cut. ``None`` leaves size and window alone.
-        scale: lowest and highest random factor.
-        flip: probability of mirroring left and right.
-        canvas: pad to the whole square, at the right and bottom, with detectron2's grey and void, so that every batch
-            has one size and the networks see the borders that they are trained with there (its ``FixedSizeCrop``).
-            ``False`` for what speaks of whole images: such padding counts as a part of them.
-        photometric: what changes the colours of the image before it is padded, e.g. torchvision's ``ColorJitter``;
-            ``None`` leaves them.
+        size: side of the crop in pixels: the image is resized to fit this square, times a random factor, and a random
+            window of at most this square is cropped. ``None``: neither resize nor crop.
+        scale: smallest and largest random factor.
+        flip: probability of a horizontal flip.
+        canvas: pad to the whole square at the right and bottom, with detectron2's grey and void, so that all batches
+            have the same size and padding looks as in detectron2's ``FixedSizeCrop``. Set ``False`` for losses on whole
+            images (image labels), because this padding counts as a part of the image.
+        photometric: colour augmentation applied before padding, e.g. torchvision's ``ColorJitter``; ``None``: no
+            change.
 
     Raises:
-        ValueError: a value out of range.
+        ValueError: a value is out of range.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class TrainTransform:
     ) -> None:
         low, high = (float(factor) for factor in scale)
         if size is not None and size < 1:
-            raise ValueError(f"size must be at least 1 pixel, or null for the picture's own size; got {size}")
+            raise ValueError(f"size must be at least 1 pixel, or null for the image's own size; got {size}")
         if not 0 < low <= high:
             raise ValueError(f"scale must be two factors, 0 < lowest <= highest; got ({low}, {high})")
         if not 0 <= flip <= 1:
@@ -95,14 +95,14 @@ class TrainTransform:
 
 
 class EvalTransform:
-    """Resizes so that the shortest edge is ``shortest`` pixels, or less where the longest would exceed ``longest``.
+    """Resizes the shortest edge to ``shortest`` pixels, or less if the longest edge would exceed ``longest``.
 
     Args:
-        shortest: ``None`` leaves every picture at its own size.
-        longest: ``None`` sets no bound.
+        shortest: ``None`` keeps every image at its own size.
+        longest: ``None``: no limit.
 
     Raises:
-        ValueError: a value out of range.
+        ValueError: a value is out of range.
     """
 
     def __init__(self, *, shortest: int | None = 800, longest: int | None = 1333) -> None:
@@ -118,7 +118,7 @@ class EvalTransform:
         return _resize(image, segments, self._factor(*image.shape[-2:]))
 
     def size(self, height: int, width: int) -> tuple[int, int]:
-        """(height, width) in pixels that an image of ``height`` x ``width`` is resized to."""
+        """The (height, width) in pixels to which an image of ``height`` x ``width`` is resized."""
         return (height, width) if self.shortest is None else _scaled(height, width, self._factor(height, width))
 
     def _factor(self, height: int, width: int) -> float:
@@ -128,10 +128,10 @@ class EvalTransform:
 
 
 def _resize(image: Tensor, segments: Tensor, factor: float) -> tuple[Tensor, Tensor]:
-    """Both scaled by ``factor`` (image bilinear with antialias, segment numbers nearest), at least one pixel a side."""
+    """Scales both by ``factor`` (image: bilinear with antialias, indices: nearest), to at least one pixel per side."""
     height, width = image.shape[-2:]
     size = list(_scaled(height, width, factor))
-    # As a plain tensor: for masks torchvision takes its NEAREST, which lies half a pixel off the image.
+    # As a plain tensor: for masks torchvision uses NEAREST, which is half a pixel off the image.
     plane = F.resize(segments.as_subclass(Tensor)[None], size, interpolation=InterpolationMode.NEAREST_EXACT)[0]
     return F.resize(image, size), tv_tensors.Mask(plane)
 

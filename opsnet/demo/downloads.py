@@ -1,4 +1,4 @@
-"""What a visitor takes home: overlay, COCO panoptic PNG and its json."""
+"""The downloads of a result: overlay, COCO panoptic PNG and its json."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from opsnet.prediction.carriers import NamedMap
 from opsnet.prediction.writing import PredictionWriter
 
-IDLE = 3600  # seconds after which a visitor's picture and files are forgotten
+IDLE = 3600  # seconds after which a visitor's image and files are deleted
 
 
 def new_folder() -> Path:
-    """A folder's path that nobody has yet, in the machine's temporary folder; those from an hour ago are removed."""
+    """A new folder in the machine's temporary folder; folders older than an hour are removed."""
     root = Path(tempfile.gettempdir()) / "opsnet-page"
     root.mkdir(exist_ok=True)
     for old in root.iterdir():
@@ -27,16 +27,16 @@ def new_folder() -> Path:
 
 
 def write_downloads(folder: Path, name: str, pixels: NDArray[np.uint8], found: NamedMap) -> tuple[Path, Path, Path]:
-    """What ``opsnet-predict`` writes of one picture: overlay, panoptic PNG and json.
+    """Writes the same files as ``opsnet-predict`` for one image: overlay, panoptic PNG and json.
 
     Args:
-        folder: to write to.
-        name: of the visitor's file.
-        pixels: (H, W, 3).
+        folder: folder to write to.
+        name: name of the uploaded file.
+        pixels: the image (H, W, 3).
         found: its map (H, W).
     """
-    picture = Path(name)
+    image = Path(name)
     writer = PredictionWriter(folder, "panoptic")
-    writer.add(picture, pixels, found)
+    writer.add(image, pixels, found)
     writer.finish()
-    return folder / f"{picture.stem}_overlay.png", folder / "panoptic" / f"{picture.stem}.png", folder / "panoptic.json"
+    return folder / f"{image.stem}_overlay.png", folder / "panoptic" / f"{image.stem}.png", folder / "panoptic.json"

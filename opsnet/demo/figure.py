@@ -1,4 +1,4 @@
-"""The picture with its segments as HTML: the overlay, and hidden beside it what the pointer needs (``hover.js``)."""
+"""The image with its segments as HTML: the overlay, and hidden data for the hover effect (``hover.js``)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SHOWN = 1280  # pixels of the longer side in the browser
 
 
 def figure(pixels: NDArray[np.uint8], found: NamedMap) -> str:
-    """Picture (H, W, 3) and map as HTML."""
+    """An image (H, W, 3) and its map as HTML."""
     small, ids = _shrink(pixels, found.ids.cpu().numpy())
     overlay = draw_overlay(small, PanopticMap(torch.from_numpy(ids), found.segments), found.vocabulary.names)
     segments = {s.id: _described(s, ids.size, int((ids == s.id).sum())) for s in found.segments}
@@ -30,7 +30,7 @@ def figure(pixels: NDArray[np.uint8], found: NamedMap) -> str:
     return (
         f'<div class="figure" style="--ratio: {ids.shape[1] / ids.shape[0]:.4f}" '
         f'data-segments="{listed}" data-ids="{_data_url(ids_to_rgb(ids), "PNG")}">'
-        f'<img class="overlay" alt="the picture with {len(segments)} segments" src="{_data_url(overlay, "WEBP")}">'
+        f'<img class="overlay" alt="the image with {len(segments)} segments" src="{_data_url(overlay, "WEBP")}">'
         '<canvas class="light"></canvas><div class="tip" hidden></div></div>'
     )
 
@@ -76,7 +76,7 @@ def segment_table(found: NamedMap) -> str:
 
 
 def table(columns: tuple[str, ...], rows: list[str], empty: str) -> str:
-    """Rows of HTML under their titles."""
+    """An HTML table of the rows with column titles."""
     if not rows:
         return f'<p class="quiet">{empty}</p>'
     head = "".join(f"<th>{escape(c)}</th>" for c in columns)

@@ -1,4 +1,4 @@
-// The segment under the pointer: the rest of the picture is dimmed, and its names are shown beside the pointer.
+// Highlights the segment under the pointer: dims the rest of the image and shows the segment's names.
 // Gradio replaces what lies inside `element`, so the listeners hang on `element` and look things up when they are needed.
 const maps = new WeakMap();
 
@@ -48,7 +48,7 @@ function describe(tip, segment) {
   tip.replaceChildren();
   line("b", segment.name, tip);
   const share = (100 * segment.share).toFixed(1);
-  line("small", `${segment.kind}, ${share}% of the picture, predicted IoU ${segment.iou.toFixed(2)}`, tip);
+  line("small", `${segment.kind}, ${share}% of the image, predicted IoU ${segment.iou.toFixed(2)}`, tip);
   for (const [name, score] of segment.top) {
     const row = line("div", "", tip, "row");
     const bar = line("span", name, row, "bar");

@@ -1,4 +1,4 @@
-"""The page in gradio: where things stand and what they call."""
+"""The gradio page: its layout and event handlers."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # nothing of a visitor leaves this machine; read at import
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # no telemetry; read at import
 
 import gradio as gr
 
-from opsnet.demo.answers import Answer, Seen, answer
 from opsnet.demo.doctor_table import doctor_table
 from opsnet.demo.downloads import IDLE, new_folder, write_downloads
 from opsnet.demo.figure import figure, segment_table
+from opsnet.demo.responses import ProcessedImage, Response, segment_image
 from opsnet.prediction.predictor import Predictor
 from opsnet.utils.errors import InputError
 from opsnet.vocabulary import Vocabulary
 
 LARGEST_FILE = "50mb"
-_PLACEHOLDER = '<div class="placeholder"><p>Upload a picture or choose an example, then press <b>Segment</b>.</p></div>'
+_PLACEHOLDER = '<div class="placeholder"><p>Upload an image or choose an example, then press <b>Segment</b>.</p></div>'
 
 
 def uploaded(payload: Any) -> str | None:
-    """The path of an upload as it came: gradio's own reading would answer a broken picture with "Error" alone."""
+    """The path of an uploaded file; gradio's own preprocessing would report a broken image only as "Error"."""
     return None if payload is None else payload.path
 
 
@@ -35,12 +35,12 @@ def build_page(predictor: Predictor, examples: Sequence[tuple[str, str]], preset
 
     Args:
         predictor: shared by all visitors.
-        examples: paths of pictures, each with words.
+        examples: paths of images, each with class names.
         presets: names of packaged vocabularies.
     """
     with gr.Blocks(title="OPSNet", analytics_enabled=False, delete_cache=(IDLE, IDLE)) as page:
         gr.HTML(
-            "<h1>OPSNet</h1><p>Segments everything in a picture and names it with any words. Trained with "
+            "<h1>OPSNet</h1><p>Segments everything in an image and labels it from any list of names. Trained on "
             f"{len(predictor.train_vocabulary)} names ({escape(predictor.train_vocabulary.name)}).</p>",
             elem_id="title",
         )
@@ -52,7 +52,7 @@ def build_page(predictor: Predictor, examples: Sequence[tuple[str, str]], preset
                 outputs = _results()
         go = inputs.pop()
         listeners = [go.click, inputs[1].submit, inputs[2].release, inputs[3].release]
-        # The sliders' listeners name the same network answer anew; a picture that is new to the visitor is seen first.
+        # Sliders and names relabel the stored network outputs; a new image runs the network first.
         for listen in listeners:
             listen(
                 lambda *given: respond(predictor, *given), [seen, *inputs], [seen, *outputs], show_progress="minimal",
@@ -62,29 +62,29 @@ def build_page(predictor: Predictor, examples: Sequence[tuple[str, str]], preset
 
 
 def _controls(examples: Sequence[tuple[str, str]], presets: Sequence[str]) -> list[Any]:
-    """Picture, words, alpha, beta, and the button."""
-    picture = gr.Image(
-        type="filepath", image_mode=None, sources=["upload", "clipboard"], label="Picture", height=260,
-        elem_id="picture",
+    """Image, class names, alpha, beta, and the button."""
+    image = gr.Image(
+        type="filepath", image_mode=None, sources=["upload", "clipboard"], label="Image", height=260,
+        elem_id="image",
     )  # fmt: skip
-    picture.preprocess = uploaded  # type: ignore[method-assign]
+    image.preprocess = uploaded  # type: ignore[method-assign]
     shown = gr.Dataset(
-        components=[picture], samples=[[path] for path, _ in examples], type="index", label="Examples",
+        components=[image], samples=[[path] for path, _ in examples], type="index", label="Examples",
         elem_id="examples",
     )  # fmt: skip
     preset = gr.Dropdown(
-        list(presets), value=None, label="Fill in a vocabulary", elem_id="preset", info="or write words of your own"
+        list(presets), value=None, label="Fill in a vocabulary", elem_id="preset", info="or enter your own class names"
     )
     words = gr.Textbox(
-        label="Words", placeholder="red circle, green stripes, sea", lines=3, max_lines=8, elem_id="words",
-        info="names between commas",
+        label="Class names", placeholder="red circle, green stripes, sea", lines=3, max_lines=8, elem_id="words",
+        info="separated by commas",
     )  # fmt: skip
     preset.input(_preset_words, preset, words, api_visibility="private")
     go = gr.Button("Segment", variant="primary", elem_id="go")
-    shown.click(lambda index: examples[index], shown, [picture, words], api_visibility="private")
+    shown.click(lambda index: examples[index], shown, [image, words], api_visibility="private")
     alpha = gr.Slider(0, 20, 10, step=0.5, label="α: weight of CLIP", elem_id="alpha")
     beta = gr.Slider(0, 2, 0.5, step=0.05, label="β: debiasing", elem_id="beta")
-    return [picture, words, alpha, beta, go]
+    return [image, words, alpha, beta, go]
 
 
 def _results() -> list[Any]:
@@ -98,9 +98,9 @@ def _results() -> list[Any]:
             for label, name in (("Overlay PNG", "overlay"), ("Panoptic PNG", "panoptic"), ("COCO json", "json"))
         ]
     with gr.Tab("Segments"):
-        segments = gr.HTML('<p class="quiet">no picture yet</p>', elem_id="segments")
+        segments = gr.HTML('<p class="quiet">no image yet</p>', elem_id="segments")
     with gr.Tab("Vocabulary doctor"):
-        doctor = gr.HTML('<p class="quiet">no words yet</p>', elem_id="doctor")
+        doctor = gr.HTML('<p class="quiet">no class names yet</p>', elem_id="doctor")
     return [status, shown, segments, doctor, *buttons]
 
 
@@ -109,11 +109,11 @@ def _preset_words(name: str | None) -> Any:
 
 
 def respond(
-    predictor: Predictor, seen: Seen | None, path: str | None, words: str, alpha: float, beta: float
+    predictor: Predictor, seen: ProcessedImage | None, path: str | None, words: str, alpha: float, beta: float
 ) -> list[Any]:
-    """The state and all outputs; bad input changes the status line alone."""
+    """The new state and all outputs; invalid input changes only the status line."""
     try:
-        found = answer(predictor, seen, path, words, alpha, beta)
+        found = segment_image(predictor, seen, path, words, alpha, beta)
     except InputError as error:
         return [gr.skip(), f'<div class="status bad" role="alert">{escape(str(error))}</div>', *[gr.skip()] * 6]
     pixels = found.seen.pixels
@@ -125,14 +125,14 @@ def respond(
     ]  # fmt: skip
 
 
-def _status(found: Answer) -> str:
+def _status(found: Response) -> str:
     network = f"network {found.network_seconds:.2f} s" if found.network_seconds else "network not run again"
     count = len(found.map.segments)
     return f'<div class="status">{count} segments; {network}, names {found.naming_seconds:.2f} s</div>'
 
 
 def launch_options() -> dict[str, Any]:
-    """How a page is served: nothing is fetched from other machines, and none is told of it."""
+    """How the page is served: without external requests and telemetry."""
     fonts = ["system-ui", "sans-serif"], ["ui-monospace", "monospace"]
     return {
         "share": False, "ssr_mode": False, "quiet": True, "footer_links": [], "max_file_size": LARGEST_FILE,

@@ -34,8 +34,8 @@ def draw_examples(folder: Path) -> list[tuple[str, str]]:
     import numpy as np
     from PIL import Image
 
+    from opsnet.miniature.drawing import DOMAINS, draw_scene
     from opsnet.miniature.painting import finish
-    from opsnet.miniature.scenes import DOMAINS, draw_scene
     from opsnet.vocabulary import Vocabulary
 
     rows = []

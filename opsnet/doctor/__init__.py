@@ -1,6 +1,6 @@
-"""A training, rehearsed: the run that a command line describes is built, taken two steps far, and judged.
+"""``opsnet-doctor``: inspects data and vocabularies, and rehearses trainings.
 
-``opsnet-doctor experiment=opsnet_r50 ...`` does it. The checks that need no step come first; then Lightning's own
-Trainer takes optimiser steps, validates one batch and writes its checkpoints, all as configured and in a folder that is
-removed again. What stops the training stops the rehearsal.
+A rehearsal (``opsnet-doctor experiment=opsnet_r50 ...``) builds the run that a command line describes and takes a few
+steps. Checks that need no step come first; then Lightning's Trainer takes optimizer steps, validates one batch and
+writes its checkpoints, all as configured, in a temporary folder. What would stop the training stops the rehearsal.
 """

@@ -1,4 +1,4 @@
-"""What the checks of a rehearsal found, each in one sentence."""
+"""The results of a rehearsal's checks, each in one sentence."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Literal
 
 from opsnet.utils.errors import InputError
 
-Verdict = Literal["ok", "doubt", "failure"]
+Verdict = Literal["ok", "warning", "failure"]
 
 
 @dataclass(frozen=True)
 class CheckResult:
-    """One sentence about one part of a run.
+    """The result of one check.
 
     Attributes:
         check: what was checked, e.g. ``devices``.
-        verdict: ``failure``: the training would stop, or train another network than the one asked for; ``doubt``: it
-            would run, perhaps not as meant.
-        sentence: names the file or key, and for a failure or doubt the fix.
+        verdict: ``failure``: the training would stop, or train another network than requested; ``warning``: it would
+            run, but possibly not as intended.
+        sentence: names the file or key, and for a failure or warning the fix.
     """
 
     check: str
@@ -30,14 +30,14 @@ class CheckResult:
 
 @dataclass
 class Checklist:
-    """Collects results; ``show`` sees each as soon as it is known, so a later crash hides none.
+    """Collects results and shows each of them immediately, so that a later crash hides none.
 
     Args:
         show: called with each result.
 
     Attributes:
-        results: all, in order.
-        crashes: errors that are no user's input, whose traceback the report ends with.
+        results: all results, in order.
+        crashes: errors that are not caused by user input; their tracebacks are printed at the end.
     """
 
     show: Callable[[CheckResult], object] = lambda result: None
@@ -45,32 +45,32 @@ class Checklist:
     crashes: list[Exception] = field(default_factory=list)
 
     def ok(self, check: str, sentence: str) -> None:
-        """Nothing is wrong."""
+        """Adds a passed check."""
         self._add(CheckResult(check, "ok", sentence))
 
-    def doubt(self, check: str, sentence: str) -> None:
-        """The run would go on, perhaps not as meant."""
-        self._add(CheckResult(check, "doubt", sentence))
+    def warn(self, check: str, sentence: str) -> None:
+        """Adds a warning: the training would run, but possibly not as intended."""
+        self._add(CheckResult(check, "warning", sentence))
 
     def fail(self, check: str, sentence: str) -> None:
-        """The run would stop or be spoiled."""
+        """Adds a failure: the training would stop or be spoiled."""
         self._add(CheckResult(check, "failure", sentence))
 
     def crash(self, check: str, sentence: str, error: Exception) -> None:
-        """A failure whose cause may be a bug."""
+        """Adds a failure whose cause may be a bug."""
         self.crashes.append(error)
         self.fail(check, sentence)
 
     @contextmanager
     def failing(self, check: str) -> Iterator[None]:
-        """Takes an input error of the block for a failure of ``check``, and goes on behind the block."""
+        """Turns an input error in the block into a failure of ``check``, and continues after the block."""
         try:
             yield
         except InputError as error:
             self.fail(check, str(error))
 
     def of(self, verdict: Verdict) -> list[CheckResult]:
-        """The results of one verdict, in order."""
+        """The results with one verdict, in order."""
         return [result for result in self.results if result.verdict == verdict]
 
     def _add(self, result: CheckResult) -> None:

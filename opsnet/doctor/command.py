@@ -1,4 +1,4 @@
-"""Which command lines of ``opsnet-doctor`` are rehearsals, and the training that they describe."""
+"""Recognizes command lines of ``opsnet-doctor`` that are rehearsals, and composes the training that they describe."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from opsnet.utils.configuration import config_dir
 from opsnet.utils.errors import InputError
 
 FOLDER = "OPSNET_REHEARSAL"
-"""Environment variable that names the temporary folder to the other processes of a rehearsal under DDP."""
+"""Environment variable with the temporary folder, for the other processes of a rehearsal with DDP."""
 
 
 def is_rehearsal(arguments: Sequence[str]) -> bool:
     """Whether a command line of ``opsnet-doctor`` describes a training.
 
-    It does where it has a group or key that conf/train.yaml has and conf/doctor.yaml lacks, such as ``experiment``,
-    ``world``, ``model`` or ``trainer``; ``data=coco`` alone asks for an examination of the data.
+    It does if it has a group or key that is in conf/train.yaml but not in conf/doctor.yaml, such as ``experiment``,
+    ``world``, ``model`` or ``trainer``; ``data=coco`` alone inspects the data.
     """
     training = _roots("train") - _roots("doctor")
     return any(_root(argument) in training for argument in arguments)
 
 
 def compose_training(arguments: Sequence[str]) -> tuple[DictConfig, Path]:
-    """The configuration of ``opsnet-train`` with the same arguments, and the folder that it would write to.
+    """The configuration of ``opsnet-train`` with the same arguments, and its output folder.
 
     Raises:
-        InputError: an argument that no single training takes.
+        InputError: an argument is not valid for a single training.
     """
     from hydra import compose, initialize_config_dir
 
@@ -50,10 +50,10 @@ def _check(arguments: Sequence[str]) -> None:
 
     for argument in arguments:
         if argument.startswith("-"):
-            raise InputError(f"{argument}: a rehearsal is of one training: give its overrides alone")
+            raise InputError(f"{argument}: only a single training can be rehearsed: give only its overrides")
         if _root(argument) in _roots("doctor") - _roots("train"):
             raise InputError(
-                f"{argument} examines a vocabulary or data, and the other arguments describe a training to rehearse: "
+                f"{argument} inspects a vocabulary or data, but the other arguments describe a training to rehearse: "
                 "run opsnet-doctor once for each"
             )
     if FOLDER in os.environ:  # a process that this rehearsal started
@@ -65,7 +65,7 @@ def _check(arguments: Sequence[str]) -> None:
     if several:
         raise InputError(
             "a rehearsal starts the processes of its devices itself: start it once, on one machine, without torchrun "
-            "or srun's tasks"
+            "or several srun tasks"
         )
 
 
@@ -75,7 +75,7 @@ def _root(argument: str) -> str:
 
 
 def _roots(name: str) -> set[str]:
-    """Groups and keys of a yaml of conf/."""
+    """Groups and keys of a yaml in conf/."""
     content = OmegaConf.load(config_dir() / f"{name}.yaml")
     groups = {str(key).split()[-1] for entry in content.defaults if OmegaConf.is_dict(entry) for key in entry}
     return groups | {str(key) for key in content} - {"defaults", "hydra"}

@@ -1,4 +1,4 @@
-"""The folder of a run: whether checkpoints can be written there, and whether they find room."""
+"""Checks the folder of a run: whether checkpoints can be written there, and whether there is enough space."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from pathlib import Path
 from opsnet.doctor.checklist import Checklist
 
 COPIES = 3
-"""``best.ckpt``, ``last.ckpt``, and the temporary copy of the one that is being written."""
+"""``best.ckpt``, ``last.ckpt``, and the temporary file of the one being written."""
 
 
 def existing_parent(path: Path) -> Path:
-    """The nearest folder or file above ``path``, or itself, that is there."""
+    """The nearest existing ancestor of ``path``, or ``path`` itself."""
     return next(p for p in (path, *path.parents) if p.exists())
 
 
 def check_folder(target: Path, checklist: Checklist) -> bool:
-    """Whether a run can write in its folder. Nothing is left behind.
+    """Checks whether a run can write to its folder, without leaving anything there.
 
     Args:
-        target: the run's folder, which need not be there.
-        checklist: takes the result.
+        target: the run's folder, which need not exist.
+        checklist: receives the result.
     """
     parent = existing_parent(target.absolute())
     try:
@@ -31,21 +31,21 @@ def check_folder(target: Path, checklist: Checklist) -> bool:
     except OSError as error:
         checklist.fail(
             "checkpoint folder",
-            f"{target / 'checkpoints'} cannot be written ({error.strerror}: {parent}): give paths.runs=FOLDER (or "
-            "OPSNET_RUNS) that can",
+            f"{target / 'checkpoints'} is not writable ({error.strerror}: {parent}): give a writable "
+            "paths.runs=FOLDER (or OPSNET_RUNS)",
         )
         return False
-    checklist.ok("checkpoint folder", f"{target / 'checkpoints'} can be written")
+    checklist.ok("checkpoint folder", f"{target / 'checkpoints'} is writable")
     return True
 
 
 def check_space(target: Path, checkpoint: int, checklist: Checklist) -> bool:
-    """Whether the disk of a run's folder has room for its checkpoints.
+    """Checks whether the file system of a run's folder has enough space for its checkpoints.
 
     Args:
-        target: the run's folder, which need not be there.
+        target: the run's folder, which need not exist.
         checkpoint: bytes of one checkpoint.
-        checklist: takes the result.
+        checklist: receives the result.
     """
     free, need = free_bytes(target), COPIES * checkpoint
     told = f"checkpoints take {gib(need)} ({COPIES} x {gib(checkpoint)}: best, last, and one being written)"
@@ -59,10 +59,10 @@ def check_space(target: Path, checkpoint: int, checklist: Checklist) -> bool:
 
 
 def free_bytes(path: Path) -> int:
-    """Free bytes of the disk that ``path`` lies on, or will lie on."""
+    """Free bytes on the file system of ``path``, which need not exist."""
     return shutil.disk_usage(existing_parent(path.absolute())).free
 
 
 def gib(size: float) -> str:
-    """Bytes in words, with two digits."""
+    """Formats bytes as GiB with two digits."""
     return f"{size / 2**30:.2f} GiB"

@@ -30,7 +30,7 @@ def examine_vocabulary(cfg: DictConfig) -> VocabularyFit:
     encoder = instantiate(cfg.clip).text_encoder
     modulation = EmbeddingModulation(alpha=cfg.alpha, beta=cfg.beta)
     fit = vocabulary_fit(encoder(target), encoder(train), modulation, alike=cfg.alike)
-    report_vocabulary(fit, target, train, encoder.cut_names(target), Path(cfg.output))
+    report_vocabulary(fit, target, train, encoder.truncated_names(target), Path(cfg.output))
     return fit
 
 

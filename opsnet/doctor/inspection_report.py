@@ -1,4 +1,4 @@
-"""What the data doctor says: findings in the terminal and as CSV, counts, and a sheet of samples a set."""
+"""Reports data inspections: findings in the terminal and as CSV, counts, and a sheet of samples per set."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from opsnet.utils.files import atomic_path
 from opsnet.visualization.sample_sheet import sample_sheet
 from opsnet.vocabulary import Vocabulary
 
-SHOWN = 10  # categories of a set in the terminal
+SHOWN = 10  # categories per set in the terminal
 _COLOURS: dict[Severity, str] = {"error": "red", "warning": "yellow"}
 
 
 @dataclass
 class Ledger:
-    """Counts the findings of one set and keeps the first ``examples`` of each kind; ``write`` receives them all."""
+    """Counts the findings of one set and keeps the first ``examples`` of each kind; ``write`` receives all of them."""
 
     examples: int
     write: Callable[[Finding], object]
@@ -35,7 +35,7 @@ class Ledger:
     first: dict[Kind, list[Finding]] = field(default_factory=dict)
 
     def take(self, finding: Finding) -> None:
-        """Notes one more."""
+        """Adds a finding."""
         self.counts[finding.kind] += 1
         kept = self.first.setdefault(finding.kind, [])
         if len(kept) < self.examples:
@@ -43,21 +43,21 @@ class Ledger:
         self.write(finding)
 
     def total(self, severity: Severity) -> int:
-        """How many there are of a severity."""
+        """The number of findings of a severity."""
         return sum(count for kind, count in self.counts.items() if kind.severity == severity)
 
 
 def report_data(
     builders: Mapping[str, object], out: Path, *, examples: int = 5, samples: int = 6, limit: int | None = None
 ) -> int:
-    """Examines every set of a data module; prints, and writes ``findings.csv``, ``categories.csv`` and sheets.
+    """Inspects every set of a data module; prints a report and writes ``findings.csv``, ``categories.csv`` and sheets.
 
     Args:
-        builders: set name -> what builds it, as ``PanopticDataModule.builders``; equal sets are examined once.
+        builders: set name -> builder, see ``PanopticDataModule.builders``; equal sets are inspected once.
         out: folder to write to.
-        examples: how many findings of a kind to print.
-        samples: pictures on the sheet of a set.
-        limit: examine the first so many annotations of each set only.
+        examples: number of findings to print per kind.
+        samples: images per sheet.
+        limit: inspect only the first ``limit`` annotations of each set.
 
     Returns:
         The number of errors in all sets.
@@ -81,15 +81,17 @@ def report_data(
             if result.samples:
                 sample_sheet(result.samples, inspector.vocabulary, out / f"samples_{keys[0].replace('/', '_')}.png")
     for key, kind in unknown.items():
-        console.print(f"[yellow]not examined[/yellow] {escape(key)}: a set of {escape(kind)}", soft_wrap=True)
+        console.print(f"[yellow]not inspected[/yellow] {escape(key)}: a set of {escape(kind)}", soft_wrap=True)
     console.print(_summary(done))
-    console.print(f"All findings are in {escape(str(out / 'findings.csv'))}, sheets beside it", soft_wrap=True)
+    console.print(
+        f"All findings are in {escape(str(out / 'findings.csv'))}, sample sheets in the same folder", soft_wrap=True
+    )
     return sum(ledger.total("error") for _, _, ledger in done)
 
 
 @contextmanager
 def _csv(path: Path, *columns: str) -> Iterator[Any]:
-    """A writer of rows to a file that is there when the block has ended well."""
+    """A writer of rows to a file that is only created if the block succeeds."""
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
         rows.writerow(columns)
@@ -97,7 +99,7 @@ def _csv(path: Path, *columns: str) -> Iterator[Any]:
 
 
 def _distinct(builders: Mapping[str, object]) -> tuple[dict[Inspector, list[str]], dict[str, str]]:
-    """Inspectors with the names of the sets that they examine, and the sets that no inspector is for, with why."""
+    """Inspectors with the names of the sets that they inspect, and the sets without an inspector, with their type."""
     sets: dict[Inspector, list[str]] = {}
     unknown: dict[str, str] = {}
     for key, builder in builders.items():
@@ -115,8 +117,8 @@ def _writer(key: str, rows: Any) -> Callable[[Finding], object]:
 
 
 def _categories(result: Inspection, vocabulary: Vocabulary) -> Iterable[tuple[int, str, int]]:
-    """Id, name and number of pictures of every category."""
-    return ((c.id, c.name, result.pictures_of[label]) for label, c in enumerate(vocabulary.concepts))
+    """Id, name and number of images of every category."""
+    return ((c.id, c.name, result.images_per_class[label]) for label, c in enumerate(vocabulary.concepts))
 
 
 def _print_set(console: Console, name: str, result: Inspection, ledger: Ledger, inspector: Inspector) -> None:
@@ -125,15 +127,15 @@ def _print_set(console: Console, name: str, result: Inspection, ledger: Ledger, 
     told = f"{result.things:,} things, {result.stuff:,} stuff, {result.crowd:,} crowd"
     told += f", {result.unknown:,} of unknown categories" * (result.unknown > 0)
     held = f"{result.labels:,} labels" if result.labels else f"{result.segments:,} segments ({told})"
-    console.print(f"{result.images:,} images, {result.annotations:,} annotations examined, {held}", soft_wrap=True)
+    console.print(f"{result.images:,} images, {result.annotations:,} annotations inspected, {held}", soft_wrap=True)
     frequent = sorted(_categories(result, inspector.vocabulary), key=lambda row: -row[2])[:SHOWN]
     listed = ", ".join(f"{called} {count:,}" for _, called, count in frequent if count)
     if listed:
-        console.print(f"pictures a category ({len(result.pictures_of)} occur): {escape(listed)}", soft_wrap=True)
+        console.print(f"images per category ({len(result.images_per_class)} occur): {escape(listed)}", soft_wrap=True)
     for kind in sorted(ledger.counts, key=lambda k: (k.severity, -ledger.counts[k])):
         _print_kind(console, kind, ledger.counts[kind], ledger.first[kind])
     if not ledger.counts:
-        console.print("[green]nothing found[/green]")
+        console.print("[green]no findings[/green]")
 
 
 def _print_kind(console: Console, kind: Kind, count: int, first: list[Finding]) -> None:

@@ -1,4 +1,4 @@
-"""The built networks: parameters by part, whether weights were loaded, and CLIP's activation."""
+"""Checks of the built networks: parameters by part, whether weights were loaded, and CLIP's activation."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ PARTS = {
     "clip": "CLIP, frozen",
 }
 REST = "no-object embedding"
-ADAM_STATES = 2  # tensors that AdamW keeps for a parameter
+ADAM_STATES = 2  # tensors that AdamW stores per parameter
 
 
 def count_parameters(model: nn.Module) -> dict[str, tuple[int, int]]:
-    """Part -> (trained, frozen) parameters; what a network computes from others is counted once.
+    """Part -> (trained, frozen) parameters; shared parameters are counted once.
 
     Args:
         model: an OPSNet.
@@ -41,19 +41,19 @@ def count_parameters(model: nn.Module) -> dict[str, tuple[int, int]]:
 
 
 def checkpoint_bytes(model: nn.Module) -> int:
-    """Size of a checkpoint to come: all but CLIP's weights, and the states of AdamW."""
+    """Size of a future checkpoint: all weights except CLIP's, and the states of AdamW."""
     stored = sum(t.numel() * t.element_size() for k, t in model.state_dict().items() if not k.startswith("clip."))
     trained = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
     return stored + ADAM_STATES * trained
 
 
 def check_weights(cfg: DictConfig, model: Any, checklist: Checklist) -> None:
-    """Names the weights that the networks start from, by hash, and doubts networks that start at random.
+    """Reports the initial weights of the networks with their hashes, and warns about random ones.
 
     Args:
         cfg: conf/train.yaml.
         model: an OPSNet, built from it.
-        checklist: takes a result for the backbone and one for CLIP.
+        checklist: receives a result for the backbone and one for CLIP.
     """
     backbone = cfg.backbone
     origin = cfg.init_from or cfg.model.get("weights") or backbone.get("weights")
@@ -63,23 +63,23 @@ def check_weights(cfg: DictConfig, model: Any, checklist: Checklist) -> None:
     if origin:
         checklist.ok("backbone weights", f"{told}, from {origin}")
     elif backbone.get("frozen_norms", False):
-        checklist.doubt(
+        checklist.warn(
             "backbone weights",
             f"{told}: random, with norms frozen at their initial statistics: give backbone.pretrained=true or "
             "++backbone.weights=FILE",
         )
     else:
-        checklist.ok("backbone weights", f"{told}: random, trained from nothing")
+        checklist.ok("backbone weights", f"{told}: random, trained from scratch")
     weights = str(cfg.clip.model.weights)
     told = f"hash {model.clip.weights_hash}"
     if weights == "random":
-        checklist.doubt("CLIP weights", f"{told}: random weights, for tests alone: give clip.model.weights=FILE")
+        checklist.warn("CLIP weights", f"{told}: random weights, only for tests: give clip.model.weights=FILE")
         return
     pretrained = cfg.clip.model.architecture.get("pretrained")
     if weights == "builtin" and "pretrained" in cfg.clip.model.architecture and not pretrained:
         checklist.fail(
             "CLIP weights",
-            f"{told}: random, for clip.model.architecture.pretrained is null and no file is given: give "
+            f"{told}: random, because clip.model.architecture.pretrained is null and no file is given: give "
             "clip.model.weights=FILE, or clip.model.architecture.pretrained=openai",
         )
     else:
@@ -94,16 +94,16 @@ def _timm_tag(backbone: Any) -> str | None:
 
 
 def check_activation(clip_config: DictConfig, clip: nn.Module, checklist: Checklist) -> None:
-    """Compares the activation that CLIP was built with to the one that its weights were trained with.
+    """Compares the activation with which CLIP was built to the one with which its weights were trained.
 
-    What the weights want is known where open_clip says it of their tag, where a configuration lies beside a local file
-    (``open_clip_config.json``), or where the file is stored as OpenAI's release is. Of other files there remains what
-    all published weights of the architecture want, which is a doubt and no proof.
+    The latter is known from open_clip for its tags, from a configuration next to a local file
+    (``open_clip_config.json``), or if the file has the format of OpenAI's release. For other files it can only be
+    inferred from all published weights of the architecture, which yields a warning instead of a failure.
 
     Args:
         clip_config: conf/clip.
         clip: the open_clip model that was built from it.
-        checklist: takes the result.
+        checklist: receives the result.
     """
     import open_clip
 
@@ -111,35 +111,36 @@ def check_activation(clip_config: DictConfig, clip: nn.Module, checklist: Checkl
     name = architecture.get("model_name")
     built, check = built_activation(clip), "CLIP activation"
     if name is None or built is None:
-        checklist.ok(check, "an architecture that is not open_clip's: nothing to compare it with")
+        checklist.ok(check, "not an open_clip architecture: nothing to compare with")
         return
     if weights == "random":
-        checklist.ok(check, f"{built}; random weights ask for none")
+        checklist.ok(check, f"{built}; random weights need none in particular")
         return
     weights = str(architecture.get("pretrained")) if weights == "builtin" else weights
-    base = name.removesuffix("-quickgelu")  # under which all tags are listed
-    tag = open_clip.get_pretrained_cfg(base, weights)  # nothing for a file
+    base = name.removesuffix("-quickgelu")  # the name under which open_clip lists all tags
+    tag = open_clip.get_pretrained_cfg(base, weights)  # empty for a file
     if tag:
         wanted, why = _named(tag.get("quick_gelu", False)), f"open_clip's tag {weights}"
     else:
         wanted, why = _of_file(Path(weights).expanduser(), clip)
     proven = wanted is not None
     if not proven:
-        wanted, why = _of_published(base), f"all that is published for {base} (the file itself does not tell)"
+        wanted, why = _of_published(base), f"all published weights of {base} (it cannot be read from the file)"
     if wanted is None:
-        checklist.ok(check, f"{built}; what {weights} asks for cannot be told from the file")
+        checklist.ok(check, f"{built}; the activation of {weights} cannot be determined from the file")
     elif wanted == built:
-        checklist.ok(check, f"{built}, which {why} asks for")
+        checklist.ok(check, f"{built}, according to {why}")
     else:
         fix = f"{base}-quickgelu" if wanted == "QuickGELU" else base
         sentence = (
-            f"CLIP is built with {built}, but {why} asks for {wanted}: give clip.model.architecture.model_name={fix}"
+            f"CLIP is built with {built}, but needs {wanted} according to {why}: give "
+            f"clip.model.architecture.model_name={fix}"
         )
-        (checklist.fail if proven else checklist.doubt)(check, sentence)
+        (checklist.fail if proven else checklist.warn)(check, sentence)
 
 
 def built_activation(clip: nn.Module) -> str | None:
-    """``QuickGELU`` or ``GELU``, of an open_clip model; ``None`` where it has neither."""
+    """``QuickGELU`` or ``GELU``, for an open_clip model; ``None`` if it has neither."""
     if uses_quick_gelu(clip):
         return "QuickGELU"
     return "GELU" if any(isinstance(module, nn.GELU) for module in clip.modules()) else None
@@ -150,7 +151,7 @@ def _named(quick: bool | None) -> str | None:
 
 
 def _of_file(path: Path, clip: nn.Module) -> tuple[str | None, str]:
-    """The activation that a file of weights wants, and what says so; ``None`` where nothing does."""
+    """The activation with which a weights file was trained, and the source of this information; ``None`` if unknown."""
     config = path.with_name("open_clip_config.json")
     if config.is_file():
         content = json.loads(config.read_text(encoding="utf-8")).get("model_cfg", {})
@@ -161,16 +162,17 @@ def _of_file(path: Path, clip: nn.Module) -> tuple[str | None, str]:
 
 
 def stored_as_openai(clip: nn.Module) -> bool:
-    """Whether every weight of the linear layers and convolutions is a half-precision number.
+    """Whether all weights of linear layers and convolutions are representable in half precision.
 
-    OpenAI's release stores these so (its ``convert_weights``). Weights of open_clip's trainings are single precision.
+    OpenAI's release stores them that way (its ``convert_weights``). Weights trained by open_clip are in single
+    precision.
     """
     layers = [m.weight for m in clip.modules() if isinstance(m, (nn.Linear, nn.Conv2d))]
     return bool(layers) and all(torch.equal(w, w.half().to(w.dtype)) for w in layers)
 
 
 def _of_published(name: str) -> str | None:
-    """The activation that all published weights of an architecture want; ``None`` where they differ."""
+    """The activation of all published weights of an architecture; ``None`` if they differ."""
     import open_clip
 
     tags = open_clip.list_pretrained_tags_by_model(name)

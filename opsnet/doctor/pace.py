@@ -1,4 +1,4 @@
-"""How long a training takes and whether its memory and its reading keep up, by the batches that were measured."""
+"""Estimates the duration of a training from the measured batches, and checks data loading and memory."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from dataclasses import dataclass
 
 from opsnet.doctor.checklist import Checklist
 from opsnet.doctor.plan import Devices
-from opsnet.doctor.watch import StepFigures
+from opsnet.doctor.watch import StepMeasurements
 from opsnet.training.recipe import StepPlan
 
 FULL = 0.9
-"""Share of a GPU's memory from which it is doubted: other batches have more segments."""
+"""Share of a GPU's memory above which a warning is given, because other batches may have more segments."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """How long a training takes.
+    """The estimated duration of a training.
 
     Attributes:
-        training, validation: seconds of the whole run.
-        waits: whether reading the images takes longer than the steps.
+        training, validation: seconds over the whole run.
+        waits: whether loading the images takes longer than the steps.
     """
 
     training: float
@@ -29,13 +29,13 @@ class Estimate:
 
     @property
     def seconds(self) -> float:
-        """Of both."""
+        """Total of both."""
         return self.training + self.validation
 
 
 def estimate(
     plan: StepPlan,
-    figures: StepFigures,
+    measured: StepMeasurements,
     *,
     loading: float,
     workers: int,
@@ -43,20 +43,20 @@ def estimate(
     validation_images: int,
     check_every: int,
 ) -> Estimate:
-    """Extends the measured batches to the whole training, on the devices that were asked for.
+    """Extrapolates the measured batches to the whole training, on the requested devices.
 
     Args:
-        plan: of the training.
-        figures: measured.
-        loading: seconds that one worker takes for a batch.
-        workers: that load at the same time; 0: the training process loads itself.
-        images: of the training set.
-        validation_images: of the validation set.
+        plan: the training's plan.
+        measured: measurements of the steps.
+        loading: seconds per batch for one worker.
+        workers: number of workers; 0: the training process loads the data itself.
+        images: images in the training set.
+        validation_images: images in the validation set.
         check_every: epochs between two validations.
     """
-    batch, reading = figures.seconds_per_batch, loading / max(workers, 1)
+    batch, reading = measured.seconds_per_batch, loading / max(workers, 1)
     each = batch + reading if workers == 0 else max(batch, reading)
-    seconds, count = figures.validation
+    seconds, count = measured.validation
     validations = int(epochs(plan, images)) // max(check_every, 1)
     per_process = seconds / max(count, 1) / plan.devices
     return Estimate(
@@ -67,46 +67,46 @@ def estimate(
 
 
 def epochs(plan: StepPlan, images: int) -> float:
-    """Passes over a training set of so many images."""
+    """The number of epochs over a training set of ``images`` images."""
     return plan.steps * plan.totals["batch_size"] / max(images, 1)
 
 
 def check_loading(estimated: Estimate, seconds: float, workers: int, devices: Devices, checklist: Checklist) -> None:
-    """Doubts workers that are more than the cores, or too few for the steps.
+    """Warns if there are more workers than cores, or too few for the steps.
 
     Args:
-        estimated: of the training.
-        seconds: that one worker takes for a batch.
-        workers: of each process.
-        devices: asked for.
-        checklist: takes the result.
+        estimated: estimate of the training.
+        seconds: seconds per batch for one worker.
+        workers: workers per process.
+        devices: the requested devices.
+        checklist: receives the result.
     """
     check, processes, cores = "data loading", max(1, devices.per_node), os.cpu_count() or 1
-    told = f"{seconds:.2f} s a batch with one worker"
+    told = f"{seconds:.2f} s per batch with one worker"
     if workers * processes > cores:
         fix = f"give ++data.module.num_workers={max(1, cores // processes)}"
-        checklist.doubt(check, f"{workers * processes} workers share {cores} cores: {fix}")
+        checklist.warn(check, f"{workers * processes} workers share {cores} cores: {fix}")
     elif estimated.waits:
-        checklist.doubt(check, f"{told}, so the steps wait for images: raise data.module.num_workers")
+        checklist.warn(check, f"{told}, so the steps wait for images: raise data.module.num_workers")
     else:
         checklist.ok(check, told)
 
 
-def check_memory(figures: StepFigures, checklist: Checklist) -> None:
-    """Doubts a GPU that is nearly full.
+def check_memory(measured: StepMeasurements, checklist: Checklist) -> None:
+    """Warns if a GPU is nearly full.
 
     Args:
-        figures: measured.
-        checklist: takes the doubt.
+        measured: measurements of the steps.
+        checklist: receives the warning.
     """
     import torch
 
-    if not figures.reserved:
+    if not measured.reserved:
         return
-    total = torch.cuda.get_device_properties(torch.device(figures.device)).total_memory
-    if figures.reserved > FULL * total:
-        checklist.doubt(
+    total = torch.cuda.get_device_properties(torch.device(measured.device)).total_memory
+    if measured.reserved > FULL * total:
+        checklist.warn(
             "memory",
-            f"{figures.reserved / total:.0%} of the GPU is taken, and other batches have more segments: give "
+            f"{measured.reserved / total:.0%} of the GPU memory is used, and others may have more segments: give "
             "data.module.device_batch_size=1",
         )

@@ -1,4 +1,4 @@
-"""The devices that a run asks for, and its steps, total batch and learning rate on these."""
+"""The devices that a run requests, and its steps, total batch size and learning rate on them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from opsnet.training.recipe import StepPlan, plan_steps
 
 @dataclass(frozen=True)
 class Devices:
-    """What ``trainer`` asks for, and what this machine gives.
+    """The devices requested by ``trainer``, and how to run on this machine.
 
     Attributes:
         kind: ``cpu`` or ``gpu``.
-        per_node: processes of a machine; 0 where it cannot be told.
-        nodes: machines.
-        instead: keys of ``trainer`` that let the rehearsal run on this machine where what was asked for is not there.
+        per_node: processes per machine; 0 if it cannot be determined.
+        nodes: number of machines.
+        instead: keys of ``trainer`` with which the rehearsal runs on this machine if requested devices are missing.
     """
 
     kind: str
@@ -37,11 +37,11 @@ class Devices:
 
 
 def check_devices(trainer: DictConfig, checklist: Checklist) -> Devices:
-    """Compares the devices asked for with those of this machine.
+    """Compares the requested devices with those of this machine.
 
     Args:
         trainer: conf/trainer.
-        checklist: takes a failure where devices are missing.
+        checklist: receives a failure if devices are missing.
     """
     import torch
 
@@ -53,11 +53,11 @@ def check_devices(trainer: DictConfig, checklist: Checklist) -> Devices:
     wants_gpu = on_gpu or (accelerator == "auto" and (asked > 1 or devices == -1))
     instead: dict[str, Any] = {"num_nodes": 1} if nodes > 1 else {}
     if nodes > 1:
-        checklist.doubt("devices", f"only one of {nodes} machines is rehearsed: start a short run on all of them too")
+        checklist.warn("devices", f"only one of {nodes} machines is rehearsed: start a short run on all of them too")
     if wants_gpu and (asked > there or not there):
         checklist.fail(
             "devices",
-            f"trainer.devices={devices} (trainer.accelerator={accelerator}) asks for {max(asked, 1)} GPUs and this "
+            f"trainer.devices={devices} (trainer.accelerator={accelerator}) requests {max(asked, 1)} GPUs but this "
             f"machine has {there}: run on a machine that has them, or give trainer.devices={max(there, 1)}"
             + ("" if there else " trainer.accelerator=cpu"),
         )
@@ -69,7 +69,7 @@ def check_devices(trainer: DictConfig, checklist: Checklist) -> Devices:
 
 
 def _count(devices: Any, there: int) -> int:
-    """How many devices ``trainer.devices`` means, in each of Lightning's ways to say it."""
+    """The number of devices that ``trainer.devices`` denotes, in any of Lightning's notations."""
     if OmegaConf.is_list(devices) or isinstance(devices, (list, tuple)):
         return len(devices)
     text = str(devices)
@@ -80,7 +80,7 @@ def _count(devices: Any, there: int) -> int:
 
 @dataclass
 class _AskedTrainer:
-    """What :func:`~opsnet.training.recipe.plan_steps` reads of a Trainer, which cannot be built without its devices."""
+    """The Trainer attributes that :func:`~opsnet.training.recipe.plan_steps` reads; a Trainer needs its devices."""
 
     num_devices: int
     num_nodes: int
@@ -91,17 +91,17 @@ class _AskedTrainer:
 
 
 def plan_run(cfg: DictConfig, devices: Devices, data: Any, images: int, checklist: Checklist) -> StepPlan | None:
-    """The training's own plan, for the devices asked for; doubts batch and learning rate that do not fit.
+    """The training's plan on the requested devices; warns if batch size and learning rate do not match.
 
     Args:
         cfg: conf/train.yaml.
-        devices: asked for.
+        devices: the requested devices.
         data: the data module.
-        images: of the training set; 0 where it could not be read: the plan then counts no epochs.
-        checklist: takes the results.
+        images: images in the training set; 0 if it could not be read: the plan then has no epochs.
+        checklist: receives the results.
 
     Returns:
-        ``None`` where the images of a step cannot be shared.
+        ``None`` if the images of a step cannot be split over the devices.
     """
     trainer = cfg.trainer
     max_epochs, max_steps = trainer.get("max_epochs"), trainer.get("max_steps", -1)
@@ -112,7 +112,7 @@ def plan_run(cfg: DictConfig, devices: Devices, data: Any, images: int, checklis
         max(1, devices.per_node), devices.nodes, max_epochs, max_steps, 1.0 if limit is None else limit
     )
     sized = SimpleNamespace(
-        batch_totals=data.batch_totals, batches_a_step=data.batches_a_step, datasets={"train": range(images)}
+        batch_totals=data.batch_totals, batches_per_step=data.batches_per_step, datasets={"train": range(images)}
     )
     plan = None
     with checklist.failing("total batch"):
@@ -126,14 +126,14 @@ def plan_run(cfg: DictConfig, devices: Devices, data: Any, images: int, checklis
         elif images and not plan.steps:
             checklist.fail("steps", "the training has no end: give optim.max_epochs or optim.max_steps")
         elif doubt := plan.doubt():
-            checklist.doubt("learning rate", doubt)
+            checklist.warn("learning rate", doubt)
         else:
-            checklist.ok("learning rate", f"{plan.lr:g} for {plan.images} images a step")
+            checklist.ok("learning rate", f"{plan.lr:g} for {plan.images} images per step")
     return plan
 
 
 def warmup_of(cfg: DictConfig) -> int:
-    """Steps until the full learning rate, 0 for a schedule that has no such argument."""
+    """Steps until the full learning rate; 0 for a schedule without warm-up."""
     from hydra.utils import instantiate
 
     parameter = inspect.signature(instantiate(cfg.optim.scheduler)).parameters.get("warmup")

@@ -1,4 +1,4 @@
-"""What a rehearsal prints: a line for each check as it ends, then the run in numbers, and a verdict."""
+"""Prints a rehearsal: a line for each check as it finishes, then a summary of the run, and the verdict."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from rich.markup import escape
 from opsnet.doctor.checklist import Checklist, CheckResult, Verdict
 from opsnet.doctor.disk import gib
 from opsnet.doctor.pace import Estimate, epochs
-from opsnet.doctor.watch import StepFigures
+from opsnet.doctor.watch import StepMeasurements
 from opsnet.training.recipe import StepPlan
 
 MARKS: dict[Verdict, str] = {
     "ok": "[green]ok[/green]",
-    "doubt": "[yellow]doubt[/yellow]",
+    "warning": "[yellow]warning[/yellow]",
     "failure": "[red]fails[/red]",
 }
 
@@ -33,18 +33,18 @@ def print_run(
     warmup: int,
     images: int,
     parameters: Mapping[str, tuple[int, int]],
-    figures: StepFigures | None,
+    measured: StepMeasurements | None,
     estimated: Estimate | None,
 ) -> None:
-    """The run in numbers, as far as they are known.
+    """Prints a summary of the run, as far as it is known.
 
     Args:
-        plan: of the training.
+        plan: the training's plan.
         warmup: steps until the full learning rate.
-        images: of the training set; 0 where it could not be read.
-        parameters: by part, (trained, frozen).
-        figures: of the steps; ``None`` where none were taken.
-        estimated: from these.
+        images: images in the training set; 0 if it could not be read.
+        parameters: part -> (trained, frozen).
+        measured: measurements of the steps; ``None`` if none were taken.
+        estimated: the estimate based on these.
     """
     rows: list[tuple[str, str]] = []
     if plan is not None:
@@ -53,23 +53,21 @@ def print_run(
             rows.append(("steps", f"{plan.steps:,}{told}"))
         totals, shares = _sizes(plan, 1), _sizes(plan, plan.devices * plan.accumulate)
         split = f"{shares} per device x {plan.devices} devices x {plan.accumulate} accumulated"
-        rows.append(("total batch", f"{totals} images a step ({split})"))
+        rows.append(("total batch", f"{totals} images per step ({split})"))
         rows.append(("learning rate", f"{plan.lr:g}, {warmup:,} steps of warm-up"))
     for part, (trained, frozen) in parameters.items():
         told = " + ".join(f"{n / 1e6:.2f} M {kind}" for n, kind in ((trained, "trained"), (frozen, "frozen")) if n)
         rows.append((f"parameters: {part}", told or "none"))
-    if figures is not None:
-        where = "of the GPU" if figures.device.startswith("cuda") else "of the process, on the CPU"
-        rows.append(("peak memory", f"{gib(figures.peak)} {where}"))
-        told = (
-            f"{figures.seconds_per_batch:.2f} a batch; the first, which prepares kernels, took {figures.seconds[0]:.2f}"
-        )
+    if measured is not None:
+        where = "of the GPU" if measured.device.startswith("cuda") else "of the process, on the CPU"
+        rows.append(("peak memory", f"{gib(measured.peak)} {where}"))
+        told = f"{measured.seconds_per_batch:.2f} per batch; the first, with setup, took {measured.seconds[0]:.2f}"
         accumulate = plan.accumulate if plan is not None else 1
-        rows.append(("seconds a step", f"{figures.seconds_per_batch * accumulate:.2f} ({told})"))
-    if figures is not None and estimated is not None:
+        rows.append(("seconds per step", f"{measured.seconds_per_batch * accumulate:.2f} ({told})"))
+    if measured is not None and estimated is not None:
         end = datetime.now() + timedelta(seconds=estimated.seconds)
         rows.append(("training, validation", f"{_span(estimated.training)}, {_span(estimated.validation)}"))
-        rows.append(("estimated end", f"{end:%Y-%m-%d %H:%M}, if started now on this {_device(figures)}"))
+        rows.append(("estimated end", f"{end:%Y-%m-%d %H:%M}, if started now on this {_device(measured)}"))
     console = Console()
     console.rule("[bold]the run[/bold]", align="left")
     for name, value in rows:
@@ -81,12 +79,12 @@ def _sizes(plan: StepPlan, parts: int) -> str:
     return " + ".join(str(total // parts) for total in plan.totals.values())
 
 
-def _device(figures: StepFigures) -> str:
-    return "GPU" if figures.device.startswith("cuda") else "CPU"
+def _device(measured: StepMeasurements) -> str:
+    return "GPU" if measured.device.startswith("cuda") else "CPU"
 
 
 def _span(seconds: float) -> str:
-    """A duration in its largest useful unit."""
+    """Formats a duration in a suitable unit."""
     for unit, length in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
         if seconds >= 2 * length:
             return f"{seconds / length:.1f} {unit}"
@@ -94,12 +92,12 @@ def _span(seconds: float) -> str:
 
 
 def print_verdict(checklist: Checklist) -> None:
-    """The failures and doubts once more, and their number; tracebacks of crashes go to stderr."""
+    """Repeats failures and warnings and prints their numbers; tracebacks of crashes go to stderr."""
     console = Console()
-    failures, doubts = checklist.of("failure"), checklist.of("doubt")
+    failures, warnings = checklist.of("failure"), checklist.of("warning")
     console.rule("[bold]verdict[/bold]", align="left")
-    for result in (*doubts, *failures):
+    for result in (*warnings, *failures):
         show(result)
-    console.print(f"{len(failures)} failures, {len(doubts)} doubts, {len(checklist.of('ok'))} checks passed")
+    console.print(f"{len(failures)} failures, {len(warnings)} warnings, {len(checklist.of('ok'))} checks passed")
     for error in checklist.crashes:
         traceback.print_exception(error, file=sys.stderr)

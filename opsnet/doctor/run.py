@@ -1,4 +1,4 @@
-"""The order of a rehearsal: what needs no network, the data, the networks, then steps."""
+"""The sequence of a rehearsal: checks without a network, the data, the networks, then the steps."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from opsnet.doctor.plan import Devices, check_devices, plan_run, warmup_of
 from opsnet.doctor.report import print_run, print_verdict, show
 from opsnet.doctor.sets import OpenedSets, open_sets, read_batches
 from opsnet.doctor.step import shortened, take_steps
-from opsnet.doctor.watch import StepFigures
+from opsnet.doctor.watch import StepMeasurements
 from opsnet.training.recipe import StepPlan
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What the checks before the first step leave behind.
+    """The outcome of the checks before the first step.
 
     Attributes:
-        devices, sets: see there.
-        plan: of the training; ``None`` where there is none.
-        loading: seconds that one worker takes for a training batch.
-        module: the LightningModule, ``None`` where it could not be built.
+        devices, sets: see ``Devices`` and ``OpenedSets``.
+        plan: the training's plan; ``None`` if there is none.
+        loading: seconds per training batch for one worker.
+        module: the LightningModule; ``None`` if it could not be built.
         resume: checkpoint to resume from.
-        folder_ok: whether checkpoints can be written where they belong.
+        folder_ok: whether checkpoints can be written to the run's folder.
     """
 
     devices: Devices
@@ -51,38 +51,38 @@ class Prepared:
 
 
 def rehearse(cfg: DictConfig, target: Path) -> int:
-    """Rehearses a training; prints what it finds.
+    """Rehearses a training and prints the results.
 
     Args:
         cfg: conf/train.yaml.
-        target: the folder that the training would write to.
+        target: the training's output folder.
 
     Returns:
         The number of failures.
     """
     is_main = os.environ.get("LOCAL_RANK", "0") == "0"
     checklist = Checklist(show=show if is_main else lambda result: None)
-    figures, estimated = None, None
+    measured, estimated = None, None
     with _quiet():
         prepared = prepare(cfg, target, checklist)
         if prepared.sets.usable and prepared.plan is not None and prepared.module is not None:
-            figures = _take_steps(cfg, target, prepared, checklist)
-    if figures is not None:
-        estimated = _estimate(cfg, prepared, figures)
+            measured = _take_steps(cfg, target, prepared, checklist)
+    if measured is not None:
+        estimated = _estimate(cfg, prepared, measured)
         check_loading(estimated, prepared.loading, prepared.sets.data.num_workers, prepared.devices, checklist)
-        check_memory(figures, checklist)
+        check_memory(measured, checklist)
     if is_main:
         parameters = count_parameters(prepared.module.model) if prepared.module is not None else {}
-        print_run(prepared.plan, warmup_of(cfg), prepared.sets.images("train"), parameters, figures, estimated)
+        print_run(prepared.plan, warmup_of(cfg), prepared.sets.images("train"), parameters, measured, estimated)
         print_verdict(checklist)
     return len(checklist.of("failure"))
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps warnings of libraries out of the results; the training shows them.
+    """Suppresses warnings of libraries, which the training shows.
 
-    And a line of ours that names a checkpoint to resume from, which is removed with the rehearsal's folder.
+    Also suppresses our message about a checkpoint to resume from, which is removed with the rehearsal's folder.
     """
     ours = logging.getLogger("opsnet.training.callbacks")
     level = ours.level
@@ -96,12 +96,12 @@ def _quiet() -> Iterator[None]:
 
 
 def prepare(cfg: DictConfig, target: Path, checklist: Checklist) -> Prepared:
-    """Every check that needs no optimiser step, and the networks, built as training builds them.
+    """Runs every check that needs no optimizer step, and builds the networks as training does.
 
     Args:
         cfg: conf/train.yaml.
-        target: the folder that the training would write to.
-        checklist: takes the results.
+        target: the training's output folder.
+        checklist: receives the results.
     """
     import lightning as L
 
@@ -130,13 +130,13 @@ def prepare(cfg: DictConfig, target: Path, checklist: Checklist) -> Prepared:
 
 
 def _shares(plan: StepPlan) -> dict[str, int]:
-    """Images of a device's batch, by training set."""
+    """Images per device and batch, by training set."""
     sets = {"batch_size": "train", "label_batch_size": "train_labels"}
     return {sets[key]: total // (plan.devices * plan.accumulate) for key, total in plan.totals.items()}
 
 
 def _build(cfg: DictConfig, sets: OpenedSets, resume: Path | None, checklist: Checklist) -> Any:
-    """The LightningModule; with the vocabularies that the configuration names where the sets could not be read."""
+    """The LightningModule; if the sets could not be read, with the vocabularies named by the configuration."""
     from opsnet.checkpoint.loading import check_resume
     from opsnet.training.run import build_module
 
@@ -158,7 +158,7 @@ def _build(cfg: DictConfig, sets: OpenedSets, resume: Path | None, checklist: Ch
 
 
 def _vocabulary(cfg: DictConfig, sets: OpenedSets, key: str) -> Any:
-    """That of a training set, read or only described; ``None`` where there is none."""
+    """The vocabulary of a training set, read or only configured; ``None`` if there is none."""
     from opsnet.vocabulary import Vocabulary
 
     name = {"labels": "train_labels"}.get(key, key)
@@ -168,11 +168,11 @@ def _vocabulary(cfg: DictConfig, sets: OpenedSets, key: str) -> Any:
     return None if described is None else Vocabulary.load(described)
 
 
-def _take_steps(cfg: DictConfig, target: Path, prepared: Prepared, checklist: Checklist) -> StepFigures | None:
-    """The steps, in a folder beside the target, or elsewhere where checkpoints find no room there."""
+def _take_steps(cfg: DictConfig, target: Path, prepared: Prepared, checklist: Checklist) -> StepMeasurements | None:
+    """Takes the steps in a folder next to the target, or elsewhere if there is not enough space for checkpoints."""
     parent = existing_parent(target.absolute()) if prepared.folder_ok else Path(tempfile.gettempdir())
     if not prepared.folder_ok and free_bytes(parent) < COPIES * checkpoint_bytes(prepared.module.model):
-        checklist.fail("optimiser step", f"not rehearsed: {parent} has no room either for checkpoints: set TMPDIR")
+        checklist.fail("optimizer step", f"not rehearsed: {parent} has no space for checkpoints either: set TMPDIR")
         return None
     given = os.environ.get(FOLDER)
     folder = Path(given) if given else Path(tempfile.mkdtemp(prefix=".rehearsal_", dir=parent))
@@ -187,7 +187,7 @@ def _take_steps(cfg: DictConfig, target: Path, prepared: Prepared, checklist: Ch
 
 
 def _instead(prepared: Prepared) -> dict[str, Any]:
-    """Keys of ``trainer`` for this machine; its devices take batches of the size that those asked for would."""
+    """Keys of ``trainer`` for this machine, with the batch size per device that the requested devices would have."""
     instead, plan = dict(prepared.devices.instead), prepared.plan
     if instead and plan is not None:
         there = instead.get("devices", prepared.devices.per_node)
@@ -195,11 +195,11 @@ def _instead(prepared: Prepared) -> dict[str, Any]:
     return instead
 
 
-def _estimate(cfg: DictConfig, prepared: Prepared, figures: StepFigures) -> Estimate:
+def _estimate(cfg: DictConfig, prepared: Prepared, measured: StepMeasurements) -> Estimate:
     assert prepared.plan is not None
     return estimate(
         prepared.plan,
-        figures,
+        measured,
         loading=prepared.loading,
         workers=prepared.sets.data.num_workers,
         images=prepared.sets.images("train"),

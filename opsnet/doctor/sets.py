@@ -1,4 +1,4 @@
-"""Every set of a run opened as training opens it, and a batch of each read through its transforms."""
+"""Opens every set of a run as training does, and reads a batch of each through its transforms."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from opsnet.utils.errors import InputError
 
 @dataclass(frozen=True)
 class OpenedSets:
-    """What the sets of a run hold.
+    """The opened sets of a run.
 
     Attributes:
-        data: the data module, set up for training where ``usable``; ``None`` where it could not be built.
-        usable: whether training can start on it.
+        data: the data module, set up for training if ``usable``; ``None`` if it could not be built.
+        usable: whether training can start with it.
         needed: the sets that training and its probes read.
     """
 
@@ -30,22 +30,22 @@ class OpenedSets:
 
     @property
     def built(self) -> dict[str, Any]:
-        """The sets that could be read, by name."""
+        """The readable sets, by name."""
         builders = self.data.builders if self.data is not None else {}
         return {key: dataset for key, dataset in builders.items() if hasattr(dataset, "__len__")}
 
     def images(self, key: str) -> int:
-        """Of a set; 0 where it could not be read."""
+        """The number of images in a set; 0 if it could not be read."""
         return len(self.built.get(key, ()))
 
 
 def open_sets(cfg: DictConfig, checklist: Checklist) -> OpenedSets:
-    """Builds every set, and checks those of the training as training checks them.
+    """Builds every set, and checks the training's sets as training does.
 
     Args:
         cfg: conf/train.yaml.
-        checklist: takes a failure for each set that training or its probes cannot read, and a doubt for each that
-            evaluation cannot.
+        checklist: receives a failure for each set that training or its probes cannot read, and a warning for each that
+            only evaluation reads.
     """
     from hydra.utils import instantiate
 
@@ -67,7 +67,7 @@ def open_sets(cfg: DictConfig, checklist: Checklist) -> OpenedSets:
 
 
 def _open(cfg: DictConfig, data: Any, needed: Collection[str], checklist: Checklist) -> set[str]:
-    """Puts the built sets in the place of their builders, equal ones once; returns the names of those that fail."""
+    """Replaces builders by the built sets, building equal sets once; returns the names of those that fail."""
     built: list[tuple[Any, Any]] = []
     failed = set()
     for key, builder in data.builders.items():
@@ -90,7 +90,7 @@ def _complain(check: str, sentence: str, needed: bool, checklist: Checklist) -> 
         checklist.fail(check, sentence)
     else:
         key = check.removeprefix("set ").replace("/", ".")
-        checklist.doubt(check, f"only evaluation reads it: {sentence}; or leave it out by '~data.module.{key}'")
+        checklist.warn(check, f"only evaluation reads it: {sentence}; or leave it out with '~data.module.{key}'")
 
 
 def read_batches(sets: OpenedSets, shares: Mapping[str, int], checklist: Checklist) -> float:
@@ -98,11 +98,11 @@ def read_batches(sets: OpenedSets, shares: Mapping[str, int], checklist: Checkli
 
     Args:
         sets: opened.
-        shares: images of a device's batch, by training set.
-        checklist: takes a result for each set.
+        shares: images per device and batch, by training set.
+        checklist: receives a result for each set.
 
     Returns:
-        Seconds that one worker takes for a training batch, of all kinds of images.
+        Seconds per training batch for one worker, over all kinds of images.
     """
     from opsnet.data.batching import collate
     from opsnet.data.loaders import SeededDataset
@@ -119,7 +119,7 @@ def read_batches(sets: OpenedSets, shares: Mapping[str, int], checklist: Checkli
                 samples,
                 vocabulary=dataset.vocabulary.name,
                 size_divisor=sets.data.size_divisor,
-                with_truth=not training,
+                with_ground_truth=not training,
             )
         except InputError as error:
             _complain(f"set {key}", str(error), key in sets.needed, checklist)
@@ -130,7 +130,7 @@ def read_batches(sets: OpenedSets, shares: Mapping[str, int], checklist: Checkli
 
 
 def describe(batch: Batch) -> str:
-    """Shape and content of a batch in words."""
+    """Shape and content of a batch as text."""
     count, _, height, width = batch.images.shape
     assert batch.targets is not None
     total = sum(labels.numel() for labels in batch.targets.labels)

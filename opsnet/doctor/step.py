@@ -1,4 +1,4 @@
-"""Optimiser steps, a validation and checkpoints of a run, by the Trainer that trains it."""
+"""Takes optimizer steps, a validation and checkpoints of a run, with the Trainer of the training."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from omegaconf import DictConfig, OmegaConf
 
 from opsnet.checkpoint.content import trained_weights
 from opsnet.doctor.checklist import Checklist
-from opsnet.doctor.watch import StepFigures, Watch
+from opsnet.doctor.watch import StepMeasurements, Watch
 from opsnet.training.recipe import plan_steps
 from opsnet.utils.errors import InputError
 
 
 def shortened(cfg: DictConfig, folder: Path, instead: dict[str, Any]) -> DictConfig:
-    """A configuration whose run is over after a few steps, in another folder, and else the same.
+    """The configuration of a run that ends after a few steps in another folder, but is otherwise the same.
 
-    Precision, clipping, strategy, batches, transforms, optimiser, schedule and planned length stay as they are.
+    Precision, gradient clipping, strategy, batches, transforms, optimizer, schedule and planned length are unchanged.
 
     Args:
         cfg: conf/train.yaml.
-        folder: to write to.
+        folder: folder to write to.
         instead: keys of ``trainer`` that this machine needs.
     """
     short = cfg.copy()
     OmegaConf.set_struct(short, False)
     short.output = str(folder)
     short.trainer.update({"limit_val_batches": 1, "check_val_every_n_epoch": 1, "log_every_n_steps": 1, **instead})
-    short.trainer.enable_progress_bar = False  # among the report's lines
+    short.trainer.enable_progress_bar = False  # it would garble the report
     for key in ("val_check_interval", "min_epochs", "min_steps"):
         short.trainer.pop(key, None)
     short.checkpoint_every = 1
@@ -44,18 +44,18 @@ def shortened(cfg: DictConfig, folder: Path, instead: dict[str, Any]) -> DictCon
 
 def take_steps(
     cfg: DictConfig, data: Any, module: Any, resume: Path | None, checklist: Checklist
-) -> StepFigures | None:
-    """Trains a shortened configuration, and reads its checkpoints back.
+) -> StepMeasurements | None:
+    """Trains a shortened configuration and reads its checkpoints back.
 
     Args:
         cfg: see :func:`shortened`.
         data: the data module, set up.
-        module: built from the configuration.
+        module: the LightningModule of the configuration.
         resume: checkpoint to resume from.
-        checklist: takes a result for step, validation and checkpoints.
+        checklist: receives a result for step, validation and checkpoints.
 
     Returns:
-        What was measured; ``None`` where the training stopped with an error.
+        The measurements; ``None`` if the training stopped with an error.
     """
     from opsnet.training.run import build_trainer, fit
 
@@ -66,25 +66,25 @@ def take_steps(
         trainer.callbacks.append(watch)
         fit(trainer, module, data, resume)
     except torch.OutOfMemoryError as error:
-        checklist.fail("optimiser step", f"memory is too small ({_line(error)}): {_smaller(cfg)}")
+        checklist.fail("optimizer step", f"out of memory ({_line(error)}): {_smaller(cfg)}")
         return None
     except InputError as error:
-        checklist.fail("optimiser step", str(error))
+        checklist.fail("optimizer step", str(error))
         return None
     except Exception as error:
-        done = watch.figures.steps
-        where = "optimiser step" if not done else "validation or checkpoint"
+        done = watch.measured.steps
+        where = "optimizer step" if not done else "validation or checkpoint"
         told = f"the training stops after {done} steps with {type(error).__name__}: {_line(error)}"
         checklist.crash(where, f"{told} (traceback below)", error)
         return None
-    figures = watch.figures
-    if not figures.steps:
-        checklist.ok("optimiser step", "the checkpoint to resume from is the end of the training: nothing to do")
+    measured = watch.measured
+    if not measured.steps:
+        checklist.ok("optimizer step", "the checkpoint to resume from is at the end of the training: nothing to do")
         return None
-    _judge(figures, watch.unused, trainer, checklist)
-    if trainer.is_global_zero:  # the folder is gone before another process has read it
+    _judge(measured, watch.unused, trainer, checklist)
+    if trainer.is_global_zero:  # another process might read it after the folder is removed
         read_back(folder / "checkpoints", module, checklist)
-    return figures
+    return measured
 
 
 def _line(error: Exception) -> str:
@@ -98,19 +98,19 @@ def _smaller(cfg: DictConfig) -> str:
     return "give ++backbone.checkpointing=true, or ++data.module.train.transform.size=640"
 
 
-def _judge(figures: StepFigures, unused: list[str], trainer: L.Trainer, checklist: Checklist) -> None:
-    check, count = "optimiser step", figures.steps
-    taken = f"{count} taken in {figures.precision}, of {len(figures.seconds)} batches, loss {figures.loss:.3f}"
+def _judge(measured: StepMeasurements, unused: list[str], trainer: L.Trainer, checklist: Checklist) -> None:
+    check, count = "optimizer step", measured.steps
+    taken = f"{count} taken in {measured.precision}, of {len(measured.seconds)} batches, loss {measured.loss:.3f}"
     checklist.ok(check, taken)
     if unused:
-        checklist.doubt(
+        checklist.warn(
             check,
-            f"no loss reaches {len(unused)} parameters (the first is {unused[0]}): with several GPUs give "
+            f"{len(unused)} parameters receive no gradient (the first is {unused[0]}): with several GPUs give "
             "++trainer.strategy=ddp_find_unused_parameters_true",
         )
     pq = trainer.callback_metrics.get("val/PQ")
     if pq is not None:
-        checklist.ok("validation", f"a batch of {figures.validation[1]}, val/PQ logged")
+        checklist.ok("validation", f"a batch of {measured.validation[1]}, val/PQ logged")
     elif trainer.num_val_batches:
         checklist.fail(
             "validation", "val/PQ was not logged, so best.ckpt would never be written: check data.module.val"
@@ -118,12 +118,12 @@ def _judge(figures: StepFigures, unused: list[str], trainer: L.Trainer, checklis
 
 
 def read_back(folder: Path, module: Any, checklist: Checklist) -> None:
-    """Reads the checkpoint that a run wrote, and compares every weight with the network's.
+    """Reads the checkpoint of a run and compares every weight with the network's.
 
     Args:
-        folder: with ``last.ckpt``.
-        module: the LightningModule that was trained.
-        checklist: takes the result.
+        folder: folder with ``last.ckpt``.
+        module: the trained LightningModule.
+        checklist: receives the result.
     """
     path = folder / "last.ckpt"
     if not path.is_file():
@@ -135,9 +135,9 @@ def read_back(folder: Path, module: Any, checklist: Checklist) -> None:
     wrong = sorted(own.keys() ^ state["state_dict"].keys())
     wrong += [k for k in own if k in state["state_dict"] and not torch.equal(own[k].cpu(), state["state_dict"][k])]
     if wrong or not state["optimizer_states"]:
-        checklist.fail("checkpoint", f"{path.name} does not hold what was trained: {(wrong or ['no optimiser'])[0]}")
+        checklist.fail("checkpoint", f"{path.name} differs from the trained network: {(wrong or ['no optimizer'])[0]}")
         return
     size, seconds = path.stat().st_size / 2**30, time.monotonic() - start
     checklist.ok(
-        "checkpoint", f"written, read back in {seconds:.1f} s and the same: {len(own)} tensors, {size:.2f} GiB"
+        "checkpoint", f"written and read back in {seconds:.1f} s, identical: {len(own)} tensors, {size:.2f} GiB"
     )

@@ -1,4 +1,4 @@
-"""What the doctor says of a vocabulary: tables in the terminal, all rows as CSV, and Figure 4 as PNG."""
+"""Reports on a vocabulary: tables in the terminal, all rows as CSV, and the paper's Figure 4 as PNG."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def report_vocabulary(fit: VocabularyFit, target: Vocabulary, train: Vocabulary,
     """Prints the fit; writes ``vocabulary.csv`` and ``similarity.png``.
 
     Args:
-        fit: of ``target`` to ``train``.
+        fit: the comparison of ``target`` with ``train``.
         target, train: the two vocabularies.
-        cut: names of which CLIP reads only the beginning.
+        cut: names that CLIP truncates.
         out: folder to write to.
     """
     _write(fit, out / "vocabulary.csv")
@@ -42,11 +42,11 @@ def _write(fit: VocabularyFit, out: Path) -> None:
 def _print(fit: VocabularyFit, target: Vocabulary, train: Vocabulary, cut: list[str], out: Path) -> None:
     console = Console()
     console.print(
-        f"[bold]{escape(target.name)}[/bold] ({len(target)} concepts) beside {escape(train.name)} ({len(train)}): "
+        f"[bold]{escape(target.name)}[/bold] ({len(target)} concepts) and {escape(train.name)} ({len(train)}): "
         f"s = {fit.similarity:.3f}, alpha (1 - s) = {fit.strength:.2f}"
     )
     farthest = sorted(fit.concepts, key=lambda c: c.cosine)
-    table = _table(f"Farthest from the training ({min(SHOWN, len(farthest))} of {len(farthest)})", "name")
+    table = _table(f"Least similar to the training names ({min(SHOWN, len(farthest))} of {len(farthest)})", "name")
     for column in ("nearest training name", "cosine", "debias factor"):
         table.add_column(column, justify="left" if column.startswith("nearest") else "right")
     for c in farthest[:SHOWN]:
@@ -54,15 +54,15 @@ def _print(fit: VocabularyFit, target: Vocabulary, train: Vocabulary, cut: list[
     console.print(table)
     if fit.look_alikes:
         table = _table(
-            f"Look-alikes ({len(fit.look_alikes)} pairs): CLIP hardly tells them apart", "name", "name", "cosine"
+            f"Look-alikes ({len(fit.look_alikes)} pairs): CLIP can hardly distinguish them", "name", "name", "cosine"
         )
         for a, b, cosine in fit.look_alikes[:SHOWN]:
             table.add_row(escape(a), escape(b), f"{cosine:.3f}")
         console.print(table)
     for name in cut[:SHOWN]:
-        console.print(f"[yellow]CLIP reads only the beginning of[/yellow] '{escape(name)}': shorten it")
+        console.print(f"[yellow]CLIP truncates[/yellow] '{escape(name)}': shorten it")
     if len(cut) > SHOWN:
-        console.print(f"... and of {len(cut) - SHOWN} more names")
+        console.print(f"... and {len(cut) - SHOWN} more names")
     console.print(
         f"All concepts are in {out / 'vocabulary.csv'}, a histogram in {out / 'similarity.png'}", soft_wrap=True
     )

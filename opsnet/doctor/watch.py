@@ -1,4 +1,4 @@
-"""What is measured while a training takes its first steps, and what ends it after these."""
+"""The callback that measures the first steps of a training and stops it after them."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from lightning.pytorch.callbacks import Callback
 from opsnet.utils.errors import InputError
 
 BATCHES = {"cpu": 2, "cuda": 6}
-"""Batches to take at least, by type of device. The first, which allocates and chooses kernels, is not timed."""
+"""Minimum number of batches by device type. The first, with allocation and kernel selection, is not timed."""
 STEPS = {"cpu": 1, "cuda": 2}
-"""Optimiser steps to take at least: the states of AdamW, which the first makes, are in the memory of the second."""
+"""Minimum number of optimizer steps: the first allocates AdamW's states, so the second shows the full memory."""
 
 
 @dataclass
-class StepFigures:
-    """What the steps measured.
+class StepMeasurements:
+    """Measurements of the steps.
 
     Attributes:
-        planned: optimiser steps of the whole training, by Lightning's count.
-        seconds: of each batch, without waiting for data; optimiser steps are part of the last batch of theirs.
-        steps: optimiser steps taken.
-        validation: seconds of the validation batch, and its images.
-        peak: bytes: allocated by PyTorch on this process's GPU, or the process's resident memory on a CPU.
-        reserved: bytes that PyTorch took from the GPU; 0 on a CPU.
-        precision: as Lightning runs it.
-        device: that the steps ran on.
-        loss: of the last step.
+        planned: optimizer steps of the whole training, as counted by Lightning.
+        seconds: duration of each batch without waiting for data; an optimizer step is part of its last batch.
+        steps: number of optimizer steps taken.
+        validation: duration in seconds of the validation batch, and its number of images.
+        peak: peak memory in bytes: allocated by PyTorch on this process's GPU, or resident memory on a CPU.
+        reserved: bytes reserved by PyTorch on the GPU; 0 on a CPU.
+        precision: the precision that Lightning uses.
+        device: the device of the steps.
+        loss: loss of the last step.
     """
 
     planned: float = 0
@@ -48,23 +48,23 @@ class StepFigures:
 
     @property
     def seconds_per_batch(self) -> float:
-        """Mean of all batches but the first, so with as many optimiser steps as batches have."""
+        """Mean over all batches except the first, including their share of optimizer steps."""
         return statistics.fmean(self.seconds[1:] or self.seconds or [math.nan])
 
 
 class Watch(Callback):
-    """Ends a training after a few optimiser steps, and measures them; changes nothing else of it."""
+    """Stops a training after a few optimizer steps and measures them; changes nothing else."""
 
     def __init__(self) -> None:
-        self.figures = StepFigures()
+        self.measured = StepMeasurements()
         self.unused: list[str] = []
         self._start, self._first = 0.0, 0
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """Notes what is planned."""
+        """Records the planned steps."""
         self._first = trainer.global_step
-        self.figures.planned = trainer.estimated_stepping_batches
-        self.figures.precision, self.figures.device = str(trainer.precision), str(module.device)
+        self.measured.planned = trainer.estimated_stepping_batches
+        self.measured.precision, self.measured.device = str(trainer.precision), str(module.device)
         if module.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(module.device)
 
@@ -74,27 +74,27 @@ class Watch(Callback):
         self._start = time.monotonic()
 
     def on_before_optimizer_step(self, trainer: L.Trainer, module: L.LightningModule, optimizer: Any) -> None:
-        """Notes the parameters that no loss reaches."""
+        """Records the parameters that receive no gradient."""
         self.unused = [name for name, p in module.named_parameters() if p.requires_grad and p.grad is None]
 
     def on_train_batch_end(
         self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, index: int
     ) -> None:
-        """Stops the clock, and the training at the end of a step once there are enough."""
+        """Stops the clock, and the training at the end of a step after enough batches."""
         _wait(module.device)
-        figures, kind = self.figures, module.device.type
-        figures.seconds.append(time.monotonic() - self._start)
-        figures.loss = float(outputs["loss"]) * trainer.accumulate_grad_batches  # Lightning gives the share of a step
-        if not math.isfinite(figures.loss):
+        measured, kind = self.measured, module.device.type
+        measured.seconds.append(time.monotonic() - self._start)
+        measured.loss = float(outputs["loss"]) * trainer.accumulate_grad_batches  # Lightning has divided by it
+        if not math.isfinite(measured.loss):
             raise InputError(
-                f"the loss of batch {len(figures.seconds)} is {figures.loss}: give ++trainer.precision=32-true, or a "
+                f"the loss of batch {len(measured.seconds)} is {measured.loss}: give ++trainer.precision=32-true, or a "
                 "lower optim.optimizer.lr"
             )
-        ended = trainer.global_step - self._first > figures.steps
-        figures.steps = trainer.global_step - self._first
-        enough = len(figures.seconds) >= BATCHES.get(kind, 2) and figures.steps >= STEPS.get(kind, 1)
+        ended = trainer.global_step - self._first > measured.steps
+        measured.steps = trainer.global_step - self._first
+        enough = len(measured.seconds) >= BATCHES.get(kind, 2) and measured.steps >= STEPS.get(kind, 1)
         if ended and enough:
-            trainer.should_stop = True  # Lightning validates and ends the epoch, as at the end of a training
+            trainer.should_stop = True  # Lightning then validates and ends the epoch, as at the end of a training
 
     def on_validation_batch_start(
         self, trainer: L.Trainer, module: L.LightningModule, batch: Any, index: int, dataloader_idx: int = 0
@@ -114,11 +114,11 @@ class Watch(Callback):
     ) -> None:
         """Stops it."""
         _wait(module.device)
-        self.figures.validation = (time.monotonic() - self._start, len(batch.images))
+        self.measured.validation = (time.monotonic() - self._start, len(batch.images))
 
     def on_fit_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """Notes the peak of memory."""
-        self.figures.peak, self.figures.reserved = _peak(module.device)
+        """Records the peak memory."""
+        self.measured.peak, self.measured.reserved = _peak(module.device)
 
 
 def _wait(device: torch.device) -> None:
@@ -127,7 +127,7 @@ def _wait(device: torch.device) -> None:
 
 
 def _peak(device: torch.device) -> tuple[int, int]:
-    """Bytes at the peak, and reserved."""
+    """Peak and reserved bytes."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device), torch.cuda.max_memory_reserved(device)
     import resource

@@ -13,7 +13,7 @@ from opsnet.evaluation.scored_image import ImageMasks
 from opsnet.metrics.average_precision import ImageInstances, InstanceResult, summarise_instances
 from opsnet.metrics.class_rows import Row as CsvRow
 from opsnet.metrics.class_rows import class_rows, write_rows
-from opsnet.metrics.confusions import ConfusionCounts, commonest, count_confusions
+from opsnet.metrics.confusions import ConfusionCounts, count_confusions, most_common
 from opsnet.metrics.image_overlaps import ImageOverlaps
 from opsnet.metrics.instances import instances_from_map, instances_from_proposals
 from opsnet.metrics.oracles import ORACLES, NamedMasks
@@ -22,7 +22,7 @@ from opsnet.metrics.panoptic_quality import count_image
 from opsnet.metrics.semantic import SemanticResult
 from opsnet.panoptic.mask_filtering import Filtered
 from opsnet.panoptic.merge import merge_panoptic
-from opsnet.structures import PanopticTruth, TextBank
+from opsnet.structures import GroundTruth, TextBank
 
 ORACLE_RULE = (
     "PQ if one step before the merge made no mistake: names, filter (scores and what to keep), masks (the truth's); "
@@ -48,7 +48,7 @@ class ImageAnswer:
     logits: Tensor
     no_object: Tensor
     overlaps: ImageOverlaps
-    truth: PanopticTruth
+    truth: GroundTruth
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class Details:
         names = rivals.softmax(-1)[:, :-1]
         return names * iou if self.kind == "cls_iou" else names
 
-    def _add_oracles(self, masks: NamedMasks, truth: PanopticTruth) -> None:
+    def _add_oracles(self, masks: NamedMasks, truth: GroundTruth) -> None:
         for name in self.oracles:
             better = ORACLES[name](masks, truth)
             prediction = merge_panoptic(
@@ -143,7 +143,7 @@ class Details:
         write_rows(
             folder / "per_class" / file, class_rows(names, panoptic, semantic, self.precision(), self.confusions)
         )
-        misses = commonest(self.confusions, names, top=len(names) ** 2)
+        misses = most_common(self.confusions, names, top=len(names) ** 2)
         if misses:
             rows: list[CsvRow] = [
                 {"truth": m.truth, "predicted": m.predicted, "count": m.count, "share": m.share} for m in misses

@@ -11,7 +11,7 @@ from opsnet.evaluation.details import Details
 from opsnet.evaluation.plan import Plan
 from opsnet.evaluation.scorer import SettingScorer
 from opsnet.evaluation.sources import Source
-from opsnet.metrics.confusions import Confusion, commonest
+from opsnet.metrics.confusions import Confusion, most_common
 from opsnet.metrics.semantic import summarise_semantic
 from opsnet.structures import PanopticMap
 
@@ -65,7 +65,7 @@ def evaluate_domain(name: str, source: Source, dataset: PanopticDataset, plan: P
     return DomainFigures(
         {f"{key}/{measure}": value for key, values in figures.items() for measure, value in values.items()},
         float(domain.names.similarity),
-        {k: commonest(d.confusions, domain.target.names, CONFUSIONS_SHOWN) for k, d in details.items()},
+        {k: most_common(d.confusions, domain.target.names, CONFUSIONS_SHOWN) for k, d in details.items()},
     )
 
 
@@ -74,5 +74,5 @@ def _draw(
 ) -> None:
     from opsnet.visualization.overlays import panel
 
-    rows = [(dataset.picture(i), *pair) for i, pair in enumerate(maps)]
+    rows = [(dataset.read_image(i), *pair) for i, pair in enumerate(maps)]
     panel(rows, names, ("picture", "ground truth", "prediction"), path)

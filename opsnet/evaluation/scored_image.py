@@ -11,16 +11,16 @@ import torch
 from torch import Tensor
 
 from opsnet.inference.network_output import NetworkOutput
+from opsnet.metrics.ground_truth_regions import GroundTruthRegions
 from opsnet.metrics.image_overlaps import ImageOverlaps
 from opsnet.metrics.panoptic_arithmetic import count_segments
 from opsnet.metrics.panoptic_averages import PanopticCounts
 from opsnet.metrics.semantic import SemanticCounts, count_semantic
-from opsnet.metrics.truth_regions import TruthRegions
 from opsnet.ops.contest import in_groups
 from opsnet.panoptic.mask_filtering import Filtered
 from opsnet.panoptic.merge import upsample_masks
 from opsnet.panoptic.sparse_merge import Merged, SparseMerge
-from opsnet.structures import PanopticMap, PanopticTruth
+from opsnet.structures import GroundTruth, PanopticMap
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Scored:
 
 
 def score_image(
-    masks: ImageMasks, truth: PanopticTruth, rows: Filtered, *, with_map: Sequence[bool], is_thing: Sequence[bool],
+    masks: ImageMasks, truth: GroundTruth, rows: Filtered, *, with_map: Sequence[bool], is_thing: Sequence[bool],
     overlaps: Sequence[float],
 ) -> list[Scored]:  # fmt: skip
     """What S settings make of one picture: masks are upsampled once, and settings that agree on it scored once.
@@ -88,7 +88,7 @@ def score_image(
     own, place = _different(filtered, overlaps)
     painted = np.zeros(len(own), bool)
     np.logical_or.at(painted, place, np.asarray(with_map, bool))
-    regions = TruthRegions.of(truth, len(is_thing))
+    regions = GroundTruthRegions.of(truth, len(is_thing))
     merge = SparseMerge(
         (masks.full(k) for k in in_groups(used, masks.size)), regions.index, len(regions), is_thing,
         iou=masks.iou[used],
@@ -110,7 +110,7 @@ def _different(filtered: Filtered, overlaps: Sequence[float]) -> tuple[list[int]
     return [place.index(group) for group in range(len(groups))], place
 
 
-def _count(merged: Merged, regions: TruthRegions, counted: dict[tuple[bytes, ...], Scored]) -> Scored:
+def _count(merged: Merged, regions: GroundTruthRegions, counted: dict[tuple[bytes, ...], Scored]) -> Scored:
     """Counts against the truth, which do not hang on the scores: maps that share their pixels alike count alike."""
     labels = np.array([segment.label for segment in merged.segments], np.int64)
     key = (labels.tobytes(), merged.overlaps.numpy().tobytes())

@@ -16,7 +16,7 @@ from opsnet.inference.settings import Setting
 from opsnet.metrics.panoptic_averages import PanopticCounts, PanopticResult, summarise
 from opsnet.metrics.semantic import SemanticCounts, summarise_semantic
 from opsnet.panoptic.mask_filtering import Filtered
-from opsnet.structures import PanopticMap, PanopticTruth
+from opsnet.structures import GroundTruth, PanopticMap
 
 SIMILARITIES = (0.7, 0.8, 0.9)
 """Cosines to the nearest training name between which PQ is reported apart."""
@@ -46,7 +46,7 @@ class SettingScorer:
 
     @torch.no_grad()
     def score(
-        self, output: NetworkOutput, truths: Sequence[PanopticTruth], *, wanted: Collection[str] | None = None
+        self, output: NetworkOutput, truths: Sequence[GroundTruth], *, wanted: Collection[str] | None = None
     ) -> dict[str, list[PanopticMap]]:
         """Scores a batch; returns the maps of the ``wanted`` settings (by name; all of them), one per image."""
         logits = self._logits(output)

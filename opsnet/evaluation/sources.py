@@ -15,7 +15,7 @@ from opsnet.evaluation.store import ProposalWriter, StoredDomain
 from opsnet.inference.names import DomainNames
 from opsnet.inference.network_output import NetworkOutput, run_network
 from opsnet.inference.trained_model import TrainedModel
-from opsnet.structures import Batch, PanopticTruth
+from opsnet.structures import Batch, GroundTruth
 
 
 @dataclass(frozen=True)
@@ -23,12 +23,12 @@ class EvaluatedBatch:
     """The network's output for one batch, and its ground truth, at whose size the maps are."""
 
     output: NetworkOutput
-    truths: list[PanopticTruth]
+    truths: list[GroundTruth]
 
     @classmethod
-    def of(cls, output: NetworkOutput, truths: Iterable[PanopticTruth], device: torch.device) -> EvaluatedBatch:
+    def of(cls, output: NetworkOutput, truths: Iterable[GroundTruth], device: torch.device) -> EvaluatedBatch:
         """Both on one device."""
-        moved = [PanopticTruth(truth.ids.to(device), truth.segments) for truth in truths]
+        moved = [GroundTruth(truth.ids.to(device), truth.segments) for truth in truths]
         sizes = tuple((truth.ids.shape[0], truth.ids.shape[1]) for truth in moved)
         return cls(dataclasses.replace(output, map_sizes=sizes).to(device), moved)
 

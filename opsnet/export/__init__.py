@@ -1,1 +1,1 @@
-"""The network as a file of its own: ``torch.export`` and ONNX, checked against the original."""
+"""Exports the network to a file with ``torch.export`` or ONNX, and checks it against the original."""

@@ -1,7 +1,7 @@
-"""OPSNet as one function of tensors, for a file that other programs run: pictures and a matrix of words in, masks out.
+"""OPSNet as one function of tensors, for export: images and a matrix of text embeddings in, masks and logits out.
 
-What lies fixed inside: the weights, CLIP's image encoder, the names of the training as text embeddings, the no-object
-embedding, alpha and beta. The words to predict with are an input, so another vocabulary needs no other file.
+The exported network contains the weights, CLIP's image encoder, the training names as text embeddings, the no-object
+embedding, alpha and beta. The target vocabulary is an input, so another vocabulary needs no other file.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from opsnet.utils.errors import InputError
 
 INPUTS = ("image", "size", "text", "concept")
 OUTPUTS = ("mask_logits", "logits", "no_object", "iou")
-SMALLEST, LARGEST = 64, 8192  # pixels of an open side: tracing takes a map of one cell for a special case
-METADATA = "opsnet"  # the key of an ONNX file, the extra file of a .pt2
+SMALLEST, LARGEST = 64, 8192  # pixels of a dynamic side: tracing specializes on feature maps of one cell
+METADATA = "opsnet"  # metadata key in an ONNX file, extra file in a .pt2
 
 
 class ExportError(InputError):
-    """A network or configuration that cannot be exported; the message names the fix."""
+    """A network or configuration cannot be exported; the message names the fix."""
 
 
 class ExportNetwork(nn.Module):
-    """The network and its recognition with plain tensors in and out.
+    """The network and its recognizer with plain tensors as inputs and outputs.
 
     Args:
         model: in evaluation mode, on the CPU; its CLIP runs in fp32.
-        train: the names that it was trained with.
-        recognizer: both embeddings -> logits.
+        train: text bank of the training names.
+        recognizer: computes logits from both embeddings.
     """
 
     def __init__(self, model: OPSNet, train: TextBank, recognizer: Recognizer) -> None:
@@ -51,22 +51,22 @@ class ExportNetwork(nn.Module):
     def forward(
         self, image: Tensor, size: Tensor, text: Tensor, concept: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Names the proposals of B pictures.
+        """Computes masks and logits of B images.
 
         Args:
             image: (B, 3, H, W), RGB in 0..1; H and W multiples of 32, padded at the right and bottom.
             size: (B, 2) int64, height and width in pixels of each image inside the padding.
             text: (R, D), L2-normalised, the rows of a concept's names, concept by concept.
-            concept: (R,) int64, the concept 0..M-1 of each row; R = M where every concept has one name.
+            concept: (R,) int64, the concept 0..M-1 of each row; R = M if every concept has one name.
 
         Returns:
-            Mask logits (B, K, h, w), logits (B, K, R) of the concepts, those from column M on minus infinity, no-object
+            Mask logits (B, K, h, w), logits (B, K, R) of the concepts with minus infinity from column M on, no-object
             logits (B, K), and predicted mask IoU (B, K) in 0..1.
         """
-        return self.answer(image, size, _OpenBank("input", (), torch.zeros(0), text, concept))
+        return self.forward_bank(image, size, _OpenBank("input", (), torch.zeros(0), text, concept))
 
-    def answer(self, image: Tensor, size: Tensor, target: TextBank) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """As :meth:`forward`, of a text bank: logits (B, K, M)."""
+    def forward_bank(self, image: Tensor, size: Tensor, target: TextBank) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """As :meth:`forward`, but with a text bank, and logits (B, K, M)."""
         proposals, clip_map = self.model(image, size)
         embeddings = self.model.embed(proposals, clip_map, (image.shape[-2], image.shape[-1]))
         names = prepare(target, self.train_bank)
@@ -76,39 +76,39 @@ class ExportNetwork(nn.Module):
 
 @dataclass(frozen=True)
 class _OpenBank(TextBank):
-    """A text bank whose number of concepts is not known while it is traced: as many places as rows, some left empty."""
+    """A text bank with an unknown number of concepts during tracing: one slot per row, some of them unused."""
 
     def __post_init__(self) -> None:
-        """Nothing is checked: while it is traced, the number of names is none."""
+        """No checks: during tracing the number of names is unknown."""
 
-    def of_concepts(self, values: Tensor) -> Tensor:
-        """Values of the rows, (..., R) -> of the concepts, (..., R), minus infinity from M on."""
+    def max_per_concept(self, values: Tensor) -> Tensor:
+        """Values per row, (..., R) -> values per concept, (..., R), minus infinity from column M on."""
         assert self.concept is not None
         empty = torch.full_like(values, -math.inf)
         return empty.scatter_reduce(-1, self.concept.expand_as(values), values, "amax")
 
     def mean(self, values: Tensor) -> Tensor:
-        """Of those M of the values (R,) that are some concept's."""
+        """Mean over the M of R values that belong to a concept."""
         assert self.concept is not None
         used = torch.zeros_like(values).scatter(0, self.concept, torch.ones_like(values))
         return (values * used).sum() / used.sum()
 
 
 def trace(network: ExportNetwork, height: int | None, width: int | None) -> torch.export.ExportedProgram:
-    """The network as a graph; the numbers of pictures and of names stay open.
+    """Traces the network to a graph with dynamic batch size and number of names.
 
     Args:
-        network: to trace.
-        height, width: pixels of the padded pictures, multiples of 32; ``None`` leaves a side open.
+        network: the network to trace.
+        height, width: pixels of the padded images, multiples of 32; ``None``: dynamic.
 
     Raises:
-        ExportError: a side that is no such multiple, or one left open that the backbone must know.
+        ExportError: a side is not a multiple of 32, or is dynamic although the backbone needs a fixed size.
     """
     for key, side in (("height", height), ("width", width)):
         if side is not None and (side < SIZE_DIVISOR or side % SIZE_DIVISOR):
             raise ExportError(f"{key} must be a multiple of {SIZE_DIVISOR} pixels (the padded side), got {side}")
     if None in (height, width) and _is_swin(network.model.backbone):
-        raise ExportError("a Swin's windows are cut for one size of picture: give height=PIXELS width=PIXELS")
+        raise ExportError("a Swin's windows need a fixed image size: give height=PIXELS width=PIXELS")
     dim = torch.export.Dim
     cells = [dim(name, min=SMALLEST // SIZE_DIVISOR, max=LARGEST // SIZE_DIVISOR) for name in ("rows", "columns")]
     sides = {2 + i: SIZE_DIVISOR * cells[i] for i, side in enumerate((height, width)) if side is None}
@@ -119,14 +119,14 @@ def trace(network: ExportNetwork, height: int | None, width: int | None) -> torc
     batch = dim("images", min=1, max=1024)
     shapes: dict[str, Any] = {"image": {0: batch, **sides}, "size": {0: batch}}
     shapes |= {"text": {0: names}, "concept": {0: names}}
-    clip = network.model.clip  # its text tower and attention pool are no part of the graph, but would be of the file
+    clip = network.model.clip  # its text tower and attention pool are not in the graph, but would be stored in the file
     with torch.no_grad(), _without(clip, "text_encoder"), _without(clip.image_encoder.visual, "attnpool"):
         return torch.export.export(network, (image, size, text, torch.arange(3)), dynamic_shapes=shapes, strict=False)
 
 
 @contextmanager
 def _without(module: nn.Module, child: str) -> Iterator[None]:
-    """Takes a child module out for a while."""
+    """Temporarily removes a child module."""
     taken = getattr(module, child)
     setattr(module, child, None)
     try:
@@ -143,17 +143,17 @@ def write_graph(program: torch.export.ExportedProgram, path: Path, kind: str, me
     """Writes a graph as one file.
 
     Args:
-        program: of :func:`trace`.
-        path: to write to.
+        program: the result of :func:`trace`.
+        path: path to write to.
         kind: "onnx" or "pt2".
-        metadata: a text to keep in the file, see :data:`METADATA`.
+        metadata: text to store in the file, see :data:`METADATA`.
     """
     if kind == "pt2":
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="No complete tensor found")  # weights of one storage: harmless
+            warnings.filterwarnings("ignore", message="No complete tensor found")  # weights that share storage
             torch.export.save(program, path, extra_files={METADATA: metadata})
         return
-    for name in ("onnxscript", "onnx_ir"):  # they tell of every pass over the graph
+    for name in ("onnxscript", "onnx_ir"):  # they log every pass over the graph
         logging.getLogger(name).setLevel(logging.ERROR)
     graph = torch.onnx.export(
         program, (), input_names=INPUTS, output_names=OUTPUTS, dynamo=True, external_data=False, verbose=False

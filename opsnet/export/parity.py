@@ -1,4 +1,4 @@
-"""Whether an exported file answers as the network does: on drawn pictures and vocabularies of several lengths."""
+"""Compares an exported file with the network, on synthetic images and vocabularies of several lengths."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from torch import Tensor
 from opsnet.export.network import INPUTS, ExportError, ExportNetwork
 from opsnet.inference.network_output import NetworkOutput
 from opsnet.inference.segment import segment
-from opsnet.miniature.scenes import DOMAINS, draw_scene
+from opsnet.miniature.drawing import DOMAINS, draw_scene
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.structures import SIZE_DIVISOR, Batch, PanopticMap, Proposals, TextBank
 
 Outputs = tuple[Tensor, Tensor, Tensor, Tensor]
 Runner = Callable[[Tensor, Tensor, TextBank], Outputs]
-SIZES = ((96, 96), (70, 121), (64, 160), (200, 64), (190, 250))  # pixels (height, width); open sides are padded to 32s
-TIES = 1e-4  # share of a map's pixels that may change hands: where two proposals are equal, rounding decides
+SIZES = ((96, 96), (70, 121), (64, 160), (200, 64), (190, 250))  # pixels (height, width) before padding
+TIES = 1e-4  # share of a map's pixels that may differ: rounding decides between equal proposals
 
 
 @dataclass
@@ -28,10 +28,10 @@ class Parity:
     """The largest differences found.
 
     Attributes:
-        runs: compared: every picture with every vocabulary.
-        mask: of mask probabilities; mask_logit: of what they come from; score: of a proposal's score.
-        pixels: that another segment has in the two maps, of ``of_pixels``.
-        segments: in all maps of the network.
+        runs: number of comparisons: every image with every vocabulary.
+        mask, mask_logit, score: largest difference of mask probabilities, mask logits and proposal scores.
+        pixels: number of pixels with different segments in the two maps, out of ``of_pixels``.
+        segments: total number of segments in the network's maps.
     """
 
     runs: int = 0
@@ -44,11 +44,11 @@ class Parity:
 
 
 def drawn_batch(size: tuple[int, int], seed: int, padded: tuple[int | None, int | None] = (None, None)) -> Batch:
-    """A picture of ``size`` (height, width in pixels), tiled from scenes of the embedded world.
+    """An image of ``size`` (height, width in pixels), tiled from scenes of the synthetic world.
 
     Args:
-        size: of the picture.
-        seed: of the scenes.
+        size: size of the image.
+        seed: seed of the scenes.
         padded: (height, width) of the batch; ``None`` pads to the next multiple of 32.
     """
     rng = np.random.default_rng(seed)
@@ -69,17 +69,17 @@ def compare(
     network: ExportNetwork, exported: Runner, batches: Sequence[Batch], targets: Sequence[TextBank], *,
     filtering: MaskFiltering, overlap: float,
 ) -> Iterator[Parity]:  # fmt: skip
-    """Runs every picture with every vocabulary both ways; yields the differences so far after each.
+    """Runs every image with every vocabulary through both; yields the differences so far after each.
 
     Raises:
-        ExportError: the maps have other segments.
+        ExportError: the maps have different segments.
     """
     found = Parity()
     for batch in batches:
         size = torch.tensor(batch.valid_sizes)
         for target in targets:
             with torch.no_grad():
-                ours = network.answer(batch.images, size, target)
+                ours = network.forward_bank(batch.images, size, target)
             theirs = exported(batch.images, size, target)
             a, b = (_map(outputs, batch, target, filtering, overlap) for outputs in (ours, theirs))
             _refuse_other_segments(a, b, batch, target)
@@ -92,16 +92,16 @@ def compare(
 
 
 def check(parity: Parity, tolerance: float) -> None:
-    """Refuses a file.
+    """Checks the differences.
 
     Raises:
-        ExportError: masks or scores differ by more than ``tolerance``, or maps in more than ties.
+        ExportError: masks or scores differ by more than ``tolerance``, or maps by more than ties.
     """
     worst = max(parity.mask, parity.score)
     if not worst <= tolerance:  # nan differs too
         raise ExportError(
             f"the exported network differs from the original: masks by {parity.mask:.1e}, scores by {parity.score:.1e} "
-            f"(tolerance {tolerance:g}); nothing was written. Give tolerance={worst * 2:.0e} if that will do"
+            f"(tolerance {tolerance:g}); nothing was written. Give tolerance={worst * 2:.0e} if this is acceptable"
         )
     if parity.pixels > TIES * parity.of_pixels:
         raise ExportError(
@@ -118,8 +118,8 @@ def _map(outputs: Outputs, batch: Batch, target: TextBank, filtering: MaskFilter
 def _refuse_other_segments(a: PanopticMap, b: PanopticMap, batch: Batch, target: TextBank) -> None:
     if [(s.id, s.label) for s in a.segments] != [(s.id, s.label) for s in b.segments]:
         raise ExportError(
-            f"the exported network finds other segments ({len(b.segments)} for {len(a.segments)}) in a picture of "
-            f"{batch.valid_sizes[0]} pixels with {len(target.names)} names; nothing was written"
+            f"the exported network predicts different segments ({len(b.segments)} instead of {len(a.segments)}) for an "
+            f"image of {batch.valid_sizes[0]} pixels with {len(target.names)} names; nothing was written"
         )
 
 
@@ -141,7 +141,7 @@ def runner(path: Path) -> Runner:
 
         def run_graph(images: Tensor, size: Tensor, target: TextBank) -> Outputs:
             with torch.no_grad():
-                return module(images, size, target.embeds, target.owners())  # type: ignore[no-any-return]
+                return module(images, size, target.embeds, target.concept_of_row())  # type: ignore[no-any-return]
 
         return run_graph
     import onnxruntime
@@ -149,7 +149,7 @@ def runner(path: Path) -> Runner:
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
 
     def run_session(images: Tensor, size: Tensor, target: TextBank) -> Outputs:
-        values = (images.numpy(), size.numpy(), target.embeds.numpy(), target.owners().numpy())
+        values = (images.numpy(), size.numpy(), target.embeds.numpy(), target.concept_of_row().numpy())
         masks, logits, no_object, iou = session.run(None, dict(zip(INPUTS, values, strict=True)))
         return torch.from_numpy(masks), torch.from_numpy(logits), torch.from_numpy(no_object), torch.from_numpy(iou)
 

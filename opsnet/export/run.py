@@ -23,17 +23,17 @@ FORMATS = ("onnx", "pt2")
 
 
 def export(cfg: DictConfig) -> Parity:
-    """Traces the network, writes the file, reads it back and compares both; only then it gets its name.
+    """Traces the network, writes a temporary file, and renames it to its final name only after comparing it.
 
     Args:
         cfg: conf/export.yaml.
 
     Returns:
-        How far the file's answers lie from the network's.
+        The differences between the file's outputs and the network's.
 
     Raises:
-        ExportError: a wrong format, side or suffix, a missing package, or a file that answers otherwise.
-        CheckpointError, ClipWeightsError, VocabularyError: checkpoint, CLIP or words are missing or unusable.
+        ExportError: format, side or suffix are invalid, a package is missing, or the file's outputs differ.
+        CheckpointError, ClipWeightsError, VocabularyError: checkpoint, CLIP or vocabulary are missing or unusable.
     """
     output = Path(cfg.output).expanduser()
     _refuse(cfg, output)
@@ -55,7 +55,7 @@ def export(cfg: DictConfig) -> Parity:
 
 
 def _refuse(cfg: DictConfig, output: Path) -> None:
-    """Says what is wrong before anything is computed."""
+    """Checks the configuration before anything is computed."""
     if cfg.format not in FORMATS:
         raise ExportError(f"format must be one of {', '.join(FORMATS)}, got '{cfg.format}'")
     if output.suffix != f".{cfg.format}":
@@ -70,7 +70,7 @@ def _text(words: Any) -> str:
 
 
 def _metadata(recognizer: Recognizer, trained: TrainedModel) -> dict[str, Any]:
-    """What a program needs to know of the file that has it."""
+    """Metadata that programs need to use the file."""
     return {
         "clip_hash": trained.model.clip.weights_hash,
         "templates": list(trained.model.clip.text_encoder.templates),
@@ -82,7 +82,7 @@ def _metadata(recognizer: Recognizer, trained: TrainedModel) -> dict[str, Any]:
 
 
 def _compare(cfg: DictConfig, network: ExportNetwork, trained: TrainedModel, path: Path) -> Parity:
-    """Five pictures with three vocabularies of different length."""
+    """Compares on five images with three vocabularies of different length."""
     from hydra.utils import instantiate
     from rich.progress import track
 
@@ -100,19 +100,19 @@ def _compare(cfg: DictConfig, network: ExportNetwork, trained: TrainedModel, pat
 
 
 def write_text_matrix(bank: TextBank, path: Path) -> None:
-    """A vocabulary as the file's inputs ``text`` and ``concept``, with ``names`` and ``is_thing``: an .npz."""
+    """Writes a vocabulary as .npz: the network's inputs ``text`` and ``concept``, and ``names`` and ``is_thing``."""
     import numpy as np
 
     with atomic_path(path) as temporary:
         np.savez(
-            temporary, text=bank.embeds.numpy(), concept=bank.owners().numpy(), names=np.array(bank.names),
+            temporary, text=bank.embeds.numpy(), concept=bank.concept_of_row().numpy(), names=np.array(bank.names),
             is_thing=bank.is_thing.numpy(),
         )  # fmt: skip
 
 
 def _print(cfg: DictConfig, parity: Parity, output: Path, words: Vocabulary | None) -> None:
     def side(name: str, pixels: int | None) -> str:
-        return f"{name} {pixels} pixels" if pixels else f"{name} open (multiples of {SIZE_DIVISOR} from {SMALLEST})"
+        return f"{name} {pixels} pixels" if pixels else f"{name} dynamic (multiples of {SIZE_DIVISOR} from {SMALLEST})"
 
     print(
         f"{parity.runs} runs compared with the network, {parity.segments} segments: masks within {parity.mask:.1e} "
@@ -120,8 +120,8 @@ def _print(cfg: DictConfig, parity: Parity, output: Path, words: Vocabulary | No
         f"{parity.pixels} of {parity.of_pixels} pixels"
     )
     if parity.segments == 0:
-        print("no map had a segment: masks and scores alone were compared")
-    print(f"inputs: {side('height', cfg.height)}, {side('width', cfg.width)}, any number of pictures and of names")
+        print("no map had a segment: only masks and scores were compared")
+    print(f"inputs: {side('height', cfg.height)}, {side('width', cfg.width)}, any number of images and of names")
     print(f"written to {output} ({output.stat().st_size / 1e6:.0f} MB)")
     if words is not None:
         print(f"the text matrix of {len(words)} concepts: {output.with_suffix('.npz')}")

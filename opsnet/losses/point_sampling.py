@@ -10,7 +10,7 @@ from torch import Tensor
 
 from opsnet.ops.maps_at_points import SharedPoints as SharedPoints
 from opsnet.ops.maps_at_points import sample_points as sample_points
-from opsnet.utils.seeding import mix_seed, picture_number
+from opsnet.utils.seeding import image_number, mix_seed
 
 OVERSAMPLE = 3.0
 """How many random points are tried for one that is read in the mask losses (PointRend's, Mask2Former's)."""
@@ -56,7 +56,7 @@ class StepSeeds:
     @classmethod
     def of(cls, seed: int, step: int, image_ids: Sequence[int | str]) -> StepSeeds:
         """Functions of (seed, step) and (seed, step, picture): who trains beside a picture changes nothing."""
-        return cls(mix_seed(seed, step), tuple(mix_seed(seed, step, picture_number(i)) for i in image_ids))
+        return cls(mix_seed(seed, step), tuple(mix_seed(seed, step, image_number(i)) for i in image_ids))
 
     @classmethod
     def fresh(cls, batch: int) -> StepSeeds:

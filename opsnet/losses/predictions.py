@@ -16,7 +16,7 @@ from opsnet.losses.matching import HungarianMatcher
 from opsnet.losses.point_sampling import StepPoints, StepSeeds
 from opsnet.losses.ranks import mean_over_ranks
 from opsnet.losses.sampled_masks import SampledMasks, TruthAtPoints
-from opsnet.structures import UNNAMED, SegmentTargets, masks_of
+from opsnet.structures import UNNAMED, SegmentTargets, compute_mask_logits
 
 _Matched = TypeVar("_Matched", bound="MatchedPredictions")
 
@@ -86,7 +86,7 @@ class MatchedPredictions:
         pairs = zip(self.layers, self.matches, strict=True)
         embeds = torch.stack([layer.mask_embeds[image, k] for layer, (image, k, _) in pairs])
         parts = [
-            masks_of(e.flatten(0, 1)[None], p[None])[0].unflatten(0, e.shape[:2])
+            compute_mask_logits(e.flatten(0, 1)[None], p[None])[0].unflatten(0, e.shape[:2])
             for e, p in zip(embeds.split(self.matches_per_image, dim=1), self.pixels, strict=True)
         ]
         return torch.cat(parts, dim=1)

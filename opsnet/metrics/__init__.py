@@ -1,4 +1,4 @@
-"""Panoptic quality: ``PanopticQuality`` (in ``panoptic_quality``) and the numpy functions it stands on.
+"""Metrics: ``PanopticQuality`` (in ``panoptic_quality``) and the numpy functions it is built on.
 
-Nothing is imported here, so that ``python -m opsnet.score`` answers without loading torch.
+Nothing is imported here, so that ``python -m opsnet.score`` runs without loading torch.
 """

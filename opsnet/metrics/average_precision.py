@@ -18,17 +18,17 @@ from pycocotools.cocoeval import COCOeval
 from opsnet.metrics.instances import Instance
 
 INSTANCE_RULE = (
-    "AP is the mean over IoU 0.50:0.05:0.95 and over the thing classes with a true instance (COCOeval, 100 "
-    "detections an image and class); crowd is ignored; void is not, so a detection on it is wrong"
+    "AP is the mean over IoU 0.50:0.05:0.95 and over the thing classes with a ground-truth instance (COCOeval, 100 "
+    "detections per image and class); crowd is ignored; void is not, so a detection on void is a false positive"
 )
-"""To print beside the figures."""
+"""To be printed with the results."""
 
-_AP50, _AP75 = 0, 5  # where 0.50 and 0.75 stand among COCO's ten IoUs
+_AP50, _AP75 = 0, 5  # indices of 0.50 and 0.75 among COCO's ten IoU thresholds
 
 
 @dataclass(frozen=True)
 class ImageInstances:
-    """One image: what was predicted and what is true. Of several images or ranks, the lists are joined."""
+    """Predicted and ground-truth instances of one image. Lists of several images or ranks are concatenated."""
 
     predicted: tuple[Instance, ...]
     true: tuple[Instance, ...]
@@ -36,7 +36,7 @@ class ImageInstances:
 
 @dataclass(frozen=True)
 class ClassPrecision:
-    """One class in percent; nan without a true instance. ``instances`` counts the true ones, crowd left out."""
+    """One class in percent; nan without a ground-truth instance. ``instances`` counts these, without crowd."""
 
     label: int
     ap: float
@@ -47,7 +47,7 @@ class ClassPrecision:
 
 @dataclass(frozen=True)
 class InstanceResult:
-    """Averages in percent over the ``n`` classes with a true instance, nan where n = 0; and every class by itself."""
+    """Averages in percent over the ``n`` classes with a ground-truth instance (nan if n = 0), and per-class results."""
 
     ap: float
     ap50: float
@@ -56,21 +56,21 @@ class InstanceResult:
     per_class: tuple[ClassPrecision, ...]
 
     def as_dict(self) -> dict[str, float]:
-        """``AP``, ``AP50`` and ``AP75``; empty where no class has a true instance."""
+        """``AP``, ``AP50`` and ``AP75``; empty if no class has a ground-truth instance."""
         return {"AP": self.ap, "AP50": self.ap50, "AP75": self.ap75} if self.n else {}
 
 
 def summarise_instances(images: Sequence[ImageInstances], num_classes: int) -> InstanceResult:
     """Average precision over all images, by ``INSTANCE_RULE``.
 
-    A true instance without pixels is missed. A class that is only predicted is left out, as COCO does.
+    A ground-truth instance without pixels is a miss. A class that is only predicted is left out, as in COCOeval.
 
     Args:
-        images: all of them together; the order does not matter but among equal scores.
+        images: all images; their order matters only among equal scores.
         num_classes: M.
 
     Raises:
-        ValueError: a label is no class.
+        ValueError: a label is out of range.
     """
     labels = [one.label for image in images for one in (*image.predicted, *image.true)]
     if any(not 0 <= label < num_classes for label in labels):
@@ -89,8 +89,8 @@ def summarise_instances(images: Sequence[ImageInstances], num_classes: int) -> I
 
 
 def _precision(images: Sequence[ImageInstances], categories: list[int]) -> npt.NDArray[np.float64]:
-    """(10, C) precision at each IoU of each category, which all have a true instance, averaged over the recalls."""
-    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints what it does
+    """Precision averaged over recalls at each IoU, (10, C), of categories that all have a ground-truth instance."""
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
         sides = [_coco([getattr(image, side) for image in images], categories) for side in ("true", "predicted")]
         evaluation = COCOeval(*sides, iouType="segm")
         evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, 1e10]], ["all"]
@@ -102,7 +102,7 @@ def _precision(images: Sequence[ImageInstances], categories: list[int]) -> npt.N
 
 
 def _coco(images: Sequence[Sequence[Instance]], categories: list[int]) -> COCO:
-    """Instances of each image as pycocotools holds them. Not ``loadRes``, which refuses an empty list."""
+    """Instances of each image as a pycocotools dataset. Not by ``loadRes``, which refuses an empty list."""
     annotations: list[dict[str, Any]] = []
     for image_id, instances in enumerate(images):
         for one in instances:
@@ -117,7 +117,7 @@ def _coco(images: Sequence[Sequence[Instance]], categories: list[int]) -> COCO:
             })  # fmt: skip
     coco = COCO()
     coco.dataset = {
-        # The size of an image is read where masks are polygons only.
+        # Image sizes are omitted: pycocotools reads them only for polygons.
         "images": [{"id": image_id, "height": 0, "width": 0} for image_id in range(len(images))],
         "categories": [{"id": label} for label in categories],
         "annotations": annotations,

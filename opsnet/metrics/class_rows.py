@@ -1,4 +1,4 @@
-"""Figures class by class as rows of a csv."""
+"""Per-class results as rows of a csv."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ def class_rows(
     instances: InstanceResult | None = None,
     confusions: ConfusionCounts | None = None,
 ) -> list[Row]:
-    """One row a class, in the order of the vocabulary, with the columns of the results that are given.
+    """One row per class, in the order of the vocabulary, with the columns of the given results.
 
     A class that does not occur keeps its row, with counts of 0.
 
     Args:
-        names: M.
+        names: the M class names.
         panoptic: PQ, SQ, RQ in percent, TP, FP, FN in segments.
         semantic: adds IoU and Acc in percent.
         instances: adds AP, AP50 and AP75 in percent.
-        confusions: adds ``misnamed`` and ``unmasked``, which FN is the sum of.
+        confusions: adds ``misnamed`` and ``unmasked``, whose sum is FN.
 
     Raises:
-        ValueError: another number of names than classes.
+        ValueError: the numbers of names and classes differ.
     """
     rows: list[Row] = [
         {"name": name, "kind": "thing" if c.is_thing else "stuff", "PQ": c.pq, "SQ": c.sq, "RQ": c.rq,
@@ -57,10 +57,10 @@ def class_rows(
 
 
 def write_rows(path: Path | str, rows: Sequence[Row]) -> None:
-    """Writes rows that share their columns as csv, atomically; nan is an empty cell, other fractions get 4 digits.
+    """Writes rows with equal columns as csv, atomically; nan becomes an empty cell, other floats have 4 digits.
 
     Raises:
-        ValueError: there is no row, or their columns differ.
+        ValueError: there are no rows, or their columns differ.
     """
     if not rows:
         raise ValueError(f"there is no row to write to {path}")

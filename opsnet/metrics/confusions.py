@@ -1,8 +1,7 @@
-"""Which names are taken for which: what the prediction says of the truth segments that it misses.
+"""Confusions: how the ground-truth segments that a prediction misses were classified.
 
-A truth segment is missed for its name when a predicted segment of another class covers it at IoU > 0.5 (right mask,
-wrong name), and for its mask when no predicted segment of any class does. IoU is PQ's, void left out. Crowd regions
-are no segments to find and are left out.
+A ground-truth segment is misclassified if a predicted segment of another class covers it at IoU > 0.5 (right mask,
+wrong class), and has no mask if no predicted segment of any class does. IoU is PQ's, without void. Crowd is left out.
 """
 
 from __future__ import annotations
@@ -17,15 +16,15 @@ from opsnet.metrics.panoptic_arithmetic import MATCH_IOU
 from opsnet.metrics.panoptic_averages import IntArray
 
 NO_MASK = "(no mask)"
-"""Stands in lists for a prediction where no mask covers the truth segment."""
+"""Listed as the prediction when no mask covers the ground-truth segment."""
 
 
 @dataclass(frozen=True)
 class ConfusionCounts:
-    """Truth segments by class and by the class of the mask that covers them, (M, M + 1) int64.
+    """Ground-truth segments by class and by the class of the mask that covers them, (M, M + 1) int64.
 
-    The diagonal holds the found segments (PQ's TP), column M those that no mask covers; the other columns of a row and
-    column M add up to PQ's FN.
+    The diagonal holds the matched segments (PQ's TP), column M those that no mask covers; all columns of a row except
+    the diagonal add up to PQ's FN.
     """
 
     segments: IntArray
@@ -35,17 +34,17 @@ class ConfusionCounts:
 
     @classmethod
     def zeros(cls, num_classes: int) -> ConfusionCounts:
-        """The counts of no image."""
+        """The counts of zero images."""
         return cls(np.zeros((num_classes, num_classes + 1), np.int64))
 
     @property
     def misnamed(self) -> IntArray:
-        """(M,) truth segments of each class whose mask was found under another name."""
+        """(M,) ground-truth segments of each class whose mask was found but predicted as another class."""
         return self.segments[:, :-1].sum(axis=1) - np.diagonal(self.segments)
 
     @property
     def unmasked(self) -> IntArray:
-        """(M,) truth segments of each class that no mask covers."""
+        """(M,) ground-truth segments of each class that no mask covers."""
         return self.segments[:, -1]
 
 
@@ -54,10 +53,10 @@ class Confusion:
     """One kind of miss.
 
     Attributes:
-        truth: the true name.
-        predicted: the name of the mask that covers it, or ``NO_MASK``.
-        count: segments.
-        share: of all segments with the true name, in 0..1.
+        truth: the ground-truth class name.
+        predicted: the predicted class name of the mask that covers it, or ``NO_MASK``.
+        count: number of segments.
+        share: share of all segments of the ground-truth class, in 0..1.
     """
 
     truth: str
@@ -67,26 +66,26 @@ class Confusion:
 
 
 def count_confusions(overlaps: ImageOverlaps) -> ConfusionCounts:
-    """Which class covers each truth segment of one image."""
+    """Counts the predicted class that covers each ground-truth segment of one image."""
     covers = overlaps.ious() > MATCH_IOU
     width = overlaps.num_classes + 1
-    # The last column is true where no other is, so that argmax answers it.
+    # The last column is true if no other is, so that argmax returns it.
     chosen = np.column_stack((covers, ~covers.any(axis=1))).argmax(axis=1)
     predicted = np.append(overlaps.prediction.labels, overlaps.num_classes)[chosen]
     codes = (overlaps.truth.labels * width + predicted)[~overlaps.truth.is_crowd]
     return ConfusionCounts(np.bincount(codes, minlength=(width - 1) * width).reshape(width - 1, width))
 
 
-def commonest(counts: ConfusionCounts, names: Sequence[str], top: int = 20) -> list[Confusion]:
-    """The commonest kinds of miss, most segments first, in the order of the vocabulary among equals.
+def most_common(counts: ConfusionCounts, names: Sequence[str], top: int = 20) -> list[Confusion]:
+    """The most common confusions, most segments first; ties keep the order of the vocabulary.
 
     Args:
-        counts: of all images together.
-        names: M.
-        top: how many to answer at most; kinds that never happened are left out.
+        counts: summed over all images.
+        names: the M class names.
+        top: the maximum number to return; confusions that never occurred are left out.
 
     Raises:
-        ValueError: another number of names than classes.
+        ValueError: the numbers of names and classes differ.
     """
     if len(names) != len(counts.segments):
         raise ValueError(f"counts of {len(counts.segments)} classes need as many names, got {len(names)}")

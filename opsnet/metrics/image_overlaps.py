@@ -1,7 +1,7 @@
-"""What one image's prediction and truth share, counted once for every measure that stands on it.
+"""Pixel overlaps of one image's prediction and ground truth, counted once for all metrics.
 
-``image_overlaps`` reads the maps' pixels; the counts of ``panoptic_arithmetic.count_segments``,
-``semantic.count_semantic`` and ``confusions.count_confusions`` read only its table.
+Only ``image_overlaps`` reads the maps' pixels; ``panoptic_arithmetic.count_segments``, ``semantic.count_semantic`` and
+``confusions.count_confusions`` work on its table.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ import numpy.typing as npt
 
 from opsnet.metrics.panoptic_arithmetic import SegmentTable, Side, overlap_table
 from opsnet.metrics.panoptic_averages import IntArray
-from opsnet.structures import PanopticMap, PanopticTruth, Segment
+from opsnet.structures import GroundTruth, PanopticMap, Segment
 
 
 @dataclass(frozen=True)
 class ImageOverlaps:
-    """Pixels that the segments of one image's truth and prediction share.
+    """Pixels shared by the segments of one image's ground truth and prediction.
 
     Attributes:
-        pixels: (1 + G, 1 + K) int64, as ``overlap_table`` answers; row and column 0 are void.
-        truth: the G segments of the truth, crowd included.
-        prediction: the K segments of the prediction.
+        pixels: (1 + G, 1 + K) int64, as returned by ``overlap_table``; row and column 0 are void.
+        truth: the G ground-truth segments, crowd included.
+        prediction: the K predicted segments.
         num_classes: M.
     """
 
@@ -34,27 +34,28 @@ class ImageOverlaps:
     num_classes: int
 
     def ious(self) -> npt.NDArray[np.float64]:
-        """(G, K) in 0..1, the prediction's pixels on void left out, as PQ measures it.
+        """IoUs (G, K) in 0..1, without the prediction's pixels on void, as in PQ.
 
-        Above one half a truth segment has one predicted segment at most, and the other way round.
+        At most one pair per ground-truth segment, and per predicted segment, exceeds one half.
         """
         shared, on_void = self.pixels[1:, 1:], self.pixels[0, 1:]
         areas, truth_areas = self.pixels.sum(axis=0)[1:], self.truth.areas_of(self.pixels.sum(axis=1)[1:])
         unions = (areas - on_void)[None, :] + truth_areas[:, None] - shared
-        ious: npt.NDArray[np.float64] = shared / np.maximum(unions, 1)  # a union of 0 shares nothing
+        ious: npt.NDArray[np.float64] = shared / np.maximum(unions, 1)  # where the union is 0, shared is 0 too
         return ious
 
 
-def image_overlaps(prediction: PanopticMap, truth: PanopticTruth, num_classes: int) -> ImageOverlaps:
-    """Counts the pixels that the segments of two maps share.
+def image_overlaps(prediction: PanopticMap, truth: GroundTruth, num_classes: int) -> ImageOverlaps:
+    """Counts the pixels shared by the segments of two maps.
 
     Args:
         prediction: ids (H, W) and segments with labels 0..M-1.
-        truth: ids (H, W) at the same size; crowd included.
+        truth: ids (H, W) of the same size; crowd included.
         num_classes: M.
 
     Raises:
-        ValueError: the maps differ in size, a map holds an id that its segments lack, or a label is no class.
+        ValueError: the maps differ in size, a map holds an id that its segments do not list, or a label is out of
+            range.
     """
     truth_table = segment_table(truth.segments, "truth", num_classes)
     prediction_table = segment_table(prediction.segments, "prediction", num_classes)
@@ -64,10 +65,10 @@ def image_overlaps(prediction: PanopticMap, truth: PanopticTruth, num_classes: i
 
 
 def segment_table(segments: Sequence[Segment], side: Side, num_classes: int) -> SegmentTable:
-    """A map's segments as columns.
+    """A map's segments as a table of columns.
 
     Raises:
-        ValueError: a label is no class.
+        ValueError: a label is out of range.
     """
     for segment in segments:
         if not 0 <= segment.label < num_classes:

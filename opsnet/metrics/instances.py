@@ -1,4 +1,4 @@
-"""Things as COCO's instances: masks as run lengths, from panoptic maps or from proposals before they are merged."""
+"""Things as COCO instances with RLE masks, from panoptic maps or from proposals before the merge."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import torch
 from pycocotools import mask as coco_masks
 from torch import Tensor
 
-from opsnet.structures import PanopticMap, PanopticTruth
+from opsnet.structures import GroundTruth, PanopticMap
 
 
 @dataclass(frozen=True)
 class Instance:
-    """One thing of an image.
+    """One thing instance of an image.
 
     Attributes:
         label: index into the vocabulary.
-        mask: COCO's compressed run lengths, ``{"size": [H, W], "counts": bytes}``.
-        score: confidence; its order alone matters.
+        mask: COCO's compressed RLE, ``{"size": [H, W], "counts": bytes}``.
+        score: confidence; only the ranking matters.
         is_crowd: a region of several objects that scoring ignores (ground truth only).
     """
 
@@ -32,8 +32,8 @@ class Instance:
     is_crowd: bool = False
 
 
-def instances_from_map(panoptic: PanopticMap | PanopticTruth) -> tuple[Instance, ...]:
-    """The things of a prediction with the scores of their segments, or those of a truth, crowd included."""
+def instances_from_map(panoptic: PanopticMap | GroundTruth) -> tuple[Instance, ...]:
+    """The things of a prediction, with the scores of their segments, or of a ground truth, crowd included."""
     things = [segment for segment in panoptic.segments if segment.is_thing]
     if not things:
         return ()
@@ -50,16 +50,16 @@ def instances_from_proposals(
 ) -> tuple[Instance, ...]:
     """The instances of one image before any merge: Mask2Former's instance inference, which FC-CLIP and others report.
 
-    The ``top`` best pairs of a proposal and a class are taken, and those of stuff classes then left out, as there:
-    taking them among the things alone would keep more and score a little higher. One proposal may be several
-    instances. A score is the pair's class probability times the mean probability of the pixels inside the mask.
+    The ``top`` best pairs of proposal and class are selected, and stuff classes are dropped afterwards, as in
+    Mask2Former: selecting among things only would keep more pairs and score slightly higher. One proposal may yield
+    several instances. The score is the pair's class probability times the mean probability of the pixels in the mask.
 
     Args:
-        probabilities: (K, H, W) in 0..1 at the size of the truth.
-        class_probabilities: (K, M), the no-object class already left out of the softmax's answer; multiplied by the
-            predicted IoU (K, 1) they rank as Mask Filtering's "cls_iou" does.
+        probabilities: (K, H, W) in 0..1 at the size of the ground truth.
+        class_probabilities: (K, M), softmax probabilities without the no-object class; multiplied by the predicted IoU
+            (K, 1) they rank as Mask Filtering's "cls_iou" does.
         is_thing: M flags.
-        top: pairs an image.
+        top: pairs per image.
     """
     scores, index = class_probabilities.flatten().topk(min(top, class_probabilities.numel()))
     flags = torch.tensor(is_thing, dtype=torch.bool, device=index.device)
@@ -70,7 +70,7 @@ def instances_from_proposals(
         return ()
     masks = probabilities[chosen].float()
     inside = masks > 0.5
-    # The small number only avoids 0 / 0: an empty mask scores 0.
+    # The epsilon only avoids 0 / 0: an empty mask scores 0.
     quality = (masks * inside).sum((1, 2)) / (inside.sum((1, 2)) + 1e-6)
     run_lengths = _run_lengths(inside.mT.contiguous().cpu().numpy())
     rows = zip((index % len(flags)).tolist(), place.tolist(), (scores * quality[place]).tolist())
@@ -78,7 +78,7 @@ def instances_from_proposals(
 
 
 def _run_lengths(masks: npt.NDArray[np.bool_]) -> list[dict[str, Any]]:
-    """Masks (n, W, H), in the order of the columns that COCO's run lengths follow."""
-    # Transposed, this is the (H, W, n) in Fortran order that the encoder reads without a copy.
+    """RLEs of masks (n, W, H), transposed because COCO's RLE is column-major."""
+    # Transposed back, this is the (H, W, n) array in Fortran order that the encoder reads without a copy.
     encoded: list[dict[str, Any]] = coco_masks.encode(masks.view(np.uint8).transpose(2, 1, 0))
     return encoded

@@ -1,10 +1,10 @@
-"""Ceilings: what a panoptic map would score if one step before the merge made no mistake.
+"""Upper bounds: the PQ of a panoptic map if one step before the merge were replaced by the ground truth.
 
-Each oracle takes the merge's inputs of one image and its truth, and answers new inputs; the difference in PQ says what
-the step loses. ``ORACLES`` names them all, and combinations, for a table.
+Each oracle takes the merge's inputs for one image and its ground truth and returns new inputs; the difference in PQ is
+what the step costs. ``ORACLES`` lists them, and their combinations, by table heading.
 
-Pixels inside a mask are those of probability one half or more, as in the merge. IoU is PQ's: the mask's pixels on void
-are left out. No oracle is the optimum: the merge follows, and may still take pixels from a mask or hide it.
+A mask's pixels are those with probability >= 0.5, as in the merge. IoU is PQ's: the mask's pixels on void are left out.
+No oracle is the true optimum, because the merge still follows and may take pixels from a mask or drop it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from opsnet.metrics.panoptic_arithmetic import UnlistedSegmentError
-from opsnet.structures import PanopticTruth
+from opsnet.structures import GroundTruth
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class NamedMasks:
     """The inputs of ``merge_panoptic`` for one image.
 
     Attributes:
-        probabilities: (K, H, W) in 0..1 at the size of the truth.
+        probabilities: (K, H, W) in 0..1 at the size of the ground truth.
         scores, labels, keep: (K,), from Mask Filtering; the scores are those that compete in the merge.
     """
 
@@ -37,11 +37,11 @@ class NamedMasks:
 
 @dataclass(frozen=True)
 class _Overlaps:
-    """Column 0 of each table is void or "none", with zeros.
+    """Overlaps of K masks with G ground-truth segments; column 0 stands for void or "none" and is zero.
 
     Attributes:
         ious: (K, 1 + G) double.
-        shares: (K, 1 + G) double, the share of each mask's pixels outside void that lie in the truth segment.
+        shares: (K, 1 + G) double, the share of each mask's non-void pixels that lie in the ground-truth segment.
         labels: (1 + G,), -1 first.
         is_thing, is_crowd: (1 + G,) bool.
     """
@@ -53,30 +53,30 @@ class _Overlaps:
     is_crowd: Tensor
 
 
-def oracle_names(masks: NamedMasks, truth: PanopticTruth) -> NamedMasks:
-    """Every mask gets the label of the truth segment that it overlaps best.
+def oracle_names(masks: NamedMasks, truth: GroundTruth) -> NamedMasks:
+    """Gives every mask the label of the ground-truth segment that it overlaps best.
 
-    Best is the highest IoU; with a crowd region, the share of the mask inside it (COCO's overlap with crowd). A crowd
-    cannot outbid a segment of IoU above one half. A mask that overlaps none keeps its label. Scores and ``keep`` stay,
-    so the filter still judges as it did.
+    Best is the highest IoU; for a crowd region, the share of the mask inside it (COCO's overlap with crowd). A crowd
+    never takes precedence over a segment with IoU > 0.5. A mask that overlaps nothing keeps its label. Scores and
+    ``keep`` are unchanged, so filtering stays the same.
 
     Raises:
-        UnlistedSegmentError: the truth's map holds an id that its segments lack.
+        UnlistedSegmentError: the ground-truth map holds an id that its segments do not list.
     """
     overlaps = _overlaps(masks.probabilities, truth)
     best, segment = torch.where(overlaps.is_crowd, overlaps.shares, overlaps.ious).max(dim=1)
     return dataclasses.replace(masks, labels=torch.where(best > 0, overlaps.labels[segment], masks.labels))
 
 
-def oracle_filter(masks: NamedMasks, truth: PanopticTruth) -> NamedMasks:
-    """Every mask scores its true IoU with the truth segments of its own label, and the hopeless ones are dropped.
+def oracle_filter(masks: NamedMasks, truth: GroundTruth) -> NamedMasks:
+    """Replaces scores by the actual IoU with the ground-truth segments of the mask's label, and drops useless masks.
 
-    Kept are masks that can match a thing (IoU above one half) and those that lie in their stuff with more than half of
-    their pixels, because the merge joins several masks to one stuff segment. Wrong names are dropped so, and crowd
-    counts for nothing.
+    Kept are masks that can match a thing (IoU > 0.5), and masks with more than half of their pixels in stuff of their
+    label, because the merge joins several masks into one stuff segment. Masks with a wrong label are therefore dropped;
+    crowd is ignored.
 
     Raises:
-        UnlistedSegmentError: the truth's map holds an id that its segments lack.
+        UnlistedSegmentError: the ground-truth map holds an id that its segments do not list.
     """
     overlaps = _overlaps(masks.probabilities, truth)
     own = (overlaps.labels == masks.labels[:, None]) & ~overlaps.is_crowd
@@ -85,19 +85,19 @@ def oracle_filter(masks: NamedMasks, truth: PanopticTruth) -> NamedMasks:
     return dataclasses.replace(masks, scores=ious.amax(dim=1).to(masks.scores.dtype), keep=keep)
 
 
-def oracle_masks(masks: NamedMasks, truth: PanopticTruth) -> NamedMasks:
-    """The truth's masks, each with the score and the label of the proposal that overlaps it best in IoU.
+def oracle_masks(masks: NamedMasks, truth: GroundTruth) -> NamedMasks:
+    """The ground-truth masks, each with the score and label of the proposal that overlaps it best in IoU.
 
-    There are G masks then, of 0 and 1, those of the segments that have a pixel and are no crowd, and all are kept: true
-    masks leave nothing to filter. One proposal may serve several. A segment that none overlaps gets the first one's
-    label. The labels were found with the proposals' own masks; nothing is recognised anew.
+    The result has one binary mask per non-crowd segment with at least one pixel, and all are kept, since ground-truth
+    masks need no filtering. A proposal may be used several times. A segment that no proposal overlaps gets the label of
+    the first one. Labels are those predicted with the proposals' own masks; recognition is not repeated.
 
-    With ``oracle_names`` after it PQ is 100, if every stuff class of the truth is one segment and every segment has a
-    pixel.
+    Followed by ``oracle_names``, PQ is 100 if every stuff class of the ground truth is one segment and every segment
+    has a pixel.
 
     Raises:
-        ValueError: there is no proposal to take a name from.
-        UnlistedSegmentError: the truth's map holds an id that its segments lack.
+        ValueError: there is no proposal to take a label from.
+        UnlistedSegmentError: the ground-truth map holds an id that its segments do not list.
     """
     if len(masks.scores) == 0:
         raise ValueError("oracle_masks needs at least one proposal to take names from, got none")
@@ -117,7 +117,7 @@ def oracle_masks(masks: NamedMasks, truth: PanopticTruth) -> NamedMasks:
     )
 
 
-Oracle = Callable[[NamedMasks, PanopticTruth], NamedMasks]
+Oracle = Callable[[NamedMasks, GroundTruth], NamedMasks]
 
 
 def _both(first: Oracle, second: Oracle) -> Oracle:
@@ -131,11 +131,11 @@ ORACLES: dict[str, Oracle] = {
     "names + filter": _both(oracle_names, oracle_filter),
     "masks + names": _both(oracle_masks, oracle_names),
 }
-"""Every ceiling by the heading of its row; the last is 100 and checks the scoring."""
+"""Table heading -> oracle; the last one yields 100 and checks the scoring."""
 
 
-def _overlaps(probabilities: Tensor, truth: PanopticTruth) -> _Overlaps:
-    """Compares masks (K, H, W) with every truth segment by one count of the pixels inside the masks."""
+def _overlaps(probabilities: Tensor, truth: GroundTruth) -> _Overlaps:
+    """Compares masks (K, H, W) with all ground-truth segments in a single count of the masks' pixels."""
     device, size = probabilities.device, 1 + len(truth.segments)
     columns = [(0, -1, False, False), *((s.id, s.label, s.is_thing, s.is_crowd) for s in truth.segments)]
     ids, labels, is_thing, is_crowd = torch.tensor(columns, dtype=torch.int64, device=device).T
@@ -146,13 +146,13 @@ def _overlaps(probabilities: Tensor, truth: PanopticTruth) -> _Overlaps:
     shared = counts.double()
     shared[:, 0] = 0
     unions = areas + torch.bincount(segment, minlength=size) - shared
-    # Where a union or an area is 0, nothing is shared.
+    # Where a union or an area is 0, the overlap is 0 too.
     ious, shares = shared / unions.clamp(min=1), shared / areas.clamp(min=1)
     return _Overlaps(ious, shares, labels, is_thing == 1, is_crowd == 1)
 
 
 def _positions(values: Tensor, ids: Tensor) -> Tensor:
-    """Where each of ``values`` (P,) stands in ``ids`` (1 + G,)."""
+    """The position of each of ``values`` (P,) in ``ids`` (1 + G,)."""
     ordered, order = ids.sort()
     place = torch.searchsorted(ordered, values).clamp(max=len(ids) - 1)
     unlisted = ordered[place] != values

@@ -1,13 +1,13 @@
-"""Matching of predicted and true segments, as pure functions of numpy arrays.
+"""Matching of predicted and ground-truth segments, as pure functions of numpy arrays.
 
 PQ is defined in Kirillov et al., "Panoptic Segmentation" (CVPR 2019), section 4.1; the treatment of void and crowd
-(section 4.2) follows panopticapi, the tool behind all published COCO, ADE20K and Cityscapes numbers, to the count::
+(section 4.2) equals that of panopticapi, the tool behind all published COCO, ADE20K and Cityscapes numbers::
 
     IoU(p, g) = |p and g| / (|p| + |g| - |p and g| - |p and void|)
     PQ = sum of IoU over matches / (TP + FP / 2 + FN / 2) = SQ * RQ
 
-First ``overlap_table`` (maps to shared pixels), then ``count_segments`` (shared pixels to TP, FP, FN); the averages of
-all images together are ``panoptic_averages.summarise``.
+First ``overlap_table`` (maps -> shared pixels), then ``count_segments`` (shared pixels -> TP, FP, FN);
+``panoptic_averages.summarise`` computes the averages over all images.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from opsnet.metrics.panoptic_averages import IntArray, PanopticCounts
 
 VOID = 0
 MATCH_IOU = 0.5
-"""A pair matches above this IoU; at one half no segment can have two matches, which makes the matching unique."""
+"""A pair matches above this IoU; above one half no segment can have two matches, so the matching is unique."""
 
 Side = Literal["truth", "prediction"]
 
@@ -32,7 +32,7 @@ class SegmentError(ValueError):
     """An id map and its list of segments contradict each other.
 
     Attributes:
-        side: whose map it is, ``truth`` or ``prediction``.
+        side: which map it is, ``truth`` or ``prediction``.
         segment_id: the first offending id.
     """
 
@@ -57,34 +57,34 @@ class AbsentSegmentError(SegmentError):
 
 
 class DuplicateSegmentError(SegmentError):
-    """An id that the list holds twice."""
+    """An id that is listed twice."""
 
     problem = "the {side} lists segment {id} twice: give each segment its own id"
 
 
 class VoidSegmentError(SegmentError):
-    """The id of void in the list of the truth."""
+    """The id of void in the ground truth's list."""
 
     problem = "the {side} lists a segment with id {id}, which stands for void: number segments from 1"
 
 
 @dataclass(frozen=True)
 class SegmentTable:
-    """The segments of one image's map; S of them.
+    """The S segments of one image's map.
 
     Attributes:
-        side: whose they are, for error messages.
-        ids: (S,) their values in the id map. None of the truth is 0; of a prediction 0 is a segment like any other
-            where it is listed, as in panopticapi.
+        side: ``truth`` or ``prediction``, for error messages.
+        ids: (S,) their values in the id map. Never 0 in the ground truth; in a prediction a listed 0 is a segment like
+            any other, as in panopticapi.
         labels: (S,) classes, 0..C-1.
-        is_crowd: (S,) bool; only the truth's counts.
-        areas: (S,) pixels, perhaps not whole, or ``None`` to count them in the map. panopticapi takes the truth's from
-            its json.
-        covered: (S,) how many of a segment's pixels others hide in the map, or 0 for none.
+        is_crowd: (S,) bool; used only for the ground truth.
+        areas: (S,) pixels, possibly fractional, or ``None`` to count them in the map. For the ground truth, panopticapi
+            reads them from its json.
+        covered: (S,) pixels of each segment that others hide in the map; 0 for none.
 
     Raises:
-        DuplicateSegmentError: an id appears twice.
-        VoidSegmentError: an id of the truth is 0.
+        DuplicateSegmentError: an id is listed twice.
+        VoidSegmentError: a ground-truth id is 0.
     """
 
     side: Side
@@ -95,7 +95,7 @@ class SegmentTable:
     covered: IntArray | int = 0
 
     def __post_init__(self) -> None:
-        ids = self.ids.tolist()  # a set of them costs a tenth of np.unique, and tables are made by the thousand
+        ids = self.ids.tolist()  # a set is ten times faster than np.unique, and thousands of tables are built
         known = set(ids)
         if len(known) < len(ids):
             raise DuplicateSegmentError(self.side, min(i for i, count in Counter(ids).items() if count > 1))
@@ -103,26 +103,26 @@ class SegmentTable:
             raise VoidSegmentError(self.side, VOID)
 
     def areas_of(self, pixels: IntArray) -> IntArray | npt.NDArray[np.float64]:
-        """Areas (S,) of the segments whose ``pixels`` (S,) were counted in the map."""
+        """Areas (S,) of the segments, given their ``pixels`` (S,) counted in the map."""
         return pixels + self.covered if self.areas is None else self.areas
 
 
 def overlap_table(
     truth_ids: npt.NDArray[Any], prediction_ids: npt.NDArray[Any], truth: SegmentTable, prediction: SegmentTable
 ) -> IntArray:
-    """Pixels that each pair of segments shares.
+    """Counts the pixels shared by each pair of segments.
 
     Args:
-        truth_ids: (H, W) integer id map, 0 = void; gaps in the ids are fine.
-        prediction_ids: (H, W) likewise.
-        truth: the G segments of the truth.
-        prediction: the K segments of the prediction.
+        truth_ids: (H, W) integer id map, 0 = void; ids may have gaps.
+        prediction_ids: (H, W), likewise.
+        truth: the G ground-truth segments.
+        prediction: the K predicted segments.
 
     Returns:
         (1 + G, 1 + K) int64 pixels; row and column 0 are void, the others in the order of the lists.
 
     Raises:
-        UnlistedSegmentError: a map holds an id that its list lacks.
+        UnlistedSegmentError: a map holds an id that is not listed.
         ValueError: the maps differ in size, or are empty.
     """
     if truth_ids.shape != prediction_ids.shape or truth_ids.ndim != 2 or truth_ids.size == 0:
@@ -132,7 +132,7 @@ def overlap_table(
             "both must be (H, W) of the original image, so resize the prediction first"
         )
     flat_truth, flat_prediction = truth_ids.ravel(), prediction_ids.ravel()
-    # Maps are piecewise constant: looking ids up once a run of equal pixels is far cheaper than once a pixel.
+    # Maps are piecewise constant: looking ids up per run of equal pixels is far cheaper than per pixel.
     is_start = np.ones(flat_truth.size, dtype=bool)
     np.not_equal(flat_truth[1:], flat_truth[:-1], out=is_start[1:])
     is_start[1:] |= flat_prediction[1:] != flat_prediction[:-1]
@@ -147,9 +147,9 @@ def overlap_table(
 
 
 def dense_index(values: npt.NDArray[Any], table: SegmentTable) -> IntArray:
-    """Ids as indices: 1 + position in the table, and 0 for void, which is every 0 that the table does not list."""
+    """Ids as indices: 1 + position in the table, and 0 for void, which is id 0 unless the table lists it."""
     known = np.append(table.ids, VOID)
-    order = np.argsort(known, kind="stable")  # a listed 0 before void's
+    order = np.argsort(known, kind="stable")  # a listed 0 comes before void
     places = order[np.searchsorted(known, values, sorter=order).clip(max=known.size - 1)]
     unlisted = known[places] != values
     if unlisted.any():
@@ -163,11 +163,10 @@ def count_segments(
 ) -> PanopticCounts:
     """Matches the segments of one image, by the rules of panopticapi.
 
-    A truth segment that is in the list without a pixel is a miss (FN), as in panopticapi: scaling a map down can
-    swallow one.
+    A listed ground-truth segment without a pixel is a miss (FN), as in panopticapi; downscaling a map can remove one.
 
     Args:
-        overlaps: (1 + G, 1 + K), as ``overlap_table`` answers.
+        overlaps: (1 + G, 1 + K), as returned by ``overlap_table``.
         truth: G segments.
         prediction: K segments.
         num_classes: C.
@@ -180,10 +179,10 @@ def count_segments(
         raise AbsentSegmentError(prediction.side, int(prediction.ids[areas == 0][0]))
     shared, on_void = overlaps[1:, 1:], overlaps[0, 1:]
     truth_areas = truth.areas_of(overlaps.sum(axis=1)[1:])
-    # Nobody knows what void pixels show, so a prediction is neither rewarded nor punished for reaching into them.
+    # The content of void is unknown, so a prediction is neither rewarded nor penalized for covering it.
     unions = (areas - on_void)[None, :] + truth_areas[:, None] - shared
-    # A union of 0 belongs to a truth segment without pixels and a prediction inside void: no overlap, so no match. One
-    # below 0 has an area in the json that is too small.
+    # A union of 0 means a ground-truth segment without pixels and a prediction inside void: no overlap, so no match. A
+    # union below 0 means that the area in the json is too small.
     ious = shared / np.where(unions > 0, unions, np.inf)
     may_match = (truth.labels[:, None] == prediction.labels[None, :]) & ~truth.is_crowd[:, None]
     rows, columns = np.nonzero(may_match & (ious > MATCH_IOU))
@@ -197,14 +196,14 @@ def count_segments(
         tp=np.bincount(labels, minlength=num_classes),
         fp=np.bincount(prediction.labels[wrong], minlength=num_classes),
         fn=np.bincount(truth.labels[missed], minlength=num_classes),
-        # astype, because bincount of nothing answers integers.
+        # astype, because bincount of an empty array returns integers.
         iou_sum=np.bincount(labels, weights=ious[rows, columns], minlength=num_classes).astype(np.float64),
     )
 
 
 def _on_crowd(shared: IntArray, truth: SegmentTable, prediction: SegmentTable, num_classes: int) -> IntArray:
     """(K,) pixels of each predicted segment on the crowd region of its own class."""
-    # One region a class: of several, panopticapi keeps the last, and numpy's assignment does the same.
+    # One region per class: if there are several, panopticapi uses the last, as numpy's assignment does.
     crowd_of_class = np.full(num_classes, -1)
     crowds = np.flatnonzero(truth.is_crowd)
     crowd_of_class[truth.labels[crowds]] = crowds

@@ -28,14 +28,14 @@ class PanopticCounts:
 
     @classmethod
     def zeros(cls, num_classes: int) -> PanopticCounts:
-        """The counts of no image."""
+        """The counts of zero images."""
         tp, fp, fn = np.zeros((3, num_classes), np.int64)
         return cls(tp, fp, fn, np.zeros(num_classes))
 
 
 @dataclass(frozen=True)
 class Quality:
-    """Averages over classes that occur, in percent (0..100); ``n`` is how many those are, and 0 averages to 0."""
+    """Averages in percent (0..100) over the ``n`` classes that occur; 0 if none does."""
 
     pq: float
     sq: float
@@ -45,7 +45,7 @@ class Quality:
 
 @dataclass(frozen=True)
 class ClassQuality:
-    """One class: ``pq``, ``sq``, ``rq`` in percent, and the counts they come from. All counts 0: it did not occur."""
+    """One class: ``pq``, ``sq``, ``rq`` in percent and their counts; all counts are 0 if the class did not occur."""
 
     label: int
     is_thing: bool
@@ -58,13 +58,13 @@ class ClassQuality:
 
     @property
     def occurs(self) -> bool:
-        """Whether the averages count this class."""
+        """Whether the averages include this class."""
         return self.tp + self.fp + self.fn > 0
 
 
 @dataclass(frozen=True)
 class PanopticResult:
-    """Panoptic quality of a set of images: over all classes, over things, over stuff, and class by class."""
+    """Panoptic quality of a set of images: over all classes, over things, over stuff, and per class."""
 
     all: Quality
     things: Quality
@@ -93,21 +93,21 @@ class PanopticResult:
 def summarise(counts: PanopticCounts, is_thing: Sequence[bool]) -> PanopticResult:
     """Averages counts into PQ, SQ and RQ.
 
-    Classes that never occur (TP + FP + FN = 0) stay out of the averages; a class without a match counts as 0.
+    Classes that never occur (TP + FP + FN = 0) are excluded from the averages; a class without a match counts as 0.
 
     Args:
-        counts: of all images together, C classes.
+        counts: counts of C classes, summed over all images.
         is_thing: C flags.
 
     Raises:
-        ValueError: the two differ in their number of classes.
+        ValueError: the numbers of classes differ.
     """
     things = np.asarray(is_thing, dtype=bool)
     if things.shape != counts.tp.shape:
         raise ValueError(f"counts of {counts.tp.size} classes need as many is_thing flags, got {things.size}")
     halves = counts.tp + 0.5 * counts.fp + 0.5 * counts.fn
     occurs = halves > 0
-    # The maxima only avoid 0 / 0: halves is at least 0.5 where a class occurs, tp at least 1 where it has a match.
+    # The maxima only avoid 0 / 0: halves is at least 0.5 if a class occurs, tp at least 1 if it has a match.
     pq = 100 * counts.iou_sum / np.maximum(halves, 0.5)
     sq = 100 * counts.iou_sum / np.maximum(counts.tp, 1)
     rq = 100 * counts.tp / np.maximum(halves, 0.5)

@@ -1,7 +1,7 @@
 """``PanopticQuality``: PQ, SQ and RQ (Kirillov et al. 2019, section 4) as a torchmetrics ``Metric``.
 
-The counts equal panopticapi's, crowd and void included, which torchmetrics' own ``PanopticQuality`` does not: that one
-knows no crowd, and counts predicted void differently. The arithmetic is in ``panoptic_arithmetic``.
+The counts equal panopticapi's, including crowd and void. Those of torchmetrics' own ``PanopticQuality`` do not: it does
+not support crowd and counts predicted void differently. The arithmetic is in ``panoptic_arithmetic``.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from torchmetrics import Metric
 from opsnet.metrics.image_overlaps import image_overlaps
 from opsnet.metrics.panoptic_arithmetic import count_segments
 from opsnet.metrics.panoptic_averages import PanopticCounts, PanopticResult, summarise
-from opsnet.structures import PanopticMap, PanopticTruth
+from opsnet.structures import GroundTruth, PanopticMap
 
 
 class PanopticQuality(Metric):
-    """Panoptic quality over all images it was shown, summed over ranks.
+    """Panoptic quality over all images passed to ``update``, on all ranks.
 
     Args:
-        is_thing: one flag a class (C); labels of segments index it, as in ``Vocabulary.is_thing``.
-        kwargs: what every ``torchmetrics.Metric`` takes.
+        is_thing: one flag per class (C), indexed by the segments' labels; see ``Vocabulary.is_thing``.
+        kwargs: arguments of ``torchmetrics.Metric``.
 
     Raises:
         ValueError: ``is_thing`` is empty.
@@ -43,30 +43,30 @@ class PanopticQuality(Metric):
         super().__init__(**kwargs)
         self.is_thing = tuple(bool(flag) for flag in is_thing)
         if not self.is_thing:
-            raise ValueError("PanopticQuality needs one is_thing flag a class, got none: pass vocabulary.is_thing")
+            raise ValueError("PanopticQuality needs one is_thing flag per class, got none: pass vocabulary.is_thing")
         num_classes = len(self.is_thing)
         for name in ("tp", "fp", "fn"):
             self.add_state(name, torch.zeros(num_classes, dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("iou_sum", torch.zeros(num_classes, dtype=torch.float64), dist_reduce_fx="sum")
 
-    def update(self, prediction: PanopticMap, truth: PanopticTruth) -> None:
+    def update(self, prediction: PanopticMap, truth: GroundTruth) -> None:
         """Adds one image.
 
-        Areas are counted in the maps; ``Segment.area`` is not read, for a map may have been resized since.
+        Areas are counted in the maps; ``Segment.area`` is not used, because the map may have been resized since.
 
         Args:
-            prediction: ids (H, W), each of its segments with a pixel or more.
-            truth: ids (H, W) at the same size; crowd segments and void are ignored as panopticapi does.
+            prediction: ids (H, W); each of its segments has at least one pixel.
+            truth: ids (H, W) of the same size; crowd segments and void are ignored as in panopticapi.
 
         Raises:
-            ValueError: the maps differ in size, a map and its segments disagree, or a label is no class.
+            ValueError: the maps differ in size, a map and its segments disagree, or a label is out of range.
         """
         counts = count_image(prediction, truth, len(self.is_thing))
         device = self.tp.device
         self.tp = self.tp + torch.from_numpy(counts.tp).to(device)
         self.fp = self.fp + torch.from_numpy(counts.fp).to(device)
         self.fn = self.fn + torch.from_numpy(counts.fn).to(device)
-        # Not in place: a state that went to bfloat16 with its parent module is promoted back to float64 by the sum.
+        # Not in place: if the parent module was cast to bfloat16, the sum promotes the state back to float64.
         self.iou_sum = self.iou_sum + torch.from_numpy(counts.iou_sum).to(device)
 
     def compute(self) -> dict[str, float]:
@@ -74,7 +74,7 @@ class PanopticQuality(Metric):
         return self._summarise().as_dict()
 
     def result(self) -> PanopticResult:
-        """The same averages with every class by itself. Over all ranks, so every rank must call it."""
+        """The averages and per-class results over all ranks; must be called on every rank."""
         with self.sync_context(dist_sync_fn=self.dist_sync_fn):
             return self._summarise()
 
@@ -83,15 +83,15 @@ class PanopticQuality(Metric):
         return summarise(PanopticCounts(*(state.cpu().numpy() for state in states)), self.is_thing)
 
 
-def count_image(prediction: PanopticMap, truth: PanopticTruth, num_classes: int) -> PanopticCounts:
+def count_image(prediction: PanopticMap, truth: GroundTruth, num_classes: int) -> PanopticCounts:
     """Matches and misses of one image.
 
     Args:
-        prediction, truth: as ``PanopticQuality.update`` takes them.
+        prediction, truth: as in ``PanopticQuality.update``.
         num_classes: C.
 
     Raises:
-        ValueError: the maps differ in size, a map and its segments disagree, or a label is no class.
+        ValueError: the maps differ in size, a map and its segments disagree, or a label is out of range.
     """
     overlaps = image_overlaps(prediction, truth, num_classes)
     return count_segments(overlaps.pixels, overlaps.truth, overlaps.prediction, num_classes)

@@ -1,6 +1,6 @@
-"""One evaluation's ``results.json`` as a typed value, and the figures that tables and orderings look up in it.
+"""One evaluation's ``results.json`` as a typed object, with the look-ups that tables and rankings need.
 
-A figure is named ``<domain>/<recognition>/<filter>/<measure>``, e.g. ``scenes_novel/full/cls_iou/PQ``; in percent.
+Metrics are named ``<domain>/<recognition>/<filter>/<measure>``, e.g. ``scenes_novel/full/cls_iou/PQ``; in percent.
 """
 
 from __future__ import annotations
@@ -17,40 +17,40 @@ from typing import Any
 
 from opsnet.utils.errors import InputError
 
-HOME = "scenes"
-"""The training domain, in the place of the paper's COCO."""
+IN_DOMAIN = "scenes"
+"""The training domain, corresponding to the paper's COCO."""
 
-FOREIGN = ("scenes_novel", "scenes_street")
-"""Domains whose vocabulary the training never saw, in the places of ADE20K and Cityscapes."""
+OUT_OF_DOMAIN = ("scenes_novel", "scenes_street")
+"""Domains whose vocabularies were not trained, corresponding to ADE20K and Cityscapes."""
 
 NOT_RUN = "not run"
 
 FULL_CELL = (10.0, 0.5)
-"""The paper's (alpha, beta), which the recognition ``full`` uses."""
+"""The paper's (alpha, beta), used by the recognition ``full``."""
 
 GRID_CELL = re.compile(r"alpha=(?P<alpha>[^,/]+),beta=(?P<beta>[^/]+)/(?P<filter>[^/]+)")
-"""A setting's name in the grid of Table 6."""
+"""The name of a setting in the grid of Table 6."""
 
 _GRID_KEY = re.compile(rf"(?P<domain>[^/]+)/{GRID_CELL.pattern}/PQ")
 
 
 class ResultsError(InputError):
-    """A results file that is missing or not of the expected form; the message says how to get one."""
+    """A results file that is missing or malformed; the message says how to get one."""
 
 
 @dataclass(frozen=True)
 class Results:
-    """The figures of one evaluated model.
+    """The results of one evaluated model.
 
     Attributes:
         experiment: name of the experiment.
         seed: the run's seed.
-        metrics: figure name (see the module) -> percent.
-        domain_similarity: domain -> s in -1..1 (1 = the training vocabulary covers it).
+        metrics: metric name (see the module docstring) -> percent.
+        domain_similarity: domain -> s in -1..1 (1: the training vocabulary covers the domain's).
         seconds: phase -> wall-clock seconds.
         versions: package -> version.
-        trained_as: the experiment that trained the model, where the evaluation says so.
-        tuned: figures of the models that were fine-tuned from this one (Table 3), by name.
+        trained_as: the experiment that trained the model, if the evaluation states it.
+        tuned: name -> results of the models that were fine-tuned from this one (Table 3).
     """
 
     experiment: str
@@ -62,21 +62,21 @@ class Results:
     trained_as: str | None = None
     tuned: Mapping[str, Results] = field(default_factory=dict)
 
-    def figure(self, domain: str, recognition: str, filtering: str = "cls_iou", measure: str = "PQ") -> float | None:
-        """One figure in percent, or ``None`` where the evaluation did not produce it (or produced NaN)."""
+    def metric(self, domain: str, recognition: str, filtering: str = "cls_iou", measure: str = "PQ") -> float | None:
+        """One metric in percent, or ``None`` if the evaluation did not produce it (or produced NaN)."""
         return self.value(f"{domain}/{recognition}/{filtering}/{measure}")
 
     def value(self, name: str) -> float | None:
-        """The figure of a whole name, likewise."""
+        """The metric with this full name, likewise."""
         value = self.metrics.get(name)
         return float(value) if value is not None and math.isfinite(value) else None
 
     def mean(
         self, domains: Sequence[str], recognition: str, filtering: str = "cls_iou", measure: str = "PQ"
     ) -> float | None:
-        """Mean over ``domains`` in percent; ``None`` unless every domain has the figure."""
-        # A mean over the domains that happen to be there would look comparable and not be.
-        values = [self.figure(domain, recognition, filtering, measure) for domain in domains]
+        """Mean over ``domains`` in percent; ``None`` unless every domain has the metric."""
+        # A mean over an incomplete set of domains would look comparable but not be.
+        values = [self.metric(domain, recognition, filtering, measure) for domain in domains]
         present = [value for value in values if value is not None]
         return sum(present) / len(present) if present and len(present) == len(values) else None
 
@@ -85,7 +85,7 @@ def load_results(path: Path) -> Results:
     """Reads a ``results.json``.
 
     Raises:
-        ResultsError: there is no such file, or it lacks the experiment, the seed or the metrics.
+        ResultsError: the file does not exist, or lacks the experiment, the seed or the metrics.
     """
     if not path.is_file():
         raise ResultsError(f"{path} does not exist: give the folder of a finished `make run`")
@@ -108,7 +108,7 @@ TUNED = {
     "cls_masksum": "opsnet_plus_r50",
     "distilled": "opsnet_plus_r50",
 }
-"""The fine-tunings of a run: folder -> experiment. The control sees as many steps of the panoptic pictures alone."""
+"""The fine-tuning runs: folder -> experiment. The control trains the same number of steps on panoptic images only."""
 
 TUNED_NAMES = {
     "control": "as many steps without labels (ours)",
@@ -116,11 +116,11 @@ TUNED_NAMES = {
     "cls_masksum": "+ Cls Sup + Mask Sup",
     "distilled": "the same with distillation (ours)",
 }
-"""What tables call them."""
+"""Their headings in tables."""
 
 
 def load_run(run: Path) -> tuple[Results, Results | None]:
-    """A run's full model, with those fine-tuned from it, and its model without cross-attention, as far as trained."""
+    """A run's full model with the models fine-tuned from it, and its model without cross-attention if trained."""
     files = {name: run / name / "evaluation" / "results.json" for name in ("no_cross_attention", *TUNED)}
     found = {name: load_results(file) for name, file in files.items() if file.is_file()}
     baseline = found.pop("no_cross_attention", None)
@@ -130,7 +130,7 @@ def load_run(run: Path) -> tuple[Results, Results | None]:
 def grid(
     metrics: Mapping[str, float], domains: Sequence[str], filtering: str = "cls_iou"
 ) -> dict[tuple[float, float], float]:
-    """PQ in percent of each (alpha, beta), mean over ``domains``; only cells that every domain has."""
+    """(alpha, beta) -> PQ in percent, averaged over ``domains``; only cells that every domain has."""
     cells: dict[tuple[float, float], dict[str, float]] = {}
     for key, value in metrics.items():
         match = _GRID_KEY.fullmatch(key)
@@ -141,12 +141,12 @@ def grid(
 
 
 def percent(value: float | None, digits: int = 1) -> str:
-    """A figure as text, or "not run"."""
+    """A percentage as text, or "not run"."""
     return NOT_RUN if value is None else f"{value:.{digits}f}"
 
 
 def versions() -> dict[str, str]:
-    """Versions of what a figure depends on, by package."""
+    """Versions of the packages that results depend on."""
     found = {"python": platform.python_version()}
     for package in ("opsnet", "torch", "torchvision", "lightning", "timm", "open_clip_torch", "numpy", "scipy"):
         try:

@@ -5,10 +5,10 @@ the papers built on it report::
 
     IoU(c) = |p_c and t_c| / |p_c or t_c|        Acc(c) = |p_c and t_c| / |t_c|
 
-over the pixels of all images whose truth is not void. Two things are decided here:
+over the pixels of all images whose ground truth is not void. Two cases are specific to panoptic maps:
 
-- A panoptic prediction has void pixels, which detectron2's has not: such a pixel is a miss of its true class.
-- A crowd region of the truth has a class, so its pixels count. Only void does not.
+- A predicted void pixel, which detectron2's predictions do not have, is a miss of its ground-truth class.
+- A ground-truth crowd region has a class, so its pixels count. Only void is ignored.
 """
 
 from __future__ import annotations
@@ -24,15 +24,16 @@ from opsnet.metrics.image_overlaps import ImageOverlaps
 from opsnet.metrics.panoptic_averages import IntArray
 
 SEMANTIC_RULE = (
-    "mIoU and mACC are means over the classes with true pixels (detectron2); mIoU_occurring also counts a class that "
-    "is only predicted, as 0 (mmsegmentation); void truth is ignored, predicted void is a miss, crowd counts"
+    "mIoU and mACC are means over the classes with ground-truth pixels (detectron2); mIoU_occurring also counts a "
+    "class that is only predicted, as 0 (mmsegmentation); ground-truth void is ignored, predicted void is a miss, "
+    "crowd counts"
 )
-"""To print beside the figures."""
+"""To be printed with the results."""
 
 
 @dataclass(frozen=True)
 class SemanticCounts:
-    """Pixels of each pair of classes, (M + 1, M + 1) int64: rows are the truth, columns the prediction, M is void."""
+    """Pixels per pair of classes, (M + 1, M + 1) int64: rows are ground truth, columns predictions, M is void."""
 
     pixels: IntArray
 
@@ -41,7 +42,7 @@ class SemanticCounts:
 
     @classmethod
     def zeros(cls, num_classes: int) -> SemanticCounts:
-        """The counts of no image."""
+        """The counts of zero images."""
         return cls(np.zeros((num_classes + 1, num_classes + 1), np.int64))
 
 
@@ -51,9 +52,9 @@ class ClassIou:
 
     Attributes:
         label: index into the vocabulary.
-        iou: percent; nan for a class that occurs neither in the truth nor in the prediction.
-        acc: percent of its true pixels that are predicted as it; nan without true pixels.
-        true_pixels, predicted_pixels: how many outside the truth's void.
+        iou: percent; nan for a class that occurs neither in the ground truth nor in the prediction.
+        acc: percent of its ground-truth pixels that are predicted correctly; nan without ground-truth pixels.
+        true_pixels, predicted_pixels: numbers of pixels outside ground-truth void.
     """
 
     label: int
@@ -65,15 +66,15 @@ class ClassIou:
 
 @dataclass(frozen=True)
 class SemanticResult:
-    """Averages in percent, nan where there is no class to average; ``SEMANTIC_RULE`` says which classes they count.
+    """Averages in percent, nan if there is no class to average; ``SEMANTIC_RULE`` says which classes they include.
 
     Attributes:
-        miou: mean IoU of the classes with true pixels.
-        miou_occurring: mean IoU of the classes with true or predicted pixels.
-        fwiou: IoU weighted by each class's share of the true pixels.
-        macc: mean accuracy of the classes with true pixels.
-        pacc: share of the true pixels that are right.
-        n: how many classes have true pixels.
+        miou: mean IoU of the classes with ground-truth pixels.
+        miou_occurring: mean IoU of the classes with ground-truth or predicted pixels.
+        fwiou: IoU weighted by each class's share of the ground-truth pixels.
+        macc: mean accuracy of the classes with ground-truth pixels.
+        pacc: share of the ground-truth pixels that are predicted correctly.
+        n: number of classes with ground-truth pixels.
         per_class: all M classes.
     """
 
@@ -86,7 +87,7 @@ class SemanticResult:
     per_class: tuple[ClassIou, ...]
 
     def as_dict(self) -> dict[str, float]:
-        """``mIoU``, ``fwIoU``, ``mACC``, ``pACC``, ``mIoU_occurring``; empty where no class has true pixels."""
+        """``mIoU``, ``fwIoU``, ``mACC``, ``pACC``, ``mIoU_occurring``; empty if no class has ground-truth pixels."""
         if self.n == 0:
             return {}
         values = (self.miou, self.fwiou, self.macc, self.pacc, self.miou_occurring)
@@ -94,19 +95,19 @@ class SemanticResult:
 
 
 def count_semantic(overlaps: ImageOverlaps) -> SemanticCounts:
-    """Pixels of each pair of classes in one image."""
+    """Pixels per pair of classes in one image."""
     void = overlaps.num_classes
     rows = np.concatenate(([void], overlaps.truth.labels))
     columns = np.concatenate(([void], overlaps.prediction.labels))
     counts = SemanticCounts.zeros(void)
-    # Not bincount: with hundreds of classes its floats, nearly all of them 0, cost more than the image's pixels.
+    # Not bincount: with hundreds of classes its mostly zero float array costs more than the image's pixels.
     np.add.at(counts.pixels, (rows[:, None], columns[None, :]), overlaps.pixels)
     return counts
 
 
 def summarise_semantic(counts: SemanticCounts) -> SemanticResult:
-    """Averages the counts of all images together, by ``SEMANTIC_RULE``."""
-    known = counts.pixels[:-1]  # pixels whose truth is not void
+    """Averages the summed counts of all images, by ``SEMANTIC_RULE``."""
+    known = counts.pixels[:-1]  # pixels whose ground truth is not void
     right, true, predicted = np.diagonal(known), known.sum(axis=1), known.sum(axis=0)[:-1]
     union = true + predicted - right
     iou = np.where(union > 0, 100 * right / np.maximum(union, 1), np.nan)
@@ -129,10 +130,10 @@ def _mean(values: npt.NDArray[np.float64]) -> float:
 
 
 def mean_iou(result: SemanticResult, chosen: Sequence[bool]) -> float:
-    """Mean IoU in percent of those of the chosen classes (M flags) that have true pixels; nan where none has.
+    """Mean IoU in percent over the chosen classes (M flags) with ground-truth pixels; nan if none has any.
 
     Raises:
-        ValueError: another number of flags than classes.
+        ValueError: the numbers of flags and classes differ.
     """
     rows = zip(result.per_class, chosen, strict=True)
     return _mean(np.array([c.iou for c, wanted in rows if wanted and c.true_pixels]))

@@ -1,1 +1,1 @@
-"""The miniature: what its runs are measured by, and their report."""
+"""The miniature: its synthetic images, and the measures and report of its runs."""

@@ -1,7 +1,7 @@
-"""What the orderings measure: pure functions from a run's figures to one number in PQ points.
+"""The measures of rankings: pure functions from a run's results to one number in PQ points.
 
-Each public function answers with a ``Measure`` or is one. A measure answers ``None`` when a figure it needs is missing.
-Figures are filtered by Cls IoU unless a function says otherwise; over several domains they are means.
+Each public function returns a ``Measure`` or is one. A measure returns ``None`` if a required metric is missing. The
+filter is Cls IoU unless a function states otherwise; over several domains, metrics are averaged.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from opsnet.metrics.results import FOREIGN, FULL_CELL, HOME, Results, grid
+from opsnet.metrics.results import FULL_CELL, IN_DOMAIN, OUT_OF_DOMAIN, Results, grid
 
 ENSEMBLES = tuple(f"ensemble_{n}" for n in (1, 2, 3, 4))
 TABLE_4 = ("clip_only", "query_only", *ENSEMBLES, "fusion_only", "full")
@@ -18,14 +18,14 @@ TABLE_4 = ("clip_only", "query_only", *ENSEMBLES, "fusion_only", "full")
 
 @dataclass(frozen=True)
 class Measured:
-    """``value`` in PQ points, and ``detail``: the figures behind it as text."""
+    """``value`` in PQ points, and ``detail``: the underlying metrics as text."""
 
     value: float
     detail: str
 
 
 Measure = Callable[[Results, Results | None], Measured | None]
-"""Results of the full model and of the model without cross-attention (``None``: not trained) -> what was measured."""
+"""Results of the full model and of the model without cross-attention (``None``: not trained) -> measurement."""
 
 
 def difference(
@@ -48,19 +48,19 @@ def cross_attention(domains: Sequence[str], recognition: str) -> Measure:
     return measure
 
 
-def identical_at_home(main: Results, baseline: Results | None) -> Measured | None:
-    """Largest difference of full and Query over PQ, PQth, PQst, SQ and RQ: with s = 1 both are the same computation."""
+def identical_in_domain(main: Results, baseline: Results | None) -> Measured | None:
+    """Largest difference of full and Query over PQ, PQth, PQst, SQ and RQ: with s = 1 both compute the same."""
     measures = ("PQ", "PQth", "PQst", "SQ", "RQ")
-    full = _all([main.figure(HOME, "full", measure=m) for m in measures])
-    query = _all([main.figure(HOME, "query_only", measure=m) for m in measures])
+    full = _all([main.metric(IN_DOMAIN, "full", measure=m) for m in measures])
+    query = _all([main.metric(IN_DOMAIN, "query_only", measure=m) for m in measures])
     if full is None or query is None:
         return None
-    figures = [f"{m} {f:.2f} {q:.2f}" for m, f, q in zip(measures, full, query, strict=True)]
-    return Measured(max(abs(f - q) for f, q in zip(full, query, strict=True)), ", ".join(figures))
+    details = [f"{m} {f:.2f} {q:.2f}" for m, f, q in zip(measures, full, query, strict=True)]
+    return Measured(max(abs(f - q) for f, q in zip(full, query, strict=True)), ", ".join(details))
 
 
 def pooling_over_crops(domains: Sequence[str]) -> Measure:
-    """Mask pooling minus the better of cropping and masking."""
+    """Mask Pooling minus the better of cropping and masking."""
 
     def measure(main: Results, baseline: Results | None) -> Measured | None:
         crops = _all([main.mean(domains, "cropping"), main.mean(domains, "masking")])
@@ -70,8 +70,8 @@ def pooling_over_crops(domains: Sequence[str]) -> Measure:
 
 
 def smallest_fall(main: Results, baseline: Results | None) -> Measured | None:
-    """Smallest step down from Query + n CLIP to Query + (n + 1) CLIP at home; negative where a step goes up."""
-    values = _all([main.figure(HOME, name) for name in ENSEMBLES])
+    """Smallest step down from Query + n CLIP to Query + (n + 1) CLIP in-domain; negative if PQ rises in a step."""
+    values = _all([main.metric(IN_DOMAIN, name) for name in ENSEMBLES])
     if values is None:
         return None
     smallest = min(before - after for before, after in pairwise(values))
@@ -79,7 +79,7 @@ def smallest_fall(main: Results, baseline: Results | None) -> Measured | None:
 
 
 def behind_best_setting(domains: Sequence[str]) -> Measure:
-    """How far full lies behind the best setting of Table 4 (0 when it is the best)."""
+    """Difference between the best setting of Table 4 and full (0 if full is the best)."""
 
     def measure(main: Results, baseline: Results | None) -> Measured | None:
         values = _all([main.mean(domains, name) for name in TABLE_4])
@@ -92,7 +92,7 @@ def behind_best_setting(domains: Sequence[str]) -> Measure:
 
 
 def interior_lead(main: Results, baseline: Results | None) -> Measured | None:
-    """Best interior cell of the grid minus its best border cell, abroad; above 0 where the optimum is interior."""
+    """Best interior cell of the grid minus its best border cell, out-of-domain; positive if the optimum is interior."""
     cells = _full_grid(main)
     if cells is None:
         return None
@@ -106,7 +106,7 @@ def interior_lead(main: Results, baseline: Results | None) -> Measured | None:
 
 
 def behind_best_cell(main: Results, baseline: Results | None) -> Measured | None:
-    """How far the paper's (10, 0.5) lies behind the grid's best cell, abroad."""
+    """Difference between the grid's best cell and the paper's (10, 0.5), out-of-domain."""
     cells = _full_grid(main)
     if cells is None or FULL_CELL not in cells:
         return None
@@ -115,7 +115,7 @@ def behind_best_cell(main: Results, baseline: Results | None) -> Measured | None
 
 
 def product_over_factors(domains: Sequence[str]) -> Measure:
-    """Filter Cls IoU minus the better of Cls and IoU: the least over Query, CLIP and full."""
+    """Filter Cls IoU minus the better of Cls and IoU: the minimum over Query, CLIP and full."""
 
     def measure(main: Results, baseline: Results | None) -> Measured | None:
         gains: dict[str, float] = {}
@@ -129,12 +129,12 @@ def product_over_factors(domains: Sequence[str]) -> Measure:
     return measure
 
 
-def tuned_difference(domains: Sequence[str], left: str, right: str, figure: str = "PQ") -> Measure:
+def tuned_difference(domains: Sequence[str], left: str, right: str, metric: str = "PQ") -> Measure:
     """Fine-tuned model ``left`` minus fine-tuned model ``right``, both with Embedding Modulation."""
 
     def measure(main: Results, baseline: Results | None) -> Measured | None:
         values = [
-            main.tuned[name].mean(domains, "full", measure=figure) if name in main.tuned else None
+            main.tuned[name].mean(domains, "full", measure=metric) if name in main.tuned else None
             for name in (left, right)
         ]
         return _minus(*values)
@@ -147,14 +147,14 @@ def _minus(left: float | None, right: float | None) -> Measured | None:
 
 
 def _all(values: Sequence[float | None]) -> list[float] | None:
-    """The values if none is missing."""
+    """The values, or ``None`` if one is missing."""
     present = [value for value in values if value is not None]
     return present if len(present) == len(values) else None
 
 
 def _full_grid(main: Results) -> dict[tuple[float, float], float] | None:
-    """The grid abroad, or ``None`` if it has holes: its border, and so its interior, would mean nothing."""
-    cells = grid(main.metrics, FOREIGN)
+    """The out-of-domain grid, or ``None`` if cells are missing, since its border and interior would be undefined."""
+    cells = grid(main.metrics, OUT_OF_DOMAIN)
     complete = len({alpha for alpha, _ in cells}) * len({beta for _, beta in cells})
     return cells if cells and len(cells) == complete else None
 

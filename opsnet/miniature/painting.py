@@ -1,7 +1,7 @@
-"""How the embedded world looks: shapes and textures as pure functions of numpy arrays.
+"""Shapes and textures of the synthetic world, as pure functions of numpy arrays.
 
-A concept is "<colour> <shape>" (a thing: plain, with a dark outline) or "<colour> <texture>" (stuff).
-Every random choice comes from the generator that is passed in, so a picture is a function of its seed.
+A concept is "<colour> <shape>" (a thing: uniform, with a dark outline) or "<colour> <texture>" (stuff).
+All randomness comes from the generator that is passed in, so an image is a function of its seed.
 """
 
 from __future__ import annotations
@@ -162,12 +162,12 @@ TEXTURES: dict[str, Callable[[Array, Array, np.random.Generator], Array]] = {
 
 
 def _tint(colour: str, rng: np.random.Generator) -> Array:
-    """A colour a little off its nominal value, (3,) in 0..255."""
+    """A colour with a small random deviation from its nominal value, (3,) in 0..255."""
     return (np.asarray(COLOURS[colour]) * rng.uniform(0.88, 1.08) + rng.normal(0, 7, 3)).astype(np.float32)
 
 
-def paint_stuff(picture: Array, region: Mask, concept: str, rng: np.random.Generator) -> None:
-    """Fills ``region`` (H, W) of ``picture`` (H, W, 3) with a texture, in place."""
+def paint_stuff(image: Array, region: Mask, concept: str, rng: np.random.Generator) -> None:
+    """Fills ``region`` (H, W) of ``image`` (H, W, 3) with a texture, in place."""
     colour, texture = concept.split()
     height, width = region.shape
     angle, shift_x, shift_y = rng.uniform(-0.25, 0.25), *rng.uniform(0, 64, 2)
@@ -175,32 +175,32 @@ def paint_stuff(picture: Array, region: Mask, concept: str, rng: np.random.Gener
     u, v = x * np.cos(angle) - y * np.sin(angle) + shift_x + 64, x * np.sin(angle) + y * np.cos(angle) + shift_y + 64
     light = TEXTURES[texture](u.astype(np.float32), v.astype(np.float32), rng)
     full, dim = _tint(colour, rng), 0.5
-    picture[region] = (full * (dim + (1 - dim) * light[..., None]))[region]
+    image[region] = (full * (dim + (1 - dim) * light[..., None]))[region]
 
 
 def paint_thing(
-    picture: Array, centre: tuple[float, float], radius: float, concept: str, rng: np.random.Generator
+    image: Array, centre: tuple[float, float], radius: float, concept: str, rng: np.random.Generator
 ) -> Mask:
-    """Draws a thing with its outline in place.
+    """Draws a thing with its outline, in place.
 
     Args:
-        picture: (H, W, 3) in 0..255.
+        image: (H, W, 3) in 0..255.
         centre: (x, y) in pixels.
         radius: half of the shape's extent, in pixels.
 
     Returns:
-        The pixels that it covers, outline included, (H, W).
+        The mask (H, W) of the pixels that it covers, outline included.
     """
     colour, shape = concept.split()
     angle = rng.uniform(-0.35, 0.35)
-    y, x = np.mgrid[0 : picture.shape[0], 0 : picture.shape[1]].astype(np.float32)
+    y, x = np.mgrid[0 : image.shape[0], 0 : image.shape[1]].astype(np.float32)
     x, y = x - centre[0], y - centre[1]
     u, v = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
     outer = SHAPES[shape](u / radius, v / radius)
     inner = _erode(outer)
     tint = _tint(colour, rng)
-    picture[outer] = tint * 0.22
-    picture[inner] = tint
+    image[outer] = tint * 0.22
+    image[inner] = tint
     return outer
 
 
@@ -211,7 +211,7 @@ def _erode(mask: Mask) -> Mask:
     return np.asarray(distance_transform_edt(mask) > OUTLINE_PX)
 
 
-def finish(picture: Array, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Adds the sensor noise and rounds to 8 bits."""
-    noisy = picture + rng.normal(0, NOISE, picture.shape)
+def finish(image: Array, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Adds sensor noise and rounds to 8 bits."""
+    noisy = image + rng.normal(0, NOISE, image.shape)
     return np.clip(np.rint(noisy), 0, 255).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""The report of a run: tables beside the paper's, orderings held or not, plots, seconds, versions, how to repeat it."""
+"""The report of a run: tables next to the paper's, rankings reproduced or not, plots, timings, versions."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 from rich.console import Console
 
-from opsnet.metrics.results import FOREIGN, Results, load_run
-from opsnet.miniature.orderings import Outcome, check, orderings_table
+from opsnet.metrics.results import OUT_OF_DOMAIN, Results, load_run
+from opsnet.miniature.rankings import Outcome, check, rankings_table
 from opsnet.miniature.tables import build_tables
 from opsnet.utils.files import write_text
 from opsnet.visualization.plots import alpha_beta_heatmap, learning_curves
@@ -22,11 +22,11 @@ def write_report(run: Path, *, title: str) -> Path:
     """Writes ``report.md`` and its plots into a finished run's folder.
 
     Args:
-        run: folder with ``results.json`` of the full model and, where it was trained, ``no_cross_attention/``.
+        run: folder with ``results.json`` of the full model and, if trained, ``no_cross_attention/``.
         title: the report's heading.
 
     Returns:
-        Path of the report.
+        The path of the report.
 
     Raises:
         ResultsError: the folder holds no readable results.
@@ -36,9 +36,9 @@ def write_report(run: Path, *, title: str) -> Path:
     parts = [
         f"# {title}\n",
         f"Experiment `{main.experiment}`, seed {main.seed}. {_count(outcomes)}\n",
-        to_markdown(orderings_table(outcomes)),
+        to_markdown(rankings_table(outcomes)),
         *(to_markdown(table) for table in build_tables(main, baseline)),
-        *_pictures(run, main),
+        *_plots(run, main),
         to_markdown(_similarity_table(main)),
         to_markdown(_seconds_table(main, baseline)),
         to_markdown(_versions_table(main)),
@@ -49,7 +49,7 @@ def write_report(run: Path, *, title: str) -> Path:
 
 
 def print_report(run: Path, console: Console) -> None:
-    """Prints the tables and orderings of a finished run to a terminal.
+    """Prints the tables and rankings of a finished run to a terminal.
 
     Raises:
         ResultsError: the folder holds no readable results.
@@ -57,24 +57,24 @@ def print_report(run: Path, console: Console) -> None:
     main, baseline = load_run(run)
     outcomes = check(main, baseline)
     tables = (*build_tables(main, baseline), _similarity_table(main), _seconds_table(main, baseline))
-    for table in (*tables, orderings_table(outcomes, brief=True)):
+    for table in (*tables, rankings_table(outcomes, brief=True)):
         console.print(to_rich(table))
     console.print(_count(outcomes), highlight=False)
 
 
 def _count(outcomes: tuple[Outcome, ...]) -> str:
     verdicts = [o.verdict for o in outcomes]
-    held, missed, absent = (verdicts.count(v) for v in ("held", "NOT held", "not run"))
-    return f"Orderings: {held} held, {missed} NOT held, {absent} not run."
+    reproduced, missed, absent = (verdicts.count(v) for v in ("reproduced", "NOT reproduced", "not run"))
+    return f"Rankings: {reproduced} reproduced, {missed} NOT reproduced, {absent} not run."
 
 
-def _pictures(run: Path, main: Results) -> list[str]:
-    """Draws the plots and links them, with the panels that are there; links are relative to the report."""
+def _plots(run: Path, main: Results) -> list[str]:
+    """Draws the plots and links them and the existing panels; links are relative to the report."""
     curves = {"full model": run / "opsnet" / "metrics.csv", "without cross-attention": run / _BASELINE / "metrics.csv"}
     drawn = {
         "Learning curves": learning_curves(curves, run / "learning_curves.png"),
-        "PQ over alpha and beta, mean of the foreign domains": alpha_beta_heatmap(
-            main.metrics, FOREIGN, run / "alpha_beta.png"
+        "PQ over alpha and beta, out-of-domain mean": alpha_beta_heatmap(
+            main.metrics, OUT_OF_DOMAIN, run / "alpha_beta.png"
         ),
         **{f"Panel: {p.stem.replace('_', ' ')}": p for p in sorted((run / "panels").glob("*.png"))},
     }
@@ -88,7 +88,7 @@ def _link(path: Path, run: Path) -> str:
 def _similarity_table(main: Results) -> Table:
     rows = tuple((domain, f"{s:.3f}", f"{10 * (1 - s):.2f}") for domain, s in main.domain_similarity.items())
     caption = (
-        "s: mean over target names of the highest cosine to a training name; 10(1-s): weight of E_c in the fusion."
+        "s: mean over target names of the highest cosine to a training name; 10(1-s): weight of the CLIP embedding."
     )
     return Table("Domain similarity", caption, ("Domain", "s", "10(1-s)"), rows)
 
@@ -97,7 +97,7 @@ def _seconds_table(main: Results, baseline: Results | None) -> Table:
     other: Mapping[str, float] = baseline.seconds if baseline else {}
     phases = dict.fromkeys([*main.seconds, *other])
     rows = tuple((phase, _seconds(main.seconds.get(phase)), _seconds(other.get(phase))) for phase in phases)
-    return Table("Seconds a phase", "Wall-clock seconds.", ("Phase", "full model", "without cross-attention"), rows)
+    return Table("Seconds per phase", "Wall-clock seconds.", ("Phase", "full model", "without cross-attention"), rows)
 
 
 def _seconds(value: float | None) -> str:

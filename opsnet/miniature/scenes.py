@@ -1,16 +1,16 @@
-"""The embedded world: small pictures drawn by code, written to disk in the formats of the real sets.
+"""Writes the synthetic world: small generated images on disk, in the formats of the real datasets.
 
 ========================= ============================ =========================================================
-folder                    plays the part of            format
+folder                    corresponds to               format
 ========================= ============================ =========================================================
 ``scenes``                COCO (training domain)       COCO panoptic json + RGB-id PNGs; train, val and test
 ``scenes_novel``          ADE20K                       the same; mostly unseen concepts, more and smaller things
-``scenes_street``         Cityscapes                   the same; few names, things crowd together low in the picture
-``scenes_labels``         ImageNet-Val with ReaL       pictures + one json list of label lists
-``captions``              CLIP's picture-text pairs    COCO captions json
+``scenes_street``         Cityscapes                   the same; few names, crowded things low in the image
+``scenes_labels``         ImageNet-Val with ReaL       images + one json list of label lists
+``captions``              CLIP's image-text pairs      COCO captions json
 ========================= ============================ =========================================================
 
-A picture is a function of (seed, folder, split, index) alone, so the same command writes the same bytes.
+An image is a function of (seed, folder, split, index) alone, so the same command writes the same bytes.
 """
 
 from __future__ import annotations
@@ -19,11 +19,9 @@ import argparse
 import json
 import logging
 import shutil
-import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,38 +29,27 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from opsnet.data.coco_panoptic import SegmentLabel, content, describe, image_record, write_annotation
+from opsnet.data.coco_panoptic import content, image_record, write_annotation
 from opsnet.data.panoptic_records import ImageFile
-from opsnet.miniature.painting import Array, Mask, finish, paint_stuff, paint_thing
+from opsnet.miniature.drawing import (
+    CAPTION_SIZE,
+    DOMAINS,
+    SIZE,
+    Domain,
+    Record,
+    draw_captioned,
+    draw_scene,
+    load_vocabulary,
+    make_rng,
+)
+from opsnet.miniature.painting import finish
 from opsnet.utils.files import atomic_path, write_text
-from opsnet.vocabulary import Concept, Vocabulary
+from opsnet.vocabulary import Vocabulary
 
 log = logging.getLogger(__name__)
 
-SIZE = 96  # pixels a side of a scene
-CAPTION_SIZE = 32  # pixels a side of a captioned picture: one object at the scale it has in a scene
-VERSION = 2  # raise it when this file or a vocabulary changes what is drawn: older sets on disk are then drawn anew
-CHUNK = 100  # pictures a unit of work; what is finished is not drawn again after an interruption
-MIN_VISIBLE_PX = 24  # a thing with fewer visible pixels becomes void: no annotator would outline it
-Record = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Domain:
-    """Layout statistics of one panoptic domain."""
-
-    vocabulary: str
-    regions: tuple[int, int]
-    things: tuple[int, int]
-    radius: tuple[float, float]
-    street: bool = False
-
-
-DOMAINS = {
-    "scenes": Domain("scenes", regions=(2, 3), things=(2, 6), radius=(10, 20)),
-    "scenes_novel": Domain("scenes_novel", regions=(2, 4), things=(3, 8), radius=(8, 18)),
-    "scenes_street": Domain("scenes_street", regions=(2, 3), things=(3, 7), radius=(8, 18), street=True),
-}
+VERSION = 2  # increase it if drawing, painting or a vocabulary changes the images: older sets are then drawn again
+CHUNK = 100  # images per unit of work; finished chunks are not drawn again after an interruption
 
 
 def write_world(
@@ -75,14 +62,14 @@ def write_world(
     labels: int = 800,
     workers: int = 2,
 ) -> None:
-    """Draws the panoptic domains and the image-label set of one seed; finished parts are left as they are.
+    """Draws the panoptic domains and the image-label set of one seed; existing parts are kept.
 
     Args:
-        root: folder that receives ``scenes``, ``scenes_novel``, ``scenes_street`` and ``scenes_labels``.
-        seed: of every picture.
-        train, val, test: pictures a split (only ``scenes`` has a training split).
-        labels: pictures of ``scenes_labels``.
-        workers: processes that draw.
+        root: folder in which to create ``scenes``, ``scenes_novel``, ``scenes_street`` and ``scenes_labels``.
+        seed: seed of all images.
+        train, val, test: images per split (only ``scenes`` has a training split).
+        labels: images of ``scenes_labels``.
+        workers: number of processes.
     """
     root = Path(root)
     for name in DOMAINS:
@@ -90,20 +77,20 @@ def write_world(
             if count:
                 draw = partial(_draw_panoptic, root / name, seed, name, split)
                 annotations = root / name / "annotations" / f"panoptic_{split}.json"
-                finalise = partial(_panoptic_json, annotations, _vocabulary(DOMAINS[name].vocabulary))
+                finalise = partial(_panoptic_json, annotations, load_vocabulary(DOMAINS[name].vocabulary))
                 _write_set(annotations, draw, finalise, count, seed, workers)
     draw = partial(_draw_labels, root / "scenes_labels", seed)
     _write_set(root / "scenes_labels" / "real.json", draw, _real_json, labels, seed, workers)
 
 
 def write_captions(root: Path | str, *, seed: int = 0, count: int = 15_000, workers: int = 2) -> None:
-    """Draws ``count`` picture-caption pairs over the whole world into ``root``, for CLIP's training."""
+    """Draws ``count`` image-caption pairs of the whole world into ``root``, to train CLIP."""
     root = Path(root)
     draw = partial(_draw_captioned, root, seed, count)
     _write_set(root / "captions.json", draw, _captions_json, count, seed, workers)
 
 
-# --- writing: chunks in parallel, each finished by one atomic file --------------------------------------------------
+# --- writing: chunks in parallel, each completed by one atomic file -------------------------------------------------
 
 
 def _write_set(
@@ -114,9 +101,9 @@ def _write_set(
     seed: int,
     workers: int,
 ) -> None:
-    """Draws ``count`` pictures in chunks and writes the annotation file ``target`` last.
+    """Draws ``count`` images in chunks and writes the annotation file ``target`` last.
 
-    The jobs of a sweep start together: one of them draws, the others wait and find the set written.
+    If the jobs of a sweep start at the same time, one of them draws while the others wait for it.
     """
     from filelock import FileLock
 
@@ -146,7 +133,7 @@ def _draw_set(
     count = key["count"]
     parts = target.parent / f".{target.stem}_parts_{VERSION}_{key['seed']}_{count}"
     parts.mkdir(exist_ok=True)
-    # Another seed or count writes the same pictures' files: from here on what it finished is not finished any more.
+    # Another seed or count uses the same file names, so its finished parts are invalid from here on.
     _stamp(target).unlink(missing_ok=True)
     for other in set(target.parent.glob(f".{target.stem}_parts_*")) - {parts}:
         shutil.rmtree(other)
@@ -186,109 +173,16 @@ def _save_png(path: Path, pixels: NDArray[np.uint8]) -> None:
         Image.fromarray(pixels).save(temporary, format="PNG")
 
 
-@cache
-def _vocabulary(name: str) -> Vocabulary:
-    return Vocabulary.load(name)
-
-
-def _rng(seed: int, *names: str | int) -> np.random.Generator:
-    """A generator of its own for each picture, whatever process draws it."""
-    return np.random.default_rng([seed, *(zlib.crc32(str(n).encode()) for n in names)])
-
-
-# --- panoptic scenes ------------------------------------------------------------------------------------------------
+# --- panoptic domains -----------------------------------------------------------------------------------------------
 
 
 def _draw_panoptic(root: Path, seed: int, domain_name: str, split: str, index: int) -> Record:
-    rng = _rng(seed, domain_name, split, index)
-    picture, ids, segments = draw_scene(DOMAINS[domain_name], rng)
+    rng = make_rng(seed, domain_name, split, index)
+    image, ids, segments = draw_scene(DOMAINS[domain_name], rng)
     file_name = f"{index:06d}.png"
-    _save_png(root / split / file_name, finish(picture, rng))
+    _save_png(root / split / file_name, finish(image, rng))
     annotation = write_annotation(root / "annotations" / f"panoptic_{split}", index, file_name, ids, segments)
     return {"image": image_record(ImageFile(index, file_name), SIZE, SIZE), "annotation": annotation}
-
-
-def draw_scene(domain: Domain, rng: np.random.Generator) -> tuple[Array, NDArray[np.int64], list[Record]]:
-    """Draws one scene.
-
-    Returns:
-        The picture (96, 96, 3) in 0..255, the segment ids (96, 96) with 0 for void, and COCO's segments_info.
-    """
-    vocabulary = _vocabulary(domain.vocabulary)
-    stuff = [c for c in vocabulary.concepts if not c.is_thing]
-    things = [c for c in vocabulary.concepts if c.is_thing]
-    picture = np.zeros((SIZE, SIZE, 3), np.float32)
-    layers: list[tuple[Mask, Concept | None, bool]] = []
-    regions = _regions(int(rng.integers(domain.regions[0], domain.regions[1] + 1)), domain.street, rng)
-    for mask, k in zip(regions, rng.choice(len(stuff), len(regions), replace=False), strict=True):
-        paint_stuff(picture, mask, stuff[k].name, rng)
-        layers.append((mask, stuff[k], False))
-    if rng.random() < 0.12:
-        layers.append((_paint_crowd(picture, concept := _pick(things, rng), rng), concept, True))
-    for _ in range(int(rng.integers(domain.things[0], domain.things[1] + 1))):
-        concept = _pick(things, rng)
-        radius = rng.uniform(*domain.radius)
-        layers.append((paint_thing(picture, _place(domain, rng), radius, concept.name, rng), concept, False))
-    if rng.random() < 0.25:
-        layers.append((_paint_unknown(picture, rng), None, False))
-    ids, segments = _flatten(layers)
-    return picture, ids, segments
-
-
-def _pick(concepts: list[Concept], rng: np.random.Generator) -> Concept:
-    return concepts[int(rng.integers(len(concepts)))]
-
-
-def _place(domain: Domain, rng: np.random.Generator) -> tuple[float, float]:
-    """Where a thing stands: anywhere, or (street) in a band where things hide one another."""
-    if domain.street:
-        return rng.uniform(8, SIZE - 8), float(np.clip(rng.normal(0.62, 0.13), 0.1, 0.92)) * SIZE
-    return rng.uniform(8, SIZE - 8), rng.uniform(8, SIZE - 8)
-
-
-def _regions(count: int, street: bool, rng: np.random.Generator) -> list[Mask]:
-    """``count`` masks (96, 96) that share the picture between wavy borders."""
-    y, x = np.mgrid[0:SIZE, 0:SIZE] / SIZE
-    angle = rng.normal(np.pi / 2, 0.12) if street else rng.uniform(0, np.pi)
-    along, across = x * np.sin(angle) - y * np.cos(angle), x * np.cos(angle) + y * np.sin(angle)
-    across = across + rng.uniform(0.02, 0.06) * np.sin(along * rng.uniform(5, 12) + rng.uniform(0, 6))
-    cuts = (np.arange(1, count) + rng.uniform(-0.25, 0.25, count - 1)) / count
-    level = np.searchsorted(np.quantile(across, cuts), across)
-    return [level == k for k in range(count)]
-
-
-def _paint_crowd(picture: Array, concept: Concept, rng: np.random.Generator) -> Mask:
-    """A cluster of small things of one concept that carries one crowd segment."""
-    centre = rng.uniform(20, SIZE - 20, 2)
-    covered = np.zeros((SIZE, SIZE), bool)
-    for offset in rng.normal(0, 8, (5, 2)):
-        x, y = centre + offset
-        covered |= paint_thing(picture, (float(x), float(y)), rng.uniform(6, 8), concept.name, rng)
-    return covered
-
-
-def _paint_unknown(picture: Array, rng: np.random.Generator) -> Mask:
-    """A grey blot that no annotator named: void."""
-    y, x = np.mgrid[0:SIZE, 0:SIZE]
-    (cx, cy), (rx, ry) = rng.uniform(0, SIZE, 2), rng.uniform(4, 10, 2)
-    mask = ((x - cx) / rx) ** 2 + ((y - cy) / ry) ** 2 < 1
-    picture[mask] = rng.uniform(90, 150)
-    return mask
-
-
-def _flatten(layers: list[tuple[Mask, Concept | None, bool]]) -> tuple[NDArray[np.int64], list[Record]]:
-    """Later layers hide earlier ones; ids have gaps, as COCO's have."""
-    order = np.full((SIZE, SIZE), -1, np.int64)
-    for k, (mask, _, _) in enumerate(layers):
-        order[mask] = k
-    ids, labels = np.zeros((SIZE, SIZE), np.int64), []
-    for k, (_, concept, crowd) in enumerate(layers):
-        visible = order == k
-        if concept is None or visible.sum() < MIN_VISIBLE_PX:
-            continue
-        labels.append(SegmentLabel(concept.id * 1000 + k + 1, concept.id, crowd))
-        ids[visible] = labels[-1].id
-    return ids, describe(ids, labels)
 
 
 def _panoptic_json(path: Path, vocabulary: Vocabulary, records: list[Record]) -> Record:
@@ -300,12 +194,12 @@ def _panoptic_json(path: Path, vocabulary: Vocabulary, records: list[Record]) ->
 
 
 def _draw_labels(root: Path, seed: int, index: int) -> Record:
-    """One picture of ``scenes_labels``: an object or three on one or two grounds, with the labels of what is seen."""
-    rng = _rng(seed, "scenes_labels", index)
+    """One image of ``scenes_labels``: one to three things on one or two kinds of stuff, with the labels of both."""
+    rng = make_rng(seed, "scenes_labels", index)
     domain = Domain("scenes_labels", regions=(1, 2), things=(1, 3), radius=(10, 20))
-    picture, _, segments = draw_scene(domain, rng)
-    _save_png(root / "val" / f"{index:06d}.png", finish(picture, rng))
-    index_of = _vocabulary(domain.vocabulary).index_of_id
+    image, _, segments = draw_scene(domain, rng)
+    _save_png(root / "val" / f"{index:06d}.png", finish(image, rng))
+    index_of = load_vocabulary(domain.vocabulary).index_of_id
     return {"labels": sorted({index_of[s["category_id"]] for s in segments})}
 
 
@@ -314,25 +208,15 @@ def _real_json(records: list[Record]) -> list[list[int]]:
 
 
 def _draw_captioned(root: Path, seed: int, count: int, index: int) -> Record:
-    """One captioned picture: a ground, and on four of five pictures one thing.
+    """One captioned image; the first four fifths of the images show a thing on stuff, the others only stuff.
 
-    The thing comes first in the order of pictures so that a training stage can begin with those alone.
+    The images with a thing come first so that a training stage can start with them alone.
     """
-    rng = _rng(seed, "captions", index)
-    world = _vocabulary("scenes_world").concepts
-    thing, ground = _pick([c for c in world if c.is_thing], rng), _pick([c for c in world if not c.is_thing], rng)
-    picture = np.zeros((CAPTION_SIZE, CAPTION_SIZE, 3), np.float32)
-    paint_stuff(picture, np.ones((CAPTION_SIZE, CAPTION_SIZE), bool), ground.name, rng)
+    rng = make_rng(seed, "captions", index)
     with_thing = index < 0.8 * count
-    named: list[Concept] = [ground]
-    if with_thing:
-        radius = rng.uniform(7, 14)
-        x, y = rng.uniform(CAPTION_SIZE / 2 - 5, CAPTION_SIZE / 2 + 5, 2)
-        paint_thing(picture, (x, y), radius, thing.name, rng)
-        # With the pictures without a thing, a third of all captions name the ground alone: 15% leave grounds unstable.
-        named = [[thing], [ground], [thing, ground]][rng.choice(3, p=(0.5, 0.15, 0.35))]
+    image, named = draw_captioned(with_thing, rng)
     file_name = f"{index:06d}.png"
-    _save_png(root / "images" / file_name, finish(picture, rng))
+    _save_png(root / "images" / file_name, finish(image, rng))
     caption = " on ".join(c.name for c in named)
     return {
         "image": {"id": index, "file_name": file_name, "height": CAPTION_SIZE, "width": CAPTION_SIZE},

@@ -1,30 +1,31 @@
-"""Tables 1 and 3 to 7 of the paper in miniature: one run's figures beside the published ones.
+"""Tables 1 and 3 to 7 of the paper in miniature: the results of one run next to the published ones.
 
-Ours: PQ on the training domain, on each foreign domain, and their foreign mean. The paper's: PQ on COCO and ADE20K.
-The levels cannot match (another world, another CLIP); the order of the rows is what the miniature is about.
+Ours: PQ on the training domain, on each unseen domain, and the mean over the unseen domains. The paper's: PQ on COCO
+    and
+ADE20K. The values cannot match (other data, another CLIP); the miniature is about the ranking of the rows.
 """
 
 from __future__ import annotations
 
-from opsnet.metrics.results import FOREIGN, HOME, TUNED_NAMES, Results, grid, percent
+from opsnet.metrics.results import IN_DOMAIN, OUT_OF_DOMAIN, TUNED_NAMES, Results, grid, percent
 from opsnet.paper.rows import TableRow, table_row, table_rows, table_title
 from opsnet.visualization.tables import ABSENT, Table
 
 BASELINE = "opsnet_r50_no_clip_attention"
-"""The training without cross-attention; the rows of all others are read from the full model."""
+"""The training without cross-attention; all other rows are read from the full model."""
 
-_COLUMNS = ("Setting", "home", "novel", "street", "foreign mean", "paper: COCO", "paper: ADE20K")
+_COLUMNS = ("Setting", "in-domain", "novel", "street", "out-of-domain mean", "paper: COCO", "paper: ADE20K")
 
 _OURS: dict[int, str] = {
     1: "Ours: rows 2 to 5 are the model without cross-attention, rows 6 and 7 the full model.",
     3: "Ours: fine-tuned from the full model for the same number of steps; all with Embedding Modulation.",
     4: "Ours: every row is the full model (with cross-attention).",
     5: "Ours: CLIP embeddings alone, filtered by Cls IoU.",
-    6: "Ours: mean PQ of the foreign domains; the paper's: PQ on ADE20K.",
+    6: "Ours: mean PQ over the unseen domains; the paper's: PQ on ADE20K.",
     7: "Ours: Modulated is EF + LD.",
 }
 
-# Rows that the paper does not have: table -> (heading, training, setting).
+# Rows that are not in the paper: table -> (heading, training, setting).
 _MORE: dict[int, tuple[tuple[str, str, str], ...]] = {
     1: (("OPSNet without cross-attention (ours)", BASELINE, "full/cls_iou"),),
     7: (("CLIP, IoU (ours)", "opsnet_r50", "clip_only/iou"),),
@@ -45,7 +46,7 @@ def _tuned_table(main: Results) -> Table:
         (name, main.tuned.get(folder), numbers.get(folder)) for folder, name in TUNED_NAMES.items()
     ]
     rows = [
-        (name, *_figures(results, "full/cls_iou"), *(_published(table_row(3, row)) if row else (ABSENT, ABSENT)))
+        (name, *_metrics(results, "full/cls_iou"), *(_published(table_row(3, row)) if row else (ABSENT, ABSENT)))
         for name, results, row in models
     ]
     return Table(_title(3), _caption(3), _COLUMNS, tuple(rows), notes=_notes(3))
@@ -67,12 +68,12 @@ def _heading(row: TableRow) -> str:
 
 
 def _ours(training: str, setting: str, main: Results, baseline: Results | None) -> tuple[str, ...]:
-    return _figures(baseline if training == BASELINE else main, setting)
+    return _metrics(baseline if training == BASELINE else main, setting)
 
 
-def _figures(results: Results | None, setting: str) -> tuple[str, ...]:
+def _metrics(results: Results | None, setting: str) -> tuple[str, ...]:
     recognition, _, filtering = setting.partition("/")
-    places = [(HOME,), *((domain,) for domain in FOREIGN), FOREIGN]
+    places = [(IN_DOMAIN,), *((domain,) for domain in OUT_OF_DOMAIN), OUT_OF_DOMAIN]
     return tuple(percent(results.mean(place, recognition, filtering) if results else None) for place in places)
 
 
@@ -83,12 +84,12 @@ def _published(row: TableRow) -> tuple[str, ...]:
 
 def paper_grid() -> dict[tuple[float, float], float]:
     """The paper's Table 6: (alpha, beta) -> PQ on ADE20K in percent."""
-    figures = {f"ade20k/{row.measured_as}/PQ": row.paper["ade20k"]["PQ"] for row in table_rows(6)}
-    return grid(figures, ("ade20k",))
+    metrics = {f"ade20k/{row.measured_as}/PQ": row.paper["ade20k"]["PQ"] for row in table_rows(6)}
+    return grid(metrics, ("ade20k",))
 
 
 def _grid_table(main: Results) -> Table:
-    published, ours = paper_grid(), grid(main.metrics, FOREIGN)
+    published, ours = paper_grid(), grid(main.metrics, OUT_OF_DOMAIN)
     cells = sorted({*ours, *published})
     alphas, betas = sorted({a for a, _ in cells}), sorted({b for _, b in cells})
     columns = ("alpha", *(f"beta {b:g}" for b in betas), *(f"paper {b:g}" for b in betas))

@@ -1,1 +1,1 @@
-"""The paper's Tables 1 to 9 and its Figure 4: which training and setting each row is, and our results beside it."""
+"""The paper's Tables 1 to 9 and its Figure 4: the training and setting of each row, and our results."""

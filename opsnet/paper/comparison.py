@@ -1,4 +1,4 @@
-"""A table of the paper beside ours: the figures of each row, and what to run for those that are missing."""
+"""Compares a table of the paper with our results: the metrics of each row, and the commands for missing ones."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from opsnet.paper.worlds import World
 
 
 @dataclass(frozen=True)
-class Figure:
-    """One figure of a row.
+class ComparedMetric:
+    """One metric of a row, the paper's and ours.
 
     Attributes:
-        paper_set: the paper's set.
-        domain: what is measured in its place; the set itself in the real world.
+        paper_set: the paper's dataset.
+        domain: the corresponding domain of ours; the dataset itself in the real world.
         measure: PQ, mIoU, ...
-        paper, ours: percent; a misprint of the paper is put right, ``None``: not run.
-        comparable: whether both are of the same set.
+        paper, ours: percent; misprints of the paper are corrected; ``None``: not run.
+        comparable: whether both are measured on the same dataset.
     """
 
     paper_set: str
@@ -34,26 +34,26 @@ class Figure:
 
     @property
     def difference(self) -> float | None:
-        """Ours minus the paper's in points; ``None`` where one is missing or they are of different sets."""
+        """Ours minus the paper's in points; ``None`` if one is missing or the datasets differ."""
         return self.ours - self.paper if self.ours is not None and self.comparable else None
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A row: its figures, the run that ours come from, and the commands that give what is missing."""
+    """A row: its metrics, the run with our results, and the commands that produce missing ones."""
 
     row: TableRow
-    figures: tuple[Figure, ...]
+    metrics: tuple[ComparedMetric, ...]
     run: Run | None
     commands: tuple[str, ...]
 
-    def figure(self, paper_set: str, measure: str) -> Figure | None:
-        """One figure, ``None`` where the paper's row has none."""
-        return next((f for f in self.figures if (f.paper_set, f.measure) == (paper_set, measure)), None)
+    def metric(self, paper_set: str, measure: str) -> ComparedMetric | None:
+        """One metric; ``None`` if the paper's row does not have it."""
+        return next((f for f in self.metrics if (f.paper_set, f.measure) == (paper_set, measure)), None)
 
 
 def compare(table: int | str, runs: Runs, world: World) -> tuple[Comparison, ...]:
-    """Every row of a table.
+    """Compares every row of a table.
 
     Raises:
         InputError: there is no such table.
@@ -63,20 +63,20 @@ def compare(table: int | str, runs: Runs, world: World) -> tuple[Comparison, ...
 
 def _compare(row: TableRow, runs: Runs, world: World) -> Comparison:
     run = runs.evaluation(row, world)
-    figures = []
+    metrics = []
     for paper_set, printed in row.paper.items():
         domain = world.domain(paper_set)
         for measure in printed:
-            ours = run.figure(row, domain, measure) if run else None
+            ours = run.metric(row, domain, measure) if run else None
             paper = row.published(paper_set, measure)
-            assert paper is not None  # it is one of the row's own
-            figures.append(Figure(paper_set, domain, measure, paper, ours, world.is_real))
-    missing = any(figure.ours is None for figure in figures)
-    return Comparison(row, tuple(figures), run, commands(row, runs, world) if missing else ())
+            assert paper is not None  # the measures come from the row itself
+            metrics.append(ComparedMetric(paper_set, domain, measure, paper, ours, world.is_real))
+    missing = any(metric.ours is None for metric in metrics)
+    return Comparison(row, tuple(metrics), run, commands(row, runs, world) if missing else ())
 
 
 def commands(row: TableRow, runs: Runs, world: World) -> tuple[str, ...]:
-    """What to run, one command after the other, for the results of a row."""
+    """The commands to run, in order, to get the results of a row."""
     if row.published_backbone:
         return (f"python -m scripts.published.score_mask2former backbone={row.published_backbone} model.weights=PATH",)
     checkpoint = runs.checkpoint(row.training, world)
@@ -99,12 +99,12 @@ def _shown(checkpoint: Path | None, training: str) -> str:
     return str(checkpoint) if checkpoint else f"runs/{training}/DATE/checkpoints/last.ckpt"
 
 
-def in_the_papers_order(comparisons: Sequence[Comparison], paper_set: str, measure: str) -> tuple[int, int]:
-    """How many pairs of rows ours orders as the paper does, and of how many.
+def pairs_in_paper_order(comparisons: Sequence[Comparison], paper_set: str, measure: str) -> tuple[int, int]:
+    """The number of pairs of rows that our results rank as in the paper, and the number of pairs.
 
-    Pairs that the paper ties, and rows that were not run, do not count.
+    Ties in the paper and rows that were not run do not count.
     """
-    figures = [f for c in comparisons if (f := c.figure(paper_set, measure)) is not None and f.ours is not None]
-    pairs = [(a, b) for a, b in combinations(figures, 2) if a.paper != b.paper]
+    metrics = [f for c in comparisons if (f := c.metric(paper_set, measure)) is not None and f.ours is not None]
+    pairs = [(a, b) for a, b in combinations(metrics, 2) if a.paper != b.paper]
     agree = sum((a.paper - b.paper) * ((a.ours or 0) - (b.ours or 0)) > 0 for a, b in pairs)
     return agree, len(pairs)

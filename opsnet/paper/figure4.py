@@ -1,4 +1,4 @@
-"""The paper's Figure 4: how alike the classes of a vocabulary are, by their prototypes or their text embeddings."""
+"""The paper's Figure 4: similarity between the classes of a vocabulary, by prototypes or text embeddings."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def pairwise_cosines(rows: np.ndarray) -> np.ndarray:
 
 
 def cosine_histograms(panels: Sequence[tuple[str, np.ndarray]], out: Path, *, columns: int) -> Path:
-    """Draws a histogram per panel: the cosines of all pairs of its classes.
+    """Plots one histogram per panel: the cosines of all pairs of its classes.
 
     Args:
-        panels: title and (M, D): trained prototypes, or text embeddings.
+        panels: title and rows (M, D): trained prototypes, or text embeddings.
         out: the PNG to write.
-        columns: panels side by side.
+        columns: panels per row.
     """
     lines = -(-len(panels) // columns)
     figure = Figure(figsize=(3.4 * columns, 2.5 * lines), layout="constrained")
@@ -39,5 +39,5 @@ def cosine_histograms(panels: Sequence[tuple[str, np.ndarray]], out: Path, *, co
         ax.legend(frameon=False, fontsize=8, loc="upper left")
     for ax in axes[len(panels) :]:
         ax.set_axis_off()
-    figure.supxlabel("cosine of two classes", fontsize=9)
+    figure.supxlabel("cosine between two classes", fontsize=9)
     return save_figure(figure, out)

@@ -1,6 +1,7 @@
-"""The names of experiments from before ``conf/tables``, when each row of a table was an experiment of its own.
+"""Old experiment names from before ``conf/tables``, when each row of a table was a separate experiment.
 
-``table4_row3`` was row 3 of Table 4, and as a training that which this row scores today: the tables are the mapping.
+``table4_row3`` was row 3 of Table 4; as a training it corresponds to the training of that row, so the tables themselves
+define the mapping.
 """
 
 from __future__ import annotations
@@ -18,28 +19,28 @@ _PATTERN = re.compile(r"glob\(table(?P<table>\d*)[\w*]*\)")
 
 
 def current_name(experiment: str) -> str:
-    """The training that an old name meant; other names as they are."""
+    """The training that an old name refers to; other names are returned unchanged."""
     row = _row(experiment)
     return row.training if row else _OTHERS.get(experiment, experiment)
 
 
 @contextmanager
 def refuse_old_names(arguments: Sequence[str]) -> Iterator[None]:
-    """Within it an old name, on the command line or in a yaml that an experiment builds on, is an input error.
+    """A context in which old names, on the command line or in the defaults of a yaml, raise an input error.
 
     Args:
-        arguments: of the command line.
+        arguments: the command-line arguments.
 
     Raises:
-        InputError: the sentence tells the new name.
+        InputError: an old name is used; the message states the new one.
     """
     from hydra.errors import MissingConfigException
 
-    for argument in arguments:  # of a pattern that matches nothing Hydra says nothing, and runs no job
+    for argument in arguments:  # for a pattern without a match Hydra prints nothing and runs no job
         if match := _PATTERN.fullmatch(argument.removeprefix("experiment=")):
             table = match["table"] or "T"
             raise InputError(
-                f"{argument}: rows of tables are no experiments now: opsnet-evaluate table={table} scores them in one "
+                f"{argument}: table rows are no longer experiments: opsnet-evaluate table={table} scores them in one "
                 f"pass, opsnet-evaluate -m table={table} row=1,2 one after the other"
             )
     try:
@@ -60,7 +61,7 @@ def _commands(row: TableRow) -> str:
             f"backbone={row.published_backbone} model.weights=PATH"
         )
     return (
-        f"train it by experiment={row.training}, score it ({row.name}) by opsnet-evaluate table={row.table} "
+        f"train it with experiment={row.training}, score it ({row.name}) with opsnet-evaluate table={row.table} "
         f"row={row.row} world=real checkpoint=PATH"
     )
 

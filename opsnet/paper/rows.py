@@ -1,18 +1,18 @@
-"""The rows of the paper's tables, as ``conf/tables/T.yaml`` holds them, with the paper's results.
+"""The rows of the paper's tables, as defined in ``conf/tables/T.yaml``, with the paper's results.
 
-A file has ``title`` and ``rows``, by the paper's numbers. A row has
+A file has a ``title`` and ``rows``, keyed by the paper's row numbers. A row has
 
-- ``name``: what the paper calls it;
-- ``training``, an experiment of conf/experiment (for all rows of a table: beside ``title``), and ``setting``, how its
-  checkpoint is scored; or ``published``, the backbone of a Mask2Former that others trained;
-- ``paper``: data set -> measure -> percent, as printed;
-- ``corrected``: what the paper's other results say in the place of a misprint; ``note``.
+- ``name``: the paper's name of the row;
+- ``training``, an experiment of conf/experiment (next to ``title`` if it is the same for all rows), and ``setting``,
+  how its checkpoint is scored; or ``published``, the backbone of a published Mask2Former;
+- ``paper``: dataset -> measure -> percent, as printed;
+- optionally ``corrected``: the values implied by the paper's other results in place of a misprint; and ``note``.
 
-A table that varies alpha and beta has ``grid`` in the place of ``rows``: both lists, the same keys with ``{alpha}`` and
-``{beta}`` in them, results as a matrix, and ``notes`` by row.
+A table over alpha and beta has ``grid`` instead of ``rows``: both lists, the same keys with ``{alpha}`` and ``{beta}``
+as placeholders, results as a matrix, and ``notes`` by row.
 
-Tables name trainings, and no training names its rows: a row has one training, while ``opsnet_r50`` answers 44 rows of
-eight tables.
+Tables refer to trainings, not vice versa: a row has one training, while ``opsnet_r50`` provides 44 rows of eight
+tables.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ class TableRow:
     """A row of a table of the paper.
 
     Attributes:
-        table, row: numbers in the paper; rows of Table 6 are its cells, row by row.
-        title: what the paper calls it.
-        training: the experiment whose checkpoint it scores, or ``mask2former_<backbone>`` for published weights.
+        table, row: numbers in the paper; the rows of Table 6 are its cells in row-major order.
+        title: the paper's name of the row.
+        training: the experiment whose checkpoint is scored, or ``mask2former_<backbone>`` for published weights.
         setting: how it is scored, see :func:`opsnet.inference.settings.parse_setting`; ``None`` for published weights.
         paper: the paper's results as printed.
-        corrected: what the paper's other results say in the place of a misprint.
-        note: on the results.
-        published_backbone: of published weights, an option of conf/backbone.
+        corrected: values implied by the paper's other results, in place of misprints.
+        note: a note on the results.
+        published_backbone: for published weights, an option of conf/backbone.
     """
 
     table: int
@@ -65,11 +65,11 @@ class TableRow:
 
     @property
     def measured_as(self) -> str:
-        """The setting's name in the results of an evaluation."""
+        """The name of the setting in the results of an evaluation."""
         return self.setting or "mask2former"
 
     def published(self, dataset: str, measure: str) -> float | None:
-        """The paper's result in percent, a misprint corrected; ``None`` where it gives none."""
+        """The paper's result in percent, with misprints corrected; ``None`` if it has none."""
         results = self.corrected if measure in self.corrected.get(dataset, {}) else self.paper
         value = results.get(dataset, {}).get(measure)
         return None if value is None else float(value)
@@ -81,7 +81,7 @@ def tables() -> tuple[int, ...]:
 
 
 def table_title(table: int) -> str:
-    """What the paper calls a table."""
+    """The paper's title of a table."""
     return str(_load(table)["title"])
 
 
@@ -92,7 +92,7 @@ def table_rows(table: int | str) -> tuple[TableRow, ...]:
         table: its number, or ``table6``.
 
     Raises:
-        InputError: there is no such table, or its file is not that of a table.
+        InputError: there is no such table, or its file is malformed.
     """
     number = str(table).removeprefix("table")
     if number not in map(str, tables()):
@@ -101,7 +101,7 @@ def table_rows(table: int | str) -> tuple[TableRow, ...]:
 
 
 def table_row(table: int | str, row: int | str) -> TableRow:
-    """A row by its numbers.
+    """A row by its table and row number.
 
     Raises:
         InputError: there is no such table, or it has no such row.
@@ -119,7 +119,7 @@ def all_rows() -> tuple[TableRow, ...]:
 
 
 def numbered(rows: Sequence[TableRow]) -> str:
-    """The numbers of rows of one table: ``row 3``, ``rows 2, 5``, ``rows 1 to 20``."""
+    """The row numbers as text: ``row 3``, ``rows 2, 5``, ``rows 1 to 20``."""
     numbers = [row.row for row in rows]
     if len(numbers) > 2 and numbers == list(range(numbers[0], numbers[-1] + 1)):
         return f"rows {numbers[0]} to {numbers[-1]}"
@@ -145,7 +145,7 @@ def _rows(table: int) -> tuple[TableRow, ...]:
 
 
 def _shared(content: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
-    """What all rows of a table have, published weights apart."""
+    """The values shared by all rows of a table except published weights."""
     return {"training": content["training"]} if "training" in content and "published" not in row else {}
 
 
@@ -163,7 +163,7 @@ def _cells(
     *, name: str, setting: str, alpha: Sequence[float], beta: Sequence[float], paper: Mapping[str, Any],
     notes: Mapping[int, str] | None = None,
 ) -> Iterator[tuple[int, dict[str, Any]]]:  # fmt: skip
-    """The cells of a grid as rows: alpha downwards, beta to the right."""
+    """The cells of a grid as rows: alpha by row, beta by column."""
     for number, ((i, a), (j, b)) in enumerate(product(enumerate(alpha), enumerate(beta)), start=1):
         values = {"alpha": f"{a:g}", "beta": f"{b:g}"}
         results = {dataset: {m: matrix[i][j] for m, matrix in given.items()} for dataset, given in paper.items()}

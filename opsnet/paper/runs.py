@@ -1,4 +1,4 @@
-"""Finished runs on disk: which evaluation has the figures of a row, and which checkpoint a row can be scored on."""
+"""Finished runs on disk: finds the evaluation with the results of a row, and the checkpoint on which to score it."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Run:
     """A folder with a ``results.json``: of a training or of an evaluation.
 
     Attributes:
-        folder: of the run.
-        results: what it found.
-        modified: when it was written, in seconds since 1970.
+        folder: the run's folder.
+        results: its results.
+        modified: modification time of the results, in seconds since 1970.
     """
 
     folder: Path
@@ -31,20 +31,20 @@ class Run:
 
     @cached_property
     def training(self) -> str:
-        """The experiment whose checkpoint was scored: what the evaluation says, else what its own name claims."""
+        """The experiment whose checkpoint was scored: stated by the evaluation, or else its own experiment name."""
         name = self.results.trained_as or self.results.experiment
         return training_of(name) or name
 
-    def figure(self, row: TableRow, domain: str, measure: str) -> float | None:
-        """A row's figure in percent on a domain of this run, ``None`` where it was not measured."""
+    def metric(self, row: TableRow, domain: str, measure: str) -> float | None:
+        """A row's metric in percent on a domain of this run; ``None`` if it was not measured."""
         return self.results.value(f"{domain}/{row.measured_as}/{measure}")
 
 
 class Runs:
-    """All runs below a folder, the newest first.
+    """All runs in a folder, the newest first.
 
     Args:
-        folder: searched for ``results.json`` at any depth; files that are no results are passed over.
+        folder: searched recursively for ``results.json``; files that are not results are skipped.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -53,11 +53,11 @@ class Runs:
         self.runs = sorted(found, key=lambda run: run.modified, reverse=True)
 
     def evaluation(self, row: TableRow, world: World) -> Run | None:
-        """The newest evaluation of a row among those that cover most of its domains; ``None``: not run."""
+        """The newest evaluation of a row among those that cover most of its domains; ``None`` if it was not run."""
         places = [(world.domain(d), measure) for d, figures in row.paper.items() for measure in figures]
         best, most = None, 0
         for run in self.runs:
-            covered = sum(run.figure(row, *place) is not None for place in places)
+            covered = sum(run.metric(row, *place) is not None for place in places)
             if covered > most and run.training == row.training:
                 best, most = run, covered
         return best
@@ -83,7 +83,7 @@ def _read(path: Path) -> Run | None:
 
 
 def _world_of(folder: Path) -> str | None:
-    """The world that Hydra chose for a run."""
+    """The world in a run's stored Hydra choices."""
     path = folder / ".hydra" / "hydra.yaml"
     world: str | None = (
         OmegaConf.select(OmegaConf.load(path), "hydra.runtime.choices.world") if path.is_file() else None

@@ -1,4 +1,4 @@
-"""Figures beside the tables: PQ against the ratio of the ensemble (Table 4), PQ over alpha and beta (Table 6)."""
+"""Figures for the tables: PQ against the ratio of the ensemble (Table 4), PQ over alpha and beta (Table 6)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 
 from opsnet.metrics.results import GRID_CELL
-from opsnet.paper.comparison import Comparison, Figure
+from opsnet.paper.comparison import ComparedMetric, Comparison
 from opsnet.paper.tables import SETS
 from opsnet.paper.worlds import World
 from opsnet.visualization.plots import draw_grid, save_figure
@@ -19,15 +19,15 @@ _LEVELS = {"clip_only": ("CLIP alone", "dotted", "#c8511b"), "full": ("OPSNet, E
 
 
 def ensemble_ratios(comparisons: Sequence[Comparison], world: World, out: Path) -> Path | None:
-    """Table 4: PQ against how often CLIP's embedding is added to the query's, the paper's beside ours.
+    """Table 4: PQ against the number of CLIP embeddings added to the query embedding, the paper's next to ours.
 
     Args:
         comparisons: the rows of Table 4.
-        world: where ours are measured.
+        world: the world of our results.
         out: PNG to write.
 
     Returns:
-        ``out``, or ``None`` where no row was run.
+        ``out``, or ``None`` if no row was run.
     """
     if all(c.run is None for c in comparisons):
         return None
@@ -42,12 +42,16 @@ def ensemble_ratios(comparisons: Sequence[Comparison], world: World, out: Path) 
 
 
 def _ratio(
-    ax: Axes, comparisons: Sequence[Comparison], paper_set: str, title: str, value: Callable[[Figure], float | None]
+    ax: Axes,
+    comparisons: Sequence[Comparison],
+    paper_set: str,
+    title: str,
+    value: Callable[[ComparedMetric], float | None],
 ) -> None:
     values: dict[str, float] = {}
     for c in comparisons:
-        figure = c.figure(paper_set, "PQ")
-        if figure is not None and (pq := value(figure)) is not None:
+        metric = c.metric(paper_set, "PQ")
+        if metric is not None and (pq := value(metric)) is not None:
             values[c.row.measured_as.partition("/")[0]] = pq
     points = [(ratio, values[name]) for name, ratio in _RATIOS.items() if name in values]
     ax.plot([x for x, _ in points], [y for _, y in points], "o-", color="#1f5fa8", label="Query + n CLIP")
@@ -55,7 +59,7 @@ def _ratio(
         if name in values:
             ax.axhline(values[name], linestyle=style, color=colour, label=label)
     ax.set_title(title, fontsize=10)
-    ax.set_xlabel("n, CLIP embeddings added to one query embedding", fontsize=9)
+    ax.set_xlabel("n, number of CLIP embeddings added to the query embedding", fontsize=9)
     ax.set_ylabel("PQ (%)", fontsize=9)
     ax.set_xticks(range(5))
     ax.grid(alpha=0.25)
@@ -63,10 +67,10 @@ def _ratio(
 
 
 def alpha_beta_pair(comparisons: Sequence[Comparison], world: World, out: Path) -> Path | None:
-    """Table 6: the paper's grid and ours as heat maps, each with its own colours.
+    """Table 6: the paper's grid and ours as heat maps, each with its own colour scale.
 
     Returns:
-        ``out``, or ``None`` where no cell was run.
+        ``out``, or ``None`` if no cell was run.
     """
     published, ours = _cells(comparisons, lambda f: f.paper), _cells(comparisons, lambda f: f.ours)
     if not ours:
@@ -80,11 +84,11 @@ def alpha_beta_pair(comparisons: Sequence[Comparison], world: World, out: Path) 
 
 
 def _cells(
-    comparisons: Sequence[Comparison], value: Callable[[Figure], float | None]
+    comparisons: Sequence[Comparison], value: Callable[[ComparedMetric], float | None]
 ) -> Mapping[tuple[float, float], float]:
     found = {}
     for c in comparisons:
-        match, pq = GRID_CELL.match(c.row.measured_as), value(c.figures[0])
+        match, pq = GRID_CELL.match(c.row.measured_as), value(c.metrics[0])
         if match is not None and pq is not None:
             found[float(match["alpha"]), float(match["beta"])] = pq
     return found

@@ -1,4 +1,4 @@
-"""A table of the paper, ours beside it, as text: for a terminal, markdown, LaTeX, a picture; or every figure as csv."""
+"""Renders a table of the paper next to our results: for the terminal, markdown, LaTeX or as an image; or all as csv."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from opsnet.metrics.results import GRID_CELL, percent
 from opsnet.metrics.semantic import SEMANTIC_RULE
-from opsnet.paper.comparison import Comparison, Figure, in_the_papers_order
+from opsnet.paper.comparison import ComparedMetric, Comparison, pairs_in_paper_order
 from opsnet.paper.rows import numbered, table_title
 from opsnet.paper.worlds import World
 from opsnet.visualization.tables import ABSENT, Table
@@ -21,23 +21,23 @@ SETS = {
     "cityscapes": "Cityscapes",
     "pascal_context": "Pascal Context",
 }
-"""What the paper calls its sets."""
+"""The paper's names of its datasets."""
 
 _WITH_BACKBONES = (2, 3, 8, 9)
 
 Column = tuple[str, str]
-"""A set of the paper and a measure."""
+"""A dataset of the paper and a measure."""
 Cells = tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]
 """Headings and rows."""
 
 
 def paper_table(comparisons: Sequence[Comparison], world: World, *, all_measures: bool = False) -> Table:
-    """One table of the paper, ours beside it.
+    """One table of the paper next to our results.
 
     Args:
         comparisons: the rows, all of one table.
-        world: where ours are measured.
-        all_measures: every figure of the paper; by default the main one of each set, PQ or mIoU.
+        world: the world of our results.
+        all_measures: whether to show all measures; by default only the main one of each dataset, PQ or mIoU.
     """
     number = comparisons[0].row.table
     shown = _columns(comparisons, all_measures)
@@ -53,8 +53,8 @@ def paper_table(comparisons: Sequence[Comparison], world: World, *, all_measures
 
 
 def _columns(comparisons: Sequence[Comparison], all_measures: bool) -> list[Column]:
-    """What the table shows, in the paper's order."""
-    found = dict.fromkeys((f.paper_set, f.measure) for c in comparisons for f in c.figures)
+    """The columns to show, in the paper's order."""
+    found = dict.fromkeys((f.paper_set, f.measure) for c in comparisons for f in c.metrics)
     return [column for column in found if all_measures or column[1] in ("PQ", "mIoU")]
 
 
@@ -65,16 +65,16 @@ def _list(comparisons: Sequence[Comparison], world: World, shown: list[Column]) 
         heads += ["ours", "diff."] if world.is_real else [f"{world.domain(paper_set)} {measure} ours"]
     rows = []
     for c in comparisons:
-        cells = [cell for column in shown for cell in _cells(c.figure(*column), world)]
+        cells = [cell for column in shown for cell in _cells(c.metric(*column), world)]
         rows.append((str(c.row.row), c.row.title, *cells))
     return tuple(heads), tuple(rows)
 
 
-def _cells(figure: Figure | None, world: World) -> tuple[str, ...]:
-    if figure is None:
+def _cells(metric: ComparedMetric | None, world: World) -> tuple[str, ...]:
+    if metric is None:
         return (ABSENT,) * (3 if world.is_real else 2)
-    cells = (f"{figure.paper:.1f}", percent(figure.ours))
-    return (*cells, _signed(figure.difference)) if world.is_real else cells
+    cells = (f"{metric.paper:.1f}", percent(metric.ours))
+    return (*cells, _signed(metric.difference)) if world.is_real else cells
 
 
 def _signed(value: float | None) -> str:
@@ -82,14 +82,14 @@ def _signed(value: float | None) -> str:
 
 
 def _grid(comparisons: Sequence[Comparison], world: World) -> Cells:
-    """Table 6: alpha downwards, beta to the right; the paper's block, ours, and in the real world the difference."""
-    cells: dict[tuple[float, float], Figure] = {}
+    """Table 6: alpha by row, beta by column; the paper's block, ours, and in the real world the difference."""
+    cells: dict[tuple[float, float], ComparedMetric] = {}
     for c in comparisons:
         match = GRID_CELL.match(c.row.measured_as)
         assert match is not None
-        cells[float(match["alpha"]), float(match["beta"])] = c.figures[0]
+        cells[float(match["alpha"]), float(match["beta"])] = c.metrics[0]
     alphas, betas = sorted({a for a, _ in cells}), sorted({b for _, b in cells})
-    blocks: list[tuple[str, Callable[[Figure], str]]] = [
+    blocks: list[tuple[str, Callable[[ComparedMetric], str]]] = [
         ("paper", lambda f: f"{f.paper:.1f}"),
         ("ours", lambda f: percent(f.ours)),
         *([("diff.", lambda f: _signed(f.difference))] if world.is_real else []),
@@ -103,21 +103,24 @@ def _caption(comparisons: Sequence[Comparison], world: World, shown: list[Column
     measures = " and ".join(dict.fromkeys(measure for _, measure in shown))
     parts = [f"{measures} in percent."]
     if comparisons[0].row.table == 6:
-        parts.append(f"Columns: beta; the paper's figures are PQ on ADE20K, ours on {world.domain('ade20k')}.")
+        parts.append(f"Columns: beta; the paper's values are PQ on ADE20K, ours on {world.domain('ade20k')}.")
     if not world.is_real:
-        parts.append("Ours are of another world: the rows' order can be compared with the paper's, the levels cannot.")
+        parts.append(
+            "Ours are measured on the synthetic world: the ranking of the rows can be compared with the paper, the "
+            "values cannot."
+        )
         if comparisons[0].row.table in _WITH_BACKBONES:
-            parts.append("So are the backbones: small stand-ins (conf/world_backbone).")
+            parts.append("The backbones are small substitutes (conf/world_backbone).")
     agreements = [_agreement(comparisons, world, column) for column in shown if column[1] in ("PQ", "mIoU")]
     if any(agreements):
-        parts.append(f"Pairs of rows in the paper's order: {', '.join(filter(None, agreements))}.")
+        parts.append(f"Pairs of rows ranked as in the paper: {', '.join(filter(None, agreements))}.")
     if "mIoU" in measures:
         parts.append(f"mIoU: {SEMANTIC_RULE}.")
     return " ".join(parts)
 
 
 def _agreement(comparisons: Sequence[Comparison], world: World, column: Column) -> str:
-    agree, pairs = in_the_papers_order(comparisons, *column)
+    agree, pairs = pairs_in_paper_order(comparisons, *column)
     paper_set, measure = column
     name = SETS[paper_set] if world.is_real else f"{SETS[paper_set]} / {world.domain(paper_set)}"
     return f"{name} {measure} {agree} of {pairs}" if pairs else ""
@@ -137,15 +140,15 @@ def _notes(comparisons: Sequence[Comparison], world: World) -> tuple[str, ...]:
         assert run is not None
         notes.append(f"{_rows(group)}: {folder} (seed {run.results.seed}).")
     for group in missing.values():
-        state = "not run" if all(c.run is None for c in group) else "not complete"
+        state = "not run" if all(c.run is None for c in group) else "incomplete"
         if group[0].row.published_backbone and not world.is_real:
-            state += ", as nobody published weights for this world; for the paper's"
+            state += ", because there are no published weights for this world; on the paper's datasets"
         notes.append(f"{_rows(group)} {state}: " + ", then ".join(f"`{command}`" for command in _commands(group)) + ".")
     return tuple(notes)
 
 
 def _commands(group: Sequence[Comparison]) -> tuple[str, ...]:
-    """Of several rows that one checkpoint gives: a single evaluation of the table."""
+    """The commands for rows of the same training; several rows need only one evaluation of the table."""
     first = group[0]
     if len(group) == 1:
         return first.commands
@@ -159,7 +162,7 @@ def _place(comparison: Comparison) -> str:
 
 
 def _rows(group: Sequence[Comparison]) -> str:
-    """``Row 3``, ``Rows 2, 5``, ``Rows 1 to 20``; of few cells of Table 6 their alpha and beta."""
+    """``Row 3``, ``Rows 2, 5``, ``Rows 1 to 20``; for one or two cells of Table 6, their alpha and beta."""
     if group[0].row.table == 6 and len(group) < 3:
         return ", ".join(map(_place, group))
     return numbered([c.row for c in group]).capitalize()
@@ -172,13 +175,13 @@ FIELDS = (
 
 
 def to_csv(comparisons: Sequence[Comparison]) -> str:
-    """Every figure of the paper's rows as a line of csv."""
+    """All metrics of the paper's rows as csv, one line each."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(FIELDS)
     for c in comparisons:
         row = c.row
-        for f in c.figures:
+        for f in c.metrics:
             figures = (f.paper, *("" if v is None else round(v, 4) for v in (f.ours, f.difference)))
             what = (row.table, row.row, row.title, row.training, row.measured_as)
             where = (f.paper_set, f.domain, f.measure)

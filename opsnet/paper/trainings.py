@@ -1,4 +1,4 @@
-"""The trainings that the rows of the paper's tables score, and which of them a checkpoint or a run is."""
+"""The trainings of the paper's tables, and the mapping from experiments of checkpoints and runs to them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Training:
     """A training of the paper.
 
     Attributes:
-        name: of its yaml in conf/experiment.
-        starts_from: the training whose checkpoint a fine-tuning starts from.
+        name: name of its yaml in conf/experiment.
+        starts_from: for a fine-tuning, the training whose checkpoint it starts from.
     """
 
     name: str
@@ -26,7 +26,7 @@ class Training:
 
 
 def trainings() -> tuple[Training, ...]:
-    """All of them, in the order of the tables."""
+    """All trainings, in the order of the tables."""
     names = dict.fromkeys(row.training for row in all_rows() if row.published_backbone is None)
     return tuple(training(name) for name in names)
 
@@ -37,17 +37,18 @@ def training(name: str) -> Training:
 
 
 def rows_of(name: str) -> tuple[TableRow, ...]:
-    """The rows that a training, or published weights, answer; none for an experiment of another name."""
+    """The rows of a training or of published weights; empty for other experiments."""
     return tuple(row for row in all_rows() if row.training == name)
 
 
 def training_of(experiment: str) -> str | None:
-    """The training, or published weights, that an experiment is: itself, or that which it only names and places anew.
+    """The training, or published weights, that an experiment corresponds to; ``None`` if there is none.
 
-    ``scenes`` is ``opsnet_r50`` in another world, for example; ``None`` for an experiment that changes more.
+    An experiment corresponds to another if it changes only the name and the world: ``scenes`` is ``opsnet_r50`` in
+    another world.
 
     Args:
-        experiment: a name, also of those before conf/tables (``table1_row7``), which older checkpoints carry.
+        experiment: an experiment name, also an old one (``table1_row7``), as stored in older checkpoints.
     """
     name, seen = current_name(experiment), set[str]()
     while not rows_of(name):
@@ -60,7 +61,7 @@ def training_of(experiment: str) -> str | None:
 
 
 def _renamed(name: str) -> str | None:
-    """The experiment that one differs from in its name and its world alone."""
+    """The experiment from which this one differs only in its name and world."""
     content = _load(name)
     defaults = content.pop("defaults", [])
     bases = [entry for entry in defaults if isinstance(entry, str) and entry != "_self_"]
@@ -71,13 +72,13 @@ def _renamed(name: str) -> str | None:
 
 
 def _content(name: str) -> dict[str, Any]:
-    """What an experiment's yaml and those that it builds on set."""
+    """The content of an experiment's yaml merged with its defaults."""
     content = _load(name)
     bases = [entry for entry in content.get("defaults", []) if isinstance(entry, str) and entry != "_self_"]
     return {key: value for layer in (*map(_content, bases), content) for key, value in layer.items()}
 
 
 def _load(name: str) -> dict[str, Any]:
-    """An experiment's yaml; empty where there is none."""
+    """An experiment's yaml; empty if there is none."""
     path = config_dir() / "experiment" / f"{name}.yaml"
     return OmegaConf.to_container(OmegaConf.load(path)) or {} if path.is_file() else {}  # type: ignore[return-value]

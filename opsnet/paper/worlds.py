@@ -1,4 +1,4 @@
-"""Where a table is measured: on the paper's data sets, or on those of the miniature in their place."""
+"""Worlds: a table is measured either on the paper's datasets or on the miniature's substitutes."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from opsnet.utils.errors import InputError
 
 @dataclass(frozen=True)
 class World:
-    """Where a table is measured.
+    """The datasets on which a table is measured.
 
     Attributes:
-        name: of its yaml in conf/world.
-        stands_for: a data set of the paper -> the domain that takes its place; empty where the sets are the paper's.
+        name: name of its yaml in conf/world.
+        stands_for: dataset of the paper -> the domain that replaces it; empty if they are the paper's datasets.
     """
 
     name: str
@@ -26,19 +26,19 @@ class World:
 
     @property
     def is_real(self) -> bool:
-        """Whether the data sets are the paper's, so that results can be compared with its."""
+        """Whether the datasets are the paper's, so that results are comparable."""
         return not self.stands_for
 
     def domain(self, paper_set: str) -> str:
-        """The domain that is measured for a data set of the paper."""
+        """The domain that corresponds to a dataset of the paper."""
         return self.stands_for.get(paper_set, paper_set)
 
 
 def load_world(name: str) -> World:
-    """A world by its name.
+    """Loads a world by name.
 
     Raises:
-        InputError: there is none of that name.
+        InputError: there is no world of that name.
     """
     path = config_dir() / "world" / f"{name}.yaml"
     if not path.is_file():

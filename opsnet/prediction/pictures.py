@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.transforms.v2.functional import resize
 
-from opsnet.data.pictures import read_rgb, to_rgb
+from opsnet.data.images import read_rgb, to_rgb
 from opsnet.data.transforms import EvalTransform, as_image
 from opsnet.structures import SIZE_DIVISOR, Batch
 from opsnet.utils.errors import InputError

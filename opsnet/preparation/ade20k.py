@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from opsnet.data.coco_panoptic import SegmentLabel
-from opsnet.data.conversion import Reader, Source, convert, one_segment_a_class
+from opsnet.data.conversion import Reader, Source, convert, one_segment_per_class
 from opsnet.preparation.arguments import add_source_arguments, require_folder
 from opsnet.vocabulary import Vocabulary
 
@@ -63,7 +63,7 @@ def read_panoptic(source: Source) -> tuple[NDArray[np.int64], list[SegmentLabel]
 
 def read_semantic(source: Source) -> tuple[NDArray[np.int64], list[SegmentLabel]]:
     """Class map alone (0 = void, 1..150)."""
-    return one_segment_a_class(np.array(Image.open(source.labels[0]), dtype=np.int64), CLASSES.ids)
+    return one_segment_per_class(np.array(Image.open(source.labels[0]), dtype=np.int64), CLASSES.ids)
 
 
 KINDS: dict[str, tuple[Reader, tuple[str, ...]]] = {
@@ -109,5 +109,5 @@ def prepare(
             require_folder(src / folder / FOLDERS[name], WHERE.format(ARCHIVES[folder]))
         convert(
             sources(src, name, folders), read, annotations=dst / f"ade20k_{kind}_{name}.json",
-            pictures=dst / "images" / name, categories=CLASSES.categories(), workers=workers,
+            images=dst / "images" / name, categories=CLASSES.categories(), workers=workers,
         )  # fmt: skip

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from opsnet.data.coco_panoptic import SegmentLabel
-from opsnet.data.conversion import Source, convert, one_segment_a_class
+from opsnet.data.conversion import Source, convert, one_segment_per_class
 from opsnet.preparation.arguments import add_source_arguments, require_folder
 from opsnet.utils.errors import DatasetError
 from opsnet.vocabulary import Vocabulary
@@ -36,12 +36,12 @@ def read(source: Source) -> tuple[NDArray[np.int64], list[SegmentLabel]]:
         ValueError: another value, or a map that is not of the image's size.
     """
     classes = np.array(Image.open(source.labels[0]), dtype=np.int64)
-    with Image.open(source.picture) as image:
+    with Image.open(source.image) as image:
         if classes.shape != (image.height, image.width):
-            raise ValueError(f"its shape {classes.shape} is not that of {source.picture}")
+            raise ValueError(f"its shape {classes.shape} is not that of {source.image}")
     if classes.max() > VOID:
         raise ValueError(f"it has the value {classes.max()}, but classes are 0 to {VOID - 1} and void is {VOID}")
-    return one_segment_a_class(classes + 1, CLASSES.ids)
+    return one_segment_per_class(classes + 1, CLASSES.ids)
 
 
 def sources(root: Path, name: str) -> list[Source]:
@@ -80,5 +80,5 @@ def prepare(src: Path, dst: Path, *, sets: Sequence[str] = SETS, workers: int | 
             require_folder(src / folder, WHERE)
         convert(
             sources(src, name), read, annotations=dst / f"camvid_{name}.json",
-            pictures=dst / "images" / name, categories=CLASSES.categories(), workers=workers,
+            images=dst / "images" / name, categories=CLASSES.categories(), workers=workers,
         )  # fmt: skip

@@ -91,5 +91,5 @@ def prepare(src: Path, dst: Path, *, sets: Sequence[str] = SETS, workers: int | 
             )
         convert(
             sources(src, name), read, annotations=dst / f"cityscapes_panoptic_{name}.json",
-            pictures=dst / "images" / name, categories=categories(), workers=workers,
+            images=dst / "images" / name, categories=categories(), workers=workers,
         )  # fmt: skip

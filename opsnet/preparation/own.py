@@ -89,7 +89,7 @@ class Destination:
         """Converts the images and says what was written."""
         convert(
             sources, reader, annotations=self.dst / f"panoptic_{self.set}.json",
-            pictures=self.dst / "images" / self.set, categories=vocabulary.categories(), workers=self.workers,
+            images=self.dst / "images" / self.set, categories=vocabulary.categories(), workers=self.workers,
             recipe=f"{reader} {sources[0]} {vocabulary.categories()}",
         )  # fmt: skip
         if not self.shared.is_file():  # only now, so that a vocabulary that did not fit can be replaced

@@ -41,10 +41,10 @@ class CocoReader:
         path = source.labels[0]
         content = _content(path)
         image = content.images[source.image_id]
-        size = upright_size(source.picture)
+        size = upright_size(source.image)
         if image.get("width") and image.get("height"):
             said = (int(image["width"]), int(image["height"]))
-            require_size(f"image {source.image_id} of {path}", said, source.picture)
+            require_size(f"image {source.image_id} of {path}", said, source.image)
         regions = [self._region(a, size, path) for a in content.annotations.get(source.image_id, [])]
         return paint(regions, size, stuff=self.stuff)
 

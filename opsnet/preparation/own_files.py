@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image
 
-from opsnet.data import pictures
+from opsnet.data import images
 from opsnet.utils.errors import InputError
 
 PICTURES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
@@ -74,7 +74,7 @@ def upright_size(picture: Path) -> tuple[int, int]:
     """
     try:
         with Image.open(picture) as opened:
-            return pictures.upright_size(opened)
+            return images.upright_size(opened)
     except OSError as error:
         raise InputError(f"{picture} cannot be read as a picture ({error}): replace the file") from error
 

@@ -43,9 +43,9 @@ class LabelmeReader:
             InputError: a shape is not what it should be, or the picture has another size.
         """
         path, ids = source.labels[0], dict(self.ids)
-        data, size = _content(path), upright_size(source.picture)
+        data, size = _content(path), upright_size(source.image)
         if data.get("imageWidth") and data.get("imageHeight"):
-            require_size(str(path), (int(data["imageWidth"]), int(data["imageHeight"])), source.picture)
+            require_size(str(path), (int(data["imageWidth"]), int(data["imageHeight"])), source.image)
         regions = []
         for number, shape in enumerate(data["shapes"], start=1):
             try:

@@ -45,7 +45,7 @@ class MaskReader:
         """
         classes = self._classes(source)
         if len(source.labels) > 1:
-            instances = _read(source.labels[1], source.picture, colours=True)
+            instances = _read(source.labels[1], source.image, colours=True)
         elif self.connected:
             instances = self._connected(classes)
         else:
@@ -53,7 +53,7 @@ class MaskReader:
         return self._segments(classes, instances, crowds=len(source.labels) > 1)
 
     def _classes(self, source: Source) -> Pixels:
-        classes = _read(source.labels[0], source.picture, colours=False)
+        classes = _read(source.labels[0], source.image, colours=False)
         unknown = set(np.flatnonzero(np.bincount(classes.ravel())).tolist()) - {*self.ids, *self.void}
         if unknown:
             void = ",".join(map(str, sorted({*self.void, min(unknown)})))

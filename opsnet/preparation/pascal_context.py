@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.io import loadmat
 
 from opsnet.data.coco_panoptic import SegmentLabel
-from opsnet.data.conversion import Source, convert, one_segment_a_class
+from opsnet.data.conversion import Source, convert, one_segment_per_class
 from opsnet.preparation.arguments import add_source_arguments, require_folder
 from opsnet.utils.errors import DatasetError
 from opsnet.vocabulary import Vocabulary
@@ -40,7 +40,7 @@ def read(source: Source) -> tuple[NDArray[np.int64], list[SegmentLabel]]:
     labels = loadmat(source.labels[0])["LabelMap"].astype(np.int64)
     if labels.max() > LARGEST:
         raise ValueError(f"its LabelMap has class {labels.max()}, more than {LARGEST}")
-    return one_segment_a_class(CATEGORY[labels], CLASSES.ids)
+    return one_segment_per_class(CATEGORY[labels], CLASSES.ids)
 
 
 def sources(root: Path, name: str) -> list[Source]:
@@ -80,5 +80,5 @@ def prepare(src: Path, dst: Path, *, sets: Sequence[str] = SETS, workers: int | 
     for name in sets:
         convert(
             sources(src, name), read, annotations=dst / f"pascal_context_semantic_{name}.json",
-            pictures=dst / "images" / name, categories=CLASSES.categories(), workers=workers,
+            images=dst / "images" / name, categories=CLASSES.categories(), workers=workers,
         )  # fmt: skip

@@ -60,7 +60,7 @@ class LearnedModulation(Recognizer):
         far = 1 - names.similarity.to(query)
         weight = alpha * far
         rows = weight if target.concept is None else weight[target.concept]
-        logits = target.of_concepts(_fused_logits(query, clip, target.embeds, rows, agreement))
+        logits = target.max_per_concept(_fused_logits(query, clip, target.embeds, rows, agreement))
         general = self.numbers(far)[0] * far
         no_object_logits = _fused_logits(query, clip, no_object[None], general[None], agreement)[..., 0]
         return logits * scale / nearest**beta, no_object_logits

@@ -81,7 +81,7 @@ class Recognizer(nn.Module):
 def nearest_similarity(target: TextBank, train: TextBank) -> Tensor:
     """``max_j H_ij`` of each target name, (M,) in (0, 1]; exactly 1 for a name that was trained."""
     similarity = target.embeds.double() @ train.embeds.double().T
-    nearest = target.of_concepts(similarity.amax(dim=1))
+    nearest = target.max_per_concept(similarity.amax(dim=1))
     nearest = nearest.clamp(min=1e-3, max=1.0)  # above 0, or the power and the quotient are undefined
     return torch.where(nearest > 1 - SAME_NAME, torch.ones_like(nearest), nearest).to(target.embeds.dtype)
 
@@ -113,4 +113,4 @@ def name_logits(
     """
     rows = divisor if divisor is None or target.concept is None else divisor[target.concept]
     logits = cosines(embeds, target.embeds, rows) / TEMPERATURE
-    return target.of_concepts(logits), cosine_logits(embeds, no_object[None])[..., 0]
+    return target.max_per_concept(logits), cosine_logits(embeds, no_object[None])[..., 0]

@@ -71,15 +71,15 @@ def _nearest_names(target: TextBank, train: TextBank) -> list[str]:
     best = [(part @ train.embeds.T).max(dim=1) for part in target.embeds.split(_AT_ONCE)]
     cosines, columns = torch.cat([b.values for b in best]), torch.cat([b.indices for b in best])
     found: dict[int, tuple[float, int]] = {}
-    for row, cosine, column in zip(target.owners().tolist(), cosines.tolist(), columns.tolist(), strict=True):
+    for row, cosine, column in zip(target.concept_of_row().tolist(), cosines.tolist(), columns.tolist(), strict=True):
         found[row] = max(found.get(row, (-2.0, 0)), (cosine, column), key=lambda pair: pair[0])
-    owners = train.owners().tolist()
+    owners = train.concept_of_row().tolist()
     return [train.names[owners[found[i][1]]] for i in range(len(target.names))]
 
 
 def _look_alikes(bank: TextBank, alike: float) -> tuple[tuple[str, str, float], ...]:
     """Pairs of concepts with two names of cosine ``alike`` or more, nearest first."""
-    owners, pairs = bank.owners(), dict[tuple[int, int], float]()
+    owners, pairs = bank.concept_of_row(), dict[tuple[int, int], float]()
     for begin in range(0, len(bank.embeds), _AT_ONCE):
         cosines = bank.embeds[begin : begin + _AT_ONCE] @ bank.embeds.T
         rows, columns = (cosines >= alike).nonzero().unbind(1)

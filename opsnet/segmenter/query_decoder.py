@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from opsnet.ops.attention_masks import attention_masks, resize_pixels
 from opsnet.segmenter.layers import MLP, Attention, FeedForward, sine_positions
 from opsnet.segmenter.pixel_decoder import PixelFeatures
-from opsnet.structures import DeepSupervision, LayerQueries, Proposals, masks_of
+from opsnet.structures import DeepSupervision, LayerQueries, Proposals, compute_mask_logits
 
 
 class DecoderLayer(nn.Module):
@@ -126,7 +126,9 @@ class QueryDecoder(nn.Module):
         normed = self.norm(x)
         last = self._predict(normed, self.mask_head(normed), positions, *clip)
         supervision = DeepSupervision((*predictions, last), features.pixels) if every_layer else None
-        return Proposals(masks_of(last.mask_embeds, features.pixels), last.query_embeds, last.iou, supervision)
+        return Proposals(
+            compute_mask_logits(last.mask_embeds, features.pixels), last.query_embeds, last.iou, supervision
+        )
 
     def _memory(self, m: Tensor, level: int) -> tuple[Tensor, Tensor]:
         """Keys with positions and values, both (B, L, dim)."""

@@ -1,1 +1,1 @@
-"""Several runs of one command line: jobs on this machine or a cluster, and the report of their results."""
+"""Sweeps: several jobs of one command line, on this machine or a cluster, and the report of their results."""

@@ -1,4 +1,4 @@
-"""The jobs of a sweep through submitit, and trainings whose processes SLURM or torchrun starts."""
+"""Runs the jobs of a sweep through submitit, and supports trainings started by SLURM or torchrun."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ class JobFailed(RuntimeError):
     """A submitted job failed; the message is its cause."""
 
 
-class Start:
-    """What submitit calls on a node: starts the job, and after preemption starts it again from its checkpoint."""
+class JobStarter:
+    """The callable that submitit runs on a node: starts the job, and resumes it after preemption."""
 
     def __init__(self) -> None:
         self._process: Process | None = None
 
     def __call__(self, job: Job) -> float:
-        """Runs the job to its end; returns its seconds.
+        """Runs the job to completion and returns its duration in seconds.
 
         Raises:
-            JobFailed: with the job's cause.
+            JobFailed: the job failed; the message is the cause.
         """
         extra, node = nodes_environment()
         self._process = Process(job, extra, node)
@@ -45,11 +45,11 @@ class Start:
         return outcome.seconds
 
     def checkpoint(self, job: Job) -> Any:
-        """Called by submitit on preemption and shortly before the time is up; the answer is what is queued again."""
+        """Called by submitit on preemption and shortly before the time limit; returns what to requeue."""
         from submitit.helpers import DelayedSubmission
 
         self._stop()
-        return DelayedSubmission(Start(), job)
+        return DelayedSubmission(JobStarter(), job)
 
     def _stop(self) -> None:
         if self._process is not None:
@@ -61,23 +61,23 @@ class Start:
 
 
 def nodes_environment() -> tuple[dict[str, str], int]:
-    """What a job of several nodes needs to know of the others, and which node this is; called within submitit."""
+    """The environment of a job on several nodes, and the index of this node; called within submitit."""
     import submitit
 
     task = submitit.JobEnvironment()
     if task.num_nodes == 1:
         return {}, 0
-    # Jobs that share a first node differ in their port by the job's id.
+    # Jobs that share their first node use different ports, derived from the job's id.
     port = 15000 + int(re.sub(r"\D", "", task.job_id)[-4:])
     given = {"MASTER_ADDR": task.hostnames[0], "MASTER_PORT": str(port), "NODE_RANK": str(task.node)}
     return given | {"WORLD_SIZE": str(task.num_nodes)}, task.node
 
 
 def require_submitit(arguments: list[str]) -> None:
-    """Checks that the launcher of a command line is there.
+    """Checks that the launcher of a command line is available.
 
     Raises:
-        InputError: the package for it is not installed.
+        InputError: its package is not installed.
     """
     asked = [argument for argument in arguments if argument.startswith("launcher=submitit")]
     if asked and importlib.util.find_spec("submitit") is None:
@@ -85,17 +85,18 @@ def require_submitit(arguments: list[str]) -> None:
 
 
 def submit(jobs: list[Job], cluster: str, queue: Mapping[str, Any]) -> list[Any]:
-    """Sends jobs off as one array; returns submitit's handles.
+    """Submits jobs as one array; returns submitit's handles.
 
-    submitit is called as hydra-submitit-launcher does and takes its keys. The plugin itself would send finished jobs
-    too, stop reporting at the first job that fails, and requeue without letting the training write its checkpoint.
+    submitit is called in the same way, and with the same keys, as by hydra-submitit-launcher. The plugin itself would
+    also submit finished jobs, stop reporting at the first failed job, and requeue before the training has written its
+    checkpoint.
 
     Args:
         cluster: ``slurm`` or ``local``.
         queue: the keys of conf/launcher.
 
     Raises:
-        InputError: the jobs cannot be sent from here, or a key asks for something impossible.
+        InputError: jobs cannot be submitted from this machine, or a key has an unsupported value.
     """
     import submitit
 
@@ -103,19 +104,19 @@ def submit(jobs: list[Job], cluster: str, queue: Mapping[str, Any]) -> list[Any]
     own = {f"{cluster}_max_num_timeout": queue["max_num_timeout"]} if "max_num_timeout" in queue else {}
     given = {k if k in SHARED_KEYS else f"{cluster}_{k}": v for k, v in queue.items() if k not in OWN_KEYS}
     if cluster == "slurm":
-        given["slurm_srun_args"] = ["--kill-on-bad-exit=1"]  # a node that fails ends the others
+        given["slurm_srun_args"] = ["--kill-on-bad-exit=1"]  # a failing node terminates the others
     try:
         executor = submitit.AutoExecutor(cluster=cluster, folder=queue["submitit_folder"], **own)
         executor.update_parameters(**given)
-        return list(executor.map_array(Start(), jobs))
+        return list(executor.map_array(JobStarter(), jobs))
     except (RuntimeError, submitit.core.utils.FailedJobError) as error:
-        raise InputError(f"launcher=submitit_{cluster} cannot send the jobs: {error}") from error
+        raise InputError(f"launcher=submitit_{cluster} cannot submit the jobs: {error}") from error
 
 
 def _check_queue(queue: Mapping[str, Any]) -> None:
     gpus = queue["gpus_per_node"]
     if gpus is not None and gpus < 0:
-        raise InputError(f"launcher.gpus_per_node={gpus}: say how many GPUs a job gets, with trainer.devices=8")
+        raise InputError(f"launcher.gpus_per_node={gpus}: set the number of GPUs per job, with trainer.devices=8")
     if queue["tasks_per_node"] != 1:
         raise InputError(
             f"launcher.tasks_per_node={queue['tasks_per_node']} must be 1: the task starts trainer.devices processes"
@@ -123,7 +124,7 @@ def _check_queue(queue: Mapping[str, Any]) -> None:
 
 
 def wait_for(handles: list[Any], jobs: list[Job], report: Callable[[Outcome], None], every: float = 1.0) -> None:
-    """Reports each submitted job's end; cancels those that are left when it is interrupted."""
+    """Reports each submitted job when it ends; if interrupted, cancels the remaining ones."""
     left = list(zip(handles, jobs, strict=True))
     with stoppable():
         try:
@@ -148,12 +149,12 @@ def _outcome(handle: Any, job: Job) -> Outcome:
 
 
 def rank_arguments(arguments: list[str], given: Mapping[str, str]) -> list[str]:
-    """What the command line of a process that SLURM or torchrun started lacks: one folder for all, written by one.
+    """Additional arguments for a process started by SLURM or torchrun: one folder for all ranks, written by one.
 
-    Each rank reads the clock for itself, and the default folder is named after it.
+    The default folder is named by the current time, which differs between ranks.
 
     Raises:
-        InputError: the ranks cannot agree on a folder, or would each start the whole sweep.
+        InputError: the ranks have no common folder, or each of them would start the whole sweep.
     """
     rank, run = _rank(given)
     if rank is None:
@@ -172,7 +173,7 @@ def rank_arguments(arguments: list[str], given: Mapping[str, str]) -> list[str]:
 
 
 def _rank(given: Mapping[str, str]) -> tuple[str | None, str]:
-    """(rank, name of the run) of a process of several; (None, "") of one on its own."""
+    """(rank, name of the run) of one of several processes; (None, "") of a single process."""
     interactive = given.get("SLURM_JOB_NAME") in ("bash", "interactive")
     if "SLURM_STEP_ID" in given and int(given.get("SLURM_NTASKS", 1)) > 1 and not interactive:
         return given["SLURM_PROCID"], f"slurm_{given['SLURM_JOB_ID']}"

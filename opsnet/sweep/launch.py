@@ -1,7 +1,7 @@
-"""The jobs of a sweep as processes of their own: on this machine, or sent to SLURM through submitit.
+"""Runs the jobs of a sweep as separate processes: on this machine, or submitted to SLURM through submitit.
 
-A job never runs inside the sweep's process: Lightning's DDP starts the other ranks with the command line of the
-process that it finds itself in, and would start the whole sweep again.
+A job never runs inside the sweep's process: Lightning's DDP starts the other ranks with the command line of the current
+process, and would start the whole sweep again.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-GRACE = 60.0  # seconds between the request to stop and the end by force: time to write a checkpoint
+GRACE = 60.0  # seconds between interrupting and killing a job: time to write a checkpoint
 RANKS = {"RANK", "LOCAL_RANK", "GROUP_RANK", "NODE_RANK", "ROLE_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"}
 RANKS |= {"GROUP_WORLD_SIZE", "ROLE_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "PL_GLOBAL_SEED"}
-FOREIGN = ("TORCHELASTIC_", "SLURM_")
+LAUNCHER_VARIABLES = ("TORCHELASTIC_", "SLURM_")
 
 
 @dataclass(frozen=True)
 class Job:
-    """One job: its number, its folder, the overrides that make it (Hydra's own ones apart), and its command."""
+    """One job: its number, its folder, its overrides (except Hydra's own), and its command."""
 
     number: int
     folder: Path
@@ -36,23 +36,23 @@ class Job:
 
     @property
     def checkpoint(self) -> Path:
-        """Where the job's last checkpoint lies, once there is one."""
+        """The path of the job's last checkpoint, which may not exist yet."""
         return self.folder / "checkpoints" / "last.ckpt"
 
     @property
     def log(self) -> Path:
-        """What the job printed."""
+        """The file with the job's output."""
         return self.folder / "job.log"
 
     def finished(self) -> bool:
-        """Whether ``results.json`` tells that the job came to its end."""
+        """Whether ``results.json`` marks the job as finished."""
         try:
             return bool(json.loads((self.folder / "results.json").read_text(encoding="utf-8"))["metrics"])
         except (OSError, ValueError, KeyError, TypeError):
             return False
 
     def command(self) -> list[str]:
-        """The single run that is the job; it goes on from the job's own last checkpoint if there is one."""
+        """The command line of the job as a single run; it resumes from the job's last checkpoint if there is one."""
         overrides = list(self.overrides)
         if self.checkpoint.is_file():
             overrides = [o for o in overrides if key_of(o) != "resume"] + [quoted("resume", self.checkpoint)]
@@ -62,7 +62,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended; ``cause`` is ``None`` where it finished, ``tail`` the end of an unexplained log."""
+    """How a job ended; ``cause`` is ``None`` if it finished, ``tail`` the end of the log if the cause is unclear."""
 
     job: Job
     seconds: float
@@ -76,25 +76,25 @@ def key_of(override: str) -> str:
 
 
 def quoted(key: str, value: object) -> str:
-    """An override whose value Hydra's grammar takes as it stands."""
+    """An override whose value is quoted for Hydra's grammar."""
     text = str(value).replace("'", "\\'")
     return f"{key}='{text}'"
 
 
 def environment(given: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a job: nothing in it says that the process is a rank of another training."""
-    return {k: v for k, v in given.items() if k not in RANKS and not k.startswith(FOREIGN)}
+    """The environment of a job, without variables that mark the process as a rank of another training."""
+    return {k: v for k, v in given.items() if k not in RANKS and not k.startswith(LAUNCHER_VARIABLES)}
 
 
 class Process:
-    """A job that runs, in a process group of its own."""
+    """A running job in its own process group."""
 
     def __init__(self, job: Job, extra: dict[str, str], node: int = 0) -> None:
         """Starts the job.
 
         Args:
-            extra: environment variables of the job.
-            node: which of the job's nodes this is; the first one's processes write the results.
+            extra: additional environment variables of the job.
+            node: index of this node among the job's nodes; the processes of the first one write the results.
         """
         self.job = job
         self.log = job.log.with_suffix(f".{node}.log") if node else job.log
@@ -109,15 +109,15 @@ class Process:
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 env=environment(os.environ) | extra,
-                start_new_session=True,  # Ctrl-C in the terminal reaches the job through stop() alone
+                start_new_session=True,  # Ctrl-C in the terminal reaches the job only through stop()
             )
 
     def poll(self) -> Outcome | None:
-        """How the job ended; ``None`` while it runs."""
+        """How the job ended; ``None`` while it is running."""
         code = self._process.poll()
         if code is None:
             return None
-        self._signal(signal.SIGKILL)  # ranks that outlived the first one
+        self._signal(signal.SIGKILL)  # ranks that are still running
         with self.log.open("rb") as file:
             file.seek(self._offset)
             text = file.read().decode(errors="replace")
@@ -127,11 +127,11 @@ class Process:
         return Outcome(self.job, seconds, *explain(code, text))
 
     def interrupt(self) -> None:
-        """Asks the job to stop as Ctrl-C does: it writes its checkpoint."""
+        """Interrupts the job like Ctrl-C, so that it writes its checkpoint."""
         self._signal(signal.SIGINT)
 
     def end(self, until: float) -> None:
-        """Waits for the job's end, and forces it at the time ``until`` of the monotonic clock."""
+        """Waits for the job to end, and kills it at time ``until`` of the monotonic clock."""
         try:
             while not self._ended() and time.monotonic() < until:
                 time.sleep(0.1)
@@ -140,7 +140,7 @@ class Process:
             self._process.poll()
 
     def _ended(self) -> bool:
-        # Popen.poll() holds a lock that the code which a signal handler interrupted may hold already.
+        # Not Popen.poll(), because code that a signal handler has interrupted may already hold its lock.
         try:
             return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
         except ChildProcessError:
@@ -152,7 +152,7 @@ class Process:
 
 
 def explain(code: int, text: str) -> tuple[str, str]:
-    """(cause, end of the log) of a job that failed with the exit code ``code`` after printing ``text``."""
+    """(cause, end of the log) of a job that failed with exit code ``code`` and the output ``text``."""
     lines = [line for line in text.splitlines() if line.strip()]
     sentences = [line for line in lines if line.startswith("error: ")]
     if sentences:
@@ -167,12 +167,12 @@ def explain(code: int, text: str) -> tuple[str, str]:
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Within it SIGTERM ends the program as Ctrl-C does, so that no job outlives its sweep."""
+    """A context in which SIGTERM acts like Ctrl-C, so that no job outlives its sweep."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    # SIGINT too: a shell starts what runs in the background with SIGINT ignored, and jobs would inherit that.
+    # SIGINT too: shells start background processes with SIGINT ignored, and jobs would inherit that.
     before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
@@ -181,8 +181,8 @@ def stoppable() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def run_here(jobs: list[Job], at_once: int, gpus_per_job: int | None, report: Callable[[Outcome], None]) -> None:
-    """Runs jobs on this machine, ``at_once`` of them together, and reports each one's end."""
+def run_locally(jobs: list[Job], at_once: int, gpus_per_job: int | None, report: Callable[[Outcome], None]) -> None:
+    """Runs jobs on this machine, ``at_once`` of them in parallel, and reports each one when it ends."""
     waiting, running = list(jobs), dict[int, Process]()
     with stoppable():
         try:
@@ -201,7 +201,7 @@ def run_here(jobs: list[Job], at_once: int, gpus_per_job: int | None, report: Ca
 
 
 def stop_all(processes: list[Process]) -> None:
-    """Stops jobs together; those that have not ended after ``GRACE`` seconds, or at another Ctrl-C, by force."""
+    """Interrupts all jobs; kills those still running after ``GRACE`` seconds or at another Ctrl-C."""
     for process in processes:
         process.interrupt()
     until = time.monotonic() + GRACE

@@ -1,4 +1,4 @@
-"""What a sweep prints while its jobs end."""
+"""Prints the progress of a sweep."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from opsnet.sweep.launch import Job, Outcome
 
 
 class Report:
-    """Prints how a sweep goes on: called with each job's end."""
+    """Prints the progress of a sweep; called when a job ends."""
 
     def __init__(self, jobs: list[Job], skipped: int) -> None:
         self.failed: list[Outcome] = []
@@ -17,10 +17,10 @@ class Report:
         self._names = names(jobs)
         self._start = time.monotonic()
         if skipped:
-            print(f"{skipped} of {self._total} jobs are finished already", flush=True)
+            print(f"{skipped} of {self._total} jobs are already finished", flush=True)
 
     def __call__(self, outcome: Outcome) -> None:
-        """Prints one line about the job and how long the others will take, and a failed job's last words."""
+        """Prints one line about the job with the estimated remaining time, and the end of a failed job's log."""
         self._ended += 1
         number = outcome.job.number
         how = f"finished in {duration(outcome.seconds)}" if outcome.cause is None else f"FAILED: {outcome.cause}"
@@ -35,11 +35,11 @@ class Report:
         left = self._total - done
         if not left:
             return ""
-        each = (time.monotonic() - self._start) / self._ended  # of the whole sweep, so several at once are counted in
+        each = (time.monotonic() - self._start) / self._ended  # over the whole sweep, to account for parallel jobs
         return f"; about {duration(each * left)} left"
 
     def close(self) -> None:
-        """Prints what came of the sweep."""
+        """Prints a summary of the sweep."""
         finished = self._skipped + self._ended - len(self.failed)
         print(f"{finished} of {self._total} jobs finished", flush=True)
         for outcome in sorted(self.failed, key=lambda o: o.job.number):
@@ -49,11 +49,11 @@ class Report:
                 file=sys.stderr,
             )
         if finished < self._total:
-            print("the same command with skip_done=true runs what is left", file=sys.stderr)
+            print("run the same command with skip_done=true for the remaining jobs", file=sys.stderr)
 
 
 def names(jobs: list[Job]) -> dict[int, str]:
-    """Each job's overrides that not all jobs share; of a single job all."""
+    """Each job's overrides that are not common to all jobs; all overrides of a single job."""
     shared = set.intersection(*(set(job.overrides) for job in jobs)) if len(jobs) > 1 else set()
     return {job.number: " ".join(o for o in job.overrides if o not in shared) for job in jobs}
 

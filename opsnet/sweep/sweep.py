@@ -1,4 +1,4 @@
-"""The sweep of ``opsnet-train -m``: Hydra lists its jobs, ``opsnet.sweep.launch`` runs each as a process of its own."""
+"""Sweeps of ``opsnet-train -m``: Hydra lists the jobs, ``opsnet.sweep.launch`` runs each as a separate process."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from opsnet.sweep.cluster import submit, wait_for
-from opsnet.sweep.launch import Job, Outcome, key_of, quoted, run_here
+from opsnet.sweep.launch import Job, Outcome, key_of, quoted, run_locally
 from opsnet.sweep.report import Report
 from opsnet.utils.errors import InputError
 
-AROUND = ("launcher", "skip_done", "resume")  # how a job is run, not what it is
-SWEEP_ONLY = (  # of Hydra's overrides, those that a job does not take over
+RUNTIME_KEYS = ("launcher", "skip_done", "resume")  # they affect how a job is run, not its identity
+SWEEP_ONLY = (  # Hydra overrides that are not passed on to jobs
     "hydra.sweep", "hydra.launcher", "hydra/sweeper", "hydra/launcher", "hydra.mode", "hydra.run",
     "hydra.output_subdir",
 )  # fmt: skip
@@ -26,19 +26,19 @@ PLAIN = ("hydra._internal.core_plugins.basic_launcher.", "hydra._internal.core_p
 
 
 class FindSweep(Callback):
-    """Hydra's callback before a sweep: keeps the jobs' folders as they are, and finds the sweep to go on with."""
+    """Hydra callback before a sweep: protects existing job folders, and finds the sweep to resume."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Sets ``hydra.sweep.dir`` to the newest sweep of the same jobs where ``skip_done=true`` asks for it."""
-        more = ["hydra.output_subdir=null"]  # the job itself writes it; until then the earlier one tells what it was
+        """Sets ``hydra.sweep.dir`` to the newest sweep of the same jobs if ``skip_done=true``."""
+        more = ["hydra.output_subdir=null"]  # the job writes it itself; until then the existing one identifies the job
         given = [key_of(override) for override in config.hydra.overrides.hydra]
         if config.skip_done and "hydra.sweep.dir" not in given:
             home = Path(config.hydra.sweep.dir).parent
             found = newest_sweep(home, config.hydra.overrides.task)
             if found is None:
-                print(f"skip_done=true found no sweep of these jobs in {home}: starting anew")
+                print(f"skip_done=true found no sweep of these jobs in {home}: starting from scratch")
             else:
-                print(f"skip_done=true goes on with {found}")
+                print(f"skip_done=true resumes {found}")
                 more.append(quoted("hydra.sweep.dir", found))
         with read_write(config), open_dict(config):
             config.hydra.overrides.hydra = [*config.hydra.overrides.hydra, *more]
@@ -47,12 +47,12 @@ class FindSweep(Callback):
 
 
 def identity(overrides: Iterable[str]) -> list[str]:
-    """The overrides that say what a job is, without those that say how it is run."""
-    return [o for o in overrides if key_of(o).partition(".")[0] not in AROUND]
+    """The overrides that identify a job, without those that only affect how it is run."""
+    return [o for o in overrides if key_of(o).partition(".")[0] not in RUNTIME_KEYS]
 
 
 def newest_sweep(home: Path, overrides: Iterable[str]) -> Path | None:
-    """The folder below ``home`` of the sweep that was started last with the same overrides."""
+    """The folder in ``home`` of the sweep that was last started with the same overrides."""
     wanted = identity(overrides)
     for path in sorted(home.glob("*/multirun.yaml"), key=lambda p: p.stat().st_mtime, reverse=True):
         if identity(OmegaConf.select(OmegaConf.load(path), "hydra.overrides.task") or []) == wanted:
@@ -61,7 +61,7 @@ def newest_sweep(home: Path, overrides: Iterable[str]) -> Path | None:
 
 
 class Sweep:
-    """The jobs that Hydra lists, and how they are run."""
+    """Collects the jobs that Hydra lists, and runs them."""
 
     def __init__(self) -> None:
         self.jobs: list[tuple[Job, dict[str, Any]]] = []
@@ -69,15 +69,15 @@ class Sweep:
         self.skip_done = False
 
     def add(self, cfg: DictConfig) -> Any:
-        """Hydra's task in MULTIRUN: notes the job, to be run when all are known.
+        """Hydra's task in MULTIRUN mode: records the job, to be run when all jobs are known.
 
-        With another launcher or sweeper of Hydra's, which wait for the job here, runs it and returns its metrics.
+        With one of Hydra's own launchers or sweepers, which wait for the result, runs the job and returns its metrics.
 
         Raises:
-            InputError: the job's folder holds something else, or such a job failed.
+            InputError: the job's folder contains something else, or such a job failed.
         """
         hydra = HydraConfig.get()
-        overrides = [o for o in hydra.overrides.task if key_of(o).partition(".")[0] not in AROUND[:2]]
+        overrides = [o for o in hydra.overrides.task if key_of(o).partition(".")[0] not in RUNTIME_KEYS[:2]]
         own = [o for o in hydra.overrides.hydra if not key_of(o).startswith(SWEEP_ONLY)]
         job = Job(
             int(hydra.job.num),
@@ -93,7 +93,7 @@ class Sweep:
         return None
 
     def run(self) -> int:
-        """Runs the jobs that Hydra has listed; returns the exit code: 1 if one failed."""
+        """Runs the recorded jobs; returns the exit code: 1 if one failed."""
         if not self.jobs:
             return 0
         left = [(job, queue) for job, queue in self.jobs if not job.finished()]
@@ -109,10 +109,10 @@ class Sweep:
             return
         if self.launcher == "local":
             queue = left[0][1]
-            run_here([job for job, _ in left], queue["jobs"], queue["gpus_per_job"], report)
+            run_locally([job for job, _ in left], queue["jobs"], queue["gpus_per_job"], report)
             return
         handles, jobs = [], []
-        for queue in _different([queue for _, queue in left]):  # jobs that ask for the same are one array
+        for queue in _different([queue for _, queue in left]):  # jobs with equal resources form one array
             alike = [job for job, own in left if own == queue]
             handles += submit(alike, self.launcher.removeprefix("submitit_"), queue)
             jobs += alike
@@ -124,7 +124,7 @@ def _different(queues: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _flags(hydra: Any) -> list[str]:
-    """The flags of the command line that the overrides do not hold."""
+    """The command-line flags that are not overrides."""
     folders = [source.path for source in hydra.runtime.config_sources if source.provider == "command-line"]
     return [f"--config-name={hydra.job.config_name}", *(f"--config-dir={folder}" for folder in folders)]
 
@@ -132,7 +132,7 @@ def _flags(hydra: Any) -> list[str]:
 def _run_now(job: Job) -> Any:
     outcomes: list[Outcome] = []
     if not job.finished():
-        run_here([job], 1, None, outcomes.append)
+        run_locally([job], 1, None, outcomes.append)
     if outcomes and outcomes[0].cause is not None:
         raise InputError(f"job {job.number} in {job.folder} failed: {outcomes[0].cause}")
     return json.loads((job.folder / "results.json").read_text(encoding="utf-8"))["metrics"]
@@ -142,32 +142,32 @@ def check_folder(job: Job, *, skip_done: bool) -> None:
     """Checks that the job may use its folder.
 
     Raises:
-        InputError: it holds a run that would be overwritten, or another job than this one.
+        InputError: it contains a run that would be overwritten, or another job.
     """
     started = job.checkpoint.is_file() or (job.folder / "results.json").is_file()
     if started and not skip_done:
         raise InputError(
-            f"{job.folder} holds a run already: add skip_done=true to go on with it, or give another hydra.sweep.dir"
+            f"{job.folder} already contains a run: add skip_done=true to resume it, or give another hydra.sweep.dir"
         )
     path = job.folder / ".hydra" / "overrides.yaml"
     before = identity(OmegaConf.load(path)) if started and path.is_file() else None  # type: ignore[arg-type]
     if before is not None and sorted(before) != sorted(identity(job.overrides)):
         raise InputError(
-            f"{job.folder} holds another job ({' '.join(before)}): go on with the same list of jobs, "
+            f"{job.folder} contains another job ({' '.join(before)}): resume with the same list of jobs, "
             "or give another hydra.sweep.dir"
         )
 
 
 def check_single(cfg: DictConfig) -> None:
-    """Checks that a single run is not asked for what only a sweep does.
+    """Checks that a single run has no options that are only for sweeps.
 
     Raises:
-        InputError: it is.
+        InputError: it has one.
     """
     launcher = HydraConfig.get().runtime.choices["launcher"]
     if cfg.skip_done or launcher != "local":
         asked = "skip_done=true" if cfg.skip_done else f"launcher={launcher}"
-        raise InputError(f"{asked} is for sweeps: add -m (a sweep of one job is one too)")
+        raise InputError(f"{asked} is only for sweeps: add -m (also for a single job)")
 
 
 def is_sweep() -> bool:

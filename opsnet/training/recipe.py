@@ -82,7 +82,7 @@ def plan_steps(cfg: DictConfig, trainer: Any, data: Any) -> StepPlan:
         DatasetError: the images cannot be shared equally.
     """
     devices = trainer.num_devices * trainer.num_nodes
-    accumulate = cfg.trainer.get("accumulate_grad_batches") or data.batches_a_step(devices)
+    accumulate = cfg.trainer.get("accumulate_grad_batches") or data.batches_per_step(devices)
     for key, total in data.batch_totals.items():
         batch_share(key, total, devices, accumulate)
     trainer.accumulate_grad_batches = accumulate

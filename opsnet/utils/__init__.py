@@ -1,1 +1,1 @@
-"""What every part may use and none of the field's ideas live in: errors, files, the place of the configuration."""
+"""General utilities that every part may use: errors, files, the location of the configuration."""

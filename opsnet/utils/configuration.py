@@ -1,4 +1,4 @@
-"""Where the Hydra configuration lies, and words of a command line that its grammar would read otherwise."""
+"""The location of the Hydra configuration, and quoting of command-line arguments for Hydra's grammar."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SETTINGS = ("settings", "panel_setting", "detail_setting")
 
 
 class ConfigurationError(FileNotFoundError):
-    """No configuration folder was found; the message names the places and the fix."""
+    """No configuration folder was found; the message names the searched paths and the fix."""
 
 
 def config_dir() -> Path:
@@ -26,9 +26,9 @@ def config_dir() -> Path:
 
 
 def _find(package: Path) -> Path:
-    """The configuration of the package whose sources lie in ``package``."""
+    """The configuration of the package with sources in ``package``."""
     checkout, installed = package.parent / "conf", package / "conf"
-    # A folder conf/ beside an installed package may be anyone's; only a checkout has pyproject.toml there.
+    # A conf/ next to an installed package may belong to anything; only a checkout has a pyproject.toml there.
     if checkout.is_dir() and (package.parent / "pyproject.toml").is_file():
         return checkout
     if installed.is_dir():
@@ -41,17 +41,17 @@ def _find(package: Path) -> Path:
 
 @cache
 def options(group: str) -> tuple[str, ...]:
-    """Names of the yamls of a group, such as ``modulation``."""
+    """Names of the options of a group such as ``modulation``."""
     return tuple(sorted(path.stem for path in (config_dir() / group).glob("*.yaml")))
 
 
 @cache
 def option(group: str, name: str) -> Any:
-    """The content of a yaml of a group.
+    """The content of an option's yaml.
 
     Args:
         group: a folder of the configuration.
-        name: of :func:`options`; nothing else is read, whatever path it would make.
+        name: one of :func:`options`; other names are refused, so no other path can be read.
 
     Raises:
         KeyError: the group has no such option.
@@ -64,11 +64,11 @@ def option(group: str, name: str) -> Any:
 
 
 def quoted(argument: str, *keys: str) -> str:
-    """A path or a comma list as Hydra's grammar wants it, which takes ``vocabulary=a, b`` for a sweep of two runs.
+    """Quotes a path or comma-separated list for Hydra's grammar, which reads ``vocabulary=a, b`` as a sweep.
 
     Args:
-        argument: one of the command line.
-        keys: whose values are texts.
+        argument: a command-line argument.
+        keys: keys whose values are strings.
     """
     key, _, value = argument.partition("=")
     if key not in keys or value[:1] in ("'", '"', "["):
@@ -77,12 +77,12 @@ def quoted(argument: str, *keys: str) -> str:
 
 
 def quoted_settings(argument: str) -> str:
-    """``settings=[alpha=8,beta=0.5/cls,full/cls,threshold=0.1]`` as Hydra's grammar wants it.
+    """Quotes ``settings=[alpha=8,beta=0.5/cls,full/cls,threshold=0.1]`` for Hydra's grammar.
 
-    The grammar takes the commas and equals signs inside a setting's name for its own.
+    Hydra would interpret the commas and equals signs inside a setting's name.
 
     Args:
-        argument: one of the command line; those of other keys are returned as they are.
+        argument: a command-line argument; arguments with other keys are returned unchanged.
     """
     key, _, value = argument.partition("=")
     return f"{key}=" + _SETTING.sub(r"'\g<0>'", value) if key in _SETTINGS else argument

@@ -1,4 +1,4 @@
-"""How a command tells its user about bad input: one sentence, no traceback, exit code 2."""
+"""User errors: commands report invalid input in one sentence, without traceback and with exit code 2."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from contextlib import contextmanager
 
 
 class InputError(ValueError):
-    """Bad input by the user: the message names the file or key and the fix."""
+    """Invalid user input; the message names the file or key and the fix."""
 
 
 class DatasetError(InputError):
-    """A data set that cannot be used as it is."""
+    """A dataset cannot be used as it is."""
 
 
 class CheckpointError(InputError):
-    """A checkpoint that cannot be used; the message names it and the fix."""
+    """A checkpoint cannot be used; the message names it and the fix."""
 
 
 @contextmanager
-def one_sentence_errors(*, interrupted: str = "") -> Iterator[None]:
-    """Ends the program with the message alone where the user can mend the cause; other errors keep their traceback.
+def exit_on_user_error(*, interrupted: str = "") -> Iterator[None]:
+    """Exits with only the message for errors that the user can fix; other errors keep their traceback.
 
     Args:
-        interrupted: what Ctrl-C's message adds, such as how to go on.
+        interrupted: text to add to the message after Ctrl-C, such as how to resume.
     """
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra would otherwise print its own traceback before the message gets here
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # otherwise Hydra would catch the error and print its own traceback
     try:
         yield
     except KeyboardInterrupt:
@@ -42,7 +42,7 @@ def one_sentence_errors(*, interrupted: str = "") -> Iterator[None]:
 
 
 def _input_error(error: BaseException | None) -> str | None:
-    """The message of the first input error in the chain of causes, if there is one."""
+    """The message of the first input error in the chain of causes, if any."""
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
@@ -53,10 +53,10 @@ def _input_error(error: BaseException | None) -> str | None:
     for item in chain:
         if isinstance(item, InputError):
             return str(item)
-    # A key, group or value that the configuration does not have; a bug below Hydra's instantiate keeps its traceback.
+    # A key, group or value that does not exist in the configuration; a bug inside instantiate keeps its traceback.
     if chain and isinstance(chain[-1], (HydraException, OmegaConfBaseException, ValueError)):
         for item in chain:
             if isinstance(item, (HydraException, OmegaConfBaseException)):
-                # Hydra ends with the folders that it searched, which tell a user nothing that the options do not.
+                # Omit the search path that Hydra appends; the listed options are sufficient.
                 return " ".join(str(item).split("Config search path:")[0].split())
     return None

@@ -1,4 +1,4 @@
-"""Writing files so that a reader sees the old one or the whole new one, never a part; and their checksums."""
+"""Atomic writing of files, so that readers see either the old or the complete new file; and checksums."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import Any
 
 @contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
-    """A temporary path beside ``path``, renamed to it when the block ends well and removed when it does not.
+    """A temporary path next to ``path``, renamed to it if the block succeeds and removed otherwise.
 
-    The suffix stays the last one, for libraries that take the format from it.
+    It has the same suffix, for libraries that infer the format from it.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -39,7 +39,7 @@ def write_json(path: Path | str, value: Any) -> None:
 
 
 def checksum(path: Path) -> str:
-    """SHA-256 of a file."""
+    """The SHA-256 of a file."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while part := file.read(1 << 20):

@@ -1,6 +1,6 @@
-"""Fields of json records from outside, checked alike wherever a file is read.
+"""Validation of fields in external json records, shared by all readers.
 
-A kind such as :func:`whole` returns the value, or raises ``TypeError`` with the words for what it wants instead.
+A converter such as :func:`whole` returns the value, or raises ``TypeError`` with a description of what it expects.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ _EXACT = 2**53  # a json number beyond it may have been rounded
 
 
 class FieldError(ValueError):
-    """A field that is missing or wrong; the message names it, shows its value and says how to fix it."""
+    """A field is missing or invalid; the message names it, shows its value and says how to fix it."""
 
 
 def field(record: Any, key: str, kind: Callable[[Any], T], default: T = _REQUIRED) -> T:
-    """``record[key]`` as ``kind``.
+    """Validates and returns ``record[key]``.
 
     Args:
         record: a json object.
-        key: of the field.
-        kind: returns the value, or raises ``TypeError``.
-        default: stands for a field that is not there; without it the field is required.
+        key: key of the field.
+        kind: converter that returns the value or raises ``TypeError``.
+        default: value for a missing field; without a default the field is required.
 
     Raises:
-        FieldError: the record is not an object, or the field is missing or of another kind.
+        FieldError: the record is not an object, or the field is missing or invalid.
     """
     if type(record) is not dict and not isinstance(record, Mapping):
         raise FieldError(f"{reprlib.repr(record)} is not an object with '{key}': correct it")
@@ -44,7 +44,7 @@ def field(record: Any, key: str, kind: Callable[[Any], T], default: T = _REQUIRE
 
 
 def whole(value: Any) -> int:
-    """A whole number; 3.0 is one, as some writers turn every number into a float."""
+    """An integer; 3.0 is accepted, because some writers store every number as a float."""
     if (type(value) is int or (type(value) is float and value.is_integer())) and -_EXACT < value < _EXACT:
         return int(value)
     raise TypeError("a whole number")
@@ -58,7 +58,7 @@ def flag(value: Any) -> bool:
 
 
 def nonblank(value: Any) -> str:
-    """Text that is not blank."""
+    """Non-blank text."""
     if isinstance(value, str) and value.strip():
         return value
     raise TypeError("a name")

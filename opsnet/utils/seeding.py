@@ -1,4 +1,4 @@
-"""Seeds that follow from where a random number is needed, so that nothing of the randomness has to be stored."""
+"""Seeds derived from where a random number is used, so that no random state has to be stored."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import numpy as np
 
 
 def mix_seed(*parts: int) -> int:
-    """A seed from several numbers >= 0, such that neighbouring numbers give unrelated seeds."""
+    """Combines several numbers >= 0 into a seed, such that similar numbers give unrelated seeds."""
     return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-def picture_number(image_id: int | str) -> int:
-    """A number >= 0 for a picture's id, the same in every process (``hash`` of a text is not)."""
+def image_number(image_id: int | str) -> int:
+    """Maps an image id to a number >= 0 that is the same in every process (unlike ``hash`` of a string)."""
     return abs(image_id) if isinstance(image_id, int) else zlib.crc32(image_id.encode())

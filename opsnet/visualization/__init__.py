@@ -1,1 +1,1 @@
-"""Images of results: overlays, plots, tables."""
+"""Visualization of results: overlays, plots, tables."""

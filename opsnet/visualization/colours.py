@@ -1,4 +1,4 @@
-"""A colour of its own for every segment, the same in every run and, where it can be, for a name in every picture."""
+"""Distinct colours for the segments of an image, reproducible and, if possible, the same for a name in every image."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from opsnet.structures import Segment
 
 VOID = (128, 128, 128)
-"""Pixels of no segment."""
+"""Colour of void pixels."""
 
 Colour = tuple[int, int, int]
 """Red, green, blue in 0..255."""
@@ -20,11 +20,11 @@ _TONES = ((0.85, 0.95), (0.9, 0.62), (0.42, 1.0))
 """Saturation and value: bright, dark, pale."""
 
 _CLEARLY_APART = 110.0
-"""Redmean distance from which two colours are told apart at a glance."""
+"""Redmean distance above which two colours are easy to distinguish."""
 
 
 def palette(count: int) -> list[Colour]:
-    """At least ``count`` different colours, none of them the void grey; neighbours in the list differ much in hue."""
+    """At least ``count`` different colours other than the grey of void; neighbours in the list differ much in hue."""
     hues = max(_HUES, -(-count // len(_TONES)))
     stride = next(s for s in range(round(hues * 0.4), hues + 1) if np.gcd(s, hues) == 1)
     order = [(tone, (step * stride) % hues) for tone in range(len(_TONES)) for step in range(hues)]
@@ -33,10 +33,10 @@ def palette(count: int) -> list[Colour]:
 
 
 def segment_colours(segments: Sequence[Segment]) -> dict[int, Colour]:
-    """Segment id -> colour, no two alike.
+    """Segment id -> colour, all different.
 
-    A segment's label names its first choice, so a name tends to keep its colour from picture to picture. Where that is
-    too near to a colour in use, the next one that stands apart; where none does, the one farthest from all in use.
+    A segment's label determines its preferred colour, so a name usually has the same colour in all images. If that is
+    too similar to a colour in use, the next sufficiently different one is taken; if there is none, the most different.
     """
     candidates = np.array(palette(len(segments)))
     gaps = np.full(len(candidates), np.inf)
@@ -51,7 +51,7 @@ def segment_colours(segments: Sequence[Segment]) -> dict[int, Colour]:
 
 
 def _distances(colours: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """How different (n, 3) colours look from ``other``: the "redmean" distance in RGB, 0 to about 765, (n,)."""
+    """Perceptual difference of (n, 3) colours to ``other``: the "redmean" distance in RGB, 0 to about 765, (n,)."""
     red = (colours[:, 0] + other[0]) / 2
     weights = np.stack([2 + red / 256, np.full_like(red, 4.0), 2 + (255 - red) / 256], axis=1)
     distances: np.ndarray = np.sqrt((weights * (colours - other) ** 2).sum(axis=1))
@@ -59,6 +59,6 @@ def _distances(colours: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def text_colour(background: Colour) -> Colour:
-    """Black or white, whichever reads better on ``background``."""
+    """Black or white, whichever has the better contrast on ``background``."""
     luma = 0.299 * background[0] + 0.587 * background[1] + 0.114 * background[2]
     return (0, 0, 0) if luma > 140 else (255, 255, 255)

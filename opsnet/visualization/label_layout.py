@@ -1,4 +1,4 @@
-"""Where each segment's name goes on a picture: on its segment if it fits, else beside it, and not on another name."""
+"""Places each segment's name on an image: on its segment if it fits, else next to it, and not on another name."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 _PLACES_A_SIDE = 200
-"""About how many places are tried along the shorter side; a finer search moves names by a pixel or two."""
+"""Approximate number of positions tried along the shorter side; a finer search moves names by a pixel or two."""
 
-# Weights of what makes a place bad, each in shares of 0..1 of the box or the segment. Covering another name outweighs
-# everything else together; the rest was tuned by eye on pictures of 96 x 96 and 640 x 480 pixels.
+# Weights of the costs of a position, each a share in 0..1 of the box or segment. Covering another name outweighs
+# everything else combined; the rest was tuned visually on images of 96 x 96 and 640 x 480 pixels.
 _ON_NAME = 100.0
 _OFF_SEGMENT = 1.0
 _ON_THING = 0.8
@@ -22,7 +22,7 @@ _MOST_HIDDEN = 0.45
 
 @dataclass(frozen=True)
 class Box:
-    """A rectangle in pixels; ``touches`` tells whether it lies on the segment that it names, at least in part."""
+    """A rectangle in pixels; ``touches`` tells whether it overlaps the segment that it names."""
 
     left: int
     top: int
@@ -32,15 +32,15 @@ class Box:
 
 
 def place_labels(ids: np.ndarray, sizes: Mapping[int, tuple[int, int]], things: frozenset[int]) -> dict[int, Box]:
-    """Places one box a segment.
+    """Places one box per segment.
 
     Args:
         ids: (H, W) segment ids.
         sizes: segment id -> (width, height) in pixels of its box; segments without pixels get no box.
-        things: ids of the segments that are things, which names of other segments should not hide.
+        things: ids of things, which the names of other segments should not hide.
 
     Returns:
-        Segment id -> box inside the picture (boxes wider or taller than the picture start at its edge).
+        Segment id -> box inside the image (boxes wider or taller than the image start at its edge).
     """
     stride = max(1, min(ids.shape) // _PLACES_A_SIDE)
     coarse = ids[stride // 2 :: stride, stride // 2 :: stride]
@@ -48,7 +48,7 @@ def place_labels(ids: np.ndarray, sizes: Mapping[int, tuple[int, int]], things: 
     taken = np.zeros(coarse.shape, dtype=bool)
     is_thing = np.isin(coarse, list(things))
     boxes: dict[int, Box] = {}
-    # Small segments have the fewest good places: they choose first.
+    # Small segments have the fewest good positions, so they are placed first.
     for segment in sorted((i for i in sizes if i in areas), key=lambda i: (areas[i], i)):
         width = min(-(-sizes[segment][0] // stride), coarse.shape[1])
         height = min(-(-sizes[segment][1] // stride), coarse.shape[0])
@@ -63,12 +63,12 @@ def place_labels(ids: np.ndarray, sizes: Mapping[int, tuple[int, int]], things: 
 def _costs(
     own: np.ndarray, taken: np.ndarray, others: np.ndarray, width: int, height: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cost of each place of a box, and the share of the box on its own segment, both (places down, places across)."""
+    """Cost of each position of a box, and the share of the box on its own segment, both (rows, columns)."""
     box = width * height
     covered = _box_sums(own, width, height) / box
     hidden = covered * box / max(1, int(own.sum()))
     on_names = _box_sums(taken, width, height) / box
-    # Any contact with a name costs the full weight: names meet only where no place is free, and then little.
+    # Any overlap with another name costs the full weight, so names overlap only if there is no free position.
     cost = _ON_NAME * ((on_names > 0) + on_names)
     cost = cost + _OFF_SEGMENT * (1 - covered) + _ON_THING * _box_sums(others, width, height) / box
     cost = cost + _HIDES_SEGMENT * np.maximum(0, hidden - _MOST_HIDDEN)
@@ -79,7 +79,7 @@ def _costs(
 
 
 def _box_sums(mask: np.ndarray, width: int, height: int) -> np.ndarray:
-    """How many pixels of ``mask`` a box covers at each place, by a summed-area table."""
+    """Number of pixels of ``mask`` under a box at each position, with a summed-area table."""
     table: np.ndarray = np.pad(mask, ((1, 0), (1, 0))).cumsum(0, dtype=np.int64).cumsum(1)
     sums: np.ndarray = (
         table[height:, width:] - table[:-height, width:] - table[height:, :-width] + table[:-height, :-width]

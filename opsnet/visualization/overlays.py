@@ -1,4 +1,4 @@
-"""Panoptic maps drawn over their pictures: a colour a segment, its outline and its name."""
+"""Draws panoptic maps over their images: a colour, an outline and a name for each segment."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from opsnet.visualization.colours import VOID, Colour, segment_colours, text_col
 from opsnet.visualization.label_layout import Box, place_labels
 
 _SIZE = 480
-"""Pixels of the longer side to which small pictures are enlarged before names are drawn."""
+"""Small images are enlarged to about this many pixels on the longer side before names are drawn."""
 
 _PADDING = 3
 _COLOUR_SHARE = 0.6
@@ -27,13 +27,13 @@ _FEWEST_POINTS = 7
 def draw_overlay(
     image: np.ndarray, panoptic: PanopticMap, names: Sequence[str], scale: int | None = None
 ) -> np.ndarray:
-    """Draws segments and their names over a picture.
+    """Draws segments and their names over an image.
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        panoptic: the map, at the picture's size; pixels of no segment are drawn grey.
+        panoptic: the map, at the image's size; void pixels are drawn grey.
         names: the vocabulary that the segments' labels index.
-        scale: how many times to enlarge; ``None``: small pictures to about 480 pixels, larger ones not at all.
+        scale: integer enlargement factor; ``None``: small images to about 480 pixels, larger ones not at all.
 
     Returns:
         (H * scale, W * scale, 3) uint8 RGB.
@@ -59,7 +59,7 @@ def _check(image: np.ndarray, ids: np.ndarray, segments: Sequence[Segment], name
         if not 0 <= segment.label < len(names):
             raise ValueError(
                 f"segment {segment.id} has the label {segment.label}, but there are {len(names)} names: "
-                "hand over the vocabulary that the map was predicted with"
+                "pass the vocabulary with which the map was predicted"
             )
 
 
@@ -69,7 +69,7 @@ def _enlarge(image: np.ndarray, scale: int) -> np.ndarray:
 
 
 def _enlarge_ids(ids: np.ndarray, scale: int) -> np.ndarray:
-    """Segment ids at the drawn size, with smooth borders: each pixel takes the id that is strongest around it."""
+    """Enlarges segment ids with smooth borders: each pixel gets the dominant id of its neighbourhood."""
     if scale == 1:
         return ids
     size = (ids.shape[1] * scale, ids.shape[0] * scale)
@@ -84,7 +84,7 @@ def _enlarge_ids(ids: np.ndarray, scale: int) -> np.ndarray:
 
 
 def _blend(image: np.ndarray, ids: np.ndarray, colours: dict[int, Colour]) -> np.ndarray:
-    """The picture, mostly grey so that its own colours do not mix in, under each segment's colour."""
+    """Blends each segment's colour over the image, which is desaturated so that its own colours do not interfere."""
     flat = np.empty_like(image)
     flat[:] = VOID
     for segment, colour in colours.items():
@@ -96,7 +96,7 @@ def _blend(image: np.ndarray, ids: np.ndarray, colours: dict[int, Colour]) -> np
 
 
 def _outline(image: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """White contours between segments with a dark rim, so that they show on every colour."""
+    """Draws white contours with a dark rim between segments, visible on every colour."""
     across = ids[:, 1:] != ids[:, :-1]
     down = ids[1:] != ids[:-1]
     edge = np.pad(across, ((0, 0), (0, 1))) | np.pad(down, ((0, 1), (0, 0)))
@@ -109,7 +109,7 @@ def _outline(image: np.ndarray, ids: np.ndarray) -> np.ndarray:
 
 
 def _grow(mask: np.ndarray, pixels: int) -> np.ndarray:
-    """``mask`` grown by ``pixels`` to each of its four sides."""
+    """``mask`` dilated by ``pixels`` in each of the four directions."""
     for _ in range(pixels):
         padded = np.pad(mask, 1)
         mask = mask | padded[2:, 1:-1] | padded[:-2, 1:-1] | padded[1:-1, 2:] | padded[1:-1, :-2]
@@ -122,7 +122,7 @@ def _font_path() -> str:
 
 
 def font(points: int) -> ImageFont.FreeTypeFont:
-    """The typeface of all labels: DejaVu Sans, which comes with matplotlib."""
+    """The font of all labels: DejaVu Sans, which ships with matplotlib."""
     return ImageFont.truetype(_font_path(), points)
 
 
@@ -145,7 +145,7 @@ def _write_names(
 
 
 def _fitting_font(texts: Iterable[str], points: int, width: int) -> ImageFont.FreeTypeFont:
-    """The typeface at ``points``, or at the largest smaller size at which every text fits into ``width`` pixels."""
+    """The font at ``points``, or at the largest smaller size at which every text fits into ``width`` pixels."""
     longest = max(texts, key=len, default="")
     while points > _FEWEST_POINTS and _text_size(font(points), longest)[0] > width:
         points -= 1
@@ -167,7 +167,7 @@ def _draw_name(
 
 
 def _draw_leader(draw: ImageDraw.ImageDraw, box: Box, mask: np.ndarray) -> None:
-    """A line from a name that had to go elsewhere to the nearest pixel of its segment."""
+    """Draws a line from a name that is not on its segment to the segment's nearest pixel."""
     centre = (box.left + box.width / 2, box.top + box.height / 2)
     rows, columns = np.nonzero(mask)
     nearest = int(np.argmin((rows - centre[1]) ** 2 + (columns - centre[0]) ** 2))
@@ -180,28 +180,28 @@ def _draw_leader(draw: ImageDraw.ImageDraw, box: Box, mask: np.ndarray) -> None:
 def panel(
     rows: Sequence[tuple[np.ndarray, PanopticMap, PanopticMap]], names: Sequence[str], titles: Sequence[str], out: Path
 ) -> Path:
-    """Writes a PNG of pictures beside their ground truth and prediction, one picture a row.
+    """Writes a PNG of images next to their ground truth and prediction, one image per row.
 
     Args:
-        rows: image (H, W, 3) uint8 RGB, truth and prediction of each picture.
+        rows: image (H, W, 3) uint8 RGB, ground truth and prediction of each row.
         names: the vocabulary of both maps.
-        titles: headings of the three columns, for example "picture", "ground truth", "OPSNet".
-        out: file to write, replaced as a whole.
+        titles: headings of the three columns, for example "image", "ground truth", "OPSNet".
+        out: file to write, replaced atomically.
     """
     if not rows or len(titles) != 3:
         raise ValueError(
-            f"a panel needs a row or more and three titles, one a column; got {len(rows)} and {list(titles)}"
+            f"a panel needs at least one row and three column titles; got {len(rows)} rows and {list(titles)}"
         )
     return sheet([_cells(*row, names) for row in rows], titles, out)
 
 
 def sheet(cells: Sequence[Sequence[np.ndarray]], titles: Sequence[str], out: Path) -> Path:
-    """Writes a PNG of pictures in rows and columns.
+    """Writes a PNG of images in rows and columns.
 
     Args:
-        cells: rows of pictures (H, W, 3) uint8 RGB of any sizes; a row may be shorter than the titles.
+        cells: rows of images (H, W, 3) uint8 RGB of any sizes; a row may be shorter than the titles.
         titles: headings of the columns.
-        out: file to write, replaced as a whole.
+        out: file to write, replaced atomically.
     """
     width, gap = max(c.shape[1] for line in cells for c in line), 12
     points = max(14, width // 28)

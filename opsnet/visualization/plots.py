@@ -1,6 +1,6 @@
-"""Plots of a run as PNG files: how the losses fell, and PQ over the grid of alpha and beta.
+"""Plots of a run as PNG files: learning curves, and PQ over the grid of alpha and beta.
 
-Figures are built without pyplot: no global state, no display, safe in a worker process.
+Figures are created without pyplot: no global state, no display, safe in worker processes.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _CURVES = {
 }
 _COLOURS = ("#1f5fa8", "#c8511b", "#3d8c40", "#7a4ea3")
 _SMOOTHED_FROM = 60
-"""Points from which a loss is drawn as a moving average over its raw points."""
+"""Number of points above which a loss is also drawn as a moving average."""
 
 Curve = tuple[np.ndarray, np.ndarray]
 """Steps and values, both (points,)."""
 
 
 def save_figure(figure: Figure, out: Path) -> Path:
-    """Writes ``figure`` as PNG so that a reader finds the old file or the whole new one."""
+    """Writes ``figure`` as PNG, atomically."""
     FigureCanvasAgg(figure)
     with atomic_path(out) as temporary:
         figure.savefig(temporary, format="png", dpi=120, facecolor="white")
@@ -44,7 +44,7 @@ def save_figure(figure: Figure, out: Path) -> Path:
 
 
 def read_curves(path: Path) -> dict[str, Curve]:
-    """The columns of a Lightning ``metrics.csv`` that are drawn, each with the rows where it has a value."""
+    """Reads the plotted columns of a Lightning ``metrics.csv``, each with the rows in which it has a value."""
     points: dict[str, list[tuple[float, float]]] = {name: [] for name in _CURVES}
     with path.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
@@ -56,14 +56,14 @@ def read_curves(path: Path) -> dict[str, Curve]:
 
 
 def learning_curves(csv_paths: Mapping[str, Path], out: Path) -> Path | None:
-    """Losses, learning rate and validation PQ against the step, one line a run.
+    """Plots losses, learning rate and validation PQ against the step, one line per run.
 
     Args:
-        csv_paths: label -> a ``metrics.csv``; files that do not exist are left out.
+        csv_paths: label -> a ``metrics.csv``; files that do not exist are skipped.
         out: PNG to write.
 
     Returns:
-        ``out``, or ``None`` when there was nothing to draw.
+        ``out``, or ``None`` if there was nothing to plot.
     """
     runs = {label: read_curves(path) for label, path in csv_paths.items() if path.is_file()}
     drawn = [name for name in _CURVES if any(name in curves for curves in runs.values())]
@@ -103,15 +103,15 @@ def moving_average(values: np.ndarray, width: int) -> np.ndarray:
 
 
 def alpha_beta_heatmap(metrics: Mapping[str, float], domains: Sequence[str], out: Path) -> Path | None:
-    """PQ of each (alpha, beta) as a heat map; the best cell and the paper's (10, 0.5) are framed.
+    """Plots PQ of each (alpha, beta) as a heat map, with frames around the best cell and the paper's (10, 0.5).
 
     Args:
-        metrics: the figures of a ``results.json``.
-        domains: PQ is the mean over these.
+        metrics: the metrics of a ``results.json``.
+        domains: PQ is averaged over these.
         out: PNG to write.
 
     Returns:
-        ``out``, or ``None`` when no cell of the grid was evaluated.
+        ``out``, or ``None`` if no cell of the grid was evaluated.
     """
     cells = grid(metrics, domains)
     if not cells:
@@ -124,7 +124,7 @@ def alpha_beta_heatmap(metrics: Mapping[str, float], domains: Sequence[str], out
 
 
 def draw_grid(ax: Axes, cells: Mapping[tuple[float, float], float], title: str) -> None:
-    """PQ in percent of each (alpha, beta), with frames around the best cell and the paper's."""
+    """Draws PQ in percent of each (alpha, beta), with frames around the best cell and the paper's."""
     alphas, betas = sorted({a for a, _ in cells}), sorted({b for _, b in cells})
     values = np.array([[cells.get((a, b), np.nan) for b in betas] for a in alphas])
     ax.imshow(values, cmap="YlGnBu", aspect="auto")
@@ -140,7 +140,7 @@ def draw_grid(ax: Axes, cells: Mapping[tuple[float, float], float], title: str) 
 
 
 def _annotate(ax: Axes, values: np.ndarray) -> None:
-    """Each cell's PQ, in white on the dark (high) cells and black on the others."""
+    """Writes each cell's PQ, in white on dark (high) cells and black on the others."""
     middle = (np.nanmin(values) + np.nanmax(values)) / 2
     for (row, column), value in np.ndenumerate(values):
         if np.isfinite(value):
@@ -157,7 +157,7 @@ def _frame(
     dashed: bool,
     label: str,
 ) -> None:
-    """A frame around one cell; the dashed one lies inside, so that both show where they fall on the same cell."""
+    """Draws a frame around one cell; the dashed one is smaller, so that both are visible on the same cell."""
     inset = 0.09 if dashed else 0.02
     corner = (betas.index(cell[1]) - 0.5 + inset, alphas.index(cell[0]) - 0.5 + inset)
     size = 1 - 2 * inset

@@ -1,4 +1,4 @@
-"""A histogram: how similar the names of a vocabulary are to those of the training."""
+"""A histogram of the similarity between the names of a vocabulary and the training names."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from opsnet.visualization.plots import save_figure
 
 
 def similarity_histogram(cosines: Sequence[float], target: str, train: str, out: Path) -> Path:
-    """Draws how many target names have which cosine to their nearest training name.
+    """Plots a histogram of the cosines between target names and their nearest training names.
 
     Args:
-        cosines: M, one a target name.
+        cosines: one per target name (M).
         target, train: names of the two vocabularies.
         out: the PNG to write.
     """

@@ -1,4 +1,4 @@
-"""A table as a picture."""
+"""Renders a table as an image."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from opsnet.visualization.tables import Table
 
 _INCHES_A_CHARACTER = 0.082
 _LINE = 0.24  # inches
-_HEADING_WIDTH = 12  # characters a line
+_HEADING_WIDTH = 12  # characters per line
 
 
-def table_picture(table: Table, out: Path) -> Path:
-    """Draws a table with its title, caption and notes, and writes it as PNG."""
+def draw_table(table: Table, out: Path) -> Path:
+    """Renders a table with its title, caption and notes as PNG."""
     heads = [fill(column, _HEADING_WIDTH, break_long_words=False) for column in table.columns]
     widths = [_width(heads[i], *(row[i] for row in table.rows)) for i in range(len(heads))]
     width = max(sum(widths) * _INCHES_A_CHARACTER, 5.0)
-    characters = int(width / _INCHES_A_CHARACTER * 1.4)  # the text below is smaller
+    characters = int(width / _INCHES_A_CHARACTER * 1.4)  # the text below the table is smaller
     below = "\n".join(fill(part.replace("`", ""), characters) for part in (table.caption, *table.notes) if part)
     head_lines = max(head.count("\n") + 1 for head in heads)
     body = (len(table.rows) + head_lines) * _LINE
@@ -39,7 +39,7 @@ def _width(*cells: str) -> int:
 
 
 def _draw_cells(ax, table: Table, heads: list[str], shares: list[float], head_lines: int) -> None:  # type: ignore[no-untyped-def]
-    """Cells by hand: matplotlib's own table knows no alignment by column."""
+    """Draws the cells individually, because matplotlib's table does not support alignment per column."""
     lines = len(table.rows) + head_lines
     ax.set_xlim(0, 1)
     ax.set_ylim(lines, 0)

@@ -1,4 +1,4 @@
-"""Text in rows and columns, and how a terminal, markdown and LaTeX show it."""
+"""Tables of text, and their rendering for the terminal, markdown and LaTeX."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from rich import box
 from rich import table as rich_table
 
 ABSENT = "-"
-"""Shown where the paper gives no figure."""
+"""Shown where the paper has no value."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """Text in rows and columns, ready to be rendered.
+    """A table of text.
 
     Attributes:
         title: one line.
-        caption: how to read it; may be empty.
+        caption: explanation; may be empty.
         columns: headings.
-        rows: cells, as many a row as there are columns.
-        text_columns: how many leading columns hold prose (left-aligned); the others hold figures.
-        notes: on single rows, a line each.
+        rows: cells, one per column in each row.
+        text_columns: number of leading columns with text (left-aligned); the others contain numbers.
+        notes: notes on single rows, one line each.
     """
 
     title: str
@@ -39,7 +39,7 @@ class Table:
 
 
 def to_rich(table: Table) -> rich_table.Table:
-    """The table for a terminal."""
+    """The table for the terminal."""
     drawn = rich_table.Table(
         title=table.title,
         caption=_plain("\n".join(part for part in (table.caption, *table.notes) if part)),
@@ -52,7 +52,7 @@ def to_rich(table: Table) -> rich_table.Table:
         if index < table.text_columns:
             drawn.add_column(column)
         else:
-            # Headings of several words would take the row headings' width in a terminal of 80 columns.
+            # Long headings would take up the width of the row headings in a terminal of 80 columns.
             drawn.add_column(column.replace(" ", "\n"), justify="right")
     for row in table.rows:
         drawn.add_row(*map(_plain, row))
@@ -60,7 +60,7 @@ def to_rich(table: Table) -> rich_table.Table:
 
 
 def _plain(text: str) -> str:
-    """Rich would read "[...]" as markup."""
+    """Escapes "[...]", which rich would interpret as markup."""
     return text.replace("[", r"\[")
 
 

@@ -1,4 +1,4 @@
-"""Vocabularies: concepts with their names, trees of them, and WordNet; the packaged ones lie in ``lists``."""
+"""Vocabularies: concepts with their names, name trees, and WordNet; packaged vocabularies are in ``lists``."""
 
 from opsnet.vocabulary.vocabulary import Concept, Vocabulary
 

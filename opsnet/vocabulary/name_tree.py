@@ -24,12 +24,12 @@ WORDNET = "wordnet:"
 
 @dataclass(frozen=True)
 class NameTree:
-    """Concepts with a parent each.
+    """A tree of concepts.
 
     Attributes:
-        vocabulary: every node. The nodes "thing" and "stuff" at the top are kinds: they have no text of their own and
-            say what all below them is.
-        parent: index of each node's parent, which comes before it; -1 at the top.
+        vocabulary: every node. The top nodes "thing" and "stuff" are kinds: they have no text and only determine
+            whether everything below is a thing or stuff.
+        parent: index of each node's parent, which precedes it; -1 at the top.
     """
 
     vocabulary: Vocabulary
@@ -37,13 +37,13 @@ class NameTree:
 
     @cached_property
     def words(self) -> tuple[int, ...]:
-        """The nodes that have a text, all but the kinds."""
+        """The nodes with a text: all except the kinds."""
         concepts = self.vocabulary.concepts
         return tuple(i for i, p in enumerate(self.parent) if not (p < 0 and concepts[i].name in KINDS))
 
     @cached_property
     def word_vocabulary(self) -> Vocabulary:
-        """The concepts of :attr:`words`, to be turned into a text bank."""
+        """The concepts of :attr:`words`, from which the text bank is built."""
         return Vocabulary(self.vocabulary.name, tuple(self.vocabulary.concepts[i] for i in self.words))
 
     @classmethod
@@ -51,7 +51,7 @@ class NameTree:
         """Reads a tree.
 
         Args:
-            spec: ``wordnet:`` with a synset such as ``animal.n.01`` for all below it; or a .yaml file of nested names::
+            spec: ``wordnet:`` and a synset such as ``animal.n.01`` for its subtree; or a .yaml file of nested names::
 
                 thing:
                   animal:
@@ -60,11 +60,11 @@ class NameTree:
                   wordnet:vehicle.n.01:
                 stuff: [sky, "water, sea"]
 
-            A key or an entry of a list is a name with its synonyms after commas; ``wordnet:`` stands for a subtree.
+            A key or list entry is a name, followed by its synonyms after commas; ``wordnet:`` inserts a subtree.
 
         Raises:
-            VocabularyError: no such file, or not a tree of names; the message says where.
-            WordNetError: WordNet is not there or has no such synset.
+            VocabularyError: the file does not exist or is not a tree of names; the message says where.
+            WordNetError: WordNet is not installed or has no such synset.
         """
         text = str(spec).strip()
         if text.startswith(WORDNET):
@@ -84,7 +84,7 @@ def _parsed(path: Path) -> Any:
     import yaml
 
     class Loader(yaml.SafeLoader):
-        """PyYAML's, which would keep the last of two equal keys and say nothing."""
+        """PyYAML's loader, which would silently keep the last of two equal keys."""
 
         def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
             keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
@@ -99,7 +99,7 @@ def _parsed(path: Path) -> Any:
         return yaml.load(path.read_text(encoding="utf-8-sig"), Loader)
     except (yaml.YAMLError, UnicodeDecodeError, TypeError) as error:
         reason = " ".join(str(error).split())
-        raise VocabularyError(f"tree file {path} is not YAML in UTF-8 ({reason}): mend it there") from error
+        raise VocabularyError(f"tree file {path} is not YAML in UTF-8 ({reason}): fix it there") from error
 
 
 def _built(name: str, nested: Any, source: str) -> NameTree:
@@ -127,12 +127,12 @@ def _add(
     rows: list[tuple[int | None, tuple[str, ...], int, bool]], value: Any, parent: int, thing: bool | None,
     source: str, above: tuple[str, ...],
 ) -> None:  # fmt: skip
-    """Adds what stands below one node."""
+    """Adds everything below one node."""
     siblings: set[str] = set()
     for key, below in _entries(value, source, above):
         if key.startswith(WORDNET):
             if below is not None:
-                raise VocabularyError(f"tree {source} has names below {key}, which brings its own: remove them")
+                raise VocabularyError(f"tree {source} has names below {key}, which has its own: remove them")
             _add_synsets(rows, key.removeprefix(WORDNET), parent, thing)
             continue
         names = without_repeats(split_names(key))
@@ -150,7 +150,7 @@ def _add(
 def _add_synsets(
     rows: list[tuple[int | None, tuple[str, ...], int, bool]], synset: str, parent: int, thing: bool | None
 ) -> None:
-    """A subtree of WordNet below one node; a synset that the tree has already stands where it was first."""
+    """Adds a subtree of WordNet below one node; a synset that is already in the tree keeps its first position."""
     place, known = dict[int, int](), {row[0]: i for i, row in enumerate(rows) if row[0] is not None}
     for index, (offset, lemmas, above) in enumerate(wordnet.tree(synset)):
         place[index] = known.get(offset, len(rows))
@@ -160,7 +160,7 @@ def _add_synsets(
 
 
 def _entries(value: Any, source: str, above: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
-    """(name, what is below it) of one level."""
+    """Yields (name, children) of one level."""
     if value is None:
         return
     if isinstance(value, Mapping):
@@ -179,8 +179,8 @@ def _entries(value: Any, source: str, above: tuple[str, ...]) -> Iterator[tuple[
 
 def _refuse(value: Any, source: str, above: tuple[str, ...]) -> None:
     raise VocabularyError(
-        f"tree {source} has {value!r} at '{_place(above)}', which is no name: write names, lists of them, or names "
-        "with more below them; put numbers and yes or no between quotes"
+        f"tree {source} has {value!r} at '{_place(above)}', which is not a name: write names, lists of names, or "
+        "names with children; quote numbers, yes and no"
     )
 
 

@@ -1,4 +1,4 @@
-"""Vocabularies: the ordered concepts that segments can be, each with one or more names, a thing or stuff."""
+"""Vocabularies: ordered concepts, each with one or more names and marked as thing or stuff."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from opsnet.vocabulary.wordnet import subtree
 
 
 class VocabularyError(InputError):
-    """A vocabulary that cannot be read or used; the message names it and the fix."""
+    """A vocabulary cannot be read or used; the message names it and the fix."""
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,9 @@ class Concept:
 
     Attributes:
         id: the dataset's category id.
-        name: the name that reports print.
+        name: its main name, which is used in reports.
         is_thing: thing (countable) or stuff.
-        synonyms: further names; a segment is as near to a concept as to the nearest of all its names.
+        synonyms: further names; a segment's similarity to a concept is the maximum over all its names.
     """
 
     id: int
@@ -47,7 +47,7 @@ class Vocabulary:
     """An ordered list of concepts; a label is an index into it.
 
     Raises:
-        VocabularyError: it is empty, or an id appears twice.
+        VocabularyError: it is empty, or an id occurs twice.
     """
 
     name: str
@@ -65,7 +65,7 @@ class Vocabulary:
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """The names, in order."""
+        """The main names, in order."""
         return tuple(c.name for c in self.concepts)
 
     @cached_property
@@ -84,12 +84,12 @@ class Vocabulary:
         return {c.id: i for i, c in enumerate(self.concepts)}
 
     def seen_in(self, train: Vocabulary) -> tuple[bool, ...]:
-        """For each concept whether one of its names is one of ``train``'s, synonyms included."""
+        """For each concept, whether any of its names is in ``train``, synonyms included."""
         known = {name.casefold() for concept in train.concepts for name in concept.names}
         return tuple(any(name.casefold() in known for name in concept.names) for concept in self.concepts)
 
     def union(self, other: Vocabulary) -> Vocabulary:
-        """This vocabulary, and ``other``'s concepts of which no name is known here; their ids are new."""
+        """This vocabulary plus the concepts of ``other`` without a common name, which get new ids."""
         new = [c for c, seen in zip(other.concepts, other.seen_in(self)) if not seen]
         start = max(self.ids) + 1
         added = (Concept(i, c.name, c.is_thing, c.synonyms) for i, c in enumerate(new, start=start))
@@ -110,7 +110,7 @@ class Vocabulary:
         return Vocabulary(self.name, tuple(c for c in self.concepts if c.name not in names))
 
     def categories(self) -> list[dict[str, Any]]:
-        """The concepts as a panoptic json lists them, with ``synonyms`` where there are some."""
+        """The concepts in the form of a panoptic json, with ``synonyms`` if there are any."""
         return [
             {
                 "id": c.id,
@@ -123,10 +123,10 @@ class Vocabulary:
 
     @classmethod
     def from_categories(cls, name: str, categories: Iterable[Mapping[str, Any]]) -> Vocabulary:
-        """The reverse of :meth:`categories`.
+        """The inverse of :meth:`categories`.
 
         Raises:
-            VocabularyError, TypeError, ValueError: not such a list.
+            VocabularyError, TypeError, ValueError: ``categories`` is not such a list.
         """
         return cls(name, tuple(_concept(category) for category in categories))
 
@@ -135,14 +135,14 @@ class Vocabulary:
         """Reads a vocabulary.
 
         Args:
-            spec: a packaged vocabulary's name (``coco``, ``ade20k``, ...), ``imagenet1k`` or ``imagenet21k``,
-                ``wordnet:`` with a synset such as ``animal.n.01`` for all below it, a path to a .json or .txt file (a
-                concept a line, commas between its names, before them perhaps ``id:``), or a comma list of names; a
-                vocabulary is answered as it is.
+            spec: the name of a packaged vocabulary (``coco``, ``ade20k``, ...), ``imagenet1k`` or ``imagenet21k``,
+                ``wordnet:`` and a synset such as ``animal.n.01`` for its subtree, the path of a .json or .txt file (one
+                concept per line, commas between its names, optionally preceded by ``id:``), or a comma-separated list
+                of names; a ``Vocabulary`` is returned unchanged.
 
         Raises:
-            VocabularyError: nothing of that name, an unreadable file, or no usable names in it.
-            WordNetError: WordNet is not there or has no such synset.
+            VocabularyError: the name is unknown, the file is unreadable, or it has no usable names.
+            WordNetError: WordNet is not installed or has no such synset.
         """
         if isinstance(spec, Vocabulary):
             return spec
@@ -159,18 +159,18 @@ class Vocabulary:
         if path.suffix in (".json", ".txt"):
             return _from_json(path) if path.suffix == ".json" else _from_txt(path)
         if "," not in text and "/" in text:
-            raise VocabularyError(f"vocabulary '{text}' is no file that ends in .json or .txt: check the path")
+            raise VocabularyError(f"vocabulary '{text}' is not a .json or .txt file: check the path")
         return cls.from_names(split_names(text))
 
     @classmethod
     def from_names(cls, names: Iterable[str], name: str = "custom") -> Vocabulary:
-        """A vocabulary of free names, numbered from 1.
+        """A vocabulary of arbitrary names, with ids from 1.
 
-        Each is the thing or stuff that it is in COCO or, if that does not know it, in the next packaged vocabulary that
-        does; a name that none knows is a thing.
+        A name is a thing or stuff as in COCO, or else as in the first packaged vocabulary that has it; a name that is
+        in none of them is a thing.
 
         Raises:
-            VocabularyError: no name, or one twice.
+            VocabularyError: there is no name, or one occurs twice.
         """
         return _of_free_names(name, [[n] for n in names])
 
@@ -183,7 +183,7 @@ def _concept(category: Mapping[str, Any]) -> Concept:
 
 
 def packaged_vocabularies() -> tuple[str, ...]:
-    """Names of the vocabularies that travel with the package."""
+    """Names of the packaged vocabularies."""
     folder = resources.files("opsnet.vocabulary") / "lists"
     return tuple(sorted(f.name.removesuffix(".json") for f in folder.iterdir() if f.name.endswith(".json")))
 
@@ -207,12 +207,12 @@ def _from_json(path: Path) -> Vocabulary:
     return vocabulary
 
 
-_NOT_A_CLASS = "invalid_class_id"  # what published lists write at ids that their dataset leaves out
+_NOT_A_CLASS = "invalid_class_id"  # used in published lists for unused ids
 _KEYED_LINE = re.compile(r"(?P<id>\d+)\s*:(?P<names>.*)")
 
 
 def _from_txt(path: Path) -> Vocabulary:
-    """A concept a line; where every line begins with ``id:``, as in published lists, names may repeat."""
+    """Reads one concept per line; if every line begins with ``id:``, as in published lists, names may repeat."""
     lines = [(number, line.strip()) for number, line in enumerate(_read(path).splitlines(), start=1)]
     lines = [(number, line) for number, line in lines if line and not line.startswith("#")]
     keyed = [_KEYED_LINE.fullmatch(line) for _, line in lines]
@@ -235,18 +235,18 @@ def _read(path: Path) -> str:
     if not path.is_file():
         raise VocabularyError(f"vocabulary file {path} does not exist: check the path")
     try:
-        return path.read_text(encoding="utf-8-sig")  # Windows' editors begin a file with a mark
+        return path.read_text(encoding="utf-8-sig")  # Windows editors may write a byte order mark
     except UnicodeDecodeError as error:
         raise VocabularyError(f"vocabulary file {path} is not UTF-8 text ({error}): save it as UTF-8") from error
 
 
 def split_names(text: str) -> list[str]:
-    """Names between commas, blanks made single, none empty."""
+    """Splits names at commas, normalises whitespace and drops empty names."""
     return [" ".join(name.split()) for name in text.split(",") if name.strip()]
 
 
 def without_repeats(names: list[str]) -> tuple[str, ...]:
-    """A concept's names, each once."""
+    """A concept's names without duplicates."""
     first = {name.casefold(): name for name in reversed(names)}
     return tuple(name for name in names if first.pop(name.casefold(), None) is not None)
 
@@ -267,12 +267,12 @@ def _refuse_repeated(vocabulary: str, kind: str, values: Iterable[int | str]) ->
         seen.add(key)
 
 
-# Before the embedded world's: the first that knows a name says what it is.
+# Before the synthetic world's: the first that has a name determines its kind.
 _THING_OR_STUFF = ("coco", "ade20k", "cityscapes", "mapillary_vistas", "pascal_context")
 
 
 def is_known_thing(name: str) -> bool:
-    """Thing or stuff, as :meth:`Vocabulary.from_names` has it."""
+    """Whether a name is a thing, see :meth:`Vocabulary.from_names`."""
     return _known_kinds().get(name.casefold(), True)
 
 
@@ -291,7 +291,7 @@ _IMAGENETS = ("imagenet1k", "imagenet21k")
 
 @cache
 def _imagenet(name: str) -> Vocabulary:
-    """ImageNet's classes: the 1,000 with open_clip's names, from 0, or the 21,843 with their lemmas, by synset."""
+    """ImageNet's classes: the 1,000 with open_clip's names and ids from 0, or the 21,843 with lemmas, by synset."""
     if name == "imagenet1k":
         from open_clip.zero_shot_metadata import IMAGENET_CLASSNAMES
 
@@ -303,6 +303,6 @@ def _imagenet(name: str) -> Vocabulary:
 
 
 def _of_synsets(name: str, synsets: Iterable[tuple[int, list[str]]]) -> Vocabulary:
-    """Concepts keyed by offset; many share a name, as WordNet's senses do."""
+    """Concepts with WordNet offsets as ids; several may share a name, as different senses do."""
     rows = [(offset, without_repeats(names)) for offset, names in synsets]
     return Vocabulary(name, tuple(Concept(offset, n[0], is_known_thing(n[0]), n[1:]) for offset, n in rows))

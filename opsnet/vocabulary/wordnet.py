@@ -1,4 +1,4 @@
-"""Subtrees of WordNet, by nltk."""
+"""Subtrees of WordNet, via nltk."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from opsnet.utils.errors import InputError
 
 
 class WordNetError(InputError):
-    """WordNet is not there or has no such synset; the message says how to get it or what to write."""
+    """WordNet is not installed or has no such synset; the message says how to install it or what to write."""
 
 
 def subtree(name: str) -> list[tuple[int, list[str]]]:
@@ -18,17 +18,17 @@ def subtree(name: str) -> list[tuple[int, list[str]]]:
 
 
 def tree(name: str) -> list[tuple[int, list[str], int]]:
-    """A synset and everything below it, nearest first; individuals ("Rin Tin Tin") are left out.
+    """A synset and everything below it, breadth first; instances ("Rin Tin Tin") are left out.
 
-    A synset with several hypernyms stands once, below the most specific: the dog is a domestic animal and a canine, and
-    the canine has more above it.
+    A synset with several hypernyms is listed once, below the most specific one: a dog is a domestic animal and a
+    canine, and the canine is deeper in the hierarchy.
 
     Args:
-        name: as nltk has it, e.g. ``animal.n.01``.
+        name: nltk's name of the synset, e.g. ``animal.n.01``.
 
     Returns:
-        Offset (WordNet 3.0's: ImageNet's ids are the same) and lemmas of each synset, and which row its hypernym is:
-        an earlier one, -1 for the first.
+        Offset (in WordNet 3.0, which equals ImageNet's id) and lemmas of each synset, and the row of its hypernym: an
+        earlier row, or -1 for the first.
 
     Raises:
         WordNetError: nltk or WordNet's files are missing, or there is no such synset.
@@ -48,19 +48,19 @@ def tree(name: str) -> list[tuple[int, list[str], int]]:
     except (NoSuchSynset, ValueError) as error:
         raise WordNetError(f"WordNet has no synset '{name}': write one like wordnet:animal.n.01") from error
     rows, below = [(root, -1)], _by_main_hypernym(root)
-    for index, (synset, _) in enumerate(rows):  # it grows while it is read: breadth first
+    for index, (synset, _) in enumerate(rows):  # the list grows during iteration: breadth first
         rows += [(child, index) for child in below.get(synset, ())]
     return [(s.offset(), [lemma.replace("_", " ") for lemma in s.lemma_names()], above) for s, above in rows]
 
 
 def _by_main_hypernym(root: Any) -> dict[Any, list[Any]]:
-    """The synsets below ``root``, each under that of its hypernyms from which the longest way leads up to ``root``."""
+    """The synsets below ``root``, each assigned to its hypernym with the longest path to ``root``."""
     hyponyms = {root: root.hyponyms()}
     for synset in root.closure(lambda synset: synset.hyponyms()):
         hyponyms[synset] = synset.hyponyms()
     waiting = Counter(child for children in hyponyms.values() for child in children)
     main: dict[Any, Any] = {}
-    ready = [root]  # those whose hypernyms have all been seen, so that the last of them is the farthest from the root
+    ready = [root]  # synsets whose hypernyms have all been visited; the last of these is the farthest from the root
     while ready:
         following = []
         for synset in ready:

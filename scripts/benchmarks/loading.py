@@ -29,7 +29,7 @@ from rich.table import Table
 
 from opsnet.data.datamodule import PanopticDataModule
 from opsnet.utils.configuration import config_dir
-from opsnet.utils.errors import InputError, one_sentence_errors
+from opsnet.utils.errors import InputError, exit_on_user_error
 from scripts.benchmarks.data import lay_out, plain_sample
 
 COMPARED = 40  # pictures that are read both ways
@@ -103,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--json", action="store_true", help="print json instead of tables")
     options = parser.parse_args(arguments)
-    with one_sentence_errors(), tempfile.TemporaryDirectory(prefix="opsnet_loading_") as folder:
+    with exit_on_user_error(), tempfile.TemporaryDirectory(prefix="opsnet_loading_") as folder:
         if not Path("/proc/self/smaps_rollup").is_file():
             raise InputError("memory is read from /proc/PID/smaps_rollup, which this machine lacks: use Linux")
         torch.set_num_threads(1)

@@ -25,7 +25,7 @@ from opsnet.losses.building import build_losses
 from opsnet.losses.layer_predictions import LayerPredictions
 from opsnet.losses.predictions import MatchedPredictions
 from opsnet.recognition.recognizer import cosine_logits
-from opsnet.utils.errors import one_sentence_errors
+from opsnet.utils.errors import exit_on_user_error
 from scripts.benchmarks.untrained import random_targets, untrained_config
 
 NAMES, SEGMENTS = 133, 12
@@ -122,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=("cpu", "cuda"))
     parser.add_argument("--json", action="store_true", help="print json instead of a table")
     options = parser.parse_args(arguments)
-    with one_sentence_errors():
+    with exit_on_user_error():
         parts = measure(options.overrides, size=options.size, batch=options.batch, device=options.device)
     if options.json:
         print(json.dumps([asdict(part) for part in parts], indent=2))

@@ -22,8 +22,8 @@ from rich.table import Table
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from opsnet.structures import masks_of
-from opsnet.utils.errors import one_sentence_errors
+from opsnet.structures import compute_mask_logits
+from opsnet.utils.errors import exit_on_user_error
 from scripts.benchmarks.untrained import untrained_config
 
 PAPER = (
@@ -97,7 +97,7 @@ def _with_every_mask(decoder: Any) -> None:
     def published(*inputs: Any, **options: Any) -> Any:
         proposals = forward(*inputs, **options)
         for layer in proposals.supervision.layers[:-1]:
-            masks_of(layer.mask_embeds, proposals.supervision.pixels)
+            compute_mask_logits(layer.mask_embeds, proposals.supervision.pixels)
         return proposals
 
     decoder.forward = published
@@ -120,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--size", type=int, default=640, help="pixels a side of the picture")
     parser.add_argument("--json", action="store_true", help="print json instead of a table")
     options = parser.parse_args(arguments)
-    with one_sentence_errors():
+    with exit_on_user_error():
         card = model_card(options.overrides, size=options.size)
     if options.json:
         print(json.dumps([asdict(part) for part in card], indent=2))

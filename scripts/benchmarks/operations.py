@@ -16,7 +16,7 @@ from opsnet.losses.point_sampling import SharedPoints
 from opsnet.ops.cosines import shortlisted_cosines
 from opsnet.ops.deformable_sampling import deformable_sampling
 from opsnet.panoptic.mask_filtering import MaskFiltering
-from opsnet.structures import Batch, PanopticMap, PanopticTruth, Proposals, Segment, TextBank
+from opsnet.structures import Batch, GroundTruth, PanopticMap, Proposals, Segment, TextBank
 from opsnet.vocabulary import Vocabulary
 from scripts.benchmarks.pair import Pair, relative_error
 from scripts.benchmarks.untrained import random_targets
@@ -161,7 +161,7 @@ def pq() -> Pair:
     truth = _voronoi(20)
     found = torch.where(torch.rand(480, 640) < 0.05, truth.roll(40, dims=1), truth)
     segments = tuple(Segment(k, k % 10, True) for k in range(1, 21))
-    prediction, target = PanopticMap(found, segments), PanopticTruth(truth, segments)
+    prediction, target = PanopticMap(found, segments), GroundTruth(truth, segments)
 
     def ours() -> float:
         return summarise(count_image(prediction, target, 10), [True] * 10).as_dict()["PQ"]

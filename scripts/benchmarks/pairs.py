@@ -29,7 +29,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from opsnet.utils.errors import InputError, one_sentence_errors
+from opsnet.utils.errors import InputError, exit_on_user_error
 from scripts.benchmarks import networks, operations
 from scripts.benchmarks.data import data
 from scripts.benchmarks.pair import Pair
@@ -95,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--checkpoint", type=Path, help="of the miniature, for sweep_miniature; without it, untrained")
     options = parser.parse_args(arguments)
     names = [n for name in options.only or BENCHMARKS for n in (SWEEPS if name == "sweep" else [name])]
-    with one_sentence_errors():
+    with exit_on_user_error():
         packages = f"torch {torch.__version__}{_peer_version(names)}, {platform.machine()}"
         timings = [
             _alone(name, options.rounds, options.checkpoint)

@@ -41,7 +41,7 @@ from opsnet.training.callbacks import SeedEveryStep
 from opsnet.training.module import OPSNetModule
 from opsnet.training.run import build_module
 from opsnet.utils.configuration import config_dir
-from opsnet.utils.errors import InputError, one_sentence_errors
+from opsnet.utils.errors import InputError, exit_on_user_error
 from opsnet.utils.files import write_json
 from opsnet.vocabulary import Vocabulary
 
@@ -209,7 +209,7 @@ def main(words: Sequence[str] | None = None) -> None:
         print(__doc__)
         return
     side, *overrides = given
-    with one_sentence_errors():
+    with exit_on_user_error():
         if side not in SIDES:
             raise InputError(f"'{side}' is no side: say {' or '.join(SIDES)} first, then KEY=VALUE")
         with initialize_config_dir(str(config_dir()), version_base="1.3"):

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from opsnet.structures import Batch, ImageLabels
 from opsnet.training.run import build_module
-from opsnet.utils.errors import one_sentence_errors
+from opsnet.utils.errors import exit_on_user_error
 from opsnet.vocabulary import Vocabulary
 from scripts.benchmarks.memory import Part, measured
 from scripts.benchmarks.untrained import random_targets, untrained_config
@@ -125,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", action="store_true", help="print json instead of a table")
     options = parser.parse_args(arguments)
     start = time.monotonic()
-    with one_sentence_errors():
+    with exit_on_user_error():
         parts, figures = step(
             options.overrides, size=options.size, label_size=options.label_size, batch=options.batch,
             device=options.device, bf16=options.bf16,

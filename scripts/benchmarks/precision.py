@@ -24,7 +24,7 @@ from opsnet.data.batching import collate
 from opsnet.model import OPSNet
 from opsnet.structures import Batch, Proposals, TextBank
 from opsnet.utils.configuration import config_dir
-from opsnet.utils.errors import one_sentence_errors
+from opsnet.utils.errors import exit_on_user_error
 
 WAYS = {"fp32": None, "bf16, pixel decoder in fp32": "fp32", "bf16 throughout": "follow"}
 
@@ -71,13 +71,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_intermixed_args(arguments)
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         cfg = compose("evaluate", [*given.overrides, f"checkpoint={given.checkpoint}", "output=."])
-    with one_sentence_errors():
+    with exit_on_user_error():
         trained = load_checkpoint(given.checkpoint, clip_weights=cfg.clip_weights, device="cpu")
         dataset: Any = instantiate(cfg.data.module.val)()
         train = trained.names.train_bank()
         step = max(1, len(dataset) // given.images)
         rows = [
-            compare(trained.model, collate([dataset[i]], vocabulary=dataset.vocabulary.name, with_truth=True), train)
+            compare(
+                trained.model, collate([dataset[i]], vocabulary=dataset.vocabulary.name, with_ground_truth=True), train
+            )
             for i in range(0, len(dataset), step)
         ]
     for name in WAYS:

@@ -36,7 +36,7 @@ from opsnet.metrics.panoptic_quality import PanopticQuality
 from opsnet.miniature.scenes import DOMAINS, write_world
 from opsnet.paper.rows import table_rows
 from opsnet.recognition.recognizer import prepare
-from opsnet.structures import Batch, PanopticTruth, Proposals, Segment, TextBank
+from opsnet.structures import Batch, GroundTruth, Proposals, Segment, TextBank
 from opsnet.vocabulary import Vocabulary
 from scripts.benchmarks.pair import Pair
 from scripts.benchmarks.untrained import untrained_config
@@ -64,7 +64,7 @@ def miniature(checkpoint: Path | None) -> Pair:
         assert disk
         found = []
         for data, domain in zip(sets, domains):
-            batch = collate([data[i] for i in range(16)], vocabulary=domain.target.name, with_truth=True)
+            batch = collate([data[i] for i in range(16)], vocabulary=domain.target.name, with_ground_truth=True)
             scorer = SettingScorer(domain, settings)
             scorer.score(run_network(trained.model, batch), batch.panoptic, wanted=[])
             found.append(scorer.results()[ONE[0].name])
@@ -129,7 +129,7 @@ def _pair(grid: Callable[[], Any], one: Callable[[], Any], about: str) -> Pair:
 
 @torch.no_grad()
 def _score(
-    domain: DomainNames, output: NetworkOutput, truths: list[PanopticTruth], settings: list[Setting]
+    domain: DomainNames, output: NetworkOutput, truths: list[GroundTruth], settings: list[Setting]
 ) -> dict[str, float]:  # fmt: skip
     """The figures of the one setting, with whatever others are scored beside it."""
     scorer = SettingScorer(domain, settings)
@@ -145,7 +145,7 @@ def _untrained(overrides: list[str], vocabulary: str) -> TrainedModel:
     return TrainedModel(model.eval(), Vocabulary.load(vocabulary), inference)
 
 
-def _random() -> tuple[DomainNames, NetworkOutput, list[PanopticTruth]]:
+def _random() -> tuple[DomainNames, NetworkOutput, list[GroundTruth]]:
     """150 names, 133 trained; of each picture twenty segments, and proposals that lie near them, some well named."""
     generator = torch.Generator().manual_seed(0)
 
@@ -168,7 +168,7 @@ def _random() -> tuple[DomainNames, NetworkOutput, list[PanopticTruth]]:
     for i in range(PICTURES):
         centres = rand(SEGMENTS, 2) * torch.tensor(SIZE)
         ids = _distances(centres, 1).argmin(0) + 1
-        truths.append(PanopticTruth(ids, tuple(Segment(k + 1, int(labels[i, k]), True) for k in range(SEGMENTS))))
+        truths.append(GroundTruth(ids, tuple(Segment(k + 1, int(labels[i, k]), True) for k in range(SEGMENTS))))
         moved = centres.repeat(QUERIES // SEGMENTS, 1) + 12 * torch.randn(QUERIES, 2, generator=generator)
         own, others = _distances(moved, 4), _distances(centres, 4)
         nearest = others.topk(2, dim=0, largest=False).values

@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from opsnet.sweep.launch import Job, run_here
+from opsnet.sweep.launch import Job, run_locally
 from opsnet.sweep.report import Report
 
 COUNTS = {"train": 64, "val": 16, "test": 16, "labels": 16}
@@ -52,7 +52,7 @@ def side_by_side(jobs: list[Job], hint: str) -> None:
     left = [job for job in jobs if not job.finished()]
     report = Report(jobs, skipped=len(jobs) - len(left))
     try:
-        run_here(left, 2, None, report)
+        run_locally(left, 2, None, report)
     finally:
         report.close()
     if report.failed:

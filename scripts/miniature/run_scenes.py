@@ -20,7 +20,7 @@ from pathlib import Path
 from opsnet.inference.settings import paper_settings
 from opsnet.metrics.results import TUNED
 from opsnet.sweep.launch import Job, quoted
-from opsnet.utils.errors import one_sentence_errors
+from opsnet.utils.errors import exit_on_user_error
 from scripts.miniature.jobs import command, draw_scenes, runs_folder, side_by_side, smoke
 
 BASELINE = "no_cross_attention"
@@ -176,5 +176,5 @@ def _read_seconds(run: Path) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    with one_sentence_errors(interrupted="`make run ARGS=--resume` goes on from the last checkpoint"):
+    with exit_on_user_error(interrupted="`make run ARGS=--resume` goes on from the last checkpoint"):
         main()

@@ -15,7 +15,7 @@ from pathlib import Path
 from opsnet.paper.trainings import Training, trainings
 from opsnet.sweep.launch import Job, quoted, stoppable
 from opsnet.sweep.report import duration
-from opsnet.utils.errors import one_sentence_errors
+from opsnet.utils.errors import exit_on_user_error
 from scripts.miniature.jobs import command, data_folder, draw_scenes, runs_folder, side_by_side, smoke
 
 
@@ -93,5 +93,5 @@ def _write_tables(runs: Path, options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    with one_sentence_errors(interrupted="the same command goes on"):
+    with exit_on_user_error(interrupted="the same command goes on"):
         main()

@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 from opsnet.metrics.results import ResultsError, load_run
-from opsnet.miniature.seeds import seed_figures_table, seed_orderings_table
+from opsnet.miniature.seeds import seed_metrics_table, seed_rankings_table
 from opsnet.utils.files import write_text
 from opsnet.visualization.tables import to_markdown, to_rich
 
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ResultsError as error:
         print(error, file=sys.stderr)
         return 2
-    tables = (seed_orderings_table(runs), seed_figures_table(runs))
+    tables = (seed_rankings_table(runs), seed_metrics_table(runs))
     # A pipe or a file has no width; 80 columns would break every row.
     console = Console(width=None if sys.stdout.isatty() else 120)
     for table in tables:

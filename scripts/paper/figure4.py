@@ -24,7 +24,7 @@ from opsnet.paper.worlds import load_world
 from opsnet.segmenter.published.layouts import CLASS_HEAD, convert
 from opsnet.segmenter.published.weight_files import WeightsError, read_weights
 from opsnet.utils.configuration import config_dir
-from opsnet.utils.errors import InputError, one_sentence_errors
+from opsnet.utils.errors import InputError, exit_on_user_error
 from opsnet.vocabulary import Vocabulary
 
 SHOWN = ("coco", "ade20k", "cityscapes")
@@ -38,7 +38,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("figure4.png"), help="PNG to write, figure4.png by default")
     parser.add_argument("overrides", nargs="*", help="of conf/doctor.yaml")
     options = parser.parse_args(words)
-    with one_sentence_errors():
+    with exit_on_user_error():
         panels = [(f"{name} prototypes", prototypes(path)) for name, path in map(_given, options.prototypes)]
         panels += text_panels(options.world, options.overrides)
         print(f"Written: {cosine_histograms(panels, options.out, columns=len(SHOWN))}")

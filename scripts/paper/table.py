@@ -24,9 +24,9 @@ from opsnet.paper.runs import Runs
 from opsnet.paper.table_figures import alpha_beta_pair, ensemble_ratios
 from opsnet.paper.tables import paper_table, to_csv
 from opsnet.paper.worlds import World, load_world
-from opsnet.utils.errors import one_sentence_errors
+from opsnet.utils.errors import exit_on_user_error
 from opsnet.utils.files import write_text
-from opsnet.visualization.table_image import table_picture
+from opsnet.visualization.table_image import draw_table
 from opsnet.visualization.tables import to_latex, to_markdown, to_rich
 
 FIGURES = {4: ("table4_ratios.png", ensemble_ratios), 6: ("table6_grid.png", alpha_beta_pair)}
@@ -35,7 +35,7 @@ FIGURES = {4: ("table4_ratios.png", ensemble_ratios), 6: ("table6_grid.png", alp
 def main(words: Sequence[str] | None = None) -> None:
     """Prints or writes what is asked for."""
     options = _arguments(words)
-    with one_sentence_errors():
+    with exit_on_user_error():
         world, runs = load_world(options.world), Runs(options.runs)
         if options.all:
             _write_all(runs, world, options.out or options.runs / f"tables_{world.name}")
@@ -67,7 +67,7 @@ def _one(comparisons: Sequence[Comparison], world: World, options: argparse.Name
         return
     if options.format == "png":
         out = options.out or Path(f"table{comparisons[0].row.table}_{world.name}.png")
-        print(f"Written: {table_picture(table, out)}")
+        print(f"Written: {draw_table(table, out)}")
         return
     texts = {"md": lambda: to_markdown(table), "latex": lambda: to_latex(table), "csv": lambda: to_csv(comparisons)}
     text = texts[options.format]()

@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from opsnet.recognition.modulation import EmbeddingModulation
 from opsnet.recognition.vocabulary_fit import ConceptFit, VocabularyFit, vocabulary_fit
 from opsnet.structures import TextBank
-from opsnet.utils.errors import InputError, one_sentence_errors
+from opsnet.utils.errors import InputError, exit_on_user_error
 
 SAME = 1 - 1e-5  # a cosine above is the same name: files in half precision miss 1 by up to 1e-6
 
@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if any(len(group) not in (2, 3) for group in (options.train, *options.target)):
         parser.error("--train and --target take two files, VECTORS.npy NAMES.json, or three")
-    with one_sentence_errors():
+    with exit_on_user_error():
         train, targets = load_bank(*options.train), [load_bank(*group) for group in options.target]
     fits = [vocabulary_fit(bank, train, EmbeddingModulation(alpha=options.alpha)) for bank in targets]
     print(f"| target | names | s | {options.alpha:g} (1 - s) | seen | unseen to training | pairs | nearest |")

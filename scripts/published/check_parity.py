@@ -26,7 +26,7 @@ from opsnet.segmenter.backbone import Backbone
 from opsnet.segmenter.pixel_decoder import PixelDecoder
 from opsnet.segmenter.published.checkpoints import load_published
 from opsnet.segmenter.query_decoder import QueryDecoder
-from opsnet.utils.errors import InputError, one_sentence_errors
+from opsnet.utils.errors import InputError, exit_on_user_error
 
 TOLERANCE = 1e-4
 
@@ -160,7 +160,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--size", type=_size, default=(640, 640), metavar="HxW", help="of the picture, in pixels")
     parser.add_argument("--json", action="store_true", help="print json instead of a table")
     options = parser.parse_args(arguments)
-    with one_sentence_errors():
+    with exit_on_user_error():
         found = compare(options.folder, options.size)
     if options.json:
         print(json.dumps([{**asdict(d), "equal": d.equal} for d in found], indent=2))

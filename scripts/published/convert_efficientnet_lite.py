@@ -22,7 +22,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from opsnet.utils.errors import InputError, one_sentence_errors
+from opsnet.utils.errors import InputError, exit_on_user_error
 from opsnet.utils.files import atomic_path
 
 NAMES = tuple(f"tf_efficientnet_lite{size}" for size in range(5))
@@ -94,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("source", type=Path, metavar="IN", help="the wheel, or the .pth in it")
     parser.add_argument("target", type=Path, metavar="OUT", help="a .safetensors file to write")
     options = parser.parse_args(arguments)
-    with one_sentence_errors():
+    with exit_on_user_error():
         convert_file(options.source, options.target)
 
 

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 
 from opsnet.segmenter.published.layouts import convert
 from opsnet.segmenter.published.weight_files import read_weights
-from opsnet.utils.errors import InputError, one_sentence_errors
+from opsnet.utils.errors import InputError, exit_on_user_error
 from opsnet.utils.files import atomic_path
 
 
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("source", type=Path, metavar="IN", help="a published Mask2Former")
     parser.add_argument("target", type=Path, metavar="OUT", help="a .safetensors file to write")
     options = parser.parse_args(arguments)
-    with one_sentence_errors():
+    with exit_on_user_error():
         convert_file(options.source, options.target)
 
 

@@ -30,7 +30,7 @@ from opsnet.panoptic.merge import merge_panoptic, upsample_masks
 from opsnet.paper.old_names import refuse_old_names
 from opsnet.structures import Batch, PanopticMap
 from opsnet.utils.configuration import config_dir
-from opsnet.utils.errors import InputError, one_sentence_errors
+from opsnet.utils.errors import InputError, exit_on_user_error
 from opsnet.utils.files import write_json
 
 # CLIP plays no part: the smallest one, at random, takes its place.
@@ -107,7 +107,7 @@ def main(words: Sequence[str] | None = None) -> None:
     if not given or given[0] in ("-h", "--help"):
         print(__doc__)
         return
-    with one_sentence_errors(), refuse_old_names(given):
+    with exit_on_user_error(), refuse_old_names(given):
         with initialize_config_dir(str(config_dir()), version_base="1.3"):
             cfg = compose("evaluate", overrides(given))
         for name, value in score(cfg).items():

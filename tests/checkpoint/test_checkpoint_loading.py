@@ -125,7 +125,7 @@ def test_a_training_stores_its_recognizer_and_its_evaluation_takes_it(
         (lambda c: c["opsnet"]["config"].pop("vocabulary"), "has vocabulary = None"),
         (
             lambda c: c["opsnet"]["config"]["vocabulary"].update(categories=[3]),
-            "its vocabulary is no list of categories",
+            "its vocabulary is not a list of categories",
         ),
         (lambda c: c["opsnet"]["config"]["inference"].update(filtering={"kind": "x"}), "`inference` .* cannot be used"),
         (lambda c: c["opsnet"]["config"]["inference"].update(shortest="x"), "`inference` .* cannot be used"),

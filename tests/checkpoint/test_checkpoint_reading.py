@@ -33,7 +33,7 @@ def test_equal_weights_in_another_architecture_are_another_clip() -> None:
 def test_a_checkpoint_of_earlier_versions_is_accepted_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         check_clip_hash({"opsnet": {"clip_hash": QUICK.partition("-")[0]}}, QUICK, "mine")
-    assert "mine holds the hash of CLIP's weights only" in caplog.text
+    assert "mine has only the hash of CLIP's weights" in caplog.text
     with pytest.raises(CheckpointError, match="mine was trained with CLIP weights ba9876543210"):
         check_clip_hash({"opsnet": {"clip_hash": "ba9876543210"}}, QUICK, "mine")
 
@@ -47,8 +47,11 @@ def test_a_checkpoint_of_earlier_versions_is_accepted_with_a_warning(caplog: pyt
         ({"opsnet": [], "state_dict": {}}, "is not an OPSNet checkpoint"),
         ({"opsnet": {}, "state_dict": [1]}, "is not an OPSNet checkpoint"),
         ({"opsnet": {}, "state_dict": {"model.a": 3}}, "model.a is a int, not a weight"),
-        ({"opsnet": {}, "state_dict": {"model.a": torch.tensor([1.0, float("nan")])}}, "model.a holds NaN or infinity"),
-        ({"opsnet": {}, "state_dict": {"model.a": torch.tensor(float("inf"))}}, "model.a holds NaN or infinity"),
+        (
+            {"opsnet": {}, "state_dict": {"model.a": torch.tensor([1.0, float("nan")])}},
+            "model.a contains NaN or infinity",
+        ),
+        ({"opsnet": {}, "state_dict": {"model.a": torch.tensor(float("inf"))}}, "model.a contains NaN or infinity"),
     ],
 )
 def test_what_is_no_checkpoint_is_refused_by_name(content, message: str, tmp_path) -> None:

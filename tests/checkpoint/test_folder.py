@@ -66,7 +66,7 @@ def test_a_changed_byte_is_refused(name, moved) -> None:
     raw = bytearray((moved / name).read_bytes())
     raw[-1] ^= 1
     (moved / name).write_bytes(raw)
-    with pytest.raises(CheckpointError, match=rf"{name} was changed or damaged \(its SHA-256 is not config\.json's\)"):
+    with pytest.raises(CheckpointError, match=rf"{name} was modified or damaged \(its SHA-256 is not config\.json's\)"):
         opsnet.load(moved, device="cpu")
     (moved / name).unlink()
     with pytest.raises(CheckpointError, match=rf"{name} does not exist: copy the whole folder"):
@@ -99,13 +99,13 @@ def test_a_folder_from_before_recognizers_were_stored_has_the_name_of_one(modula
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"opsnet": {}}', '{"opsnet": {"sha256": {}, "config": 3}}'])
 def test_another_config_is_refused(text, moved) -> None:
     (moved / "config.json").write_text(text)
-    with pytest.raises(CheckpointError, match=r"config\.json is not of save_pretrained"):
+    with pytest.raises(CheckpointError, match=r"config\.json was not written by save_pretrained"):
         opsnet.load(moved, device="cpu")
 
 
 def test_what_cannot_be_saved(lenient_model, tmp_path) -> None:
     untrained = TrainedModel(lenient_model.model, lenient_model.train_vocabulary)
-    with pytest.raises(CheckpointError, match="nothing of OPSNet's to save"):
+    with pytest.raises(CheckpointError, match="no trained OPSNet weights"):
         Predictor(untrained).save_pretrained(tmp_path)
     with pytest.raises(InputError, match="a recognizer of class function has no name to save"):
         Predictor(lenient_model, modulation=lambda *_: None).save_pretrained(tmp_path)
@@ -126,7 +126,7 @@ def test_the_hub_is_asked_for_owner_and_name(monkeypatch, moved, offline) -> Non
 
 def test_an_id_that_is_nowhere(offline) -> None:
     with pytest.raises(
-        CheckpointError, match="someone/nothing is no folder here and could not be fetched from the Hub"
+        CheckpointError, match="someone/nothing is not a folder and could not be downloaded from the Hub"
     ):
         opsnet.load("someone/nothing")
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from attacks import ATTACKS
 
+from opsnet.checkpoint.allowed_targets import ALLOWED_TARGETS, TRUSTED
 from opsnet.checkpoint.content import portable_config
-from opsnet.checkpoint.places import PLACES, TRUSTED
 from opsnet.checkpoint.stored_config import check_config, check_inference
 from opsnet.utils.configuration import options
 from opsnet.utils.errors import CheckpointError
@@ -44,7 +44,7 @@ def test_every_recognizer_of_the_listing_is_admitted(modulation: str, compose) -
     assert check_config(portable_config(cfg, Vocabulary.load("coco")), "mine")["inference"]["recognizer"]["_target_"]
 
 
-@pytest.mark.parametrize("key", [key for key in PLACES if key[0] != "inference"])
+@pytest.mark.parametrize("key", [key for key in ALLOWED_TARGETS if key[0] != "inference"])
 def test_what_a_network_needs_is_asked_for(key: tuple[str, ...], stored) -> None:
     config = copy.deepcopy(stored)
     node = config
@@ -104,7 +104,7 @@ def test_how_a_network_is_used_is_checked_alone_too() -> None:
 
 # --- thousands of damaged ones ----------------------------------------------------------------------------------------
 
-EXACT = {target for place in PLACES.values() for target in place.targets}
+EXACT = {target for place in ALLOWED_TARGETS.values() for target in place.targets}
 HOSTILE: list[Any] = [
     "os.system", "builtins.eval", "torch.utils.collect_env.run", "opsnet.clip.loading.Path.write_text",
     "opsnet.model.torch.load", "opsnet.model.OPSNet.to", "open_clip.create_model.__globals__", "open_clip.os",
@@ -162,12 +162,12 @@ def outside(value: Any, path: tuple[str, ...] = ()) -> list[tuple]:
             if (
                 type(key) is not str
                 or "${" in key
-                or (special and path not in PLACES)
+                or (special and path not in ALLOWED_TARGETS)
                 or (
                     special
                     and not (
-                        (key == "_target_" and item in PLACES[path].targets)
-                        or (key == "_partial_" and item is PLACES[path].partial)
+                        (key == "_target_" and item in ALLOWED_TARGETS[path].targets)
+                        or (key == "_partial_" and item is ALLOWED_TARGETS[path].partial)
                         or (key == "_convert_" and item in ("none", "partial", "object", "all"))
                     )
                 )

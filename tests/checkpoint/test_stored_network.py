@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from opsnet.checkpoint.places import IN_FOLDER
+from opsnet.checkpoint.allowed_targets import IN_FOLDER
 from opsnet.checkpoint.stored_network import build_model, build_recognizer
 from opsnet.clip.loading import ClipWeightsError
 from opsnet.recognition.modulation import FixedEnsemble
@@ -62,7 +62,7 @@ def test_the_file_of_a_folder_is_not_looked_for_elsewhere(stored, tmp_path, monk
     (tmp_path / IN_FOLDER).write_text("of somebody")
     config = copy.deepcopy(stored)
     config["clip"]["model"]["weights"] = IN_FOLDER
-    with pytest.raises(ClipWeightsError, match="mine does not hold the weights of its CLIP: give clip_weights=PATH"):
+    with pytest.raises(ClipWeightsError, match="mine does not contain the weights of its CLIP: give clip_weights=PATH"):
         build_model(config, "mine")
 
 
@@ -82,7 +82,7 @@ def test_a_recognizer_from_class_and_arguments() -> None:
     for config, message in (
         (
             {"_target_": target, "weight": 1},
-            r"inference\.recognizer\.weight = 1: .*FixedEnsemble takes no such argument",
+            r"inference\.recognizer\.weight = 1: .*FixedEnsemble accepts no such argument",
         ),
         ({"_target_": "opsnet.model.OPSNet"}, r"inference\.recognizer\._target_ = 'opsnet\.model\.OPSNet'"),
         (None, r"inference\.recognizer = None"),

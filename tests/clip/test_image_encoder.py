@@ -60,7 +60,7 @@ def test_images_are_normalised_as_clip_was() -> None:
     assert len(seen) == 2
 
 
-def test_the_whole_picture_goes_through_clips_own_pool() -> None:
+def test_the_whole_image_goes_through_clips_own_pool() -> None:
     encoder = make_encoder()
     image = torch.rand(2, 3, 16, 16)
     expected = encoder.visual((image - encoder.mean) / encoder.std)

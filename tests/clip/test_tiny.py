@@ -30,8 +30,8 @@ def clip() -> torch.nn.Module:
     return tiny_clip(embed_dim=24, width=4, text_width=8, text_layers=1, heads=4).eval()
 
 
-def test_pictures_and_words_meet_in_one_space(clip: torch.nn.Module) -> None:
-    ids = SimpleTokenizer(context_length=12)(["red circle", "a picture of a blue square"])
+def test_images_and_words_meet_in_one_space(clip: torch.nn.Module) -> None:
+    ids = SimpleTokenizer(context_length=12)(["red circle", "an image of a blue square"])
     with torch.no_grad():
         assert clip.encode_image(torch.rand(3, 3, 32, 32)).shape == (3, 24)
         assert clip.encode_text(ids).shape == (2, 24)

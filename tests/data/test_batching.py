@@ -33,7 +33,7 @@ def test_collate_pads_at_the_right_and_bottom(tiny):
 
 def test_collate_keeps_truth_at_the_size_on_disk_when_asked(tiny):
     dataset = PanopticDataset(**tiny.options)
-    batch = collate([dataset[0], dataset[1]], vocabulary="tiny", with_truth=True)
+    batch = collate([dataset[0], dataset[1]], vocabulary="tiny", with_ground_truth=True)
     assert batch.images.shape == (2, 3, 32, 32)
     assert [tuple(t.ids.shape) for t in batch.panoptic] == [(4, 6), (5, 3)]
     assert len(batch.panoptic[0].segments) == 4
@@ -41,7 +41,7 @@ def test_collate_keeps_truth_at_the_size_on_disk_when_asked(tiny):
 
 def test_maps_get_the_size_on_disk_of_resized_images(tiny):
     dataset = PanopticDataset(**tiny.options, transform=EvalTransform(shortest=8, longest=20))
-    batch = collate([dataset[0], dataset[1]], vocabulary="tiny", with_truth=True)
+    batch = collate([dataset[0], dataset[1]], vocabulary="tiny", with_ground_truth=True)
     assert batch.valid_sizes == [(8, 12), (13, 8)]
     assert batch.map_sizes == batch.original_sizes == [(4, 6), (5, 3)]
     cropped = collate([dataset[0]], vocabulary="tiny")  # as in training

@@ -18,12 +18,12 @@ from opsnet.data import findings as kinds
 from opsnet.data.coco_panoptic import PanopticJson, SegmentLabel, content, describe, write_annotation
 from opsnet.data.conversion import Source, convert
 from opsnet.data.findings import Finding
-from opsnet.data.inspection import inspect_picture
+from opsnet.data.inspection import inspect_image
 from opsnet.data.panoptic_dataset import PanopticDataset
 from opsnet.data.panoptic_png import ids_to_rgb, read_ids
 from opsnet.data.panoptic_records import file_name
 from opsnet.data.set_inspection import PanopticInspector
-from opsnet.data.set_listing import list_pictures
+from opsnet.data.set_listing import list_images
 from opsnet.evaluation.score import Score, score
 from opsnet.prediction.carriers import NamedMap, NamedSegment
 from opsnet.prediction.writing import PredictionWriter
@@ -57,8 +57,8 @@ def examine(made: TinySet) -> Counter[int]:
     found: list[Finding] = []
     source = PanopticInspector.from_keywords(made.options).source
     segments: Counter[int] = Counter()
-    for picture in list_pictures(source, found.append)[1]:
-        report = inspect_picture(picture, VOCABULARY)
+    for annotated in list_images(source, found.append)[1]:
+        report = inspect_image(annotated, VOCABULARY)
         found += report.findings
         segments.update(s.category_id for s in report.segments if not s.is_crowd)
     # That a number in the json is wrong leaves the file readable: the doctor alone compares areas.
@@ -77,7 +77,7 @@ def prepare(made: TinySet) -> Counter[int]:
     sources = [
         Source(
             image_id=a["image_id"],
-            picture=made.images / f"p{number}.bmp",
+            image=made.images / f"p{number}.bmp",
             file_name=names[str(a["image_id"])],
             png=a["file_name"],
             labels=(made.segments / a["file_name"],),
@@ -91,7 +91,7 @@ def prepare(made: TinySet) -> Counter[int]:
 
     out = TinySet(root / "images", root / "set.json", root / "set")
     convert(
-        sources, read, annotations=out.annotations, pictures=out.images, categories=data["categories"], workers=1
+        sources, read, annotations=out.annotations, images=out.images, categories=data["categories"], workers=1
     )  # fmt: skip
     return train(out)
 
@@ -346,7 +346,7 @@ ONE, TWO = {"id": 1, "category_id": 3}, {"id": 2, "category_id": 5}
     [
         ([ONE], "a.png", r"a\.png cannot be written: the map holds segment id 2, which segments_info lacks"),
         ([ONE, TWO, {"id": 4, "category_id": 3}], "a.png", "the map has no pixel of segment id 4"),
-        ([ONE, TWO, TWO], "a.png", "segment id 2 is there twice"),
+        ([ONE, TWO, TWO], "a.png", "segment id 2 occurs twice"),
         ([ONE, TWO, {"id": 0, "category_id": 3}], "a.png", "segment id 0 is not in 1..16777215"),
         ([ONE, {**TWO, "category_id": 2.5}], "a.png", r"segments_info\[1\]: 'category_id' is 2.5"),
         ([ONE, TWO], "../a.png", r"'file_name' is '\.\./a\.png', not the path"),

@@ -34,22 +34,22 @@ def refuse(source: Source) -> tuple[NDArray[np.int64], list[SegmentLabel]]:
 
 
 def made(folder: Path, count: int = 3) -> list[Source]:
-    """Pictures of one cat each, a pixel wider every time, on grass."""
+    """Images of one cat each, a pixel wider every time, on grass."""
     sources = []
     for i in range(count):
         grey = np.full((4, 6), 2, np.uint8)
         grey[1:3, : i + 1] = 1
-        picture, label = folder / "src" / f"{i}.jpg", folder / "src" / f"{i}.png"
-        picture.parent.mkdir(exist_ok=True)
-        Image.new("RGB", (6, 4)).save(picture)
+        image, label = folder / "src" / f"{i}.jpg", folder / "src" / f"{i}.png"
+        image.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (6, 4)).save(image)
         Image.fromarray(grey).save(label)
-        sources.append(Source(i + 1, picture, f"{i}.jpg", f"{i}_panoptic.png", (label,)))
+        sources.append(Source(i + 1, image, f"{i}.jpg", f"{i}_panoptic.png", (label,)))
     return sources
 
 
 def converted(folder: Path, sources: list[Source], reader=read, workers: int = 1, recipe: str = "") -> None:
     convert(
-        sources, reader, annotations=folder / "set.json", pictures=folder / "images", categories=PETS.categories(),
+        sources, reader, annotations=folder / "set.json", images=folder / "images", categories=PETS.categories(),
         workers=workers, recipe=recipe,
     )  # fmt: skip
 
@@ -105,7 +105,7 @@ def test_what_was_finished_is_done_again_where_its_label_or_the_recipe_changed(t
 def test_a_finished_set_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     converted(tmp_path, made(tmp_path))
     converted(tmp_path, made(tmp_path), refuse)
-    assert "set.json is there already: remove it to convert the set again" in capsys.readouterr().err
+    assert "set.json exists already: remove it to convert the set again" in capsys.readouterr().err
 
 
 def test_a_missing_file_is_named_before_anything_is_written(tmp_path: Path) -> None:
@@ -116,14 +116,14 @@ def test_a_missing_file_is_named_before_anything_is_written(tmp_path: Path) -> N
     assert [p.name for p in tmp_path.iterdir()] == ["src"]
 
 
-def test_an_annotation_that_is_no_picture_is_named(tmp_path: Path) -> None:
+def test_an_annotation_that_is_no_image_is_named(tmp_path: Path) -> None:
     sources = made(tmp_path)
-    sources[0].labels[0].write_text("no picture")
+    sources[0].labels[0].write_text("no image")
     with pytest.raises(DatasetError, match=r"0\.png cannot be read"):
         converted(tmp_path, sources, workers=2)
 
 
-def test_a_link_follows_its_picture(tmp_path: Path) -> None:
+def test_a_link_follows_its_image(tmp_path: Path) -> None:
     for name in ("old", "new"):
         (tmp_path / name).write_text(name)
     link(tmp_path / "old", tmp_path / "links" / "a")
@@ -137,11 +137,11 @@ def test_a_link_follows_its_picture(tmp_path: Path) -> None:
     assert (tmp_path / "links" / "a").resolve() == tmp_path / "newer"
 
 
-def test_where_there_are_no_links_pictures_are_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_there_are_no_links_images_are_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise OSError("not on this disk")
 
     monkeypatch.setattr(Path, "symlink_to", fail)
-    (tmp_path / "picture").write_text("pixels")
-    link(tmp_path / "picture", tmp_path / "links" / "a")
+    (tmp_path / "image").write_text("pixels")
+    link(tmp_path / "image", tmp_path / "links" / "a")
     assert (tmp_path / "links" / "a").read_text() == "pixels"

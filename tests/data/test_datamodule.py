@@ -1,4 +1,4 @@
-"""The stages and shares of the sets, and that a resumed run sees exactly the pictures of a whole one."""
+"""The stages and shares of the sets, and that a resumed run sees exactly the images of a whole one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from opsnet.data.transforms import TrainTransform
 from opsnet.utils.errors import DatasetError
 from opsnet.vocabulary import Vocabulary
 
-EPOCHS, BATCHES = 2, 3  # of ten pictures in batches of three
+EPOCHS, BATCHES = 2, 3  # of ten images in batches of three
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +39,7 @@ def test_nothing_is_read_before_setup_and_only_the_stages_sets_then(tiny):
     data.setup("validate")
     assert list(data.datasets) == ["val"]
     assert list(data.vocabularies) == ["tiny"]
-    for stage, end in (("fit", "$"), ("test", r"; or leave this set out by '~data.module.test.there'"), (None, "$")):
+    for stage, end in (("fit", "$"), ("test", r"; or leave this set out with '~data.module.test.there'"), (None, "$")):
         with pytest.raises(DatasetError, match=rf"no.json does not exist: check `annotations`{end}"):
             data.setup(stage)
 
@@ -104,14 +104,14 @@ def test_sets_that_were_not_given():
     data.setup()
     assert data.val_dataloader() == []
     assert data.test_dataloader() == []
-    with pytest.raises(DatasetError, match="there is no set 'train': give it in `data.train` and call setup first"):
+    with pytest.raises(DatasetError, match="there is no set 'train': configure `data.train` and call setup first"):
         data.train_dataloader()
 
 
 def test_two_vocabularies_of_one_name(tiny):
     other = Vocabulary("tiny", tuple(reversed(tiny.options["vocabulary"].concepts)))
     sets = {"a": PanopticDataset(**tiny.options), "b": PanopticDataset(**{**tiny.options, "vocabulary": other})}
-    with pytest.raises(DatasetError, match="set 'test/b' has another vocabulary of the name 'tiny'"):
+    with pytest.raises(DatasetError, match="set 'test/b' has a different vocabulary named 'tiny'"):
         PanopticDataModule(test=sets, batch_size=1).setup()
 
 
@@ -294,7 +294,7 @@ def test_between_two_epochs_the_batch_size_may_change(ten, tmp_path):
     assert len({i for _, _, ids, _ in model.seen for i in ids}) == 10
 
 
-def test_a_step_has_the_same_pictures_in_one_batch_and_in_accumulated_ones(ten, tmp_path, whole):
+def test_a_step_has_the_same_images_in_one_batch_and_in_accumulated_ones(ten, tmp_path, whole):
     model = Recorder()
     trainer = make_trainer(tmp_path, enable_checkpointing=False, accumulate_grad_batches=3)
     trainer.fit(model, datamodule=make_data(ten))

@@ -1,4 +1,4 @@
-"""Pictures with image-level labels: which, in which order, and every way in which folder and labels can disagree."""
+"""Images with image-level labels: which, in which order, and every way in which folder and labels can disagree."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ NAMES = Vocabulary.from_names(["cat", "dog", "grass"], "pets")
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Four pictures in two class folders, of 4, 5, 6 and 7 pixels width; by file name the folders alternate."""
+    """Four images in two class folders, of 4, 5, 6 and 7 pixels width; by file name the folders alternate."""
     for k in range(4):
         path = tmp_path / "val" / f"n{k % 2}" / f"p{k}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.full((3, 4 + k, 3), k, np.uint8)).save(path)
-    (tmp_path / "val" / "readme.txt").write_text("no picture")
+    (tmp_path / "val" / "readme.txt").write_text("no image")
     write(tmp_path, [[0], [], [2, 1, 2], [1]])
     return tmp_path
 
@@ -40,7 +40,7 @@ def dataset(folder: Path, **options: object) -> ImageLabelDataset:
     return ImageLabelDataset(images=folder / "val", labels=folder / "real.json", vocabulary=NAMES, **options)
 
 
-def test_labels_follow_the_file_names_and_pictures_without_are_left_out(folder: Path) -> None:
+def test_labels_follow_the_file_names_and_images_without_are_left_out(folder: Path) -> None:
     found = dataset(folder)
     assert (len(found), found.unlabelled) == (3, 1)
     samples = [found[i] for i in range(3)]
@@ -50,7 +50,7 @@ def test_labels_follow_the_file_names_and_pictures_without_are_left_out(folder: 
     assert [int(s.image.max()) for s in samples] == [0, 2, 3]
 
 
-def test_a_batch_carries_image_labels_beside_padded_pictures(folder: Path) -> None:
+def test_a_batch_carries_image_labels_beside_padded_images(folder: Path) -> None:
     found = dataset(folder)
     batch = collate([found[0], found[2]], vocabulary="pets", size_divisor=8)
     assert batch.images.shape == (2, 3, 8, 8)
@@ -66,17 +66,17 @@ def test_the_training_transform_is_applied(folder: Path) -> None:
     assert dataset(folder, transform=transform)[2].image.shape == (3, 6, 14)
 
 
-def test_limit_counts_pictures_of_the_folder(folder: Path) -> None:
+def test_limit_counts_images_of_the_folder(folder: Path) -> None:
     assert len(dataset(folder, limit=2)) == 1
 
 
 @pytest.mark.parametrize(
     ("lists", "parts"),
     [
-        ([[0]], ["holds 4 pictures", "real.json labels 1", "complete the folder"]),
+        ([[0]], ["holds 4 images", "real.json labels 1", "complete the folder"]),
         ([[0], [3], [], []], ["p1.png", "has label 3", "vocabulary 'pets' numbers its names 0 to 2"]),
         ([[0], ["cat"], [], []], ["has label 'cat'"]),
-        ([[], [], [], []], ["no picture of", "has a label"]),
+        ([[], [], [], []], ["no image of", "has a label"]),
         ({"a": 1}, ["not a list of lists"]),
     ],
 )

@@ -1,4 +1,4 @@
-"""The examination of one picture: exact numbers of what is wrong, and that reading is quick and complete."""
+"""The examination of one image: exact numbers of what is wrong, and that reading is quick and complete."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from PIL import Image
 from planted_defects import CAT, DOG, GRASS, IDS, LABELS
 
 from opsnet.data.coco_panoptic import describe
-from opsnet.data.inspection import Picture, inspect_picture, read_sample
+from opsnet.data.inspection import AnnotatedImage, inspect_image, read_sample
 from opsnet.data.panoptic_png import ids_to_rgb
 from opsnet.vocabulary import Concept, Vocabulary
 
@@ -17,24 +17,24 @@ VOCABULARY = Vocabulary("pets", (Concept(3, "cat", True), Concept(5, "grass", Fa
 
 @pytest.fixture
 def files(tmp_path):
-    """(ids, picture's size, segments) -> the picture on disk."""
+    """(ids, image's size, segments) -> the image on disk."""
 
     def make(ids=IDS, size=None, segments=None, image=None):
-        picture, png = tmp_path / "a.jpg", tmp_path / "a.png"
-        Image.new("RGB", size or ids.shape[::-1], "green").save(picture)
+        image_file, png = tmp_path / "a.jpg", tmp_path / "a.png"
+        Image.new("RGB", size or ids.shape[::-1], "green").save(image_file)
         Image.fromarray(ids_to_rgb(ids)).save(png)
         infos = describe(ids, LABELS) if segments is None else segments
-        return Picture(image or {}, {"file_name": "a.png", "segments_info": infos}, picture, png)
+        return AnnotatedImage(image or {}, {"file_name": "a.png", "segments_info": infos}, image_file, png)
 
     return make
 
 
-def messages(picture: Picture) -> list[str]:
-    return [f"{f.kind.name}: {f.where} {f.message}" for f in inspect_picture(picture, VOCABULARY).findings]
+def messages(annotated: AnnotatedImage) -> list[str]:
+    return [f"{f.kind.name}: {f.where} {f.message}" for f in inspect_image(annotated, VOCABULARY).findings]
 
 
-def test_a_sound_picture(files):
-    report = inspect_picture(files(), VOCABULARY)
+def test_a_sound_image(files):
+    report = inspect_image(files(), VOCABULARY)
     assert report.findings == ()
     assert report.is_drawable
     assert [(s.id, s.category_id, s.is_crowd) for s in report.segments] == [
@@ -71,34 +71,34 @@ def test_an_unlisted_id_above_all_listed_ones_is_no_part_of_the_last(files):
 def test_both_sizes_are_compared_width_first(files):
     found = messages(files(size=(8, 6), image={"width": 8, "height": 6}))
     assert found == [
-        "picture and PNG of different sizes: a.png is 6 x 8 pixels, its picture 8 x 6",
+        "image and PNG of different sizes: a.png is 6 x 8 pixels, its image 8 x 6",
         "wrong width or height: a.png is 6 x 8 pixels, but 8 x 6 in `images`",
     ]
 
 
-def test_a_rotated_picture_is_measured_upright(files):
-    picture = files()
+def test_a_rotated_image_is_measured_upright(files):
+    annotated = files()
     exif = Image.Exif()
     exif[0x0112] = 6
-    Image.new("RGB", (8, 6)).save(picture.picture, exif=exif)
-    assert messages(picture) == []
+    Image.new("RGB", (8, 6)).save(annotated.image_file, exif=exif)
+    assert messages(annotated) == []
 
 
 def test_every_byte_of_a_jpeg_is_read_and_its_full_size_known(tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (200, 304, 3), np.uint8)
     path = tmp_path / "a.jpg"
     Image.fromarray(noise).save(path)
-    picture = Picture({"width": 304, "height": 200}, {"file_name": "a.png", "segments_info": []}, path, None)
-    assert messages(picture) == []
+    annotated = AnnotatedImage({"width": 304, "height": 200}, {"file_name": "a.png", "segments_info": []}, path, None)
+    assert messages(annotated) == []
     path.write_bytes(path.read_bytes()[:-2000])
-    assert "unreadable picture: a.jpg OSError: image file is truncated" in messages(picture)[0]
+    assert "unreadable image: a.jpg OSError: image file is truncated" in messages(annotated)[0]
 
 
 def test_a_palette_png_is_read_as_its_colours(files):
-    picture = files()
-    with Image.open(picture.png) as png:
-        png.convert("P", palette=Image.Palette.ADAPTIVE).save(picture.png)
-    assert messages(picture) == []
+    annotated = files()
+    with Image.open(annotated.png) as png:
+        png.convert("P", palette=Image.Palette.ADAPTIVE).save(annotated.png)
+    assert messages(annotated) == []
 
 
 def test_two_crowds_overlap_only_in_one_category(files):
@@ -108,10 +108,10 @@ def test_two_crowds_overlap_only_in_one_category(files):
 
 
 def test_a_missing_file_leaves_the_other_examined(files):
-    picture = files(segments=[])
-    alone = Picture({}, picture.annotation, None, picture.png)
+    annotated = files(segments=[])
+    alone = AnnotatedImage({}, annotated.annotation, None, annotated.png)
     assert "does not list" in messages(alone)[0]
-    assert not inspect_picture(alone, VOCABULARY).is_drawable
+    assert not inspect_image(alone, VOCABULARY).is_drawable
     with pytest.raises(ValueError, match=r"a\.png lacks one of its files"):
         read_sample(alone, VOCABULARY)
 

@@ -40,19 +40,19 @@ def inspect(folder: Path, **options: object) -> tuple[Inspection, list[Finding]]
 def test_a_sound_set_is_counted(folder: Path) -> None:
     result, found = inspect(folder)
     assert (result.images, result.annotations, result.labels) == (3, 2, 3)
-    assert dict(result.pictures_of) == {0: 1, 1: 1, 2: 1}
-    assert [(f.kind.severity, f.message) for f in found] == [("warning", "1 of its pictures")]
+    assert dict(result.images_per_class) == {0: 1, 1: 1, 2: 1}
+    assert [(f.kind.severity, f.message) for f in found] == [("warning", "1 of its images")]
     assert inspect(folder, limit=1)[0].images == 1
 
 
-def test_an_unreadable_picture_is_named(folder: Path) -> None:
-    (folder / "val" / "p2.png").write_bytes(b"no picture")
+def test_an_unreadable_image_is_named(folder: Path) -> None:
+    (folder / "val" / "p2.png").write_bytes(b"no image")
     _, found = inspect(folder)
     assert [f.where for f in found if f.kind.severity == "error"] == ["p2.png"]
 
 
 @pytest.mark.parametrize(
-    ("lists", "message"), [([[0]], "holds 3 pictures"), ([[0], [3], [1]], "has label 3"), (None, "do not exist")]
+    ("lists", "message"), [([[0]], "holds 3 images"), ([[0], [3], [1]], "has label 3"), (None, "do not exist")]
 )
 def test_labels_that_do_not_fit_are_named(folder: Path, lists: object, message: str) -> None:
     if lists is None:

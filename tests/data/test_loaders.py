@@ -1,4 +1,4 @@
-"""The order of pictures, their augmentation and their shares a process: functions of seed, epoch and rank."""
+"""The order of images, their augmentation and their shares a process: functions of seed, epoch and rank."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def test_shards_are_disjoint_and_the_rest_is_left_out():
     shards = [epoch_of(ResumableSampler(23, batch_size=3, rank=r, world_size=3), 5) for r in range(3)]
     assert [len(s) for s in shards] == [2, 2, 2]
     assert all(len(batch) == 3 for shard in shards for batch in shard)
-    pictures = [index for shard in shards for batch in shard for index in batch]
-    assert len(set(pictures)) == len(pictures) == 18
-    alone = epoch_of(ResumableSampler(23, batch_size=9), 5)  # the same pictures a step, whatever the processes
+    images = [index for shard in shards for batch in shard for index in batch]
+    assert len(set(images)) == len(images) == 18
+    alone = epoch_of(ResumableSampler(23, batch_size=9), 5)  # the same images a step, whatever the processes
     assert [{*a, *b, *c} for a, b, c in zip(*shards, strict=True)] == [set(batch) for batch in alone]
 
 
@@ -62,8 +62,8 @@ def test_the_last_step_of_an_epoch_is_a_whole_one():
         assert {i for own in batches for batch in own[2 * step : 2 * step + 2] for i in batch} == set(whole)
 
 
-def test_fewer_pictures_than_one_step():
-    with pytest.raises(DatasetError, match=r"7 pictures, fewer than the 8 of one step: lower"):
+def test_fewer_images_than_one_step():
+    with pytest.raises(DatasetError, match=r"7 images, fewer than the 8 of one step: lower"):
         ResumableSampler(7, batch_size=2, world_size=2, accumulate=2)
 
 
@@ -128,7 +128,7 @@ class Sized(Dataset[int]):
 
 @pytest.mark.parametrize("batch_size", [1, 2, 4])
 @pytest.mark.parametrize("world_size", [1, 2, 3])
-def test_evaluation_shows_every_picture_once_in_as_many_batches_on_each_process(batch_size, world_size):
+def test_evaluation_shows_every_image_once_in_as_many_batches_on_each_process(batch_size, world_size):
     for size in range(world_size, 20):
         make = partial(EvaluationLoader, Sized(size), batch_size=batch_size, collate_fn=list, world_size=world_size)
         ranks = [list(make(rank=rank)) for rank in range(world_size)]
@@ -140,9 +140,9 @@ def test_evaluation_shows_every_picture_once_in_as_many_batches_on_each_process(
         assert max(sizes) <= max(2, batch_size) if world_size > 1 else max(sizes) <= batch_size
 
 
-def test_evaluation_with_more_processes_than_pictures():
+def test_evaluation_with_more_processes_than_images():
     with pytest.raises(
-        DatasetError, match="a set of 2 pictures cannot be shared by 3 processes: evaluate on fewer devices"
+        DatasetError, match="a set of 2 images cannot be split over 3 processes: evaluate on fewer devices"
     ):
         EvaluationLoader(Sized(2), batch_size=1, collate_fn=list, world_size=3)
 
@@ -160,3 +160,11 @@ def test_a_cycling_stream_goes_on_into_its_next_round():
     assert given(5, 5) == stream[5:10]
     assert given(7, 3) == stream[7:10]  # resumed within the second five
     assert given(0, 0) == []
+
+
+def test_states_of_older_checkpoints_call_images_pictures():
+    loader = ResumableLoader(Sized(6), ResumableSampler(6, batch_size=2), collate_fn=list, progress=lambda: (0, 0))
+    older = {"pictures" if key == "images" else key: value for key, value in loader.state_dict().items()}
+    loader.load_state_dict(older)
+    with pytest.raises(DatasetError, match="images was 7 and is 6"):
+        loader.load_state_dict({**older, "pictures": 7})

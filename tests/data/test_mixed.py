@@ -25,7 +25,7 @@ from opsnet.utils.errors import DatasetError
 from opsnet.vocabulary import Vocabulary
 
 PETS = Vocabulary.from_names(["cat", "dog", "grass"], "pets")
-EPOCHS, STEPS, AROUND = 3, 3, 4  # ten panoptic pictures in batches of three; nine labelled ones in batches of two
+EPOCHS, STEPS, LABEL_EPOCH = 3, 3, 4  # ten panoptic images in batches of three; nine labelled ones in batches of two
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +37,7 @@ def quiet():
 
 @pytest.fixture
 def labels(tmp_path: Path) -> partial:
-    """Nine pictures with one label each."""
+    """Nine images with one label each."""
     folder = tmp_path / "labelled"
     folder.mkdir()
     for k in range(9):
@@ -113,7 +113,7 @@ def test_a_step_has_one_batch_of_each_kind_with_a_vocabulary_of_its_own(ten, lab
     ]
 
 
-def test_without_a_size_of_their_own_there_are_as_many_labelled_pictures(ten, labels) -> None:
+def test_without_a_size_of_their_own_there_are_as_many_labelled_images(ten, labels) -> None:
     assert make_data(ten, labels, label_batch_size=None).label_batch_size == 3
 
 
@@ -123,14 +123,14 @@ def test_the_panoptic_side_counts_the_epochs_and_the_labelled_one_goes_round_on_
     for epoch in range(EPOCHS):
         assert len({i for ids in panoptic[epoch * STEPS :][:STEPS] for i in ids}) == 3 * STEPS
     labelled = [ids[:2] for _, ids in whole]
-    for start in (0, AROUND):  # each round shows a picture at most once; the second begins within an epoch
-        assert len({i for ids in labelled[start : start + AROUND] for i in ids}) == 2 * AROUND
-    assert labelled[:AROUND] != labelled[AROUND : 2 * AROUND]
+    for start in (0, LABEL_EPOCH):  # each round shows an image at most once; the second begins within an epoch
+        assert len({i for ids in labelled[start : start + LABEL_EPOCH] for i in ids}) == 2 * LABEL_EPOCH
+    assert labelled[:LABEL_EPOCH] != labelled[LABEL_EPOCH : 2 * LABEL_EPOCH]
     sums: dict[str, set[float]] = {}
     for _, ids in whole:
         for name, total in zip(ids[:2], ids[2:], strict=True):
             sums.setdefault(name, set()).add(total)
-    assert any(len(found) > 1 for found in sums.values())  # a picture is augmented anew in each round
+    assert any(len(found) > 1 for found in sums.values())  # an image is augmented anew in each round
 
 
 @pytest.mark.parametrize("stop_at", range(1, EPOCHS * STEPS))
@@ -152,7 +152,7 @@ def test_workers_that_fetched_ahead_change_nothing(ten, labels, tmp_path, whole)
     assert stopped.seen + resumed.seen == whole
 
 
-def test_shorter_epochs_leave_no_labelled_picture_out(ten, labels, tmp_path, whole) -> None:
+def test_shorter_epochs_leave_no_labelled_image_out(ten, labels, tmp_path, whole) -> None:
     model = Recorder()
     fit(model, make_data(ten, labels), tmp_path, limit_train_batches=2)
     assert [ids for _, ids in model.seen] == [ids for _, ids in whole[: 2 * EPOCHS]]
@@ -224,7 +224,7 @@ def test_sets_of_the_wrong_kind_and_numbers_out_of_range_are_named(ten, labels) 
     panoptic = partial(PanopticDataset, **ten.options)
     swapped = MixedDataModule(train=labels, labels=panoptic, batch_size=1, check_files=False)
     swapped.setup("fit")
-    with pytest.raises(DatasetError, match=r"data.module.labels has pictures with segments: exchange"):
+    with pytest.raises(DatasetError, match=r"data.module.labels has images with segments: swap"):
         _ = swapped.label_vocabulary
-    with pytest.raises(DatasetError, match="set 'train' has pictures with image labels: exchange"):
+    with pytest.raises(DatasetError, match="set 'train' has images with image labels: swap"):
         swapped.train_dataloader()

@@ -58,14 +58,14 @@ def test_image_is_rgb_bytes(tiny):
     assert image[2, 4].tolist() == [0, 1, 2]
 
 
-def test_picture_without_segments_has_no_masks(tiny):
+def test_image_without_segments_has_no_masks(tiny):
     sample = PanopticDataset(**tiny.options)[2]
     assert sample.masks.shape == (0, 4, 4)
     assert sample.labels.shape == (0,)
     assert sample.truth.segments == ()
 
 
-def test_crowd_only_picture_has_no_masks_but_truth(tiny):
+def test_crowd_only_image_has_no_masks_but_truth(tiny):
     tiny.edit(lambda d: [s.update(iscrowd=1) for s in d["annotations"][1]["segments_info"]])
     sample = PanopticDataset(**tiny.options)[1]
     assert sample.masks.shape == (0, 5, 3)
@@ -114,11 +114,11 @@ def test_files_in_sub_folders_and_an_own_png_folder(tiny, tmp_path):
     assert dataset[0].image.shape == (3, 4, 6)
 
 
-def test_construction_lists_each_folder_once_and_opens_no_picture(tiny, monkeypatch):
+def test_construction_lists_each_folder_once_and_opens_no_image(tiny, monkeypatch):
     listed = []
     real = os.listdir
     monkeypatch.setattr(os, "listdir", lambda folder: listed.append(Path(folder).name) or real(folder))
-    monkeypatch.setattr(Image, "open", lambda *_: pytest.fail("opened a picture"))
+    monkeypatch.setattr(Image, "open", lambda *_: pytest.fail("opened an image"))
     PanopticDataset(**tiny.options)
     assert sorted(listed) == ["images", "panoptic"]
 
@@ -159,7 +159,7 @@ def _segment(**values: object) -> Callable[[dict], None]:
         (_first("annotations", image_id=99), ["image 99", "not in its `images`"]),
         (_first("annotations", image_id=8), ["annotates image 8 twice", "remove one"]),
         (_segment(category_id=4), ["image 7", "category_id 4", "vocabulary 'tiny' lacks", "set `vocabulary`"]),
-        (_segment(id=10), ["image 7", "segment id 10 is there twice", "its own id"]),
+        (_segment(id=10), ["image 7", "segment id 10 occurs twice", "its own id"]),
         (_segment(id=0), ["segment id 0", "1..16777215"]),
         (_segment(id=256**3), ["segment id 16777216", "1..16777215"]),
         (_first("images", file_name="gone.bmp"), ["gone.bmp", "1 of 3 files are missing", "check `images`"]),
@@ -223,16 +223,16 @@ def test_grey_png_of_ids(tiny):
 
 
 def test_unreadable_files(tiny):
-    (tiny.images / "p0.bmp").write_bytes(b"no picture")
+    (tiny.images / "p0.bmp").write_bytes(b"no image")
     (tiny.segments / "p1.png").write_bytes((tiny.segments / "p1.png").read_bytes()[:-30])
     dataset = PanopticDataset(**tiny.options)
-    with pytest.raises(DatasetError, match="p0.bmp cannot be read as a picture .* replace the file"):
+    with pytest.raises(DatasetError, match="p0.bmp cannot be read as an image .* replace the file"):
         dataset[0]
     with pytest.raises(DatasetError, match="p1.png cannot be read as an image .* replace the file"):
         dataset.check_pixels()
 
 
-def test_picture_and_png_of_different_sizes(tiny):
+def test_image_and_png_of_different_sizes(tiny):
     Image.new("RGB", (4, 5)).save(tiny.images / "p1.bmp")
     with pytest.raises(DatasetError, match=r"p1.bmp is 4 x 5, but its segments .*p1.png are 3 x 5: give both"):
         PanopticDataset(**tiny.options)[1]
@@ -255,8 +255,8 @@ def test_check_pixels_shows_progress_for_long_sets_only(tiny, monkeypatch, capsy
     assert "Checking panoptic.json" in capsys.readouterr().err
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason=f"panopticapi's sample pictures are not at {REAL}")
-def test_real_coco_pictures_agree_with_the_areas_of_their_json():
+@pytest.mark.skipif(not REAL.is_dir(), reason=f"panopticapi's sample images are not at {REAL}")
+def test_real_coco_images_agree_with_the_areas_of_their_json():
     options = {"images": REAL / "input_images", "annotations": REAL / "panoptic_examples.json"}
     dataset = PanopticDataset(**options, segments=REAL / "panoptic_examples", vocabulary="coco")
     dataset.check_pixels()

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(not REAL.is_dir(), reason=f"real annotations are
 
 
 def panopticapi_sample() -> tuple[dict[str, Any], Path, Path]:
-    """Json, pictures and PNGs of panopticapi's two pictures."""
+    """Json, images and PNGs of panopticapi's two images."""
     folder = REAL / "panopticapi_sample"
     return (
         json.loads((folder / "panoptic_examples.json").read_text()),
@@ -56,12 +56,12 @@ def ids_after(sample: Sample) -> np.ndarray:
 
 @pytest.mark.parametrize("source", [panopticapi_sample, transformers_fixture])
 def test_ids_areas_boxes_and_crowd_flags_come_back(source, tmp_path: Path) -> None:
-    content, pictures, pngs = source()
+    content, images, pngs = source()
     content["categories"] = COCO.categories()
     (tmp_path / "truth.json").write_text(json.dumps(content))
     mirrored = TrainTransform(size=None, flip=1)
     dataset = PanopticDataset(
-        images=pictures, annotations=tmp_path / "truth.json", segments=pngs, vocabulary=COCO, transform=mirrored
+        images=images, annotations=tmp_path / "truth.json", segments=pngs, vocabulary=COCO, transform=mirrored
     )
     (tmp_path / "back").mkdir()
     annotations = []
@@ -87,9 +87,9 @@ def by_id(segments: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
 
 @pytest.mark.parametrize("source", [panopticapi_sample, transformers_fixture])
 def test_no_segment_is_lost_or_grows_in_evaluation(source, tmp_path: Path) -> None:
-    content, pictures, pngs = source()
+    content, images, pngs = source()
     (tmp_path / "truth.json").write_text(json.dumps(content))
-    options = {"images": pictures, "annotations": tmp_path / "truth.json", "segments": pngs, "vocabulary": COCO}
+    options = {"images": images, "annotations": tmp_path / "truth.json", "segments": pngs, "vocabulary": COCO}
     dataset = PanopticDataset(**options, transform=EvalTransform())
     for sample in (dataset[i] for i in range(len(dataset))):
         height, width = sample.truth.ids.shape

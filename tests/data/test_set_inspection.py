@@ -45,7 +45,7 @@ def test_a_sound_set_has_no_findings_and_every_segment_is_counted(made):
     assert found == []
     assert (result.images, result.annotations) == (3, 3)
     assert (result.things, result.stuff, result.crowd, result.unknown, result.segments) == (4, 2, 2, 0, 8)
-    assert result.pictures_of == {0: 2, 1: 2, 2: 2}
+    assert result.images_per_class == {0: 2, 1: 2, 2: 2}
     assert [p.name for p in result.samples] == ["p0.png", "p1.png", "p2.png"]
 
 
@@ -71,16 +71,16 @@ def test_what_the_data_set_refuses_is_an_error(defect: Defect, made):
 
 def test_several_defects_are_all_found(made):
     for defect in DEFECTS:
-        if defect.kind in (kinds.WRONG_AREA, kinds.MISSING_PNG, kinds.ORPHAN_PICTURE, kinds.OTHER_KIND):
+        if defect.kind in (kinds.WRONG_AREA, kinds.MISSING_PNG, kinds.ORPHAN_IMAGE, kinds.OTHER_KIND):
             defect.plant(made)
     assert [f.kind for f in examine(made)[0]] == [
-        kinds.OTHER_KIND, kinds.MISSING_PNG, kinds.ORPHAN_PICTURE, kinds.WRONG_AREA,
+        kinds.OTHER_KIND, kinds.MISSING_PNG, kinds.ORPHAN_IMAGE, kinds.WRONG_AREA,
     ]  # fmt: skip
 
 
 def test_a_limit_examines_the_first_and_forgives_the_rest(made):
     (made.images / "p2.png").unlink()
-    (made.segments / "p1.png").write_text("no picture")
+    (made.segments / "p1.png").write_text("no image")
     found, result = examine(made, limit=1)
     assert (found, result.annotations, result.images) == ([], 1, 3)
     found, result = examine(made, limit=2)
@@ -101,7 +101,7 @@ def test_samples_are_drawable_and_spread_over_the_set(made):
         data["annotations"][9]["file_name"] = "p3.png"
 
     made.edit(ten)
-    (made.segments / "p3.png").write_text("no picture")
+    (made.segments / "p3.png").write_text("no image")
     _, result = examine(made, samples=3)
     assert [p.annotation["image_id"] for p in result.samples] == [1, 4, 7]
     assert examine(made, samples=0)[1].samples == []
@@ -114,11 +114,11 @@ def test_sub_folders_links_and_hidden_files(made):
     (made.images / ".DS_Store").touch()
     made.edit(lambda data: data["images"][0].update(file_name="./town/p0.png"))
     found, _ = examine(made)
-    assert [(f.kind, f.where) for f in found] == [(kinds.ORPHAN_PICTURE, "p0.png")]
+    assert [(f.kind, f.where) for f in found] == [(kinds.ORPHAN_IMAGE, "p0.png")]
     made.edit(lambda data: data["images"][0].update(file_name="p0.png"))
     assert examine(made)[0] == []
     shutil.rmtree(made.images / "town")
-    assert [f.kind for f in examine(made)[0]] == [kinds.MISSING_PICTURE]
+    assert [f.kind for f in examine(made)[0]] == [kinds.MISSING_IMAGE]
 
 
 def test_equal_sets_are_equal_and_others_have_no_inspector(made):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from opsnet.data.sharing import batch_share, batches_a_step
+from opsnet.data.sharing import batch_share, batches_per_step
 from opsnet.utils.errors import DatasetError
 
 COCO, PLUS = {"batch_size": 16}, {"batch_size": 8, "label_batch_size": 8}
@@ -20,7 +20,7 @@ COCO, PLUS = {"batch_size": 16}, {"batch_size": 8, "label_batch_size": 8}
     ],
 )  # fmt: skip
 def test_a_device_takes_no_more_at_once_than_it_may(totals, devices, most, batches) -> None:
-    assert batches_a_step(totals, devices, most) == batches
+    assert batches_per_step(totals, devices, most) == batches
     assert all(batch_share(k, t, devices, batches) * devices * batches == t for k, t in totals.items())
 
 
@@ -29,11 +29,13 @@ def test_a_total_that_cannot_be_shared_equally(total, devices, accumulate, multi
     with pytest.raises(DatasetError) as error:
         batch_share("batch_size", total, devices, accumulate)
     message = str(error.value)
-    assert f"data.module.batch_size={total} images a step in total cannot be shared equally by {devices} d" in message
+    assert (
+        f"data.module.batch_size={total} images per step in total cannot be split equally over {devices} d" in message
+    )
     assert f"such as data.module.batch_size={multiple}," in message
     assert ("accumulate_grad_batches=4" in message) is (accumulate == 4)
 
 
 def test_two_totals_that_fit_no_common_number_of_batches() -> None:
-    with pytest.raises(DatasetError, match="batch_size=8, data.module.label_batch_size=3 .* give the two the same"):
-        batches_a_step({"batch_size": 8, "label_batch_size": 3}, 1, 2)
+    with pytest.raises(DatasetError, match="batch_size=8, data.module.label_batch_size=3 .* give both the same"):
+        batches_per_step({"batch_size": 8, "label_batch_size": 3}, 1, 2)

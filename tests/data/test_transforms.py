@@ -1,4 +1,4 @@
-"""TrainTransform and EvalTransform on pictures small enough to check by hand."""
+"""TrainTransform and EvalTransform on images small enough to check by hand."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_offsets_of_the_window_cover_the_whole_range():
     torch.manual_seed(0)
     places = torch.arange(16).view(4, 4)
     image, segments = tv_tensors.Image(places.expand(3, -1, -1).to(torch.uint8)), tv_tensors.Mask(places.int())
-    transform = TrainTransform(size=2, scale=(2.0, 2.0), flip=0.0)  # 2 x 2 windows of the 4 x 4 picture
+    transform = TrainTransform(size=2, scale=(2.0, 2.0), flip=0.0)  # 2 x 2 windows of the 4 x 4 image
     corners = {transform(image, segments)[1][0, 0].item() for _ in range(120)}
     assert corners == {0, 1, 2, 4, 5, 6, 8, 9, 10}
 
@@ -124,7 +124,7 @@ def test_scale_is_drawn_from_the_whole_range():
     assert min(widths) >= 10
     assert min(widths) < 30
     assert max(widths) == 100
-    assert max(heights) > 80  # at twice the size the picture is 100 high
+    assert max(heights) > 80  # at twice the size the image is 100 high
     assert all(abs(w - 2 * h) <= 1 for h, w in shapes if w < 100)
 
 
@@ -142,7 +142,7 @@ def test_chance_is_torchs_generator_alone():
 
 def test_masks_follow_and_empty_ones_are_dropped(tiny):
     torch.manual_seed(0)
-    transform = TrainTransform(size=6, scale=(2.0, 2.0), flip=0.5)  # 6 x 6 windows of the 8 x 12 picture
+    transform = TrainTransform(size=6, scale=(2.0, 2.0), flip=0.5)  # 6 x 6 windows of the 8 x 12 image
     dataset = PanopticDataset(**tiny.options, transform=transform)
     seen = []
     for _ in range(20):

@@ -133,12 +133,12 @@ class Visitor:
         return self.browser.execute_script(script, css, name)
 
     def upload(self, path: Path) -> None:
-        for remove in self.all("#picture button[aria-label='Remove Image']"):
+        for remove in self.all("#image button[aria-label='Remove Image']"):
             self.browser.execute_script("arguments[0].click()", remove)
-        wait_until(lambda: not self.all("#picture img"))
-        (chooser,) = self.all("#picture input[type=file]")
+        wait_until(lambda: not self.all("#image img"))
+        (chooser,) = self.all("#image input[type=file]")
         chooser.send_keys(str(path))
-        wait_until(lambda: self.attribute("#picture img", "src").endswith(f"/{path.name}"))
+        wait_until(lambda: self.attribute("#image img", "src").endswith(f"/{path.name}"))
 
     def write(self, words: str) -> None:
         script = (
@@ -280,16 +280,16 @@ def hover_and_download(visitor: Visitor, tmp_path: Path) -> None:
 def test_bad_input_is_a_message_and_the_page_lives_on(visitors, tmp_path) -> None:
     visitor, _ = visitors
     visitor.write(WORDS)
-    assert "there is no picture: upload one" in visitor.segment()
+    assert "there is no image: upload one" in visitor.segment()
     (tmp_path / "text.png").write_text("no picture")
     visitor.upload(tmp_path / "text.png")
-    assert re.search(r"text.*\.png cannot be read as a picture", visitor.segment())
+    assert re.search(r"text.*\.png cannot be read as an image", visitor.segment())
     Image.new("RGB", (10_000, 6_000)).save(tmp_path / "large.png")
     visitor.upload(tmp_path / "large.png")
-    assert "60 megapixels (10000 x 6000), more than the 25 that this page takes" in visitor.segment()
+    assert "60 megapixels (10000 x 6000), more than the 25 that this page accepts" in visitor.segment()
     visitor.upload(draw(tmp_path / "good.png", (90, 60), 0))
     visitor.write(", ".join(f"word {i}" for i in range(5000)))
-    assert "5,000 words are more than the 1,000 that this page takes" in visitor.segment()
+    assert "5,000 names are more than the 1,000 that this page accepts" in visitor.segment()
     visitor.write(WORDS)
     assert "segments; network" in visitor.segment()
     assert visitor.names()

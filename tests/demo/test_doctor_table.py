@@ -11,7 +11,7 @@ def test_all_that_the_doctor_says_is_shown() -> None:
     html = doctor_table(VocabularyFit(0.725, 2.75, concepts, (("sea", "ocean", 0.991),)), "scenes", ["a long name"])
     assert "s = 0.725" in html and "= 2.75" in html and "scenes" in html
     assert "sea and ocean (0.991)" in html
-    assert "only the beginning of: a long name" in html
+    assert "CLIP truncates: a long name" in html
     assert html.index("&lt;i&gt;") < html.index("blue waves")
     assert "<i>" not in html
 

@@ -16,7 +16,7 @@ from opsnet.demo.figure import SHOWN, figure, segment_table
 from opsnet.prediction.carriers import NamedMap
 
 
-def picture(url: str) -> np.ndarray:
+def image_from(url: str) -> np.ndarray:
     with Image.open(io.BytesIO(base64.b64decode(url.split(",")[1]))) as image:
         return np.array(image.convert("RGB"))
 
@@ -29,8 +29,8 @@ def attribute(html: str, name: str) -> str:
 
 def test_ids_and_names_travel_with_the_overlay(named_map) -> None:
     html = figure(np.zeros((6, 8, 3), np.uint8), named_map)
-    assert (decode_ids(Image.fromarray(picture(attribute(html, "data-ids")))) == named_map.ids.numpy()).all()
-    overlay = picture(attribute(html, "src"))
+    assert (decode_ids(Image.fromarray(image_from(attribute(html, "data-ids")))) == named_map.ids.numpy()).all()
+    overlay = image_from(attribute(html, "src"))
     assert overlay.shape[0] / overlay.shape[1] == 6 / 8
     segments = json.loads(attribute(html, "data-segments"))
     assert segments["2"] == {
@@ -40,11 +40,11 @@ def test_ids_and_names_travel_with_the_overlay(named_map) -> None:
     assert "<b>" not in html
 
 
-def test_a_large_picture_is_shown_smaller(named_map) -> None:
+def test_a_large_image_is_shown_smaller(named_map) -> None:
     ids = named_map.ids.repeat_interleave(400, 0).repeat_interleave(400, 1)
     large = NamedMap(ids, named_map.segments, named_map.vocabulary)
     html = figure(np.zeros((2400, 3200, 3), np.uint8), large)
-    shown = decode_ids(Image.fromarray(picture(attribute(html, "data-ids"))))
+    shown = decode_ids(Image.fromarray(image_from(attribute(html, "data-ids"))))
     assert shown.shape == (SHOWN * 6 // 8, SHOWN)
     assert (shown[::160, ::160] == named_map.ids.numpy()).all()
 

@@ -15,15 +15,15 @@ from opsnet.demo.layout import build_page, launch_options, respond, uploaded  # 
 
 
 @pytest.fixture
-def picture(tmp_path) -> str:
+def image(tmp_path) -> str:
     path = tmp_path / "photo.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)).save(path)
     return str(path)
 
 
-def test_an_answer_fills_every_output(predictor, picture) -> None:
-    seen, status, figure, segments, doctor, *buttons = respond(predictor, None, picture, "red circle, sea", 10, 0.5)
-    assert seen.path == picture
+def test_an_answer_fills_every_output(predictor, image) -> None:
+    seen, status, figure, segments, doctor, *buttons = respond(predictor, None, image, "red circle, sea", 10, 0.5)
+    assert seen.path == image
     assert "segments; network 0." in status
     assert 'class="figure"' in figure
     assert "<table>" in segments
@@ -31,16 +31,16 @@ def test_an_answer_fills_every_output(predictor, picture) -> None:
     assert [Path(b.value["path"] if isinstance(b.value, dict) else b.value).name for b in buttons] == [
         "photo_overlay.png", "photo.png", "panoptic.json",
     ]  # fmt: skip
-    again = respond(predictor, seen, picture, "red circle, sea", 0, 0.5)
+    again = respond(predictor, seen, image, "red circle, sea", 0, 0.5)
     assert "network not run again" in again[1]
 
 
-def test_bad_input_changes_the_status_alone(predictor, tmp_path, picture) -> None:
-    (tmp_path / "<b>.png").write_text("no picture")
+def test_bad_input_changes_the_status_alone(predictor, tmp_path, image) -> None:
+    (tmp_path / "<b>.png").write_text("no image")
     for path, words, part in [
-        (str(tmp_path / "<b>.png"), "sea", "&lt;b&gt;.png cannot be read as a picture"),
-        (picture, "", "there are no words"),
-        (None, "sea", "there is no picture"),
+        (str(tmp_path / "<b>.png"), "sea", "&lt;b&gt;.png cannot be read as an image"),
+        (image, "", "there are no class names"),
+        (None, "sea", "there is no image"),
     ]:
         state, status, *others = respond(predictor, None, path, words, 10, 0.5)
         assert part in status and 'class="status bad"' in status
@@ -53,8 +53,8 @@ def test_a_broken_upload_reaches_the_page_as_it_came() -> None:
     assert uploaded(None) is None
 
 
-def test_the_page_is_built_and_tells_nobody(predictor, picture) -> None:
-    page = build_page(predictor, [(picture, "sea, tree")], ["coco", "scenes"])
+def test_the_page_is_built_and_tells_nobody(predictor, image) -> None:
+    page = build_page(predictor, [(image, "sea, tree")], ["coco", "scenes"])
     assert page.analytics_enabled is False
     assert any(isinstance(block, gr.State) for block in page.blocks.values())
     options = launch_options()

@@ -13,7 +13,7 @@ from rehearsal_overrides import ONLY_COCO, RANDOM_CLIP, SMALL_R50
 from opsnet.doctor.checklist import Checklist
 from opsnet.doctor.run import Prepared, prepare
 from opsnet.doctor.step import shortened, take_steps
-from opsnet.doctor.watch import StepFigures
+from opsnet.doctor.watch import StepMeasurements
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def r50(compose, coco: Path, tmp_path: Path) -> Callable[..., object]:
     return lambda *overrides: compose("train", *SMALL_R50, *RANDOM_CLIP, *ONLY_COCO, *here, *overrides)
 
 
-Taken = tuple[StepFigures | None, Checklist, Prepared]
+Taken = tuple[StepMeasurements | None, Checklist, Prepared]
 
 
 @pytest.fixture

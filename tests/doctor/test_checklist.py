@@ -12,11 +12,11 @@ def test_results_are_shown_as_they_come_and_sorted_by_verdict() -> None:
     shown: list[CheckResult] = []
     checklist = Checklist(show=shown.append)
     checklist.ok("a", "is there")
-    checklist.doubt("b", "is odd: change it")
+    checklist.warn("b", "is odd: change it")
     checklist.fail("c", "is missing: add it")
-    assert [result.verdict for result in shown] == ["ok", "doubt", "failure"]
+    assert [result.verdict for result in shown] == ["ok", "warning", "failure"]
     assert checklist.of("failure") == [CheckResult("c", "failure", "is missing: add it")]
-    assert checklist.of("doubt") == [CheckResult("b", "doubt", "is odd: change it")]
+    assert checklist.of("warning") == [CheckResult("b", "warning", "is odd: change it")]
 
 
 def test_an_input_error_is_a_failure_and_the_checks_go_on() -> None:
@@ -33,6 +33,6 @@ def test_a_bug_is_no_failure_of_the_input() -> None:
 
 def test_a_crash_keeps_its_error() -> None:
     checklist, error = Checklist(), RuntimeError("odd")
-    checklist.crash("optimiser step", "stops", error)
+    checklist.crash("optimizer step", "stops", error)
     assert checklist.crashes == [error]
-    assert [result.check for result in checklist.of("failure")] == ["optimiser step"]
+    assert [result.check for result in checklist.of("failure")] == ["optimizer step"]

@@ -55,7 +55,7 @@ def test_the_folder_can_be_given(given: str) -> None:
 
 
 @pytest.mark.parametrize(("line", "words"), [
-    ("-m experiment=opsnet_r50 seed=0,1", "a rehearsal is of one training"),
+    ("-m experiment=opsnet_r50 seed=0,1", "only a single training can be rehearsed"),
     ("experiment=opsnet_r50 vocabulary=words.txt", "run opsnet-doctor once for each"),
 ])  # fmt: skip
 def test_what_no_single_training_takes(line: str, words: str) -> None:

@@ -1,4 +1,4 @@
-"""Folders that can be written and not, disks that are large enough and not."""
+"""Writable and read-only folders; disks with and without enough space."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_a_folder_below_a_file_cannot_be_written(tmp_path: Path) -> None:
     checklist = Checklist()
     assert not check_folder(tmp_path / "runs" / "r50", checklist)
     (failure,) = checklist.of("failure")
-    assert f"{tmp_path / 'runs' / 'r50' / 'checkpoints'} cannot be written" in failure.sentence
+    assert f"{tmp_path / 'runs' / 'r50' / 'checkpoints'} is not writable" in failure.sentence
     assert "paths.runs=" in failure.sentence
 
 

@@ -51,7 +51,7 @@ def test_names_that_clip_cuts_and_look_alikes_are_named(examined, tmp_path: Path
     long = "a word after a word after a word after a word"
     examined(tmp_path, f"red circle, {long}, Red Circle !", "alike=0.9999")
     printed = " ".join(capsys.readouterr().out.split())
-    assert f"CLIP reads only the beginning of '{long}': shorten it" in printed
+    assert f"CLIP truncates '{long}': shorten it" in printed
     examined(tmp_path, "circle red, square red", "alike=-1")
     assert "Look-alikes (1 pairs)" in capsys.readouterr().out
 

@@ -40,9 +40,9 @@ def rows(path: Path) -> list[dict[str, str]]:
 def test_a_sound_set(made, printed, tmp_path):
     errors, text = printed({"train": made.builder, "val": None})
     assert errors == 0
-    assert "3 images, 3 annotations examined, 8 segments (4 things, 2 stuff, 2 crowd)" in text
-    assert "pictures a category (3 occur): cat 2, grass [short] 2, dog 2" in text
-    assert "nothing found" in text
+    assert "3 images, 3 annotations inspected, 8 segments (4 things, 2 stuff, 2 crowd)" in text
+    assert "images per category (3 occur): cat 2, grass [short] 2, dog 2" in text
+    assert "no findings" in text
     assert rows(tmp_path / "out" / "findings.csv") == []
     assert [(r["name"], r["pictures"]) for r in rows(tmp_path / "out" / "categories.csv")] == [
         ("cat", "2"), ("grass [short]", "2"), ("dog", "2"),
@@ -97,9 +97,9 @@ def test_a_set_that_stands_twice_is_examined_once(made, printed, tmp_path):
     errors, text = printed(sets)
     assert errors == 1  # and the sets after the broken one were examined all the same
     assert f"{other.annotations}: does not exist" in text
-    assert text.count("3 annotations examined") == 1
+    assert text.count("3 annotations inspected") == 1
     assert "val, test/coco" in text
-    assert "not examined labels: a set of dict" in text
+    assert "not inspected labels: a set of dict" in text
     assert (tmp_path / "out" / "samples_val.png").is_file()
     assert not (tmp_path / "out" / "samples_train.png").is_file()
 

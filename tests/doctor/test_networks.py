@@ -32,23 +32,25 @@ def checked(model: nn.Module, weights: str = "builtin", **architecture: object) 
 
 def test_a_tag_says_what_its_weights_want() -> None:
     right = checked(tower(QuickGELU()), model_name="RN50-quickgelu", pretrained="openai")
-    assert "QuickGELU, which open_clip's tag openai asks for" in right.of("ok")[0].sentence
+    assert "QuickGELU, according to open_clip's tag openai" in right.of("ok")[0].sentence
     wrong = checked(tower(nn.GELU()), model_name="RN50", pretrained="openai")
     (failure,) = wrong.of("failure")
-    assert "CLIP is built with GELU, but open_clip's tag openai asks for QuickGELU" in failure.sentence
+    assert "CLIP is built with GELU, but needs QuickGELU according to open_clip's tag openai" in failure.sentence
     assert "give clip.model.architecture.model_name=RN50-quickgelu" in failure.sentence
 
 
 def test_the_other_mistake() -> None:
     wrong = checked(tower(QuickGELU()), model_name="ViT-B-32-quickgelu", pretrained="laion2b_s34b_b79k")
-    assert "asks for GELU: give clip.model.architecture.model_name=ViT-B-32" in wrong.of("failure")[0].sentence
+    assert "needs GELU according to " in wrong.of("failure")[0].sentence
+    assert ": give clip.model.architecture.model_name=ViT-B-32" in wrong.of("failure")[0].sentence
 
 
 def test_a_file_that_is_stored_as_openais_release(tmp_path: Path) -> None:
     file = str(tmp_path / "RN50.pt")
     wrong = checked(tower(nn.GELU(), half=True), file, model_name="RN50", pretrained=None)
     assert (
-        "RN50.pt (half-precision values, as in OpenAI's release) asks for QuickGELU" in wrong.of("failure")[0].sentence
+        "needs QuickGELU according to RN50.pt (half-precision values, as in OpenAI's release)"
+        in wrong.of("failure")[0].sentence
     )
     assert checked(tower(QuickGELU(), half=True), file, model_name="RN50-quickgelu").of("ok")
 
@@ -60,15 +62,18 @@ def test_a_configuration_beside_the_file_has_the_last_word(quick: bool, verdict:
     assert "open_clip_config.json" in found.of(verdict)[0].sentence
 
 
-def test_a_file_that_does_not_tell_is_doubted_by_what_is_published(tmp_path: Path) -> None:
-    (doubt,) = checked(tower(nn.GELU()), str(tmp_path / "own.pt"), model_name="RN50").of("doubt")
-    assert "all that is published for RN50 (the file itself does not tell) asks for QuickGELU" in doubt.sentence
+def test_an_unknown_file_gets_a_warning_by_published_weights(tmp_path: Path) -> None:
+    (warning,) = checked(tower(nn.GELU()), str(tmp_path / "own.pt"), model_name="RN50").of("warning")
+    assert (
+        "needs QuickGELU according to all published weights of RN50 (it cannot be read from the file)"
+        in warning.sentence
+    )
 
 
 def test_what_cannot_be_told_is_not_judged(tmp_path: Path) -> None:
     mixed = checked(tower(nn.GELU()), str(tmp_path / "own.pt"), model_name="ViT-B-32")
-    assert "cannot be told from the file" in mixed.of("ok")[0].sentence
-    assert "nothing to compare" in checked(tower(nn.GELU()), str(tmp_path / "tiny.pt")).of("ok")[0].sentence
+    assert "cannot be determined from the file" in mixed.of("ok")[0].sentence
+    assert "nothing to compare with" in checked(tower(nn.GELU()), str(tmp_path / "tiny.pt")).of("ok")[0].sentence
     assert "random weights" in checked(tower(nn.GELU()), "random", model_name="RN50").of("ok")[0].sentence
 
 
@@ -104,15 +109,15 @@ def test_weights_are_named_by_hash(built) -> None:
     cfg, model = built
     told = sentences(cfg, model, "ok")
     assert f"hash {model.clip.weights_hash}, from {cfg.clip.model.weights}" in told
-    assert "random, trained from nothing" in told
+    assert "random, trained from scratch" in told
 
 
 @pytest.mark.parametrize(("changed", "verdict", "words"), [
-    ({"backbone": {"frozen_norms": True}}, "doubt", "norms frozen at their initial statistics"),
-    ({"clip": {"model": {"weights": "random"}}}, "doubt", "random weights, for tests alone"),
+    ({"backbone": {"frozen_norms": True}}, "warning", "norms frozen at their initial statistics"),
+    ({"clip": {"model": {"weights": "random"}}}, "warning", "random weights, only for tests"),
     ({"clip": {"model": {"weights": "builtin", "architecture": {"pretrained": None}}}}, "failure", "no file is given"),
 ])  # fmt: skip
-def test_random_weights_are_doubted(changed, verdict: str, words: str, built) -> None:
+def test_random_weights_get_a_warning(changed, verdict: str, words: str, built) -> None:
     cfg = built[0].copy()
     OmegaConf.set_struct(cfg, False)
     assert words in sentences(OmegaConf.merge(cfg, changed), built[1], verdict)

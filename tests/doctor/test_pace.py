@@ -1,4 +1,4 @@
-"""The time of a whole training from its first batches, and doubts about workers and memory."""
+"""The time of a whole training from its first batches, and warnings about workers and memory."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import torch
 from opsnet.doctor.checklist import Checklist
 from opsnet.doctor.pace import Estimate, check_loading, check_memory, epochs, estimate
 from opsnet.doctor.plan import Devices
-from opsnet.doctor.watch import StepFigures
+from opsnet.doctor.watch import StepMeasurements
 from opsnet.training.recipe import StepPlan
 
 PLAN = StepPlan({"batch_size": 10}, devices=5, accumulate=2, lr=1e-4, steps=400)
-FIGURES = StepFigures(seconds=[9.0, 0.4, 0.6], validation=(0.6, 2), peak=3 * 2**30, device="cuda:0")
+FIGURES = StepMeasurements(seconds=[9.0, 0.4, 0.6], validation=(0.6, 2), peak=3 * 2**30, device="cuda:0")
 
 
 def estimated(**changed: object) -> Estimate:
@@ -47,7 +47,7 @@ def test_epochs_are_passes_over_the_set() -> None:
 
 @pytest.mark.parametrize(("waits", "workers", "processes", "words"), [
     (False, 2, 1, None),
-    (True, 2, 1, "0.80 s a batch with one worker, so the steps wait for images: raise data.module.num_workers"),
+    (True, 2, 1, "0.80 s per batch with one worker, so the steps wait for images: raise data.module.num_workers"),
     (False, 4, 8, "32 workers share 8 cores: give ++data.module.num_workers=1"),
     (False, 9, 2, "18 workers share 8 cores: give ++data.module.num_workers=4"),
 ])  # fmt: skip
@@ -55,12 +55,12 @@ def test_workers_that_are_too_few_or_too_many(waits, workers, processes, words, 
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
     checklist = Checklist()
     check_loading(Estimate(1.0, 1.0, waits), 0.8, workers, Devices("gpu", processes, 1, {}), checklist)
-    assert [result.sentence for result in checklist.of("doubt")] == ([words] if words else [])
+    assert [result.sentence for result in checklist.of("warning")] == ([words] if words else [])
 
 
-@pytest.mark.parametrize(("reserved", "doubts"), [(91, 1), (90, 0), (0, 0)])
-def test_a_gpu_that_is_nearly_full(reserved: int, doubts: int, monkeypatch) -> None:
+@pytest.mark.parametrize(("reserved", "warnings"), [(91, 1), (90, 0), (0, 0)])
+def test_a_gpu_that_is_nearly_full(reserved: int, warnings: int, monkeypatch) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=100))
     checklist = Checklist()
-    check_memory(StepFigures(reserved=reserved, device="cuda:0"), checklist)
-    assert len(checklist.of("doubt")) == doubts
+    check_memory(StepMeasurements(reserved=reserved, device="cuda:0"), checklist)
+    assert len(checklist.of("warning")) == warnings

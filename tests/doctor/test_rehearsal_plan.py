@@ -76,7 +76,7 @@ def test_one_machine_of_several_is_rehearsed(machine) -> None:
     found, checklist = devices(devices=8, num_nodes=4)
     assert found.processes == 32
     assert found.instead == {"num_nodes": 1}
-    assert "one of 4 machines" in checklist.of("doubt")[0].sentence
+    assert "one of 4 machines" in checklist.of("warning")[0].sentence
 
 
 def planned(cfg, processes: int = 1, images: int = 118_287) -> tuple[StepPlan | None, Checklist]:
@@ -103,12 +103,12 @@ def test_the_plan_of_a_row_is_the_trainings_own(processes: int, batches: int, re
     assert warmup_of(real("+optim.scheduler.warmup=1000")) == 1000
 
 
-def test_a_batch_that_does_not_fit_the_learning_rate_is_doubted(real) -> None:
-    (doubt,) = planned(real("data.module.batch_size=2"))[1].of("doubt")
-    assert doubt.check == "learning rate"
-    assert "2 images a step at learning rate 0.0001" in doubt.sentence
-    for fix in re.findall(r"[\w.]+=[^\s,]+", doubt.sentence):
-        assert not planned(real("data.module.batch_size=2", fix))[1].of("doubt")
+def test_a_batch_that_does_not_fit_the_learning_rate_gets_a_warning(real) -> None:
+    (warning,) = planned(real("data.module.batch_size=2"))[1].of("warning")
+    assert warning.check == "learning rate"
+    assert "2 images a step at learning rate 0.0001" in warning.sentence
+    for fix in re.findall(r"[\w.]+=[^\s,]+", warning.sentence):
+        assert not planned(real("data.module.batch_size=2", fix))[1].of("warning")
 
 
 def test_the_plan_needs_no_data(real) -> None:
@@ -119,7 +119,7 @@ def test_the_plan_needs_no_data(real) -> None:
 
 
 @pytest.mark.parametrize(("overrides", "images", "words"), [
-    (["trainer.devices=3"], 100, "cannot be shared equally by 3 devices"),
+    (["trainer.devices=3"], 100, "cannot be split equally over 3 devices"),
     ([], 3, "3 training images are fewer than the 16 of one step: give data.module.batch_size=3"),
     (["optim.max_epochs=-1"], 100, "the training has no end: give optim.max_epochs"),
 ])  # fmt: skip

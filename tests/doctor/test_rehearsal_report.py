@@ -7,11 +7,11 @@ from dataclasses import replace
 from opsnet.doctor.checklist import Checklist
 from opsnet.doctor.pace import Estimate
 from opsnet.doctor.report import print_run, print_verdict
-from opsnet.doctor.watch import StepFigures
+from opsnet.doctor.watch import StepMeasurements
 from opsnet.training.recipe import StepPlan
 
 PLAN = StepPlan({"batch_size": 10}, devices=5, accumulate=2, lr=1e-4, steps=400)
-FIGURES = StepFigures(seconds=[9.0, 0.4, 0.6], validation=(0.6, 2), peak=3 * 2**30, device="cuda:0")
+FIGURES = StepMeasurements(seconds=[9.0, 0.4, 0.6], validation=(0.6, 2), peak=3 * 2**30, device="cuda:0")
 
 
 ESTIMATE = Estimate(training=400.0, validation=12.0, waits=False)
@@ -28,12 +28,12 @@ def test_the_run_in_numbers(capsys) -> None:
     )
     for line in (
         "steps 400 (4.0 epochs of 1,000 images)",
-        "total batch 10 images a step (1 per device x 5 devices x 2 accumulated)",
+        "total batch 10 images per step (1 per device x 5 devices x 2 accumulated)",
         "learning rate 0.0001, 10 steps of warm-up",
         "parameters: backbone 23.50 M trained",
         "parameters: CLIP, frozen 102.00 M frozen",
         "peak memory 3.00 GiB of the GPU",
-        "seconds a step 1.00 (0.50 a batch; the first, which prepares kernels, took 9.00)",
+        "seconds per step 1.00 (0.50 per batch; the first, with setup, took 9.00)",
         "training, validation 6.7 minutes, 12 seconds",
         "if started now on this GPU",
     ):
@@ -51,18 +51,18 @@ def test_what_is_not_known_is_left_out(capsys) -> None:
 
 def test_both_kinds_of_images_count(capsys) -> None:
     plan = replace(PLAN, totals={"batch_size": 10, "label_batch_size": 20})
-    assert "total batch 10 + 20 images a step (1 + 2 per device" in printed(capsys, plan, 0, 1000, {}, None, None)
+    assert "total batch 10 + 20 images per step (1 + 2 per device" in printed(capsys, plan, 0, 1000, {}, None, None)
 
 
 def test_the_verdict_repeats_what_needs_a_hand(capsys) -> None:
     checklist = Checklist()
     checklist.ok("devices", "1 x CPU")
     checklist.fail("disk", "is full: free some")
-    checklist.doubt("learning rate", "is high: lower it")
-    checklist.crash("optimiser step", "stops", ValueError("odd"))
+    checklist.warn("learning rate", "is high: lower it")
+    checklist.crash("optimizer step", "stops", ValueError("odd"))
     print_verdict(checklist)
     out, err = capsys.readouterr()
-    assert out.index("doubt learning rate: is high") < out.index("fails disk: is full: free some")
-    assert "2 failures, 1 doubts, 1 checks passed" in out
+    assert out.index("warning learning rate: is high") < out.index("fails disk: is full: free some")
+    assert "2 failures, 1 warnings, 1 checks passed" in out
     assert "1 x CPU" not in out
     assert "ValueError: odd" in err

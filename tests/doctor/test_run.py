@@ -19,21 +19,21 @@ PRINTED = (
     r"ok devices: 1 x CPU, \d+ threads",
     r"ok set train: 1 images; a batch of 1 x 64 x 64 pixels with 3 segments",
     r"ok set val: 1 images; a batch of 1 x 64 x 96 pixels with 3 segments",
-    r"ok optimiser step: 2 taken in bf16-mixed, of 2 batches, loss \d",
+    r"ok optimizer step: 2 taken in bf16-mixed, of 2 batches, loss \d",
     r"ok validation: a batch of 1, val/PQ logged",
-    r"ok checkpoint: written, read back in .* and the same: \d+ tensors, 0.50 GiB",
+    r"ok checkpoint: written and read back in .* s, identical: \d+ tensors, 0.50 GiB",
     r"ok disk: checkpoints take 1.5\d GiB \(3 x 0.50 GiB: best, last, and one being written\)",
     r"steps +50 \(50.0 epochs of 1 images\)",
-    r"total batch +1 images a step \(1 per device x 1 devices x 1 accumulated\)",
+    r"total batch +1 images per step \(1 per device x 1 devices x 1 accumulated\)",
     r"learning rate +1e-05, 0 steps of warm-up",
     r"parameters: backbone +23.45 M trained",
     r"parameters: pixel decoder +\d+.\d\d M trained",
     r"parameters: query decoder +\d+.\d\d M trained",
     r"parameters: CLIP, frozen +102.01 M frozen",
     r"peak memory +\d.\d\d GiB of the process",
-    r"seconds a step +\d",
+    r"seconds per step +\d",
     r"estimated end +\d{4}-\d\d-\d\d \d\d:\d\d, if started now on this CPU",
-    r"0 failures, 2 doubts",  # both networks are random
+    r"0 failures, 2 warnings",  # both networks are random
 )
 
 
@@ -90,14 +90,15 @@ def test_every_planted_fault_is_named(rehearsed, tmp_path: Path, monkeypatch) ->
     assert code == 1, text
     for sentence in (
         r"fails set train: 000000000009.png, named in .*panoptic_train2017.json, is not in",
-        r"fails CLIP activation: CLIP is built with GELU, but RN50.safetensors .* asks for QuickGELU: give "
+        r"fails CLIP activation: CLIP is built with GELU, but needs QuickGELU according to RN50.safetensors .*: give "
         r"clip.model.architecture.model_name=RN50-quickgelu",
-        r"doubt learning rate: 1 images a step at learning rate 0.0001 are not the recipe",
+        r"warning learning rate: 1 images a step at learning rate 0.0001 are not the recipe",
         r"fails disk: checkpoints take .*, but the disk of .* has 0.93 GiB free",
-        r"fails checkpoint folder: .*/checkpoints cannot be written \(Not a directory: .*runs\): give paths.runs=",
+        r"fails checkpoint folder: .*/checkpoints is not writable \(Not a directory: .*runs\): "
+        r"give a writable paths.runs=",
     ):
         assert re.search(sentence, text), (sentence, text)
-    assert "4 failures, 6 doubts" in text  # the rate, the backbone, and four sets that only evaluation reads
+    assert "4 failures, 6 warnings" in text  # the rate, the backbone, and four sets that only evaluation reads
     assert "Traceback" not in text
 
 

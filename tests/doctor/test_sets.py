@@ -76,11 +76,11 @@ def test_a_set_that_only_evaluation_reads_may_be_missing(compose, coco: Path, tm
     sets, checklist = opened(compose("train", *given))
     assert sets.usable
     assert not checklist.of("failure")
-    doubts = {result.check: result.sentence for result in checklist.of("doubt")}
-    assert list(doubts) == [
+    warnings = {result.check: result.sentence for result in checklist.of("warning")}
+    assert list(warnings) == [
         f"set test/{name}" for name in ("ade20k", "ade20k_semantic", "cityscapes", "pascal_context")
     ]
-    assert "'~data.module.test.cityscapes'" in doubts["set test/cityscapes"]
+    assert "'~data.module.test.cityscapes'" in warnings["set test/cityscapes"]
     probed, checklist = opened(compose("train", *given, "probes.domains=[cityscapes]"))
     assert not probed.usable
     assert [result.check for result in checklist.of("failure")] == ["set test/cityscapes"]

@@ -31,14 +31,14 @@ def test_nothing_but_length_and_folder_is_changed(train_config, tmp_path: Path) 
 
 
 def test_an_error_of_the_trainer_is_a_failure_with_its_traceback(taken) -> None:
-    # What AdamW(fused=True) was refused for: no clipping within the optimiser under mixed precision.
+    # What AdamW(fused=True) was refused for: no clipping within the optimizer under mixed precision.
     def fused(module: Any) -> None:
         build = module.build_optimizer
         module.build_optimizer = lambda model: torch.optim.AdamW(build(model).param_groups, fused=True)
 
     figures, checklist, _ = taken("++trainer.precision=bf16-mixed", change=fused)
     assert figures is None
-    assert "optimiser step: the training stops after 0 steps with RuntimeError" in failure(checklist)
+    assert "optimizer step: the training stops after 0 steps with RuntimeError" in failure(checklist)
     assert "gradient clipping" in failure(checklist)
     assert len(checklist.crashes) == 1
 
@@ -49,7 +49,7 @@ def test_too_little_memory_is_named_with_the_fix(taken, monkeypatch) -> None:
 
     monkeypatch.setattr(OPSNetModule, "training_step", full)
     told = failure(taken()[1])
-    assert "memory is too small (CUDA out of memory. Tried to allocate 2.00 GiB)" in told
+    assert "out of memory (CUDA out of memory. Tried to allocate 2.00 GiB)" in told
     assert "give ++data.module.device_batch_size=4" in told
 
 

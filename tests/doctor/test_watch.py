@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 import torch
 
-from opsnet.doctor.watch import StepFigures
+from opsnet.doctor.watch import StepMeasurements
 from opsnet.training.module import OPSNetModule
 
 
 def test_the_first_batch_is_not_timed_unless_it_is_alone() -> None:
-    assert StepFigures(seconds=[9.0, 1.0, 2.0]).seconds_per_batch == 1.5
-    assert StepFigures(seconds=[9.0]).seconds_per_batch == 9.0
-    assert math.isnan(StepFigures().seconds_per_batch)
+    assert StepMeasurements(seconds=[9.0, 1.0, 2.0]).seconds_per_batch == 1.5
+    assert StepMeasurements(seconds=[9.0]).seconds_per_batch == 9.0
+    assert math.isnan(StepMeasurements().seconds_per_batch)
 
 
 @pytest.mark.parametrize(("overrides", "steps"), [
@@ -38,7 +38,7 @@ def test_two_steps_a_validation_and_a_checkpoint(taken) -> None:
     assert figures.validation[1] == 8
     assert figures.peak > 2**20
     assert figures.device == "cpu"
-    assert [r.check for r in checklist.of("ok")] == ["optimiser step", "validation", "checkpoint"]
+    assert [r.check for r in checklist.of("ok")] == ["optimizer step", "validation", "checkpoint"]
     assert f"loss {figures.loss:.3f}" in checklist.of("ok")[0].sentence
 
 
@@ -47,7 +47,7 @@ def test_a_step_of_several_batches_is_one_step(taken, monkeypatch) -> None:
     step = OPSNetModule.training_step
     monkeypatch.setattr(OPSNetModule, "training_step", lambda *given: batches.append(1) or step(*given))
     figures, _, prepared = taken("++data.module.device_batch_size=3")
-    assert len(batches) == len(figures.seconds) == 4  # 8 images a step by at most 3, so by 2
+    assert len(batches) == len(figures.seconds) == 4  # 8 images per step by at most 3, so by 2
     assert figures.steps == 1
     assert figures.planned == prepared.plan.steps == 4 * 2
 
@@ -58,9 +58,9 @@ def test_a_loss_that_is_no_number(taken, monkeypatch) -> None:
     assert "the loss of batch 1 is nan: give ++trainer.precision=32-true" in taken()[1].of("failure")[0].sentence
 
 
-def test_parameters_that_no_loss_reaches_are_doubted(taken) -> None:
+def test_parameters_without_gradient_get_a_warning(taken) -> None:
     def more(module: Any) -> None:
         module.model.unused = torch.nn.Linear(2, 2)
 
     _, checklist, _ = taken(change=more)
-    assert "no loss reaches 2 parameters (the first is model.unused.weight)" in checklist.of("doubt")[0].sentence
+    assert "2 parameters receive no gradient (the first is model.unused.weight)" in checklist.of("warning")[0].sentence

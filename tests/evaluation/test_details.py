@@ -13,7 +13,7 @@ from opsnet.evaluation.scored_image import ImageMasks, score_image
 from opsnet.metrics.panoptic_averages import summarise
 from opsnet.metrics.semantic import summarise_semantic
 from opsnet.panoptic.mask_filtering import Filtered
-from opsnet.structures import PanopticTruth, Segment, TextBank
+from opsnet.structures import GroundTruth, Segment, TextBank
 
 BANK = TextBank("three", ("cat", "grass", "dog"), torch.tensor([True, False, True]), torch.eye(3))
 TRUE = (0, 1, 2)  # the classes of the truth's three segments
@@ -22,7 +22,7 @@ TRUE = (0, 1, 2)  # the classes of the truth's three segments
 def looked_at(named: tuple[int, ...], kind: str = "cls_iou", **wanted: bool):
     """Details of a picture of 8 x 12 whose masks are right and are named so; and what the scorer says of it."""
     ids = torch.arange(1, 4).repeat_interleave(4)[None].expand(8, 12).contiguous()
-    truth = PanopticTruth(ids, tuple(Segment(k + 1, c, c != 1) for k, c in enumerate(TRUE)))
+    truth = GroundTruth(ids, tuple(Segment(k + 1, c, c != 1) for k, c in enumerate(TRUE)))
     masks = ImageMasks(
         40.0 * (ids == ids.unique()[:, None, None]) - 20, torch.full((3,), 0.9), (8, 12), (8, 12), (8, 12)
     )

@@ -37,7 +37,7 @@ def test_figures_instances_and_oracles_have_tables_of_their_own() -> None:
     assert plain[1:] == ["none", "50.0", "51.0", "52.0", "53.0", "54.0"]
     assert oracle[1:] == ["names", "70.0", "71.0", "72.0", "73.0", "74.0"]
     assert cells(text, "home/full/cls_iou") == [["home/full/cls_iou", "60.0", *["nan"] * 5]]
-    for words in ("void truth is ignored", "COCOeval", "if one step before the merge made no mistake"):
+    for words in ("ground-truth void is ignored", "COCOeval", "if one step before the merge made no mistake"):
         assert words in text
 
 

@@ -220,7 +220,7 @@ ERRORS: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "segment twice": (
         of_pred(lambda d: segments_of(d, 1).append({"id": 5, "category_id": 4})),
-        "{f}/pred.json: annotations[0] (image 1): segment id 5 is there twice: give each segment its own id",
+        "{f}/pred.json: annotations[0] (image 1): segment id 5 occurs twice: give each segment its own id",
     ),
     "true segment of id 0": (
         of_gt(lambda d: segments_of(d, 1).append({"id": 0, "category_id": 4})),

@@ -9,13 +9,13 @@ from opsnet.evaluation.scored_image import ImageMasks, score_image
 from opsnet.metrics.panoptic_quality import count_image
 from opsnet.panoptic.mask_filtering import Filtered
 from opsnet.panoptic.merge import merge_panoptic, upsample_masks
-from opsnet.structures import PanopticTruth, Segment
+from opsnet.structures import GroundTruth, Segment
 
 IS_THING = [True, False, True]
 QUERIES, SETTINGS = 6, 5
 
 
-def scene(size: tuple[int, int]) -> tuple[ImageMasks, PanopticTruth, Filtered]:
+def scene(size: tuple[int, int]) -> tuple[ImageMasks, GroundTruth, Filtered]:
     """A batch of 16 x 24 pixels that holds a picture of 15 x 20, whose truth has ``size``."""
     generator = torch.Generator().manual_seed(0)
     masks = ImageMasks(
@@ -23,7 +23,7 @@ def scene(size: tuple[int, int]) -> tuple[ImageMasks, PanopticTruth, Filtered]:
     )
     ids = torch.zeros(size, dtype=torch.int64)
     ids[: size[0] // 2], ids[size[0] // 2 :, size[1] // 3 :] = 4, 9
-    truth = PanopticTruth(ids, (Segment(4, 0, True), Segment(9, 1, False)))
+    truth = GroundTruth(ids, (Segment(4, 0, True), Segment(9, 1, False)))
     scores = torch.rand(SETTINGS, QUERIES, generator=generator)
     labels = torch.randint(3, (SETTINGS, QUERIES), generator=generator)
     keep = torch.rand(SETTINGS, QUERIES, generator=generator) < 0.7

@@ -19,7 +19,7 @@ from opsnet.metrics.image_overlaps import image_overlaps
 from opsnet.metrics.semantic import SemanticCounts, count_semantic, summarise_semantic
 from opsnet.panoptic.mask_filtering import Filtered, MaskFiltering
 from opsnet.recognition.recognizer import domain_similarity
-from opsnet.structures import Batch, PanopticMap, PanopticTruth
+from opsnet.structures import Batch, GroundTruth, PanopticMap
 
 MEASURES = ("PQ", "PQth", "PQst", "SQ", "RQ")
 
@@ -39,7 +39,7 @@ def batch_of(world, domain: str) -> tuple[Batch, PanopticDataset]:
     root = world.data / "scenes_0" / domain
     annotations = root / "annotations" / "panoptic_test.json"
     data = PanopticDataset(images=root / "test", annotations=annotations, vocabulary=domain)
-    return collate([data[i] for i in range(4)], vocabulary=domain, with_truth=True), data
+    return collate([data[i] for i in range(4)], vocabulary=domain, with_ground_truth=True), data
 
 
 def scored(trained, data, settings, batch) -> dict[str, list[PanopticMap]]:
@@ -87,7 +87,7 @@ def test_figures_equal_a_metric_that_sees_the_maps(lenient, world) -> None:
 
     batch, data = batch_of(world, "scenes")
     settings = [setting("full/cls_iou"), setting("query_only/cls_iou")]
-    truths = [PanopticTruth(m.ids, m.segments) for m in scored(lenient, data, settings, batch)["full/cls_iou"]]
+    truths = [GroundTruth(m.ids, m.segments) for m in scored(lenient, data, settings, batch)["full/cls_iou"]]
     scorer = SettingScorer(lenient.domain(data.vocabulary), settings)
     # The maps of pictures 0, 1, 2, 3 against those of 0, 1, 3, 2: neither all right nor all wrong.
     batch = dataclasses.replace(batch, panoptic=[truths[i] for i in (0, 1, 3, 2)])

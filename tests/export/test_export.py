@@ -45,7 +45,7 @@ def test_the_file_answers_as_the_network(exported) -> None:
     assert found.score <= 1e-4
 
 
-def test_sizes_names_and_pictures_are_open_and_the_file_says_what_it_is(exported, lenient_checkpoint) -> None:
+def test_sizes_names_and_images_are_open_and_the_file_says_what_it_is(exported, lenient_checkpoint) -> None:
     import onnx
     import onnxruntime
 
@@ -87,8 +87,8 @@ def test_the_example_of_the_docs_makes_the_networks_map(
         recognizer=EmbeddingModulation(), filtering=MaskFiltering(threshold=-1), overlap=trained.overlap,
     )  # fmt: skip
     assert found["segments"] == {s.id: vocabulary.names[s.label] for s in expected.segments}
-    assert (found["ids"] == expected.ids.numpy()).mean() > 0.999  # the docs' picture is resized by Pillow
-    assert capsys.readouterr().out.count("of the picture") == len(expected.segments) > 0
+    assert (found["ids"] == expected.ids.numpy()).mean() > 0.999  # the docs' image is resized by Pillow
+    assert capsys.readouterr().out.count("of the image") == len(expected.segments) > 0
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------
@@ -99,7 +99,7 @@ def test_a_file_that_differs_does_not_get_its_name(compose, lenient_checkpoint, 
 
     def wrong(path: Path):
         def run(images, size, target):
-            masks, *rest = network.answer(images, size, target)
+            masks, *rest = network.forward_bank(images, size, target)
             return masks + 1, *rest
 
         return run

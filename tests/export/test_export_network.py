@@ -30,7 +30,7 @@ def model(compose):
 
 def test_a_bank_with_open_rows_leaves_places_empty() -> None:
     bank = _OpenBank("a", (), torch.zeros(0), torch.zeros(4, 2), torch.tensor([0, 0, 1, 1]))
-    values = bank.of_concepts(torch.tensor([[1.0, 3.0, 2.0, -1.0]]))
+    values = bank.max_per_concept(torch.tensor([[1.0, 3.0, 2.0, -1.0]]))
     assert values.tolist() == [[3, 2, -math.inf, -math.inf]]
     assert bank.mean(torch.tensor([3.0, 2.0, 0.5, 0.5])) == 2.5  # what stands in empty places does not count
 
@@ -47,8 +47,8 @@ def test_synonyms_are_rows_of_one_concept(model, modulation) -> None:
     image = torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         size = torch.tensor([[64, 96], [50, 70]])
-        masks, logits, no_object, iou = network(image, size, target.embeds, target.owners())
-        expected = network.answer(image, size, target)
+        masks, logits, no_object, iou = network(image, size, target.embeds, target.concept_of_row())
+        expected = network.forward_bank(image, size, target)
     assert logits.shape == (2, 6, 5)
     assert (logits[..., 3:] == -math.inf).all()
     for ours, theirs in zip((masks, logits[..., :3], no_object, iou), expected, strict=True):

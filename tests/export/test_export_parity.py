@@ -16,14 +16,14 @@ BANK = TextBank("two", ("sea", "tree"), torch.tensor([False, True]), torch.eye(2
 
 
 def outputs() -> list[torch.Tensor]:
-    """Two proposals share a picture of 64 x 64: its upper half is sea, its lower half a tree."""
+    """Two proposals share an image of 64 x 64: its upper half is sea, its lower half a tree."""
     masks = torch.full((1, 2, 16, 16), -8.0)
     masks[0, 0, :8], masks[0, 1, 8:] = 8.0, 8.0
     return [masks, torch.tensor([[[9.0, 0], [0, 9.0]]]), torch.zeros(1, 2), torch.full((1, 2), 0.9)]
 
 
 def compared(theirs: list[torch.Tensor]) -> Parity:
-    network = SimpleNamespace(answer=lambda images, size, target: tuple(outputs()))
+    network = SimpleNamespace(forward_bank=lambda images, size, target: tuple(outputs()))
     runs = compare(
         network, lambda images, size, target: tuple(theirs), [drawn_batch((64, 64), 0)], [BANK],  # type: ignore[arg-type]
         filtering=MaskFiltering(threshold=0.1), overlap=0.8,
@@ -50,7 +50,7 @@ def test_differences_are_measured() -> None:
 def test_another_name_is_refused_however_small_the_numbers() -> None:
     theirs = outputs()
     theirs[1] = theirs[1].flip(-1)
-    with pytest.raises(ExportError, match="finds other segments"):
+    with pytest.raises(ExportError, match="predicts different segments"):
         compared(theirs)
 
 
@@ -65,7 +65,7 @@ def test_pixels_may_change_hands_where_proposals_are_equal() -> None:
         check(Parity(pixels=2, of_pixels=10_000), 1e-4)
 
 
-def test_drawn_pictures_are_padded_to_the_stride_or_to_a_given_size() -> None:
+def test_drawn_images_are_padded_to_the_stride_or_to_a_given_size() -> None:
     batch = drawn_batch((70, 121), 3)
     assert batch.images.shape == (1, 3, 96, 128)
     assert batch.valid_sizes == [(70, 121)]

@@ -88,13 +88,13 @@ def test_prediction_shows_the_network_what_evaluation_does(run) -> None:
     )  # fmt: skip
     predictor = Predictor(trained)
     for i, size in enumerate(SIZES):  # small images are enlarged
-        batch = collate([dataset[i]], vocabulary="flat", with_truth=True)
+        batch = collate([dataset[i]], vocabulary="flat", with_ground_truth=True)
         (expected,) = predict(
             trained.model, batch, trained.names.prepared(trained.train_vocabulary),
             recognizer=parse_setting("full/cls").recognizer, filtering=trained.inference.mask_filtering, overlap=0.7,
         )  # fmt: skip
-        found = predictor(dataset.picture(i), trained.train_vocabulary)
-        assert predictor.propose(dataset.picture(i)).valid_sizes == tuple(batch.valid_sizes) != (size,)
+        found = predictor(dataset.read_image(i), trained.train_vocabulary)
+        assert predictor.propose(dataset.read_image(i)).valid_sizes == tuple(batch.valid_sizes) != (size,)
         assert found.ids.shape == size
         assert torch.equal(found.ids, expected.ids)
         assert len(found.segments) > 1

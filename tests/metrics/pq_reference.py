@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from opsnet.metrics.panoptic_quality import PanopticQuality
-from opsnet.structures import PanopticMap, PanopticTruth, Segment
+from opsnet.structures import GroundTruth, PanopticMap, Segment
 
 # A segment in these tests: id -> (label, is_crowd).
 Segments = dict[int, tuple[int, bool]]
@@ -22,7 +22,7 @@ def carriers(truth, truth_segments: Segments, prediction, prediction_segments: S
         for segments in (prediction_segments, truth_segments)
     ]
     ids = [torch.as_tensor(np.asarray(m, dtype=np.int64)) for m in (prediction, truth)]
-    return PanopticMap(ids[0], as_tuple[0]), PanopticTruth(ids[1], as_tuple[1])
+    return PanopticMap(ids[0], as_tuple[0]), GroundTruth(ids[1], as_tuple[1])
 
 
 def metric_of(*images, classes: int = 3) -> PanopticQuality:

@@ -13,7 +13,7 @@ from opsnet.metrics.instances import Instance
 
 
 def block(first: int, last: int, label: int = 0, score: float = 1.0, is_crowd: bool = False) -> Instance:
-    """Columns first..last - 1 of a picture of 4 x 100 pixels."""
+    """Columns first..last - 1 of an image of 4 x 100 pixels."""
     mask = np.zeros((4, 100), np.uint8, order="F")
     mask[:, first:last] = 1
     return Instance(label, coco_masks.encode(mask), score, is_crowd)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pq_reference import carriers
 
-from opsnet.metrics.confusions import NO_MASK, Confusion, ConfusionCounts, commonest, count_confusions
+from opsnet.metrics.confusions import NO_MASK, Confusion, ConfusionCounts, count_confusions, most_common
 from opsnet.metrics.image_overlaps import image_overlaps
 from opsnet.metrics.panoptic_arithmetic import count_segments
 
@@ -27,20 +27,20 @@ def test_case_worked_by_hand() -> None:
     assert counts.segments.tolist() == [[1, 1, 0, 1], [0, 0, 1, 0], [0, 0, 0, 0]]
     assert (counts.misnamed.tolist(), counts.unmasked.tolist()) == ([1, 1, 0], [1, 0, 0])
     twice = counts + counts_of(truth, true, prediction, predicted) + counts_of([[1]], {1: (1, False)}, [[0]], {})
-    assert commonest(twice, NAMES) == [
+    assert most_common(twice, NAMES) == [
         Confusion("cat", "dog", 2, 2 / 6),
         Confusion("cat", NO_MASK, 2, 2 / 6),
         Confusion("dog", "sky", 2, 2 / 3),
         Confusion("dog", NO_MASK, 1, 1 / 3),
     ]
-    assert commonest(twice, NAMES, top=1) == [Confusion("cat", "dog", 2, 2 / 6)]
+    assert most_common(twice, NAMES, top=1) == [Confusion("cat", "dog", 2, 2 / 6)]
 
 
 def test_nothing_predicted_nothing_true() -> None:
     assert counts_of([[1]], {1: (2, False)}, [[0]], {}).unmasked.tolist() == [0, 0, 1]
-    assert commonest(counts_of([[0]], {}, [[1]], {1: (0, False)}), NAMES) == []
+    assert most_common(counts_of([[0]], {}, [[1]], {1: (0, False)}), NAMES) == []
     with pytest.raises(ValueError, match="counts of 3 classes need as many names, got 2"):
-        commonest(ConfusionCounts.zeros(3), NAMES[:2])
+        most_common(ConfusionCounts.zeros(3), NAMES[:2])
 
 
 @pytest.mark.parametrize("seed", range(5))

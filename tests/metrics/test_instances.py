@@ -7,7 +7,7 @@ import torch
 from pycocotools import mask as coco_masks
 
 from opsnet.metrics.instances import Instance, instances_from_map, instances_from_proposals
-from opsnet.structures import PanopticMap, PanopticTruth, Segment
+from opsnet.structures import GroundTruth, PanopticMap, Segment
 
 
 def decoded(instance: Instance) -> list[list[int]]:
@@ -25,7 +25,7 @@ def test_things_of_a_map_with_their_scores() -> None:
 
 
 def test_crowd_of_a_truth_and_a_thing_without_pixels() -> None:
-    truth = PanopticTruth(torch.tensor([[3, 0]]), (Segment(3, 0, True, is_crowd=True), Segment(5, 0, True)))
+    truth = GroundTruth(torch.tensor([[3, 0]]), (Segment(3, 0, True, is_crowd=True), Segment(5, 0, True)))
     crowd, absent = instances_from_map(truth)
     assert crowd.is_crowd and not absent.is_crowd
     assert decoded(absent) == [[0, 0]]

@@ -11,12 +11,12 @@ from opsnet.metrics.oracles import ORACLES, NamedMasks, oracle_filter, oracle_ma
 from opsnet.metrics.panoptic_averages import PanopticCounts, summarise
 from opsnet.metrics.panoptic_quality import count_image
 from opsnet.panoptic.merge import merge_panoptic
-from opsnet.structures import PanopticTruth, Segment
+from opsnet.structures import GroundTruth, Segment
 
 # Classes: 0 and 1 are things, 2 is stuff. Void, thing 5 (class 0), stuff 6, crowd 7 (class 1).
 IDS = "0555566667777"
 SEGMENTS = (Segment(5, 0, True), Segment(6, 2, False), Segment(7, 1, True, is_crowd=True))
-TRUTH = PanopticTruth(torch.tensor([[int(digit) for digit in IDS]]), SEGMENTS)
+TRUTH = GroundTruth(torch.tensor([[int(digit) for digit in IDS]]), SEGMENTS)
 
 
 def named(rows: list[str], labels: list[int]) -> NamedMasks:
@@ -41,7 +41,7 @@ def test_names_are_those_of_the_best_overlap() -> None:
     changed = oracle_names(masks, TRUTH)
     assert changed.labels.tolist() == [0, 0, 2, 2, 1, 1]
     assert changed.scores is masks.scores and changed.keep is masks.keep
-    assert oracle_names(masks, PanopticTruth(torch.zeros_like(TRUTH.ids), ())).labels.tolist() == masks.labels.tolist()
+    assert oracle_names(masks, GroundTruth(torch.zeros_like(TRUTH.ids), ())).labels.tolist() == masks.labels.tolist()
 
 
 def test_the_filter_scores_the_true_iou_with_the_own_label() -> None:
@@ -71,13 +71,13 @@ def test_no_proposal() -> None:
 @pytest.mark.parametrize("oracle", [oracle_names, oracle_filter, oracle_masks])
 def test_an_id_without_a_segment_is_named(oracle) -> None:
     with pytest.raises(ValueError, match="truth's id map holds segment 5"):
-        oracle(named(ROWS, [0] * 6), PanopticTruth(TRUTH.ids, SEGMENTS[1:]))
+        oracle(named(ROWS, [0] * 6), GroundTruth(TRUTH.ids, SEGMENTS[1:]))
 
 
 IS_THING = (True, True, True, False, False)
 
 
-def random_image(seed: int) -> tuple[NamedMasks, PanopticTruth]:
+def random_image(seed: int) -> tuple[NamedMasks, GroundTruth]:
     """Blocks with gaps in their ids: void, things, stuff, a crowd. Proposals are noisy, half of them badly named."""
     rng = np.random.default_rng(seed)
     ids = np.kron(rng.choice([0, 3, 4, 70, 800, 9000, 10], (5, 5)), np.ones((4, 4), np.int64))
@@ -89,10 +89,10 @@ def random_image(seed: int) -> tuple[NamedMasks, PanopticTruth]:
     # A score of 0 has to survive, too.
     scores = torch.from_numpy(rng.random(len(labels)).round(1)).float()
     inputs = NamedMasks(torch.from_numpy(np.stack(masks)).float(), scores, torch.tensor(labels), scores > 0.3)
-    return inputs, PanopticTruth(torch.from_numpy(ids), segments)
+    return inputs, GroundTruth(torch.from_numpy(ids), segments)
 
 
-def counts_of(masks: NamedMasks, truth: PanopticTruth) -> PanopticCounts:
+def counts_of(masks: NamedMasks, truth: GroundTruth) -> PanopticCounts:
     merged = merge_panoptic(masks.probabilities, masks.scores, masks.labels, masks.keep, IS_THING)
     return count_image(merged, truth, len(IS_THING))
 
@@ -127,7 +127,7 @@ def test_masks_exactly_true_stay_as_they_are() -> None:
     assert filtered.keep.all() and (filtered.scores == 1).all()
 
 
-def oracle_labels(masks: Tensor, truth: PanopticTruth) -> tuple[Tensor, Tensor, Tensor]:
+def oracle_labels(masks: Tensor, truth: GroundTruth) -> tuple[Tensor, Tensor, Tensor]:
     """Scores, true labels and keep of true masks."""
     labels = [s.label for s in truth.segments if not s.is_crowd]
     return torch.ones(len(masks)), torch.tensor(labels), torch.ones(len(masks), dtype=torch.bool)

@@ -156,7 +156,7 @@ def test_an_id_listed_twice_is_an_error() -> None:
 
 
 def test_metric_needs_classes() -> None:
-    with pytest.raises(ValueError, match="needs one is_thing flag a class"):
+    with pytest.raises(ValueError, match="needs one is_thing flag per class"):
         PanopticQuality(is_thing=[])
 
 

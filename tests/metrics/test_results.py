@@ -7,25 +7,25 @@ import math
 
 import pytest
 
-from opsnet.metrics.results import FOREIGN, Results, ResultsError, grid, load_results, load_run, percent
+from opsnet.metrics.results import OUT_OF_DOMAIN, Results, ResultsError, grid, load_results, load_run, percent
 
 
 def test_figure_is_looked_up_by_its_whole_name(main):
-    assert main.figure("scenes_novel", "full") == 47
-    assert main.figure("scenes_novel", "full", "cls") == 43
-    assert main.figure("scenes_novel", "full", measure="PQst") == 45
-    assert main.figure("scenes_novel", "no such") is None
+    assert main.metric("scenes_novel", "full") == 47
+    assert main.metric("scenes_novel", "full", "cls") == 43
+    assert main.metric("scenes_novel", "full", measure="PQst") == 45
+    assert main.metric("scenes_novel", "no such") is None
 
 
 def test_mean_needs_every_domain(main):
-    assert main.mean(FOREIGN, "full") == 46
+    assert main.mean(OUT_OF_DOMAIN, "full") == 46
     metrics = {k: v for k, v in main.metrics.items() if k != "scenes_street/full/cls_iou/PQ"}
-    assert Results("scenes", 0, metrics).mean(FOREIGN, "full") is None
+    assert Results("scenes", 0, metrics).mean(OUT_OF_DOMAIN, "full") is None
 
 
 def test_nan_counts_as_missing():
     results = Results("scenes", 0, {"scenes/full/cls_iou/PQ": math.nan})
-    assert results.figure("scenes", "full") is None
+    assert results.metric("scenes", "full") is None
 
 
 def test_grid_is_the_mean_over_domains_of_cells_that_all_have():
@@ -44,9 +44,9 @@ def test_grid_is_the_mean_over_domains_of_cells_that_all_have():
 
 def test_load_run_reads_both_models(tmp_path, write_run):
     main, baseline = load_run(write_run(tmp_path, seed=7))
-    assert (main.seed, main.mean(FOREIGN, "full"), main.domain_similarity["scenes_novel"]) == (7, 46, 0.9)
+    assert (main.seed, main.mean(OUT_OF_DOMAIN, "full"), main.domain_similarity["scenes_novel"]) == (7, 46, 0.9)
     assert baseline is not None
-    assert baseline.mean(FOREIGN, "full") == 45
+    assert baseline.mean(OUT_OF_DOMAIN, "full") == 45
 
 
 def test_load_run_without_the_baseline(tmp_path, write_run):

@@ -1,13 +1,13 @@
-"""What the orderings measure, on figures worked out by hand."""
+"""What the rankings measure, on figures worked out by hand."""
 
 from __future__ import annotations
 
 import pytest
 
-from opsnet.metrics.results import FOREIGN, HOME
+from opsnet.metrics.results import IN_DOMAIN, OUT_OF_DOMAIN
 from opsnet.miniature import measures
 
-PLACE = {"home": (HOME,), "abroad": FOREIGN}
+PLACE = {"home": (IN_DOMAIN,), "abroad": OUT_OF_DOMAIN}
 
 
 def test_difference_at_home_and_abroad(main):
@@ -17,27 +17,27 @@ def test_difference_at_home_and_abroad(main):
 
 
 def test_difference_of_two_filters(main):
-    gain = measures.difference(FOREIGN, "clip_only", "clip_only", ("cls_iou", "cls"))
+    gain = measures.difference(OUT_OF_DOMAIN, "clip_only", "clip_only", ("cls_iou", "cls"))
     assert gain(main, None).value == 4
 
 
 def test_cross_attention_compares_the_two_models(main, baseline):
-    assert measures.cross_attention(FOREIGN, "full")(main, baseline).value == 1
+    assert measures.cross_attention(OUT_OF_DOMAIN, "full")(main, baseline).value == 1
     assert measures.cross_attention(PLACE["home"], "query_only")(main, baseline).value == 0.5
-    assert measures.cross_attention(FOREIGN, "full")(main, None) is None
+    assert measures.cross_attention(OUT_OF_DOMAIN, "full")(main, None) is None
 
 
 def test_identical_at_home_is_the_largest_difference_of_the_five_measures(main, made):
-    assert measures.identical_at_home(main, None).value == 0
+    assert measures.identical_in_domain(main, None).value == 0
     other = made.results({**main.metrics, "scenes/full/cls_iou/SQ": 88.25, "scenes/full/cls_iou/RQ": 77.9})
-    assert measures.identical_at_home(other, None).value == 0.25
+    assert measures.identical_in_domain(other, None).value == 0.25
     without = made.results({k: v for k, v in main.metrics.items() if k != "scenes/full/cls_iou/RQ"})
-    assert measures.identical_at_home(without, None) is None
+    assert measures.identical_in_domain(without, None) is None
 
 
 def test_pooling_is_measured_against_the_better_of_both_crops(main, change):
-    assert measures.pooling_over_crops(FOREIGN)(main, None).value == 38 - 20
-    assert measures.pooling_over_crops(FOREIGN)(change("masking/cls_iou", (0, 30, 30)), None).value == 38 - 30
+    assert measures.pooling_over_crops(OUT_OF_DOMAIN)(main, None).value == 38 - 20
+    assert measures.pooling_over_crops(OUT_OF_DOMAIN)(change("masking/cls_iou", (0, 30, 30)), None).value == 38 - 30
 
 
 def test_smallest_fall_of_the_fixed_ensembles(main, change):
@@ -47,8 +47,8 @@ def test_smallest_fall_of_the_fixed_ensembles(main, change):
 
 
 def test_behind_best_setting_names_the_best(main, change):
-    assert measures.behind_best_setting(FOREIGN)(main, None).value == 0
-    better = measures.behind_best_setting(FOREIGN)(change("ensemble_2/cls_iou", (65, 49, 48)), None)
+    assert measures.behind_best_setting(OUT_OF_DOMAIN)(main, None).value == 0
+    better = measures.behind_best_setting(OUT_OF_DOMAIN)(change("ensemble_2/cls_iou", (65, 49, 48)), None)
     assert (better.value, better.detail) == (2.5, "46.00; best 48.50, ensemble_2")
 
 
@@ -78,25 +78,25 @@ def test_behind_best_cell(main):
 
 def test_product_over_factors_is_the_least_over_three_recognitions(main, change):
     # Abroad: Query 36 - 35.7, CLIP 38 - 37, full 46 - 44.5.
-    assert measures.product_over_factors(FOREIGN)(main, None).value == pytest.approx(0.3)
+    assert measures.product_over_factors(OUT_OF_DOMAIN)(main, None).value == pytest.approx(0.3)
     worse = change("full/iou", (66, 48, 47))
-    assert measures.product_over_factors(FOREIGN)(worse, None).value == pytest.approx(-1.5)
+    assert measures.product_over_factors(OUT_OF_DOMAIN)(worse, None).value == pytest.approx(-1.5)
 
 
 @pytest.mark.parametrize(
     ("missing", "measure"),
     [
-        ("query_only/cls", measures.product_over_factors(FOREIGN)),
-        ("clip_only/iou", measures.product_over_factors(FOREIGN)),
-        ("full/cls_iou", measures.product_over_factors(FOREIGN)),
-        ("full/cls_iou", measures.identical_at_home),
-        ("cropping/cls_iou", measures.pooling_over_crops(FOREIGN)),
-        ("masking/cls_iou", measures.pooling_over_crops(FOREIGN)),
-        ("clip_only/cls_iou", measures.pooling_over_crops(FOREIGN)),
-        ("fusion_only/cls_iou", measures.behind_best_setting(FOREIGN)),
-        ("ensemble_4/cls_iou", measures.behind_best_setting(FOREIGN)),
+        ("query_only/cls", measures.product_over_factors(OUT_OF_DOMAIN)),
+        ("clip_only/iou", measures.product_over_factors(OUT_OF_DOMAIN)),
+        ("full/cls_iou", measures.product_over_factors(OUT_OF_DOMAIN)),
+        ("full/cls_iou", measures.identical_in_domain),
+        ("cropping/cls_iou", measures.pooling_over_crops(OUT_OF_DOMAIN)),
+        ("masking/cls_iou", measures.pooling_over_crops(OUT_OF_DOMAIN)),
+        ("clip_only/cls_iou", measures.pooling_over_crops(OUT_OF_DOMAIN)),
+        ("fusion_only/cls_iou", measures.behind_best_setting(OUT_OF_DOMAIN)),
+        ("ensemble_4/cls_iou", measures.behind_best_setting(OUT_OF_DOMAIN)),
         ("ensemble_4/cls_iou", measures.smallest_fall),
-        ("query_only/cls_iou", measures.difference(FOREIGN, "full", "query_only")),
+        ("query_only/cls_iou", measures.difference(OUT_OF_DOMAIN, "full", "query_only")),
     ],
 )
 def test_a_missing_figure_makes_its_measure_silent(made, missing, measure):

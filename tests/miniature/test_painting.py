@@ -36,10 +36,10 @@ def test_the_world_is_every_colour_with_every_shape_and_texture() -> None:
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_thing_covers_what_it_answers_and_nothing_else(shape: str) -> None:
-    picture = canvas()
-    mask = paint_thing(picture, CENTRE, RADIUS, f"blue {shape}", rng())
+    image = canvas()
+    mask = paint_thing(image, CENTRE, RADIUS, f"blue {shape}", rng())
     assert mask.dtype == bool
-    assert np.array_equal((picture != 255).any(-1), mask)
+    assert np.array_equal((image != 255).any(-1), mask)
     rows, columns = np.nonzero(mask)
     for distance in (abs(rows - CENTRE[1]), abs(columns - CENTRE[0])):
         assert 0.5 * RADIUS < distance.max() <= 1.25 * RADIUS  # turned a little, so corners may stick out
@@ -47,15 +47,15 @@ def test_a_thing_covers_what_it_answers_and_nothing_else(shape: str) -> None:
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_thing_has_a_dark_outline_around_its_colour(shape: str) -> None:
-    picture = canvas()
-    mask = paint_thing(picture, CENTRE, RADIUS, f"green {shape}", rng())
-    levels = np.unique(picture[mask], axis=0)
+    image = canvas()
+    mask = paint_thing(image, CENTRE, RADIUS, f"green {shape}", rng())
+    levels = np.unique(image[mask], axis=0)
     assert len(levels) == 2
     dark, bright = levels[np.argsort(levels.sum(1))]
     assert dark == pytest.approx(0.22 * bright, rel=1e-4)
     assert is_colour(bright, "green")
     # Seen from the mask's border the outline comes first: no bright pixel touches the outside.
-    bright_at = (picture == bright).all(-1) & mask
+    bright_at = (image == bright).all(-1) & mask
     padded = np.pad(mask, 1)
     touches = [~padded[1 + dy : 1 + dy + SIZE, 1 + dx : 1 + dx + SIZE] for dy, dx in ((0, 1), (1, 0), (0, -1), (-1, 0))]
     assert not (bright_at & np.logical_or.reduce(touches)).any()
@@ -70,12 +70,12 @@ def test_shapes_differ() -> None:
             assert a == b or (masks[a] & masks[b]).sum() / union < 0.95, (a, b)
 
 
-def test_a_thing_may_leave_the_picture() -> None:
-    picture = canvas()
-    mask = paint_thing(picture, (0.0, 20.0), 10.0, "red square", rng())
+def test_a_thing_may_leave_the_image() -> None:
+    image = canvas()
+    mask = paint_thing(image, (0.0, 20.0), 10.0, "red square", rng())
     assert mask[20, 0]
     assert 0 < mask.sum() < 200  # half of it
-    assert not paint_thing(picture, (-50.0, -50.0), 10.0, "red square", rng()).any()
+    assert not paint_thing(image, (-50.0, -50.0), 10.0, "red square", rng()).any()
 
 
 def test_a_circle_by_hand() -> None:
@@ -88,46 +88,46 @@ def test_a_circle_by_hand() -> None:
 
 @pytest.mark.parametrize("texture", TEXTURES)
 def test_stuff_fills_its_region_and_nothing_else(texture: str) -> None:
-    picture, region = canvas(), np.zeros((SIZE, SIZE), bool)
+    image, region = canvas(), np.zeros((SIZE, SIZE), bool)
     region[10:50, 5:60] = True
-    paint_stuff(picture, region, f"purple {texture}", rng())
-    assert np.array_equal((picture != 255).any(-1), region)
-    assert all(is_colour(pixel, "purple") for pixel in picture[region][::97])
+    paint_stuff(image, region, f"purple {texture}", rng())
+    assert np.array_equal((image != 255).any(-1), region)
+    assert all(is_colour(pixel, "purple") for pixel in image[region][::97])
 
 
 @pytest.mark.parametrize("texture", TEXTURES)
 def test_textures_have_light_and_dark(texture: str) -> None:
-    picture = canvas()
-    paint_stuff(picture, np.ones((SIZE, SIZE), bool), f"red {texture}", rng())
-    brightness = picture[..., 0] / picture[..., 0].max()
+    image = canvas()
+    paint_stuff(image, np.ones((SIZE, SIZE), bool), f"red {texture}", rng())
+    brightness = image[..., 0] / image[..., 0].max()
     assert brightness.min() == pytest.approx(0.5, abs=0.01)  # the dark half of the tint
     assert 0.05 < (brightness > 0.75).mean() < 0.95
 
 
 def test_textures_differ() -> None:
-    pictures = {texture: canvas() for texture in TEXTURES}
-    for texture, picture in pictures.items():
-        paint_stuff(picture, np.ones((SIZE, SIZE), bool), f"red {texture}", rng())
+    images = {texture: canvas() for texture in TEXTURES}
+    for texture, image in images.items():
+        paint_stuff(image, np.ones((SIZE, SIZE), bool), f"red {texture}", rng())
     for a in TEXTURES:
         for b in TEXTURES:
-            assert a == b or (abs(pictures[a] - pictures[b]).max(-1) > 20).mean() > 0.1, (a, b)
+            assert a == b or (abs(images[a] - images[b]).max(-1) > 20).mean() > 0.1, (a, b)
 
 
 @pytest.mark.parametrize("colour", COLOURS)
 def test_a_colour_stays_itself_whatever_its_tint(colour: str) -> None:
     for seed in range(10):
-        picture = canvas()
-        mask = paint_thing(picture, CENTRE, RADIUS, f"{colour} square", rng(seed))
-        bright = picture[mask][picture[mask].sum(1).argmax()]
+        image = canvas()
+        mask = paint_thing(image, CENTRE, RADIUS, f"{colour} square", rng(seed))
+        bright = image[mask][image[mask].sum(1).argmax()]
         assert abs(bright - COLOURS[colour]).max() < 60
 
 
 def test_the_generator_alone_decides() -> None:
     def draw(seed: int) -> np.ndarray:
-        picture, generator = canvas(), rng(seed)
-        paint_stuff(picture, np.ones((SIZE, SIZE), bool), "cyan noise", generator)
-        paint_thing(picture, CENTRE, RADIUS, "red star", generator)
-        return finish(picture, generator)
+        image, generator = canvas(), rng(seed)
+        paint_stuff(image, np.ones((SIZE, SIZE), bool), "cyan noise", generator)
+        paint_thing(image, CENTRE, RADIUS, "red star", generator)
+        return finish(image, generator)
 
     np.random.seed(1)
     first = draw(0)
@@ -137,11 +137,11 @@ def test_the_generator_alone_decides() -> None:
 
 
 def test_finish_adds_noise_and_rounds_to_bytes() -> None:
-    picture = np.zeros((SIZE, SIZE, 3), np.float32)
-    picture[: SIZE // 2], picture[SIZE // 2 :] = 128.0, 300.0
-    done = finish(picture, rng())
+    image = np.zeros((SIZE, SIZE, 3), np.float32)
+    image[: SIZE // 2], image[SIZE // 2 :] = 128.0, 300.0
+    done = finish(image, rng())
     assert done.dtype == np.uint8
-    assert done.shape == picture.shape
+    assert done.shape == image.shape
     grey = done[: SIZE // 2].astype(float)
     assert grey.mean() == pytest.approx(128, abs=0.5)
     assert grey.std() == pytest.approx(6, abs=0.3)

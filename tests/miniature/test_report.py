@@ -22,7 +22,7 @@ def test_report_of_a_full_run(tmp_path, write_run):
     text = report.read_text(encoding="utf-8")
     assert report == run / "report.md"
     assert text.startswith("# A miniature\n")
-    assert "Orderings: 21 held, 0 NOT held, 0 not run." in text
+    assert "Rankings: 21 reproduced, 0 NOT reproduced, 0 not run." in text
     assert "| 7 OPSNet | 68.0 | 47.0 | 45.0 | 46.0 | 52.4 | 17.7 |" in text
     assert "| scenes_street | 0.750 | 2.50 |" in text
     assert "| train | 330.2 | 330.2 |" in text
@@ -33,18 +33,18 @@ def test_report_of_a_full_run(tmp_path, write_run):
     assert all((run / link.replace("%20", " ")).is_file() for link in links)
 
 
-def test_an_ordering_that_fails_is_said_to(tmp_path, write_run, change):
+def test_a_ranking_that_fails_is_said_to(tmp_path, write_run, change):
     run = write_run(tmp_path, main=change("query_only/cls", (60, 36, 35.4)))
-    assert "NOT held |" not in write_report(run, title="T").read_text()
+    assert "NOT reproduced |" not in write_report(run, title="T").read_text()
     run = write_run(tmp_path, main=change("clip_only/cls_iou", (66, 39, 37)))
     text = write_report(run, title="T").read_text()
-    assert "| 68.00 against 66.00 | +2.00 | >= 5 | NOT held |" in text
+    assert "| 68.00 against 66.00 | +2.00 | >= 5 | NOT reproduced |" in text
 
 
 def test_report_of_a_run_with_nothing_but_its_seed(tmp_path, write_run):
     run = write_run(tmp_path, main=Results("scenes", 0, {}), with_baseline=False)
     text = write_report(run, title="T").read_text()
-    assert "Orderings: 0 held, 0 NOT held, 27 not run." in text
+    assert "Rankings: 0 reproduced, 0 NOT reproduced, 27 not run." in text
     assert "| 7 OPSNet | not run | not run | not run | not run | 52.4 | 17.7 |" in text
     assert "![" not in text
 
@@ -60,5 +60,5 @@ def test_print_report(tmp_path, write_run):
     text = console.file.getvalue()
     for number in "134567":
         assert f"Table {number}." in text
-    assert "Orderings: 21 held, 0 NOT held, 0 not run." in text
+    assert "Rankings: 21 reproduced, 0 NOT reproduced, 0 not run." in text
     assert "…" not in text

@@ -1,4 +1,4 @@
-"""The embedded world on disk: repeatable to the byte, resumable, and readable as what it imitates."""
+"""The synthetic world on disk: byte-identical for a seed, resumable, and readable by the dataset classes."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from opsnet.data import scenes
 from opsnet.data.panoptic_dataset import PanopticDataset
-from opsnet.miniature.scenes import DOMAINS, MIN_VISIBLE_PX, SIZE, draw_scene, write_captions, write_world
+from opsnet.miniature import drawing, scenes
+from opsnet.miniature.drawing import DOMAINS, MIN_VISIBLE_PX, SIZE, draw_scene
+from opsnet.miniature.scenes import write_captions, write_world
 from opsnet.vocabulary import Vocabulary
 
 COUNTS = {"train": 3, "val": 2, "test": 2, "labels": 4}
@@ -30,12 +31,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two pictures a unit of work."""
+    """Two images per chunk."""
     monkeypatch.setattr(scenes, "CHUNK", 2)
 
 
 def contents(root: Path) -> dict[str, bytes]:
-    """Every file below ``root`` but locks, which some systems keep and others remove."""
+    """Every file below ``root`` except lock files, which some systems keep and others remove."""
     files = [path for path in sorted(root.rglob("*")) if path.is_file() and path.suffix != ".lock"]
     return {str(path.relative_to(root)): path.read_bytes() for path in files}
 
@@ -45,9 +46,9 @@ def read_ids(path: Path) -> np.ndarray:
         return np.asarray(png).astype(np.int64) @ np.array([1, 256, 65536])
 
 
-def picture_size(path: Path) -> tuple[int, int]:
-    with Image.open(path) as picture:
-        return picture.size
+def image_size(path: Path) -> tuple[int, int]:
+    with Image.open(path) as image:
+        return image.size
 
 
 # --- several at once ------------------------------------------------------------------------------
@@ -92,7 +93,7 @@ def test_processes_share_the_work_of_full_chunks(tmp_path: Path) -> None:
     assert len(contents(tmp_path / "1")) == scenes.CHUNK + 2 + 2  # the json and its stamp
 
 
-def test_another_seed_draws_other_pictures(world: Path, tmp_path: Path) -> None:
+def test_another_seed_draws_other_images(world: Path, tmp_path: Path) -> None:
     write_captions(tmp_path, seed=1, count=10, workers=1)
     old, new = contents(world / "captions"), contents(tmp_path)
     assert old.keys() == new.keys()
@@ -100,16 +101,16 @@ def test_another_seed_draws_other_pictures(world: Path, tmp_path: Path) -> None:
 
 
 def test_domains_and_splits_do_not_repeat_each_other(world: Path) -> None:
-    pictures = [path.read_bytes() for path in world.rglob("*.png")]
-    assert len(pictures) == len(set(pictures))
+    images = [path.read_bytes() for path in world.rglob("*.png")]
+    assert len(images) == len(set(images))
 
 
-def test_a_picture_does_not_depend_on_how_many_there_are(world: Path, tmp_path: Path) -> None:
+def test_an_image_does_not_depend_on_how_many_there_are(world: Path, tmp_path: Path) -> None:
     write_world(tmp_path, seed=0, workers=1, train=1, val=0, test=0, labels=1)
     found = contents(tmp_path)
     expected = contents(world)
     pngs = [name for name in found if name.endswith(".png")]
-    assert len(pngs) == 3  # a picture and its ids, and a labelled one
+    assert len(pngs) == 3  # an image and its ids, and a labelled one
     assert all(found[name] == expected[name] for name in pngs)
 
 
@@ -117,7 +118,7 @@ def test_a_picture_does_not_depend_on_how_many_there_are(world: Path, tmp_path: 
 
 
 def draw_captions(monkeypatch: pytest.MonkeyPatch, root: Path, *, stop_at: int | None = None, **options) -> list[int]:
-    """Writes ten captioned pictures; which ones were drawn. ``stop_at``: interrupts before that one."""
+    """Writes ten captioned images; which ones were drawn. ``stop_at``: interrupts before that one."""
     drawn: list[int] = []
 
     def draw(*arguments):
@@ -163,7 +164,7 @@ def test_an_interrupted_change_of_the_seed_leaves_nothing_that_looks_finished(
     world, tmp_path, monkeypatch, small_chunks
 ) -> None:
     draw_captions(monkeypatch, tmp_path, seed=0)
-    draw_captions(monkeypatch, tmp_path, seed=1, stop_at=5)  # overwrites pictures of seed 0
+    draw_captions(monkeypatch, tmp_path, seed=1, stop_at=5)  # overwrites images of seed 0
     draw_captions(monkeypatch, tmp_path, seed=0)
     assert contents(tmp_path) == contents(world / "captions")
 
@@ -220,14 +221,14 @@ def test_only_scenes_has_a_training_split(world: Path) -> None:
 
 def test_labels_are_indices_of_what_is_seen(world: Path) -> None:
     labels = json.loads((world / "scenes_labels" / "real.json").read_text())
-    pictures = sorted((world / "scenes_labels" / "val").iterdir())
-    assert len(labels) == len(pictures) == COUNTS["labels"]
+    images = sorted((world / "scenes_labels" / "val").iterdir())
+    assert len(labels) == len(images) == COUNTS["labels"]
     size = len(Vocabulary.load("scenes_labels"))
     for row in labels:
         assert row == sorted(set(row))
         assert row
         assert set(row) <= set(range(size))
-    assert picture_size(pictures[0]) == (SIZE, SIZE)
+    assert image_size(images[0]) == (SIZE, SIZE)
 
 
 def test_captions_name_a_thing_then_its_ground(world: Path) -> None:
@@ -236,7 +237,7 @@ def test_captions_name_a_thing_then_its_ground(world: Path) -> None:
     assert len(data["images"]) == len(data["annotations"]) == 10
     for image, annotation in zip(data["images"], data["annotations"], strict=True):
         assert annotation["image_id"] == image["id"]
-        size = picture_size(world / "captions" / "images" / image["file_name"])
+        size = image_size(world / "captions" / "images" / image["file_name"])
         assert size == (image["width"], image["height"]) == (32, 32)
         things = [kinds[name] for name in annotation["caption"].split(" on ")]
         assert things in ([True], [False], [True, False])
@@ -258,12 +259,12 @@ def test_crowd_and_void_occur(drawn) -> None:
     name, found = drawn
     things = {c.id for c in Vocabulary.load(name).concepts if c.is_thing}
     crowds = [s for _, segments in found for s in segments if s["iscrowd"]]
-    assert 1 <= len(crowds) <= 15  # about one picture in eight
+    assert 1 <= len(crowds) <= 15  # about one image in eight
     assert all(s["category_id"] in things for s in crowds)
     assert 1 <= sum((ids == 0).any() for ids, _ in found) < 40
 
 
-def test_segments_are_large_enough_and_fill_most_of_the_picture(drawn) -> None:
+def test_segments_are_large_enough_and_fill_most_of_the_image(drawn) -> None:
     for ids, segments in drawn[1]:
         assert min(s["area"] for s in segments) >= MIN_VISIBLE_PX
         assert sum(s["area"] for s in segments) == (ids > 0).sum() > 0.7 * SIZE * SIZE
@@ -286,7 +287,7 @@ def test_what_is_painted_later_hides_what_was_there() -> None:
     unknown = np.zeros((SIZE, SIZE), bool)
     unknown[10:12, 30:50] = True
     layers = [(everywhere, stuff, False), (square, cat, False), (speck, cat, False), (unknown, None, False)]
-    ids, segments = scenes._flatten(layers)
+    ids, segments = drawing._flatten(layers)
     assert [(s["id"], s["area"]) for s in segments] == [
         (stuff.id * 1000 + 1, SIZE * SIZE - 200 - 20),
         (cat.id * 1000 + 2, 160),

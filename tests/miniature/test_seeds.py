@@ -1,4 +1,4 @@
-"""Several seeds: values in the runs' order, mean, sample standard deviation, and in how many an ordering held."""
+"""Several seeds: values in the runs' order, mean, sample standard deviation, and in how many a ranking held."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from opsnet.metrics.results import Results
-from opsnet.miniature.seeds import mean_and_sd, seed_figures_table, seed_orderings_table, summarize
+from opsnet.miniature.seeds import mean_and_sd, seed_metrics_table, seed_rankings_table, summarize
 
 
 @pytest.fixture
@@ -26,31 +26,33 @@ def test_mean_and_sample_sd():
     assert mean_and_sd([None]) == (None, None)
 
 
-def test_summary_of_an_ordering(runs):
-    summary = next(s for s in summarize(runs) if s.ordering.name == "Abroad: full beats Query")
+def test_summary_of_a_ranking(runs):
+    summary = next(s for s in summarize(runs) if s.ranking.name == "Out-of-domain: full beats Query")
     assert summary.values == (10, 8, 4)
     assert summary.mean == pytest.approx(22 / 3)
     assert summary.sd == pytest.approx((28 / 3) ** 0.5)
-    assert (summary.held, summary.judged, summary.held_in_each) == (2, 3, False)
-    assert next(s for s in summarize(runs[:2]) if s.ordering.name == "Abroad: full beats Query").held_in_each
+    assert (summary.reproduced, summary.judged, summary.reproduced_in_each) == (2, 3, False)
+    assert next(
+        s for s in summarize(runs[:2]) if s.ranking.name == "Out-of-domain: full beats Query"
+    ).reproduced_in_each
 
 
 def test_a_run_without_figures_is_not_counted_as_held(runs):
     summary = summarize([runs[0], (Results("scenes", 9, {}), None)])[0]
-    assert (summary.values, summary.held, summary.judged, summary.held_in_each) == ((13, None), 1, 1, False)
+    assert (summary.values, summary.reproduced, summary.judged, summary.reproduced_in_each) == ((13, None), 1, 1, False)
 
 
-def test_orderings_table(runs):
-    table = seed_orderings_table(runs)
+def test_rankings_table(runs):
+    table = seed_rankings_table(runs)
     rows = {row[0]: row[1:] for row in table.rows}
     assert table.columns[2:5] == ("seed 0", "seed 1", "seed 2")
-    assert rows["Abroad: full beats Query"] == (">= 5", "+10.00", "+8.00", "+4.00", "+7.33", "3.06", "2 of 3")
-    assert rows["Abroad: the best (alpha, beta) is interior"][1:] == ("not run",) * 4 + ("-", "not run")
-    assert rows["Abroad: debiasing, full over fusion alone"][-1] == "reported"
+    assert rows["Out-of-domain: full beats Query"] == (">= 5", "+10.00", "+8.00", "+4.00", "+7.33", "3.06", "2 of 3")
+    assert rows["Out-of-domain: the best (alpha, beta) is interior"][1:] == ("not run",) * 4 + ("-", "not run")
+    assert rows["Out-of-domain: debiasing, full over fusion alone"][-1] == "reported"
 
 
 def test_figures_table(runs):
-    rows = {row[0]: row[1:] for row in seed_figures_table(runs).rows}
+    rows = {row[0]: row[1:] for row in seed_metrics_table(runs).rows}
     assert rows["OPSNet"] == (
         "68.0 ± 0.0",
         "44.3 ± 3.1",
@@ -64,11 +66,11 @@ def test_figures_table(runs):
 
 def test_figures_of_fine_tuned_models_stand_below(runs, made):
     tuned = {"cls": made.results(made.metrics({"full/cls_iou": (60, 50, 40)}))}
-    rows = {row[0]: row[1:] for row in seed_figures_table([(replace(m, tuned=tuned), b) for m, b in runs]).rows}
+    rows = {row[0]: row[1:] for row in seed_metrics_table([(replace(m, tuned=tuned), b) for m, b in runs]).rows}
     assert rows["Table 3: + Cls Sup"][3] == "45.0 ± 0.0"
     assert not any("distillation" in name for name in rows)
 
 
 def test_figures_table_of_one_seed_has_no_sd(runs):
-    rows = {row[0]: row[1:] for row in seed_figures_table(runs[:1]).rows}
+    rows = {row[0]: row[1:] for row in seed_metrics_table(runs[:1]).rows}
     assert rows["Query"][3] == "36.0"

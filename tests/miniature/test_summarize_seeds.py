@@ -10,10 +10,10 @@ def test_prints_and_writes_both_tables(tmp_path, write_run, capsys):
     out = tmp_path / "seeds.md"
     assert summarize_seeds.main([*runs, "--out", str(out)]) == 0
     text = out.read_text(encoding="utf-8")
-    assert "| Ordering | Needed | seed 4 | seed 11 | mean | sd | Held in |" in text
-    assert "| Abroad: full beats Query | >= 5 | +10.00 | +10.00 | +10.00 | 0.00 | 2 of 2 |" in text
+    assert "| Ranking | Needed | seed 4 | seed 11 | mean | sd | Reproduced in |" in text
+    assert "| Out-of-domain: full beats Query | >= 5 | +10.00 | +10.00 | +10.00 | 0.00 | 2 of 2 |" in text
     assert "| OPSNet | 68.0 ± 0.0 | 47.0 ± 0.0 | 45.0 ± 0.0 | 46.0 ± 0.0 |" in text
-    assert "Orderings over 2 seeds" in capsys.readouterr().out
+    assert "Rankings over 2 seeds" in capsys.readouterr().out
 
 
 def test_a_folder_that_is_no_run_is_named(tmp_path, capsys):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from table_runs import write_evaluation, write_training
 
-from opsnet.paper.comparison import compare, in_the_papers_order
+from opsnet.paper.comparison import compare, pairs_in_paper_order
 from opsnet.paper.rows import table_rows
 from opsnet.paper.runs import Runs
 from opsnet.paper.worlds import load_world
@@ -21,20 +21,20 @@ def test_figures_and_their_difference(tmp_path) -> None:
     metrics = {"coco/full/cls_iou/PQ": 53.0, "ade20k/full/cls_iou/PQ": 17.5, "ade20k/full/cls_iou/PQth": float("nan")}
     write_evaluation(tmp_path / "a", metrics, experiment="opsnet_r50")
     found = by_row(1, Runs(tmp_path), REAL)[7]
-    pq = found.figure("coco", "PQ")
+    pq = found.metric("coco", "PQ")
     assert (pq.paper, pq.ours) == (52.4, 53.0)
     assert pq.difference == pytest.approx(0.6)
-    assert found.figure("ade20k", "PQth").ours is None
-    assert found.figure("ade20k", "PQth").difference is None
-    assert found.figure("cityscapes", "PQ") is None
+    assert found.metric("ade20k", "PQth").ours is None
+    assert found.metric("ade20k", "PQth").difference is None
+    assert found.metric("cityscapes", "PQ") is None
     assert found.commands  # PQth and others are missing
 
 
 def test_another_world_has_no_difference(tmp_path) -> None:
     metrics = {"scenes/full/cls_iou/mIoU": 70.0}
     write_evaluation(tmp_path / "a", metrics, experiment="opsnet_r101")
-    figure = by_row(8, Runs(tmp_path), SCENES)[5].figure("coco", "mIoU")
-    assert (figure.domain, figure.ours, figure.difference) == ("scenes", 70.0, None)
+    metric = by_row(8, Runs(tmp_path), SCENES)[5].metric("coco", "mIoU")
+    assert (metric.domain, metric.ours, metric.difference) == ("scenes", 70.0, None)
 
 
 def test_a_complete_row_needs_no_command(tmp_path) -> None:
@@ -78,14 +78,14 @@ def test_pairs_in_the_papers_order(tmp_path) -> None:
     metrics = {f"coco/{name}/cls_iou/PQ": pq for name, pq in ours.items()}
     write_evaluation(tmp_path / "a", metrics, experiment="opsnet_r50")
     comparisons = compare(4, Runs(tmp_path), REAL)
-    assert in_the_papers_order(comparisons, "coco", "PQ") == (2, 3)
-    assert in_the_papers_order(comparisons, "ade20k", "PQ") == (0, 0)
+    assert pairs_in_paper_order(comparisons, "coco", "PQ") == (2, 3)
+    assert pairs_in_paper_order(comparisons, "ade20k", "PQ") == (0, 0)
 
 
 def test_rows_that_the_paper_ties_do_not_count(tmp_path) -> None:
     metrics = {f"coco/{name}/cls_iou/PQ": pq for name, pq in {"fusion_only": 1.0, "full": 2.0}.items()}
     write_evaluation(tmp_path / "a", metrics, experiment="opsnet_r50")
-    assert in_the_papers_order(compare(4, Runs(tmp_path), REAL), "coco", "PQ") == (0, 0)
+    assert pairs_in_paper_order(compare(4, Runs(tmp_path), REAL), "coco", "PQ") == (0, 0)
 
 
 def test_every_row_of_every_table_is_there(tmp_path) -> None:

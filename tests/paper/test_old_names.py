@@ -11,7 +11,7 @@ from opsnet.paper.old_names import current_name
 from opsnet.paper.rows import all_rows
 from scripts.published import score_mask2former
 
-SCORED = "score it (Table {t}, row {r}) by opsnet-evaluate table={t} row={r} world=real checkpoint=PATH"
+SCORED = "score it (Table {t}, row {r}) with opsnet-evaluate table={t} row={r} world=real checkpoint=PATH"
 SENTENCES = {
     "table1_row7": "train it by experiment=opsnet_r50, " + SCORED.format(t=1, r=7),
     "table4_row3": "train it by experiment=opsnet_r50, " + SCORED.format(t=4, r=3),
@@ -39,7 +39,7 @@ def test_the_script_for_published_weights_does_so_too(capsys) -> None:
 def test_in_a_sweep(command, tmp_path: Path) -> None:
     code, error = command(train.main, "-m", "experiment=scenes,table2_row5", f"hydra.sweep.dir={tmp_path / 'sweep'}")
     assert (code, error.count("\n")) == (2, 1)
-    assert "experiment=table2_row5 was renamed: train it by experiment=opsnet_r101" in error
+    assert "experiment=table2_row5 was renamed: train it with experiment=opsnet_r101" in error
 
 
 @pytest.mark.parametrize(("pattern", "table"), [("table4_*", "4"), ("table6_row*", "6"), ("table*", "T")])
@@ -54,7 +54,7 @@ def test_beneath_an_experiment_of_ones_own(command, tmp_path: Path) -> None:
     (tmp_path / "experiment" / "mine.yaml").write_text("# @package _global_\ndefaults: [table2_row5]\n")
     code, error = command(train.main, f"--config-dir={tmp_path}", "experiment=mine")
     assert code == 2
-    assert error.startswith("error: experiment=table2_row5 was renamed: train it by experiment=opsnet_r101")
+    assert error.startswith("error: experiment=table2_row5 was renamed: train it with experiment=opsnet_r101")
 
 
 def test_an_experiment_of_ones_own_may_have_an_old_name(command, tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def test_another_world_stands_beside_the_paper_without_a_difference(runs) -> Non
     table = paper_table(compare(1, runs, SCENES), SCENES)
     assert table.columns[2:] == ("COCO PQ paper", "scenes PQ ours", "ADE20K PQ paper", "scenes_novel PQ ours")
     assert rows(runs, 1, SCENES)["7"] == ("OPSNet", "52.4", "52.0", "17.7", "18.0")
-    assert "the levels cannot" in table.caption
+    assert "the values cannot" in table.caption
     assert "ADE20K / scenes_novel PQ 1 of 1" in table.caption
 
 
@@ -75,14 +75,14 @@ def test_a_grid_for_table_6(runs) -> None:
 
 
 def test_the_rule_for_absent_classes_stands_under_miou(runs) -> None:
-    assert "means over the classes with true pixels" in paper_table(compare(8, runs, REAL), REAL).caption
-    assert "true pixels" not in paper_table(compare(2, runs, REAL), REAL).caption
+    assert "means over the classes with ground-truth pixels" in paper_table(compare(8, runs, REAL), REAL).caption
+    assert "ground-truth pixels" not in paper_table(compare(2, runs, REAL), REAL).caption
 
 
 def test_stand_ins_are_called_so(runs) -> None:
-    assert "stand-ins" in paper_table(compare(2, runs, SCENES), SCENES).caption
-    assert "stand-ins" not in paper_table(compare(2, runs, REAL), REAL).caption
-    assert "nobody published weights" in to_markdown(paper_table(compare(9, runs, SCENES), SCENES))
+    assert "small substitutes" in paper_table(compare(2, runs, SCENES), SCENES).caption
+    assert "small substitutes" not in paper_table(compare(2, runs, REAL), REAL).caption
+    assert "no published weights" in to_markdown(paper_table(compare(9, runs, SCENES), SCENES))
 
 
 def test_csv_has_every_figure(runs) -> None:

@@ -46,8 +46,8 @@ def test_the_newest_evaluation_that_covers_most(tmp_path) -> None:
     run = Runs(tmp_path).evaluation(table_row(1, 7), REAL)
     assert run is not None
     assert run.folder == wanted
-    assert run.figure(table_row(1, 7), "ade20k", "PQ") == 17
-    assert run.figure(table_row(1, 7), "cityscapes", "PQ") is None
+    assert run.metric(table_row(1, 7), "ade20k", "PQ") == 17
+    assert run.metric(table_row(1, 7), "cityscapes", "PQ") is None
 
 
 def test_the_worlds_do_not_mix(tmp_path) -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from opsnet.checkpoint.loading import load_checkpoint
 from opsnet.commands.predict import main
-from opsnet.data.pictures import read_rgb
+from opsnet.data.images import read_rgb
 from opsnet.evaluation.score import score
 from opsnet.inference.config import InferenceConfig
 from opsnet.panoptic.mask_filtering import MaskFiltering
@@ -199,13 +199,13 @@ def test_a_missing_picture(config, tmp_path) -> None:
 
 def test_a_text_file_named_png(config, tmp_path) -> None:
     (tmp_path / "text.png").write_text("no picture")
-    with pytest.raises(InputError, match=r"text\.png cannot be read as a picture"):
+    with pytest.raises(InputError, match=r"text\.png cannot be read as an image"):
         predict(config(f"image={tmp_path / 'text.png'}"))
 
 
 def test_a_picture_that_was_cut_off(config, picture, tmp_path) -> None:
     (tmp_path / "half.png").write_bytes(picture.read_bytes()[:2000])
-    with pytest.raises(InputError, match=r"half\.png cannot be read as a picture"):
+    with pytest.raises(InputError, match=r"half\.png cannot be read as an image"):
         predict(config(f"image={tmp_path / 'half.png'}"))
 
 
@@ -286,7 +286,7 @@ def test_a_bad_picture_is_reported_and_the_rest_go_on(config, folder, tmp_path, 
     outcome = predict(config(f"image={folder}", "batch_size=2", "top_k=2"))
     assert outcome.done == 3
     assert len(outcome.failed) == 1
-    assert "b.png cannot be read as a picture" in outcome.failed[0]
+    assert "b.png cannot be read as an image" in outcome.failed[0]
     assert "left out: " in capsys.readouterr().err
     data = json.loads((tmp_path / "out" / "panoptic.json").read_text())
     assert [i["file_name"] for i in data["images"]] == ["a.png", "c.jpg", "d.png"]

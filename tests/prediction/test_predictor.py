@@ -38,7 +38,7 @@ def test_load_takes_a_checkpoint(lenient_checkpoint, lenient_model) -> None:
 def test_load_says_what_is_missing(tmp_path) -> None:
     with pytest.raises(CheckpointError, match=r"no\.ckpt does not exist"):
         opsnet.load(tmp_path / "no.ckpt")
-    with pytest.raises(CheckpointError, match=r"holds no config\.json"):
+    with pytest.raises(CheckpointError, match=r"has no config\.json"):
         opsnet.load(tmp_path)
 
 

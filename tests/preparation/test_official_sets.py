@@ -23,7 +23,7 @@ from official_trees import (
 from PIL import Image
 
 from opsnet.commands.prepare import main
-from opsnet.data.inspection import Picture, inspect_picture
+from opsnet.data.inspection import AnnotatedImage, inspect_image
 from opsnet.data.panoptic_dataset import PanopticDataset
 from opsnet.evaluation.score import score
 from opsnet.metrics.panoptic_quality import count_image
@@ -113,7 +113,7 @@ def test_ade20k_areas_are_those_before_things_cover_stuff(tmp_path: Path, prepar
     assert dataset[0].masks.flatten(1).sum(1).tolist() == [30, 0, 4, 6, 1, 4]
     # The doctor knows of it too.
     files = tmp_path / "dst" / "images" / "val" / "ADE_val_00000017.jpg", annotations.with_suffix("") / Path(name).name
-    assert inspect_picture(Picture({}, annotation, *files), dataset.vocabulary).findings == ()
+    assert inspect_image(AnnotatedImage({}, annotation, *files), dataset.vocabulary).findings == ()
     # The truth itself as prediction: the wall's IoU is 30 / 32, and the sky is missed.
     truth = dataset.truth(0)
     visible = tuple(s for s in truth.segments if s.area)
@@ -274,7 +274,7 @@ def test_imagenet_is_read_as_distributed(tmp_path: Path, compose, class_folders:
     assert batch.vocabulary == "imagenet1k"
     assert len(batch.targets.labels) == 3 and all(len(found) for found in batch.targets.labels)
     shutil.rmtree(next((tmp_path / "imagenet" / "val").glob("n*"), tmp_path / "imagenet" / "val"))
-    with pytest.raises(DatasetError, match=r"holds 45000 pictures, but ReaL|does not exist"):
+    with pytest.raises(DatasetError, match=r"holds 45000 images, but ReaL|does not exist"):
         data.builders["train"]()
 
 

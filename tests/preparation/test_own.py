@@ -6,21 +6,21 @@ import json
 from pathlib import Path
 
 import pytest
-from own_sets import Prepare, coco_tree, labelme_tree, masks_tree, picture, read, refused, vocabulary_of, write
+from own_sets import Prepare, coco_tree, labelme_tree, masks_tree, read, refused, save_image, vocabulary_of, write
 
 from opsnet.preparation.own import Destination, prepare_coco
 
 
 def test_folders_and_stems(tmp_path: Path, prepare: Prepare) -> None:
     arguments = masks_tree(tmp_path)
-    picture(tmp_path / "images" / "a" / "one.png")
+    save_image(tmp_path / "images" / "a" / "one.png")
     refused(prepare, arguments, f"{tmp_path / 'images'} has a/one.jpg and a/one.png", "rename or remove")
     (tmp_path / "images" / "a" / "one.png").unlink()
-    picture(tmp_path / "images" / "1.jpg")
-    picture(tmp_path / "images" / "01.jpg")
+    save_image(tmp_path / "images" / "1.jpg")
+    save_image(tmp_path / "images" / "01.jpg")
     refused(prepare, arguments, "01.jpg and 1.jpg")
     (tmp_path / "empty" / ".hidden").mkdir(parents=True)
-    picture(tmp_path / "empty" / ".hidden" / "a.jpg")
+    save_image(tmp_path / "empty" / ".hidden" / "a.jpg")
     refused(
         prepare, ["masks", tmp_path / "empty", *arguments[2:]], f"folder {tmp_path / 'empty'} has no", "check the path"
     )

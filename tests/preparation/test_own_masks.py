@@ -14,10 +14,10 @@ from own_sets import (
     Prepare,
     grid,
     masks_tree,
-    picture,
     read,
     refused,
     save,
+    save_image,
     vocabulary_of,
     write,
 )
@@ -91,7 +91,7 @@ def test_void_is_0_and_255_unless_the_vocabulary_has_them(tmp_path: Path, prepar
 
 
 def test_a_list_of_names_is_numbered_from_1_and_kinds_can_be_said(tmp_path: Path, prepare: Prepare) -> None:
-    picture(tmp_path / "images" / "1.png")
+    save_image(tmp_path / "images" / "1.png")
     save(tmp_path / "masks" / "1.png", grid("11112222 " * 3 + "33333333 " * 3).astype(np.uint8))
     (tmp_path / "classes.txt").write_text("Blob\nlichen\ngrass\n")
     arguments = ["masks", tmp_path / "images", tmp_path / "masks", "--vocabulary", tmp_path / "classes.txt"]
@@ -102,14 +102,14 @@ def test_a_list_of_names_is_numbered_from_1_and_kinds_can_be_said(tmp_path: Path
 
 def test_masks_lie_on_the_upright_picture(tmp_path: Path, prepare: Prepare) -> None:
     arguments = masks_tree(tmp_path)
-    picture(tmp_path / "images" / "a" / "one.jpg", width=6, height=8, orientation=6)
+    save_image(tmp_path / "images" / "a" / "one.jpg", width=6, height=8, orientation=6)
     prepare(*arguments)
     assert read(tmp_path / "dst")["a/one"][0].shape == (6, 8)
 
 
 def test_masks_and_pictures_belong_together(tmp_path: Path, prepare: Prepare) -> None:
     arguments = masks_tree(tmp_path)
-    bare = picture(tmp_path / "images" / "two.jpg")
+    bare = save_image(tmp_path / "images" / "two.jpg")
     refused(prepare, arguments, f"picture {bare} has no map {tmp_path / 'masks' / 'two.png'} (1 of 2", "add the maps")
     bare.unlink()
     stray = save(tmp_path / "masks" / "two.png", np.zeros((6, 8), np.uint8))
@@ -136,5 +136,5 @@ def test_mask_values_and_modes(tmp_path: Path, prepare: Prepare) -> None:
 
 def test_a_mask_on_the_picture_as_stored_is_told_of_exif(tmp_path: Path, prepare: Prepare) -> None:
     arguments = masks_tree(tmp_path)
-    picture(tmp_path / "images" / "a" / "one.jpg", orientation=8)
+    save_image(tmp_path / "images" / "a" / "one.jpg", orientation=8)
     refused(prepare, arguments, "one.png is 8 x 6", "one.jpg is 6 x 8: EXIF turns the picture")

@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from opsnet.commands import train
 from opsnet.sweep import launch
 from opsnet.sweep.cluster import rank_arguments, submit
-from opsnet.sweep.launch import Job, Outcome, environment, explain, run_here
+from opsnet.sweep.launch import Job, Outcome, environment, explain, run_locally
 from opsnet.sweep.report import Report, duration, names
 from opsnet.sweep.sweep import check_folder, identity, newest_sweep
 from opsnet.utils.errors import InputError
@@ -96,7 +96,7 @@ def test_a_failure_and_a_kill_are_reported_and_the_rest_go_on(tmp_path, scripts,
     scripts[2] = "import os; print('a step', flush=True); os.kill(os.getpid(), 9)"
     jobs = [job(tmp_path, i) for i in range(4)]
     report = Report(jobs, skipped=0)
-    run_here(jobs, 2, None, report)
+    run_locally(jobs, 2, None, report)
     report.close()
     printed = capfd.readouterr()
     assert [(o.job.number, o.cause) for o in sorted(report.failed, key=lambda o: o.job.number)] == [
@@ -118,7 +118,7 @@ def test_as_many_jobs_at_once_as_asked(at_once, together, tmp_path, scripts) -> 
     jobs = [job(tmp_path, i) for i in range(2)]
     scripts |= {j.number: FINISH + "; " + count for j in jobs}
     outcomes: list[Outcome] = []
-    run_here(jobs, at_once, None, outcomes.append)
+    run_locally(jobs, at_once, None, outcomes.append)
     assert [o.cause for o in outcomes] == [None, None]
     assert max(int((j.folder / "n").read_text()) for j in jobs) == together
 
@@ -128,7 +128,7 @@ def test_jobs_share_the_gpus_out(tmp_path, scripts, monkeypatch) -> None:
     jobs = [job(tmp_path, i) for i in range(2)]
     tell = "; import os, time; print(os.environ['CUDA_VISIBLE_DEVICES']); time.sleep(0.5)"
     scripts |= {0: FINISH + tell, 1: FINISH + tell}
-    run_here(jobs, 2, 2, lambda outcome: None)
+    run_locally(jobs, 2, 2, lambda outcome: None)
     assert [j.log.read_text().strip() for j in jobs] == ["4,5", "6,7"]
 
 
@@ -152,7 +152,7 @@ def test_an_interruption_reaches_the_whole_group_and_waits_for_it(number, tmp_pa
 
     threading.Thread(target=interrupt, daemon=True).start()
     with pytest.raises(KeyboardInterrupt):
-        run_here([job(tmp_path, 0)], 1, None, lambda outcome: None)
+        run_locally([job(tmp_path, 0)], 1, None, lambda outcome: None)
     assert (folder / "a").exists()
     assert (folder / "b").exists()
 
@@ -175,7 +175,7 @@ def test_a_job_that_does_not_stop_is_ended_by_force(tmp_path, scripts, monkeypat
 def test_ranks_that_outlive_the_first_are_ended(tmp_path, scripts) -> None:
     scripts[0] = f"import os, subprocess, sys; p = subprocess.Popen([sys.executable, '-c', {WAIT!r}]); "
     scripts[0] += "print(p.pid, flush=True); os.kill(os.getpid(), 9)"
-    run_here([job(tmp_path, 0)], 1, None, lambda outcome: None)
+    run_locally([job(tmp_path, 0)], 1, None, lambda outcome: None)
     rank = int((tmp_path / "0" / "job.log").read_text())
     until = time.monotonic() + 10
     while alive(rank) and time.monotonic() < until:
@@ -221,13 +221,13 @@ def test_a_folder_with_a_run_is_not_overwritten(tmp_path) -> None:
     check_folder(first, skip_done=False)
     first.checkpoint.parent.mkdir(parents=True)
     first.checkpoint.touch()
-    with pytest.raises(InputError, match=rf"{first.folder} holds a run already: add skip_done=true"):
+    with pytest.raises(InputError, match=rf"{first.folder} already contains a run: add skip_done=true"):
         check_folder(first, skip_done=False)
     check_folder(first, skip_done=True)
     (first.folder / ".hydra").mkdir()
     OmegaConf.save(["seed=0", "resume=x"], first.folder / ".hydra" / "overrides.yaml")
     check_folder(first, skip_done=True)
-    with pytest.raises(InputError, match=r"holds another job \(seed=0\).*another hydra\.sweep\.dir"):
+    with pytest.raises(InputError, match=r"contains another job \(seed=0\).*another hydra\.sweep\.dir"):
         check_folder(job(tmp_path, 0, "seed=5"), skip_done=True)
 
 
@@ -241,7 +241,7 @@ def test_jobs_are_named_by_what_tells_them_apart(tmp_path) -> None:
 def test_a_single_run_is_told_to_add_m(asked, command, tmp_path) -> None:
     code, text = command(train.main, f"hydra.run.dir={tmp_path / 'run'}", asked)
     assert code == 2
-    assert f"error: {asked} is for sweeps: add -m" in text
+    assert f"error: {asked} is only for sweeps: add -m" in text
 
 
 # --- submitit ---------------------------------------------------------------------------------------------------------
@@ -301,7 +301,7 @@ def test_what_cannot_be_asked_of_slurm(override, message, compose, tmp_path) -> 
 
 def test_without_slurm_the_message_says_so(compose, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(InputError, match="launcher=submitit_slurm cannot send the jobs: .*srun"):
+    with pytest.raises(InputError, match="launcher=submitit_slurm cannot submit the jobs: .*srun"):
         submit([job(tmp_path)], "slurm", queue(compose, "slurm", tmp_path))
 
 

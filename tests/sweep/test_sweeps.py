@@ -92,8 +92,8 @@ def test_a_sweep_with_a_failure_and_a_kill_goes_on_where_it_stopped(small, world
     (tmp_path / "hidden.pt").rename(clips[2])
     second = sweep(*jobs, "skip_done=true")
     assert second.returncode == 0, second.stdout + second.stderr
-    assert f"goes on with {folder}" in second.stdout
-    assert "4 of 6 jobs are finished already" in second.stdout
+    assert f"resumes {folder}" in second.stdout
+    assert "4 of 6 jobs are already finished" in second.stdout
     assert before == {n: (folder / n / "results.json").stat().st_mtime_ns for n in "0135"}
     clean = sweep(*jobs, f"hydra.sweep.dir={tmp_path / 'clean'}")
     assert clean.returncode == 0, clean.stdout + clean.stderr

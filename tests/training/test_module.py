@@ -13,7 +13,7 @@ from opsnet.losses.layer_predictions import LayerPredictions
 from opsnet.losses.point_sampling import StepSeeds
 from opsnet.losses.predictions import MatchedPredictions
 from opsnet.metrics.panoptic_quality import PanopticQuality
-from opsnet.structures import ImageLabels, PanopticTruth
+from opsnet.structures import GroundTruth, ImageLabels
 from opsnet.training.run import build_module
 from opsnet.vocabulary import Vocabulary
 
@@ -34,7 +34,7 @@ def batch(world):
     root = world.data / "scenes_0" / "scenes"
     annotations = root / "annotations" / "panoptic_val.json"
     data = PanopticDataset(images=root / "val", annotations=annotations, vocabulary="scenes")
-    return collate([data[0], data[1]], vocabulary="scenes", with_truth=True)
+    return collate([data[0], data[1]], vocabulary="scenes", with_ground_truth=True)
 
 
 @pytest.fixture
@@ -131,7 +131,7 @@ def test_the_validation_scores_the_maps_and_starts_anew_each_time(module, batch,
         weight.data.normal_(0, 0.3)
     maps = module.predict_maps(batch)
     assert sum(len(m.segments) for m in maps) > 0
-    right = dataclasses.replace(batch, panoptic=[PanopticTruth(m.ids, m.segments) for m in maps])
+    right = dataclasses.replace(batch, panoptic=[GroundTruth(m.ids, m.segments) for m in maps])
     module.validation_step(right, 0)
     module.on_validation_epoch_end()
     assert logged["val/PQ"] == logged["val/SQ"] == logged["val/RQ"] == 100

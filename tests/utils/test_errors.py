@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from opsnet.utils.errors import InputError, one_sentence_errors
+from opsnet.utils.errors import InputError, exit_on_user_error
 
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What ``one_sentence_errors`` sets is taken back after each test."""
+    """What ``exit_on_user_error`` sets is taken back after each test."""
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
 
 
 def end_with(error: BaseException, capsys: pytest.CaptureFixture[str]) -> tuple[object, str]:
     """Exit code and what was printed when ``error`` is raised inside a command."""
-    with pytest.raises(SystemExit) as end, one_sentence_errors():
+    with pytest.raises(SystemExit) as end, exit_on_user_error():
         raise error
     printed = capsys.readouterr()
     assert printed.out == ""
@@ -42,7 +42,7 @@ def test_an_input_error_inside_of_hydras_instantiate(capsys: pytest.CaptureFixtu
     from hydra.utils import instantiate
 
     node = {"_target_": "opsnet.vocabulary.vocabulary.Vocabulary.load", "spec": str(tmp_path / "no.txt")}
-    with pytest.raises(SystemExit) as end, one_sentence_errors():
+    with pytest.raises(SystemExit) as end, exit_on_user_error():
         instantiate(node)
     assert end.value.code == 2
     assert capsys.readouterr().err == f"error: vocabulary file {tmp_path / 'no.txt'} does not exist: check the path\n"
@@ -59,7 +59,7 @@ def run_hydra(argument: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> o
         print(cfg.batch_size)
 
     monkeypatch.setattr(sys, "argv", ["command", argument, "hydra/job_logging=none", "hydra/hydra_logging=none"])
-    with pytest.raises(SystemExit) as end, one_sentence_errors():
+    with pytest.raises(SystemExit) as end, exit_on_user_error():
         command()
     return end.value.code
 
@@ -81,14 +81,14 @@ def test_a_reference_that_leads_nowhere_has_no_traceback(capsys, monkeypatch, tm
 
 
 def test_a_command_that_succeeds_just_ends(capsys: pytest.CaptureFixture[str]) -> None:
-    with one_sentence_errors():
+    with exit_on_user_error():
         print("done")
     assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("a bug"), ValueError("a plain one"), FileNotFoundError("lost")])
 def test_other_errors_keep_their_traceback(error: Exception) -> None:
-    with pytest.raises(type(error), match=str(error)), one_sentence_errors():
+    with pytest.raises(type(error), match=str(error)), exit_on_user_error():
         raise error
 
 
@@ -102,7 +102,7 @@ def test_other_errors_keep_their_traceback(error: Exception) -> None:
 def test_ctrl_c_tells_how_to_go_on_where_something_goes_on(
     interrupted: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit) as end, one_sentence_errors(interrupted=interrupted):
+    with pytest.raises(SystemExit) as end, exit_on_user_error(interrupted=interrupted):
         raise KeyboardInterrupt
     assert end.value.code == 130
     assert capsys.readouterr().err == message

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from opsnet.utils.seeding import mix_seed, picture_number
+from opsnet.utils.seeding import image_number, mix_seed
 
 
 def test_neighbours_get_unrelated_seeds() -> None:
@@ -15,8 +15,8 @@ def test_neighbours_get_unrelated_seeds() -> None:
     assert min(abs(a - b) for i, a in enumerate(seeds) for b in seeds[:i]) > 1e6
 
 
-def test_a_picture_has_the_same_number_in_every_process() -> None:
-    code = "from opsnet.utils.seeding import picture_number; print(picture_number('a.png'))"
+def test_an_image_has_the_same_number_in_every_process() -> None:
+    code = "from opsnet.utils.seeding import image_number; print(image_number('a.png'))"
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert int(other.stdout) == picture_number("a.png") != picture_number("b.png")
-    assert picture_number(7) == 7
+    assert int(other.stdout) == image_number("a.png") != image_number("b.png")
+    assert image_number(7) == 7

@@ -39,7 +39,7 @@ def test_colours_do_not_depend_on_the_order_of_the_segments():
     assert segment_colours(listed) == segment_colours(listed[::-1])
 
 
-def test_a_name_keeps_its_colour_in_another_picture():
+def test_a_name_keeps_its_colour_in_another_image():
     one = segment_colours([Segment(1, 4, True), Segment(2, 9, True)])
     two = segment_colours([Segment(8, 9, True)])
     assert one[2] == two[8]

@@ -1,4 +1,4 @@
-"""Where names go: inside their segment, beside a tiny one, apart from each other, within the picture."""
+"""Where names go: inside their segment, beside a tiny one, apart from each other, within the image."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_touches_tells_whether_the_name_lies_on_its_segment():
         assert box.touches == hit
 
 
-def test_a_large_picture_is_searched_in_strides_and_names_stay_inside():
+def test_a_large_image_is_searched_in_strides_and_names_stay_inside():
     ids = np.ones((1500, 2000), dtype=np.int64)
     ids[1400:, 1900:] = 2
     boxes = place_labels(ids, {1: (300, 60), 2: (301, 61)}, frozenset({2}))
@@ -94,6 +94,6 @@ def test_a_segment_without_pixels_gets_no_name():
     assert place_labels(np.ones((30, 30), dtype=np.int64), {1: (10, 5), 7: (10, 5)}, frozenset()).keys() == {1}
 
 
-def test_a_name_wider_than_the_picture_starts_at_its_edge():
+def test_a_name_wider_than_the_image_starts_at_its_edge():
     box = place_labels(np.ones((20, 30), dtype=np.int64), {1: (50, 8)}, frozenset())[1]
     assert (box.left, box.width) == (0, 50)

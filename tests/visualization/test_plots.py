@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from opsnet.metrics.results import FOREIGN
+from opsnet.metrics.results import OUT_OF_DOMAIN
 from opsnet.visualization.plots import alpha_beta_heatmap, learning_curves, moving_average, read_curves
 
 CSV = """epoch,learning_rate,step,train/dice,train/loss,val/PQ
@@ -52,7 +52,7 @@ def test_nothing_to_draw_writes_nothing(tmp_path):
     empty.write_text("step,epoch\n0,0\n")
     out = tmp_path / "curves.png"
     assert learning_curves({"empty": empty, "absent": tmp_path / "absent.csv"}, out) is None
-    assert alpha_beta_heatmap({"scenes_novel/full/cls_iou/PQ": 40.0}, FOREIGN, out) is None
+    assert alpha_beta_heatmap({"scenes_novel/full/cls_iou/PQ": 40.0}, OUT_OF_DOMAIN, out) is None
     assert not out.exists()
 
 
@@ -61,13 +61,13 @@ def test_moving_average():
 
 
 def test_heat_map_frames_the_best_cell(tmp_path, main):
-    out = alpha_beta_heatmap(main.metrics, FOREIGN, tmp_path / "grid.png")
+    out = alpha_beta_heatmap(main.metrics, OUT_OF_DOMAIN, tmp_path / "grid.png")
     pixels = np.asarray(Image.open(out))
     best, paper = (is_coloured(pixels, c) for c in ((224, 48, 30), (255, 152, 0)))
     # The legend lies below the map: only its upper part tells where the frames are.
     half = slice(0, int(pixels.shape[0] * 0.8))
     best_column, paper_column = (np.nonzero(mask[half])[1].mean() for mask in (best, paper))
-    # Best is (10, 0.25), one column left of (10, 0.5); five columns share less than the picture's width.
+    # Best is (10, 0.25), one column left of (10, 0.5); five columns share less than the image's width.
     assert 0.1 < (paper_column - best_column) / pixels.shape[1] < 0.25
 
 

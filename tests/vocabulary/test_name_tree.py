@@ -59,8 +59,8 @@ def test_a_name_may_stand_in_two_places(tmp_path: Path) -> None:
     [
         ("thing: {cat: [tabby, Tabby]}", "has 'thing > cat > Tabby' twice"),
         ("thing: {cat: , cat: }", "has 'cat' twice in one place"),
-        ("thing: {cat: [1]}", "has 1 at 'thing > cat', which is no name: .* between quotes"),
-        ("3", "has 3 at 'top', which is no name"),
+        ("thing: {cat: [1]}", "has 1 at 'thing > cat', which is not a name: .* quote numbers"),
+        ("3", "has 3 at 'top', which is not a name"),
         ("thing: [cat, ', ,']", "has an empty name at 'thing'"),
         ("thing:\nstuff: [sky]", "has no name below 'thing'"),
         ("", "is empty"),
@@ -100,7 +100,7 @@ def test_subtrees_inside_a_file_and_a_synset_of_both_once(small_wordnet: None, t
     found = tree(tmp_path, "thing:\n  wordnet:animal.n.01:\n  wordnet:pet.n.01:\nstuff: [sky]\n")
     assert found.vocabulary.names == ("thing", "animal", "cat", "dog", "Siamese", "pet", "hamster", "stuff", "sky")
     assert found.parent == (-1, 0, 1, 1, 2, 0, 5, -1, 7)
-    with pytest.raises(VocabularyError, match=r"names below wordnet:pet\.n\.01, which brings its own"):
+    with pytest.raises(VocabularyError, match=r"names below wordnet:pet\.n\.01, which has its own"):
         tree(tmp_path, "thing:\n  wordnet:pet.n.01: [cat]\n")
 
 

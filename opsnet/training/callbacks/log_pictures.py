@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from lightning.pytorch.callbacks import Callback
 from numpy.typing import NDArray
 
-from opsnet.structures import Batch, PanopticMap, PanopticTruth
+from opsnet.structures import Batch, GroundTruth, PanopticMap
 
 OTHER = 127
 """The largest number: wandb stores masks as signed bytes."""
@@ -59,7 +59,7 @@ def original_image(batch: Batch, index: int) -> NDArray[np.uint8]:
 
 
 def class_masks(
-    truths: Sequence[PanopticTruth], predictions: Sequence[PanopticMap], names: Sequence[str]
+    truths: Sequence[GroundTruth], predictions: Sequence[PanopticMap], names: Sequence[str]
 ) -> list[dict[str, dict[str, Any]]]:
     """Ground truth and prediction of each picture as ``wandb.Image(masks=...)`` takes them.
 
@@ -84,7 +84,7 @@ def class_masks(
     ]
 
 
-def _numbered(panoptic: PanopticMap | PanopticTruth, numbers: Mapping[int, int]) -> np.ndarray:
+def _numbered(panoptic: PanopticMap | GroundTruth, numbers: Mapping[int, int]) -> np.ndarray:
     """The number of each pixel's class, (H, W) uint8; 0 where there is none."""
     ids = panoptic.ids.cpu().numpy()
     drawn = np.zeros(ids.shape, dtype=np.uint8)

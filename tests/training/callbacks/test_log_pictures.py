@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
-from opsnet.structures import Batch, PanopticMap, PanopticTruth, Segment
+from opsnet.structures import Batch, GroundTruth, PanopticMap, Segment
 from opsnet.training.callbacks import LogPictures
 from opsnet.training.callbacks.log_pictures import OTHER, class_masks, original_image
 
@@ -34,7 +34,7 @@ def test_the_first_batch_is_sent_to_wandb(monkeypatch) -> None:
         train_vocabulary=SimpleNamespace(names=("sea",)),
         predict_maps=lambda batch: [square(0)] * 3,
     )
-    truth = [square(0, PanopticTruth)] * 3
+    truth = [square(0, GroundTruth)] * 3
     batch = Batch(torch.rand(3, 3, 32, 32), [(20, 30)] * 3, [0, 1, 2], "custom", panoptic=truth)
     trainer = SimpleNamespace(loggers=[WandbLogger()], sanity_checking=False, global_step=7)
     callback = LogPictures(count=2)
@@ -61,7 +61,7 @@ def test_resized_images_are_drawn_at_the_size_of_their_maps() -> None:
 
 def test_masks_hold_the_class_of_each_pixel() -> None:
     names = ("sea", "sky", "boat")
-    (masks,) = class_masks([square(2, PanopticTruth)], [square(1)], names)
+    (masks,) = class_masks([square(2, GroundTruth)], [square(1)], names)
     assert masks["prediction"]["class_labels"] == {0: "void", 1: "boat", 2: "sea", 3: "sky"}
     for key, number in (("ground_truth", 1), ("prediction", 3)):
         expected = np.zeros((20, 30))
@@ -70,13 +70,13 @@ def test_masks_hold_the_class_of_each_pixel() -> None:
 
 
 def test_a_crowd_is_void() -> None:
-    (masks,) = class_masks([square(0, PanopticTruth, crowd=True)], [square(1)], ("sea", "sky"))
+    (masks,) = class_masks([square(0, GroundTruth, crowd=True)], [square(1)], ("sea", "sky"))
     assert not masks["ground_truth"]["mask_data"].any()
 
 
 def test_of_a_large_vocabulary_the_true_classes_have_numbers_whatever_was_predicted() -> None:
     names = tuple(f"name {i}" for i in range(1000))
-    first, second = (class_masks([square(900, PanopticTruth)], [square(label)], names)[0] for label in (5, 950))
+    first, second = (class_masks([square(900, GroundTruth)], [square(label)], names)[0] for label in (5, 950))
     assert first["prediction"]["class_labels"] == second["prediction"]["class_labels"]
     legend = first["prediction"]["class_labels"]
     assert (len(legend), max(legend), legend[1], legend[OTHER]) == (128, 127, "name 900", "other")

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 from opsnet.metrics.panoptic_quality import PanopticQuality
 from opsnet.model import OPSNet
-from opsnet.structures import PanopticMap, PanopticTruth
+from opsnet.structures import GroundTruth, PanopticMap
 from opsnet.training.callbacks.probes import DomainProbes, StopOnProbe, probe_callbacks
 from opsnet.training.run import train
 from opsnet.utils.errors import InputError
@@ -75,7 +75,7 @@ def test_every_domain_is_logged_at_every_validation(probed) -> None:
     assert json.loads((probed / "results.json").read_text())["metrics"].keys() >= {"probe/scenes_novel/PQ"}
 
 
-def perfect(truth: PanopticTruth) -> PanopticMap:
+def perfect(truth: GroundTruth) -> PanopticMap:
     segments = tuple(s for s in truth.segments if not s.is_crowd)
     named = torch.isin(truth.ids, torch.tensor([s.id for s in segments]))
     return PanopticMap(torch.where(named, truth.ids, 0), segments)

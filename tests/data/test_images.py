@@ -1,4 +1,4 @@
-"""Pictures of every kind, as a person sees them."""
+"""Images of every kind, as a person sees them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from opsnet.data.pictures import to_rgb
+from opsnet.data.images import to_rgb
 
 COLOURS = np.array([[[255, 0, 0], [0, 128, 0]], [[0, 0, 255], [90, 90, 90]], [[0, 0, 0], [255, 255, 255]]], np.uint8)
 
@@ -18,8 +18,8 @@ COLOURS = np.array([[[255, 0, 0], [0, 128, 0]], [[0, 0, 255], [90, 90, 90]], [[0
 )
 def test_colours_stay(mode: str, suffix: str, tmp_path: Path) -> None:
     Image.fromarray(COLOURS).convert(mode, palette=Image.Palette.ADAPTIVE).save(tmp_path / f"a.{suffix}")
-    with Image.open(tmp_path / f"a.{suffix}") as picture:
-        assert np.array_equal(to_rgb(picture), COLOURS)
+    with Image.open(tmp_path / f"a.{suffix}") as image:
+        assert np.array_equal(to_rgb(image), COLOURS)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA"])
@@ -30,8 +30,8 @@ def test_grey_has_three_channels(mode: str) -> None:
 
 def test_sixteen_bits_are_scaled(tmp_path: Path) -> None:
     Image.fromarray(np.array([[0, 257 * 100, 65_535]], np.uint16)).save(tmp_path / "a.png")
-    with Image.open(tmp_path / "a.png") as picture:
-        assert to_rgb(picture)[0, :, 0].tolist() == [0, 100, 255]
+    with Image.open(tmp_path / "a.png") as image:
+        assert to_rgb(image)[0, :, 0].tolist() == [0, 100, 255]
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "tif"])
@@ -40,17 +40,17 @@ def test_inks_become_light(suffix: str, tmp_path: Path) -> None:
     Image.fromarray(blocks).convert("CMYK").save(
         tmp_path / f"a.{suffix}", **({"quality": 95} if suffix == "jpg" else {})
     )
-    with Image.open(tmp_path / f"a.{suffix}") as picture:
-        assert picture.mode == "CMYK"
-        assert np.abs(to_rgb(picture)[8::16, 8::16].astype(int) - COLOURS).max() < 12
+    with Image.open(tmp_path / f"a.{suffix}") as image:
+        assert image.mode == "CMYK"
+        assert np.abs(to_rgb(image)[8::16, 8::16].astype(int) - COLOURS).max() < 12
 
 
-def test_rotated_pictures_stand_upright(tmp_path: Path) -> None:
+def test_rotated_images_stand_upright(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was turned: to be shown turned by 90 degrees clockwise
     Image.fromarray(np.rot90(COLOURS).copy()).save(tmp_path / "a.png", exif=exif)
-    with Image.open(tmp_path / "a.png") as picture:
-        assert np.array_equal(to_rgb(picture), COLOURS)
+    with Image.open(tmp_path / "a.png") as image:
+        assert np.array_equal(to_rgb(image), COLOURS)
 
 
 def test_what_is_transparent_is_white() -> None:

@@ -1,4 +1,4 @@
-"""One image's truth, read once to count many predictions against it."""
+"""One image's ground truth, indexed once so that many predictions can be counted against it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from torch import Tensor
 
 from opsnet.metrics.image_overlaps import ImageOverlaps, segment_table
 from opsnet.metrics.panoptic_arithmetic import SegmentTable, dense_index
-from opsnet.structures import PanopticTruth, Segment
+from opsnet.structures import GroundTruth, Segment
 
 
 @dataclass(frozen=True)
-class TruthRegions:
-    """The regions of a truth with G segments.
+class GroundTruthRegions:
+    """The regions of a ground truth with G segments.
 
     Attributes:
-        index: (H, W) int64, 0 where the truth is void, 1 + the place in the list of segments elsewhere.
+        index: (H, W) int64, 0 for void, else 1 + the segment's position in the list.
         table: its segments.
         num_classes: C.
     """
@@ -29,11 +29,11 @@ class TruthRegions:
     num_classes: int
 
     @classmethod
-    def of(cls, truth: PanopticTruth, num_classes: int) -> TruthRegions:
-        """Reads a truth.
+    def of(cls, truth: GroundTruth, num_classes: int) -> GroundTruthRegions:
+        """Indexes a ground truth.
 
         Raises:
-            ValueError: the map and its segments disagree, or a label is no class.
+            ValueError: the map and its segments disagree, or a label is out of range.
         """
         table = segment_table(truth.segments, "truth", num_classes)
         ids = truth.ids.detach().cpu().numpy()
@@ -46,6 +46,6 @@ class TruthRegions:
         return 1 + len(self.table.ids)
 
     def overlaps(self, segments: Sequence[Segment], pixels: Tensor) -> ImageOverlaps:
-        """What ``image_overlaps`` answers, from S segments and their pixels in each region, (1 + G, 1 + S) int64."""
+        """As ``image_overlaps``, from S segments and their pixels in each region, (1 + G, 1 + S) int64."""
         prediction = segment_table(segments, "prediction", self.num_classes)
         return ImageOverlaps(pixels.cpu().numpy(), self.table, prediction, self.num_classes)

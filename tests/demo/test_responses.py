@@ -1,4 +1,4 @@
-"""What a visitor's request becomes: one pass of the network a picture, and refusals in one sentence."""
+"""What a visitor's request becomes: one pass of the network an image, and refusals in one sentence."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from opsnet.demo.answers import answer, parse_words, read_upload
+from opsnet.demo.responses import parse_words, read_upload, segment_image
 from opsnet.utils.errors import InputError
 
 WORDS = "red circle, sea"
 
 
 @pytest.fixture
-def picture(tmp_path) -> str:
+def image(tmp_path) -> str:
     path = tmp_path / "photo.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)).save(path)
     return str(path)
@@ -29,41 +29,41 @@ def passes(predictor, monkeypatch) -> list[int]:
     counted: list[int] = []
     propose = predictor.propose
 
-    def count(pictures):
+    def count(images):
         counted.append(1)
-        return propose(pictures)
+        return propose(images)
 
     monkeypatch.setattr(predictor, "propose", count)
     return counted
 
 
-def test_words_and_sliders_cost_no_further_pass(predictor, picture, passes) -> None:
-    first = answer(predictor, None, picture, WORDS, 10, 0.5)
+def test_words_and_sliders_cost_no_further_pass(predictor, image, passes) -> None:
+    first = segment_image(predictor, None, image, WORDS, 10, 0.5)
     assert first.map.ids.shape == (40, 60)
     assert first.network_seconds > 0
-    other = answer(predictor, first.seen, picture, "blue waves, tree, moon", 0, 0)
+    other = segment_image(predictor, first.seen, image, "blue waves, tree, moon", 0, 0)
     assert other.network_seconds == 0
     assert other.map.vocabulary.names == ("blue waves", "tree", "moon")
     assert other.fit.strength == 0
     assert len(passes) == 1
-    fresh = answer(predictor, None, picture, "blue waves, tree, moon", 0, 0)
+    fresh = segment_image(predictor, None, image, "blue waves, tree, moon", 0, 0)
     assert len(passes) == 2
     assert (fresh.map.ids == other.map.ids).all()
     assert [s.top for s in fresh.map.segments] == [s.top for s in other.map.segments]
 
 
-def test_the_predictor_stays_as_it_is(predictor, picture) -> None:
-    before = answer(predictor, None, picture, WORDS, 10, 0.5)
-    answer(predictor, before.seen, picture, WORDS, 20, 2)
-    again = answer(predictor, before.seen, picture, WORDS, 10, 0.5)
+def test_the_predictor_stays_as_it_is(predictor, image) -> None:
+    before = segment_image(predictor, None, image, WORDS, 10, 0.5)
+    segment_image(predictor, before.seen, image, WORDS, 20, 2)
+    again = segment_image(predictor, before.seen, image, WORDS, 10, 0.5)
     assert [s.top for s in again.map.segments] == [s.top for s in before.map.segments]
     assert len(before.map.segments) > 0
 
 
-def test_another_picture_is_seen(predictor, picture, tmp_path, passes) -> None:
-    seen = answer(predictor, None, picture, WORDS, 10, 0.5).seen
+def test_another_image_is_seen(predictor, image, tmp_path, passes) -> None:
+    seen = segment_image(predictor, None, image, WORDS, 10, 0.5).seen
     Image.new("RGB", (32, 32)).save(tmp_path / "b.png")
-    found = answer(predictor, seen, str(tmp_path / "b.png"), WORDS, 10, 0.5)
+    found = segment_image(predictor, seen, str(tmp_path / "b.png"), WORDS, 10, 0.5)
     assert len(passes) == 2
     assert found.map.ids.shape == (32, 32)
 
@@ -84,19 +84,19 @@ def test_words_are_never_a_file_or_a_packaged_name(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "there are no words"),
-        (" , \n", "there are no words"),
-        (", ".join(f"word {i}" for i in range(5000)), "5,000 words are more than the 1,000 that this page takes"),
+        ("", "there are no class names"),
+        (" , \n", "there are no class names"),
+        (", ".join(f"word {i}" for i in range(5000)), "5,000 names are more than the 1,000 that this page accepts"),
         ("sea, " + "x" * 101, "is longer than 100 characters"),
     ],
 )
-def test_words_that_are_refused(text, message, predictor, picture, passes) -> None:
+def test_words_that_are_refused(text, message, predictor, image, passes) -> None:
     with pytest.raises(InputError, match=message):
-        answer(predictor, None, picture, text, 10, 0.5)
+        segment_image(predictor, None, image, text, 10, 0.5)
     assert passes == []
 
 
-# --- pictures ---------------------------------------------------------------------------------------------------------
+# --- images ---------------------------------------------------------------------------------------------------------
 
 
 def png_header(path: Path, width: int, height: int) -> Path:
@@ -108,22 +108,22 @@ def png_header(path: Path, width: int, height: int) -> Path:
 
 
 @pytest.mark.parametrize(("width", "height", "size"), [(10_000, 6_000, "60 megapixels"), (5_001, 5_000, "25")])
-def test_a_large_picture_is_refused_by_its_header(width, height, size, tmp_path) -> None:
+def test_a_large_image_is_refused_by_its_header(width, height, size, tmp_path) -> None:
     path = png_header(tmp_path / "large.png", width, height)
-    with pytest.raises(InputError, match=rf"large\.png has {size}.* more than the 25 that this page takes"):
+    with pytest.raises(InputError, match=rf"large\.png has {size}.* more than the 25 that this page accepts"):
         read_upload(str(path))
 
 
 def test_a_bomb_is_refused(tmp_path) -> None:
-    with pytest.raises(InputError, match="cannot be read as a picture"):
+    with pytest.raises(InputError, match="cannot be read as an image"):
         read_upload(str(png_header(tmp_path / "bomb.png", 60_000, 60_000)))
 
 
-def test_what_is_no_picture(tmp_path) -> None:
-    (tmp_path / "text.png").write_text("no picture")
-    with pytest.raises(InputError, match=r"text\.png cannot be read as a picture: give a PNG, JPEG or WebP file"):
+def test_what_is_no_image(tmp_path) -> None:
+    (tmp_path / "text.png").write_text("no image")
+    with pytest.raises(InputError, match=r"text\.png cannot be read as an image: give a PNG, JPEG or WebP file"):
         read_upload(str(tmp_path / "text.png"))
     with pytest.raises(InputError, match=r"a\.png cannot be read"):
         read_upload(str(png_header(tmp_path / "a.png", 30, 30)))
-    with pytest.raises(InputError, match="there is no picture"):
+    with pytest.raises(InputError, match="there is no image"):
         read_upload(None)

@@ -1,0 +1,93 @@
+"""Image files: existence checks, and decoding of any format to upright RGB."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageOps
+
+from opsnet.utils.errors import DatasetError
+
+SIDEWAYS = 5  # EXIF orientations from 5 on swap width and height
+
+
+def require_files(folder: Path, names: Sequence[str], source: Path, key: str) -> None:
+    """Checks that all files exist, with one listing per folder: one stat per file takes minutes on network disks.
+
+    Raises:
+        DatasetError: a file is missing; the message names it, the ``source`` that lists it, and the ``key`` to check.
+    """
+    if not folder.is_dir():
+        raise DatasetError(f"folder {folder} does not exist: check `{key}`")
+    parents = {os.path.dirname(name) for name in names}
+    listed = {p: set(os.listdir(folder / p)) if (folder / p).is_dir() else set() for p in parents}
+    missing = [name for name in names if os.path.basename(name) not in listed[os.path.dirname(name)]]
+    if missing:
+        raise DatasetError(
+            f"{missing[0]}, named in {source}, is not in {folder} ({len(missing)} of {len(names)} files are missing): "
+            f"check `{key}`, or complete the folder"
+        )
+
+
+def require_limit(limit: int | None) -> None:
+    """Checks a set's ``limit``: a number of images, or ``None`` for all.
+
+    Raises:
+        DatasetError: the limit is below 1.
+    """
+    if limit is not None and limit < 1:
+        raise DatasetError(f"limit must be at least 1 or null for all images, got {limit}: change `limit`")
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """Width and height in pixels after applying the EXIF orientation; the image is not decoded."""
+    width, height = image.size
+    return (height, width) if image.getexif().get(ExifTags.Base.Orientation, 1) >= SIDEWAYS else (width, height)
+
+
+def read_image(path: Path) -> Image.Image:
+    """Opens and decodes an image file, and closes it again.
+
+    Raises:
+        DatasetError: the file cannot be read.
+    """
+    try:
+        image: Image.Image
+        with Image.open(path) as image:
+            image.load()
+            return image
+    except Exception as error:  # Pillow's readers raise whatever their parsing stumbles over, SyntaxError included
+        raise DatasetError(f"{path} cannot be read as an image ({error}): replace the file") from error
+
+
+def read_rgb(path: Path) -> NDArray[np.uint8]:
+    """Reads an image file as upright RGB (H, W, 3).
+
+    Raises:
+        DatasetError: the file cannot be read.
+    """
+    try:
+        return to_rgb(read_image(path))
+    except DatasetError:
+        raise
+    except Exception as error:  # for example a damaged orientation tag
+        raise DatasetError(f"{path} cannot be read as an image ({error}): replace the file") from error
+
+
+def to_rgb(image: Image.Image) -> NDArray[np.uint8]:
+    """Converts an image to upright RGB (H, W, 3).
+
+    Cameras store rotation as a tag, while annotations are drawn on the upright image. 16-bit greyscale is rescaled
+    (Pillow would clip it at 255), and transparent pixels become white instead of showing the colour stored below them.
+    """
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode.startswith("I"):
+        upright = Image.fromarray((np.asarray(upright).clip(0, 65_535) // 257).astype(np.uint8))
+    if upright.has_transparency_data:
+        see_through = upright.convert("RGBA")
+        upright = Image.alpha_composite(Image.new("RGBA", see_through.size, "white"), see_through)
+    return np.array(upright.convert("RGB"))
