@@ -23,7 +23,7 @@ def outputs() -> list[torch.Tensor]:
 
 
 def compared(theirs: list[torch.Tensor]) -> Parity:
-    network = SimpleNamespace(answer=lambda images, size, target: tuple(outputs()))
+    network = SimpleNamespace(forward_bank=lambda images, size, target: tuple(outputs()))
     runs = compare(
         network, lambda images, size, target: tuple(theirs), [drawn_batch((64, 64), 0)], [BANK],  # type: ignore[arg-type]
         filtering=MaskFiltering(threshold=0.1), overlap=0.8,
