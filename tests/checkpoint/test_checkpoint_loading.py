@@ -200,7 +200,7 @@ def test_a_file_that_is_no_checkpoint_is_refused_by_name(train_config, tmp_path)
 def test_a_checkpoint_of_other_data_is_refused(trained) -> None:
     checkpoint = torch.load(trained.checkpoint, weights_only=True)
     check_resume(trained.checkpoint, checkpoint["opsnet"]["clip_hash"], streams=1)
-    with pytest.raises(CheckpointError, match=r"last\.ckpt \(resume\) was trained on 1 streams of images, and data "):
+    with pytest.raises(CheckpointError, match=r"last\.ckpt \(resume\) was trained on 1 streams of images, but data "):
         check_resume(trained.checkpoint, checkpoint["opsnet"]["clip_hash"], streams=2)
 
 

@@ -83,7 +83,7 @@ def test_where_text_embeddings_are_cached_is_not_the_checkpoints_to_say(stored) 
 def test_a_class_of_the_users_own_has_to_be_named(stored, monkeypatch) -> None:
     config = copy.deepcopy(stored)
     config["backbone"] = {"_target_": "collections.Counter", "size": 3}
-    with pytest.raises(CheckpointError, match=f"name your own classes in {TRUSTED}"):
+    with pytest.raises(CheckpointError, match=f"list your own classes in {TRUSTED}"):
         check_config(config, "mine")
     monkeypatch.setenv(TRUSTED, "some.Thing, collections.Counter")
     assert check_config(config, "mine")["backbone"]["size"] == 3
