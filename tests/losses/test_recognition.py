@@ -76,3 +76,11 @@ def test_nothing_held_out(train_config, tmp_path, context) -> None:
     every = context.names.target
     found = {len(Recognition._asked(replace(context, names=prepare(every, every)))) for _ in range(60)}
     assert min(found) >= 1
+
+
+def test_a_batch_without_a_segment_that_is_asked_for(context, monkeypatch) -> None:
+    monkeypatch.setattr(Recognition, "_asked", staticmethod(lambda context: torch.tensor([1, 2])))
+    loss = Recognition(weight=1.0)(context)
+    loss.backward()
+    assert float(loss.detach()) == 0
+    assert float(Recognition(weight=1.0, no_object_weight=0.1)(context).detach()) > 0
