@@ -26,7 +26,7 @@ class Recognition(SegmentLoss):
         weight: of the loss; it scales gradients of the recognizer alone, to which AdamW is indifferent.
         no_object_weight: of proposals without a match, as no-object. By default they do not count: most of them lie on
             a segment that another proposal is matched with, and CLIP is right to name it. Counted with 0.1, they teach
-            the recognizer to distrust CLIP: alpha falls from 10 to 1.4, and names that are held out are no longer found.
+            the recognizer to distrust CLIP: alpha falls from 10 to 1.4 and names held out are not found.
     """
 
     trains_recognizer = True
