@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from omegaconf import DictConfig
-
 from opsnet.checkpoint.loading import load_checkpoint
 from opsnet.checkpoint.stored_network import build_recognizer
 from opsnet.data.datamodule import PanopticDataModule
+from opsnet.evaluation.options import EvaluationOptions
 from opsnet.evaluation.plan import Plan
 from opsnet.evaluation.sources import NetworkSource, Source, StoredSource
 from opsnet.evaluation.store import FOLDER, ProposalWriter, fingerprint, open_domain, stored_origin
@@ -41,41 +40,44 @@ class Scored:
     trained: TrainedModel | None
 
 
-def open_scored(cfg: DictConfig) -> Scored:
+def open_scored(options: EvaluationOptions) -> Scored:
     """Loads the network, or looks at the folder of proposals.
 
     Args:
-        cfg: conf/evaluate.yaml.
+        options: of the evaluation.
 
     Raises:
         CheckpointError, ClipWeightsError, ProposalsError, InputError: it cannot be used.
     """
-    if (cfg.checkpoint is None) == (cfg.proposals is None):
+    if (options.checkpoint is None) == (options.proposals is None):
         raise InputError("give either checkpoint=PATH of a .ckpt written by opsnet-train, or proposals=FOLDER")
-    if cfg.proposals is None:
+    if options.checkpoint is not None:
         trained = load_checkpoint(
-            cfg.checkpoint, clip_weights=cfg.clip_weights, device=cfg.device, label_names_known=cfg.label_names_known
-        )
+            options.checkpoint, clip_weights=options.clip_weights, device=options.device,
+            label_names_known=options.label_names_known,
+        )  # fmt: skip
         scored = Scored(
-            f"checkpoint {cfg.checkpoint}", trained.experiment, trained.inference, trained.recognizer, trained
+            f"checkpoint {options.checkpoint}", trained.experiment, trained.inference, trained.recognizer, trained
         )
-        return _with_recognizer_of(cfg.recognizer_from, scored, cfg) if cfg.recognizer_from else scored
-    if cfg.save_proposals:
+        return _with_recognizer_of(options.recognizer_from, scored, options) if options.recognizer_from else scored
+    if options.save_proposals:
         raise InputError("save_proposals=true needs the network: give checkpoint=PATH in place of proposals=FOLDER")
-    experiment, inference = stored_origin(cfg.proposals)
+    experiment, inference = stored_origin(str(options.proposals))
     inference = inference or InferenceConfig.of({"overlap": 0.8})
-    recognizer = build_recognizer(inference.recognizer, str(cfg.proposals))
-    return Scored(f"what {cfg.proposals} holds", experiment, inference, recognizer, None)
+    recognizer = build_recognizer(inference.recognizer, str(options.proposals))
+    return Scored(f"what {options.proposals} holds", experiment, inference, recognizer, None)
 
 
-def _with_recognizer_of(other: str, scored: Scored, cfg: DictConfig) -> Scored:
+def _with_recognizer_of(other: str, scored: Scored, options: EvaluationOptions) -> Scored:
     """The same with the recognizer of another checkpoint in the place of its own."""
-    recognizer = load_checkpoint(other, clip_weights=cfg.clip_weights, device=cfg.device).recognizer
+    recognizer = load_checkpoint(other, clip_weights=options.clip_weights, device=options.device).recognizer
     inference = dataclasses.replace(scored.inference, recognizer=recognizer_config(recognizer))
     return dataclasses.replace(scored, recognizer=recognizer, inference=inference)
 
 
-def open_sources(cfg: DictConfig, plan: Plan, scored: Scored, data: PanopticDataModule) -> Mapping[str, Source]:
+def open_sources(
+    options: EvaluationOptions, plan: Plan, scored: Scored, data: PanopticDataModule
+) -> Mapping[str, Source]:
     """Where each test domain's outputs come from; faults of any domain are found before the first is scored.
 
     Raises:
@@ -84,19 +86,19 @@ def open_sources(cfg: DictConfig, plan: Plan, scored: Scored, data: PanopticData
     datasets: dict[str, Any] = {name: data.datasets[f"test/{name}"] for name in data.test_names}
     trained, needed = scored.trained, plan.sources
     if trained is None:
-        device = pick_device(cfg.device)
-        return {k: StoredSource(open_domain(cfg.proposals, k), d, device, needed) for k, d in datasets.items()}
-    if cfg.save_proposals:
+        device = pick_device(options.device)
+        return {k: StoredSource(open_domain(str(options.proposals), k), d, device, needed) for k, d in datasets.items()}
+    if options.save_proposals:
         needed = tuple(sorted({*needed, "pooling"}))
         rules = dataclasses.asdict(scored.inference)
-        made_by = {"checkpoint": fingerprint(cfg.checkpoint), "experiment": scored.experiment, "rules": rules}
+        made_by = {"checkpoint": fingerprint(str(options.checkpoint)), "experiment": scored.experiment, "rules": rules}
     sources: dict[str, Source] = {}
     for (name, dataset), loader in zip(datasets.items(), data.test_dataloader(), strict=True):
         source = NetworkSource(trained, loader, dataset, needed)
-        if cfg.save_proposals:
+        if options.save_proposals:
             source.writer = ProposalWriter(
                 plan.output / FOLDER, name, names=source.names, vocabulary=dataset.vocabulary, made_by=made_by,
-                batches=[len(batch) for batch in loader.batches], sources=needed, masks=cfg.proposal_masks,
+                batches=[len(batch) for batch in loader.batches], sources=needed, masks=options.proposal_masks,
             )  # fmt: skip
         sources[name] = source
     return sources

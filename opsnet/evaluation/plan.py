@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
-
 from opsnet.evaluation.details import Wanted
+from opsnet.evaluation.options import EvaluationOptions
 from opsnet.inference.config import TRAINED, InferenceConfig, recognizer_name
 from opsnet.inference.settings import Setting, grid, paper_settings, parse_filtering, parse_setting
 from opsnet.panoptic.mask_filtering import KINDS
@@ -61,12 +60,12 @@ class Plan:
 
 
 def plan_of(
-    cfg: DictConfig, inference: InferenceConfig, recognizer: Recognizer, names: Sequence[str] | None = None
+    options: EvaluationOptions, inference: InferenceConfig, recognizer: Recognizer, names: Sequence[str] | None = None
 ) -> Plan:
     """The plan of a configuration.
 
     Args:
-        cfg: conf/evaluate.yaml.
+        options: of the evaluation.
         inference: of the checkpoint.
         recognizer: of the checkpoint, with what it learned.
         names: of settings, in the place of its own.
@@ -74,53 +73,45 @@ def plan_of(
     Raises:
         InputError: an unknown setting, or one to draw or to look at that is not scored.
     """
-    own = [cfg.settings] if isinstance(cfg.settings, str) else cfg.settings
-    names = grid(list(dict.fromkeys(names or own or default_settings(cfg, inference))), tuned_options(cfg))
+    names = names or options.settings or default_settings(options, inference)
+    names = grid(list(dict.fromkeys(names)), options.tune)
     usual = [name for name in (f"{recognizer_name(inference.recognizer)}/cls_iou", USUAL) if name in names]
-    drawn = cfg.panel_setting or next(iter(usual), names[0])
-    detailed = cfg.detail_setting or drawn
+    drawn = options.panel_setting or next(iter(usual), names[0])
+    detailed = options.detail_setting or drawn
     return Plan(
-        tuple(_setting(name, cfg, inference, recognizer) for name in names),
-        Path(cfg.output),
-        panels=cfg.panels,
+        tuple(_setting(name, options, inference, recognizer) for name in names),
+        options.output,
+        panels=options.panels,
         panel_setting=drawn,
-        wanted=Wanted(classes=cfg.details, instances=cfg.instances, oracles=cfg.oracles),
+        wanted=Wanted(classes=options.details, instances=options.instances, oracles=options.oracles),
         detail_settings=(detailed,) if isinstance(detailed, str) else tuple(detailed),
     )
 
 
-def tuned_options(cfg: DictConfig) -> dict[str, list[float]]:
-    """The values of ``tune`` in conf/evaluate.yaml, by option of a filter."""
-    return {key: [float(value) for value in values] for key, values in cfg.tune.items() if values is not None}
-
-
-def default_settings(cfg: DictConfig, inference: InferenceConfig) -> list[str]:
+def default_settings(options: EvaluationOptions, inference: InferenceConfig) -> list[str]:
     """Where no setting is named: the paper's that need one pass of CLIP, and the checkpoint's own.
 
     To tune, the latter alone.
     """
     recognizer = recognizer_name(inference.recognizer)
     own = f"{recognizer}/{TRAINED}"
-    if tuned_options(cfg):
+    if options.tune:
         return [own]
     names = paper_settings(crops=False)
-    filters = _filters(cfg, inference)
+    filters = _filters(options, inference)
     alike = [kind for kind in KINDS if f"{recognizer}/{kind}" in names]
     known = [parse_filtering(kind, filters=filters).settings() for kind in alike]
     return names if inference.mask_filtering.settings() in known else [*names, own]
 
 
-def _setting(name: str, cfg: DictConfig, inference: InferenceConfig, recognizer: Recognizer) -> Setting:
+def _setting(name: str, options: EvaluationOptions, inference: InferenceConfig, recognizer: Recognizer) -> Setting:
     setting = parse_setting(
-        name, filters=_filters(cfg, inference), trained=inference.mask_filtering, recognizer=recognizer
+        name, filters=_filters(options, inference), trained=inference.mask_filtering, recognizer=recognizer
     )
-    return dataclasses.replace(setting, overlap=cfg.overlap) if setting.overlap is None else setting
+    return dataclasses.replace(setting, overlap=options.overlap) if setting.overlap is None else setting
 
 
-def _filters(cfg: DictConfig, inference: InferenceConfig) -> dict[str, dict[str, Any]]:
+def _filters(options: EvaluationOptions, inference: InferenceConfig) -> dict[str, dict[str, Any]]:
     """What the checkpoint's world changes of conf/filtering, and what the configuration changes of that."""
-    given = {
-        kind: {key: value for key, value in changes.items() if value is not None}
-        for kind, changes in cfg.filters.items()
-    }
+    given = options.filters
     return {kind: {**inference.filters.get(kind, {}), **given.get(kind, {})} for kind in {*inference.filters, *given}}

@@ -10,8 +10,9 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
+from opsnet.evaluation.options import EvaluationOptions
 from opsnet.paper.rows import TableRow, numbered, table_row, table_rows, tables
 from opsnet.paper.trainings import rows_of, training_of
 from opsnet.utils.errors import InputError
@@ -19,30 +20,29 @@ from opsnet.utils.errors import InputError
 log = logging.getLogger(__name__)
 
 
-def asked_rows(cfg: DictConfig) -> tuple[TableRow, ...]:
+def asked_rows(options: EvaluationOptions) -> tuple[TableRow, ...]:
     """The rows that a configuration asks for: of its ``table``, or those that its experiment's settings are.
 
     Args:
-        cfg: conf/evaluate.yaml; ``table`` is null, a number, ``table6``, a list of these, or ``all``; ``row`` is null,
+        options: ``table`` is null, a number, ``table6``, a list of these, or ``all``; ``row`` is null,
             a number or a list, of a single table.
 
     Raises:
         InputError: the paper has no such table or row, both a table and settings are asked for, or a row of no table.
     """
-    if cfg.table is None:
-        if cfg.row is not None:
-            raise InputError(f"row={cfg.row} is of no table: give table=T too")
-        settings = [cfg.settings] if isinstance(cfg.settings, str) else cfg.settings or ()
-        return tuple(row for row in rows_of(cfg.experiment_name) if row.setting in settings)
-    if cfg.settings is not None:
+    if options.table is None:
+        if options.row is not None:
+            raise InputError(f"row={options.row} is of no table: give table=T too")
+        return tuple(row for row in rows_of(options.experiment_name) if row.setting in options.settings)
+    if options.settings:
         raise InputError("give either table=T, whose rows have settings of their own, or settings=[...], not both")
-    asked = _listed(cfg.table)
+    asked = _listed(options.table)
     numbers = list(tables()) if asked == ["all"] else asked
-    if cfg.row is None:
+    if options.row is None:
         return tuple(dict.fromkeys(row for number in numbers for row in table_rows(number)))
     if len(numbers) != 1:
-        raise InputError(f"row={cfg.row} is of one table, but table={cfg.table}: give table=T, a single one")
-    return tuple(dict.fromkeys(table_row(numbers[0], row) for row in _listed(cfg.row)))
+        raise InputError(f"row={options.row} is of one table, but table={options.table}: give table=T, a single one")
+    return tuple(dict.fromkeys(table_row(numbers[0], row) for row in _listed(options.row)))
 
 
 def _listed(value: Any) -> list[Any]:

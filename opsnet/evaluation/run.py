@@ -11,7 +11,8 @@ from omegaconf import DictConfig
 
 from opsnet.evaluation.domains import evaluate_domain
 from opsnet.evaluation.opening import open_scored, open_sources
-from opsnet.evaluation.plan import plan_of, tuned_options
+from opsnet.evaluation.options import EvaluationOptions, option_values
+from opsnet.evaluation.plan import plan_of
 from opsnet.evaluation.printing import print_figures, print_rows, print_tuned
 from opsnet.evaluation.rows import asked_rows, rows_of_checkpoint
 from opsnet.evaluation.tuning import BestCell, best_of_grid
@@ -60,22 +61,21 @@ def evaluate(cfg: DictConfig) -> Evaluation:
     """
     from hydra.utils import instantiate
 
-    rows = asked_rows(cfg)
-    if cfg.table is None:
-        plan_of(
-            cfg, InferenceConfig({}), EmbeddingModulation()
-        )  # what cannot be read is refused before the network is built
-    scored = open_scored(cfg)
-    rows = rows_of_checkpoint(rows, scored.experiment, trained_as=cfg.trained_as, name=scored.name)
-    of_rows = None if cfg.table is None else [row.measured_as for row in rows]
-    plan = plan_of(cfg, scored.inference, scored.recognizer, of_rows)
-    _explain(cfg, scored.inference)
+    options = EvaluationOptions(**option_values(cfg))
+    rows = asked_rows(options)
+    if options.table is None:  # what cannot be read is refused before the network is built
+        plan_of(options, InferenceConfig({}), EmbeddingModulation())
+    scored = open_scored(options)
+    rows = rows_of_checkpoint(rows, scored.experiment, trained_as=options.trained_as, name=scored.name)
+    of_rows = None if options.table is None else [row.measured_as for row in rows]
+    plan = plan_of(options, scored.inference, scored.recognizer, of_rows)
+    _explain(options, scored.inference)
     data = instantiate(cfg.data.module, _convert_="object")
     data.prepare_data()
     data.setup("test")
     names = [setting.name for setting in plan.settings]
     found = Evaluation(rows=tuple(row for row in rows if row.setting in names))
-    for domain, source in open_sources(cfg, plan, scored, data).items():
+    for domain, source in open_sources(options, plan, scored, data).items():
         start = time.monotonic()
         dataset: Any = data.datasets[f"test/{domain}"]
         figures = evaluate_domain(domain, source, dataset, plan)
@@ -85,11 +85,11 @@ def evaluate(cfg: DictConfig) -> Evaluation:
         found.domain_similarity[domain] = figures.similarity
         if source.kept:
             found.kilobytes[domain] = source.kept / 1000 / len(dataset)
-    tuned = found.tuned = best_of_grid(plan.settings, found.metrics, data.test_names) if tuned_options(cfg) else {}
+    tuned = found.tuned = best_of_grid(plan.settings, found.metrics, data.test_names) if options.tune else {}
     result = {
-        "experiment": cfg.experiment_name,
-        "seed": cfg.seed,
-        "trained_as": cfg.trained_as or scored.experiment,
+        "experiment": options.experiment_name,
+        "seed": options.seed,
+        "trained_as": options.trained_as or scored.experiment,
         "rows": {row.name: row.setting for row in found.rows},
         "metrics": found.metrics,
         "domain_similarity": found.domain_similarity,
@@ -104,14 +104,14 @@ def evaluate(cfg: DictConfig) -> Evaluation:
     return found
 
 
-def _explain(cfg: DictConfig, inference: InferenceConfig) -> None:
+def _explain(options: EvaluationOptions, inference: InferenceConfig) -> None:
     """Logs what was left out, and images of the training that are tuned on."""
-    if cfg.settings is None and cfg.table is None and not tuned_options(cfg):
+    if not options.settings and options.table is None and not options.tune:
         log.info(
             "left out masking/cls_iou and cropping/cls_iou (Table 5), which run CLIP once per proposal: name them in "
             "`settings`, or give table=5"
         )
-    if cfg.data.get("split") == "tuning" and inference.tuning_images < cfg.data.tuning_images:
+    if options.split == "tuning" and inference.tuning_images < options.tuning_images:
         log.warning(
             "the checkpoint was trained with data.tuning_images=%d, so it knows images of data.split=tuning: "
             "thresholds that are chosen on them are too high", inference.tuning_images,

@@ -7,10 +7,10 @@ import dataclasses
 import pytest
 from omegaconf import OmegaConf
 
+from opsnet.evaluation.options import EvaluationOptions, option_values
 from opsnet.evaluation.plan import Plan, plan_of
 from opsnet.inference.config import InferenceConfig
 from opsnet.inference.settings import paper_settings
-from opsnet.recognition.modulation import EmbeddingModulation
 from opsnet.utils.errors import InputError
 
 MINIATURE = InferenceConfig.of({"overlap": 0.6})
@@ -22,7 +22,9 @@ def plan(inference: InferenceConfig = MINIATURE, **keys) -> Plan:
         "oracles": False, "detail_setting": None, "filters": {"cls": {"threshold": None}}, "overlap": None,
         "tune": {"threshold": None, "overlap": None},
     }  # fmt: skip
-    return plan_of(OmegaConf.create({**given, **keys}), inference, EmbeddingModulation())
+    return plan_of(
+        EvaluationOptions(**option_values(OmegaConf.create({**given, **keys}))), inference, EmbeddingModulation()
+    )
 
 
 def test_without_settings_all_of_the_papers_but_the_slow_ones() -> None:

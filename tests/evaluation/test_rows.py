@@ -7,6 +7,7 @@ import logging
 import pytest
 from omegaconf import OmegaConf
 
+from opsnet.evaluation.options import EvaluationOptions, option_values
 from opsnet.evaluation.rows import asked_rows, rows_of_checkpoint
 from opsnet.paper.rows import table_rows
 from opsnet.utils.errors import InputError
@@ -15,8 +16,9 @@ BASELINE = "opsnet_r50_no_clip_attention"
 
 
 def asked(table, settings=None, experiment_name: str = "evaluate", row=None) -> list[tuple[int, int]]:
-    cfg = OmegaConf.create({"table": table, "row": row, "settings": settings, "experiment_name": experiment_name})
-    return numbers(asked_rows(cfg))
+    given = {"table": table, "row": row, "settings": settings, "experiment_name": experiment_name}
+    cfg = OmegaConf.create({**given, "output": "out"})
+    return numbers(asked_rows(EvaluationOptions(**option_values(cfg))))
 
 
 def numbers(rows) -> list[tuple[int, int]]:
