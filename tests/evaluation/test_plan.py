@@ -23,7 +23,9 @@ def plan(inference: InferenceConfig = MINIATURE, **keys) -> Plan:
         "tune": {"threshold": None, "overlap": None},
     }  # fmt: skip
     return plan_of(
-        EvaluationOptions(**option_values(OmegaConf.create({**given, **keys}))), inference, EmbeddingModulation()
+        EvaluationOptions(**option_values(OmegaConf.create({**given, **keys}))),
+        inference,
+        build_recognizer(inference.recognizer, "the checkpoint"),
     )
 
 
