@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 from omegaconf import OmegaConf
 
+from opsnet.checkpoint.stored_network import build_recognizer
 from opsnet.evaluation.options import EvaluationOptions, option_values
 from opsnet.evaluation.plan import Plan, plan_of
 from opsnet.inference.config import InferenceConfig
