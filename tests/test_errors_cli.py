@@ -81,7 +81,7 @@ def imagenet(tmp_path):
     [
         (lambda root: (root / "real.json").write_text("[[0]]"), ["holds 2 images", "real.json labels 1", "complete"]),
         (lambda root: (root / "real.json").write_text("[[0], [1000]]"), ["n02.png", "label 1000", "numbers its names"]),
-        (lambda root: shutil.rmtree(root / "val" / "n02"), ["val holds 1 pictures", "labels 2", "all subfolders"]),
+        (lambda root: shutil.rmtree(root / "val" / "n02"), ["val holds 1 images", "labels 2", "including subfolders"]),
         (lambda root: shutil.rmtree(root / "val"), ["val does not exist", "check `images`"]),
     ],
 )

@@ -119,7 +119,7 @@ def test_a_training_stores_its_recognizer_and_its_evaluation_takes_it(
         ),
         (
             lambda c: c["state_dict"]["model.no_object_embed"].fill_(float("nan")),
-            "model.no_object_embed holds NaN or infinity",
+            "model.no_object_embed contains NaN or infinity",
         ),
         (lambda c: c["state_dict"].clear(), r"another network \(\d+ weights differ"),
         (lambda c: c["opsnet"]["config"].pop("vocabulary"), "has vocabulary = None"),

@@ -137,7 +137,7 @@ def damage(config: dict[str, Any], draw: random.Random) -> None:
         parent[key] = copy.copy(draw.choice(HOSTILE))
     elif how == "target":
         target = at(config, draw.choice([p for p in below if p[-1] == "_target_"])[:-1])
-        target["_target_"] = draw.choice((draw.choice(HOSTILE), draw.choice(sorted(EXACT)), target["_target_"] + ".os"))
+        target["_target_"] = draw.choice((draw.choice(HOSTILE), draw.choice(sorted(EXACT)), f"{target['_target_']}.os"))
     elif how == "add" and isinstance(at(config, path), dict):
         at(config, path)[draw.choice(("weights", "more", "cache_dir", "pretrained", "data"))] = draw.choice(HOSTILE)
     elif how == "special" and isinstance(at(config, path), dict):

@@ -31,7 +31,7 @@ def test_the_training_vocabulary_beside_itself(examined, tmp_path: Path, capsys)
     assert fit.strength == 0.0
     assert all(c.name == c.nearest and c.factor == 1.0 for c in fit.concepts)
     printed = capsys.readouterr().out
-    assert "scenes (18 concepts) beside scenes (18): s = 1.000, alpha (1 - s) = 0.00" in " ".join(printed.split())
+    assert "scenes (18 concepts) and scenes (18): s = 1.000, alpha (1 - s) = 0.00" in " ".join(printed.split())
 
 
 def test_every_concept_is_in_the_csv(examined, tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_errors_end_with_one_and_warnings_with_zero(defect: Defect, doctored, tm
 def test_the_embedded_world_is_sound(compose, world_overrides, tmp_path: Path, capsys) -> None:
     cfg = compose("doctor", "data=scenes", *world_overrides, f"output={tmp_path}", "samples=1", "limit=4")
     assert examine_data(cfg) == 0
-    assert capsys.readouterr().out.count("4 annotations examined") == 5
+    assert capsys.readouterr().out.count("4 annotations inspected") == 5
     assert len(list(tmp_path.glob("samples_*.png"))) == 5
 
 

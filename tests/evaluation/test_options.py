@@ -37,6 +37,6 @@ def test_lists_are_numbers_and_nulls_are_left_out() -> None:
 def test_every_key_of_the_yaml_is_an_option_or_belongs_to_the_command(compose) -> None:
     cfg = compose("evaluate", "output=out")
     groups = {"paths", "data", "backbone", "clip", "model", "losses", "image_labels", "optim", "trainer", "world"}
-    others = groups | {"world_backbone", "experiment", "sweep", "show", "hydra"}
+    others = groups | {"modulation", "world_backbone", "experiment", "sweep", "show", "hydra"}
     assert set(map(str, cfg)) - set(EvaluationOptions.__dataclass_fields__) <= others
     assert EvaluationOptions(**option_values(cfg)).panels == cfg.panels == 4

@@ -13,10 +13,10 @@ from scripts.published import score_mask2former
 
 SCORED = "score it (Table {t}, row {r}) with opsnet-evaluate table={t} row={r} world=real checkpoint=PATH"
 SENTENCES = {
-    "table1_row7": "train it by experiment=opsnet_r50, " + SCORED.format(t=1, r=7),
-    "table4_row3": "train it by experiment=opsnet_r50, " + SCORED.format(t=4, r=3),
-    "table6_row08": "train it by experiment=opsnet_r50, " + SCORED.format(t=6, r=8),
-    "table3_row2": "train it by experiment=opsnet_plus_r50_cls, " + SCORED.format(t=3, r=2),
+    "table1_row7": "train it with experiment=opsnet_r50, " + SCORED.format(t=1, r=7),
+    "table4_row3": "train it with experiment=opsnet_r50, " + SCORED.format(t=4, r=3),
+    "table6_row08": "train it with experiment=opsnet_r50, " + SCORED.format(t=6, r=8),
+    "table3_row2": "train it with experiment=opsnet_plus_r50_cls, " + SCORED.format(t=3, r=2),
     "table9_row7": "published weights (Table 9, row 7) are scored by python -m scripts.published.score_mask2former "
     "backbone=swin_l model.weights=PATH",
     "train_opsnet_plus": "experiment=opsnet_plus_r50",

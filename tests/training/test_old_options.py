@@ -8,8 +8,7 @@ import pytest
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from opsnet.commands import doctor
-from opsnet.training import run as train
+from opsnet.commands import doctor, train
 from opsnet.training.old_options import _GROUP, _KEYS, refuse_old_keys, refuse_old_options
 from opsnet.utils.errors import InputError
 
