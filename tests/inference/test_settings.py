@@ -95,9 +95,7 @@ def test_options_change_the_filter() -> None:
 
 @pytest.mark.parametrize("options", ["threshold", "threshold=x", "thresholds=1", "drop_no_object=1", "threshold=1=2"])
 def test_options_that_cannot_be_read_show_the_form(options: str) -> None:
-    with pytest.raises(
-        InputError, match=f"setting 'full/cls,{options}': after the filter's name may follow threshold="
-    ):
+    with pytest.raises(InputError, match=f"setting 'full/cls,{options}': the options of a filter are threshold="):
         parse_setting(f"full/cls,{options}")
 
 
@@ -192,7 +190,7 @@ def test_the_group_modulation_chooses_the_checkpoints_recognizer_a_changed_one_o
     assert (changed.alpha, changed.beta, own.alpha) == (5, 0.25, 3)
     assert type(chosen(own, "modulation=clip_only")) is ClipOnly
     assert type(chosen(QueryOnly())) is QueryOnly
-    with pytest.raises(InputError, match=r"modulation\.alpha: the checkpoint's recognizer, query_only, takes none"):
+    with pytest.raises(InputError, match=r"modulation\.alpha: the checkpoint's recognizer, query_only, has none"):
         chosen(QueryOnly(), "modulation.alpha=5")
 
 
