@@ -1,4 +1,4 @@
-"""Names of inference settings: what they build, and what is said about a wrong one."""
+"""Names of inference settings: what they build, and the errors for invalid ones."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_fusion_only_does_not_debias() -> None:
 
 
 @pytest.mark.parametrize("crops", ["masking", "cropping"])
-def test_pictures_of_each_proposal_use_clip_alone(crops: str) -> None:
+def test_crops_of_each_proposal_use_only_clip(crops: str) -> None:
     setting = parse_setting(f"{crops}/cls_iou")
     assert isinstance(setting.recognizer, ClipOnly)
     assert setting.clip_embeds == crops
