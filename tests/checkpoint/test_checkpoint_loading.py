@@ -1,4 +1,4 @@
-"""A checkpoint comes back as the network that was trained; what no command can load is refused by name."""
+"""Loading restores the trained network; invalid checkpoints are refused with their path."""
 
 from __future__ import annotations
 

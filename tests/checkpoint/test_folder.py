@@ -1,4 +1,4 @@
-"""A folder of save_pretrained: the same answers from another place, and nothing that was changed."""
+"""A folder of save_pretrained: equal results after moving it, and modified files are refused."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
 
 
-def test_moved_and_offline_it_answers_the_same(lenient_model, moved, sample_images, offline, monkeypatch) -> None:
+def test_moved_and_offline_it_gives_the_same_maps(lenient_model, moved, sample_images, offline, monkeypatch) -> None:
     monkeypatch.setenv("OPSNET_DATA", "/nowhere")
     filtering = MaskFiltering(kind="iou", threshold=-1)
     first = Predictor(lenient_model, modulation="alpha=7,beta=0.25", filtering=filtering)
@@ -62,7 +62,7 @@ def test_a_second_save_is_the_same_folder(moved, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "clip.safetensors"])
-def test_a_changed_byte_is_refused(name, moved) -> None:
+def test_a_modified_byte_is_refused(name, moved) -> None:
     raw = bytearray((moved / name).read_bytes())
     raw[-1] ^= 1
     (moved / name).write_bytes(raw)
