@@ -95,7 +95,7 @@ def evaluate(cfg: DictConfig) -> Evaluation:
             domain: {name: asdict(best) for name, best in by_setting.items()} for domain, by_setting in tuned.items()
         },
         "seconds": found.seconds,
-        "proposal_kilobytes_a_picture": found.kilobytes,  # the key is read by users' scripts
+        "proposal_kilobytes_a_picture": found.kilobytes,  # a key of results.json stays as it was
         "versions": versions(),
     }
     write_json(plan.output / "results.json", result)
