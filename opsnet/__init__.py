@@ -1,4 +1,4 @@
-"""OPSNet: segment everything in a picture and name it with any words. ``opsnet.load`` is where Python users begin."""
+"""OPSNet: segments everything in an image and labels it with any class names. Python users call ``opsnet.load``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Predictor", "load"]
 
 
 def __getattr__(name: str) -> Any:
-    """Imports PyTorch and the rest when they are first used: every command imports this file."""
+    """Imports PyTorch only when it is needed, because every command imports this file."""
     if name in __all__:
         from opsnet.prediction import predictor
 

@@ -27,13 +27,13 @@ class OPSNet(nn.Module):
         backbone: feature pyramid.
         pixel_decoder: builder; receives ``in_channels``.
         query_decoder: builder; receives ``clip_dim``.
-        clip: frozen; never part of a checkpoint.
-        weights: of a published Mask2Former to start from, see
+        clip: frozen CLIP; not part of checkpoints.
+        weights: weights of a published Mask2Former to start from, see
             :func:`opsnet.segmenter.published.checkpoints.load_published`.
-        zero_shot: nothing will be trained: the no-object score of ``weights`` stands for the predicted IoU.
+        zero_shot: the network will not be trained: the no-object score of ``weights`` replaces the predicted IoU.
 
     Raises:
-        WeightsError: ``weights`` cannot be read or are of another network.
+        WeightsError: ``weights`` cannot be read or belong to another network.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class OPSNet(nn.Module):
         self.backbone = backbone
         self.pixel_decoder = pixel_decoder(in_channels=backbone.channels)
         self.query_decoder = query_decoder(clip_dim=clip.embed_dim)
-        # Row 4 of Table 1 filters by class score alone, which needs a rival for the names.
+        # Row 4 of Table 1 filters by class score alone, which needs a no-object class.
         self.no_object_embed = nn.Parameter(F.normalize(torch.randn(clip.embed_dim), dim=0))
         self.clip = clip
         if weights is not None:
@@ -58,34 +58,34 @@ class OPSNet(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def forward(
-        self, images: Tensor, valid_sizes: Sizes | None = None, *, every_layer: bool | None = None
+        self, images: Tensor, valid_sizes: Sizes | None = None, *, return_intermediate: bool | None = None
     ) -> tuple[Proposals, Tensor]:
         """Images (B, 3, H, W), RGB in 0..1 -> proposals, and CLIP's adapted map (B, D, h, w).
 
         Args:
-            images: padded at the right and bottom.
-            valid_sizes: (height, width) in pixels of each image inside the padding; ``None``: nothing is padded.
-            every_layer: whether the query decoder predicts after every layer, by default in training mode.
+            images: images padded at the right and bottom.
+            valid_sizes: (height, width) in pixels of each image inside the padding; ``None``: no padding.
+            return_intermediate: whether the query decoder predicts after every layer; default: in training mode.
         """
         inside = inside_images(valid_sizes, images)
         clip_map = self.clip.image_encoder(_channels_last(images), inside)
-        return self._propose(images, clip_map, inside, every_layer), clip_map
+        return self._propose(images, clip_map, inside, return_intermediate), clip_map
 
     def propose(
         self, images: Tensor, clip_map: Tensor | None, valid_sizes: Sizes | None = None, *,
-        every_layer: bool | None = None,
+        return_intermediate: bool | None = None,
     ) -> Proposals:  # fmt: skip
-        """As :meth:`forward` for a CLIP map that is known; ``None`` where the queries do not look at one."""
-        return self._propose(images, clip_map, inside_images(valid_sizes, images), every_layer)
+        """Like :meth:`forward`, with a given CLIP map; ``None`` if the queries do not attend to one."""
+        return self._propose(images, clip_map, inside_images(valid_sizes, images), return_intermediate)
 
     def _propose(
-        self, images: Tensor, clip_map: Tensor | None, inside: Tensor | None, every_layer: bool | None
+        self, images: Tensor, clip_map: Tensor | None, inside: Tensor | None, return_intermediate: bool | None
     ) -> Proposals:
         features = self.pixel_decoder(self.backbone(_channels_last(images), inside))
-        return self.query_decoder(features, clip_map, every_layer=every_layer)  # type: ignore[no-any-return]
+        return self.query_decoder(features, clip_map, return_intermediate=return_intermediate)  # type: ignore[no-any-return]
 
     def embed(self, proposals: Proposals, clip_map: Tensor, size: tuple[int, int]) -> Embeddings:
-        """Both embeddings of each proposal, trained and by Mask Pooling, of images of ``size`` (pixels)."""
+        """Both embeddings of each proposal, query embedding and Mask Pooling, for images of ``size`` in pixels."""
         features = self.clip.image_encoder.for_pooling(clip_map, size)
         return Embeddings(query=proposals.query_embeds, clip=mask_pooling(features, proposals.mask_logits))
 
@@ -99,5 +99,5 @@ class OPSNet(nn.Module):
 
 
 def _channels_last(images: Tensor) -> Tensor:
-    """Convolutions are nearly twice as fast on a CPU."""
+    """Converts to channels-last, with which convolutions are nearly twice as fast on a CPU."""
     return images.contiguous(memory_format=torch.channels_last)

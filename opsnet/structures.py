@@ -30,7 +30,7 @@ SIZE_DIVISOR = 32  # padded height and width are multiples of this: the coarsest
 
 
 UNNAMED = -100
-"""Label of a segment whose mask is learned and whose name is not: PyTorch's ``ignore_index``."""
+"""Label of a segment whose mask is learned but not its name; PyTorch's ``ignore_index``."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class SegmentTargets:
     """Ground-truth segments of a batch, without crowd and void.
 
     Attributes:
-        masks: one bool tensor (G, H, W) an image, at the padded batch size.
+        masks: one bool tensor (G, H, W) per image, at the padded batch size.
         labels: one int64 tensor (G,) per image, indices into a vocabulary, or ``UNNAMED``.
     """
 

@@ -121,7 +121,7 @@ def command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys) -> Iterator
 def lenient_checkpoint(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The trained checkpoint with an overlap of 0 and a random mask head: hardly trained masks are all empty.
 
-    The seed is one of those that give every picture of the tests a segment or more.
+    The seed is one of those that give every image of the tests a segment or more.
     """
     import torch
 
@@ -144,7 +144,7 @@ def lenient_model(lenient_checkpoint: Path) -> object:
 
 
 @pytest.fixture
-def pictures() -> list[object]:
+def sample_images() -> list[object]:
     import numpy as np
 
     generator = np.random.default_rng(0)

@@ -32,7 +32,7 @@ def resnet(**sizes: Any) -> ResNetConfig:
 
 
 def random_peer(backbone: Any, *, seed: int = 0, **sizes: Any) -> Mask2FormerForUniversalSegmentation:
-    """A Mask2Former with every weight random, biases, norms and statistics too: zeros would hide a swapped name."""
+    """A Mask2Former with every weight random, biases, norms and statistics too: zeros would hide swapped names."""
     torch.manual_seed(seed)
     peer = Mask2FormerForUniversalSegmentation(Mask2FormerConfig(backbone_config=backbone, dropout=0.0, **sizes)).eval()
     generator = torch.Generator().manual_seed(seed)
@@ -49,7 +49,7 @@ def random_peer(backbone: Any, *, seed: int = 0, **sizes: Any) -> Mask2FormerFor
     return peer
 
 
-# transformers' names -> detectron2's, in which the authors published their weights; the first that fits is applied.
+# transformers' names -> detectron2's, in which the authors published their weights; the first match is applied.
 _PIXEL, _QUERY = "sem_seg_head.pixel_decoder.", "sem_seg_head.predictor."
 _NAMES: list[tuple[str, str]] = [
     (

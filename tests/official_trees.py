@@ -1,4 +1,4 @@
-"""Small trees in the layouts and encodings in which data sets are distributed."""
+"""Small folders in the layouts and encodings in which datasets are distributed."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def ade20k_tree(root: Path) -> dict[str, np.ndarray]:
 
 
 def pascal_context_tree(root: Path) -> None:
-    """An image a set: aeroplane (2), building (44), sky (360), accordion (1: none of the 59), and nothing (0)."""
+    """An image per set: aeroplane (2), building (44), sky (360), accordion (1: none of the 59), and nothing (0)."""
     voc = root / "VOCdevkit" / "VOC2010"
     (voc / "ImageSets" / "Main").mkdir(parents=True)
     (root / "trainval").mkdir()

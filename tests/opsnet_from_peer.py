@@ -1,4 +1,4 @@
-"""A small Mask2Former of transformers with random weights, and an OPSNet with the same."""
+"""A small Mask2Former of transformers with random weights, and an OPSNet with the same weights."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def small_peer(backbone: str, **options: Any) -> Mask2FormerForUniversalSegmenta
 
 
 def opsnet_of(peer: Mask2FormerForUniversalSegmentation) -> OPSNet:
-    """Ours with the peer's weights; the heads for embedding and IoU, which it lacks, at random."""
+    """Ours with the peer's weights; the embedding and IoU heads, which the peer does not have, are random."""
     torch.manual_seed(1)
     tokenizer = open_clip.tokenizer.SimpleTokenizer(context_length=12)
     heads = {"dim": 256, "heads": 8}

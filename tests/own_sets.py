@@ -1,4 +1,4 @@
-"""Small sets of one's own in each form that opsnet-prepare own reads, and how its tests look at what it wrote."""
+"""Small user datasets in each format that opsnet-prepare own reads, and readers for its output."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Segment = tuple[int, int, int, int, list[int]]
 
 @pytest.fixture
 def prepare(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Prepare:
-    """Arguments -> what the command says; the set is ``train`` of ``dst`` unless they say otherwise."""
+    """Arguments -> output of the command; by default the dataset is ``train`` of ``dst``."""
 
     def run(*arguments: object, code: int = 0) -> str:
         words = [str(a) for a in arguments]
@@ -68,7 +68,7 @@ def write(path: Path, value: Any) -> Path:
 
 def read(dst: Path, name: str = "train") -> dict[int | str, tuple[np.ndarray, list[Segment]]]:
     """Image id -> segment ids (H, W), and (id, category, crowd, area, box) of each segment; all files agree."""
-    from opsnet.data.panoptic_dataset import PanopticDataset  # torch, which not every test that conftest serves needs
+    from opsnet.data.panoptic_dataset import PanopticDataset  # imports torch, which not every test needs
 
     path = dst / f"panoptic_{name}.json"
     options = {"annotations": path, "images": dst / "images" / name, "vocabulary": str(dst / "vocabulary.json")}

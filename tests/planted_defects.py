@@ -1,4 +1,4 @@
-"""A sound panoptic set of three small images in COCO's folders, and each defect that the data doctor knows."""
+"""A valid panoptic dataset of three small images in COCO's folders, and every defect that the data doctor reports."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class PlantedSet:
 
     @property
     def builder(self) -> partial[PanopticDataset]:
-        """What a data module holds."""
+        """The datasets of a data module."""
         folders = {"images": str(self.images), "annotations": str(self.annotations)}
         return partial(PanopticDataset, **folders, vocabulary=str(self.vocabulary))
 
@@ -87,7 +87,7 @@ def sound_set(root: Path) -> PlantedSet:
 
 @dataclass(frozen=True)
 class Defect:
-    """A defect to plant: its kind, the offender as it is named, how to plant it, and what comes with it."""
+    """A planted defect: its kind, the reported name, how to plant it, and further findings that it causes."""
 
     kind: Kind
     offender: str
@@ -112,7 +112,7 @@ def _one_more_segment(**values: object) -> Callable[[PlantedSet], object]:
 
 
 def _cut(path: Path) -> None:
-    """Ends a file in the middle."""
+    """Truncates a file."""
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 

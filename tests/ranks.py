@@ -11,7 +11,7 @@ import torch
 
 
 def on_two_ranks(work: Callable[[int], Any], folder: Path) -> tuple[Any, Any]:
-    """What ``work(rank)``, a function of a test module, answers in each of two processes joined by gloo.
+    """The results of ``work(rank)``, a function of a test module, in each of two processes connected by gloo.
 
     Spawned and not forked: autograd's threads do not survive a fork.
     """

@@ -1,4 +1,4 @@
-"""Predictions and targets whose losses can be worked out by hand, and Mask2Former's losses on segments."""
+"""Predictions and targets whose losses can be computed by hand, and Mask2Former's losses on segments."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NAMES, SIZE, POINTS = 3, 64, 64
 
 
 class Predictions(NamedTuple):
-    """What one layer predicts, its masks in full."""
+    """The predictions of one layer, with full masks."""
 
     logits: Tensor
     mask_logits: Tensor
@@ -55,7 +55,7 @@ def perfect(targets: SegmentTargets, strength: float = 12.0) -> Predictions:
 
 
 def undecided(batch: int = 1, proposals: int = 2, iou: float = 0.5) -> Predictions:
-    """Logits of zero everywhere: every expected loss is a number that can be worked out."""
+    """Logits of zero everywhere: every expected loss can be computed by hand."""
     zeros = torch.zeros(batch, proposals, 8, 8)
     return Predictions(torch.zeros(batch, proposals, NAMES + 1), zeros, torch.full((batch, proposals), iou))
 

@@ -1,4 +1,4 @@
-"""Every command ends bad input with one sentence and exit code 2."""
+"""Every command exits with one sentence and code 2 for invalid input."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_train_with_a_batch_larger_than_the_data(command, tmp_path, world_overri
 
 @pytest.fixture
 def imagenet(tmp_path):
-    """A folder of two pictures in two class folders, and labels of ImageNet's names for both."""
+    """A folder of two images in two class folders, and labels of ImageNet's names for both."""
     for name in ("n01", "n02"):
         (tmp_path / "val" / name).mkdir(parents=True)
         Image.new("RGB", (8, 8)).save(tmp_path / "val" / name / f"{name}.png")
@@ -96,7 +96,7 @@ def test_train_on_image_labels_that_do_not_fit(fault, parts, imagenet, command, 
 @pytest.mark.parametrize(
     ("overrides", "parts"),
     [
-        (["data=scenes_plus"], ["no loss is set for them", "image_labels=cls"]),
+        (["data=scenes_plus"], ["no loss uses them", "image_labels=cls"]),
         (["image_labels=cls"], ["losses.image_label_matching", "the data have none", "data=coco_imagenet"]),
         (["losses.distillation.weight=1"], ["losses.distillation", "init_from=CHECKPOINT"]),
         (["experiment=scenes_plus"], ["init_from"]),
@@ -111,7 +111,7 @@ def test_train_on_image_labels_alone(command, imagenet) -> None:
     answer = command(
         train.main, f"hydra.run.dir={imagenet / 'run'}", *images, f"+data.module.train.labels={imagenet / 'real.json'}"
     )
-    one_sentence(answer, "image labels only", "data=coco_imagenet")
+    one_sentence(answer, "has only image labels", "data=coco_imagenet")
 
 
 def test_evaluate_without_a_checkpoint(command, tmp_path) -> None:

@@ -1,4 +1,4 @@
-"""OPSNet as one module: shapes, what is trained, and what prediction does with padding."""
+"""OPSNet as one module: shapes, trained parameters, and padding in prediction."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_proposals_and_their_embeddings_have_the_shapes_of_the_legend(model, ima
     assert embeddings.query is proposals.query_embeds
 
 
-def test_a_picture_does_not_depend_on_its_neighbour_in_the_batch(model, images) -> None:
+def test_an_image_does_not_depend_on_the_others_in_its_batch(model, images) -> None:
     with torch.no_grad():
         together, alone = model(images)[0], model(images[1:])[0]
     torch.testing.assert_close(together.mask_logits[1:], alone.mask_logits, atol=1e-4, rtol=1e-4)
@@ -130,7 +130,7 @@ def test_the_recognizer_decides_which_embedding_names(model, images) -> None:
     assert not torch.allclose(seen[QueryOnly], seen[ClipOnly], atol=0.1)
 
 
-def test_a_picture_that_keeps_nothing_is_all_void(model, images) -> None:
+def test_an_image_without_kept_proposals_is_all_void(model, images) -> None:
     batch = Batch(images, [(64, 96), (40, 40)], [0, 1], "custom")
     names = bank(model, "sea")
     maps = predict(model, batch, prepare(names, names), recognizer=QueryOnly(), filtering=MaskFiltering(threshold=2))

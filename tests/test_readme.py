@@ -62,7 +62,7 @@ ELSEWHERE = {
         "test_run.py::test_a_sound_run_is_taken_two_steps_far_and_leaves_nothing",
     "opsnet-train experiment=camvid backbone.weights=lite2.safetensors":
         "test_camvid.py::test_two_steps_a_validation_and_an_evaluation",
-    "opsnet-train-clip": "test_train_clip.py::test_a_stopped_training_goes_on_to_the_same_weights",
+    "opsnet-train-clip": "test_train_clip.py::test_a_resumed_training_ends_with_the_same_weights",
     "python -m scripts.miniature.summarize_seeds RUN RUN RUN":
         "test_summarize_seeds.py::test_prints_and_writes_both_tables",
     "python -m scripts.published.score_mask2former backbone=r50 model.weights=PATH":

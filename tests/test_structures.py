@@ -1,4 +1,4 @@
-"""Carriers: frozen, checked, and moved as a whole."""
+"""Data classes: frozen, validated, and moved between devices as a whole."""
 
 from __future__ import annotations
 

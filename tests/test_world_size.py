@@ -1,4 +1,4 @@
-"""What the number of processes changes of a training: nothing, for as many pictures a step."""
+"""The number of processes does not change a training with the same number of images per step."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ TWO = ("trainer=scenes_ddp", "trainer.devices=2", "trainer.max_epochs=1", "++dat
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rank", [0, 1])
-def test_a_picture_that_one_process_cannot_read_leaves_a_checkpoint_and_is_named_again(
+def test_an_image_that_one_process_cannot_read_leaves_a_checkpoint_and_is_reported_again(
     rank, world, world_overrides, tmp_path
 ) -> None:
     whole = start(world_overrides, tmp_path / "whole", *TWO)
@@ -71,17 +71,17 @@ def test_a_picture_that_one_process_cannot_read_leaves_a_checkpoint_and_is_named
         annotations=tmp_path / "data/scenes_0/scenes/annotations/panoptic_train.json",
         vocabulary="scenes",
     )
-    picture = data.images / data._entries[order[2][0][1]].image
-    content = picture.read_bytes()
-    picture.write_bytes(content[: len(content) // 2])
+    image = data.images / data._entries[order[2][0][1]].image
+    content = image.read_bytes()
+    image.write_bytes(content[: len(content) // 2])
     stopped = tmp_path / "stopped"
-    for _ in range(2):  # resumed, it meets the picture again and says so again
+    for _ in range(2):  # resumed, it reads the image again and reports it again
         done = run(mine, stopped, *TWO, *clip, "resume=auto")
         assert done.returncode != 0
-        assert f"error: {picture} cannot be read as an image" in done.stderr, done.stdout + done.stderr
+        assert f"error: {image} cannot be read as an image" in done.stderr, done.stdout + done.stderr
         checkpoint = torch.load(stopped / "checkpoints" / "last.ckpt", map_location="cpu", weights_only=False)
         assert checkpoint["global_step"] == 2
-    picture.write_bytes(content)
+    image.write_bytes(content)
     start(mine, stopped, *TWO, *clip, "resume=auto")
     assert losses(stopped)[-2:] == losses(whole)[-2:]
     ours, theirs = (

@@ -1,4 +1,4 @@
-"""Hand-made panoptic sets on disk."""
+"""Handmade panoptic datasets on disk."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CATEGORIES = [
 
 @dataclass
 class TinySet:
-    """A set on disk: ``options`` are what ``PanopticDataset`` takes."""
+    """A dataset on disk; ``options`` are arguments of ``PanopticDataset``."""
 
     images: Path
     annotations: Path

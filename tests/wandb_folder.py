@@ -1,4 +1,4 @@
-"""Reads a wandb folder back: wandb's own records, whose Python reader newer versions leave out."""
+"""Reads the records in a wandb folder; newer versions of wandb have no Python reader for them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BLOCK, FULL, LAST = 32768, 1, 4
 
 @dataclass
 class WandbRun:
-    """What one ``.wandb`` file holds."""
+    """The content of one ``.wandb`` file."""
 
     id: str = ""
     project: str = ""
@@ -32,7 +32,7 @@ class WandbRun:
 
 
 def read_wandb(path: Path) -> WandbRun:
-    """What the records of one ``.wandb`` file say."""
+    """Parses the records of one ``.wandb`` file."""
     from wandb.proto import wandb_internal_pb2
 
     run = WandbRun()

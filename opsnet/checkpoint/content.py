@@ -19,7 +19,7 @@ from opsnet.utils.errors import InputError
 from opsnet.vocabulary import Vocabulary
 
 FROZEN_PREFIXES = ("model.clip.",)
-"""Weights that no checkpoint holds: they never change, and are read again from where they came from."""
+"""Prefixes of weights that checkpoints do not have: they never change, and are loaded from their original file."""
 
 
 def add_content(checkpoint: dict[str, Any], clip_hash: str, config: Mapping[str, Any]) -> None:
@@ -34,11 +34,11 @@ def trained_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 RENAMED = {"void_embed": "no_object_embed"}
-"""Weights that were called otherwise in earlier checkpoints, by their names in :class:`OPSNet`."""
+"""Old names in earlier checkpoints -> names in :class:`OPSNet`."""
 
 
 def renamed_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights of an earlier checkpoint by today's names, with or without the prefix ``model.``."""
+    """Weights of an earlier checkpoint by their current names, with or without the prefix ``model.``."""
     names = {prefix + old: prefix + new for old, new in RENAMED.items() for prefix in ("", "model.")}
     return {names.get(key, key): value for key, value in state.items()}
 

@@ -36,14 +36,14 @@ def save(
     trained: TrainedModel, folder: Path, *, settings: InferenceConfig, recognizer: Recognizer,
     include_clip: bool | None = None,
 ) -> None:  # fmt: skip
-    """Writes a folder; the configuration comes last, so that a folder with one is whole.
+    """Writes a folder; the configuration is written last, so that a folder that has one is complete.
 
     Args:
-        trained: from a checkpoint.
-        folder: made when needed.
-        settings: how the predictor is set.
-        recognizer: the predictor's; what it learned goes in.
-        include_clip: whether CLIP's weights go in; by default unless open_clip has them by name (OpenAI's RN50).
+        trained: a trained network.
+        folder: created if it does not exist.
+        settings: the predictor's inference settings.
+        recognizer: the predictor's recognizer, whose learned weights are saved.
+        include_clip: include CLIP's weights; default: unless open_clip provides them by name (OpenAI's RN50).
 
     Raises:
         CheckpointError: the model was not trained, so there is nothing to save.
@@ -66,8 +66,8 @@ def save(
         (folder / CLIP).unlink(missing_ok=True)
     sums = {name: _write_weights(folder / name, tensors) for name, tensors in weights.items()}
     build_recognizer(settings.recognizer, "this predictor")  # otherwise it could not be loaded
-    of_predictor = {key: getattr(settings, key) for key in SETTINGS}
-    content = {"config": config, "clip_hash": trained.model.clip.weights_hash, "sha256": sums, "settings": of_predictor}
+    chosen = {key: getattr(settings, key) for key in SETTINGS}
+    content = {"config": config, "clip_hash": trained.model.clip.weights_hash, "sha256": sums, "settings": chosen}
     write_json(folder / CONFIG, {"opsnet": content})
 
 
@@ -81,7 +81,7 @@ def _write_weights(path: Path, tensors: Mapping[str, Tensor]) -> str:
 
 
 def read(
-    folder: Path, *, device: str, clip_weights: str | Path | None = None, label_names_known: bool = False
+    folder: Path, *, device: str, clip_weights: str | Path | None = None, treat_label_names_as_seen: bool = False
 ) -> TrainedModel:
     """Reads a folder written by :func:`save`, without network access if CLIP's weights are in it or cached.
 
@@ -89,7 +89,7 @@ def read(
         folder: the folder.
         device: "auto" uses CUDA if available.
         clip_weights: path of CLIP's weights if they are not in the folder.
-        label_names_known: see :func:`opsnet.checkpoint.loading.load_checkpoint`.
+        treat_label_names_as_seen: see :func:`opsnet.checkpoint.loading.load_checkpoint`.
 
     Returns:
         The network, with the settings of the saved predictor.
@@ -113,7 +113,7 @@ def read(
     network = {k: v for k, v in weights.items() if not k.startswith(RECOGNIZER)}
     trained = load_trained(
         {"opsnet": content}, network, str(folder), clip_weights=clip_weights, device=device,
-        label_names_known=label_names_known,
+        treat_label_names_as_seen=treat_label_names_as_seen,
     )  # fmt: skip
     inference = _settings(content["settings"], trained.inference, str(folder / CONFIG))
     recognizer = build_recognizer(inference.recognizer, str(folder / CONFIG))

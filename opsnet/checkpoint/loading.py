@@ -60,7 +60,7 @@ def load_initial_weights(model: OPSNet, path: str | Path, recognizer: Recognizer
     Args:
         model: the network.
         path: of the checkpoint.
-        recognizer: takes over what the checkpoint's recognizer learned, if that is of the same kind.
+        recognizer: receives the weights of the checkpoint's recognizer, if it is of the same kind.
 
     Raises:
         CheckpointError: the file does not exist, is not a checkpoint, or has another CLIP or network.
@@ -75,7 +75,11 @@ def load_initial_weights(model: OPSNet, path: str | Path, recognizer: Recognizer
 
 
 def load_checkpoint(
-    path: str | Path, *, clip_weights: str | Path | None = None, device: str = "auto", label_names_known: bool = False
+    path: str | Path,
+    *,
+    clip_weights: str | Path | None = None,
+    device: str = "auto",
+    treat_label_names_as_seen: bool = False,
 ) -> TrainedModel:
     """Builds the network that a checkpoint describes and loads its weights.
 
@@ -83,8 +87,8 @@ def load_checkpoint(
         path: a checkpoint written by ``opsnet-train``.
         clip_weights: path of CLIP's weights; default: the path used in training.
         device: "auto" uses CUDA if available.
-        label_names_known: treat names that were trained with image labels as training names too, in s and H; the paper
-            uses only those of the segments.
+        treat_label_names_as_seen: treat names that were trained with image labels as training names too, in s and H;
+            the paper uses only those of the segments.
 
     Raises:
         CheckpointError: the file does not exist, is not an OPSNet checkpoint, is damaged, has a configuration that is
@@ -95,21 +99,21 @@ def load_checkpoint(
     checkpoint, name = read_checkpoint(path), f"checkpoint {path}"
     trained = load_trained(
         checkpoint, network_weights(checkpoint["state_dict"]), name, clip_weights=clip_weights, device=device,
-        label_names_known=label_names_known,
+        treat_label_names_as_seen=treat_label_names_as_seen,
     )  # fmt: skip
     return with_learned(trained, recognizer_weights(checkpoint["state_dict"]), name)
 
 
 def with_learned(trained: TrainedModel, weights: Mapping[str, Tensor], name: str) -> TrainedModel:
-    """A trained network whose recognizer has its weights, which its ``inference`` then describes.
+    """A trained network with the learned weights of its recognizer, whose new values are also in ``inference``.
 
     Args:
         trained: see :func:`load_trained`.
-        weights: of the recognizer, by their names in it; none for one that does not learn.
-        name: of what they come from, for messages.
+        weights: weights of the recognizer, by their names in it; empty if it has no parameters.
+        name: name of the checkpoint or folder, for messages.
 
     Raises:
-        CheckpointError: they are of another recognizer.
+        CheckpointError: the weights belong to another recognizer.
     """
     load_recognizer(trained.recognizer, weights, name)
     if not weights:
@@ -120,17 +124,17 @@ def with_learned(trained: TrainedModel, weights: Mapping[str, Tensor], name: str
 
 def load_trained(
     checkpoint: Mapping[str, Any], weights: Mapping[str, Tensor], name: str, *, clip_weights: str | Path | None = None,
-    device: str = "auto", label_names_known: bool = False,
+    device: str = "auto", treat_label_names_as_seen: bool = False,
 ) -> TrainedModel:  # fmt: skip
     """The network described by ``checkpoint["opsnet"]``, with its trained weights, on a device.
 
-    Its recognizer is as the configuration builds it: see :func:`with_learned`.
+    Its recognizer does not have learned weights yet, see :func:`with_learned`.
 
     Args:
         checkpoint: see :func:`opsnet.checkpoint.content.add_content`.
         weights: weights by their names in :class:`OPSNet`, without CLIP's.
         name: name of the checkpoint or folder, for messages.
-        clip_weights, device, label_names_known: see :func:`load_checkpoint`.
+        clip_weights, device, treat_label_names_as_seen: see :func:`load_checkpoint`.
 
     Raises:
         CheckpointError, ClipWeightsError: see :func:`load_checkpoint`.
@@ -138,7 +142,7 @@ def load_trained(
     config = check_config(checkpoint["opsnet"].get("config"), name)
     inference = read_inference(config, name)
     recognizer = build_recognizer(inference.recognizer, name)
-    vocabulary = _vocabulary(config, name, label_names_known)
+    vocabulary = _vocabulary(config, name, treat_label_names_as_seen)
     model = build_model(config, name, clip_weights=clip_weights)
     check_clip_hash(checkpoint, model.clip.weights_hash, name, key="clip_weights")
     load_weights(model, weights, name, "it is damaged, or its configuration was changed")
@@ -173,13 +177,13 @@ def checked(inference: InferenceConfig) -> InferenceConfig:
     return inference
 
 
-def _vocabulary(config: Mapping[str, Any], name: str, label_names_known: bool) -> Vocabulary:
+def _vocabulary(config: Mapping[str, Any], name: str, treat_label_names_as_seen: bool) -> Vocabulary:
     """The training names, with those of image labels if requested."""
-    if label_names_known and "label_vocabulary" not in config:
-        raise CheckpointError(f"{name} was trained without image labels: give label_names_known=false")
+    if treat_label_names_as_seen and "label_vocabulary" not in config:
+        raise CheckpointError(f"{name} was trained without image labels: give treat_label_names_as_seen=false")
     try:
         vocabulary = Vocabulary.from_categories(**config["vocabulary"])
-        if label_names_known:
+        if treat_label_names_as_seen:
             vocabulary = vocabulary.union(Vocabulary.from_categories(**config["label_vocabulary"]))
         return vocabulary
     except InputError as error:

@@ -17,7 +17,7 @@ from opsnet.utils.errors import CheckpointError
 
 log = logging.getLogger(__name__)
 RECOGNIZER = "recognizer."
-"""Prefix of the weights of a recognizer that learns, in a checkpoint and in a saved folder."""
+"""Prefix of the weights of a learned recognizer, in a checkpoint and in a saved folder."""
 
 
 def read_checkpoint(path: str | Path, *, key: str = "") -> dict[str, Any]:
@@ -111,28 +111,28 @@ def network_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def recognizer_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Of the weights of a checkpoint those of its recognizer, which has some if it learns."""
+    """The recognizer's weights in a checkpoint, by their names in the recognizer; empty if it has no parameters."""
     return {k.removeprefix(RECOGNIZER): v for k, v in state.items() if k.startswith(RECOGNIZER)}
 
 
 def load_recognizer(recognizer: Recognizer, weights: Mapping[str, Tensor], name: str) -> None:
-    """Fills a recognizer, all of it or nothing.
+    """Loads all weights of a recognizer, or none.
 
     Args:
-        recognizer: as the configuration builds it.
-        weights: by their names in it.
-        name: of what they come from, for the message.
+        recognizer: a recognizer built from the configuration.
+        weights: weights by their names in the recognizer.
+        name: name of the checkpoint or folder, for the message.
 
     Raises:
-        CheckpointError: they are of another recognizer.
+        CheckpointError: the weights belong to another recognizer.
     """
     own = recognizer.state_dict()
     wrong = sorted(own.keys() ^ weights.keys())
     wrong += sorted(k for k in own.keys() & weights.keys() if own[k].shape != weights[k].shape)
     if wrong:
         raise CheckpointError(
-            f"{name}: its weights are of another recognizer than its configuration names ({RECOGNIZER}{wrong[0]}): it "
-            "is damaged, or its configuration was changed"
+            f"{name}: its weights belong to another recognizer than its configuration ({RECOGNIZER}{wrong[0]}): "
+            "it is damaged, or its configuration was changed"
         )
     recognizer.load_state_dict(weights)
 

@@ -1,8 +1,8 @@
 """Validation of the untrusted configuration in a checkpoint or saved folder, from which networks are built.
 
-:func:`check_config` traverses all of it and allows only
+:func:`check_config` traverses all of it and allows
 
-- plain values only: mappings, lists, texts, numbers, booleans, null; no text holds ``${``, so nothing is interpolated;
+- only plain values: mappings, lists, texts, numbers, booleans, null; no text holds ``${``, so nothing is interpolated;
 - ``_target_`` only where a network has parts (:mod:`opsnet.checkpoint.allowed_targets`), each with full names only.
   ``_partial_`` must be as listed there, ``_convert_`` one of Hydra's four values; ``_args_``, ``_recursive_`` and all
   other keys that begin with an underscore are refused everywhere;

@@ -1,4 +1,4 @@
-"""The console commands, a file each: what a command does lives in its package and is callable without Hydra.
+"""The console commands, one file each; their implementations are in other packages and callable without Hydra.
 
-Nothing here imports PyTorch before a task runs: ``--help`` and a mistyped key are answered at once.
+Nothing here imports PyTorch before a task runs, so that ``--help`` and mistyped keys respond at once.
 """

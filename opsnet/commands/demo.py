@@ -1,4 +1,4 @@
-"""``opsnet-demo``: a web page on which an image is segmented and labelled with class names of one's own."""
+"""``opsnet-demo``: a web page that segments an image and labels it with the visitor's class names."""
 
 from __future__ import annotations
 

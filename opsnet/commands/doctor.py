@@ -1,7 +1,7 @@
-"""``opsnet-doctor``: what a vocabulary will do, what is wrong with a data set, and whether a training would run.
+"""``opsnet-doctor``: inspects a vocabulary or a dataset, or rehearses a training.
 
-A command line that describes a training (``experiment=``, ``world=``, ``trainer=``, ...) is rehearsed, see
-:mod:`opsnet.doctor`; others are examinations, configured by conf/doctor.yaml.
+A command line that describes a training (``experiment=``, ``world=``, ``trainer=``, ...) is a rehearsal, see
+:mod:`opsnet.doctor`; all others are inspections, configured by conf/doctor.yaml.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from opsnet.commands.run_command import run_command, user_errors
 
 
 def run(cfg: DictConfig) -> None:
-    """Hydra's task; exit code 1 where the data have errors."""
+    """Hydra's task; exit code 1 if the data has errors."""
     from opsnet.doctor.examine import examine
 
     if examine(cfg):
@@ -22,7 +22,7 @@ def run(cfg: DictConfig) -> None:
 
 
 def main() -> None:
-    """Console entry point; exit code 1 where data have errors or the training would fail."""
+    """Console entry point; exit code 1 if the data has errors or the training would fail."""
     with user_errors():
         is_rehearsal = _rehearse_if_asked(sys.argv[1:])
     if not is_rehearsal:

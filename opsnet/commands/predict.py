@@ -8,7 +8,7 @@ from opsnet.commands.run_command import run_command
 
 
 def run(cfg: DictConfig) -> None:
-    """Hydra's task; exit code 1 where images were left out."""
+    """Hydra's task; exit code 1 if images were skipped."""
     from opsnet.prediction.run import predict
 
     if predict(cfg).failed:

@@ -1,4 +1,4 @@
-"""Brings data sets, and images and labels of your own, into COCO's panoptic format once, for data=NAME to read.
+"""Converts datasets, public ones or your own, to COCO's panoptic format, which data=NAME reads.
 
 A preparation links the images and writes json and PNGs. It shows its progress, resumes where it was interrupted, and
 names the first file that is missing or cannot be read.
@@ -20,25 +20,25 @@ PREPARATIONS = {
     "pascal_context": "Pascal Context, 59 classes",
     "wordnet": "WordNet 3.0 for vocabularies such as wordnet:animal.n.01",
 }
-"""Modules of :mod:`opsnet.preparation`, of which only the one that is asked for is imported."""
+"""Modules of :mod:`opsnet.preparation`; only the requested one is imported."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Console entry point; exit code 2 and one sentence where a file is missing or wrong."""
+    """Console entry point; exit code 2 and one sentence if a file is missing or invalid."""
     name, rest = _name(arguments)
     module = import_module(f"opsnet.preparation.{name}")
     parser = _parser(f"opsnet-prepare {name}", module.__doc__)
     module.add_arguments(parser)
     options = vars(parser.parse_args(rest))
-    with exit_on_user_error(interrupted="the same command goes on where it was interrupted"):
+    with exit_on_user_error(interrupted="run the same command again to resume"):
         options.pop("run")(**options)
 
 
 def _name(arguments: Sequence[str] | None) -> tuple[str, list[str]]:
-    """The preparation that the arguments ask for, and its own arguments."""
+    """The name of the preparation, and its arguments."""
     parser = _parser("opsnet-prepare", __doc__)
     listed = "\n".join(f"  {name:15} {about}" for name, about in PREPARATIONS.items())
-    parser.epilog = f"names:\n{listed}\n\n`opsnet-prepare NAME --help` says what each needs."
+    parser.epilog = f"names:\n{listed}\n\n`opsnet-prepare NAME --help` lists the arguments of each."
     parser.add_argument("name", metavar="NAME", choices=PREPARATIONS, help="what to prepare, see below")
     parser.add_argument("rest", metavar="...", nargs=argparse.REMAINDER, help="arguments of the preparation")
     options = parser.parse_args(arguments)

@@ -1,4 +1,4 @@
-"""How a console command runs: Hydra with this project's configuration, and one sentence for what its user can mend."""
+"""Runs a console command: Hydra with this project's configuration, and user errors as one sentence."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ def run_command(
 ) -> None:  # fmt: skip
     """Runs ``task`` on ``conf/<config_name>.yaml`` and the overrides of the command line.
 
-    Bad input ends with one sentence and exit code 2, see :func:`user_errors`; Hydra names the log file after the task's
-    module.
+    Invalid input ends with one sentence and exit code 2, see :func:`user_errors`; Hydra names the log file after the
+    task's module.
 
     Args:
         config_name: a yaml of conf/.
         task: takes the configuration; under ``-m`` it is called once per job.
-        texts: keys whose values are texts: their commas need no quotes, but under ``-m``, where they separate jobs.
-        extend: of the command line's arguments, returns arguments to add to them.
+        texts: keys whose values are texts, whose commas need no quotes, except under ``-m``, where they separate jobs.
+        extend: takes the arguments of the command line and returns further ones.
         finish: called after the last task; returns the exit code.
-        interrupted: what the message after Ctrl-C adds, such as how to resume.
+        interrupted: hint added to the message after Ctrl-C, such as how to resume.
     """
     import hydra
 
@@ -47,10 +47,10 @@ def run_command(
 
 @contextmanager
 def user_errors(*, interrupted: str = "") -> Iterator[None]:
-    """Ends the program with one sentence where the user can mend the cause; old names and options are refused.
+    """Exits with one sentence on errors that the user can fix; refuses old names and options.
 
     Args:
-        interrupted: what the message after Ctrl-C adds, such as how to resume.
+        interrupted: hint added to the message after Ctrl-C, such as how to resume.
     """
     from opsnet.paper.old_names import refuse_old_names
     from opsnet.training.old_options import refuse_old_options

@@ -1,6 +1,6 @@
 """``opsnet-score --gt GT.json --pred PRED.json``: panoptic quality of COCO panoptic predictions.
 
-Reads the files that panopticapi reads and gives the same numbers. Loads neither torch nor the model.
+Reads the same files as panopticapi and gives the same numbers. Imports neither torch nor the model.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from opsnet.utils.errors import exit_on_user_error
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Console entry point; exit code 2 and one sentence where files are missing or contradict each other."""
+    """Console entry point; exit code 2 and one sentence if files are missing or inconsistent."""
     options = _parser().parse_args(arguments)
     with exit_on_user_error():
         from opsnet.evaluation.score import score

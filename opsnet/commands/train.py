@@ -11,7 +11,7 @@ from opsnet.commands.run_command import run_command
 
 
 def main() -> None:
-    """Console entry point; exit code 1 where a job of a sweep failed."""
+    """Console entry point; exit code 1 if a job of a sweep failed."""
     from opsnet.sweep.sweep import Sweep
 
     sweep = Sweep()
@@ -19,12 +19,12 @@ def main() -> None:
     def run(cfg: DictConfig) -> Any:
         return _run(cfg, sweep)
 
-    hint = "resume=auto goes on from the last checkpoint"
+    hint = "resume=auto continues from the last checkpoint"
     run_command("train", run, extend=_rank_arguments, finish=sweep.run, interrupted=hint)
 
 
 def _run(cfg: DictConfig, sweep: Any) -> Any:
-    """Hydra's task; of a sweep the job is noted, and runs once all are known."""
+    """Hydra's task; a job of a sweep is collected first, and runs when all jobs are known."""
     from opsnet.sweep.sweep import check_single, is_sweep
 
     if is_sweep():
@@ -36,7 +36,7 @@ def _run(cfg: DictConfig, sweep: Any) -> Any:
 
 
 def _rank_arguments(arguments: list[str]) -> list[str]:
-    """What a process that SLURM or torchrun started has to add."""
+    """Additional arguments of a process started by SLURM or torchrun."""
     from opsnet.sweep.cluster import rank_arguments, require_submitit
 
     require_submitit(arguments)

@@ -1,4 +1,4 @@
-"""``opsnet-train-clip``: trains the tiny CLIP of the embedded world."""
+"""``opsnet-train-clip``: trains the tiny CLIP of the synthetic world."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def run(cfg: DictConfig) -> None:
 
 def main() -> None:
     """Console entry point."""
-    run_command("train_clip", run, interrupted="the same command goes on from the last checkpoint")
+    run_command("train_clip", run, interrupted="run the same command again to resume")
 
 
 if __name__ == "__main__":

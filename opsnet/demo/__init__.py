@@ -1,1 +1,1 @@
-"""The web demo: what its controls do and what it shows. Only ``layout`` imports gradio."""
+"""The web demo. Only ``layout`` imports gradio."""

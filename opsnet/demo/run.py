@@ -1,4 +1,4 @@
-"""The web page, from its configuration to its address: the network, the examples, the server."""
+"""Builds and serves the web page: network, examples, server."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 from opsnet.utils.errors import InputError
 
-EXAMPLES = (("scenes", 3), ("scenes_novel", 5), ("scenes_street", 2))  # domains of the embedded world, and a seed
+EXAMPLES = (("scenes", 3), ("scenes_novel", 5), ("scenes_street", 2))  # domains of the synthetic world, and a seed
 
 
 def newest_checkpoint(runs: Path) -> Path:
@@ -30,7 +30,7 @@ def newest_checkpoint(runs: Path) -> Path:
 
 
 def draw_examples(folder: Path) -> list[tuple[str, str]]:
-    """Images of the embedded world on disk, each with the class names of its domain between commas."""
+    """Writes images of the synthetic world; returns their paths, each with the comma-separated names of its domain."""
     import numpy as np
     from PIL import Image
 
@@ -41,9 +41,9 @@ def draw_examples(folder: Path) -> list[tuple[str, str]]:
     rows = []
     for name, seed in EXAMPLES:
         rng = np.random.default_rng(seed)
-        picture = draw_scene(DOMAINS[name], rng)[0]
+        image = draw_scene(DOMAINS[name], rng)[0]
         path = folder / f"{name}.png"
-        Image.fromarray(finish(picture, rng)).save(path)
+        Image.fromarray(finish(image, rng)).save(path)
         rows.append((str(path), ", ".join(Vocabulary.load(DOMAINS[name].vocabulary).names)))
     return rows
 
@@ -55,7 +55,7 @@ def demo(cfg: DictConfig) -> Any:
         cfg: conf/demo.yaml.
 
     Raises:
-        InputError: gradio is not installed, or there is no network.
+        InputError: gradio is not installed, or no checkpoint was found.
     """
     if importlib.util.find_spec("gradio") is None:
         raise InputError("the page needs gradio: pip install 'opsnet[demo]'")

@@ -125,8 +125,8 @@ def plan_run(cfg: DictConfig, devices: Devices, data: Any, images: int, checklis
             )
         elif images and not plan.steps:
             checklist.fail("steps", "the training has no end: give optim.max_epochs or optim.max_steps")
-        elif doubt := plan.doubt():
-            checklist.warn("learning rate", doubt)
+        elif warning := plan.warning():
+            checklist.warn("learning rate", warning)
         else:
             checklist.ok("learning rate", f"{plan.lr:g} for {plan.images} images per step")
     return plan

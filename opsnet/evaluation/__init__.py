@@ -1,1 +1,1 @@
-"""Evaluation: what the network said of a set's pictures, kept or fresh, scored under any number of settings."""
+"""Evaluation: scores the network's outputs, fresh or stored, under any number of inference settings."""

@@ -1,4 +1,4 @@
-"""What is looked at beyond PQ and mIoU: classes, confusions, instances (AP), and the ceilings of the oracles."""
+"""Optional metrics beyond PQ and mIoU: per class, confusions, average precision (AP), and the oracles' upper bounds."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ from opsnet.panoptic.merge import merge_panoptic
 from opsnet.structures import GroundTruth, TextBank
 
 ORACLE_RULE = (
-    "PQ if one step before the merge made no mistake: names, filter (scores and what to keep), masks (the truth's); "
-    "masks+names is 100 and checks the scoring"
+    "PQ if one step before the merge were perfect: names, filter (scores and selection), or masks (those of the ground "
+    "truth); masks+names is 100 and checks the scoring"
 )
-"""To print beside the figures."""
+"""Caption of the printed table."""
 
 
 @dataclass(frozen=True)
-class ImageAnswer:
-    """One picture under one setting.
+class ImageEvaluation:
+    """One image evaluated with one setting.
 
     Attributes:
-        masks: of K proposals.
-        row: what Mask Filtering made of them, (K,) each.
+        masks: masks of the K proposals.
+        row: output of Mask Filtering, (K,) each.
         logits, no_object: (K, M) and (K,).
-        overlaps: of the map with the truth.
-        truth: of the picture.
+        overlaps: overlaps of the map with the ground truth.
+        truth: the image's ground truth.
     """
 
     masks: ImageMasks
@@ -52,8 +52,8 @@ class ImageAnswer:
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What to look at: figures and csv files of classes and confusions; AP; oracles."""
+class DetailOptions:
+    """Which details to compute: csv files of classes and confusions, AP of instances, oracles."""
 
     classes: bool = True
     instances: bool = False
@@ -65,19 +65,19 @@ class Wanted:
 
 @dataclass
 class Details:
-    """The details of one setting in one domain, picture after picture.
+    """Accumulates the details of one setting in one domain, image by image.
 
     Args:
         target: the domain's M names.
-        kind: of the setting's Mask Filtering, which ranks instances too.
-        overlap: of the merge.
-        wanted: what to look at.
+        kind: kind of the setting's Mask Filtering, which also ranks instances.
+        overlap: the merge's overlap threshold.
+        options: which details to compute.
     """
 
     target: TextBank
     kind: str
     overlap: float
-    wanted: Wanted
+    options: DetailOptions
     confusions: ConfusionCounts = field(init=False)
     images: list[ImageInstances] = field(init=False, default_factory=list)
     oracles: dict[str, PanopticCounts] = field(init=False)
@@ -86,31 +86,31 @@ class Details:
     def __post_init__(self) -> None:
         self.is_thing: list[bool] = self.target.is_thing.tolist()
         self.confusions = ConfusionCounts.zeros(len(self.is_thing))
-        self.oracles = {name: PanopticCounts.zeros(len(self.is_thing)) for name in ORACLES if self.wanted.oracles}
+        self.oracles = {name: PanopticCounts.zeros(len(self.is_thing)) for name in ORACLES if self.options.oracles}
 
-    def add(self, answer: ImageAnswer) -> None:
-        """Looks at one more picture."""
-        self.confusions += count_confusions(answer.overlaps)
-        if not (self.wanted.instances or self.wanted.oracles):
+    def add(self, image: ImageEvaluation) -> None:
+        """Adds one image."""
+        self.confusions += count_confusions(image.overlaps)
+        if not (self.options.instances or self.options.oracles):
             return
-        probabilities = answer.masks.full()
-        if self.wanted.instances:
-            predicted = instances_from_proposals(probabilities, self._pair_scores(answer), self.is_thing)
-            self.images.append(ImageInstances(predicted, instances_from_map(answer.truth)))
+        probabilities = image.masks.full()
+        if self.options.instances:
+            predicted = instances_from_proposals(probabilities, self._pair_scores(image), self.is_thing)
+            self.images.append(ImageInstances(predicted, instances_from_map(image.truth)))
             self._precision = None
-        if self.wanted.oracles:
-            _, labels, keep, merge_scores = answer.row
-            self._add_oracles(NamedMasks(probabilities, merge_scores, labels, keep), answer.truth)
+        if self.options.oracles:
+            _, labels, keep, merge_scores = image.row
+            self._add_oracles(NamedMasks(probabilities, merge_scores, labels, keep), image.truth)
 
-    def _pair_scores(self, answer: ImageAnswer) -> Tensor:
-        """How pairs of a proposal and a name rank, (K, M): as the filter ranks proposals.
+    def _pair_scores(self, image: ImageEvaluation) -> Tensor:
+        """Scores of all pairs of a proposal and a name, (K, M), ranked as the filter ranks proposals.
 
-        The filter by predicted IoU alone does not rank a proposal's names: its best name is the only pair.
+        The filter by predicted IoU alone does not rank a proposal's names, so only its best name is a pair.
         """
-        iou = answer.masks.iou[:, None]
+        iou = image.masks.iou[:, None]
         if self.kind == "iou":
-            return F.one_hot(answer.logits.argmax(-1), len(self.is_thing)) * iou
-        rivals = torch.cat((answer.logits, answer.no_object[:, None]), dim=-1)
+            return F.one_hot(image.logits.argmax(-1), len(self.is_thing)) * iou
+        rivals = torch.cat((image.logits, image.no_object[:, None]), dim=-1)
         names = rivals.softmax(-1)[:, :-1]
         return names * iou if self.kind == "cls_iou" else names
 
@@ -123,22 +123,22 @@ class Details:
             self.oracles[name] += count_image(prediction, truth, len(self.is_thing))
 
     def precision(self) -> InstanceResult | None:
-        """Average precision over the pictures so far, if it was asked for."""
-        if self.wanted.instances and self._precision is None:
+        """Average precision over the images so far; ``None`` if not requested."""
+        if self.options.instances and self._precision is None:
             self._precision = summarise_instances(self.images, len(self.is_thing))
         return self._precision
 
-    def figures(self) -> dict[str, float]:
-        """In percent: ``AP``, ``AP50``, ``AP75``, and PQ and its parts as ``oracle/<name>/PQ``."""
+    def metrics(self) -> dict[str, float]:
+        """In percent: ``AP``, ``AP50``, ``AP75``, and the oracles' PQ and its parts as ``oracle/<name>/PQ``."""
         precision = self.precision()
-        found = precision.as_dict() if precision else {}
+        metrics = precision.as_dict() if precision else {}
         for name, counts in self.oracles.items():
             result = summarise(counts, self.is_thing).as_dict()
-            found.update({f"oracle/{name.replace(' ', '')}/{measure}": value for measure, value in result.items()})
-        return found
+            metrics.update({f"oracle/{name.replace(' ', '')}/{measure}": value for measure, value in result.items()})
+        return metrics
 
     def write(self, folder: Path, file: str, panoptic: PanopticResult, semantic: SemanticResult) -> None:
-        """Writes ``per_class/<file>`` and ``confusions/<file>`` into ``folder``; no confusions, no file."""
+        """Writes ``per_class/<file>`` and, if there are confusions, ``confusions/<file>`` into ``folder``."""
         names = self.target.names
         write_rows(
             folder / "per_class" / file, class_rows(names, panoptic, semantic, self.precision(), self.confusions)

@@ -1,9 +1,9 @@
-"""Mask logits as few bytes: to the bit, or rounded.
+"""Compresses mask logits, losslessly or rounded.
 
 ========= ============================================================================================================
-``exact`` the bytes of the numbers, plane by plane: sign and exponent of smooth masks compress well, fractions hardly
-``fp16``  half precision, the same way
-``int8``  sixteenths of a logit, in -8..8: probabilities within 0.008 of what they were
+``exact`` lossless, byte plane by byte plane: sign and exponent of smooth masks compress well, mantissas hardly
+``fp16``  half precision, compressed in the same way
+``int8``  steps of 1/16 logit in -8..8: probabilities change by at most 0.008
 ========= ============================================================================================================
 """
 
@@ -18,11 +18,11 @@ from torch import Tensor
 
 KINDS = ("exact", "fp16", "int8")
 _LEVEL = 1  # higher levels take several times as long for a few percent
-_STEPS = 16.0  # of int8, a logit
+_STEPS = 16.0  # int8 steps per logit
 
 
 def pack(logits: Tensor, kind: str) -> tuple[list[Tensor], dict[str, Any]]:
-    """Logits of any shape -> one-dimensional uint8 tensors, and what :func:`unpack` must know."""
+    """Logits of any shape -> one-dimensional uint8 tensors, and the metadata that :func:`unpack` needs."""
     values = logits.detach().cpu().contiguous()
     if kind == "fp16":
         values = values.half()
@@ -36,27 +36,27 @@ def pack(logits: Tensor, kind: str) -> tuple[list[Tensor], dict[str, Any]]:
 
 
 def unpack(packed: list[Tensor], about: dict[str, Any]) -> Tensor:
-    """What was packed, in its own type; rounded where ``about`` says so.
+    """The packed logits in their original dtype, rounded for the kinds ``fp16`` and ``int8``.
 
     Raises:
-        ValueError: the bytes are not what was packed.
+        ValueError: the bytes were not written by :func:`pack`.
     """
-    kept = {"exact": about["dtype"], "fp16": "float16", "int8": "int8"}[about["kind"]]
+    stored = {"exact": about["dtype"], "fp16": "float16", "int8": "int8"}[about["kind"]]
     count, planes = int(np.prod(about["shape"], dtype=np.int64)), []
     for data, deflated in zip(packed, about["deflated"], strict=True):
         raw = _inflated(data) if deflated else data
         if len(raw) != count:
             raise ValueError(f"a plane holds {len(raw)} bytes instead of {count}")
         planes.append(raw)
-    values = torch.stack(planes, dim=1).view(getattr(torch, kept)).view(about["shape"])
-    if kept == "int8":
+    values = torch.stack(planes, dim=1).view(getattr(torch, stored)).view(about["shape"])
+    if stored == "int8":
         values = values / _STEPS
-    wanted: torch.dtype = getattr(torch, about["dtype"])
-    return values.to(wanted)
+    dtype: torch.dtype = getattr(torch, about["dtype"])
+    return values.to(dtype)
 
 
 def _deflated(plane: Tensor) -> tuple[Tensor, bool]:
-    """A plane compressed, or as it is where that is no smaller."""
+    """The plane compressed, or unchanged if compression does not make it smaller."""
     packed = zlib.compress(plane.numpy().tobytes(), _LEVEL)
     if len(packed) < len(plane):
         return torch.frombuffer(bytearray(packed), dtype=torch.uint8), True

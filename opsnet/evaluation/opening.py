@@ -1,4 +1,4 @@
-"""What an evaluation scores: a checkpoint's network, or proposals on the disk."""
+"""Opens what an evaluation scores: a checkpoint's network, or stored proposals."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from opsnet.utils.errors import InputError
 
 
 @dataclass(frozen=True)
-class Scored:
-    """What is scored.
+class EvaluationTarget:
+    """The model that is evaluated.
 
     Attributes:
-        name: for messages.
-        experiment: that trained it; ``None`` where that is not known.
-        inference: how it was validated.
-        recognizer: what it was validated with.
-        trained: the network; ``None`` where proposals stand in its place.
+        name: its name in messages.
+        experiment: the experiment that trained it; ``None`` if unknown.
+        inference: the inference settings of its validation.
+        recognizer: the recognizer of its validation.
+        trained: the network; ``None`` if stored proposals are evaluated.
     """
 
     name: str
@@ -40,58 +40,62 @@ class Scored:
     trained: TrainedModel | None
 
 
-def open_scored(options: EvaluationOptions) -> Scored:
-    """Loads the network, or looks at the folder of proposals.
+def open_target(options: EvaluationOptions) -> EvaluationTarget:
+    """Loads the network, or opens the folder of stored proposals.
 
     Args:
-        options: of the evaluation.
+        options: options of the evaluation.
 
     Raises:
-        CheckpointError, ClipWeightsError, ProposalsError, InputError: it cannot be used.
+        CheckpointError, ClipWeightsError, ProposalsError, InputError: it cannot be evaluated.
     """
     if (options.checkpoint is None) == (options.proposals is None):
         raise InputError("give either checkpoint=PATH of a .ckpt written by opsnet-train, or proposals=FOLDER")
     if options.checkpoint is not None:
         trained = load_checkpoint(
             options.checkpoint, clip_weights=options.clip_weights, device=options.device,
-            label_names_known=options.label_names_known,
+            treat_label_names_as_seen=options.treat_label_names_as_seen,
         )  # fmt: skip
-        scored = Scored(
+        target = EvaluationTarget(
             f"checkpoint {options.checkpoint}", trained.experiment, trained.inference, trained.recognizer, trained
         )
-        return _with_recognizer_of(options.recognizer_from, scored, options) if options.recognizer_from else scored
+        return _with_recognizer_of(options.recognizer_from, target, options) if options.recognizer_from else target
     if options.save_proposals:
-        raise InputError("save_proposals=true needs the network: give checkpoint=PATH in place of proposals=FOLDER")
+        raise InputError("save_proposals=true needs the network: give checkpoint=PATH instead of proposals=FOLDER")
     experiment, inference = stored_origin(str(options.proposals))
     inference = inference or InferenceConfig.of({"overlap": 0.8})
     recognizer = build_recognizer(inference.recognizer, str(options.proposals))
-    return Scored(f"what {options.proposals} holds", experiment, inference, recognizer, None)
+    return EvaluationTarget(f"proposals {options.proposals}", experiment, inference, recognizer, None)
 
 
-def _with_recognizer_of(other: str, scored: Scored, options: EvaluationOptions) -> Scored:
-    """The same with the recognizer of another checkpoint in the place of its own."""
+def _with_recognizer_of(other: str, target: EvaluationTarget, options: EvaluationOptions) -> EvaluationTarget:
+    """The same model with the recognizer of another checkpoint instead of its own."""
     recognizer = load_checkpoint(other, clip_weights=options.clip_weights, device=options.device).recognizer
-    inference = dataclasses.replace(scored.inference, recognizer=recognizer_config(recognizer))
-    return dataclasses.replace(scored, recognizer=recognizer, inference=inference)
+    inference = dataclasses.replace(target.inference, recognizer=recognizer_config(recognizer))
+    return dataclasses.replace(target, recognizer=recognizer, inference=inference)
 
 
 def open_sources(
-    options: EvaluationOptions, plan: Plan, scored: Scored, data: PanopticDataModule
+    options: EvaluationOptions, plan: Plan, evaluated: EvaluationTarget, data: PanopticDataModule
 ) -> Mapping[str, Source]:
-    """Where each test domain's outputs come from; faults of any domain are found before the first is scored.
+    """The source of the outputs for each test domain; all domains are checked before the first is scored.
 
     Raises:
-        ProposalsError: proposals cannot be used, or cannot be kept in the run's folder.
+        ProposalsError: stored proposals cannot be used, or cannot be written into the run's folder.
     """
     datasets: dict[str, Any] = {name: data.datasets[f"test/{name}"] for name in data.test_names}
-    trained, needed = scored.trained, plan.sources
+    trained, needed = evaluated.trained, plan.sources
     if trained is None:
         device = pick_device(options.device)
         return {k: StoredSource(open_domain(str(options.proposals), k), d, device, needed) for k, d in datasets.items()}
     if options.save_proposals:
         needed = tuple(sorted({*needed, "pooling"}))
-        rules = dataclasses.asdict(scored.inference)
-        made_by = {"checkpoint": fingerprint(str(options.checkpoint)), "experiment": scored.experiment, "rules": rules}
+        rules = dataclasses.asdict(evaluated.inference)
+        made_by = {
+            "checkpoint": fingerprint(str(options.checkpoint)),
+            "experiment": evaluated.experiment,
+            "rules": rules,
+        }
     sources: dict[str, Source] = {}
     for (name, dataset), loader in zip(datasets.items(), data.test_dataloader(), strict=True):
         source = NetworkSource(trained, loader, dataset, needed)

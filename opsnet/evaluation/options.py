@@ -1,4 +1,4 @@
-"""The options of an evaluation, as plain values: conf/evaluate.yaml is read here and nowhere else."""
+"""The options of an evaluation as plain values; conf/evaluate.yaml is read only here."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from omegaconf import DictConfig, OmegaConf
 
 @dataclass(frozen=True)
 class EvaluationOptions:
-    """What conf/evaluate.yaml says beside the data; its comments describe each key.
+    """The keys of conf/evaluate.yaml except the data; its comments describe each key.
 
     Attributes:
-        settings: names of inference settings; none: the default ones.
-        filters: changes of the filters in conf/filtering by name, without those that are null.
-        tune: values to score every setting with, by option of a filter.
-        split: of the images that are evaluated, where the data have several.
-        tuning_images: training images that the split "tuning" holds.
+        settings: names of inference settings; empty: the default ones.
+        filters: changes to the filters in conf/filtering by name, without those that are null.
+        tune: values with which every setting is scored, by filter option.
+        split: the evaluated split, if the data has several.
+        tuning_images: number of training images in the split "tuning".
     """
 
     output: Path
@@ -27,7 +27,7 @@ class EvaluationOptions:
     seed: int = 0
     checkpoint: str | None = None
     clip_weights: str | None = None
-    label_names_known: bool = False
+    treat_label_names_as_seen: bool = False
     recognizer_from: str | None = None
     device: str = "auto"
     settings: tuple[str, ...] = ()
@@ -51,10 +51,10 @@ class EvaluationOptions:
 
 
 def option_values(cfg: DictConfig) -> dict[str, Any]:
-    """The arguments of :class:`EvaluationOptions` that conf/evaluate.yaml gives; null keeps a default.
+    """The arguments of :class:`EvaluationOptions` from conf/evaluate.yaml; null keeps the default.
 
     Args:
-        cfg: may lack keys that have a default.
+        cfg: conf/evaluate.yaml; keys with a default may be missing.
     """
     fields = EvaluationOptions.__dataclass_fields__
     given = {key: value for key in fields if key in cfg and (value := _plain(cfg[key])) is not None}

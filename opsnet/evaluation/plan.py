@@ -1,4 +1,4 @@
-"""What an evaluation does in every domain, as its configuration asks for it."""
+"""The plan of an evaluation: what its configuration asks for in every domain."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from opsnet.evaluation.details import Wanted
+from opsnet.evaluation.details import DetailOptions
 from opsnet.evaluation.options import EvaluationOptions
 from opsnet.inference.config import TRAINED, InferenceConfig, recognizer_name
 from opsnet.inference.settings import Setting, grid, paper_settings, parse_filtering, parse_setting
@@ -16,31 +16,31 @@ from opsnet.panoptic.mask_filtering import KINDS
 from opsnet.recognition.recognizer import Recognizer
 from opsnet.utils.errors import InputError
 
-USUAL = "full/cls_iou"
-"""Drawn and examined where nothing else is asked for, it is scored, and the checkpoint's own recognizer is not."""
+DEFAULT_SETTING = "full/cls_iou"
+"""The setting of panels and details by default, if it is scored and the checkpoint's own recognizer is not."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to do in every domain.
+    """What to compute in every domain.
 
     Attributes:
-        settings: to score.
-        panels: pictures to draw, under ``panel_setting``.
-        panel_setting: a setting's name.
-        wanted: what to look at beyond PQ and mIoU, under ``detail_settings``.
-        detail_settings: names.
+        settings: inference settings to score.
         output: the run's folder.
+        panels: number of images to draw, with ``panel_setting``.
+        panel_setting: name of a setting.
+        details: what to compute beyond PQ and mIoU, with ``detail_settings``.
+        detail_settings: names of settings.
 
     Raises:
-        InputError: a setting to draw or to look at is not among ``settings``.
+        InputError: ``panel_setting`` or one of ``detail_settings`` is not among ``settings``.
     """
 
     settings: tuple[Setting, ...]
     output: Path
     panels: int = 0
     panel_setting: str = ""
-    wanted: Wanted = field(default_factory=Wanted)
+    details: DetailOptions = field(default_factory=DetailOptions)
     detail_settings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -55,7 +55,7 @@ class Plan:
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """Where the embeddings of CLIP that the settings read come from."""
+        """The sources of CLIP embeddings that the settings use."""
         return tuple(sorted({setting.clip_embeds for setting in self.settings}))
 
 
@@ -65,33 +65,33 @@ def plan_of(
     """The plan of a configuration.
 
     Args:
-        options: of the evaluation.
-        inference: of the checkpoint.
-        recognizer: of the checkpoint, with what it learned.
-        names: of settings, in the place of its own.
+        options: options of the evaluation.
+        inference: the checkpoint's inference settings.
+        recognizer: the checkpoint's recognizer, with its learned weights.
+        names: names of settings that replace those of ``options``.
 
     Raises:
-        InputError: an unknown setting, or one to draw or to look at that is not scored.
+        InputError: a setting is unknown, or one to draw or to detail is not scored.
     """
     names = names or options.settings or default_settings(options, inference)
     names = grid(list(dict.fromkeys(names)), options.tune)
-    usual = [name for name in (f"{recognizer_name(inference.recognizer)}/cls_iou", USUAL) if name in names]
-    drawn = options.panel_setting or next(iter(usual), names[0])
+    defaults = (f"{recognizer_name(inference.recognizer)}/cls_iou", DEFAULT_SETTING)
+    drawn = options.panel_setting or next((name for name in defaults if name in names), names[0])
     detailed = options.detail_setting or drawn
     return Plan(
         tuple(_setting(name, options, inference, recognizer) for name in names),
         options.output,
         panels=options.panels,
         panel_setting=drawn,
-        wanted=Wanted(classes=options.details, instances=options.instances, oracles=options.oracles),
+        details=DetailOptions(classes=options.details, instances=options.instances, oracles=options.oracles),
         detail_settings=(detailed,) if isinstance(detailed, str) else tuple(detailed),
     )
 
 
 def default_settings(options: EvaluationOptions, inference: InferenceConfig) -> list[str]:
-    """Where no setting is named: the paper's that need one pass of CLIP, and the checkpoint's own.
+    """Settings to score if none are given: those of the paper that run CLIP once per image, and the checkpoint's own.
 
-    To tune, the latter alone.
+    When tuning, only the checkpoint's own.
     """
     recognizer = recognizer_name(inference.recognizer)
     own = f"{recognizer}/{TRAINED}"
@@ -99,9 +99,9 @@ def default_settings(options: EvaluationOptions, inference: InferenceConfig) -> 
         return [own]
     names = paper_settings(crops=False)
     filters = _filters(options, inference)
-    alike = [kind for kind in KINDS if f"{recognizer}/{kind}" in names]
-    known = [parse_filtering(kind, filters=filters).settings() for kind in alike]
-    return names if inference.mask_filtering.settings() in known else [*names, own]
+    kinds = [kind for kind in KINDS if f"{recognizer}/{kind}" in names]
+    scored = [parse_filtering(kind, filters=filters).settings() for kind in kinds]
+    return names if inference.mask_filtering.settings() in scored else [*names, own]
 
 
 def _setting(name: str, options: EvaluationOptions, inference: InferenceConfig, recognizer: Recognizer) -> Setting:
@@ -112,6 +112,6 @@ def _setting(name: str, options: EvaluationOptions, inference: InferenceConfig, 
 
 
 def _filters(options: EvaluationOptions, inference: InferenceConfig) -> dict[str, dict[str, Any]]:
-    """What the checkpoint's world changes of conf/filtering, and what the configuration changes of that."""
+    """The changes of the checkpoint's world to conf/filtering, updated with those of the configuration."""
     given = options.filters
     return {kind: {**inference.filters.get(kind, {}), **given.get(kind, {})} for kind in {*inference.filters, *given}}

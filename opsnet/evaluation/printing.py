@@ -1,4 +1,4 @@
-"""The figures of an evaluation as tables in the terminal, with the rules that they stand on."""
+"""Prints the metrics of an evaluation as tables in the terminal, with the rules of scoring as captions."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from opsnet.paper.rows import TableRow
 ORACLE = "/oracle/"
 
 
-def print_figures(
+def print_metrics(
     metrics: Mapping[str, float], misses: Mapping[str, Sequence[Confusion]], console: Console | None = None
 ) -> None:
-    """Prints a row a domain and setting, and tables of AP, oracles and confusions where there are some.
+    """Prints a row per domain and setting, and tables of AP, oracles and confusions if there are any.
 
     Args:
-        metrics: figures in percent by ``<domain>/<setting>/<measure>``.
-        misses: the commonest confusions by ``<domain>/<setting>``.
-        console: to print on.
+        metrics: in percent, by ``<domain>/<setting>/<measure>``.
+        misses: the most common confusions, by ``<domain>/<setting>``.
+        console: the console to print on.
     """
     console = console or Console()
     names = [key.removesuffix("/PQ") for key in metrics if key.endswith("/PQ") and ORACLE not in key]
@@ -35,9 +35,9 @@ def print_figures(
     with_ap = [name for name in names if f"{name}/AP" in metrics]
     if with_ap:
         console.print(_table("instances, percent", INSTANCE_RULE, with_ap, ("AP", "AP50", "AP75"), metrics))
-    ceilings = [key.removesuffix("/PQ") for key in metrics if key.endswith("/PQ") and ORACLE in key]
-    if ceilings:
-        console.print(_ceilings(names, ceilings, measures[:-1], metrics))
+    bounds = [key.removesuffix("/PQ") for key in metrics if key.endswith("/PQ") and ORACLE in key]
+    if bounds:
+        console.print(_upper_bounds(names, bounds, measures[:-1], metrics))
     if any(misses.values()):
         console.print(_confusions(misses))
 
@@ -45,7 +45,7 @@ def print_figures(
 def print_rows(
     rows: Sequence[TableRow], metrics: Mapping[str, float], domains: Sequence[str], console: Console | None = None
 ) -> None:
-    """Prints each row of the paper's tables: PQ in each domain, mIoU for Table 8; nothing where there is no row."""
+    """Prints each row of the paper's tables: PQ in each domain, mIoU for Table 8; nothing if there are no rows."""
     if not rows:
         return
     measures = {row.name: "mIoU" if row.table == 8 else "PQ" for row in rows}
@@ -58,13 +58,11 @@ def print_rows(
 
 
 def print_tuned(tuned: Mapping[str, Mapping[str, BestCell]], console: Console | None = None) -> None:
-    """Prints the best cell of each grid, and how to use it; nothing where nothing was tuned."""
+    """Prints the best cell of each grid, and how to use it; nothing if nothing was tuned."""
     if not tuned:
         return
-    caption = "for training: filtering.threshold=, overlap=; for prediction likewise; for evaluation the setting's name"
-    table = Table(
-        "setting", "threshold", "overlap", "PQ", "PQ of the worst", "mIoU", title="best by PQ", caption=caption
-    )
+    caption = "in training and prediction: filtering.threshold=, overlap=; in evaluation: the setting's name"
+    table = Table("setting", "threshold", "overlap", "PQ", "worst PQ", "mIoU", title="best by PQ", caption=caption)
     for domain, cells in tuned.items():
         for name, best in cells.items():
             overlap = "the checkpoint's" if best.overlap is None else f"{best.overlap:g}"
@@ -82,23 +80,26 @@ def _table(
     return table
 
 
-def _ceilings(
-    names: Sequence[str], ceilings: Sequence[str], measures: Sequence[str], metrics: Mapping[str, float]
+def _upper_bounds(
+    names: Sequence[str], bounds: Sequence[str], measures: Sequence[str], metrics: Mapping[str, float]
 ) -> Table:
     table = Table("setting", "oracle", *measures, title="oracles, percent", caption=ORACLE_RULE)
     for name in names:
-        own = [ceiling for ceiling in ceilings if ceiling.startswith(name + ORACLE)]
+        own = [bound for bound in bounds if bound.startswith(name + ORACLE)]
         for row in (name, *own) if own else ():
-            figures = (f"{metrics[f'{row}/{m}']:.1f}" for m in measures)
-            table.add_row(name, row.partition(ORACLE)[2] or "none", *figures)
+            values = (f"{metrics[f'{row}/{m}']:.1f}" for m in measures)
+            table.add_row(name, row.partition(ORACLE)[2] or "none", *values)
     return table
 
 
 def _confusions(misses: Mapping[str, Sequence[Confusion]]) -> Table:
     caption = (
-        "true segments missed because a mask has another name, or because no mask covers them; share of the name's"
+        "ground-truth segments missed because a mask has another name or no mask covers them; share of all segments of "
+        "the class"
     )
-    table = Table("setting", "truth", "taken for", "segments", "share", title="commonest misses", caption=caption)
+    table = Table(
+        "setting", "ground truth", "predicted", "segments", "share", title="most common confusions", caption=caption
+    )
     for name, rows in misses.items():
         for row in rows:
             table.add_row(name, row.truth, row.predicted, str(row.count), f"{row.share:.0%}")

@@ -1,4 +1,4 @@
-"""One batch of the network's output, or a domain's names, as a file: safetensors with a checksum, written whole."""
+"""Reads and writes one batch of network outputs, or a domain's names, as safetensors with a checksum, atomically."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ProposalsError(InputError):
 
 
 def write_outputs(path: Path, outputs: NetworkOutput, masks: str) -> None:
-    """Writes a batch; ``masks`` is a kind of :mod:`opsnet.evaluation.mask_bytes`."""
+    """Writes a batch; ``masks`` is one of the kinds of :mod:`opsnet.evaluation.mask_bytes`."""
     planes, about = pack(outputs.proposals.mask_logits, masks)
     tensors = {
         "query_embeds": outputs.proposals.query_embeds,
@@ -54,7 +54,7 @@ def read_outputs(path: Path) -> NetworkOutput:
         proposals = Proposals(unpack(planes, more["masks"]), tensors["query_embeds"], tensors["iou"])
         clip = {key.removeprefix("clip."): value for key, value in tensors.items() if key.startswith("clip.")}
         valid = _sizes(more["valid_sizes"])
-        maps = _sizes(more["map_sizes"]) if "map_sizes" in more else valid  # earlier files do not have them
+        maps = _sizes(more["map_sizes"]) if "map_sizes" in more else valid  # missing in files of earlier versions
         height, width = more["padded"]
         return NetworkOutput(proposals, clip, (height, width), valid, maps, tuple(more["image_ids"]))
     except (KeyError, TypeError, ValueError) as error:
@@ -112,17 +112,19 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise _damaged(path, error) from error
     if str(_checksum(tensors)) != metadata.get("crc"):
-        raise _damaged(path, "its checksum is another")
+        raise _damaged(path, "its checksum differs")
     return tensors, about
 
 
 def _checksum(tensors: Mapping[str, Tensor]) -> int:
-    """Of the bytes of all tensors, by name."""
-    found = 0
+    """CRC-32 of the names and bytes of all tensors."""
+    crc = 0
     for key in sorted(tensors):
-        found = zlib.crc32(tensors[key].flatten().view(torch.uint8).numpy().data, zlib.crc32(key.encode(), found))
-    return found
+        crc = zlib.crc32(tensors[key].flatten().view(torch.uint8).numpy().data, zlib.crc32(key.encode(), crc))
+    return crc
 
 
 def _damaged(path: Path, reason: object) -> ProposalsError:
-    return ProposalsError(f"{path} is truncated or no file of proposals ({reason}): delete it, and save them again")
+    return ProposalsError(
+        f"{path} is truncated or not a file of proposals ({reason}): delete it, and save the proposals again"
+    )

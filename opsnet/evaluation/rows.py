@@ -1,7 +1,7 @@
-"""Rows of the paper's tables that one checkpoint answers: which settings they are, and which rows are another's.
+"""Selects the rows of the paper's tables that one checkpoint can fill, and leaves out those of other trainings.
 
 A row names the training whose checkpoint it scores (:mod:`opsnet.paper.rows`); a checkpoint names the experiment that
-trained it. Scoring the one with the other's would fill a table with results of the wrong network.
+trained it. Scoring a row with another training's checkpoint would put results of the wrong network into the table.
 """
 
 from __future__ import annotations
@@ -9,8 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from typing import Any
-
-from omegaconf import OmegaConf
 
 from opsnet.evaluation.options import EvaluationOptions
 from opsnet.paper.rows import TableRow, numbered, table_row, table_rows, tables
@@ -21,48 +19,48 @@ log = logging.getLogger(__name__)
 
 
 def asked_rows(options: EvaluationOptions) -> tuple[TableRow, ...]:
-    """The rows that a configuration asks for: of its ``table``, or those that its experiment's settings are.
+    """The rows that a configuration requests: those of ``table``, or those that match its experiment and settings.
 
     Args:
         options: ``table`` is null, a number, ``table6``, a list of these, or ``all``; ``row`` is null,
-            a number or a list, of a single table.
+            a number or a list, and needs a single table.
 
     Raises:
-        InputError: the paper has no such table or row, both a table and settings are asked for, or a row of no table.
+        InputError: the paper has no such table or row, both table and settings are given, or a row without a table.
     """
     if options.table is None:
         if options.row is not None:
-            raise InputError(f"row={options.row} is of no table: give table=T too")
+            raise InputError(f"row={options.row} needs a table: give table=T too")
         return tuple(row for row in rows_of(options.experiment_name) if row.setting in options.settings)
     if options.settings:
-        raise InputError("give either table=T, whose rows have settings of their own, or settings=[...], not both")
+        raise InputError("give either table=T, whose rows have their own settings, or settings=[...], not both")
     asked = _listed(options.table)
     numbers = list(tables()) if asked == ["all"] else asked
     if options.row is None:
         return tuple(dict.fromkeys(row for number in numbers for row in table_rows(number)))
     if len(numbers) != 1:
-        raise InputError(f"row={options.row} is of one table, but table={options.table}: give table=T, a single one")
+        raise InputError(f"row={options.row} needs a single table, but table={options.table}: give table=T")
     return tuple(dict.fromkeys(table_row(numbers[0], row) for row in _listed(options.row)))
 
 
 def _listed(value: Any) -> list[Any]:
-    """A list of the configuration, or of its single value."""
-    return list(value) if OmegaConf.is_list(value) else [value]
+    """A list from the configuration, or a single value as a list."""
+    return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 def rows_of_checkpoint(
     rows: Sequence[TableRow], experiment: str | None, *, trained_as: str | None = None, name: str = "checkpoint"
 ) -> tuple[TableRow, ...]:
-    """Those of the rows that score a checkpoint; the others are named, with the commands that run them.
+    """The rows that a checkpoint can fill; the others are logged with the commands that run them.
 
     Args:
-        rows: that are asked for.
-        experiment: that the checkpoint says trained it; ``None`` where it does not say.
-        trained_as: what the user says of it.
-        name: of the checkpoint, for messages.
+        rows: the requested rows.
+        experiment: the experiment stored in the checkpoint; ``None`` if it has none.
+        trained_as: the experiment given by the user, which takes precedence.
+        name: the checkpoint's name in messages.
 
     Raises:
-        InputError: no row is this checkpoint's, or it does not say whose it is and that matters.
+        InputError: no row belongs to this checkpoint, or its experiment is unknown and the rows need several.
     """
     if not rows:
         return ()
@@ -70,35 +68,37 @@ def rows_of_checkpoint(
     own = tuple(row for row in rows if row.training == training)
     others = [row for row in rows if row.training != training]
     if not own:
-        raise InputError(f"{name} was trained by {training}, but {_names(rows)} score another: {_commands(others)}")
+        raise InputError(
+            f"{name} was trained by {training}, but {_names(rows)} need another training: {_commands(others)}"
+        )
     if others:
-        log.warning("left out, because %s was trained by %s: %s", name, training, _commands(others))
+        log.warning("skipped, because %s was trained by %s: %s", name, training, _commands(others))
     return own
 
 
 def _training(rows: Sequence[TableRow], experiment: str | None, trained_as: str | None, name: str) -> str:
     """The training that wrote the checkpoint."""
-    said = trained_as or experiment
-    if said is not None:
-        found = training_of(said)
-        if found is not None:
-            return found
+    known = trained_as or experiment
+    if known is not None:
+        training = training_of(known)
+        if training is not None:
+            return training
         raise InputError(
-            f"{name} was trained by the experiment '{said}', which no row of the paper's tables scores: give "
+            f"{name} was trained by the experiment '{known}', which no row of the paper's tables uses: give "
             f"trained_as={_scored(rows)[0]}, if it is that model, to score these rows with it"
         )
     possible = _scored(rows)
     if len(possible) != 1:
         raise InputError(
-            f"{name} does not say which experiment trained it, and the rows score {' or '.join(possible)}: give "
+            f"{name} does not store which experiment trained it, and the rows need {' or '.join(possible)}: give "
             f"trained_as={possible[0]}"
         )
-    log.warning("%s does not say which experiment trained it; taken for %s", name, possible[0])
+    log.warning("%s does not store which experiment trained it; assuming %s", name, possible[0])
     return possible[0]
 
 
 def _scored(rows: Iterable[TableRow]) -> list[str]:
-    """The trainings whose checkpoints the rows score; published weights where there is no training."""
+    """The trainings whose checkpoints the rows score; if all rows use published weights, their names."""
     names = dict.fromkeys(row.training for row in rows if row.published_backbone is None)
     return list(names or dict.fromkeys(row.training for row in rows))
 
@@ -114,9 +114,7 @@ def _commands(rows: Sequence[TableRow]) -> str:
             command = f"python -m scripts.published.score_mask2former {weights}"
         else:
             table = str(numbers[0]) if len(numbers) == 1 else f"[{','.join(map(str, numbers))}]"
-            command = (
-                f"opsnet-train experiment={training}, then opsnet-evaluate table={table} checkpoint=PATH of its own"
-            )
+            command = f"opsnet-train experiment={training}, then opsnet-evaluate table={table} checkpoint=PATH of it"
         parts.append(f"{_names(group)} ({command})")
     return "; ".join(parts)
 

@@ -1,4 +1,4 @@
-"""Evaluation: one pass of the network per image, any number of inference settings scored on its outputs."""
+"""Evaluation: one forward pass per image, whose outputs are scored with any number of inference settings."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 from omegaconf import DictConfig
 
 from opsnet.evaluation.domains import evaluate_domain
-from opsnet.evaluation.opening import open_scored, open_sources
+from opsnet.evaluation.opening import open_sources, open_target
 from opsnet.evaluation.options import EvaluationOptions, option_values
 from opsnet.evaluation.plan import plan_of
-from opsnet.evaluation.printing import print_figures, print_rows, print_tuned
+from opsnet.evaluation.printing import print_metrics, print_rows, print_tuned
 from opsnet.evaluation.rows import asked_rows, rows_of_checkpoint
 from opsnet.evaluation.tuning import BestCell, best_of_grid
 from opsnet.inference.config import InferenceConfig
@@ -29,15 +29,15 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Evaluation:
-    """What an evaluation found.
+    """The results of an evaluation.
 
     Attributes:
-        metrics: figures in percent by ``<domain>/<setting>/<measure>``.
+        metrics: in percent, by ``<domain>/<setting>/<measure>``.
         domain_similarity: s by domain.
-        seconds: by ``evaluation/<domain>``.
-        kilobytes: of the proposals that were kept, a picture, by domain.
-        misses: the commonest, by ``<domain>/<setting>``.
-        rows: of the paper's tables that were scored.
+        seconds: run time, by ``evaluation/<domain>``.
+        kilobytes: size of the stored proposals per image, by domain.
+        misses: the most common confusions, by ``<domain>/<setting>``.
+        rows: scored rows of the paper's tables.
         tuned: the best cell of ``tune``, by domain and setting.
     """
 
@@ -63,58 +63,58 @@ def evaluate(cfg: DictConfig) -> Evaluation:
 
     options = EvaluationOptions(**option_values(cfg))
     rows = asked_rows(options)
-    if options.table is None:  # what cannot be read is refused before the network is built
+    if options.table is None:  # refuses invalid settings before the network is built
         plan_of(options, InferenceConfig({}), EmbeddingModulation())
-    scored = open_scored(options)
-    rows = rows_of_checkpoint(rows, scored.experiment, trained_as=options.trained_as, name=scored.name)
-    of_rows = None if options.table is None else [row.measured_as for row in rows]
-    plan = plan_of(options, scored.inference, scored.recognizer, of_rows)
-    _explain(options, scored.inference)
+    target = open_target(options)
+    rows = rows_of_checkpoint(rows, target.experiment, trained_as=options.trained_as, name=target.name)
+    row_settings = None if options.table is None else [row.measured_as for row in rows]
+    plan = plan_of(options, target.inference, target.recognizer, row_settings)
+    _log_notes(options, target.inference)
     data = instantiate(cfg.data.module, _convert_="object")
     data.prepare_data()
     data.setup("test")
     names = [setting.name for setting in plan.settings]
     found = Evaluation(rows=tuple(row for row in rows if row.setting in names))
-    for domain, source in open_sources(options, plan, scored, data).items():
+    for domain, source in open_sources(options, plan, target, data).items():
         start = time.monotonic()
         dataset: Any = data.datasets[f"test/{domain}"]
-        figures = evaluate_domain(domain, source, dataset, plan)
+        results = evaluate_domain(domain, source, dataset, plan)
         found.seconds[f"evaluation/{domain}"] = time.monotonic() - start
-        found.metrics.update({f"{domain}/{key}": value for key, value in figures.metrics.items()})
-        found.misses.update({f"{domain}/{key}": misses for key, misses in figures.misses.items()})
-        found.domain_similarity[domain] = figures.similarity
-        if source.kept:
-            found.kilobytes[domain] = source.kept / 1000 / len(dataset)
+        found.metrics.update({f"{domain}/{key}": value for key, value in results.metrics.items()})
+        found.misses.update({f"{domain}/{key}": misses for key, misses in results.misses.items()})
+        found.domain_similarity[domain] = results.similarity
+        if source.bytes_written:
+            found.kilobytes[domain] = source.bytes_written / 1000 / len(dataset)
     tuned = found.tuned = best_of_grid(plan.settings, found.metrics, data.test_names) if options.tune else {}
     result = {
         "experiment": options.experiment_name,
         "seed": options.seed,
-        "trained_as": options.trained_as or scored.experiment,
+        "trained_as": options.trained_as or target.experiment,
         "rows": {row.name: row.setting for row in found.rows},
         "metrics": found.metrics,
         "domain_similarity": found.domain_similarity,
         "tuned": {
-            domain: {name: asdict(best) for name, best in found_by.items()} for domain, found_by in tuned.items()
+            domain: {name: asdict(best) for name, best in by_setting.items()} for domain, by_setting in tuned.items()
         },
         "seconds": found.seconds,
-        "proposal_kilobytes_a_picture": found.kilobytes,
+        "proposal_kilobytes_a_picture": found.kilobytes,  # a key of results.json stays as it was
         "versions": versions(),
     }
     write_json(plan.output / "results.json", result)
     return found
 
 
-def _explain(options: EvaluationOptions, inference: InferenceConfig) -> None:
-    """Logs what was left out, and images of the training that are tuned on."""
+def _log_notes(options: EvaluationOptions, inference: InferenceConfig) -> None:
+    """Logs which settings are skipped by default, and warns if thresholds would be tuned on training images."""
     if not options.settings and options.table is None and not options.tune:
         log.info(
-            "left out masking/cls_iou and cropping/cls_iou (Table 5), which run CLIP once per proposal: name them in "
+            "skipped masking/cls_iou and cropping/cls_iou (Table 5), which run CLIP once per proposal: add them to "
             "`settings`, or give table=5"
         )
     if options.split == "tuning" and inference.tuning_images < options.tuning_images:
         log.warning(
-            "the checkpoint was trained with data.tuning_images=%d, so it knows images of data.split=tuning: "
-            "thresholds that are chosen on them are too high", inference.tuning_images,
+            "the checkpoint was trained with data.tuning_images=%d, so it has seen images of data.split=tuning: "
+            "thresholds chosen on them are too high", inference.tuning_images,
         )  # fmt: skip
 
 
@@ -122,14 +122,14 @@ def evaluate_and_print(cfg: DictConfig) -> None:
     """Evaluates and, with ``cfg.show``, prints the metrics as tables.
 
     Raises:
-        InputError: no domain to evaluate on; and see :func:`evaluate`.
+        InputError: there is no domain to evaluate on; see also :func:`evaluate`.
     """
     found = evaluate(cfg)
     if not found.metrics:
-        raise InputError("data.module.test names no domain: choose a data group with test sets, e.g. data=scenes")
+        raise InputError("data.module.test has no domain: choose a data group with test sets, e.g. data=scenes")
     if cfg.show:
-        print_figures(found.metrics, found.misses)
+        print_metrics(found.metrics, found.misses)
         print_tuned(found.tuned)
         print_rows(found.rows, found.metrics, list(found.domain_similarity))
         for domain, size in found.kilobytes.items():
-            print(f"proposals of {domain}: {size:.0f} kB a picture in {cfg.output}/proposals/{domain}")
+            print(f"proposals of {domain}: {size:.0f} kB per image in {cfg.output}/proposals/{domain}")

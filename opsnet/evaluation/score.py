@@ -1,4 +1,4 @@
-"""Panoptic quality of COCO panoptic predictions on disk, as panopticapi computes it; torch is not loaded."""
+"""Panoptic quality of COCO panoptic predictions on disk, computed as by panopticapi, without importing torch."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ from opsnet.utils.errors import DatasetError
 logger = logging.getLogger(__name__)
 
 MAX_PAIRS = 2**25
-"""Pairs of a true and a predicted segment in one image, each a cell of a table; COCO's images have some 10^4."""
+"""Maximum number of (ground-truth, predicted) segment pairs per image, each a table cell; COCO has about 10^4."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """What ``score`` returns.
+    """The result of :func:`score`.
 
     Attributes:
         result: PQ, SQ and RQ in percent; ``per_class`` in the order of ``categories``.
-        categories: the ground truth's.
-        images: how many were scored.
+        categories: categories of the ground truth.
+        images: number of scored images.
     """
 
     result: PanopticResult
@@ -72,14 +72,14 @@ def score(
 ) -> Score:
     """Panoptic quality of predictions against ground truth, both in COCO's panoptic format.
 
-    Images that only the prediction has are left out, as in panopticapi.
+    Images that only the prediction has are ignored, as in panopticapi.
 
     Args:
         gt_json: ``categories`` and ``annotations`` of the ground truth.
         pred_json: ``annotations`` of the prediction.
-        gt_dir: folder of the ground truth's PNGs; ``None`` is the json's path without ``.json``.
-        pred_dir: likewise of the prediction.
-        progress: shows a bar on stderr.
+        gt_dir: folder of the ground truth's PNGs; ``None``: the json's path without ``.json``.
+        pred_dir: folder of the prediction's PNGs, likewise.
+        progress: show a progress bar on stderr.
 
     Raises:
         DatasetError: a file is missing or malformed, or files contradict each other.
@@ -89,7 +89,7 @@ def score(
     truths = _by_image(truth_json, gt_dir, categories)
     predictions = _by_image(prediction_json, pred_dir, categories)
     if not truths:
-        raise DatasetError(f"{gt_json} has no annotations: name a ground truth with at least one image")
+        raise DatasetError(f"{gt_json} has no annotations: give a ground truth with at least one image")
     for image_id in truths:
         if image_id not in predictions:
             raise DatasetError(
@@ -103,7 +103,7 @@ def score(
         counts += _score_image(truth, predictions[truth.image_id], len(categories), wrong_areas)
     if wrong_areas:
         logger.warning(
-            "%d areas of the ground truth's json were used, as panopticapi does, although its PNGs differ: %s",
+            "%d segment areas in the ground truth's json differ from its PNGs; the json is used, as in panopticapi: %s",
             *(len(wrong_areas), wrong_areas[0]),
         )
     return Score(summarise(counts, [category.is_thing for category in categories]), categories, len(truths))
@@ -111,7 +111,7 @@ def score(
 
 @dataclass(frozen=True)
 class _Image:
-    """One image's entry: the json that has it, its PNG, and its segments with labels that index the categories."""
+    """One image's annotation: its json, its PNG, and its segments, whose labels index the categories."""
 
     image_id: int | str
     listing: Path
@@ -122,26 +122,28 @@ class _Image:
 def _by_image(
     listing: PanopticJson, folder: str | Path | None, categories: Sequence[Category]
 ) -> dict[int | str, _Image]:
-    """The annotations by image id, in the order of the json; PNGs are not opened yet.
+    """The annotations by image id, in the json's order; PNGs are not opened.
 
     Args:
         listing: the json.
-        folder: where its PNGs are; ``None`` is the json's path without ``.json``.
-        categories: the ground truth's.
+        folder: folder of its PNGs; ``None``: the json's path without ``.json``.
+        categories: categories of the ground truth.
 
     Raises:
-        DatasetError: the folder is missing, an annotation is wrong, or its category is unknown.
+        DatasetError: the folder is missing, an annotation is invalid, or its category is unknown.
     """
     folder = listing.path.with_suffix("") if folder is None else Path(folder)
     if not folder.is_dir():
         option = "--pred-dir" if listing.predicted else "--gt-dir"
-        raise DatasetError(f"the folder {folder} with the PNGs of {listing.path} does not exist: name it with {option}")
+        raise DatasetError(f"the folder {folder} with the PNGs of {listing.path} does not exist: give it by {option}")
     label_of = {category.id: label for label, category in enumerate(categories)}
     images: dict[int | str, _Image] = {}
     for annotation in listing.annotations():
         image_id = annotation.image_id
         if image_id in images:
-            logger.warning("%s predicts image %s twice: the last is scored, as in panopticapi", listing.path, image_id)
+            logger.warning(
+                "%s predicts image %s twice: the last prediction is scored, as in panopticapi", listing.path, image_id
+            )
         table = _table(listing, annotation, label_of)
         images[image_id] = _Image(image_id, listing.path, folder / annotation.file_name, table)
     return images
@@ -162,13 +164,13 @@ def _table(listing: PanopticJson, annotation: Annotation, label_of: Mapping[int,
 
 
 def _areas(segments: Sequence[SegmentInfo]) -> npt.NDArray[Any] | None:
-    """Areas (S,) of the json, or ``None`` where one is missing."""
+    """Areas (S,) of the json, or ``None`` if one is missing."""
     areas = [segment.area for segment in segments]
     return None if None in areas else np.array(areas)
 
 
 def _score_image(truth: _Image, prediction: _Image, num_classes: int, wrong_areas: list[str]) -> PanopticCounts:
-    """Counts of one image; notes in ``wrong_areas`` where the truth's json and PNG differ in a segment's area."""
+    """Counts of one image; adds to ``wrong_areas`` if the ground truth's json and PNG differ in a segment's area."""
     truth_ids, prediction_ids = read_ids(truth.png), read_ids(prediction.png)
     if truth_ids.shape != prediction_ids.shape:
         sizes = ["{1} x {0} pixels".format(*ids.shape) for ids in (prediction_ids, truth_ids)]
@@ -179,8 +181,8 @@ def _score_image(truth: _Image, prediction: _Image, num_classes: int, wrong_area
     counts = [len(side.segments.ids) for side in (truth, prediction)]
     if (1 + counts[0]) * (1 + counts[1]) > MAX_PAIRS:
         raise DatasetError(
-            f"image {truth.image_id} has {counts[0]:,} true and {counts[1]:,} predicted segments, more pairs than fit "
-            f"into memory: merge or drop small segments of {prediction.png} or {truth.png}"
+            f"image {truth.image_id} has {counts[0]:,} ground-truth and {counts[1]:,} predicted segments, more pairs "
+            f"than fit into memory: merge or drop small segments of {prediction.png} or {truth.png}"
         )
     try:
         overlaps = overlap_table(truth_ids, prediction_ids, truth.segments, prediction.segments)
@@ -191,9 +193,12 @@ def _score_image(truth: _Image, prediction: _Image, num_classes: int, wrong_area
 
 
 def _check_areas(truth: _Image, pixels: IntArray) -> list[str]:
-    """The truth's segments whose json area is not their number of pixels; a segment without pixels raises.
+    """Descriptions of the ground-truth segments whose json area differs from their number of pixels.
 
-    Pixels that the json calls covered count as there.
+    Pixels that the json lists as covered count as present.
+
+    Raises:
+        AbsentSegmentError: a segment has no pixels.
     """
     segments = truth.segments
     pixels = pixels + segments.covered

@@ -1,4 +1,4 @@
-"""A panoptic score in the terminal: tables, or json."""
+"""Prints a panoptic score in the terminal, as tables or json."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _class_table(result: Score) -> Table:
         if quality.occurs:
             counts = (str(count) for count in (quality.tp, quality.fp, quality.fn))
             kind = "thing" if category.is_thing else "stuff"
-            # Text, because a name with brackets would be read as rich's markup.
+            # Text, because rich would interpret brackets in a name as markup.
             table.add_row(Text(category.name), kind, *_percent(quality.pq, quality.sq, quality.rq), *counts)
     return table
 

@@ -1,4 +1,4 @@
-"""One picture's proposals at full size, read once, and what any number of settings make of them."""
+"""Scores one image with any number of settings, upsampling its masks only once."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class ImageMasks:
     Attributes:
         logits: (K, h, w).
         iou: (K,), predicted.
-        padded, valid: (height, width) in pixels of the batch, and of the picture in it.
-        size: (height, width) in pixels of the truth; another than ``valid`` where the picture was resized.
+        padded, valid: (height, width) in pixels of the batch, and of the image inside it.
+        size: (height, width) in pixels of the ground truth; differs from ``valid`` if the image was resized.
     """
 
     logits: Tensor
@@ -42,7 +42,7 @@ class ImageMasks:
 
     @classmethod
     def of(cls, output: NetworkOutput, index: int) -> ImageMasks:
-        """Those of one image of a batch, with maps of ``output.map_sizes``."""
+        """The masks of one image of a batch, whose map has its size in ``output.map_sizes``."""
         proposals = output.proposals
         return cls(
             proposals.mask_logits[index], proposals.iou[index], output.padded, output.valid_sizes[index],
@@ -50,14 +50,14 @@ class ImageMasks:
         )  # fmt: skip
 
     def full(self, chosen: Tensor | None = None) -> Tensor:
-        """Probabilities (n, H, W) at the truth's size, of the chosen masks or of all."""
+        """Probabilities (n, H, W) at the size of the ground truth, of the chosen masks or of all."""
         logits = self.logits if chosen is None else self.logits[chosen]
         return upsample_masks(logits, self.padded, self.valid, self.size)
 
 
 @dataclass(frozen=True)
-class Scored:
-    """What a row of scores made of a picture: its map, if that was asked for, and its counts against the truth."""
+class ImageResult:
+    """One image scored with one setting: its map, if requested, and its counts against the ground truth."""
 
     map: PanopticMap | None
     overlaps: ImageOverlaps
@@ -68,54 +68,58 @@ class Scored:
 def score_image(
     masks: ImageMasks, truth: GroundTruth, rows: Filtered, *, with_map: Sequence[bool], is_thing: Sequence[bool],
     overlaps: Sequence[float],
-) -> list[Scored]:  # fmt: skip
-    """What S settings make of one picture: masks are upsampled once, and settings that agree on it scored once.
+) -> list[ImageResult]:  # fmt: skip
+    """Scores one image with S settings.
 
-    All strengths of the modulation agree in the training domain, for example, and share one answer there.
+    Masks are upsampled once, and settings with identical scores are scored once: in the training domain, for example,
+    all strengths of the modulation give the same scores.
 
     Args:
-        masks: of K proposals; those that no setting keeps are not upsampled.
-        truth: segments of C classes.
-        rows: from Mask Filtering, (S, K) each.
-        with_map: of each setting, whether its map is asked for.
+        masks: masks of K proposals; those that no setting keeps are not upsampled.
+        truth: ground-truth segments of C classes.
+        rows: output of Mask Filtering, (S, K) each.
+        with_map: for each setting, whether its map is requested.
         is_thing: C flags.
-        overlaps: of each setting, the rule of the merge.
+        overlaps: for each setting, the merge's overlap threshold.
+
+    Returns:
+        One result per setting.
     """
     used = rows.keep.any(0).nonzero()[:, 0]
     keep = rows.keep[:, used]
     scores, labels, merge_scores = (v[:, used].where(keep, 0) for v in (rows.scores, rows.labels, rows.merge_scores))
     filtered = Filtered(scores, labels, keep, merge_scores)
-    own, place = _different(filtered, overlaps)
-    painted = np.zeros(len(own), bool)
-    np.logical_or.at(painted, place, np.asarray(with_map, bool))
+    first, group_of = _distinct(filtered, overlaps)
+    draw = np.zeros(len(first), bool)
+    np.logical_or.at(draw, group_of, np.asarray(with_map, bool))
     regions = GroundTruthRegions.of(truth, len(is_thing))
     merge = SparseMerge(
         (masks.full(k) for k in in_groups(used, masks.size)), regions.index, len(regions), is_thing,
         iou=masks.iou[used],
     )  # fmt: skip
     merged = merge.merge_all(
-        Filtered(*(values[own] for values in filtered)), with_map=painted.tolist(), overlaps=[overlaps[i] for i in own]
+        Filtered(*(values[first] for values in filtered)), with_map=draw.tolist(), overlaps=[overlaps[i] for i in first]
     )
-    counted: dict[tuple[bytes, ...], Scored] = {}
-    answers = [_count(one, regions, counted) for one in merged]
-    return [answers[i] for i in place]
+    counted: dict[tuple[bytes, ...], ImageResult] = {}
+    results = [_count(one, regions, counted) for one in merged]
+    return [results[i] for i in group_of]
 
 
-def _different(filtered: Filtered, overlaps: Sequence[float]) -> tuple[list[int], list[int]]:
-    """The first of each group of equal rows (S, K) and rules, and which group each row belongs to."""
+def _distinct(filtered: Filtered, overlaps: Sequence[float]) -> tuple[list[int], list[int]]:
+    """Groups equal rows (S, K) with equal rules: the first row of each group, and the group of each row."""
     rules = torch.tensor(overlaps, dtype=torch.float64)[:, None]
     columns = torch.cat([rules, *(values.double().cpu() for values in filtered)], dim=1).numpy()
     groups: dict[bytes, int] = {}
-    place = [groups.setdefault(row.tobytes(), len(groups)) for row in columns]
-    return [place.index(group) for group in range(len(groups))], place
+    group_of = [groups.setdefault(row.tobytes(), len(groups)) for row in columns]
+    return [group_of.index(group) for group in range(len(groups))], group_of
 
 
-def _count(merged: Merged, regions: GroundTruthRegions, counted: dict[tuple[bytes, ...], Scored]) -> Scored:
-    """Counts against the truth, which do not hang on the scores: maps that share their pixels alike count alike."""
+def _count(merged: Merged, regions: GroundTruthRegions, counted: dict[tuple[bytes, ...], ImageResult]) -> ImageResult:
+    """Counts against the ground truth; they do not depend on scores, so maps with equal pixels are counted once."""
     labels = np.array([segment.label for segment in merged.segments], np.int64)
     key = (labels.tobytes(), merged.overlaps.numpy().tobytes())
     if key not in counted:
         overlaps = regions.overlaps(merged.segments, merged.overlaps)
         counts = count_segments(overlaps.pixels, overlaps.truth, overlaps.prediction, overlaps.num_classes)
-        counted[key] = Scored(None, overlaps, counts, count_semantic(overlaps))
+        counted[key] = ImageResult(None, overlaps, counts, count_semantic(overlaps))
     return dataclasses.replace(counted[key], map=merged.map)

@@ -1,4 +1,4 @@
-"""Scoring any number of inference settings on one pass of the network."""
+"""Scores any number of inference settings on the outputs of one forward pass."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from opsnet.evaluation.details import Details, ImageAnswer
+from opsnet.evaluation.details import Details, ImageEvaluation
 from opsnet.evaluation.scored_image import ImageMasks, score_image
 from opsnet.inference.names import DomainNames
 from opsnet.inference.network_output import NetworkOutput
@@ -19,19 +19,19 @@ from opsnet.panoptic.mask_filtering import Filtered
 from opsnet.structures import GroundTruth, PanopticMap
 
 SIMILARITIES = (0.7, 0.8, 0.9)
-"""Cosines to the nearest training name between which PQ is reported apart."""
+"""Cosine similarities to the nearest training name by which classes are grouped; each group has its own PQ."""
 
 
 class SettingScorer:
-    """Scores every setting on the outputs of one pass, for one domain.
+    """Accumulates the scores of every setting for one domain.
 
     Args:
-        domain: its names.
-        settings: each with a name of its own.
-        details: what is looked at beyond PQ and mIoU, by the name of the setting.
+        domain: the domain's names.
+        settings: inference settings with distinct names.
+        details: accumulators of details beyond PQ and mIoU, by setting name.
 
     Attributes:
-        counts, pixels: of each setting by name, over all batches so far: segments for PQ, pixels for mIoU.
+        counts, pixels: counts of segments for PQ and of pixels for mIoU over all batches so far, by setting name.
     """
 
     def __init__(
@@ -46,31 +46,28 @@ class SettingScorer:
 
     @torch.no_grad()
     def score(
-        self, output: NetworkOutput, truths: Sequence[GroundTruth], *, wanted: Collection[str] | None = None
+        self, output: NetworkOutput, truths: Sequence[GroundTruth], *, with_maps: Collection[str] | None = None
     ) -> dict[str, list[PanopticMap]]:
-        """Scores a batch; returns the maps of the ``wanted`` settings (by name; all of them), one per image."""
+        """Scores a batch; returns the maps, one per image, of the settings named in ``with_maps`` (default: all)."""
         logits = self._logits(output)
         rows = [s.filtering(*logits[s.recognition], output.proposals.iou) for s in self.settings]
         stacked = Filtered(*(torch.stack(values) for values in zip(*rows, strict=True)))  # (S, B, K) each
-        painted = [wanted is None or s.name in wanted for s in self.settings]
-        maps: dict[str, list[PanopticMap]] = {s.name: [] for s, asked in zip(self.settings, painted) if asked}
+        draw = [with_maps is None or s.name in with_maps for s in self.settings]
+        maps: dict[str, list[PanopticMap]] = {s.name: [] for s, drawn in zip(self.settings, draw) if drawn}
         for i, truth in enumerate(truths):
             masks = ImageMasks.of(output, i)
             of_image = Filtered(*(values[:, i] for values in stacked))
-            answers = score_image(
-                masks, truth, of_image, with_map=painted, is_thing=self.is_thing,
-                overlaps=self.overlaps,
-            )  # fmt: skip
-            for k, (setting, scored) in enumerate(zip(self.settings, answers)):
+            results = score_image(masks, truth, of_image, with_map=draw, is_thing=self.is_thing, overlaps=self.overlaps)
+            for k, (setting, scored) in enumerate(zip(self.settings, results)):
                 self.counts[setting.name] += scored.segments
                 self.pixels[setting.name] += scored.pixels
-                if scored.map is not None and painted[k]:
+                if scored.map is not None and draw[k]:
                     maps[setting.name].append(scored.map)
                 if setting.name in self.details:
                     names, no_object = logits[setting.recognition]
                     row = Filtered(*(values[k] for values in of_image))
-                    answer = ImageAnswer(masks, row, names[i], no_object[i], scored.overlaps, truth)
-                    self.details[setting.name].add(answer)
+                    image = ImageEvaluation(masks, row, names[i], no_object[i], scored.overlaps, truth)
+                    self.details[setting.name].add(image)
         return maps
 
     def _logits(self, output: NetworkOutput) -> dict[str, tuple[Tensor, Tensor]]:
@@ -85,23 +82,23 @@ class SettingScorer:
         return logits
 
     def panoptic(self, name: str) -> PanopticResult:
-        """PQ and its parts of a setting, class by class."""
+        """PQ and its parts of a setting, averaged and per class."""
         return summarise(self.counts[name], self.is_thing)
 
     def results(self) -> dict[str, dict[str, float]]:
-        """By setting, in percent: PQ and its parts, the PQ of each group of classes, mIoU and its kin, the details."""
-        return {s.name: self._figures(s.name) for s in self.settings}
+        """By setting, in percent: PQ and its parts, PQ of each class group, semantic metrics such as mIoU, details."""
+        return {s.name: self._metrics(s.name) for s in self.settings}
 
-    def _figures(self, name: str) -> dict[str, float]:
+    def _metrics(self, name: str) -> dict[str, float]:
         result = self.panoptic(name)
         groups = {group: result.of(chosen) for group, chosen in self.groups.items()}
         by_group = {f"PQ_{group}": quality.pq for group, quality in groups.items() if quality.n}
-        more = self.details[name].figures() if name in self.details else {}
+        more = self.details[name].metrics() if name in self.details else {}
         return {**result.as_dict(), **by_group, **summarise_semantic(self.pixels[name]).as_dict(), **more}
 
 
 def class_groups(seen: Sequence[bool], nearest: Tensor) -> dict[str, list[bool]]:
-    """Flags (M,): names that were trained, the others, and these by their cosine (M,) to the nearest training name."""
+    """Flags (M,) of class groups: seen in training, unseen, and unseen by cosine (M,) to the nearest training name."""
     groups = {"seen": list(seen), "unseen": [not known for known in seen]}
     edges = (*SIMILARITIES, math.inf)
     for low, high in zip((-math.inf, *SIMILARITIES), edges, strict=True):

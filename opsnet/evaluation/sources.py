@@ -1,4 +1,4 @@
-"""Where the network's outputs come from: from the network, kept on the way if asked for, or from the disk."""
+"""Sources of network outputs: the network itself, which may store them on the way, or stored proposals."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from opsnet.structures import Batch, GroundTruth
 
 @dataclass(frozen=True)
 class EvaluatedBatch:
-    """The network's output for one batch, and its ground truth, at whose size the maps are."""
+    """The network's output for one batch and its ground truth, which sets the size of the maps."""
 
     output: NetworkOutput
     truths: list[GroundTruth]
@@ -39,11 +39,11 @@ class Source(Protocol):
     names: DomainNames
 
     @property
-    def kept(self) -> int:
-        """Bytes of proposals that this source has written."""
+    def bytes_written(self) -> int:
+        """Size of the stored proposals in bytes; 0 if none were written."""
 
     def __len__(self) -> int:
-        """Batches."""
+        """Number of batches."""
 
     def __iter__(self) -> Iterator[EvaluatedBatch]: ...
 
@@ -54,9 +54,9 @@ class NetworkSource:
     Args:
         trained: the network.
         loader: batches of ``dataset`` in its order.
-        dataset: the pictures.
-        sources: of CLIP's embeddings.
-        writer: stores the network's output.
+        dataset: images of the domain.
+        sources: sources of CLIP embeddings to compute.
+        writer: stores the network's outputs.
     """
 
     def __init__(
@@ -67,8 +67,8 @@ class NetworkSource:
         self.names = trained.domain(dataset.vocabulary)
 
     @property
-    def kept(self) -> int:
-        """Bytes of proposals that this source has written."""
+    def bytes_written(self) -> int:
+        """Size of the stored proposals in bytes; 0 if none were written."""
         return self.writer.stored.bytes() if self.writer else 0
 
     def __len__(self) -> int:
@@ -78,45 +78,46 @@ class NetworkSource:
     def __iter__(self) -> Iterator[EvaluatedBatch]:
         device = self.names.no_object_embed.device
         for index, batch in enumerate(self.loader):
-            output = self.writer.earlier(index, batch.image_ids) if self.writer else None
+            output = self.writer.load_cached(index, batch.image_ids) if self.writer else None
             if output is None:
                 output = run_network(self.trained.model, batch.to(device), self.sources)
                 if self.writer:
-                    self.writer.keep(index, output)
+                    self.writer.write(index, output)
             yield EvaluatedBatch.of(output, batch.panoptic, device)
 
 
 class StoredSource:
-    """Reads what was kept; of the pictures, only the truth.
+    """Reads stored proposals; of the dataset it reads only the ground truth.
 
     Args:
         stored: the proposals.
-        dataset: the pictures that they are of.
-        device: to score on.
-        sources: of CLIP's embeddings that will be asked for.
+        dataset: the images that the proposals belong to.
+        device: device to score on.
+        sources: sources of CLIP embeddings that the settings need.
 
     Raises:
-        ProposalsError: the proposals are of another vocabulary or number of pictures, or lack a source.
+        ProposalsError: vocabulary or number of images differ, or a source is missing.
     """
 
     def __init__(
         self, stored: StoredDomain, dataset: PanopticDataset, device: torch.device | str, sources: Sequence[str]
     ) -> None:
         stored.require_vocabulary(dataset.vocabulary)
-        pictures = sum(stored.about["batch_sizes"])
-        if pictures != len(dataset):
+        images = sum(stored.about["batch_sizes"])
+        if images != len(dataset):
             raise ProposalsError(
-                f"{stored.folder} holds {pictures} pictures, the data {len(dataset)}: give the data as they were"
+                f"{stored.folder} has proposals of {images} images, but the data has {len(dataset)}: give the data "
+                "with which they were stored"
             )
-        lacking = set(sources) - set(stored.sources)
-        if lacking:
+        missing = set(sources) - set(stored.sources)
+        if missing:
             raise ProposalsError(
-                f"{stored.folder} holds no embeddings of {', '.join(sorted(lacking))}: leave these settings out, or "
+                f"{stored.folder} has no CLIP embeddings of {', '.join(sorted(missing))}: leave these settings out, or "
                 "save the proposals again with them among `settings`"
             )
         self.stored, self.dataset, self.device = stored, dataset, torch.device(device)
         self.names = stored.names().to(self.device)
-        self.kept = 0
+        self.bytes_written = 0
 
     def __len__(self) -> int:
         return int(self.stored.about["batches"])
@@ -127,8 +128,8 @@ class StoredSource:
             last = first + len(output)
             if known[first:last] != list(output.image_ids):
                 raise ProposalsError(
-                    f"{self.stored.folder} is of other pictures than the data (from picture {first} on): give the data "
-                    "as they were, for the miniature the same seed"
+                    f"{self.stored.folder} has proposals of other images than the data (from image {first} on): give "
+                    "the data with which they were stored, for the miniature the same seed"
                 )
             yield EvaluatedBatch.of(output, map(self.dataset.truth, range(first, last)), self.device)
             first = last

@@ -1,6 +1,6 @@
-"""A folder of what the network said of test pictures, from which any settings are scored without the network.
+"""A folder of network outputs for test images, on which any settings can be scored without the network.
 
-``<folder>/<domain>/`` holds ``domain.json`` (what it is, written first), ``text.safetensors`` and a file a batch.
+``<folder>/<domain>/`` has ``domain.json`` (metadata, written first), ``text.safetensors`` and one file per batch.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from opsnet.inference.network_output import NetworkOutput
 from opsnet.utils.files import write_json
 from opsnet.vocabulary import Vocabulary
 
-FORMAT = 1  # raise it when a change makes older folders unreadable
-FOLDER = "proposals"  # of an evaluation's run
+FORMAT = 1  # increase it when a change makes older folders unreadable
+FOLDER = "proposals"  # in the folder of an evaluation run
 ABOUT, TEXT = "domain.json", "text.safetensors"
 
 
@@ -41,11 +41,11 @@ class StoredDomain:
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """Where the stored embeddings of CLIP come from."""
+        """The sources of the stored CLIP embeddings."""
         return tuple(self.about["sources"])
 
     def path(self, index: int) -> Path:
-        """The file of a batch."""
+        """Path of a batch's file."""
         return self.folder / f"{index:06d}.safetensors"
 
     def names(self) -> DomainNames:
@@ -57,7 +57,7 @@ class StoredDomain:
         return read_names(self.folder / TEXT)
 
     def batches(self) -> Iterator[NetworkOutput]:
-        """Batch after batch.
+        """Yields the batches in order.
 
         Raises:
             ProposalsError: a file is damaged.
@@ -66,38 +66,38 @@ class StoredDomain:
             yield read_outputs(self.path(index))
 
     def bytes(self) -> int:
-        """On the disk."""
+        """Size on disk in bytes."""
         return sum(path.stat().st_size for path in self.folder.glob("*.safetensors"))
 
     def require_vocabulary(self, vocabulary: Vocabulary) -> None:
-        """Checks that the pictures are still named with the words of the stored embeddings.
+        """Checks that the dataset still has the vocabulary of the stored text embeddings.
 
         Raises:
-            ProposalsError: they are not.
+            ProposalsError: it does not.
         """
         if self.about["vocabulary"] != {"name": vocabulary.name, "categories": vocabulary.categories()}:
             raise ProposalsError(
-                f"{self.folder} was stored with another vocabulary than '{vocabulary.name}' is now: "
-                "give the vocabulary and the data as they were, or save the proposals again"
+                f"{self.folder} was stored with a vocabulary that differs from the current '{vocabulary.name}': give "
+                "the vocabulary and data with which it was stored, or save the proposals again"
             )
 
 
 def open_domain(folder: Path | str, domain: str) -> StoredDomain:
-    """The stored proposals of a domain, all of them there.
+    """Opens the stored proposals of a domain after checking that they are complete.
 
     Args:
-        folder: that of the proposals, or of the run that wrote them.
+        folder: folder of the proposals, or of the run that wrote them.
         domain: name of the domain.
 
     Raises:
-        ProposalsError: the folder holds no such domain, has another format, or was not finished.
+        ProposalsError: the folder does not have this domain, has another format, or is incomplete.
     """
     folder = _stored(folder)
     path = folder / domain / ABOUT
     if not path.is_file():
         known = ", ".join(sorted(p.parent.name for p in folder.glob(f"*/{ABOUT}")))
         raise ProposalsError(
-            f"{folder} holds no proposals of '{domain}' (it has {known or 'none at all'}): give proposals=FOLDER "
+            f"{folder} has no proposals of '{domain}' (it has {known or 'none at all'}): give proposals=FOLDER "
             f"written by save_proposals=true, or leave the domain out with ~data.module.test.{domain}"
         )
     about = _about(path)
@@ -105,14 +105,14 @@ def open_domain(folder: Path | str, domain: str) -> StoredDomain:
     missing = [i for i in range(about["batches"]) if not stored.path(i).is_file()]
     if missing or not (stored.folder / TEXT).is_file():
         raise ProposalsError(
-            f"{stored.folder} is unfinished: {len(missing)} of {about['batches']} batches are missing; run the command "
-            "that saves them once more with the same hydra.run.dir and it goes on"
+            f"{stored.folder} is incomplete: {len(missing)} of {about['batches']} batches are missing; run the command "
+            "that saves them again with the same hydra.run.dir to resume it"
         )
     return stored
 
 
 def stored_origin(folder: Path | str) -> tuple[str | None, InferenceConfig | None]:
-    """The experiment that trained what made the proposals, and how that was validated; ``None`` where unknown."""
+    """The experiment that trained the network of the proposals, and its inference settings; ``None`` if unknown."""
     paths = sorted(_stored(folder).glob(f"*/{ABOUT}"))
     about = _about(paths[0]) if paths else {}
     return about.get("experiment"), _inference(about["rules"], paths[0]) if "rules" in about else None
@@ -122,11 +122,11 @@ def _inference(stored: Any, path: Path) -> InferenceConfig:
     try:
         return checked(InferenceConfig(**check_inference(stored, str(path))))
     except (TypeError, ValueError) as error:
-        raise ProposalsError(f"{path}: its rules cannot be used ({error}): save the proposals again") from error
+        raise ProposalsError(f"{path}: its `rules` cannot be used ({error}): save the proposals again") from error
 
 
 def _stored(folder: Path | str) -> Path:
-    """The folder of the proposals, where that of their run is named."""
+    """The folder of the proposals; ``folder`` may also be that of their run."""
     path = Path(folder).expanduser()
     return path / FOLDER if (path / FOLDER).is_dir() else path
 
@@ -134,33 +134,35 @@ def _stored(folder: Path | str) -> Path:
 def _about(path: Path) -> dict[str, Any]:
     try:
         about: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        found = about["format"]
+        version = about["format"]
         int(about["batches"]), about["sources"], about["vocabulary"]
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise ProposalsError(
-            f"{path} does not describe stored proposals ({type(error).__name__}): save them again"
+            f"{path} is not the metadata of stored proposals ({type(error).__name__}): save them again"
         ) from error
-    if found != FORMAT:
-        raise ProposalsError(f"{path} has format {found}, this opsnet reads format {FORMAT}: save the proposals again")
+    if version != FORMAT:
+        raise ProposalsError(
+            f"{path} has format {version}, but this version reads format {FORMAT}: save the proposals again"
+        )
     return about
 
 
 class ProposalWriter:
-    """Keeps the outputs of one domain, batch after batch; what an interrupted run kept of the same is kept on.
+    """Stores the outputs for one domain batch by batch, and reuses batches that an interrupted run has stored.
 
     Args:
-        folder: of all domains.
-        domain: whose pictures these are.
-        names: of the domain.
-        vocabulary: of the pictures.
-        made_by: what made the proposals: ``checkpoint``, its :func:`fingerprint`, ``experiment``, that trained it, and
-            ``rules``, of its inference.
-        batches: pictures of each batch to come.
-        sources: of CLIP's embeddings.
-        masks: a kind of :mod:`opsnet.evaluation.mask_bytes`.
+        folder: folder of all domains.
+        domain: name of the domain.
+        names: the domain's names.
+        vocabulary: the dataset's vocabulary.
+        made_by: origin of the proposals: the ``checkpoint``'s :func:`fingerprint`, the ``experiment`` that trained it,
+            and the ``rules`` of its inference.
+        batches: number of images of each batch.
+        sources: sources of the CLIP embeddings.
+        masks: one of the kinds of :mod:`opsnet.evaluation.mask_bytes`.
 
     Raises:
-        ProposalsError: the folder holds proposals of something else, or an unknown kind.
+        ProposalsError: the folder has other proposals, or ``masks`` is unknown.
     """
 
     def __init__(
@@ -178,14 +180,14 @@ class ProposalWriter:
         path = folder / domain / ABOUT
         if path.is_file() and _about(path) != json.loads(json.dumps(about)):
             raise ProposalsError(
-                f"{path.parent} holds proposals of another checkpoint, data or kind: give another hydra.run.dir, or "
+                f"{path.parent} has proposals of another checkpoint, data or kind: give another hydra.run.dir, or "
                 "delete them"
             )
         write_json(path, about)
         write_names(path.parent / TEXT, names)
 
-    def earlier(self, index: int, image_ids: Sequence[int | str]) -> NetworkOutput | None:
-        """A batch of these pictures that an earlier run has kept to the bit; ``None`` where there is none."""
+    def load_cached(self, index: int, image_ids: Sequence[int | str]) -> NetworkOutput | None:
+        """The batch of these images as an earlier run stored it losslessly; ``None`` if there is none."""
         path = self.stored.path(index)
         if not (self.exact and path.is_file()):
             return None
@@ -195,13 +197,13 @@ class ProposalWriter:
             return None
         return outputs if outputs.image_ids == tuple(image_ids) else None
 
-    def keep(self, index: int, outputs: NetworkOutput) -> None:
+    def write(self, index: int, outputs: NetworkOutput) -> None:
         """Writes a batch."""
         write_outputs(self.stored.path(index), outputs, self.stored.about["masks"])
 
 
 def fingerprint(checkpoint: Path | str) -> str:
-    """Of a checkpoint's bytes."""
+    """The first 16 hex digits of the SHA-256 of a checkpoint's bytes."""
     digest = hashlib.sha256()
     with Path(checkpoint).expanduser().open("rb") as file:
         while block := file.read(2**20):

@@ -1,4 +1,4 @@
-"""The best values of a filter's options, from one evaluation of a grid of them."""
+"""Picks the best values of filter options from the evaluation of a grid."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from opsnet.inference.settings import Setting
 
 @dataclass(frozen=True)
 class BestCell:
-    """The setting of a grid with the highest PQ, the higher mIoU among equals.
+    """The setting of a grid with the highest PQ; ties are broken by mIoU.
 
     Attributes:
-        setting: its whole name.
-        threshold: of its filter.
-        overlap: of the merge; ``None``: the checkpoint's.
+        setting: its full name.
+        threshold: threshold of its filter.
+        overlap: the merge's overlap threshold; ``None``: the checkpoint's.
         PQ, mIoU: in percent.
-        lowest: PQ of the worst cell, which says how much there was to choose.
+        lowest: PQ of the worst cell, which shows how much the choice matters.
     """
 
     setting: str
@@ -31,22 +31,22 @@ class BestCell:
 def best_of_grid(
     settings: Sequence[Setting], metrics: Mapping[str, float], domains: Sequence[str]
 ) -> dict[str, dict[str, BestCell]]:
-    """The best cell by domain and by the setting that the grid was made of.
+    """The best cell, by domain and by the setting from which the grid was made.
 
     Args:
-        settings: of the evaluation, named as :func:`opsnet.inference.settings.grid` does.
-        metrics: in percent by ``<domain>/<setting>/<measure>``.
-        domains: that were evaluated.
+        settings: settings of the evaluation, named as by :func:`opsnet.inference.settings.grid`.
+        metrics: in percent, by ``<domain>/<setting>/<measure>``.
+        domains: the evaluated domains.
     """
-    found: dict[str, dict[str, BestCell]] = {}
+    best: dict[str, dict[str, BestCell]] = {}
     for domain in domains:
         cells: dict[str, list[BestCell]] = {}
         for s in settings:
             pq, miou = (metrics[f"{domain}/{s.name}/{measure}"] for measure in ("PQ", "mIoU"))
             cell = BestCell(s.name, s.filtering.threshold, s.overlap, pq, miou, pq)
             cells.setdefault(f"{s.recognition}/{s.filter.partition(',')[0]}", []).append(cell)
-        found[domain] = {name: _best(group) for name, group in cells.items()}
-    return found
+        best[domain] = {name: _best(group) for name, group in cells.items()}
+    return best
 
 
 def _best(cells: Sequence[BestCell]) -> BestCell:

@@ -1,1 +1,1 @@
-"""How a trained network is used: recognizer, filtering, overlap, and the settings that name them."""
+"""Inference: from network outputs to panoptic maps, and the settings that select recognizer, filter and overlap."""

@@ -1,4 +1,4 @@
-"""How a network is used after training: plain values, as a checkpoint carries them."""
+"""The inference settings of a trained network, as plain values that a checkpoint stores."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ if TYPE_CHECKING:
     from opsnet.panoptic.mask_filtering import MaskFiltering
 
 TRAINED = "trained"
-"""In place of a name of conf/modulation or conf/filtering: what the checkpoint was trained and validated with."""
+"""Used instead of an option of conf/modulation or conf/filtering: the one of the checkpoint's training."""
 
 FULL: Mapping[str, Any] = {"_target_": "opsnet.recognition.modulation.EmbeddingModulation", "alpha": 10.0, "beta": 0.5}
-"""The paper's recognizer, that of ``conf/modulation/full.yaml``; checkpoints from before they named theirs have it."""
+"""The paper's recognizer, ``conf/modulation/full.yaml``; also that of early checkpoints, which do not store one."""
 
 
 @dataclass(frozen=True)
 class InferenceConfig:
-    """How a checkpoint was validated, which is how it is evaluated and predicts unless the user chooses otherwise.
+    """The settings with which a checkpoint was validated; the defaults of its evaluation and prediction.
 
     Attributes:
         filtering: arguments of its :class:`MaskFiltering`.
-        filters: what its world changes in the yamls of conf/filtering, by name: ``{"cls": {"threshold": 0.4}}``.
-        overlap: of the merge.
-        shortest, longest: pixels of the edges of an image as the network sees it, see :class:`EvalTransform`; without
-            ``shortest``, images are only ever made smaller.
-        tuning_images: training images that were left out, to tune thresholds on.
-        recognizer: class and arguments of what turns embeddings into logits, as in a yaml of conf/modulation.
+        filters: changes of its world to the yamls of conf/filtering, by name: ``{"cls": {"threshold": 0.4}}``.
+        overlap: the merge's overlap threshold.
+        shortest, longest: pixels of the edges to which images are resized, see :class:`EvalTransform`; if ``shortest``
+            is ``None``, images are only made smaller.
+        tuning_images: number of training images that were held out for tuning thresholds.
+        recognizer: class and arguments of the recognizer, which turns embeddings into logits, as in conf/modulation.
     """
 
     filtering: Mapping[str, Any]
@@ -44,10 +44,10 @@ class InferenceConfig:
 
     @classmethod
     def of(cls, stored: Mapping[str, Any]) -> InferenceConfig:
-        """From the configuration in a checkpoint, in any of the forms that checkpoints have had.
+        """From the configuration in a checkpoint, in any of the formats that checkpoints have had.
 
-        The oldest say nothing of inference: they are the miniature's. Later ones do not name the recognizer: it was
-        ``full``.
+        The oldest have no inference settings, because they are the miniature's. Later ones do not store the recognizer,
+        which was ``full``.
         """
         overlap = float(stored["overlap"])
         if "inference" in stored:
@@ -57,27 +57,27 @@ class InferenceConfig:
 
     @property
     def mask_filtering(self) -> MaskFiltering:
-        """The filter."""
+        """The filter built from :attr:`filtering`."""
         from opsnet.panoptic.mask_filtering import MaskFiltering
 
         return MaskFiltering(**self.filtering)
 
 
 MASK2FORMER = InferenceConfig({"kind": "iou", "threshold": 0.8}, shortest=800)
-"""Of published weights, whose no-object score stands for the predicted IoU."""
+"""Settings for published weights, whose no-object score replaces the predicted IoU."""
 
 
 def recognizer_of(name: str) -> dict[str, Any]:
-    """Class and arguments of a recognizer by its name: a yaml of conf/modulation, or ``alpha=5,beta=0.25``.
+    """Class and arguments of a recognizer by name: an option of conf/modulation, or ``alpha=5,beta=0.25``.
 
     Raises:
-        KeyError: conf/modulation has none of this name.
-        ValueError: it begins like ``alpha=5,beta=0.25`` and is not of this form.
+        KeyError: conf/modulation has no such option.
+        ValueError: the name starts with ``alpha=``, but does not have the form ``alpha=5,beta=0.25``.
     """
     if name.startswith("alpha="):
         values = {key: float(value) for key, value in (part.split("=") for part in name.split(","))}
         if not values.keys() <= {"alpha", "beta"}:
-            raise ValueError(f"{', '.join(values)}: only alpha and beta")
+            raise ValueError(f"{', '.join(values)}: only alpha and beta are allowed")
         return {"_target_": FULL["_target_"], **values}
     if name == TRAINED:
         raise KeyError(name)
@@ -86,7 +86,7 @@ def recognizer_of(name: str) -> dict[str, Any]:
 
 
 def recognizer_name(recognizer: Mapping[str, Any]) -> str:
-    """The name that :func:`recognizer_of` takes for class and arguments; ``trained`` where no name describes them."""
+    """The name for which :func:`recognizer_of` returns this class and arguments; ``trained`` if there is none."""
     for name in options("modulation"):
         if name != TRAINED and recognizer_of(name) == recognizer:
             return name

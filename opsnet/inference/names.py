@@ -1,4 +1,4 @@
-"""Class names prepared for prediction: the one cache of text banks, and what the evaluation of a domain needs."""
+"""Class names prepared for prediction: the cache of text banks, and the names of a test domain."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from opsnet.structures import TextBank
 from opsnet.vocabulary import Vocabulary
 
 CACHED = 16
-"""Vocabularies that are cached; one of 21,843 concepts takes 100 MB or more."""
+"""Number of cached vocabularies; one of 21,843 concepts takes 100 MB or more."""
 
 
 class NameCache:
     """Prepares vocabularies for a network that was trained with one of them, on the network's device.
 
     Args:
-        model: whose CLIP embeds the names.
+        model: the network, whose CLIP embeds the names.
         train_vocabulary: the names that it was trained with.
     """
 
@@ -32,7 +32,7 @@ class NameCache:
         self._prepared: OrderedDict[Vocabulary, PreparedNames] = OrderedDict()
 
     def prepared(self, vocabulary: Vocabulary) -> PreparedNames:
-        """The M names of ``vocabulary``, ready for a recognizer; the last ``CACHED`` vocabularies are kept."""
+        """The M names of ``vocabulary``, prepared for a recognizer; the last ``CACHED`` vocabularies are cached."""
         train = self.train_bank()
         names = self._prepared.get(vocabulary)
         if names is None or names.train is not train:
@@ -61,13 +61,13 @@ class NameCache:
 
 @dataclass(frozen=True)
 class DomainNames:
-    """What labelling the images of one test domain needs beside the network's output, all on one device.
+    """The names and embeddings for labelling network outputs of one test domain, all on one device.
 
     Attributes:
         names: M target and N training names.
-        seen: for each target name, whether the training vocabulary has it.
+        seen: for each target name, whether it is in the training vocabulary.
         no_object_embed: (D,), the learned no-object embedding.
-        overlap: the merge's threshold, see :func:`opsnet.panoptic.merge.merge_panoptic`.
+        overlap: the merge's overlap threshold, see :func:`opsnet.panoptic.merge.merge_panoptic`.
     """
 
     names: PreparedNames

@@ -1,4 +1,4 @@
-"""What the network predicts for a batch of images, before any class names: everything that inference needs of it."""
+"""The network's output for a batch of images, from which inference labels segments with any class names."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class NetworkOutput:
 
     @classmethod
     def of(cls, proposals: Proposals, batch: Batch, clip: Mapping[str, Tensor] | None = None) -> NetworkOutput:
-        """The output for a batch, whose sizes it takes."""
+        """The output for a batch, with the batch's sizes and ids."""
         padded = (batch.images.shape[-2], batch.images.shape[-1])
         sizes = tuple(batch.valid_sizes), tuple(batch.map_sizes)
         return cls(proposals, clip or {}, padded, *sizes, tuple(batch.image_ids))
@@ -63,7 +63,7 @@ def run_network(model: OPSNet, batch: Batch, sources: Collection[str] = (POOLING
 
     Args:
         model: the network.
-        batch: B images, on its device.
+        batch: B images, on the network's device.
         sources: keys of :data:`CLIP_SOURCES`; all but "pooling" run CLIP once per proposal (Table 5's baselines).
     """
     proposals, clip_map = model(batch.images, batch.valid_sizes)
@@ -92,4 +92,4 @@ CLIP_SOURCES: Mapping[str, Callable[[OPSNet, Batch, Proposals, Tensor], Tensor]]
     "masking": _masked,
     "cropping": _cropped,
 }
-"""Ways to a CLIP embedding of each proposal, (B, K, D): Mask Pooling of CLIP's map, and Table 5's two baselines."""
+"""Sources of a CLIP embedding for each proposal, (B, K, D): Mask Pooling of CLIP's map, and Table 5's two baselines."""

@@ -1,7 +1,7 @@
 """The one path from network output to panoptic maps: recognizer, Mask Filtering, merge (paper, sections 3.3 and 3.4).
 
 Prediction, validation, probes and the check of exported files call :func:`segment`. Evaluation scores many settings
-per image by :mod:`opsnet.evaluation.scored_image`, whose maps are tested equal to these.
+per image with :mod:`opsnet.evaluation.scored_image`, whose maps are tested to equal these.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Inference settings: named ways to turn one pass of the network into a panoptic map (Tables 4 to 7)."""
+"""Inference settings: named combinations of a recognizer and a filter (Tables 4 to 7)."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from opsnet.utils.errors import InputError
 
 CROPS = ("masking", "cropping")
 Filters = Mapping[str, Mapping[str, Any]]
-"""What a world changes of the yamls of conf/filtering, by name: ``{"cls": {"threshold": 0.4}}``."""
+"""Changes of a world to the yamls of conf/filtering, by name: ``{"cls": {"threshold": 0.4}}``."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One way of inference.
+    """An inference setting.
 
     Attributes:
         name: ``<recognition>/<filter>``.
-        recognition, filter: the two halves of the name.
+        recognition, filter: the two parts of the name.
         recognizer: embeddings -> logits.
         filtering: logits and IoU -> scores.
-        clip_embeds: where CLIP's embeddings come from: "pooling", "masking" or "cropping".
-        overlap: of the merge; ``None``: the checkpoint's.
+        clip_embeds: source of the CLIP embeddings: "pooling", "masking" or "cropping".
+        overlap: the merge's overlap threshold; ``None``: the checkpoint's.
     """
 
     name: str
@@ -51,20 +51,20 @@ def parse_setting(
 ) -> Setting:  # fmt: skip
     """Builds a setting from its name.
 
-    ``full/cls_iou``: a yaml of conf/modulation, then one of conf/filtering.
-    ``alpha=5,beta=0.25/cls_iou``: any strength of the modulation.
-    ``cropping/cls_iou``: CLIP alone, on images of each proposal.
-    ``trained/trained``: recognizer and filter of the checkpoint's own training; ``full/trained``: its filter alone.
-    ``full/cls_iou,threshold=0.1,compete=cls,drop_no_object=true,overlap=0.7``: any of these changed.
+    ``full/cls_iou``: an option of conf/modulation and one of conf/filtering.
+    ``alpha=5,beta=0.25/cls_iou``: Embedding Modulation with any coefficients.
+    ``cropping/cls_iou``: only CLIP, on a crop of each proposal.
+    ``trained/trained``: recognizer and filter of the checkpoint's training; ``full/trained``: only its filter.
+    ``full/cls_iou,threshold=0.1,compete=cls,drop_no_object=true,overlap=0.7``: with changed filter options.
 
     Args:
-        name: of the setting.
-        filters: of the checkpoint's world.
-        trained: the checkpoint's own filter.
-        recognizer: the checkpoint's own.
+        name: name of the setting.
+        filters: changes of the checkpoint's world to conf/filtering.
+        trained: the checkpoint's filter.
+        recognizer: the checkpoint's recognizer.
 
     Raises:
-        InputError: an unknown name or option.
+        InputError: the name or an option is unknown.
     """
     recognition, _, filter_name = name.partition("/")
     kind, *options = filter_name.split(",")
@@ -78,44 +78,48 @@ def parse_setting(
 
 
 def parse_recognizer(text: str, *, trained: Recognizer | None = None, setting: str | None = None) -> Recognizer:
-    """``full``, a yaml of conf/modulation, any strength, ``alpha=5,beta=0.25``, or ``trained``.
+    """Builds a recognizer from its name: an option of conf/modulation, ``alpha=5,beta=0.25``, or ``trained``.
 
     Args:
         text: the name.
-        trained: the checkpoint's own recognizer.
-        setting: that it is a part of, for the message.
+        trained: the checkpoint's recognizer.
+        setting: name of the setting that contains it, for messages.
 
     Raises:
-        InputError: an unknown name.
+        InputError: the name is unknown.
     """
     if text == TRAINED:
         if trained is None:
-            raise InputError(f"recognizer '{TRAINED}' is that of a checkpoint: give a checkpoint, or another")
+            raise InputError(
+                f"recognizer '{TRAINED}' is that of a checkpoint: give a checkpoint, or another recognizer"
+            )
         return trained
     try:
         return instantiate(recognizer_of(text))  # type: ignore[no-any-return]
     except KeyError as error:
         raise _unknown("modulation", text, setting or text) from error
-    except (ValueError, InstantiationException) as error:  # Hydra's is about a value out of range
+    except (ValueError, InstantiationException) as error:  # Hydra raises the latter for a value out of range
         raise InputError(f"setting '{text}' must look like alpha=5,beta=0.25 ({error})") from error
 
 
 def parse_filtering(
     text: str, *, filters: Filters | None = None, trained: MaskFiltering | None = None, setting: str | None = None
 ) -> MaskFiltering:
-    """``cls_iou``, a yaml of conf/filtering, or ``trained``.
+    """Builds a filter from its name: an option of conf/filtering, or ``trained``.
 
     Args:
         text: the name.
         filters, trained: see :func:`parse_setting`.
-        setting: that it is a part of, for the message.
+        setting: name of the setting that contains it, for messages.
 
     Raises:
-        InputError: an unknown name.
+        InputError: the name is unknown.
     """
     if text == TRAINED:
         if trained is None:
-            raise InputError(f"filter '{TRAINED}' is that of a checkpoint's training: give a checkpoint, or another")
+            raise InputError(
+                f"filter '{TRAINED}' is that of a checkpoint's training: give a checkpoint, or another filter"
+            )
         return trained
     try:
         raw = option("filtering", text)
@@ -126,13 +130,13 @@ def parse_filtering(
 
 
 def changed(filtering: MaskFiltering, changes: Mapping[str, Any]) -> MaskFiltering:
-    """A filter with other arguments in the place of some of its own; it is not changed itself.
+    """A copy of a filter with some arguments replaced.
 
     Raises:
-        InputError: no such kind of score.
+        InputError: a value is invalid.
     """
     own = filtering.settings()
-    if "kind" in changes:  # what follows from the kind follows from the new one
+    if "kind" in changes:  # arguments that depend on the kind take the new kind's defaults
         own = {"kind": own["kind"], "threshold": own["threshold"]}
     try:
         return MaskFiltering(**{**own, **changes})
@@ -145,8 +149,8 @@ class TrainedFilter:
     """The filter of a checkpoint's training (conf/filtering/trained.yaml).
 
     Attributes:
-        kind, threshold, compete, drop_no_object: in the place of its own, see :class:`MaskFiltering`; ``None`` changes
-            nothing.
+        kind, threshold, compete, drop_no_object: replace its arguments, see :class:`MaskFiltering`; ``None`` keeps
+            them.
     """
 
     kind: str | None = None
@@ -164,7 +168,7 @@ class TrainedRecognizer:
     """The recognizer of a checkpoint (conf/modulation/trained.yaml).
 
     Attributes:
-        alpha, beta: in place of its own, see :class:`EmbeddingModulation`; ``None`` changes nothing.
+        alpha, beta: replace its coefficients, see :class:`EmbeddingModulation`; ``None`` keeps them.
     """
 
     alpha: float | None = None
@@ -174,7 +178,7 @@ class TrainedRecognizer:
         """The recognizer for a checkpoint.
 
         Raises:
-            InputError: the checkpoint's own takes no alpha or beta.
+            InputError: the checkpoint's recognizer has no alpha or beta.
         """
         changes = {k: v for k, v in dataclasses.asdict(self).items() if v is not None}
         if not changes:
@@ -182,14 +186,14 @@ class TrainedRecognizer:
         config = recognizer_config(trained.recognizer)
         if not changes.keys() <= config.keys():
             raise InputError(
-                f"modulation.{min(changes)}: the checkpoint's recognizer, {recognizer_name(config)}, takes none: "
-                "choose modulation=full beside it"
+                f"modulation.{min(changes)}: the checkpoint's recognizer, {recognizer_name(config)}, has none: "
+                "choose modulation=full too"
             )
         return instantiate({**config, **changes})  # type: ignore[no-any-return]
 
 
 def choose_recognizer(modulation: DictConfig, trained: TrainedModel) -> Recognizer:
-    """What the group ``modulation`` of a command asks for.
+    """The recognizer that the group ``modulation`` of a command selects.
 
     Raises:
         InputError: see :meth:`TrainedRecognizer.of`.
@@ -199,16 +203,18 @@ def choose_recognizer(modulation: DictConfig, trained: TrainedModel) -> Recogniz
 
 
 def recognizer_config(recognizer: Recognizer) -> dict[str, Any]:
-    """Class and arguments of a recognizer, as a checkpoint carries them.
+    """Class and arguments of a recognizer, as stored in a checkpoint.
 
     Raises:
-        InputError: it does not keep its arguments as attributes of their names.
+        InputError: its arguments are not attributes of the same names.
     """
     kind = type(recognizer)
     try:
         arguments = recognizer.settings()
     except (AttributeError, ValueError) as error:
-        raise InputError(f"a recognizer of class {kind.__name__} has no name to save: give one of a class") from error
+        raise InputError(
+            f"a recognizer of class {kind.__name__} cannot be saved: its arguments must be attributes of the same names"
+        ) from error
     return {"_target_": f"{kind.__module__}.{kind.__qualname__}", **arguments}
 
 
@@ -228,14 +234,14 @@ def _filter_options(options: Sequence[str], name: str) -> dict[str, Any]:
     """``["threshold=0.1", ...]`` as values.
 
     Raises:
-        InputError: an unknown option, or a value that cannot be read.
+        InputError: an option is unknown, or a value is invalid.
     """
     try:
         return {key: FILTER_OPTIONS[key](value) for key, value in (option.split("=") for option in options)}
     except (ValueError, KeyError) as error:
         raise InputError(
-            f"setting '{name}': after the filter's name may follow threshold=0.1, overlap=0.8, compete=cls (or iou, "
-            "cls_iou) and drop_no_object=true, separated by commas"
+            f"setting '{name}': the options of a filter are threshold=0.1, overlap=0.8, compete=cls (or iou, cls_iou) "
+            "and drop_no_object=true, separated by commas"
         ) from error
 
 
@@ -256,8 +262,8 @@ def paper_settings(
     """Names of every setting of Tables 1 and 4 to 7; the grid over ``alphas`` and ``betas`` is Table 6.
 
     Args:
-        alphas, betas: of the grid.
-        crops: with masking and cropping, which run CLIP once per proposal.
+        alphas, betas: values of the grid.
+        crops: include masking and cropping, which run CLIP once per proposal.
     """
     names = [f"{r}/{f}" for r in ("query_only", "clip_only", "ensemble_1", "full") for f in ("cls", "iou", "cls_iou")]
     more = ("ensemble_2", "ensemble_3", "ensemble_4", "fusion_only", *(CROPS if crops else ()))
@@ -267,12 +273,12 @@ def paper_settings(
 
 
 def grid(names: Sequence[str], values: Mapping[str, Sequence[Any]]) -> list[str]:
-    """Each setting with every combination of values of the filter's options: ``full/cls,threshold=0,overlap=0.8``.
+    """Each setting with every combination of filter options: ``full/cls,threshold=0,overlap=0.8``.
 
     Args:
-        names: of settings.
-        values: by option, e.g. ``{"threshold": [0, 0.1], "overlap": [0.8]}``.
+        names: names of settings.
+        values: values by option, e.g. ``{"threshold": [0, 0.1], "overlap": [0.8]}``.
     """
-    for key, tried in values.items():
-        names = [f"{name},{key}={value:g}" for name in names for value in tried]
+    for key, candidates in values.items():
+        names = [f"{name},{key}={value:g}" for name in names for value in candidates]
     return list(names)

@@ -1,4 +1,4 @@
-"""A network ready for inference, and the one that is made of published weights without any training."""
+"""A network ready for inference, trained or built from published weights without training."""
 
 from __future__ import annotations
 
@@ -20,14 +20,16 @@ from opsnet.vocabulary import Vocabulary
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """The network, the names that it was trained with, and how it is used.
+    """A network with its training vocabulary and inference settings.
 
     Attributes:
-        inference: how it was validated.
-        experiment: that trained it, if known.
-        config: what builds the same network again, as a checkpoint carries it; ``None`` where nothing was trained.
-        recognizer: the one that it was trained and validated with, built from ``inference.recognizer``.
-        names: vocabularies prepared for it.
+        model: the network.
+        train_vocabulary: the names that it was trained with.
+        inference: the inference settings of its validation.
+        experiment: the experiment that trained it; ``None`` if unknown.
+        config: configuration that builds the same network, as stored in a checkpoint; ``None`` if it was not trained.
+        recognizer: the recognizer of its training and validation, built from ``inference.recognizer``.
+        names: cache of vocabularies prepared for it.
     """
 
     model: OPSNet
@@ -43,11 +45,11 @@ class TrainedModel:
 
     @property
     def overlap(self) -> float:
-        """Of the merge."""
+        """The merge's overlap threshold."""
         return self.inference.overlap
 
     def domain(self, vocabulary: Vocabulary) -> DomainNames:
-        """What labelling the images of a dataset with its own vocabulary needs."""
+        """The names and embeddings for labelling the images of a dataset with its vocabulary."""
         seen = tuple(vocabulary.seen_in(self.train_vocabulary))
         return DomainNames(
             self.names.prepared(vocabulary), seen, self.model.no_object_embed.detach(), self.inference.overlap
@@ -55,30 +57,31 @@ class TrainedModel:
 
 
 def load_zero_shot(cfg: DictConfig, *, device: str = "auto") -> TrainedModel:
-    """A published Mask2Former with CLIP beside it, nothing trained (Table 1, row 2).
+    """A published Mask2Former combined with CLIP, without training (Table 1, row 2).
 
-    Its query embeddings mean nothing, so only CLIP's can name; its predicted IoU is what its no-object score leaves.
+    Its query embeddings are meaningless, so segments are labelled only by CLIP; its predicted IoU is 1 minus the
+    no-object probability.
 
     Args:
-        cfg: with the groups ``model`` (``model.weights``), ``backbone`` and ``clip``.
-        device: "auto" takes CUDA where there is one.
+        cfg: configuration with the groups ``model`` (``model.weights``), ``backbone`` and ``clip``.
+        device: "auto" uses CUDA if available.
 
     Raises:
-        WeightsError: ``model.weights`` cannot be read or are of another network.
-        ClipWeightsError: CLIP's weights are not where they should be.
+        WeightsError: ``model.weights`` cannot be read or belong to another network.
+        ClipWeightsError: CLIP's weights are missing.
     """
     from hydra.utils import instantiate
 
-    backbone = OmegaConf.merge(cfg.backbone, {"pretrained": False})  # the published weights hold the backbone too
+    backbone = OmegaConf.merge(cfg.backbone, {"pretrained": False})  # the published weights include the backbone
     model: OPSNet = instantiate(cfg.model, backbone=backbone, clip=cfg.clip, zero_shot=True)
     return TrainedModel(model.eval().to(pick_device(device)), Vocabulary.load("coco"))
 
 
 def pick_device(name: str) -> str:
-    """The device of a name; "auto" is CUDA where there is one.
+    """The name of a device; "auto" is CUDA if available, else the CPU.
 
     Raises:
-        InputError: CUDA where there is none.
+        InputError: CUDA is requested but not available.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"

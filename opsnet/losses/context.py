@@ -140,7 +140,7 @@ def image_label_context(
 ) -> ImageLabelContext:
     """The network's predictions for a batch with image labels, of the last decoder layer alone."""
     assert isinstance(batch.targets, ImageLabels)
-    proposals, clip_map = model(batch.images, batch.valid_sizes, every_layer=False)
+    proposals, clip_map = model(batch.images, batch.valid_sizes, return_intermediate=False)
     return ImageLabelContext(model, recognizer, batch, batch.targets, names, proposals, clip_map, seed)
 
 

@@ -1,1 +1,1 @@
-"""Prediction: pictures and any words in, named segments out; behind the command, the API and the web page."""
+"""Prediction: images and class names in, labelled segments out; used by the command, the API and the web page."""

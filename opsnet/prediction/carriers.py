@@ -1,4 +1,4 @@
-"""What prediction returns: panoptic maps whose segments carry their class names, scores and boxes."""
+"""Results of prediction: panoptic maps whose segments have class names, scores and boxes."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ UNKNOWN = "unknown"
 
 @dataclass(frozen=True)
 class NameScore:
-    """One name that a segment may have.
+    """A candidate name of a segment with its score.
 
     Attributes:
         label: index into the map's vocabulary.
-        id: the concept's id there; two concepts may share a name, as WordNet's senses do, but not an id.
-        name: its first name.
+        id: the concept's id; two concepts may share a name, like WordNet senses, but not an id.
+        name: the concept's first name.
         score: probability in 0..1 among all names and no-object; in a path, among the siblings of a level.
-        synonyms: its further names.
+        synonyms: the concept's other names.
     """
 
     label: int
@@ -31,13 +31,13 @@ class NameScore:
 
 @dataclass(frozen=True)
 class NamedSegment(Segment):
-    """A segment with its name.
+    """A segment with its class name.
 
     Attributes:
-        name: of its label in the map's vocabulary.
+        name: name of its label in the map's vocabulary.
         box: left, top, width and height in pixels.
-        top: the best names, best first; the first is ``name``'s unless the segment is unknown or named by a tree.
-        path: from the coarsest level to ``name``, where the names came from a tree.
+        top: the best names, best first; the first is ``name`` unless the segment is unknown or was labelled by a tree.
+        path: from the coarsest level to ``name``, if the names form a tree.
     """
 
     name: str = ""
@@ -48,11 +48,11 @@ class NamedSegment(Segment):
 
 @dataclass(frozen=True)
 class NamedMap(PanopticMap):
-    """A panoptic map (H, W) of one picture with its names.
+    """A panoptic map (H, W) of one image with class names.
 
     Attributes:
-        segments: with names, scores and boxes.
-        vocabulary: what the labels index; where unknown segments were asked for, its last concept is "unknown".
+        segments: segments with names, scores and boxes.
+        vocabulary: the vocabulary that labels index; if unknown segments were requested, its last concept is "unknown".
     """
 
     segments: tuple[NamedSegment, ...]

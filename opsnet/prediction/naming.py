@@ -1,4 +1,4 @@
-"""Names for proposals: from logits to maps whose segments carry names, scores and boxes. No network runs here."""
+"""Labels proposals: logits -> maps whose segments have names, scores and boxes. No network runs here."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from opsnet.vocabulary.name_tree import NameTree
 
 @dataclass(frozen=True)
 class UnknownRule:
-    """When a good mask without a convincing name is kept as "unknown" instead of being dropped or named anyhow.
+    """Keeps a good mask without a confident name as "unknown" instead of dropping or labelling it.
 
     Attributes:
-        margin: it is unknown where its best name's probability is less than this above that of the runner-up, another
-            name or no-object.
-        iou: a mask is good from this predicted IoU on.
+        margin: a mask is unknown if the probability of its best name exceeds that of the runner-up, another name or
+            no-object, by less than this.
+        iou: minimum predicted IoU of a good mask.
     """
 
     margin: float = 0.1
@@ -32,27 +32,28 @@ class UnknownRule:
 
 
 def with_unknown(vocabulary: Vocabulary) -> Vocabulary:
-    """The vocabulary with "unknown", a thing, as its last concept."""
+    """The vocabulary with "unknown", a thing, appended as the last concept."""
     return Vocabulary(vocabulary.name, (*vocabulary.concepts, Concept(max(vocabulary.ids) + 1, UNKNOWN, True)))
 
 
-def name_segments(
+def label_segments(
     output: NetworkOutput, logits: Tensor, no_object: Tensor, words: Vocabulary | NameTree, *, filtering: MaskFiltering,
     overlap: float, top_k: int = 1, unknown: UnknownRule | None = None, path_margin: float = 0.1,
 ) -> list[NamedMap]:  # fmt: skip
-    """Mask Filtering, merge, and what is known of each segment.
+    """Mask Filtering and merge, and the names, scores and box of each segment.
 
-    Down a tree proposals are ranked by its top level, since the probability of one name of thousands says little.
+    With a tree, proposals are ranked by its top level, because the probability of one of thousands of names is hardly
+    informative.
 
     Args:
-        output: of B images.
-        logits: (B, K, M) of the names; of a tree, those of its words.
+        output: network output of B images.
+        logits: (B, K, M) of the names; of a tree, those of the concepts that have a text.
         no_object: (B, K).
         words: M concepts, or a tree of them.
         filtering: ranks and drops proposals.
         overlap: see :func:`opsnet.panoptic.merge.merge_panoptic`.
-        top_k: names that a segment lists.
-        unknown: keep good masks without a convincing name; ``None`` treats them as all others.
+        top_k: number of names listed per segment.
+        unknown: keep good masks without a confident name; ``None``: treat them like all others.
         path_margin: see :func:`opsnet.recognition.hierarchy.descend`.
 
     Returns:
@@ -63,32 +64,32 @@ def name_segments(
     parent = torch.tensor(tree.parent if tree else (), device=logits.device)
     rivals = logits
     if tree is not None:
-        logits = _of_nodes(logits, tree)
+        logits = _node_logits(logits, tree)
         rivals = subtree_best(logits, parent)[..., parent < 0]
     scores, labels, keep, merge_scores = filtering(rivals, no_object, output.proposals.iou)
-    vague = torch.zeros_like(keep)
+    is_unknown = torch.zeros_like(keep)
     shown = vocabulary
     if unknown is not None:
         shown = with_unknown(vocabulary)
         good = output.proposals.iou >= unknown.iou
-        vague = good & (_margin(rivals, no_object) < unknown.margin)
-        keep = keep | vague
+        is_unknown = good & (_margin(rivals, no_object) < unknown.margin)
+        keep = keep | is_unknown
     maps = []
     for i in range(len(output)):
         kept = keep[i].nonzero()[:, 0]
         paths = descend(logits[i, kept], parent, margin=path_margin) if tree else []
         chosen = labels.new_tensor([p[-1][0] for p in paths]) if tree else labels[i, kept]
-        chosen = chosen.masked_fill(vague[i, kept], len(vocabulary))
+        chosen = chosen.masked_fill(is_unknown[i, kept], len(vocabulary))
         own = Filtered(scores[i, kept], chosen, keep[i, kept], merge_scores[i, kept])
         merged = merge(output, i, kept, own, shown.is_thing, overlap)
         rows = [_proposal(s) for s in merged.segments]
         top = _top_names(logits[i, kept[rows]], no_object[i, kept[rows]], vocabulary, top_k)
-        maps.append(_named(merged, shown, top, [paths[r] for r in rows] if tree else None))
+        maps.append(_labelled(merged, shown, top, [paths[r] for r in rows] if tree else None))
     return maps
 
 
-def _of_nodes(logits: Tensor, tree: NameTree) -> Tensor:
-    """Logits of a tree's words -> of its nodes; those without a text get minus infinity."""
+def _node_logits(logits: Tensor, tree: NameTree) -> Tensor:
+    """Logits of the concepts with a text -> logits of all nodes; nodes without a text get minus infinity."""
     nodes = logits.new_full((*logits.shape[:-1], len(tree.vocabulary)), -torch.inf)
     nodes[..., list(tree.words)] = logits
     return nodes
@@ -100,7 +101,7 @@ def _proposal(segment: Segment) -> int:
 
 
 def _margin(logits: Tensor, no_object: Tensor) -> Tensor:
-    """Probability of the best name less that of the runner-up, a name or no-object, (B, K)."""
+    """Probability of the best name minus that of the runner-up, a name or no-object, (B, K)."""
     total = torch.logaddexp(logits.logsumexp(-1), no_object)
     best = logits.topk(min(2, logits.shape[-1]), dim=-1).values
     rivals = torch.cat((best[..., 1:], no_object[..., None]), dim=-1).amax(-1)
@@ -108,7 +109,7 @@ def _margin(logits: Tensor, no_object: Tensor) -> Tensor:
 
 
 def _top_names(logits: Tensor, no_object: Tensor, vocabulary: Vocabulary, k: int) -> list[tuple[NameScore, ...]]:
-    """The k best names of S segments, from logits (S, M) and (S,); a node without a text is none."""
+    """The k best names of S segments, from logits (S, M) and (S,); nodes without a text are excluded."""
     total = torch.logaddexp(logits.logsumexp(-1), no_object)
     best = logits.topk(min(k, logits.shape[-1]), dim=-1)
     scores = (best.values - total[:, None]).exp().tolist()
@@ -124,14 +125,14 @@ def name_score(vocabulary: Vocabulary, label: int, score: float) -> NameScore:
     return NameScore(label, concept.id, concept.name, score, concept.synonyms)
 
 
-def _named(
+def _labelled(
     merged: PanopticMap, vocabulary: Vocabulary, top: list[tuple[NameScore, ...]], paths: list[Path] | None
 ) -> NamedMap:
     boxes = boxes_of(merged.ids, len(merged.segments))
     segments = []
     for i, (s, best) in enumerate(zip(merged.segments, top, strict=True)):
         name = vocabulary.names[s.label]
-        is_on_path = paths is not None and paths[i][-1][0] == s.label  # an unknown segment is not
+        is_on_path = paths is not None and paths[i][-1][0] == s.label  # not for an unknown segment
         path = tuple(name_score(vocabulary, *step) for step in paths[i]) if paths is not None and is_on_path else ()
         segments.append(
             NamedSegment(
@@ -143,7 +144,7 @@ def _named(
 
 
 def boxes_of(ids: Tensor, count: int) -> list[tuple[int, int, int, int]]:
-    """Left, top, width and height in pixels of the segments 1 to ``count`` of a map (H, W), each of a pixel or more."""
+    """Left, top, width and height in pixels of the segments 1 to ``count`` of a map (H, W); none may be empty."""
     height, width = ids.shape
     rows = torch.zeros(count + 1, height, dtype=torch.bool, device=ids.device)
     columns = torch.zeros(count + 1, width, dtype=torch.bool, device=ids.device)

@@ -1,4 +1,4 @@
-"""The object behind ``opsnet-predict``, the Python API and the web page: pictures and any words in, named maps out."""
+"""The object behind ``opsnet-predict``, the Python API and the web page: images and class names -> labelled maps."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from opsnet.inference.settings import parse_filtering, parse_recognizer, recogni
 from opsnet.inference.trained_model import TrainedModel
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.prediction.carriers import NamedMap
-from opsnet.prediction.naming import UnknownRule, name_segments
-from opsnet.prediction.pictures import NetworkSize, Picture, as_list, padded_size, to_batch, to_pixels
+from opsnet.prediction.images import ImageLike, NetworkSize, as_list, padded_size, to_batch, to_pixels
+from opsnet.prediction.naming import UnknownRule, label_segments
 from opsnet.recognition.recognizer import PreparedNames, Recognizer
 from opsnet.structures import TextBank
 from opsnet.utils.errors import InputError
@@ -28,38 +28,40 @@ from opsnet.vocabulary import Vocabulary
 from opsnet.vocabulary.name_tree import NameTree, is_tree
 
 Words = str | Path | Vocabulary | NameTree | Iterable[str]
-"""A vocabulary or what :meth:`Vocabulary.load` takes, a tree or what :meth:`NameTree.load` takes, or names."""
+"""A vocabulary or an argument of :meth:`Vocabulary.load`, a tree or an argument of :meth:`NameTree.load`, or names."""
 
 AUTO = "auto"
 Pixels = int | None | str
-"""Of an edge: a number, ``None`` for no bound, or ``"auto"``."""
+"""Length of an edge: a number, ``None`` for no limit, or ``"auto"``."""
 
 
 def load(
     path_or_hub_id: str | Path, *, device: str = "auto", clip_weights: str | Path | None = None,
     modulation: str | Recognizer | None = None, filtering: str | MaskFiltering | None = None,
-    label_names_known: bool = False,
+    treat_label_names_as_seen: bool = False,
 ) -> Predictor:  # fmt: skip
     """A predictor from a checkpoint of ``opsnet-train``, a folder of ``save_pretrained``, or its id on the Hub.
 
     Args:
         path_or_hub_id: the file, the folder, or "owner/name".
-        device: "auto" takes CUDA where there is one.
-        clip_weights: where CLIP's weights lie now; by default where they lay at training.
+        device: "auto" uses CUDA if available.
+        clip_weights: path of CLIP's weights; default: the path used in training.
         modulation, filtering: see :class:`Predictor`.
-        label_names_known: see :func:`opsnet.checkpoint.loading.load_checkpoint`.
+        treat_label_names_as_seen: see :func:`opsnet.checkpoint.loading.load_checkpoint`.
 
     Raises:
-        CheckpointError: nothing of that name, not an OPSNet, damaged, or trained with another CLIP.
-        ClipWeightsError: CLIP's weights are not where they should be.
+        CheckpointError: it does not exist, is not an OPSNet, is damaged, or was trained with another CLIP.
+        ClipWeightsError: CLIP's weights are missing.
     """
     path = Path(path_or_hub_id).expanduser()
     if path.is_dir() or (is_hub_id(str(path_or_hub_id)) and not path.is_file()):
         return Predictor.from_pretrained(
             path_or_hub_id, device=device, clip_weights=clip_weights, modulation=modulation, filtering=filtering,
-            label_names_known=label_names_known,
+            treat_label_names_as_seen=treat_label_names_as_seen,
         )  # fmt: skip
-    trained = load_checkpoint(path, clip_weights=clip_weights, device=device, label_names_known=label_names_known)
+    trained = load_checkpoint(
+        path, clip_weights=clip_weights, device=device, treat_label_names_as_seen=treat_label_names_as_seen
+    )
     return Predictor(trained, modulation=modulation, filtering=filtering)
 
 
@@ -67,21 +69,22 @@ class Predictor(
     ModelHubMixin, library_name="opsnet", pipeline_tag="image-segmentation", license="apache-2.0",
     tags=["panoptic-segmentation", "open-vocabulary"],
 ):  # fmt: skip
-    """Segments pictures and names the segments with any words.
+    """Segments images and labels the segments with arbitrary class names.
 
-    Two stages: :meth:`propose` runs the network, once a picture; :meth:`name` turns its answer into maps for a
-    vocabulary and a strength of the modulation, without the network. Calls change nothing that others see: several
-    threads may share one predictor, and take turns at the network.
+    It works in two stages: :meth:`propose` runs the network once per image; :meth:`name` turns its output into maps
+    for a vocabulary and recognizer without running it again. Calls do not change the predictor, so threads may share
+    one; the network runs for one of them at a time.
 
     Args:
-        trained: the network and what it was trained with.
-        modulation: how the two embeddings become logits: a name of conf/modulation, "alpha=5,beta=0.25", or an object
-            such as ``EmbeddingModulation(alpha=5, beta=0.25)``; that of the network's training by default.
-        filtering: how proposals are ranked and dropped: a name of conf/filtering, with options as
-            "cls_iou,threshold=0.1", or a ``MaskFiltering``; that of the network's training by default.
-        shortest, longest: pixels of the edges of an image as the network sees it, see :class:`NetworkSize`; "auto"
-            takes those of the network's evaluation. Maps have the image's own size.
-        overlap: a segment that keeps less of its mask is dropped; ``None``: as in training.
+        trained: the network and its training vocabulary and settings.
+        modulation: the recognizer, which turns the two embeddings into logits: a name of conf/modulation,
+            "alpha=5,beta=0.25", or an object such as ``EmbeddingModulation(alpha=5, beta=0.25)``; default: that of the
+            network's training.
+        filtering: how proposals are ranked and dropped: a name of conf/filtering, optionally with options such as
+            "cls_iou,threshold=0.1", or a ``MaskFiltering``; default: that of the network's training.
+        shortest, longest: pixels of the edges to which images are resized, see :class:`NetworkSize`; "auto": those of
+            the network's evaluation. Maps have the image's original size.
+        overlap: segments that keep less of their mask are dropped; ``None``: as in training.
     """
 
     def __init__(
@@ -98,41 +101,42 @@ class Predictor(
 
     @property
     def device(self) -> torch.device:
-        """Where the network runs."""
+        """The device of the network."""
         return self.trained.model.no_object_embed.device
 
     @property
     def train_vocabulary(self) -> Vocabulary:
-        """What the network was trained with."""
+        """The names that the network was trained with."""
         return self.trained.train_vocabulary
 
     def __call__(
-        self, pictures: Picture | Sequence[Picture], vocabulary: Words, *, top_k: int = 1, batch_size: int = 8,
+        self, images: ImageLike | Sequence[ImageLike], vocabulary: Words, *, top_k: int = 1, batch_size: int = 8,
         modulation: str | Recognizer | None = None, filtering: str | MaskFiltering | None = None,
         unknown: UnknownRule | None = None, path_margin: float = 0.1,
     ) -> NamedMap | list[NamedMap]:  # fmt: skip
-        """Segments and names pictures.
+        """Segments images and labels the segments.
 
         Args:
-            pictures: one, or a list: a path, a PIL image, an array (H, W, 3) uint8 or a tensor (3, H, W) each.
-            vocabulary: names of the segments, see :meth:`Vocabulary.load`, or a list of names; or a tree, see
-                :meth:`NameTree.load`: a .yaml file or ``wordnet:animal.n.01``, by which they are named level by level.
-            top_k: names that each segment lists.
-            batch_size: pictures a pass of the network; those of one padded size go together, so that the answer does
-                not hang on a picture's neighbours.
-            modulation, filtering: instead of the predictor's own.
-            unknown: keep good masks without a convincing name as "unknown".
-            path_margin: down a tree a path ends where the best child leads by less.
+            images: one image or a list; each is a path, a PIL image, an array (H, W, 3) uint8 or a tensor (3, H, W).
+            vocabulary: class names, see :meth:`Vocabulary.load`, or a list of names; or a tree, see
+                :meth:`NameTree.load`: a .yaml file or ``wordnet:animal.n.01``, by which segments are labelled level by
+                level.
+            top_k: number of names listed per segment.
+            batch_size: images per forward pass; only images of equal padded size share a batch, so that the result
+                does not depend on the other images.
+            modulation, filtering: replace the predictor's own.
+            unknown: keep good masks without a confident name as "unknown".
+            path_margin: in a tree, a path ends where the best child leads by less than this.
 
         Returns:
-            One map for one picture, a list for a list.
+            One map for one image, a list for a list.
 
         Raises:
-            InputError: no such picture or vocabulary; before anything is computed.
+            InputError: an image or the vocabulary cannot be read; raised before anything is computed.
         """
         words = as_words(vocabulary)
-        listed, is_one = as_list(pictures)
-        pixels = [to_pixels(picture) for picture in listed]
+        listed, is_one = as_list(images)
+        pixels = [to_pixels(image) for image in listed]
         maps: dict[int, NamedMap] = {}
         for chosen in self._batches([p.shape[:2] for p in pixels], batch_size):
             output = self.propose([pixels[i] for i in chosen])
@@ -144,7 +148,7 @@ class Predictor(
         return maps[0] if is_one else [maps[i] for i in range(len(listed))]
 
     def _batches(self, sizes: Sequence[tuple[int, ...]], batch_size: int) -> list[list[int]]:
-        """Indices of pictures of (height, width), up to ``batch_size`` of one padded size together."""
+        """Indices of images by (height, width), in groups of one padded size and up to ``batch_size`` images."""
         by_size: dict[tuple[int, int], list[int]] = {}
         for i, (height, width) in enumerate(sizes):
             by_size.setdefault(padded_size(*self.size.of(height, width)), []).append(i)
@@ -152,15 +156,15 @@ class Predictor(
         return [group[i : i + size] for group in by_size.values() for i in range(0, len(group), size)]
 
     @torch.inference_mode()
-    def propose(self, pictures: Picture | Sequence[Picture]) -> NetworkOutput:
-        """One forward pass over one image or a list of them.
+    def propose(self, images: ImageLike | Sequence[ImageLike]) -> NetworkOutput:
+        """One forward pass over one image or a list of images.
 
         Raises:
-            InputError: no such picture, or none at all.
+            InputError: an image cannot be read, or the list is empty.
         """
-        pixels = tuple(to_pixels(picture) for picture in as_list(pictures)[0])
+        pixels = tuple(to_pixels(image) for image in as_list(images)[0])
         if not pixels:
-            raise InputError("there is no picture to segment: give one or more")
+            raise InputError("there is no image to segment: give one or more")
         batch = to_batch(pixels, size=self.size)
         with self._network:
             return run_network(self.trained.model, batch.to(self.device))
@@ -171,10 +175,12 @@ class Predictor(
         filtering: str | MaskFiltering | None = None, top_k: int = 1, unknown: UnknownRule | None = None,
         path_margin: float = 0.1,
     ) -> list[NamedMap]:  # fmt: skip
-        """One map a picture; arguments as of :meth:`__call__`. Another vocabulary costs its text, once.
+        """Labels the segments of network outputs; one map per image. Arguments as in :meth:`__call__`.
+
+        The text embeddings of a new vocabulary are computed once and cached.
 
         Raises:
-            InputError: a vocabulary or a rule that cannot be used.
+            InputError: the vocabulary, recognizer or filter is invalid.
         """
         if top_k < 1:
             raise InputError(f"top_k must be at least 1, got {top_k}")
@@ -183,7 +189,7 @@ class Predictor(
         recognizer = self.recognizer if modulation is None else self._recognizer(modulation)
         rank = self.filtering if filtering is None else self._filter(filtering)
         logits, no_object = recognizer(output.embeddings(), self.prepared(target), self.trained.model.no_object_embed)
-        return name_segments(
+        return label_segments(
             output, logits, no_object, words, filtering=rank, overlap=self.overlap, top_k=top_k,
             unknown=unknown, path_margin=path_margin,
         )  # fmt: skip
@@ -198,26 +204,26 @@ class Predictor(
         return parse_recognizer(value, trained=self.trained.recognizer) if isinstance(value, str) else value
 
     def text(self, vocabulary: Vocabulary) -> TextBank:
-        """A vocabulary's text bank on the network's device; computed once."""
+        """A vocabulary's text bank on the network's device, cached."""
         return self.prepared(vocabulary).target
 
     def prepared(self, vocabulary: Vocabulary) -> PreparedNames:
-        """A vocabulary ready for a recognizer; cached, since 21,843 names take longer than labelling an image."""
+        """A vocabulary prepared for a recognizer; cached, because preparing 21,843 names takes longer than an image."""
         with self._text:
             return self.trained.names.prepared(vocabulary)
 
     def save_pretrained(  # type: ignore[override]
         self, save_directory: str | Path, *, include_clip: bool | None = None, **_: Any
     ) -> None:
-        """Writes a folder that :func:`load` reads anywhere, without a network; ``push_to_hub`` sends one like it.
+        """Writes a folder that :func:`load` reads on any machine, also offline; ``push_to_hub`` uploads the same files.
 
         Args:
             save_directory: the folder.
-            include_clip: whether CLIP's weights go in; by default unless open_clip has them by name.
+            include_clip: include CLIP's weights; default: unless open_clip provides them by name.
 
         Raises:
-            CheckpointError: nothing was trained.
-            InputError: a recognizer that no configuration describes.
+            CheckpointError: the network was not trained.
+            InputError: the recognizer cannot be described by a configuration.
         """
         folder = Path(save_directory).expanduser()
         self._save_pretrained(folder, include_clip=include_clip)
@@ -239,23 +245,28 @@ class Predictor(
     def from_pretrained(
         cls, pretrained_model_name_or_path: str | Path, *, device: str = "auto",
         clip_weights: str | Path | None = None, modulation: str | Recognizer | None = None,
-        filtering: str | MaskFiltering | None = None, label_names_known: bool = False, **how: Any,
+        filtering: str | MaskFiltering | None = None, treat_label_names_as_seen: bool = False, **how: Any,
     ) -> Predictor:  # fmt: skip
-        """Reads a folder of :meth:`save_pretrained`, here or on the Hub; other arguments as of :func:`load`.
+        """Reads a folder of :meth:`save_pretrained`, local or on the Hub; other arguments as in :func:`load`.
 
         Raises:
-            CheckpointError: it is not there, damaged, or made with another CLIP.
+            CheckpointError: it does not exist, is damaged, or was trained with another CLIP.
+            InputError: ``label_names_known``, the former name of ``treat_label_names_as_seen``.
         """
+        if "label_names_known" in how:
+            raise InputError("label_names_known was renamed: give treat_label_names_as_seen")
         folder = fetch(pretrained_model_name_or_path, **how)
-        trained = read(folder, device=device, clip_weights=clip_weights, label_names_known=label_names_known)
+        trained = read(
+            folder, device=device, clip_weights=clip_weights, treat_label_names_as_seen=treat_label_names_as_seen
+        )
         return cls(trained, modulation=modulation, filtering=filtering)
 
 
 def as_words(words: Words) -> Vocabulary | NameTree:
-    """A vocabulary or a tree from what a user gives.
+    """A vocabulary or tree from any of the forms of :data:`Words`.
 
     Raises:
-        VocabularyError, WordNetError: it cannot be read or used.
+        VocabularyError, WordNetError: it cannot be read or is invalid.
     """
     if isinstance(words, NameTree):
         return words
@@ -267,14 +278,14 @@ def as_words(words: Words) -> Vocabulary | NameTree:
 
 
 def _network_size(inference: InferenceConfig, shortest: Pixels, longest: Pixels) -> NetworkSize:
-    """The size at which the network is evaluated, where none is asked for.
+    """The given size; "auto" edges are those of the network's evaluation.
 
     Raises:
-        InputError: it cannot be used.
+        InputError: an edge is invalid.
     """
     for key, value in (("shortest", shortest), ("longest", longest)):
         if value != AUTO and value is not None and not (isinstance(value, int) and value >= 1):
-            raise InputError(f"{key} must be at least 1 pixel, null for no bound, or {AUTO}, got {value}")
+            raise InputError(f"{key} must be at least 1 pixel, null for no limit, or {AUTO}, got {value}")
     return NetworkSize(
         inference.shortest if shortest == AUTO else shortest,  # type: ignore[arg-type]
         inference.longest if longest == AUTO else longest,  # type: ignore[arg-type]

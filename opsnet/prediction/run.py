@@ -1,4 +1,4 @@
-"""Prediction as configured: image files and class names in, maps on disk and a table of segments out."""
+"""Runs a prediction: image files and class names in, maps on disk and a table of segments out."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from opsnet.inference.settings import TrainedFilter, choose_recognizer
 from opsnet.inference.trained_model import load_zero_shot
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.prediction.carriers import NamedMap
+from opsnet.prediction.images import NetworkSize, padded_size, to_pixels
 from opsnet.prediction.naming import UnknownRule
-from opsnet.prediction.pictures import NetworkSize, padded_size, to_pixels
 from opsnet.prediction.predictor import Predictor, as_words, load
 from opsnet.prediction.writing import TASKS, PredictionWriter, shown_name
 from opsnet.utils.errors import InputError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
-"""Files of a folder that count as pictures."""
+"""Suffixes of the image files that are used from a folder."""
 
 Read = tuple[Path, NDArray[np.uint8]]
 
 
 @dataclass
 class Outcome:
-    """What a prediction did.
+    """Summary of a prediction run.
 
     Attributes:
-        done: pictures written.
-        failed: what was wrong with each of the others.
-        seconds: from the first picture to the last, reading and writing included.
-        last: the last picture's map.
+        done: number of images whose maps were written.
+        failed: one error message per image that was skipped.
+        seconds: total time, including reading and writing.
+        last: map of the last image.
     """
 
     done: int = 0
@@ -48,17 +48,17 @@ class Outcome:
 
 
 def predict(cfg: DictConfig) -> Outcome:
-    """Segments pictures and writes overlays, COCO's files and a table, see :class:`PredictionWriter`.
+    """Segments images and writes overlays, COCO's files and a table, see :class:`PredictionWriter`.
 
     Args:
         cfg: conf/predict.yaml.
 
     Raises:
-        InputError: the only picture, the vocabulary, checkpoint, weights or CLIP are missing or unusable, or an option
-            is out of range; before anything is computed.
+        InputError: the only image, the vocabulary, checkpoint, weights or CLIP are missing or invalid, or an option is
+            out of range; raised before anything is computed.
     """
     words = as_words(cfg.vocabulary if isinstance(cfg.vocabulary, str) else list(cfg.vocabulary))
-    paths = find_pictures(cfg.image)
+    paths = find_images(cfg.image)
     _check(cfg)
     known = {paths[0]: to_pixels(paths[0])} if len(paths) == 1 else {}
     predictor, outcome = _load(cfg), Outcome()
@@ -75,7 +75,7 @@ def predict(cfg: DictConfig) -> Outcome:
             for (path, pixels), named in zip(batch, predictor.name(proposed, words, top_k=cfg.top_k, **rules)):
                 writer.add(path, pixels, named)
                 outcome.done, outcome.last = outcome.done + 1, named
-    finally:  # a run that is stopped keeps what it has
+    finally:  # an interrupted run keeps its results so far
         outcome.seconds = time.monotonic() - start
         writer.finish()
     _print(outcome, len(paths), Path(cfg.output))
@@ -91,11 +91,11 @@ def _check(cfg: DictConfig) -> None:
     if not 0 <= cfg.path_margin <= 1:
         raise InputError(f"path_margin must lie in 0..1, got {cfg.path_margin}: change `path_margin`")
     if cfg.unknown is not None and not 0 < cfg.unknown <= 1:
-        raise InputError(f"unknown must be a margin above 0 and up to 1, or null, got {cfg.unknown}")
+        raise InputError(f"unknown must be a margin in (0, 1], or null, got {cfg.unknown}")
 
 
 def _filtering(cfg: DictConfig, inference: InferenceConfig) -> MaskFiltering:
-    """The filter of the configuration; its defaults are those of the checkpoint's world."""
+    """The configured filter; its defaults are those of the checkpoint's world."""
     from hydra.utils import instantiate
 
     whole = OmegaConf.create({"filters": dict(inference.filters), "filtering": cfg.filtering})
@@ -106,15 +106,18 @@ def _filtering(cfg: DictConfig, inference: InferenceConfig) -> MaskFiltering:
 def _load(cfg: DictConfig) -> Predictor:
     how = {"shortest": cfg.shortest, "longest": cfg.longest, "overlap": cfg.overlap}
     if cfg.checkpoint is not None and cfg.model.weights is not None:
-        raise InputError("checkpoint and model.weights both name a network: give one of them")
+        raise InputError("checkpoint and model.weights exclude each other: give one of them")
     if cfg.checkpoint is not None:
         predictor = load(
-            cfg.checkpoint, clip_weights=cfg.clip_weights, device=cfg.device, label_names_known=cfg.label_names_known
+            cfg.checkpoint,
+            clip_weights=cfg.clip_weights,
+            device=cfg.device,
+            treat_label_names_as_seen=cfg.treat_label_names_as_seen,
         )
         return Predictor(predictor.trained, **how)
     if cfg.model.weights is None:
         raise InputError(
-            "no network is named: give checkpoint=PATH of a .ckpt written by opsnet-train, or model.weights=PATH of a "
+            "no network is given: give checkpoint=PATH of a .ckpt written by opsnet-train, or model.weights=PATH of a "
             "published Mask2Former"
         )
     if not cfg.modulation._target_.endswith(".ClipOnly"):
@@ -124,17 +127,17 @@ def _load(cfg: DictConfig) -> Predictor:
     return Predictor(load_zero_shot(cfg, device=cfg.device), **how)
 
 
-def find_pictures(text: str) -> list[Path]:
-    """The pictures that ``image=`` names: a file, all of a folder, or all that a pattern such as ``a/*.jpg`` matches.
+def find_images(text: str) -> list[Path]:
+    """The images of ``image=``: a file, all images of a folder, or all files that match a pattern such as ``a/*.jpg``.
 
     Raises:
-        InputError: there is none.
+        InputError: there are none.
     """
     path = Path(text).expanduser()
     if path.is_dir():
         found = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
         if not found:
-            raise InputError(f"image folder {path} holds no picture ({', '.join(SUFFIXES)}): give another")
+            raise InputError(f"image folder {path} has no images ({', '.join(SUFFIXES)}): give another")
         return found
     if path.exists() or not glob.has_magic(str(path)):
         return [path]
@@ -145,7 +148,7 @@ def find_pictures(text: str) -> list[Path]:
 
 
 def _read(paths: list[Path], known: dict[Path, NDArray[np.uint8]], outcome: Outcome) -> Iterator[Read]:
-    """Pictures one after the other with a progress bar; those that cannot be read are reported and left out."""
+    """Yields images one by one with a progress bar; those that cannot be read are reported and skipped."""
     from rich.console import Console
     from rich.progress import Progress
 
@@ -155,17 +158,17 @@ def _read(paths: list[Path], known: dict[Path, NDArray[np.uint8]], outcome: Outc
                 pixels = known[path] if path in known else to_pixels(path)
             except InputError as error:
                 outcome.failed.append(str(error))
-                progress.console.print(f"left out: {error}", soft_wrap=True)
+                progress.console.print(f"skipped: {error}", soft_wrap=True)
                 continue
             yield path, pixels
 
 
-def _batches(pictures: Iterator[Read], size: int, seen_at: NetworkSize) -> Iterator[list[Read]]:
-    """Neighbours of one padded size, up to ``size`` of them: a map does not hang on a picture's neighbours."""
+def _batches(images: Iterator[Read], size: int, network_size: NetworkSize) -> Iterator[list[Read]]:
+    """Groups up to ``size`` successive images of equal padded size, so that maps do not depend on other images."""
     batch: list[Read] = []
     shape: tuple[int, int] | None = None
-    for path, pixels in pictures:
-        own = padded_size(*seen_at.of(pixels.shape[0], pixels.shape[1]))
+    for path, pixels in images:
+        own = padded_size(*network_size.of(pixels.shape[0], pixels.shape[1]))
         if batch and (own != shape or len(batch) == size):
             yield batch
             batch = []
@@ -183,7 +186,7 @@ def _print(outcome: Outcome, count: int, folder: Path) -> None:
         _print_segments(outcome.last, console)
     rate = outcome.done / max(outcome.seconds, 1e-9)
     if count > 1:
-        console.print(f"{outcome.done} of {count} pictures, {rate:.2f} pictures a second", soft_wrap=True)
+        console.print(f"{outcome.done} of {count} images, {rate:.2f} images per second", soft_wrap=True)
     if outcome.done:
         console.print(f"written to {folder}", soft_wrap=True)
 
@@ -192,9 +195,7 @@ def _print_segments(named: NamedMap, console: Any) -> None:
     from rich.table import Table
 
     several = any(len(s.top) > 1 for s in named.segments)
-    table = Table(
-        "name", "kind", "score", "predicted IoU", "share of the picture", *(["best names"] if several else [])
-    )
+    table = Table("name", "kind", "score", "predicted IoU", "share of the image", *(["best names"] if several else []))
     for s in sorted(named.segments, key=lambda s: -s.area):
         shown = " > ".join(n.name for n in s.path) if s.path else s.name
         cells = [shown, "thing" if s.is_thing else "stuff", f"{s.score:.2f}", f"{s.iou:.2f}"]

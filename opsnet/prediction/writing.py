@@ -1,4 +1,4 @@
-"""Predictions as files: overlays, COCO's panoptic format, class maps, instances, and a table of all segments."""
+"""Writes predictions: overlays, COCO's panoptic format, class maps, instances, and a table of all segments."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ COLUMNS = (
 
 
 def for_task(named: NamedMap, task: str) -> NamedMap:
-    """The map as a task wants it: "semantic" has one segment a class, "instance" has things alone.
+    """The map for a task: "semantic" has one segment per class, "instance" only things.
 
     Raises:
-        InputError: an unknown task.
+        InputError: the task is unknown.
     """
     if task not in TASKS:
         raise InputError(f"task must be one of {', '.join(TASKS)}, got '{task}'")
@@ -55,15 +55,15 @@ def for_task(named: NamedMap, task: str) -> NamedMap:
 
 
 class PredictionWriter:
-    """Writes a folder, picture by picture; :meth:`finish` writes what lists them all.
+    """Writes predictions into a folder, image by image; :meth:`finish` writes the json and csv files for all images.
 
     Always: ``<name>_overlay.png`` and ``segments.csv``.
     panoptic: ``panoptic/<name>.png`` and ``panoptic.json`` in COCO's format.
     semantic: ``semantic/<name>.png``, 0 for void and n for the n-th category of ``semantic.json``.
-    instance: ``instances.json``, COCO's list of results with run lengths.
+    instance: ``instances.json``, COCO's list of results with run-length encoded masks.
 
     Args:
-        folder: made when needed.
+        folder: created if it does not exist.
         task: one of :data:`TASKS`.
     """
 
@@ -75,11 +75,11 @@ class PredictionWriter:
         self._names: Counter[str] = Counter()
         self._vocabulary: Vocabulary | None = None
 
-    def add(self, picture: Path, pixels: NDArray[np.uint8], named: NamedMap) -> None:
-        """Writes one picture's files.
+    def add(self, image: Path, pixels: NDArray[np.uint8], named: NamedMap) -> None:
+        """Writes the files of one image.
 
         Args:
-            picture: where it lies, for its name.
+            image: path of the image, for its name.
             pixels: (H, W, 3).
             named: its map (H, W).
         """
@@ -87,24 +87,24 @@ class PredictionWriter:
 
         from opsnet.visualization.overlays import draw_overlay
 
-        named, name, number = for_task(named, self.task), self._name_of(picture), len(self._images)
+        named, name, number = for_task(named, self.task), self._name_of(image), len(self._images)
         self._vocabulary = named.vocabulary
         overlay = draw_overlay(pixels, named, named.vocabulary.names, scale=None)
         with atomic_path(self.folder / f"{name}_overlay.png") as path:
             Image.fromarray(overlay).save(path)
         height, width = pixels.shape[:2]
-        self._images.append(image_record(ImageFile(number, picture.name), height, width))
-        self._rows += [row_of(picture.name, s, named.vocabulary) for s in named.segments]
+        self._images.append(image_record(ImageFile(number, image.name), height, width))
+        self._rows += [row_of(image.name, s, named.vocabulary) for s in named.segments]
         self._annotations += getattr(self, f"_add_{self.task}")(number, name, named)
 
-    def _name_of(self, picture: Path) -> str:
-        """The picture's name without its suffix, or with it where another has the same."""
-        self._names[picture.stem] += 1
-        if self._names[picture.stem] == 1:
-            return picture.stem
-        self._names[picture.name] += 1
-        same = self._names[picture.name]
-        return picture.name if same == 1 else f"{picture.name}_{same}"
+    def _name_of(self, image: Path) -> str:
+        """The image's file name without its suffix, or with it if another image has the same name."""
+        self._names[image.stem] += 1
+        if self._names[image.stem] == 1:
+            return image.stem
+        self._names[image.name] += 1
+        same = self._names[image.name]
+        return image.name if same == 1 else f"{image.name}_{same}"
 
     def _add_panoptic(self, number: int, name: str, named: NamedMap) -> list[dict[str, Any]]:
         segments = [panoptic_segment(s, named.vocabulary) for s in named.segments]
@@ -132,7 +132,7 @@ class PredictionWriter:
         ]  # fmt: skip
 
     def finish(self) -> None:
-        """Writes the json and the table of the pictures so far."""
+        """Writes the json and csv files for the images so far."""
         if self._vocabulary is None:
             return
         text = io.StringIO()
@@ -153,7 +153,7 @@ class PredictionWriter:
 
 
 def panoptic_segment(segment: NamedSegment, vocabulary: Vocabulary) -> dict[str, Any]:
-    """A segment as COCO's ``segments_info`` has it, with its scores."""
+    """A segment as an entry of COCO's ``segments_info``, with its scores."""
     names = {"names": [[n.name, round(n.score, 4)] for n in segment.top]} if len(segment.top) > 1 else {}
     path = {"path": [[n.name, round(n.score, 4)] for n in segment.path]} if segment.path else {}
     info = SegmentInfo(segment.id, vocabulary.ids[segment.label], area=segment.area)

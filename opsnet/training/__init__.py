@@ -1,1 +1,1 @@
-"""Training: the LightningModule, optimizer and schedule, what resumes a run, and the callbacks around it."""
+"""Training: the LightningModule, optimizer and schedule, resumption of runs, and callbacks."""

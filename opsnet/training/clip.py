@@ -1,6 +1,6 @@
-"""Trains the tiny CLIP of the embedded world contrastively on pictures and captions.
+"""Trains the tiny CLIP of the synthetic world contrastively on images and captions.
 
-The result is an ordinary open_clip checkpoint: what ``clip=tiny`` loads, as ``clip=rn50`` loads OpenAI's.
+The result is an ordinary open_clip checkpoint, which ``clip=tiny`` loads as ``clip=rn50`` loads OpenAI's.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ log = logging.getLogger(__name__)
 
 
 class CaptionData:
-    """All pictures and captions of a COCO-captions folder in memory.
+    """All images and captions of a COCO-captions folder in memory.
 
     Attributes:
-        images: (P, 3, S, S) float, RGB in 0..1.
-        caption_ids: (P,), equal where the captions are equal.
+        images: (P, 3, S, S) uint8, RGB.
+        caption_ids: (P,), equal for equal captions.
         tokens: (templates, captions, L) token ids.
-        order: indices of pictures by stage: those with a thing, and all.
+        stages: indices of the images of each stage: those with a thing, then all.
     """
 
     def __init__(self, root: Path, tokenizer: Any, templates: list[str]) -> None:
@@ -54,13 +54,13 @@ class CaptionData:
         templates = torch.from_numpy(rng.integers(0, self.tokens.shape[0], size))
         ids = self.caption_ids[picks]
         images = self.images[picks].float() / 255
-        if rng.random() < 0.5:  # flips keep every concept's name
+        if rng.random() < 0.5:  # flips do not change any concept's name
             images = images.flip(-1)
         return images, self.tokens[templates, ids], ids
 
 
 def contrastive_loss(image: Tensor, text: Tensor, scale: Tensor, caption_ids: Tensor) -> Tensor:
-    """CLIP's symmetric loss; pairs with the same caption are positives of one another.
+    """CLIP's symmetric loss, in which all pairs with the same caption are positives.
 
     Args:
         image, text: (B, D), normalised.
@@ -74,19 +74,19 @@ def contrastive_loss(image: Tensor, text: Tensor, scale: Tensor, caption_ids: Te
 
 
 def train_clip(cfg: DictConfig) -> Path:
-    """Trains, or picks up where an earlier run was stopped.
+    """Trains the tiny CLIP, or resumes an interrupted training.
 
     Args:
         cfg: conf/train_clip.yaml.
 
     Returns:
-        The checkpoint's path; an existing one is left as it is.
+        The checkpoint's path; an existing checkpoint is not trained again unless ``cfg.force``.
     """
     from hydra.utils import instantiate
 
     output = Path(cfg.output)
     if output.is_file() and not cfg.force:
-        log.info("CLIP checkpoint %s exists already; force=true trains it anew", output)
+        log.info("CLIP checkpoint %s already exists; force=true trains it again", output)
         return output
     instantiate(cfg.prepare)
     torch.manual_seed(cfg.seed)
@@ -113,7 +113,7 @@ def _fit(model: nn.Module, data: CaptionData, cfg: DictConfig, output: Path) -> 
     with Progress(*columns) as progress:
         task = progress.add_task("Training the tiny CLIP", total=steps, completed=start)
         for step in range(start, steps):
-            # A generator a step: the order does not depend on where a run was stopped and resumed.
+            # One generator per step: the order of samples does not change if a run is interrupted and resumed.
             rng = np.random.default_rng([cfg.seed, step])
             images, tokens, ids = data.batch(int(step >= cfg.stage_steps[0]), cfg.batch_size, rng)
             image = F.normalize(model.encode_image((images - mean) / std), dim=-1)  # type: ignore[operator]
@@ -133,7 +133,7 @@ def _fit(model: nn.Module, data: CaptionData, cfg: DictConfig, output: Path) -> 
 
 
 def _optimizer(model: nn.Module, cfg: DictConfig) -> torch.optim.Optimizer:
-    """AdamW; no decay for vectors and scalars, and a faster temperature: it has the longest way to go."""
+    """AdamW without weight decay of vectors and scalars; the temperature, which must change most, learns faster."""
     named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
     scale = [p for n, p in named if n == "logit_scale"]
     matrices = [p for n, p in named if p.ndim > 1]

@@ -1,4 +1,4 @@
-"""``metrics.csv`` over interruptions: a resumed run keeps the rows from before, one run's rows in the end.
+"""A CSV logger whose ``metrics.csv`` also has the rows from before an interruption.
 
 Lightning's CSVLogger deletes ``metrics.csv`` when it starts to log.
 """
@@ -16,18 +16,18 @@ from opsnet.utils.files import atomic_path
 
 METRICS, EARLIER = "metrics.csv", "metrics_before.csv"
 Row = dict[str, str]
-"""Column -> text; ``step`` is always there, what was not logged at that step is empty."""
+"""Column -> text; ``step`` is always present, and metrics not logged at that step are empty."""
 
 
 class ResumableCSVLogger(CSVLogger):
-    """Writes ``metrics.csv`` into a run's folder, and puts the rows of the resumed run before its own at the end.
+    """Writes ``metrics.csv`` into a run's folder and, at the end, merges the rows of the resumed run into it.
 
-    While the training runs, the earlier rows lie in ``metrics_before.csv``: this process may be killed too.
+    During training the earlier rows are stored in ``metrics_before.csv``, because this process may be killed as well.
 
     Args:
-        folder: of the run.
-        resume: the checkpoint that the run resumes from; the rows are the folder's own or, where it has none, those of
-            the run that the checkpoint comes from. ``None`` for a new run.
+        folder: the run's folder.
+        resume: the checkpoint from which the run resumes; the earlier rows are those of the folder or, if it has none,
+            those of the checkpoint's run. ``None`` for a new run.
     """
 
     def __init__(self, folder: Path, *, resume: Path | None = None) -> None:
@@ -47,7 +47,7 @@ class ResumableCSVLogger(CSVLogger):
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """Writes what is left and merges the earlier rows; Lightning calls it at the end, and twice after an error."""
+        """Writes buffered rows and merges the earlier ones; called at the end, and twice after an error."""
         super().finalize(status)
         if not self._earlier:
             return
@@ -58,7 +58,7 @@ class ResumableCSVLogger(CSVLogger):
 
 
 def merge_rows(earlier: Sequence[Row], later: Sequence[Row]) -> list[Row]:
-    """Both sets of rows; where they are of the same step, the later ones count."""
+    """Merges two lists of rows; for steps in both, the later rows are used."""
     first = min((int(row["step"]) for row in later), default=None)
     again = {_key(row) for row in later}
     kept = [row for row in earlier if first is None or (int(row["step"]) <= first and _key(row) not in again)]
@@ -66,12 +66,12 @@ def merge_rows(earlier: Sequence[Row], later: Sequence[Row]) -> list[Row]:
 
 
 def _key(row: Row) -> tuple[int, frozenset[str]]:
-    """Step and columns: a step has a row of losses, and perhaps another of its epoch's validation."""
+    """Step and columns, because a step may have a row of losses and another of its epoch's validation."""
     return int(row["step"]), frozenset(key for key, value in row.items() if value)
 
 
 def read_rows(path: Path) -> list[Row]:
-    """The rows of a csv file; none where there is no file."""
+    """The rows of a csv file; none if it does not exist."""
     if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8") as file:
@@ -79,7 +79,7 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def write_rows(path: Path, rows: Sequence[Row]) -> None:
-    """Writes rows under all columns that any of them has, atomically."""
+    """Writes rows atomically, with the union of their columns."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns, restval="")

@@ -1,4 +1,4 @@
-"""OPSNetModule: the model, its losses and its metrics, as Lightning runs them."""
+"""OPSNetModule: the model, its losses and its metrics as a LightningModule."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ from opsnet.vocabulary import Vocabulary
 
 
 class OPSNetModule(L.LightningModule):
-    """Trains OPSNet on one panoptic vocabulary, perhaps with image labels beside it, and validates it on the first.
+    """Trains OPSNet on one panoptic vocabulary, optionally with image labels, and validates it on that vocabulary.
 
     Args:
         model: OPSNet.
-        losses: of batches with segments and, for OPSNet+, with image labels.
-        matcher: of proposals and segments.
-        recognizer, filtering, overlap: inference, for the validation PQ.
+        losses: losses for batches with segments and, for OPSNet+, with image labels.
+        matcher: matches proposals to segments.
+        recognizer, filtering, overlap: inference settings of the validation PQ.
         train_vocabulary: names that the queries learn.
         optimizer: builder; receives the model.
         scheduler: builder; receives the optimizer and ``total_steps``.
-        seed: of the points at which masks are compared.
-        data_vocabulary: names of the training data; by default ``train_vocabulary``. The network learns the masks of
-            names that only the data have, not these names: they are held out.
-        recognizer_multiplier: learning rate of a recognizer that learns, as a multiple of the optimizer's.
-        config: what ``opsnet-evaluate`` needs to build the same model again; kept in the checkpoint.
+        seed: seed of the points at which masks are compared.
+        data_vocabulary: names of the training data; default: ``train_vocabulary``. Names that only the data has are
+            held out: the network learns their masks, but not the names.
+        recognizer_multiplier: learning rate of a learned recognizer, as a multiple of the optimizer's.
+        config: configuration with which ``opsnet-evaluate`` builds the same model; stored in the checkpoint.
         label_vocabulary: names of the image labels (OPSNet+).
     """
 
@@ -76,12 +76,12 @@ class OPSNetModule(L.LightningModule):
         self.register_buffer("learned", _learned(self.data_vocabulary, train_vocabulary), persistent=False)
         self.quality = PanopticQuality(is_thing=self.data_vocabulary.is_thing)
         self.names = NameCache(model, train_vocabulary)
-        self._step_figures: list[Tensor] = []
+        self._step_metrics: list[Tensor] = []
 
     learned: Tensor | None
 
     def on_fit_start(self) -> None:
-        """Tries what the steps rely on, before the first."""
+        """Checks before the first step that the CUDA kernels of the training work."""
         if self.device.type == "cuda":
             working_kernel(str(self.device))
 
@@ -90,7 +90,7 @@ class OPSNetModule(L.LightningModule):
         return self.names.train_bank()
 
     def training_step(self, batch: Batch | dict[str, Batch], batch_index: int) -> Tensor:
-        """One batch, or one of each kind -> the sum of the losses; the type of a batch's targets picks them."""
+        """One batch, or one of each kind -> the sum of the losses, which depend on the type of a batch's targets."""
         total = torch.zeros((), device=self.device)
         named: dict[str, Tensor] = {}
         for part in list(batch.values()) if isinstance(batch, dict) else [batch]:
@@ -100,36 +100,36 @@ class OPSNetModule(L.LightningModule):
         self._log_step({**named, "train/loss": total.detach()}, batch_index)
         return total
 
-    def _log_step(self, figures: dict[str, Tensor], batch_index: int) -> None:
-        """Logs the means over a step's batches and processes; for all figures together the processes meet once."""
-        trainer = self._trainer  # none in tests of a step by itself
+    def _log_step(self, metrics: dict[str, Tensor], batch_index: int) -> None:
+        """Logs means over the batches of a step and over processes, with a single reduction for all metrics."""
+        trainer = self._trainer  # None in tests of a single step
         accumulate, last = (trainer.accumulate_grad_batches, trainer.num_training_batches) if trainer else (1, 1)
         if batch_index % accumulate == 0:
-            self._step_figures = []
-        self._step_figures.append(torch.stack([value.float() for value in figures.values()]))
+            self._step_metrics = []
+        self._step_metrics.append(torch.stack([value.float() for value in metrics.values()]))
         if (batch_index + 1) % accumulate and batch_index + 1 < last:
             return
-        means = torch.stack(self._step_figures).mean(0)
+        means = torch.stack(self._step_metrics).mean(0)
         if trainer is not None:
             means = trainer.strategy.reduce(means, reduce_op="mean")
-        logged = dict(zip(figures, means, strict=True))
+        logged = dict(zip(metrics, means, strict=True))
         self.log("train/loss", logged.pop("train/loss"), prog_bar=True, batch_size=1)
         self.log_dict(logged, batch_size=1)
 
     def _losses(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Weighted losses with their sum ``loss``, and metrics."""
+        """Weighted losses, including their sum :data:`TOTAL`, and metrics."""
         if not self.losses.of(type(batch.targets)):
             raise TypeError(f"no loss is configured for batches with {type(batch.targets).__name__}")
         context = self._context(batch)
         losses: dict[str, Tensor] = self.losses(context)
         with torch.no_grad():
             metrics = self.losses.metrics(context)
-            if isinstance(context, ImageLabelContext):  # how far the masks are from sharing out the image
+            if isinstance(context, ImageLabelContext):  # how far the masks are from a partition of the image
                 metrics["layout_error"] = mask_sum_loss(context.proposals.mask_logits.float(), context.inside)
         return losses, metrics
 
     def _context(self, batch: Batch) -> SegmentContext | ImageLabelContext:
-        """What the losses of a batch read."""
+        """The context from which the losses of a batch are computed."""
         if isinstance(batch.targets, SegmentTargets):
             seeds = StepSeeds.of(self.seed, self.global_step, batch.image_ids)
             return segment_context(
@@ -143,7 +143,7 @@ class OPSNetModule(L.LightningModule):
         )  # fmt: skip
 
     def predict_maps(self, batch: Batch, vocabulary: Vocabulary | None = None) -> list[PanopticMap]:
-        """Panoptic maps of a batch as a validation scores them, by default with the names of the training data."""
+        """Panoptic maps of a batch as in validation, by default with the names of the training data."""
         names = self.names.prepared(vocabulary or self.data_vocabulary)
         return predict(
             self.model, batch, names, recognizer=self.recognizer, filtering=self.filtering, overlap=self.overlap
@@ -161,27 +161,27 @@ class OPSNetModule(L.LightningModule):
         self.log_dict({f"val/{k}": v for k, v in results.items()}, prog_bar=False)
 
     def configure_optimizers(self) -> Any:
-        """Lightning's form of optimizer and schedule; the schedule counts steps."""
+        """Optimizer and scheduler in Lightning's format; the scheduler counts steps."""
         optimizer = self.build_optimizer(self.model)
         rate = optimizer.defaults["lr"]
         for module, multiplier in ((self.recognizer, self.recognizer_multiplier), (self.losses, 1.0)):
-            if numbers := [p for p in module.parameters() if p.requires_grad]:
-                optimizer.add_param_group({"params": numbers, "lr": multiplier * rate, "weight_decay": 0.0})
+            if parameters := [p for p in module.parameters() if p.requires_grad]:
+                optimizer.add_param_group({"params": parameters, "lr": multiplier * rate, "weight_decay": 0.0})
         scheduler = self.build_scheduler(optimizer, total_steps=int(self.trainer.estimated_stepping_batches))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """See :mod:`opsnet.checkpoint.content`."""
+        """Adds OPSNet's content, see :mod:`opsnet.checkpoint.content`."""
         add_content(checkpoint, self.model.clip.weights_hash, self.config)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Puts the frozen weights back in place, after making sure that CLIP's are the ones trained with."""
+        """Checks that CLIP is the one of the training, and adds its frozen weights, which checkpoints do not have."""
         check_clip_hash(checkpoint, self.model.clip.weights_hash, "the checkpoint to resume from")
         checkpoint["state_dict"] = {**renamed_weights(checkpoint["state_dict"]), **frozen_weights(self.state_dict())}
 
 
 def _learned(data: Vocabulary, train: Vocabulary) -> Tensor | None:
-    """(M,) int64: index of each of the data's names among the training names; ``None`` where nothing is held out."""
+    """(M,) int64: index of each data name in the training vocabulary; ``None`` if no names are held out."""
     if data == train:
         return None
     places = {name: i for i, name in enumerate(train.names)}

@@ -1,4 +1,4 @@
-"""Options from before each loss was a member of ``losses``: a command says which took their place."""
+"""Refuses options of earlier versions with a message that states the option that replaced them."""
 
 from __future__ import annotations
 
@@ -31,18 +31,19 @@ _KEYS = {
     "image_labels.modulation.beta": "losses.image_label_matching.recognizer.beta",
     "image_labels.sampled_names": "losses.image_label_matching.sampled_names",
     "distillation": "losses.distillation.weight",
+    "label_names_known": "treat_label_names_as_seen",
 }
 
 
 @contextmanager
 def refuse_old_options(arguments: Sequence[str]) -> Iterator[None]:
-    """Within it an old option, on the command line or in the defaults of a yaml, is an input error.
+    """Context in which an old option, on the command line or in a yaml's defaults list, is an input error.
 
     Args:
-        arguments: of the command line.
+        arguments: arguments of the command line.
 
     Raises:
-        InputError: the sentence tells what took its place.
+        InputError: the message states the option that replaced it.
     """
     from hydra.errors import HydraException
 
@@ -64,15 +65,15 @@ def refuse_old_options(arguments: Sequence[str]) -> Iterator[None]:
 
 
 def refuse_old_keys(cfg: Mapping[str, object]) -> None:
-    """An old key in a yaml, which would have no effect, is an input error.
+    """Refuses old keys in a yaml, which would have no effect.
 
     Args:
         cfg: conf/train.yaml.
 
     Raises:
-        InputError: the sentence tells what took its place.
+        InputError: the message states the key that replaced it.
     """
     for key in ("supervision", "distillation", "image_labels"):
         if cfg.get(key) is not None:
-            place = _KEYS.get(key, "losses (conf/image_labels)")
-            raise InputError(f"`{key}` in a yaml of the training has no effect: it is {place} now")
+            replacement = _KEYS.get(key, "losses (conf/image_labels)")
+            raise InputError(f"`{key}` in a yaml of the training has no effect: it is {replacement} now")

@@ -1,4 +1,4 @@
-"""Parameter groups and the learning-rate schedule, as Mask2Former sets them."""
+"""Parameter groups and learning-rate schedule of Mask2Former."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-# Parameters of their own that are positions (Swin's and ViT's) or an embedding, not the weight of an ``nn.Embedding``.
+# Bare parameters without weight decay: positions (Swin and ViT) and an embedding that is not an ``nn.Embedding``.
 _UNDECAYED_NAMES = ("relative_position_bias_table", "absolute_pos_embed", "pos_embed", "no_object_embed")
 _UNDECAYED = (nn.LayerNorm, nn.GroupNorm, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.Embedding)
 
@@ -20,9 +20,9 @@ def parameter_groups(
 
     Args:
         model: parameters under ``backbone.`` belong to the backbone.
-        lr: learning rate of everything but the backbone.
-        weight_decay: of weights and biases; norms, embeddings and Swin's positions are not decayed.
-        backbone_multiplier: the backbone's learning rate as a share of ``lr``.
+        lr: learning rate of everything except the backbone.
+        weight_decay: weight decay of weights and biases; norms, embeddings and positions have none.
+        backbone_multiplier: the backbone's learning rate as a fraction of ``lr``.
     """
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for module_name, module in model.named_modules():
@@ -46,9 +46,9 @@ def adamw(
 ) -> torch.optim.AdamW:
     """AdamW over :func:`parameter_groups`.
 
-    Not PyTorch's fused form: it takes the loss scale back within its step, so under AMP there is no place to clip the
-    gradients; and on a CPU it is wrong (torch 2.15) where a gradient lies otherwise in memory than its parameter. It
-    would spare 4 ms of a step of the miniature on a CPU.
+    PyTorch's fused form is not used: it unscales gradients within its step, so they cannot be clipped under AMP; and on
+    a CPU it is wrong (torch 2.15) if a gradient's memory layout differs from its parameter's. It would save 4 ms per
+    step of the miniature on a CPU.
     """
     groups = parameter_groups(model, lr=lr, weight_decay=weight_decay, backbone_multiplier=backbone_multiplier)
     return torch.optim.AdamW(groups, lr=lr)
@@ -66,9 +66,9 @@ def warmup_steps(
 
     Args:
         total_steps: optimizer steps of the whole training.
-        warmup: steps until the full learning rate.
+        warmup: number of warm-up steps.
         milestones: fractions of ``total_steps``.
-        gammas: factor at each milestone, on top of the earlier ones.
+        gammas: factor at each milestone, multiplied with the earlier ones.
 
     Raises:
         ValueError: the two lists differ in length.

@@ -1,4 +1,4 @@
-"""How long a training is and how many images and which learning rate a step has, whatever the trainer and devices."""
+"""Plans the optimizer steps: images per step, steps and learning rate, independent of trainer and devices."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from opsnet.data.sharing import batch_share
 
 @dataclass(frozen=True)
 class StepPlan:
-    """The optimiser steps of a training.
+    """The optimizer steps of a training.
 
     Attributes:
-        totals: images of a step in total, by key of ``data.module``; two keys where there are image labels.
-        devices: processes, on all nodes.
-        accumulate: batches of a device in a step, one after the other.
-        lr: learning rate, of everything but the backbone.
-        steps: of the whole training.
-        reference: ``images`` a step and ``lr`` of the recipe that ``optim`` follows, if it names one.
+        totals: images per step over all devices, by key of ``data.module``; two keys if there are image labels.
+        devices: number of processes on all nodes.
+        accumulate: accumulated batches per device and step.
+        lr: learning rate of everything except the backbone.
+        steps: number of steps of the whole training.
+        reference: ``images`` per step and ``lr`` of the recipe that ``optim`` follows, if it has one.
     """
 
     totals: Mapping[str, int]
@@ -34,22 +34,22 @@ class StepPlan:
 
     @property
     def images(self) -> int:
-        """Images of a step, of all kinds."""
+        """Images per step, of all kinds."""
         return sum(self.totals.values())
 
     def sentence(self) -> str:
-        """What is planned."""
+        """The plan as one sentence."""
         parts = self.devices * self.accumulate
         totals, shares = (" + ".join(str(count // n) for count in self.totals.values()) for n in (1, parts))
         devices = f"{self.devices} device{'s' * (self.devices > 1)} x {shares}"
         batches = f" x {self.accumulate} accumulated batches" if self.accumulate > 1 else ""
         return f"{self.steps:,} steps of {totals} images ({devices}{batches}), learning rate {self.lr:g}"
 
-    def doubt(self) -> str | None:
-        """A sentence where batch and learning rate do not belong together.
+    def warning(self) -> str | None:
+        """A warning if batch size and learning rate do not match the recipe; ``None`` if they do.
 
-        For another batch than the recipe's, anything between the square root of their ratio, which is usual for AdamW,
-        and the ratio itself is taken for meant.
+        For another batch size than the recipe's, the learning rate may be scaled by anything from the square root of
+        the ratio, which is usual for AdamW, to the ratio itself.
         """
         if self.reference is None:
             return None
@@ -60,26 +60,30 @@ class StepPlan:
             return None
         factor = images / self.images
         sizes = " ".join(f"data.module.{key}={round(total * factor)}" for key, total in self.totals.items())
-        mended = f"set optim.optimizer.lr={lr * ratio:.3g}"
+        fix = f"set optim.optimizer.lr={lr * ratio:.3g}"
         if ratio != 1:
-            mended += f", or {sizes} (a device takes data.module.device_batch_size of them at once, the rest in turn)"
+            fix += (
+                f", or {sizes} (a device runs data.module.device_batch_size of them at once and accumulates the rest)"
+            )
         return (
-            f"{self.images} images a step at learning rate {self.lr:g} are not the recipe of optim, which has "
-            f"{images:g} at {lr:g}: {mended}"
+            f"{self.images} images per step at learning rate {self.lr:g} do not match the recipe of optim, which has "
+            f"{images:g} at {lr:g}: {fix}"
         )
 
 
 def plan_steps(cfg: DictConfig, trainer: Any, data: Any) -> StepPlan:
-    """Shares the images of a step among the trainer's devices and, where ``trainer.accumulate_grad_batches`` does not
-    say how many, among as few batches as ``data.module.device_batch_size`` allows; the trainer is told.
+    """Divides the images of a step among the trainer's devices and accumulated batches.
+
+    Unless ``trainer.accumulate_grad_batches`` sets their number, there are as few batches as
+    ``data.module.device_batch_size`` allows; the trainer's attribute is updated.
 
     Args:
         cfg: conf/train.yaml.
-        trainer: Lightning's, not started yet.
+        trainer: Lightning's trainer, not started yet.
         data: the data module, set up.
 
     Raises:
-        DatasetError: the images cannot be shared equally.
+        DatasetError: the images cannot be divided equally.
     """
     devices = trainer.num_devices * trainer.num_nodes
     accumulate = cfg.trainer.get("accumulate_grad_batches") or data.batches_per_step(devices)
@@ -92,7 +96,7 @@ def plan_steps(cfg: DictConfig, trainer: Any, data: Any) -> StepPlan:
 
 
 def _steps(trainer: Any, epoch: int) -> int:
-    """Optimiser steps of the training, of which an epoch has ``epoch`` where nothing makes it shorter."""
+    """Optimizer steps of the training; an epoch has ``epoch`` steps unless the trainer limits it."""
     limit = trainer.limit_train_batches
     batches = epoch * trainer.accumulate_grad_batches
     batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)

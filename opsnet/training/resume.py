@@ -1,4 +1,4 @@
-"""Which run a training resumes."""
+"""Finds the run that a training resumes."""
 
 from __future__ import annotations
 
@@ -39,5 +39,7 @@ def find_resume(cfg: DictConfig) -> Path | None:
         if same_seed and not (run / "results.json").is_file():
             log.info("resuming from %s", path)
             return path
-    log.info("resume=auto found no unfinished run of %s with seed %s: starting anew", cfg.experiment_name, cfg.seed)
+    log.info(
+        "resume=auto found no unfinished run of %s with seed %s: starting a new run", cfg.experiment_name, cfg.seed
+    )
     return None

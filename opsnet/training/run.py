@@ -21,10 +21,10 @@ def train(cfg: DictConfig) -> dict[str, float]:
         cfg: conf/train.yaml.
 
     Returns:
-        The last validation metrics; ``results.json`` in the run's folder holds them too.
+        The last validation metrics, which are also written to ``results.json`` in the run's folder.
 
     Raises:
-        CheckpointError, DatasetError, VocabularyError, ClipWeightsError: bad input, before training starts.
+        CheckpointError, DatasetError, VocabularyError, ClipWeightsError: invalid input, before training starts.
     """
     import lightning as L
     from hydra.utils import instantiate
@@ -48,13 +48,13 @@ def train(cfg: DictConfig) -> dict[str, float]:
     plan = plan_steps(cfg, trainer, data)
     if trainer.is_global_zero:
         log.info("%s", plan.sentence())
-        if doubt := plan.doubt():
-            log.warning("%s", doubt)
+        if warning := plan.warning():
+            log.warning("%s", warning)
     start = time.monotonic()
     fit(trainer, module, data, resume)
     metrics = {k: float(v) for k, v in trainer.callback_metrics.items()}
     if not metrics and resume is not None and (folder / "results.json").is_file():
-        log.info("%s is the end of the training already: nothing to do", resume)
+        log.info("%s is from the end of the training: nothing to do", resume)
         return dict(json.loads((folder / "results.json").read_text(encoding="utf-8"))["metrics"])
     if trainer.is_global_zero:
         _write_results(folder, cfg, metrics, time.monotonic() - start)
@@ -62,7 +62,7 @@ def train(cfg: DictConfig) -> dict[str, float]:
 
 
 def fit(trainer: Any, module: Any, data: Any, resume: Path | None) -> None:
-    """Lightning's ``fit``; at an error the other processes of this machine end too."""
+    """Runs Lightning's ``fit``; after an error, the other processes on this machine are terminated."""
     try:
         trainer.fit(module, data, ckpt_path=resume, weights_only=True)
     except Exception:
@@ -71,7 +71,7 @@ def fit(trainer: Any, module: Any, data: Any, resume: Path | None) -> None:
 
 
 def _end_other_processes(trainer: Any) -> None:
-    """Ends the processes that this one started, which would wait for it; Lightning does so after Ctrl-C alone."""
+    """Terminates the processes that this one started, which would hang; Lightning does so only after Ctrl-C."""
     from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 
     if isinstance(trainer.strategy.launcher, _SubprocessScriptLauncher):
@@ -79,10 +79,10 @@ def _end_other_processes(trainer: Any) -> None:
 
 
 def build_module(cfg: DictConfig, vocabulary: Any, label_vocabulary: Any = None) -> Any:
-    """The LightningModule of a configuration, on the training vocabulary and that of the image labels.
+    """The LightningModule of a configuration, for the vocabularies of the training data and the image labels.
 
     Raises:
-        CheckpointError: the checkpoint to start from is not one of this network.
+        CheckpointError: ``init_from`` is a checkpoint of another network.
         InputError: a loss has no class or no weight.
     """
     from hydra.utils import instantiate
@@ -94,7 +94,7 @@ def build_module(cfg: DictConfig, vocabulary: Any, label_vocabulary: Any = None)
 
     known = vocabulary.without(cfg.held_out) if cfg.held_out else vocabulary
     config = portable_config(cfg, known, label_vocabulary)
-    start = network_config(cfg) if cfg.init_from else cfg  # its weights replace those that networks are built with
+    start = network_config(cfg) if cfg.init_from else cfg  # its weights replace the initial ones
     model = instantiate(start["model"], backbone=start["backbone"], clip=start["clip"])
     recognizer = instantiate(cfg.modulation)
     if cfg.init_from:
@@ -118,20 +118,20 @@ def build_module(cfg: DictConfig, vocabulary: Any, label_vocabulary: Any = None)
 
 
 def build_trainer(cfg: DictConfig, folder: Path, resume: Path | None = None) -> Any:
-    """Lightning's Trainer with CSV logging always, and the configured loggers beside it.
+    """Lightning's Trainer with the CSV logger and the configured loggers.
 
     Raises:
-        InputError: ``probes`` asks for what there is not.
+        InputError: ``probes`` is invalid.
     """
     import rich
     from hydra.utils import instantiate
     from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, RichProgressBar
 
-    from opsnet.training.callbacks import InterruptCheckpoint, LogPictures, ProgressLines, RecordRun, SeedEveryStep
+    from opsnet.training.callbacks import InterruptCheckpoint, LogImages, ProgressLines, RecordRun, SeedEveryStep
     from opsnet.training.callbacks.record import keep_run_id
     from opsnet.training.csv_logger import ResumableCSVLogger
 
-    for name in ("lightning.pytorch", "lightning.fabric"):  # devices that are not used, and an advertisement
+    for name in ("lightning.pytorch", "lightning.fabric"):  # hides hints on unused devices, and advertisements
         logging.getLogger(name).setLevel(logging.WARNING)
     checkpoints = folder / "checkpoints"
     callbacks = [
@@ -146,12 +146,12 @@ def build_trainer(cfg: DictConfig, folder: Path, resume: Path | None = None) -> 
         InterruptCheckpoint(folder=checkpoints),
         SeedEveryStep(seed=cfg.seed),
         LearningRateMonitor("step"),
-        LogPictures(),
+        LogImages(),
         *_probes(cfg),
     ]
-    wanted = cfg.trainer.get("enable_progress_bar", True)
-    bar = wanted and rich.get_console().is_terminal
-    if wanted:
+    show_progress = cfg.trainer.get("enable_progress_bar", True)
+    bar = show_progress and rich.get_console().is_terminal
+    if show_progress:
         callbacks.append(RichProgressBar() if bar else ProgressLines(every=cfg.progress_every))
     if cfg.logger:
         keep_run_id(folder, resume)
@@ -160,7 +160,7 @@ def build_trainer(cfg: DictConfig, folder: Path, resume: Path | None = None) -> 
     return instantiate(
         cfg.trainer,
         enable_progress_bar=bar,
-        accumulate_grad_batches=cfg.trainer.get("accumulate_grad_batches") or 1,  # plan_steps has the last word
+        accumulate_grad_batches=cfg.trainer.get("accumulate_grad_batches") or 1,  # set by plan_steps
         default_root_dir=str(folder),
         callbacks=callbacks,
         logger=[ResumableCSVLogger(folder, resume=resume), *extra],

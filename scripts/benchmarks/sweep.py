@@ -66,7 +66,7 @@ def miniature(checkpoint: Path | None) -> Pair:
         for data, domain in zip(sets, domains):
             batch = collate([data[i] for i in range(16)], vocabulary=domain.target.name, with_ground_truth=True)
             scorer = SettingScorer(domain, settings)
-            scorer.score(run_network(trained.model, batch), batch.panoptic, wanted=[])
+            scorer.score(run_network(trained.model, batch), batch.panoptic, with_maps=[])
             found.append(scorer.results()[ONE[0].name])
         return found
 
@@ -133,7 +133,7 @@ def _score(
 ) -> dict[str, float]:  # fmt: skip
     """The figures of the one setting, with whatever others are scored beside it."""
     scorer = SettingScorer(domain, settings)
-    scorer.score(output, truths, wanted=[])
+    scorer.score(output, truths, with_maps=[])
     return scorer.results()[ONE[0].name]
 
 

@@ -1,4 +1,4 @@
-"""What an attacker would write into the configuration in a checkpoint."""
+"""Malicious values that an attacker could write into the configuration in a checkpoint."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 CANARY = "CANARY"
-"""Stands for the path of a file that must never be there."""
+"""Placeholder for the path of a file that must never exist."""
 
 
 @dataclass(frozen=True)
 class Attack:
-    """A value at a place of the configuration, and the key and a part of the value that the refusal names."""
+    """A value under a key of the configuration; the error must state the key and part of the value."""
 
     place: tuple[str, ...]
     value: Any

@@ -1,4 +1,4 @@
-"""A configuration as checkpoints carry it, and files with an attack in it."""
+"""A stored configuration, and files with an attack in it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def canary(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def attacked(stored, canary) -> Callable[[Attack], dict[str, Any]]:
-    """An attack -> the configuration with it, whose canary is this test's."""
+    """An attack -> the configuration with it, with the canary of this test."""
 
     def make(attack: Attack) -> dict[str, Any]:
         config = copy.deepcopy(stored)
@@ -47,7 +47,7 @@ def attacked(stored, canary) -> Callable[[Attack], dict[str, Any]]:
 
 @pytest.fixture
 def planted(attacked, tmp_path: Path) -> Callable[[Attack], tuple[Path, Path]]:
-    """An attack -> a checkpoint and a folder of save_pretrained with it, otherwise in order up to their weights."""
+    """An attack -> a checkpoint and a folder of save_pretrained with it, otherwise valid including their weights."""
 
     def make(attack: Attack) -> tuple[Path, Path]:
         config = attacked(attack)

@@ -1,4 +1,4 @@
-"""What goes into a checkpoint."""
+"""The content of a checkpoint."""
 
 from __future__ import annotations
 

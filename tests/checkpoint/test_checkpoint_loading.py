@@ -1,4 +1,4 @@
-"""A checkpoint comes back as the network that was trained; what no command can load is refused by name."""
+"""Loading restores the trained network; invalid checkpoints are refused with their path."""
 
 from __future__ import annotations
 
@@ -81,14 +81,14 @@ def test_a_checkpoint_from_before_it_named_its_recognizer_has_the_papers(trained
     assert not (tmp_path / "cache").exists()
 
 
-def test_it_is_used_with_the_recognizer_that_it_was_trained_with(lenient_checkpoint, pictures, tmp_path) -> None:
+def test_it_is_used_with_the_recognizer_that_it_was_trained_with(lenient_checkpoint, sample_images, tmp_path) -> None:
     checkpoint = torch.load(lenient_checkpoint, weights_only=True)
     checkpoint["opsnet"]["config"]["inference"]["recognizer"] = {"_target_": f"{QueryOnly.__module__}.QueryOnly"}
     torch.save(checkpoint, tmp_path / "query_only.ckpt")
     filtering = MaskFiltering(kind="iou", threshold=-1)
     predictor = opsnet.load(tmp_path / "query_only.ckpt", device="cpu", filtering=filtering)
     assert type(predictor.recognizer) is QueryOnly
-    proposed = predictor.propose(pictures[0])
+    proposed = predictor.propose(sample_images[0])
     words = "red circle, green stripes, pink flower, blue waves"
     (own,), (query,), (full,) = (
         predictor.name(proposed, words, modulation=name, top_k=4) for name in (None, "query_only", "full")
@@ -159,10 +159,12 @@ def test_names_of_image_labels_count_as_known_if_asked(trained, tmp_path) -> Non
     torch.save(checkpoint, tmp_path / "plus.ckpt")
     scenes = Vocabulary.load("scenes")
     assert load_checkpoint(tmp_path / "plus.ckpt", device="cpu").train_vocabulary == scenes
-    known = load_checkpoint(tmp_path / "plus.ckpt", device="cpu", label_names_known=True).train_vocabulary
+    known = load_checkpoint(tmp_path / "plus.ckpt", device="cpu", treat_label_names_as_seen=True).train_vocabulary
     assert known.names == (*scenes.names, "blue moon")
-    with pytest.raises(CheckpointError, match=r"last\.ckpt was trained without image labels: give label_names_known"):
-        load_checkpoint(trained.checkpoint, device="cpu", label_names_known=True)
+    with pytest.raises(
+        CheckpointError, match=r"last\.ckpt was trained without image labels: give treat_label_names_as_seen"
+    ):
+        load_checkpoint(trained.checkpoint, device="cpu", treat_label_names_as_seen=True)
 
 
 def test_another_folder_does_not_matter(trained, tmp_path, monkeypatch) -> None:

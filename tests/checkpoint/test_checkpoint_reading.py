@@ -1,4 +1,4 @@
-"""Reading a checkpoint: what no command can use is refused, and so is one of another CLIP."""
+"""Reading a checkpoint: invalid ones and those of another CLIP are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A checkpoint or folder of a stranger's: every command refuses it, and nothing in it runs."""
+"""Malicious checkpoints and folders: every command refuses them, and no code in them runs."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_how_a_folders_predictor_was_set_is_checked_too(settings, lenient_model,
 
 
 def test_training_and_doctor_build_nothing_from_it(train_config, canary, tmp_path) -> None:
-    """Resuming and fine-tuning take weights alone: the network is the user's."""
+    """Resuming and fine-tuning load only weights; the network is built from the user's configuration."""
     hostile: Attack = ATTACKS["os.system"]
     names = Vocabulary.load("scenes")
     module = build_module(train_config(tmp_path / "run"), names)

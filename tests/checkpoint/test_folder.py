@@ -1,4 +1,4 @@
-"""A folder of save_pretrained: the same answers from another place, and nothing that was changed."""
+"""A folder of save_pretrained: equal results after moving it, and modified files are refused."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
 
 
-def test_moved_and_offline_it_answers_the_same(lenient_model, moved, pictures, offline, monkeypatch) -> None:
+def test_moved_and_offline_it_gives_the_same_maps(lenient_model, moved, sample_images, offline, monkeypatch) -> None:
     monkeypatch.setenv("OPSNET_DATA", "/nowhere")
     filtering = MaskFiltering(kind="iou", threshold=-1)
     first = Predictor(lenient_model, modulation="alpha=7,beta=0.25", filtering=filtering)
     again = opsnet.load(moved, device="cpu")
     assert (again.size, again.overlap) == (first.size, first.overlap)
-    a, b = (p(pictures[0], WORDS, top_k=3) for p in (first, again))
+    a, b = (p(sample_images[0], WORDS, top_k=3) for p in (first, again))
     assert len(a.segments) > 0
     assert torch.equal(a.ids, b.ids)
     assert a.segments == b.segments
@@ -62,7 +62,7 @@ def test_a_second_save_is_the_same_folder(moved, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "clip.safetensors"])
-def test_a_changed_byte_is_refused(name, moved) -> None:
+def test_a_modified_byte_is_refused(name, moved) -> None:
     raw = bytearray((moved / name).read_bytes())
     raw[-1] ^= 1
     (moved / name).write_bytes(raw)
@@ -107,7 +107,7 @@ def test_what_cannot_be_saved(lenient_model, tmp_path) -> None:
     untrained = TrainedModel(lenient_model.model, lenient_model.train_vocabulary)
     with pytest.raises(CheckpointError, match="no trained OPSNet weights"):
         Predictor(untrained).save_pretrained(tmp_path)
-    with pytest.raises(InputError, match="a recognizer of class function has no name to save"):
+    with pytest.raises(InputError, match="a recognizer of class function cannot be saved"):
         Predictor(lenient_model, modulation=lambda *_: None).save_pretrained(tmp_path)
     assert not (tmp_path / "config.json").exists()
 

@@ -1,4 +1,4 @@
-"""A configuration of anyone's: what is admitted, what is refused with key and value, and thousands of damaged ones."""
+"""Untrusted configurations: allowed ones, refused ones with key and value, and thousands of random mutations."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def damage(config: dict[str, Any], draw: random.Random) -> None:
 
 
 def outside(value: Any, path: tuple[str, ...] = ()) -> list[tuple]:
-    """Whatever a configuration names that is not in the exact set at its place; written without the code under test."""
+    """Targets that are not in the exact set allowed under their key; independent of the code under test."""
     found = []
     if isinstance(value, dict):
         for key, item in value.items():

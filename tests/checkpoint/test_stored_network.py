@@ -1,4 +1,4 @@
-"""Building from a stored configuration: only with the files and folders of this machine."""
+"""Building from a stored configuration uses only files and folders of this machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from opsnet.utils.errors import CheckpointError
 
 
 class Writes(torch.nn.Module):
-    """TorchScript that makes a file when it is loaded."""
+    """TorchScript that creates a file when it is loaded."""
 
     def __init__(self, path: str) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""opsnet-prepare: its sub-commands, and how it ends."""
+"""opsnet-prepare: its subcommands, messages and exit codes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_help_of_a_name_is_its_own(name: str, capsys) -> None:
     assert out.startswith(f"usage: opsnet-prepare {name} ")
 
 
-def test_an_unknown_name_is_answered_with_the_known_ones(capsys) -> None:
+def test_the_error_of_an_unknown_name_lists_the_known_ones(capsys) -> None:
     code, _, error = ended(capsys, "coco", "--help")
     assert code == 2
     assert "invalid choice: 'coco'" in error
@@ -45,7 +45,7 @@ def test_an_unknown_name_is_answered_with_the_known_ones(capsys) -> None:
 
 
 def test_options_reach_the_preparation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """DST is where data=camvid looks."""
+    """The default destination is the folder that data=camvid reads."""
     camvid_tree(tmp_path / "src")
     monkeypatch.setenv("OPSNET_DATA", str(tmp_path / "data"))
     main(["camvid", str(tmp_path / "src"), "--sets", "val", "--workers", "1"])
@@ -59,11 +59,11 @@ def test_bad_input_is_one_sentence(tmp_path: Path, capsys) -> None:
     assert error == f"error: folder {tmp_path / 'nowhere'} does not exist: {fix}\n"
 
 
-def test_ctrl_c_says_how_to_go_on(tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_says_how_to_resume(tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     camvid_tree(tmp_path / "src")
     monkeypatch.setattr("opsnet.preparation.camvid.convert", interrupt)
     code, _, error = ended(capsys, "camvid", tmp_path / "src", tmp_path / "dst")
-    assert (code, error) == (130, "interrupted; the same command goes on where it was interrupted\n")
+    assert (code, error) == (130, "interrupted; run the same command again to resume\n")

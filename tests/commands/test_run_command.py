@@ -1,4 +1,4 @@
-"""What all console commands share, and that each is a file that starts quickly."""
+"""Common behaviour of all console commands, which are one file each and start quickly."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def console_scripts() -> dict[str, str]:
 
 
 def run_predict(command, *arguments: str, **how) -> tuple[tuple[object, str], list]:
-    """The command's end, and the configurations that its task saw."""
+    """The exit of the command, and the configurations that its task received."""
     seen: list = []
     given = [*arguments, "checkpoint=a.ckpt", "image=a.png"]
     return command(lambda: run_command("predict", seen.append, texts=("vocabulary",), **how), *given), seen

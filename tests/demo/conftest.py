@@ -1,4 +1,4 @@
-"""A map of two segments, and a predictor of the hardly trained checkpoint."""
+"""A map of two segments, and a predictor with a hardly trained checkpoint."""
 
 from __future__ import annotations
 

@@ -47,12 +47,12 @@ def test_a_missing_gradio_is_one_sentence(command, tmp_path, monkeypatch) -> Non
     assert (code, error.splitlines()[-1]) == (2, "error: the page needs gradio: pip install 'opsnet[demo]'")
 
 
-def test_examples_are_pictures_with_their_words(tmp_path) -> None:
+def test_examples_are_images_with_class_names(tmp_path) -> None:
     rows = draw_examples(tmp_path)
     assert len({path for path, _ in rows}) == 3
     for path, words in rows:
-        with Image.open(path) as picture:
-            assert picture.size == (96, 96)
+        with Image.open(path) as image:
+            assert image.size == (96, 96)
         assert len(words.split(", ")) > 10
 
 
@@ -69,7 +69,7 @@ PATIENCE = 400  # seconds
 
 @pytest.fixture(scope="module")
 def address(lenient_checkpoint, tmp_path_factory) -> Iterator[str]:
-    """The page, served by its command from a folder of its own."""
+    """The page, served by its command from a separate folder."""
     folder = tmp_path_factory.mktemp("demo")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -97,7 +97,7 @@ def is_served(port: int) -> bool:
 
 
 def wait_until(condition: Callable[[], Any]) -> Any:
-    """Its first true value."""
+    """Its first truthy value."""
     end = time.monotonic() + PATIENCE
     while not (value := condition()):
         assert time.monotonic() < end, "the page did not answer in time"
@@ -148,11 +148,11 @@ class Visitor:
         self.browser.execute_script(script, words)
 
     def segment(self) -> str:
-        """Presses the button; the new status."""
+        """Presses the button and returns the new status."""
         return self.acting(lambda: self.browser.execute_script("document.querySelector('#go').click()"))
 
     def acting(self, act: Callable[[], Any]) -> str:
-        """The status that an action leads to."""
+        """Performs an action and returns the new status."""
         script = "const s = document.querySelector('#status .status'); if (s) s.textContent = arguments[0]"
         self.browser.execute_script(script, "waiting")
         act()
@@ -163,18 +163,18 @@ class Visitor:
         return sorted(s["name"] for s in segments.values())
 
     def open_doctor(self) -> None:
-        """The doctor's tab, which a browser draws once it is opened."""
+        """Opens the doctor's tab, which is rendered only then."""
         (tab,) = (t for t in self.all("button[role=tab]") if "doctor" in t.get_attribute("textContent"))
         self.browser.execute_script("arguments[0].click()", tab)
         wait_until(lambda: self.all("#doctor .lead"))
 
     def examined(self) -> list[str]:
-        """The words of the doctor's table."""
+        """The class names in the doctor's table."""
         script = "return [...document.querySelectorAll('#doctor td:first-child')].map(cell => cell.textContent)"
         return sorted(self.browser.execute_script(script))
 
     def download(self, button_id: str, file_name: str) -> Path:
-        """The file that one of the three buttons gives."""
+        """Downloads the file of one of the three buttons."""
         (button,) = self.all(f"#{button_id}")
         self.browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", button)
         button.click()
@@ -187,7 +187,7 @@ class Visitor:
 
 @pytest.fixture
 def visitors(address, tmp_path) -> Iterator[tuple[Visitor, Visitor]]:
-    """Two browsers with nothing in common but the page."""
+    """Two independent browsers on the same page."""
     opened: list[Visitor] = []
     try:
         for name in ("first", "second"):
@@ -207,7 +207,7 @@ def draw(path: Path, size: tuple[int, int], seed: int) -> Path:
 
 
 def hosts(visitor: Visitor) -> set[str]:
-    """Every machine that the page made the browser ask."""
+    """Every host that the page made the browser contact."""
     messages = (json.loads(entry["message"])["message"] for entry in visitor.browser.get_log("performance"))
     urls = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
     return {url.split("/")[2] for url in urls if url.startswith(("http", "ws"))}
@@ -224,7 +224,7 @@ def test_two_visitors_use_every_control(visitors, address, tmp_path) -> None:
     assert "segments; network" in first.segment()
     assert "segments; network" in second.segment()
 
-    # Each has the own picture and words.
+    # Each has their own image and class names.
     assert set(first.names()) <= set(WORDS.split(", "))
     assert set(second.names()) <= {"blue waves", "tree", "moon"}
     for visitor in visitors:
@@ -249,7 +249,7 @@ def test_two_visitors_use_every_control(visitors, address, tmp_path) -> None:
 
 
 def hover_and_download(visitor: Visitor, tmp_path: Path) -> None:
-    """The pointer shows the names of what lies under it; the files say the same."""
+    """Hovering shows the names of the segment under the pointer, and the files have the same names."""
     from selenium.webdriver.common.action_chains import ActionChains
 
     described = json.loads(visitor.attribute("#figure .figure", "data-segments"))
@@ -277,11 +277,11 @@ def hover_and_download(visitor: Visitor, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(None in (CHROMIUM, DRIVER), reason="no chromium: apt-get install chromium chromium-driver")
-def test_bad_input_is_a_message_and_the_page_lives_on(visitors, tmp_path) -> None:
+def test_invalid_input_is_a_message_and_the_page_still_works(visitors, tmp_path) -> None:
     visitor, _ = visitors
     visitor.write(WORDS)
     assert "there is no image: upload one" in visitor.segment()
-    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "text.png").write_text("not an image")
     visitor.upload(tmp_path / "text.png")
     assert re.search(r"text.*\.png cannot be read as an image", visitor.segment())
     Image.new("RGB", (10_000, 6_000)).save(tmp_path / "large.png")

@@ -1,4 +1,4 @@
-"""The doctor's words, farthest first, and what it warns of."""
+"""The doctor's table, least similar names first, and its warnings."""
 
 from __future__ import annotations
 

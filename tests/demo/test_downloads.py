@@ -1,4 +1,4 @@
-"""The files agree with the map."""
+"""The downloaded files agree with the map."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The figure carries what the pointer needs, and no name becomes HTML."""
+"""The figure has the data for hovering, and names are escaped."""
 
 from __future__ import annotations
 

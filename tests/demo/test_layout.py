@@ -1,4 +1,4 @@
-"""What the page's controls answer, without a browser."""
+"""Responses of the page's controls, without a browser."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def image(tmp_path) -> str:
     return str(path)
 
 
-def test_an_answer_fills_every_output(predictor, image) -> None:
+def test_a_response_fills_every_output(predictor, image) -> None:
     seen, status, figure, segments, doctor, *buttons = respond(predictor, None, image, "red circle, sea", 10, 0.5)
     assert seen.path == image
     assert "segments; network 0." in status
@@ -35,7 +35,7 @@ def test_an_answer_fills_every_output(predictor, image) -> None:
     assert "network not run again" in again[1]
 
 
-def test_bad_input_changes_the_status_alone(predictor, tmp_path, image) -> None:
+def test_invalid_input_changes_only_the_status(predictor, tmp_path, image) -> None:
     (tmp_path / "<b>.png").write_text("no image")
     for path, words, part in [
         (str(tmp_path / "<b>.png"), "sea", "&lt;b&gt;.png cannot be read as an image"),

@@ -1,4 +1,4 @@
-"""What a visitor's request becomes: one pass of the network an image, and refusals in one sentence."""
+"""Responses to visitors: one forward pass per image, and errors of one sentence."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def image(tmp_path) -> str:
 
 @pytest.fixture
 def passes(predictor, monkeypatch) -> list[int]:
-    """Counts the passes of the network."""
+    """Counts the forward passes."""
     counted: list[int] = []
     propose = predictor.propose
 
@@ -37,7 +37,7 @@ def passes(predictor, monkeypatch) -> list[int]:
     return counted
 
 
-def test_words_and_sliders_cost_no_further_pass(predictor, image, passes) -> None:
+def test_names_and_sliders_need_no_further_pass(predictor, image, passes) -> None:
     first = segment_image(predictor, None, image, WORDS, 10, 0.5)
     assert first.map.ids.shape == (40, 60)
     assert first.network_seconds > 0
@@ -52,7 +52,7 @@ def test_words_and_sliders_cost_no_further_pass(predictor, image, passes) -> Non
     assert [s.top for s in fresh.map.segments] == [s.top for s in other.map.segments]
 
 
-def test_the_predictor_stays_as_it_is(predictor, image) -> None:
+def test_the_predictor_is_not_modified(predictor, image) -> None:
     before = segment_image(predictor, None, image, WORDS, 10, 0.5)
     segment_image(predictor, before.seen, image, WORDS, 20, 2)
     again = segment_image(predictor, before.seen, image, WORDS, 10, 0.5)
@@ -60,7 +60,7 @@ def test_the_predictor_stays_as_it_is(predictor, image) -> None:
     assert len(before.map.segments) > 0
 
 
-def test_another_image_is_seen(predictor, image, tmp_path, passes) -> None:
+def test_another_image_runs_the_network(predictor, image, tmp_path, passes) -> None:
     seen = segment_image(predictor, None, image, WORDS, 10, 0.5).seen
     Image.new("RGB", (32, 32)).save(tmp_path / "b.png")
     found = segment_image(predictor, seen, str(tmp_path / "b.png"), WORDS, 10, 0.5)
@@ -68,14 +68,14 @@ def test_another_image_is_seen(predictor, image, tmp_path, passes) -> None:
     assert found.map.ids.shape == (32, 32)
 
 
-# --- words ------------------------------------------------------------------------------------------------------------
+# --- class names ------------------------------------------------------------------------------------------------------
 
 
-def test_words_stand_between_commas_or_lines_and_count_once() -> None:
+def test_names_are_separated_by_commas_or_lines_and_deduplicated() -> None:
     assert parse_words(" sea,  red   circle\nSea; tree,,").names == ("sea", "red circle", "tree")
 
 
-def test_words_are_never_a_file_or_a_packaged_name(tmp_path) -> None:
+def test_names_are_never_a_file_or_a_packaged_vocabulary(tmp_path) -> None:
     (tmp_path / "secret.txt").write_text("secret\n")
     assert parse_words(f"{tmp_path / 'secret.txt'}").names == (str(tmp_path / "secret.txt"),)
     assert parse_words("coco").names == ("coco",)
@@ -90,7 +90,7 @@ def test_words_are_never_a_file_or_a_packaged_name(tmp_path) -> None:
         ("sea, " + "x" * 101, "is longer than 100 characters"),
     ],
 )
-def test_words_that_are_refused(text, message, predictor, image, passes) -> None:
+def test_names_that_are_refused(text, message, predictor, image, passes) -> None:
     with pytest.raises(InputError, match=message):
         segment_image(predictor, None, image, text, 10, 0.5)
     assert passes == []
@@ -100,7 +100,7 @@ def test_words_that_are_refused(text, message, predictor, image, passes) -> None
 
 
 def png_header(path: Path, width: int, height: int) -> Path:
-    """A PNG whose header promises width x height pixels, with none of them."""
+    """A PNG with a header for width x height pixels, but no pixels."""
     chunks = (b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0), b"IDAT")
     written = (struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in chunks)
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(written))

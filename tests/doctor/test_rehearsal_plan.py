@@ -106,7 +106,7 @@ def test_the_plan_of_a_row_is_the_trainings_own(processes: int, batches: int, re
 def test_a_batch_that_does_not_fit_the_learning_rate_gets_a_warning(real) -> None:
     (warning,) = planned(real("data.module.batch_size=2"))[1].of("warning")
     assert warning.check == "learning rate"
-    assert "2 images a step at learning rate 0.0001" in warning.sentence
+    assert "2 images per step at learning rate 0.0001" in warning.sentence
     for fix in re.findall(r"[\w.]+=[^\s,]+", warning.sentence):
         assert not planned(real("data.module.batch_size=2", fix))[1].of("warning")
 

@@ -92,7 +92,7 @@ def test_every_planted_fault_is_named(rehearsed, tmp_path: Path, monkeypatch) ->
         r"fails set train: 000000000009.png, named in .*panoptic_train2017.json, is not in",
         r"fails CLIP activation: CLIP is built with GELU, but needs QuickGELU according to RN50.safetensors .*: give "
         r"clip.model.architecture.model_name=RN50-quickgelu",
-        r"warning learning rate: 1 images a step at learning rate 0.0001 are not the recipe",
+        r"warning learning rate: 1 images per step at learning rate 0.0001 do not match the recipe",
         r"fails disk: checkpoints take .*, but the disk of .* has 0.93 GiB free",
         r"fails checkpoint folder: .*/checkpoints is not writable \(Not a directory: .*runs\): "
         r"give a writable paths.runs=",

@@ -1,4 +1,4 @@
-"""Evaluation: what it writes, that its figures are those of the predicted maps, and input that it refuses."""
+"""Evaluation: the files it writes, its metrics, and the input that it refuses."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def config(compose, world_overrides, trained):
 
 @pytest.fixture(scope="module")
 def evaluated(config, tmp_path_factory):
-    """Folder, and what ``evaluate`` answered."""
+    """The folder and the result of an evaluation."""
     folder = tmp_path_factory.mktemp("evaluated")
     names = ",".join(f"'{name}'" for name in SETTINGS)
     return folder, evaluate(config(folder, f"settings=[{names}]", "panels=2"))
@@ -48,7 +48,7 @@ def evaluated(config, tmp_path_factory):
 # --- what it writes ---------------------------------------------------------------------------------------------------
 
 
-def test_every_domain_setting_and_measure_has_a_figure(evaluated) -> None:
+def test_every_domain_setting_and_measure_has_a_metric(evaluated) -> None:
     folder, evaluation = evaluated
     results = json.loads((folder / "results.json").read_text())
     whole = {name for name in results["metrics"] if "/PQ_" not in name}
@@ -65,14 +65,14 @@ def test_every_domain_setting_and_measure_has_a_figure(evaluated) -> None:
 def test_seen_and_unseen_classes_share_all_of_them(evaluated) -> None:
     metrics = evaluated[1].metrics
     for setting_name in SETTINGS:
-        home = {name for name in metrics if name.startswith(f"scenes/{setting_name}/PQ_")}
-        assert home == {f"scenes/{setting_name}/PQ_seen"}  # at home every class was trained
+        in_domain = {name for name in metrics if name.startswith(f"scenes/{setting_name}/PQ_")}
+        assert in_domain == {f"scenes/{setting_name}/PQ_seen"}  # every class was trained
         assert metrics[f"scenes/{setting_name}/PQ_seen"] == pytest.approx(metrics[f"scenes/{setting_name}/PQ"])
-        abroad = {name.rpartition("/")[2] for name in metrics if name.startswith(f"scenes_novel/{setting_name}/PQ_")}
-        assert {"PQ_seen", "PQ_unseen"} < abroad
+        groups = {name.rpartition("/")[2] for name in metrics if name.startswith(f"scenes_novel/{setting_name}/PQ_")}
+        assert {"PQ_seen", "PQ_unseen"} < groups
 
 
-def test_the_domain_similarity_is_one_at_home_only(evaluated) -> None:
+def test_the_domain_similarity_is_one_in_domain_only(evaluated) -> None:
     similarity = evaluated[1].domain_similarity
     assert set(similarity) == set(DOMAINS)
     assert similarity["scenes"] == 1.0
@@ -81,7 +81,7 @@ def test_the_domain_similarity_is_one_at_home_only(evaluated) -> None:
 
 
 def planted(model, batch, sources) -> NetworkOutput:
-    """True masks, named by noisy text: by CLIP less noisily than by the query."""
+    """Ground-truth masks whose embeddings are noisy text embeddings, CLIP's less noisy than the query's."""
     outputs = run_network(model, batch, sources)
     logits, queries = torch.full_like(outputs.proposals.mask_logits, -9.0), outputs.proposals.query_embeds.clone()
     clip = queries.clone()
@@ -99,7 +99,7 @@ def planted(model, batch, sources) -> NetworkOutput:
     return dataclasses.replace(outputs, proposals=proposals, clip=dict.fromkeys(sources, clip))
 
 
-def test_one_pass_over_table_6_equals_a_job_a_cell(config, lenient_checkpoint, tmp_path, monkeypatch) -> None:
+def test_one_pass_over_table_6_equals_a_job_per_cell(config, lenient_checkpoint, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("opsnet.evaluation.sources.run_network", planted)
     given = [f"checkpoint={lenient_checkpoint}", "panels=0", "details=false", "~data.module.test.scenes_street"]
     whole = evaluate(config(tmp_path, *given, "table=6", "trained_as=opsnet_r50")).metrics
@@ -109,14 +109,14 @@ def test_one_pass_over_table_6_equals_a_job_a_cell(config, lenient_checkpoint, t
     assert whole == cells
     quality = {name.split("/")[1]: value for name, value in whole.items() if re.match("scenes_novel/.*/PQ$", name)}
     assert len(quality) == 20
-    assert len(set(quality.values())) > 10  # they differ, so that one could be taken for another
+    assert len(set(quality.values())) > 10  # they differ, so that mixing them up would fail
 
 
 def test_a_job_per_row_of_a_table(lenient_checkpoint, world_overrides, command, tmp_path) -> None:
     given = [f"checkpoint={lenient_checkpoint}", "trained_as=opsnet_r50", "panels=0", "details=false", "show=false"]
     few = ["device=cpu", "~data.module.test.scenes_street", f"hydra.sweep.dir={tmp_path / 'rows'}"]
-    answer = command(main, "-m", "table=4", "row=range(7,9)", *world_overrides, *given, *few)
-    assert answer[0] == 0, answer
+    outcome = command(main, "-m", "table=4", "row=range(7,9)", *world_overrides, *given, *few)
+    assert outcome[0] == 0, outcome
     found = {p.parent.name: json.loads(p.read_text()) for p in (tmp_path / "rows").glob("*/results.json")}
     assert {name: result["rows"] for name, result in found.items()} == {
         "0": {"Table 4, row 7": "fusion_only/cls_iou"}, "1": {"Table 4, row 8": "full/cls_iou"},
@@ -125,16 +125,16 @@ def test_a_job_per_row_of_a_table(lenient_checkpoint, world_overrides, command, 
         assert {"/".join(name.split("/")[1:3]) for name in result["metrics"]} == set(result["rows"].values())
 
 
-def test_panels_show_so_many_pictures(evaluated) -> None:
+def test_panels_show_the_requested_number_of_images(evaluated) -> None:
     sizes = {}
     for domain in DOMAINS:
-        with Image.open(evaluated[0] / "panels" / f"{domain}.png") as picture:
-            sizes[domain] = picture.size
+        with Image.open(evaluated[0] / "panels" / f"{domain}.png") as image:
+            sizes[domain] = image.size
     assert len(sizes) == 3
     assert all(width > 3 * 96 and height > 2 * 96 for width, height in sizes.values())
 
 
-def test_at_home_full_and_query_only_have_the_same_figures(evaluated) -> None:
+def test_in_domain_full_and_query_only_have_the_same_metrics(evaluated) -> None:
     metrics = evaluated[1].metrics
     for measure in MEASURES:
         assert metrics[f"scenes/full/cls_iou/{measure}"] == metrics[f"scenes/query_only/cls_iou/{measure}"]
@@ -179,7 +179,7 @@ def test_a_file_that_is_no_checkpoint(content, config, tmp_path) -> None:
         evaluate(config(tmp_path, f"checkpoint={path}"))
 
 
-def test_a_checkpoint_that_holds_code_is_refused_and_not_run(config, tmp_path) -> None:
+def test_a_checkpoint_with_code_is_refused_and_not_run(config, tmp_path) -> None:
     class Planted:
         def __reduce__(self) -> tuple[object, tuple[str]]:
             return os.system, (f"touch {tmp_path / 'canary'}",)
@@ -215,5 +215,5 @@ def test_clip_weights_that_moved_are_found_by_the_key(config, world, trained, tm
 
 
 def test_data_without_test_sets(config, tmp_path) -> None:
-    with pytest.raises(InputError, match=r"data\.module\.test names no domain"):
+    with pytest.raises(InputError, match=r"data\.module\.test has no domain"):
         evaluate_and_print(config(tmp_path, "data.module.test=null", "settings=[full/cls_iou]"))

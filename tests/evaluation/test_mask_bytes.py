@@ -1,4 +1,4 @@
-"""Masks as bytes: to the bit, or rounded by as much as is said."""
+"""Compressed masks: lossless, or rounded within the documented error."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def smooth() -> torch.Tensor:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
-def test_exact_is_exact_to_the_bit(dtype: torch.dtype) -> None:
+def test_exact_is_lossless(dtype: torch.dtype) -> None:
     logits = smooth().to(dtype)
     logits[0, 0, 0, :6] = torch.tensor([0.0, -0.0, 1e-42, torch.inf, -torch.inf, torch.nan])
     found = unpack(*pack(logits, "exact"))
@@ -44,7 +44,7 @@ def test_no_masks() -> None:
     assert unpack(*pack(torch.zeros(1, 0, 4, 4), "exact")).shape == (1, 0, 4, 4)
 
 
-def test_bytes_that_are_not_what_was_packed() -> None:
+def test_bytes_that_pack_did_not_write() -> None:
     planes, about = pack(smooth(), "exact")
     place = about["deflated"].index(True)
     damaged = [plane[:-3] if i == place else plane for i, plane in enumerate(planes)]

@@ -1,4 +1,4 @@
-"""What a configuration asks for in every domain."""
+"""The plan of an evaluation from its configuration."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def plan(inference: InferenceConfig = MINIATURE, **keys) -> Plan:
     )
 
 
-def test_without_settings_all_of_the_papers_but_the_slow_ones() -> None:
+def test_default_settings_are_those_of_the_paper_except_the_slow_ones() -> None:
     found = plan()
     assert [s.name for s in found.settings] == paper_settings(crops=False)
     assert (found.panel_setting, found.detail_settings) == ("full/cls_iou", ("full/cls_iou",))
@@ -45,7 +45,7 @@ def test_a_checkpoint_with_another_filter_is_scored_with_it_too() -> None:
     assert found.settings[-1].filtering.threshold == 0.125
 
 
-def test_a_checkpoint_with_another_recognizer_is_scored_and_looked_at_with_it() -> None:
+def test_a_checkpoint_with_another_recognizer_is_scored_and_detailed_with_it() -> None:
     query = dataclasses.replace(MINIATURE, recognizer={"_target_": "opsnet.recognition.modulation.QueryOnly"})
     found = plan(query)
     assert [s.name for s in found.settings] == paper_settings(crops=False)  # query_only/cls_iou is among them
@@ -65,7 +65,7 @@ def test_thresholds_are_those_of_the_checkpoints_world_unless_the_configuration_
     def thresholds(**keys) -> list[float]:
         return [s.filtering.threshold for s in plan(settings=names, **keys).settings]
 
-    assert thresholds() == [0.4, 0.1, 0.05, 0.2]  # of a checkpoint from before it held them: the miniature's
+    assert thresholds() == [0.4, 0.1, 0.05, 0.2]  # an early checkpoint without them has the miniature's
     assert thresholds(filters={"cls": {"threshold": 0.3}, "iou": {}}) == [0.3, 0.1, 0.05, 0.2]
     assert thresholds(inference=InferenceConfig({})) == [0.8, 0.1, 0.05, 0.2]
 
@@ -90,13 +90,13 @@ def test_one_setting_as_a_text_and_the_same_setting_twice() -> None:
     assert [s.name for s in plan(settings=["full/cls", "full/cls"]).settings] == ["full/cls"]
 
 
-def test_the_first_is_looked_at_where_the_usual_one_is_not_scored() -> None:
+def test_the_first_setting_is_detailed_if_the_default_is_not_scored() -> None:
     found = plan(settings=["query_only/cls", "full/cls"])
     assert (found.panel_setting, found.detail_settings) == ("query_only/cls", ("query_only/cls",))
     assert plan(settings=["query_only/cls"], detail_setting=["query_only/cls"]).detail_settings == ("query_only/cls",)
 
 
-def test_what_is_not_scored_cannot_be_looked_at() -> None:
+def test_a_setting_that_is_not_scored_cannot_be_detailed() -> None:
     with pytest.raises(InputError, match="detail_setting full/cls is not among `settings`"):
         plan(settings=["full/iou"], detail_setting="full/cls")
     with pytest.raises(InputError, match="panel_setting full/cls is not among `settings`"):
@@ -104,6 +104,6 @@ def test_what_is_not_scored_cannot_be_looked_at() -> None:
     assert plan(settings=["full/iou"], panel_setting="full/cls", panels=0, detail_setting="full/iou").panels == 0
 
 
-def test_whether_anything_is_looked_at() -> None:
-    assert not plan(details=False).wanted
-    assert plan(details=False, oracles=True).wanted
+def test_whether_any_detail_is_requested() -> None:
+    assert not plan(details=False).details
+    assert plan(details=False, oracles=True).details

@@ -1,4 +1,4 @@
-"""Tables in the terminal: every figure with its rule."""
+"""Tables in the terminal: every metric with its rule."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import io
 
 from rich.console import Console
 
-from opsnet.evaluation.printing import print_figures, print_rows
+from opsnet.evaluation.printing import print_metrics, print_rows
 from opsnet.metrics.confusions import Confusion
 from opsnet.paper.rows import table_row
 
 METRICS = {
-    **{f"home/full/cls/{m}": 50.0 + i for i, m in enumerate(("PQ", "PQth", "PQst", "SQ", "RQ", "mIoU"))},
-    **{f"home/full/cls/{m}": 30.0 + i for i, m in enumerate(("AP", "AP50", "AP75"))},
-    **{f"home/full/cls/oracle/names/{m}": 70.0 + i for i, m in enumerate(("PQ", "PQth", "PQst", "SQ", "RQ"))},
-    "home/full/cls_iou/PQ": 60.0,
+    **{f"scenes/full/cls/{m}": 50.0 + i for i, m in enumerate(("PQ", "PQth", "PQst", "SQ", "RQ", "mIoU"))},
+    **{f"scenes/full/cls/{m}": 30.0 + i for i, m in enumerate(("AP", "AP50", "AP75"))},
+    **{f"scenes/full/cls/oracle/names/{m}": 70.0 + i for i, m in enumerate(("PQ", "PQth", "PQst", "SQ", "RQ"))},
+    "scenes/full/cls_iou/PQ": 60.0,
 }
 
 
 def printed(metrics=METRICS, misses=None) -> str:
     console = Console(file=io.StringIO(), width=160)
-    print_figures(metrics, misses or {}, console)
+    print_metrics(metrics, misses or {}, console)
     return console.file.getvalue()
 
 
@@ -29,33 +29,33 @@ def cells(text: str, first: str) -> list[list[str]]:
     return [row for row in rows if row[0] == first]
 
 
-def test_figures_instances_and_oracles_have_tables_of_their_own() -> None:
+def test_metrics_instances_and_oracles_have_separate_tables() -> None:
     text = printed()
-    first, *ap, plain, oracle = cells(text, "home/full/cls")
+    first, *ap, plain, oracle = cells(text, "scenes/full/cls")
     assert first[1:] == ["50.0", "51.0", "52.0", "53.0", "54.0", "55.0"]
-    assert ap == [["home/full/cls", "30.0", "31.0", "32.0"]]
+    assert ap == [["scenes/full/cls", "30.0", "31.0", "32.0"]]
     assert plain[1:] == ["none", "50.0", "51.0", "52.0", "53.0", "54.0"]
     assert oracle[1:] == ["names", "70.0", "71.0", "72.0", "73.0", "74.0"]
-    assert cells(text, "home/full/cls_iou") == [["home/full/cls_iou", "60.0", *["nan"] * 5]]
-    for words in ("ground-truth void is ignored", "COCOeval", "if one step before the merge made no mistake"):
+    assert cells(text, "scenes/full/cls_iou") == [["scenes/full/cls_iou", "60.0", *["nan"] * 5]]
+    for words in ("ground-truth void is ignored", "COCOeval", "if one step before the merge were perfect"):
         assert words in text
 
 
-def test_what_was_not_looked_at_is_not_printed() -> None:
-    text = printed({"home/full/cls/PQ": 1.0})
-    assert not any(words in text for words in ("COCOeval", "oracle", "misses"))
+def test_details_that_were_not_computed_are_not_printed() -> None:
+    text = printed({"scenes/full/cls/PQ": 1.0})
+    assert not any(words in text for words in ("COCOeval", "oracle", "confusions"))
 
 
 def test_confusions() -> None:
-    text = printed(misses={"home/full/cls": [Confusion("cat", "dog", 3, 0.25)]})
-    assert ["home/full/cls", "cat", "dog", "3", "25%"] in cells(text, "home/full/cls")
+    text = printed(misses={"scenes/full/cls": [Confusion("cat", "dog", 3, 0.25)]})
+    assert ["scenes/full/cls", "cat", "dog", "3", "25%"] in cells(text, "scenes/full/cls")
 
 
 def test_rows_of_a_table() -> None:
     console = Console(file=io.StringIO(), width=160)
     row = table_row(4, 1)
-    print_rows((row,), {f"home/{row.measured_as}/PQ": 12.34}, ["home"], console)
+    print_rows((row,), {f"scenes/{row.measured_as}/PQ": 12.34}, ["scenes"], console)
     assert cells(console.file.getvalue(), row.name) == [[row.name, row.title, "12.3"]]
     empty = Console(file=io.StringIO())
-    print_rows((), {}, ["home"], empty)
+    print_rows((), {}, ["scenes"], empty)
     assert empty.file.getvalue() == ""

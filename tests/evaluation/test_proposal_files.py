@@ -1,4 +1,4 @@
-"""Files of proposals come back to the bit, and damaged ones are refused by name."""
+"""Files of proposals are lossless, and damaged ones are refused with their path."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def outputs(seed: int = 0) -> NetworkOutput:
     return NetworkOutput(proposals, clip, (16, 20), ((16, 20), (15, 20)), ((16, 20), (30, 40)), (7, "b"))
 
 
-def test_a_batch_comes_back_to_the_bit(tmp_path: Path) -> None:
+def test_a_batch_is_read_back_losslessly(tmp_path: Path) -> None:
     before = outputs()
     write_outputs(tmp_path / "0.safetensors", before, "exact")
     after = read_outputs(tmp_path / "0.safetensors")
@@ -38,7 +38,7 @@ def test_a_batch_comes_back_to_the_bit(tmp_path: Path) -> None:
         assert getattr(after, name) == getattr(before, name)
 
 
-def test_text_comes_back_to_the_bit(tmp_path: Path) -> None:
+def test_names_are_read_back_losslessly(tmp_path: Path) -> None:
     rows = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
     target = TextBank("target", ("cat", "dog"), torch.tensor([True, False]), rows, torch.tensor([0, 0, 1]))
     train = TextBank("train", ("a", "b", "é"), torch.tensor([True, True, False]), rows)
@@ -70,12 +70,12 @@ def test_a_damaged_file_is_refused(damage: str, tmp_path: Path) -> None:
         path.write_bytes(content)
     else:
         path.unlink()
-    with pytest.raises(ProposalsError, match=r"000003\.safetensors is truncated or no file of proposals"):
+    with pytest.raises(ProposalsError, match=r"000003\.safetensors is truncated or not a file of proposals"):
         read_outputs(path)
 
 
-def test_a_file_of_text_is_no_batch(tmp_path: Path) -> None:
+def test_a_text_file_is_not_a_batch(tmp_path: Path) -> None:
     bank = TextBank("a", ("cat",), torch.tensor([True]), torch.ones(1, 2))
     write_names(tmp_path / "text.safetensors", DomainNames(prepare(bank, bank), (True,), torch.ones(2), 0.8))
-    with pytest.raises(ProposalsError, match=r"text\.safetensors is truncated or no file of proposals"):
+    with pytest.raises(ProposalsError, match=r"text\.safetensors is truncated or not a file of proposals"):
         read_outputs(tmp_path / "text.safetensors")

@@ -1,4 +1,4 @@
-"""Rows go to the checkpoint of their own training, and no other."""
+"""Rows are scored only with a checkpoint of their own training."""
 
 from __future__ import annotations
 
@@ -38,20 +38,20 @@ def test_rows_of_a_table() -> None:
 
 
 @pytest.mark.parametrize(
-    ("table", "row", "said"),
+    ("table", "row", "message"),
     [
         (8, 1, "row 1: Table 8 has rows 5, 8, 9"),
-        ([4, 6], 3, "row=3 is of one table"),
-        ("all", 3, "row=3 is of one table, but table=all: give table=T"),
-        (None, 3, "row=3 is of no table: give table=T too"),
+        ([4, 6], 3, "row=3 needs a single table"),
+        ("all", 3, "row=3 needs a single table, but table=all: give table=T"),
+        (None, 3, "row=3 needs a table: give table=T too"),
     ],
 )
-def test_a_row_that_is_not_there(table, row, said) -> None:
-    with pytest.raises(InputError, match=said):
+def test_a_missing_row(table, row, message) -> None:
+    with pytest.raises(InputError, match=message):
         asked(table, row=row)
 
 
-def test_an_experiment_is_the_rows_that_its_settings_are() -> None:
+def test_an_experiment_and_its_settings_select_rows() -> None:
     assert asked(None, ["query_only/cls_iou"], BASELINE) == [(1, 5)]
     full = [(1, 7), (2, 4), (3, 1), (4, 8), (7, 8), (9, 8)]
     assert asked(None, ["full/cls_iou"], "opsnet_r50") == asked(None, "full/cls_iou", "opsnet_r50") == full
@@ -59,7 +59,7 @@ def test_an_experiment_is_the_rows_that_its_settings_are() -> None:
 
 
 @pytest.mark.parametrize("table", [10, "x", [4, 99]])
-def test_a_table_that_is_not_there(table) -> None:
+def test_a_missing_table(table) -> None:
     with pytest.raises(InputError, match="there are tables 1, 2"):
         asked(table)
 
@@ -69,13 +69,13 @@ def test_a_table_and_settings() -> None:
         asked(6, ["full/cls"])
 
 
-def test_rows_of_another_training_are_left_out_with_their_commands(caplog: pytest.LogCaptureFixture) -> None:
+def test_rows_of_another_training_are_skipped_with_their_commands(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         found = rows_of_checkpoint(table_rows(1), "opsnet_r50", name="last.ckpt")
     assert numbers(found) == [(1, 6), (1, 7)]
     assert (
         "Table 1, rows 2 to 5 (opsnet-train experiment=opsnet_r50_no_clip_attention, then opsnet-evaluate table=1 "
-        "checkpoint=PATH of its own)" in caplog.text
+        "checkpoint=PATH of it)" in caplog.text
     )
     assert (
         "Table 1, row 1 (python -m scripts.published.score_mask2former backbone=r50 model.weights=PATH)" in caplog.text
@@ -90,23 +90,21 @@ def test_a_checkpoint_from_before_conf_tables(old) -> None:
     assert numbers(rows_of_checkpoint(table_rows(1), None, trained_as=old)) == [(1, 6), (1, 7)]
 
 
-def test_no_row_is_the_checkpoints() -> None:
-    with pytest.raises(InputError, match="trained by opsnet_r50_no_clip_attention, but Table 6, rows 1 to 20 score"):
+def test_no_row_belongs_to_the_checkpoint() -> None:
+    with pytest.raises(InputError, match="trained by opsnet_r50_no_clip_attention, but Table 6, rows 1 to 20 need"):
         rows_of_checkpoint(table_rows(6), BASELINE)
 
 
-def test_a_checkpoint_that_does_not_say(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_checkpoint_without_an_experiment(caplog: pytest.LogCaptureFixture) -> None:
     assert len(rows_of_checkpoint(table_rows(6), None)) == 20
-    assert "does not say which experiment trained it; taken for opsnet_r50" in caplog.text
-    with pytest.raises(InputError, match=f"the rows score {BASELINE} or opsnet_r50: give trained_as={BASELINE}"):
+    assert "does not store which experiment trained it; assuming opsnet_r50" in caplog.text
+    with pytest.raises(InputError, match=f"the rows need {BASELINE} or opsnet_r50: give trained_as={BASELINE}"):
         rows_of_checkpoint(table_rows(1), None)
     assert numbers(rows_of_checkpoint(table_rows(1), None, trained_as="opsnet_r50")) == [(1, 6), (1, 7)]
 
 
-def test_a_checkpoint_of_an_experiment_of_ones_own() -> None:
-    with pytest.raises(
-        InputError, match="'mine', which no row of the paper's tables scores: give trained_as=opsnet_r50"
-    ):
+def test_a_checkpoint_of_a_users_experiment() -> None:
+    with pytest.raises(InputError, match="'mine', which no row of the paper's tables uses: give trained_as=opsnet_r50"):
         rows_of_checkpoint(table_rows(6), "mine")
     assert len(rows_of_checkpoint(table_rows(6), "mine", trained_as="opsnet_r50")) == 20
 
@@ -115,5 +113,5 @@ def test_the_same_training_in_another_world() -> None:
     assert len(rows_of_checkpoint(table_rows(6), "scenes")) == 20
 
 
-def test_without_rows_every_checkpoint_is_right() -> None:
+def test_without_rows_every_checkpoint_is_accepted() -> None:
     assert rows_of_checkpoint((), "mine") == ()

@@ -1,4 +1,4 @@
-"""score: a pair of files worked by hand, each message caused on purpose, the command line, COCO's sample."""
+"""score: a pair of files computed by hand, every error message, the command line, COCO's sample."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def segments_of(data: Any, image: int) -> list[dict[str, Any]]:
     return data["annotations"][image - 1]["segments_info"]
 
 
-def test_two_images_worked_by_hand(files: Path) -> None:
+def test_two_images_computed_by_hand(files: Path) -> None:
     answer = score(files / "gt.json", files / "pred.json")
     assert answer.result.as_dict() == pytest.approx(EXPECTED)
     assert answer.images == 2
@@ -102,7 +102,7 @@ def test_areas_may_be_missing(files: Path) -> None:
     assert score(files / "gt.json", files / "pred.json").result.as_dict() == pytest.approx(EXPECTED)
 
 
-def test_a_wrong_area_is_used_as_panopticapi_does_and_told(files: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_wrong_area_is_used_as_in_panopticapi_with_a_warning(files: Path, caplog: pytest.LogCaptureFixture) -> None:
     edit(files / "gt.json", lambda data: segments_of(data, 1)[0].update(area=5))
     result = score(files / "gt.json", files / "pred.json").result
     # The union is 5 + 3 - 3 instead of 4 + 3 - 3.
@@ -110,7 +110,7 @@ def test_a_wrong_area_is_used_as_panopticapi_does_and_told(files: Path, caplog: 
     assert f"segment {BIG} has area 5 in {files / 'gt.json'} but 4 pixels" in caplog.text
 
 
-def test_images_that_only_the_prediction_has_are_left_out(files: Path) -> None:
+def test_images_that_only_the_prediction_has_are_ignored(files: Path) -> None:
     edit(files / "gt.json", lambda data: data["annotations"].pop())
     assert score(files / "gt.json", files / "pred.json").images == 1
 
@@ -160,7 +160,7 @@ ERRORS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "json of a list": (lambda f: (f / "pred.json").write_text("[]"), "{f}/pred.json holds a list, not COCO's"),
     "no folder": (
         lambda f: shutil.rmtree(f / "pred"),
-        "the folder {f}/pred with the PNGs of {f}/pred.json does not exist: name it with --pred-dir",
+        "the folder {f}/pred with the PNGs of {f}/pred.json does not exist: give it by --pred-dir",
     ),
     "no categories": (of_gt(lambda d: d.pop("categories")), "{f}/gt.json: 'categories' is missing: add it"),
     "category twice": (of_gt(lambda d: d["categories"][1].update(id=4)), "{f}/gt.json: 'categories' has id 4 twice"),
@@ -169,7 +169,7 @@ ERRORS: dict[str, tuple[Callable[[Path], Any], str]] = {
         "{f}/gt.json: categories[1]: 'isthing' is missing: add it",
     ),
     "no annotations": (of_pred(lambda d: d.pop("annotations")), "{f}/pred.json: 'annotations' is missing: add it"),
-    "empty annotations": (of_gt(lambda d: d["annotations"].clear()), "{f}/gt.json has no annotations: name"),
+    "empty annotations": (of_gt(lambda d: d["annotations"].clear()), "{f}/gt.json has no annotations: give"),
     "annotations of a wrong kind": (
         of_gt(lambda d: d.update(annotations=3)),
         "{f}/gt.json: 'annotations' is 3, not a list: correct it",
@@ -228,7 +228,7 @@ ERRORS: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "more pairs than memory holds": (
         lambda f: [of_gt(many_segments)(f), of_pred(many_segments)(f)],
-        "image 1 has 10,002 true and 10,002 predicted segments, more pairs than fit into memory: merge or drop",
+        "image 1 has 10,002 ground-truth and 10,002 predicted segments, more pairs than fit into memory: merge or drop",
     ),
     "segment only in the json": (
         of_pred(lambda d: segments_of(d, 2).append({"id": 77, "category_id": 4})),
@@ -250,11 +250,11 @@ ERRORS: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda f: (f / "pred/2.png").unlink(),
         "{f}/pred/2.png does not exist: check file_name",
     ),
-    "no picture": (
+    "not an image": (
         lambda f: (f / "pred/2.png").write_text("hello"),
         "{f}/pred/2.png cannot be read as an image",
     ),
-    "half a picture": (
+    "truncated image": (
         lambda f: (f / "gt/1.png").write_bytes((f / "gt/1.png").read_bytes()[:50]),
         "{f}/gt/1.png cannot be read as an image",
     ),
@@ -270,7 +270,7 @@ ERRORS: dict[str, tuple[Callable[[Path], Any], str]] = {
 
 
 @pytest.mark.parametrize("name", ERRORS)
-def test_what_is_wrong_is_said_in_one_sentence(name: str, files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_errors_are_one_sentence(name: str, files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     spoil, message = ERRORS[name]
     spoil(files)
     with pytest.raises(SystemExit) as end:
@@ -288,7 +288,7 @@ def test_score_raises_what_main_prints(files: Path) -> None:
 
 
 def test_command_line_needs_no_torch(files: Path) -> None:
-    """As its own process: the exit code, and torch stays out (it takes seconds to load)."""
+    """In a separate process: checks the exit code, and that torch is not imported (it takes seconds to load)."""
     program = "import sys, opsnet.score as s; code = s.main(); sys.exit(7 if 'torch' in sys.modules else code)"
     arguments = ["--gt", str(files / "gt.json"), "--pred", str(files / "pred.json"), "--json"]
     done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False)
@@ -306,8 +306,8 @@ def test_coco_against_itself_is_perfect(caplog: pytest.LogCaptureFixture) -> Non
 
 
 @needs_data
-def test_coco_with_one_segment_misnamed(tmp_path: Path) -> None:
-    """Every number follows from 47 perfect matches of which one is called by another class's name."""
+def test_coco_with_one_segment_of_a_wrong_class(tmp_path: Path) -> None:
+    """Every number follows from 47 perfect masks, one of which has the wrong class."""
     listing, folder = DATA / "panoptic_examples.json", DATA / "panoptic_examples"
     truth = json.loads(listing.read_text())
     labels = [s["category_id"] for a in truth["annotations"] for s in a["segments_info"] if not s["iscrowd"]]
@@ -329,7 +329,7 @@ DEEPLAB = DATA.parent / "deeplab2_two_channel"
 
 @pytest.mark.skipif(not DEEPLAB.is_dir(), reason=f"deeplab2's test images are not at {DEEPLAB}")
 def test_deeplabs_pair_scores_as_published_with_a_segment_of_id_0(tmp_path: Path) -> None:
-    """Its prediction numbers segments from 0, what it ignores first; panopticapi scores that like any other id."""
+    """Its prediction numbers segments from 0, ignored ones first; panopticapi scores id 0 like any other."""
     expected = json.loads((DEEPLAB / "expected.json").read_text())
     case = expected["team_only"]
     truth = np.asarray(Image.open(DEEPLAB / case["gt"]))[..., 0].astype(np.int64)

@@ -1,4 +1,4 @@
-"""One picture under many settings: the dense merge's maps and counts, at the size of the truth."""
+"""One image with many settings: maps and counts equal those of the dense merge, at the ground truth's size."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ QUERIES, SETTINGS = 6, 5
 
 
 def scene(size: tuple[int, int]) -> tuple[ImageMasks, GroundTruth, Filtered]:
-    """A batch of 16 x 24 pixels that holds a picture of 15 x 20, whose truth has ``size``."""
+    """A batch of 16 x 24 pixels with an image of 15 x 20, whose ground truth has ``size``."""
     generator = torch.Generator().manual_seed(0)
     masks = ImageMasks(
         4 * torch.randn(QUERIES, 4, 6, generator=generator), torch.rand(QUERIES), (16, 24), (15, 20), size
@@ -42,25 +42,25 @@ def test_every_setting_is_scored_as_the_dense_merge_would_be(size: tuple[int, in
     full = upsample_masks(masks.logits, masks.padded, masks.valid, size)
     assert full.shape == (QUERIES, *size)
     seen = 0
-    for answer, *named, merge_scores in zip(found, *rows, strict=True):
+    for result, *named, merge_scores in zip(found, *rows, strict=True):
         dense = merge_panoptic(full, *named, IS_THING, iou=masks.iou, merge_scores=merge_scores, overlap=0.2)
-        assert answer.map is not None
-        assert answer.map.segments == dense.segments
-        assert torch.equal(answer.map.ids, dense.ids)
+        assert result.map is not None
+        assert result.map.segments == dense.segments
+        assert torch.equal(result.map.ids, dense.ids)
         counts = count_image(dense, truth, 3)
-        assert [getattr(answer.segments, k).tolist() for k in ("tp", "fp", "fn", "iou_sum")] == [
+        assert [getattr(result.segments, k).tolist() for k in ("tp", "fp", "fn", "iou_sum")] == [
             getattr(counts, k).tolist() for k in ("tp", "fp", "fn", "iou_sum")
         ]
         seen += len(dense.segments)
     assert seen > 5
 
 
-def test_settings_that_agree_are_scored_once_and_painted_if_any_asks() -> None:
+def test_equal_settings_are_scored_once_with_a_map_if_any_requests_it() -> None:
     masks, truth, rows = scene((15, 20))
     asked = [False, False, True, True, False]
     found = score_image(masks, truth, rows, with_map=asked, is_thing=IS_THING, overlaps=[0.2] * SETTINGS)
     assert found[0] is found[3]
-    assert [answer.map is not None for answer in found] == [True, True, True, True, False]  # nothing kept costs nothing
+    assert [result.map is not None for result in found] == [True, True, True, True, False]  # nothing kept costs nothing
 
 
 def test_maps_that_differ_only_in_their_scores_share_their_counts() -> None:

@@ -1,4 +1,4 @@
-"""The scorer's figures are those of the maps that the network's own inference makes."""
+"""The scorer's metrics equal those of the maps from the network's inference."""
 
 from __future__ import annotations
 
@@ -82,14 +82,14 @@ def test_maps_equal_those_of_predict(domain, lenient, world) -> None:
             assert ours.segments == theirs.segments
 
 
-def test_figures_equal_a_metric_that_sees_the_maps(lenient, world) -> None:
+def test_scores_equal_a_metric_of_the_maps(lenient, world) -> None:
     from opsnet.metrics.panoptic_quality import PanopticQuality
 
     batch, data = batch_of(world, "scenes")
     settings = [setting("full/cls_iou"), setting("query_only/cls_iou")]
     truths = [GroundTruth(m.ids, m.segments) for m in scored(lenient, data, settings, batch)["full/cls_iou"]]
     scorer = SettingScorer(lenient.domain(data.vocabulary), settings)
-    # The maps of pictures 0, 1, 2, 3 against those of 0, 1, 3, 2: neither all right nor all wrong.
+    # The maps of images 0, 1, 2, 3 against those of 0, 1, 3, 2: neither all right nor all wrong.
     batch = dataclasses.replace(batch, panoptic=[truths[i] for i in (0, 1, 3, 2)])
     maps = scorer.score(run_network(lenient.model, batch), batch.panoptic)["full/cls_iou"]
     direct = PanopticQuality(is_thing=data.vocabulary.is_thing)
@@ -106,7 +106,7 @@ def test_figures_equal_a_metric_that_sees_the_maps(lenient, world) -> None:
     assert expected.items() <= scorer.results()["full/cls_iou"].items()
 
 
-def test_at_home_full_is_query_only_to_the_bit_and_clip_only_is_not(lenient, world) -> None:
+def test_in_domain_full_equals_query_only_exactly_and_clip_only_does_not(lenient, world) -> None:
     batch, data = batch_of(world, "scenes")
     names = ("full/cls_iou", "query_only/cls_iou", "clip_only/cls_iou")
     maps = scored(lenient, data, [setting(name) for name in names], batch)
@@ -115,7 +115,7 @@ def test_at_home_full_is_query_only_to_the_bit_and_clip_only_is_not(lenient, wor
     assert [m.segments for m in maps[names[0]]] != [m.segments for m in maps[names[2]]]
 
 
-def test_settings_that_agree_share_one_map_and_others_do_not(lenient, world) -> None:
+def test_equal_settings_share_one_map_and_others_do_not(lenient, world) -> None:
     batch, data = batch_of(world, "scenes")
     names = ("full/cls_iou", "alpha=5,beta=1/cls_iou", "full/cls")
     first, second, third = scored(lenient, data, [setting(n) for n in names], batch).values()
@@ -124,7 +124,7 @@ def test_settings_that_agree_share_one_map_and_others_do_not(lenient, world) -> 
 
 
 def test_maps_of_equal_scores_for_other_proposals_are_not_confused(lenient, world) -> None:
-    """Two settings that keep one proposal each, with the same score and name: only the place tells them apart."""
+    """Two settings that keep one proposal each, with the same score and name: only the index differs."""
 
     def keeping(k: int) -> Setting:
         def filtering(logits, no_object, iou):
@@ -143,14 +143,14 @@ def test_maps_of_equal_scores_for_other_proposals_are_not_confused(lenient, worl
     assert maps[f"only {a}"][0] is not maps[f"only {b}"][0]
 
 
-def test_abroad_full_is_not_query_only(lenient, world) -> None:
+def test_out_of_domain_full_is_not_query_only(lenient, world) -> None:
     batch, data = batch_of(world, "scenes_novel")
     assert domain_similarity(lenient.names.bank(data.vocabulary), lenient.names.train_bank()) < 1
     found = scored(lenient, data, [setting("full/cls_iou"), setting("query_only/cls_iou")], batch)
     assert [m.segments for m in found["full/cls_iou"]] != [m.segments for m in found["query_only/cls_iou"]]
 
 
-def test_crops_and_masked_pictures_are_scored_too(lenient, world) -> None:
+def test_crops_and_masked_images_are_scored_too(lenient, world) -> None:
     batch, data = batch_of(world, "scenes")
     names = ("clip_only/cls_iou", "cropping/cls_iou", "masking/cls_iou")
     maps = scored(lenient, data, [setting(name) for name in names], batch)
@@ -158,7 +158,7 @@ def test_crops_and_masked_pictures_are_scored_too(lenient, world) -> None:
     assert labels[0] != labels[1] != labels[2] != labels[0]
 
 
-def test_a_picture_without_any_proposal_left_is_empty_not_an_error(lenient, world) -> None:
+def test_an_image_without_any_kept_proposal_is_empty_not_an_error(lenient, world) -> None:
     batch, data = batch_of(world, "scenes")
     names = lenient.names.prepared(lenient.train_vocabulary)
     none = dataclasses.replace(setting("full/cls_iou"), filtering=MaskFiltering(threshold=2.0))

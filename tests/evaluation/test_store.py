@@ -1,4 +1,4 @@
-"""Folders of proposals: what makes one complete, what is kept on, and what is refused."""
+"""Folders of proposals: complete ones, resumed ones, and those that are refused."""
 
 from __future__ import annotations
 
@@ -21,60 +21,62 @@ BANK = TextBank("cats", ("cat",), torch.tensor([True]), torch.ones(1, 6))
 
 
 def writer(folder: Path, **changes) -> ProposalWriter:
-    """Of two batches of two pictures."""
+    """A writer for two batches of two images."""
     names = DomainNames(prepare(BANK, BANK), (True,), torch.ones(6), 0.8)
     given = {
         "names": names, "vocabulary": CAT, "made_by": {"checkpoint": "abc", "experiment": "opsnet_r50"},
         "batches": [2, 2], "sources": ["pooling"], "masks": "exact",
     }  # fmt: skip
-    return ProposalWriter(folder, "home", **{**given, **changes})
+    return ProposalWriter(folder, "scenes", **{**given, **changes})
 
 
-def test_what_is_kept_is_read(tmp_path: Path) -> None:
-    kept = writer(tmp_path)
+def test_stored_batches_are_read_back(tmp_path: Path) -> None:
+    new = writer(tmp_path)
     for index in range(2):
-        kept.keep(index, outputs(index))
-    stored = open_domain(tmp_path, "home")
+        new.write(index, outputs(index))
+    stored = open_domain(tmp_path, "scenes")
     masks = [batch.proposals.mask_logits for batch in stored.batches()]
     assert [torch.equal(m, outputs(i).proposals.mask_logits) for i, m in enumerate(masks)] == [True, True]
     assert stored.names().target.names == ("cat",)
     assert stored.sources == ("pooling",)
     assert stored.bytes() > sum(m.nbytes for m in masks) / 2
-    assert stored_origin(tmp_path) == ("opsnet_r50", None)  # as older ones do not say how they were validated
+    assert stored_origin(tmp_path) == ("opsnet_r50", None)  # older folders have no inference settings
     stored.require_vocabulary(CAT)
-    with pytest.raises(ProposalsError, match="stored with another vocabulary than 'cats' is now"):
+    with pytest.raises(ProposalsError, match="stored with a vocabulary that differs from the current 'cats'"):
         stored.require_vocabulary(Vocabulary.from_names(["cat", "dog"], name="cats"))
 
 
-def test_an_unfinished_folder_says_how_to_go_on(tmp_path: Path) -> None:
-    writer(tmp_path).keep(0, outputs())
-    with pytest.raises(ProposalsError, match=r"home is unfinished: 1 of 2 batches are missing; .* same hydra.run.dir"):
-        open_domain(tmp_path, "home")
+def test_the_error_of_an_incomplete_folder_says_how_to_resume(tmp_path: Path) -> None:
+    writer(tmp_path).write(0, outputs())
+    with pytest.raises(
+        ProposalsError, match=r"scenes is incomplete: 1 of 2 batches are missing; .* same hydra.run.dir"
+    ):
+        open_domain(tmp_path, "scenes")
 
 
-def test_an_interrupted_run_goes_on_with_what_it_kept(tmp_path: Path) -> None:
-    writer(tmp_path).keep(0, outputs())
+def test_a_resumed_run_reuses_stored_batches(tmp_path: Path) -> None:
+    writer(tmp_path).write(0, outputs())
     again = writer(tmp_path)
-    found = again.earlier(0, [7, "b"])
+    found = again.load_cached(0, [7, "b"])
     assert found is not None
     assert torch.equal(found.proposals.mask_logits, outputs().proposals.mask_logits)
-    assert again.earlier(0, [7, "c"]) is None
-    assert again.earlier(1, [7, "b"]) is None
+    assert again.load_cached(0, [7, "c"]) is None
+    assert again.load_cached(1, [7, "b"]) is None
     again.stored.path(0).write_bytes(b"half of a file")
-    assert again.earlier(0, [7, "b"]) is None
+    assert again.load_cached(0, [7, "b"]) is None
 
 
-def test_rounded_masks_are_not_taken_for_the_networks(tmp_path: Path) -> None:
-    writer(tmp_path, masks="fp16").keep(0, outputs())
-    assert writer(tmp_path, masks="fp16").earlier(0, [7, "b"]) is None
+def test_rounded_masks_are_not_reused(tmp_path: Path) -> None:
+    writer(tmp_path, masks="fp16").write(0, outputs())
+    assert writer(tmp_path, masks="fp16").load_cached(0, [7, "b"]) is None
 
 
 @pytest.mark.parametrize(
     "change", [{"made_by": {"checkpoint": "other"}}, {"batches": [2, 1]}, {"masks": "int8"}, {"sources": ["cropping"]}]
 )
-def test_a_folder_of_something_else_is_left_alone(change, tmp_path: Path) -> None:
-    writer(tmp_path).keep(0, outputs())
-    with pytest.raises(ProposalsError, match="holds proposals of another checkpoint, data or kind"):
+def test_a_folder_of_other_proposals_is_not_overwritten(change, tmp_path: Path) -> None:
+    writer(tmp_path).write(0, outputs())
+    with pytest.raises(ProposalsError, match="has proposals of another checkpoint, data or kind"):
         writer(tmp_path, **change)
 
 
@@ -84,21 +86,22 @@ def test_an_unknown_kind(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_the_domain(tmp_path: Path) -> None:
-    with pytest.raises(ProposalsError, match="holds no proposals of 'home' .it has none at all.: give"):
-        open_domain(tmp_path, "home")
+    with pytest.raises(ProposalsError, match="has no proposals of 'scenes' .it has none at all.: give"):
+        open_domain(tmp_path, "scenes")
     writer(tmp_path)
-    with pytest.raises(ProposalsError, match=r"it has home\).*~data\.module\.test\.abroad"):
-        open_domain(tmp_path, "abroad")
+    with pytest.raises(ProposalsError, match=r"it has scenes\).*~data\.module\.test\.street"):
+        open_domain(tmp_path, "street")
 
 
 @pytest.mark.parametrize(
-    ("change", "message"), [({"format": 7}, "has format 7, this opsnet reads format 1"), (None, "does not describe")]
+    ("change", "message"),
+    [({"format": 7}, "has format 7, but this version reads format 1"), (None, "is not the metadata")],
 )
 def test_a_folder_of_another_format(change, message: str, tmp_path: Path) -> None:
     path = writer(tmp_path).stored.folder / "domain.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **change} if change else [1]))
     with pytest.raises(ProposalsError, match=message):
-        open_domain(tmp_path, "home")
+        open_domain(tmp_path, "scenes")
 
 
 def test_the_fingerprint_is_of_the_bytes(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""How a network is used: its stored forms, and the names of recognizers."""
+"""Inference settings: stored formats, and names of recognizers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images that the network sees resized: validation, probes, evaluation, tuning and prediction agree on what it says."""
+"""Resized images: validation, probes, evaluation, tuning and prediction give the same results."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TUNING = 4
 
 @dataclass(frozen=True)
 class Run:
-    """A training on a set whose images are all resized, in batches with padding."""
+    """A training on a dataset whose images are all resized, in batches with padding."""
 
     root: Path
     data: list[str]
@@ -56,7 +56,7 @@ def run(world, compose, tmp_path_factory) -> Iterator[Run]:
 
 @pytest.fixture
 def evaluated(run, compose, tmp_path):
-    """Overrides -> what ``evaluate`` finds."""
+    """Overrides -> the result of ``evaluate``."""
 
     def make(*overrides: str):
         given = [f"checkpoint={run.checkpoint}", f"output={tmp_path / 'out'}", "device=cpu", "panels=0"]
@@ -73,14 +73,14 @@ def test_validation_and_probes_equal_the_evaluation(run, evaluated) -> None:
         assert run.metrics[f"val/{measure}"] == run.metrics[f"probe/own/{measure}"] == logged
 
 
-def test_a_checkpoint_knows_how_it_was_validated(run) -> None:
+def test_a_checkpoint_stores_its_inference_settings(run) -> None:
     rules = load_checkpoint(run.checkpoint, device="cpu").inference
     assert rules.filtering == {"kind": "cls", "threshold": 0.3, "compete": "cls", "drop_no_object": True}
     assert (rules.overlap, rules.shortest, rules.longest, rules.tuning_images) == (0.7, 96, 128, TUNING)
     assert rules.filters == {}  # those of conf/filtering: no world was chosen
 
 
-def test_prediction_shows_the_network_what_evaluation_does(run) -> None:
+def test_prediction_resizes_images_as_evaluation_does(run) -> None:
     trained = load_checkpoint(run.checkpoint, device="cpu")
     dataset = PanopticDataset(
         images=run.root / "images" / "val", annotations=run.root / "panoptic_val.json",
@@ -100,7 +100,7 @@ def test_prediction_shows_the_network_what_evaluation_does(run) -> None:
         assert len(found.segments) > 1
 
 
-def test_a_grid_is_one_pass_and_equals_an_evaluation_a_cell(run, evaluated, monkeypatch) -> None:
+def test_a_grid_needs_one_pass_and_equals_an_evaluation_per_cell(run, evaluated, monkeypatch) -> None:
     passes = []
     forward = OPSNet.forward
     monkeypatch.setattr(OPSNet, "forward", lambda self, *a, **k: passes.append(1) or forward(self, *a, **k))
@@ -121,7 +121,7 @@ def test_a_grid_is_one_pass_and_equals_an_evaluation_a_cell(run, evaluated, monk
     assert f"threshold={best.threshold:g},overlap={best.overlap:g}" in best.setting
 
 
-def test_stored_proposals_know_the_rules_of_their_checkpoint(run, evaluated, compose, tmp_path) -> None:
+def test_stored_proposals_have_the_inference_settings_of_their_checkpoint(run, evaluated, compose, tmp_path) -> None:
     names = "settings=[full/trained,full/cls,full/cls_iou]"
     direct = evaluated(names, "save_proposals=true").metrics
     given = [f"proposals={tmp_path / 'out'}", f"output={tmp_path / 'again'}", "device=cpu", "panels=0", names]
@@ -129,7 +129,7 @@ def test_stored_proposals_know_the_rules_of_their_checkpoint(run, evaluated, com
     assert direct["own/full/trained/PQ"] != direct["own/full/cls/PQ"]  # 0.3 and Mask2Former's 0.8: no sky
 
 
-def test_images_of_the_training_are_no_images_to_tune_on(evaluated, caplog) -> None:
+def test_tuning_on_training_images_gives_a_warning(evaluated, caplog) -> None:
     with caplog.at_level(logging.WARNING, "opsnet"):
         evaluated("data.split=tuning", f"data.tuning_images={TUNING}", "tune.threshold=[0.5]")
         assert not caplog.messages
@@ -140,11 +140,11 @@ def test_images_of_the_training_are_no_images_to_tune_on(evaluated, caplog) -> N
         evaluated("data.split=tuning", "tune.threshold=[0.5]")
 
 
-def test_what_is_left_out_is_said(evaluated, caplog) -> None:
+def test_skipped_settings_are_logged(evaluated, caplog) -> None:
     with caplog.at_level(logging.INFO, "opsnet"):
         metrics = evaluated().metrics
     assert not [key for key in metrics if "masking" in key or "cropping" in key]
     assert "own/full/trained/PQ" in metrics
-    (message,) = [m for m in caplog.messages if "left out" in m]
+    (message,) = [m for m in caplog.messages if "skipped" in m]
     assert "masking/cls_iou and cropping/cls_iou" in message
     assert "table=5" in message

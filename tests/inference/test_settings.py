@@ -1,4 +1,4 @@
-"""Names of inference settings: what they build, and what is said about a wrong one."""
+"""Names of inference settings: what they build, and the errors for invalid ones."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_fusion_only_does_not_debias() -> None:
 
 
 @pytest.mark.parametrize("crops", ["masking", "cropping"])
-def test_pictures_of_each_proposal_use_clip_alone(crops: str) -> None:
+def test_crops_of_each_proposal_use_only_clip(crops: str) -> None:
     setting = parse_setting(f"{crops}/cls_iou")
     assert isinstance(setting.recognizer, ClipOnly)
     assert setting.clip_embeds == crops
@@ -95,9 +95,7 @@ def test_options_change_the_filter() -> None:
 
 @pytest.mark.parametrize("options", ["threshold", "threshold=x", "thresholds=1", "drop_no_object=1", "threshold=1=2"])
 def test_options_that_cannot_be_read_show_the_form(options: str) -> None:
-    with pytest.raises(
-        InputError, match=f"setting 'full/cls,{options}': after the filter's name may follow threshold="
-    ):
+    with pytest.raises(InputError, match=f"setting 'full/cls,{options}': the options of a filter are threshold="):
         parse_setting(f"full/cls,{options}")
 
 
@@ -192,7 +190,7 @@ def test_the_group_modulation_chooses_the_checkpoints_recognizer_a_changed_one_o
     assert (changed.alpha, changed.beta, own.alpha) == (5, 0.25, 3)
     assert type(chosen(own, "modulation=clip_only")) is ClipOnly
     assert type(chosen(QueryOnly())) is QueryOnly
-    with pytest.raises(InputError, match=r"modulation\.alpha: the checkpoint's recognizer, query_only, takes none"):
+    with pytest.raises(InputError, match=r"modulation\.alpha: the checkpoint's recognizer, query_only, has none"):
         chosen(QueryOnly(), "modulation.alpha=5")
 
 

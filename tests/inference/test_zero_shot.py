@@ -26,7 +26,7 @@ def peer() -> Any:
 
 @pytest.fixture
 def config(compose, peer, tmp_path: Path) -> Any:
-    """Overrides -> a configuration of opsnet-predict, with the peer's weights and a picture on disk."""
+    """Overrides -> a configuration of opsnet-predict, with the peer's weights and an image on disk."""
     peer.save_pretrained(tmp_path / "peer")
     pixels = np.random.default_rng(0).integers(0, 255, (70, 45, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "photo.png")
@@ -36,10 +36,10 @@ def config(compose, peer, tmp_path: Path) -> Any:
 
 def test_masks_and_objectness_are_the_published_networks(config, peer) -> None:
     model = load_zero_shot(config(), device="cpu").model
-    picture = torch.rand(1, 3, 64, 96)
+    image = torch.rand(1, 3, 64, 96)
     with torch.no_grad():
-        proposals, _ = model(picture)
-        theirs = peer((picture - model.backbone.mean) / model.backbone.std)
+        proposals, _ = model(image)
+        theirs = peer((image - model.backbone.mean) / model.backbone.std)
     torch.testing.assert_close(proposals.mask_logits, theirs.masks_queries_logits, atol=1e-4, rtol=1e-4)
     objectness = 1 - theirs.class_queries_logits.softmax(-1)[..., -1]
     torch.testing.assert_close(proposals.iou, objectness, atol=1e-4, rtol=1e-4)
@@ -57,8 +57,8 @@ def test_the_command_writes_named_segments(config, tmp_path: Path) -> None:
     ("overrides", "message"),
     [
         (["modulation=full"], "no trained query embeddings: choose modulation=clip_only"),
-        (["checkpoint=a.ckpt"], "checkpoint and model.weights both name a network"),
-        (["model.weights=null"], "no network is named: give checkpoint=PATH .* or model.weights=PATH"),
+        (["checkpoint=a.ckpt"], "checkpoint and model.weights exclude each other"),
+        (["model.weights=null"], "no network is given: give checkpoint=PATH .* or model.weights=PATH"),
     ],
 )
 def test_bad_input_is_one_sentence(overrides: list[str], message: str, config) -> None:

@@ -120,8 +120,8 @@ class Fixed(nn.Module):
         self.no_object_embed = nn.Parameter(torch.ones(D))
         self.iou = torch.tensor([[0.9, 0.4, 0.8]])
 
-    def forward(self, images, valid_sizes, *, every_layer):
-        assert every_layer is False
+    def forward(self, images, valid_sizes, *, return_intermediate):
+        assert return_intermediate is False
         b = len(images)
         parts = (self.masks, self.queries, self.iou)
         return Proposals(*(p.expand(b, *p.shape[1:]) for p in parts)), torch.zeros(b, D, 1, 1)
@@ -152,7 +152,7 @@ def context(given: Batch, model: Fixed | None = None, names: PreparedNames = LAB
 def test_the_names_are_told_by_modulated_embeddings_between_both_vocabularies(beta) -> None:
     model, given, loss = Fixed(), batch([0, 3], [5]), label_matching(beta)
     found = loss(context(given, model))
-    proposals, clip_map = model(given.images, given.valid_sizes, every_layer=False)
+    proposals, clip_map = model(given.images, given.valid_sizes, return_intermediate=False)
     logits, _ = EmbeddingModulation(alpha=10.0, beta=beta)(
         model.embed(proposals, clip_map, (8, 8)), LABELS, model.no_object_embed
     )

@@ -1,4 +1,4 @@
-"""What the network might say of a picture of 64 by 64 pixels: three masks side by side, their embeddings axes."""
+"""Made-up network output for an image of 64 x 64 pixels: three masks side by side."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STRIPES = ((0, 32), (32, 48), (48, 64))  # columns
 
 @pytest.fixture
 def proposed() -> Callable[..., NetworkOutput]:
-    """Predicted IoU of the three masks -> one picture's proposals, at a quarter of the size."""
+    """Predicted IoU of the three masks -> the proposals of one image, at a quarter of its size."""
 
     def make(*iou: float) -> NetworkOutput:
         masks = torch.full((1, 3, 16, 16), -20.0)
@@ -33,5 +33,5 @@ def proposed() -> Callable[..., NetworkOutput]:
 
 @pytest.fixture
 def predictor(lenient_model: TrainedModel) -> Predictor:
-    """A hardly trained network that keeps every proposal."""
+    """A predictor with a hardly trained network that keeps every proposal."""
     return Predictor(lenient_model, filtering=MaskFiltering(kind="cls_iou", threshold=-1))

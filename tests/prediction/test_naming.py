@@ -1,4 +1,4 @@
-"""From logits to named segments: names, scores and boxes by hand."""
+"""From logits to labelled segments: names, scores and boxes computed by hand."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from opsnet.panoptic.mask_filtering import MaskFiltering
-from opsnet.prediction.naming import UnknownRule, boxes_of, name_segments
+from opsnet.prediction.naming import UnknownRule, boxes_of, label_segments
 from opsnet.vocabulary import Concept, Vocabulary
 from opsnet.vocabulary.name_tree import NameTree
 
@@ -19,7 +19,7 @@ LOGITS = torch.tensor([[[4.0, 1.0, 3.0], [2.0, 2.05, 2.0], [0.0, 0.0, 1.0]]])
 
 def named(proposed, *, logits=LOGITS, words=VOCABULARY, threshold=0.05, iou=(0.9, 0.8, 0.7), **more):
     filtering = MaskFiltering(kind="cls_iou", threshold=threshold)
-    return name_segments(proposed(*iou), logits, NO_OBJECT, words, filtering=filtering, overlap=0.8, **more)[0]
+    return label_segments(proposed(*iou), logits, NO_OBJECT, words, filtering=filtering, overlap=0.8, **more)[0]
 
 
 def test_names_scores_boxes_and_the_best_names(proposed) -> None:
@@ -36,11 +36,11 @@ def test_names_scores_boxes_and_the_best_names(proposed) -> None:
     assert answer.vocabulary is VOCABULARY
 
 
-def test_more_names_than_there_are(proposed) -> None:
+def test_top_k_above_the_number_of_names(proposed) -> None:
     assert [n.name for n in named(proposed, top_k=9).segments[0].top] == ["cat", "dog", "sky"]
 
 
-def test_good_masks_without_a_convincing_name_are_unknown(proposed) -> None:
+def test_good_masks_without_a_confident_name_are_unknown(proposed) -> None:
     answer = named(proposed, unknown=UnknownRule(margin=0.1), top_k=2)
     cat, first, second = answer.segments
     assert [s.name for s in answer.segments] == ["cat", "unknown", "unknown"]
@@ -52,7 +52,7 @@ def test_good_masks_without_a_convincing_name_are_unknown(proposed) -> None:
     assert cat == named(proposed, top_k=2).segments[0]
 
 
-def test_poor_masks_are_not(proposed) -> None:
+def test_poor_masks_are_not_unknown(proposed) -> None:
     rule = UnknownRule(margin=0.1, iou=0.75)
     assert [s.name for s in named(proposed, unknown=rule).segments] == ["cat", "unknown"]
 
@@ -64,7 +64,7 @@ def test_stuff_of_several_proposals_has_the_best_ones_names(proposed) -> None:
     assert [n.name for n in sky.top] == ["sky", "dog"]  # the second proposal's: the first has the cat next
 
 
-def test_nothing_found(proposed) -> None:
+def test_no_segments(proposed) -> None:
     answer = named(proposed, threshold=2, top_k=2)
     assert answer.segments == ()
     assert not answer.ids.any()
@@ -77,7 +77,7 @@ def tree() -> NameTree:
     return NameTree(vocabulary, (-1, 0, 1, 1, -1, 4))
 
 
-def test_down_a_tree(proposed, tree) -> None:
+def test_labels_from_a_tree(proposed, tree) -> None:
     # words: animal, cat, dog, sky
     logits = torch.tensor([[[1.0, 5.0, 2.0, 0.0], [0.0, 4.0, 4.01, 0.0], [0.0, 0.0, 0.0, 9.0]]])
     answer = named(proposed, logits=logits, words=tree, top_k=2)
@@ -94,7 +94,7 @@ def test_down_a_tree(proposed, tree) -> None:
     assert {n.name for s in answer.segments for n in s.top} <= {"animal", "cat", "dog", "sky"}
 
 
-def test_unknown_down_a_tree_has_no_path(proposed, tree) -> None:
+def test_an_unknown_segment_has_no_path(proposed, tree) -> None:
     logits = torch.tensor([[[1.0, 5.0, 2.0, 0.0], [0.0, 4.0, 2.0, 3.99], [0.0, 0.0, 0.0, 9.0]]])
     answer = named(proposed, logits=logits, words=tree, unknown=UnknownRule())
     assert [(s.name, bool(s.path)) for s in answer.segments] == [("cat", True), ("unknown", False), ("sky", True)]

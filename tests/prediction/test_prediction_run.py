@@ -1,4 +1,4 @@
-"""Prediction of one picture: the files it writes, any vocabulary, odd pictures, and input that it refuses."""
+"""opsnet-predict: the files it writes, any vocabulary, unusual images, and input that it refuses."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from opsnet.data.images import read_rgb
 from opsnet.evaluation.score import score
 from opsnet.inference.config import InferenceConfig
 from opsnet.panoptic.mask_filtering import MaskFiltering
-from opsnet.prediction.pictures import to_batch
+from opsnet.prediction.images import to_batch
 from opsnet.prediction.predictor import Predictor
-from opsnet.prediction.run import _filtering, find_pictures, predict
+from opsnet.prediction.run import _filtering, find_images, predict
 from opsnet.utils.errors import CheckpointError, InputError
 from opsnet.vocabulary.vocabulary import VocabularyError
 
@@ -26,9 +26,9 @@ WORDS = "red circle, green stripes, blue square"
 
 
 @pytest.fixture(scope="module")
-def picture(tmp_path_factory) -> Path:
+def image_path(tmp_path_factory) -> Path:
     """37 pixels wide and 53 high: no multiple of any stride."""
-    path = tmp_path_factory.mktemp("picture") / "photo.of mine.png"
+    path = tmp_path_factory.mktemp("image") / "photo.of mine.png"
     pixels = np.random.default_rng(0).integers(0, 255, (53, 37, 3), dtype=np.uint8)
     pixels[10:30, 5:25] = (220, 30, 30)
     Image.fromarray(pixels).save(path)
@@ -41,13 +41,13 @@ def trained_model(lenient_checkpoint):
 
 
 @pytest.fixture
-def config(compose, lenient_checkpoint, picture, tmp_path, monkeypatch, trained_model):
+def config(compose, lenient_checkpoint, image_path, tmp_path, monkeypatch, trained_model):
     """Overrides -> a configuration; the checkpoint is read once for all tests."""
 
     def make(*overrides: str, load: bool = False):
         if not load:
             monkeypatch.setattr("opsnet.prediction.run.load", lambda *_, **__: Predictor(trained_model))
-        given = [f"checkpoint={lenient_checkpoint}", f"image='{picture}'", f"vocabulary='{WORDS}'", "device=cpu"]
+        given = [f"checkpoint={lenient_checkpoint}", f"image='{image_path}'", f"vocabulary='{WORDS}'", "device=cpu"]
         return compose("predict", *given, f"output={tmp_path / 'out'}", "filtering.threshold=-1", *overrides)
 
     return make
@@ -61,7 +61,7 @@ def ids_of(path: Path) -> np.ndarray:
 # --- the files --------------------------------------------------------------------------------------------------------
 
 
-def test_the_files_agree_with_the_answer_and_with_one_another(config, picture, tmp_path) -> None:
+def test_the_files_agree_with_the_map_and_with_one_another(config, image_path, tmp_path) -> None:
     answer = predict(config(load=True)).last
     out = tmp_path / "out"
     written = {str(p.relative_to(out)) for p in out.rglob("*") if p.is_file()}
@@ -70,7 +70,7 @@ def test_the_files_agree_with_the_answer_and_with_one_another(config, picture, t
     assert len(answer.segments) > 0
     data = json.loads((out / "panoptic.json").read_text())
     assert [c["name"] for c in data["categories"]] == ["red circle", "green stripes", "blue square"]
-    assert data["images"] == [{"id": 0, "file_name": picture.name, "height": 53, "width": 37}]
+    assert data["images"] == [{"id": 0, "file_name": image_path.name, "height": 53, "width": 37}]
     annotation = data["annotations"][0]
     ids = ids_of(out / "panoptic" / annotation["file_name"])
     assert np.array_equal(ids, answer.ids.numpy())
@@ -99,7 +99,7 @@ def test_score_reads_the_files(config, tmp_path) -> None:
     assert sum(q.tp for q in found.result.per_class) == len(answer.segments)
 
 
-def test_a_picture_in_which_nothing_is_found_is_written_too(config, tmp_path) -> None:
+def test_an_image_without_segments_is_written_too(config, tmp_path) -> None:
     answer = predict(config("filtering.threshold=2")).last
     assert answer.segments == ()
     data = json.loads((tmp_path / "out" / "panoptic.json").read_text())
@@ -129,25 +129,25 @@ def test_a_json_file_keeps_ids_and_kinds(config, tmp_path) -> None:
     assert {s["category_id"] for s in data["annotations"][0]["segments_info"]} <= {3, 7}
 
 
-def test_a_packaged_name_and_a_single_word(config, tmp_path) -> None:
+def test_a_packaged_vocabulary_and_a_single_name(config, tmp_path) -> None:
     predict(config("vocabulary=scenes_novel"))
     assert len(names(tmp_path / "out")) == 24
     predict(config("vocabulary=flower"))
     assert names(tmp_path / "out") == ["flower"]
 
 
-def test_a_list_of_hydra(config, tmp_path) -> None:
+def test_a_hydra_list(config, tmp_path) -> None:
     predict(config("vocabulary=[pink flower,sea]"))
     assert names(tmp_path / "out") == ["pink flower", "sea"]
 
 
-# --- pictures ---------------------------------------------------------------------------------------------------------
+# --- images -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "LA", "RGBA", "1", "CMYK"])
-def test_any_kind_of_colours(mode, config, picture, tmp_path) -> None:
+def test_any_colour_mode(mode, config, image_path, tmp_path) -> None:
     path = tmp_path / ("a.jpg" if mode == "CMYK" else "a.png")
-    with Image.open(picture) as image:
+    with Image.open(image_path) as image:
         image.convert(mode).save(path)
     assert predict(config(f"image={path}")).last.ids.shape == (53, 37)
 
@@ -158,7 +158,7 @@ def test_any_size(size, config, tmp_path) -> None:
     assert predict(config(f"image={tmp_path / 'a.png'}")).last.ids.shape == size[::-1]
 
 
-def test_a_photo_is_turned_as_its_camera_says(tmp_path) -> None:
+def test_a_photo_is_rotated_by_its_exif_orientation(tmp_path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # turn by 90 degrees
     image = Image.new("RGB", (40, 20))
@@ -170,7 +170,7 @@ def test_a_photo_is_turned_as_its_camera_says(tmp_path) -> None:
     assert (pixels[10:] == 0).all()
 
 
-def test_sixteen_bits_of_grey_are_scaled_not_cut_off(tmp_path) -> None:
+def test_sixteen_bit_greyscale_is_scaled_not_clipped(tmp_path) -> None:
     levels = np.array([[0, 257, 257 * 128, 65_535]], np.uint16)
     Image.fromarray(levels).save(tmp_path / "a.png")
     pixels = read_rgb(tmp_path / "a.png")
@@ -191,20 +191,20 @@ def test_padding_is_black_at_the_right_and_bottom() -> None:
 # --- input that it refuses --------------------------------------------------------------------------------------------
 
 
-def test_a_missing_picture(config, tmp_path) -> None:
+def test_a_missing_image(config, tmp_path) -> None:
     with pytest.raises(InputError, match=rf"image {tmp_path / 'no.png'} does not exist: give image=PATH"):
         predict(config(f"image={tmp_path / 'no.png'}"))
     assert not (tmp_path / "out").exists()
 
 
 def test_a_text_file_named_png(config, tmp_path) -> None:
-    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "text.png").write_text("not an image")
     with pytest.raises(InputError, match=r"text\.png cannot be read as an image"):
         predict(config(f"image={tmp_path / 'text.png'}"))
 
 
-def test_a_picture_that_was_cut_off(config, picture, tmp_path) -> None:
-    (tmp_path / "half.png").write_bytes(picture.read_bytes()[:2000])
+def test_a_truncated_image(config, image_path, tmp_path) -> None:
+    (tmp_path / "half.png").write_bytes(image_path.read_bytes()[:2000])
     with pytest.raises(InputError, match=r"half\.png cannot be read as an image"):
         predict(config(f"image={tmp_path / 'half.png'}"))
 
@@ -219,7 +219,7 @@ def test_a_picture_that_was_cut_off(config, picture, tmp_path) -> None:
         ("no.json", r"no\.json does not exist"),
     ],
 )
-def test_vocabularies_that_are_none(words, message, config, tmp_path, monkeypatch) -> None:
+def test_invalid_vocabularies(words, message, config, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(VocabularyError, match=message):
         predict(config(f"vocabulary={words}"))
@@ -238,7 +238,7 @@ def test_a_missing_checkpoint(config, tmp_path) -> None:
         ("top_k=0", "top_k must be at least 1, got 0"),
         ("batch_size=0", "batch_size must be at least 1"),
         ("longest=0", "longest must be at least 1"),
-        ("unknown=0", "unknown must be a margin above 0"),
+        ("unknown=0", r"unknown must be a margin in \(0, 1\]"),
         ("path_margin=2", r"path_margin must lie in 0\.\.1"),
     ],
 )
@@ -254,12 +254,12 @@ def test_options_out_of_range(override, message, config, tmp_path) -> None:
         ([], {"kind": "cls_iou", "threshold": 0.25}),
         (["filtering.threshold=0.5"], {"kind": "cls_iou", "threshold": 0.5}),
         (["filtering.compete=cls"], {"kind": "cls_iou", "threshold": 0.25, "compete": "cls"}),
-        (["filtering=cls"], {"kind": "cls", "threshold": 0.4}),  # the checkpoint's world's
+        (["filtering=cls"], {"kind": "cls", "threshold": 0.4}),  # from the checkpoint's world
         (["filtering=cls", "filtering.threshold=0.3"], {"kind": "cls", "threshold": 0.3}),
         (["filtering=fcclip"], {"kind": "cls", "threshold": 0.0}),
     ],
 )
-def test_the_filter_is_the_checkpoints_unless_another_is_asked_for(overrides, expected, compose) -> None:
+def test_the_filter_is_the_checkpoints_unless_another_is_chosen(overrides, expected, compose) -> None:
     rules = InferenceConfig({"kind": "cls_iou", "threshold": 0.25}, {"cls": {"threshold": 0.4}})
     cfg = compose("predict", "checkpoint=a", "image=b", "vocabulary=c", *overrides)
     assert _filtering(cfg, rules).settings() == MaskFiltering(**expected).settings()
@@ -269,55 +269,55 @@ def test_the_filter_is_the_checkpoints_unless_another_is_asked_for(overrides, ex
 
 
 @pytest.fixture
-def folder(picture, tmp_path) -> Path:
-    """Three pictures of two sizes, a text file named .png between them, and a note."""
-    path = tmp_path / "pictures"
+def folder(image_path, tmp_path) -> Path:
+    """Three images of two sizes, a text file named .png between them, and a note."""
+    path = tmp_path / "images"
     path.mkdir()
-    with Image.open(picture) as image:
+    with Image.open(image_path) as image:
         image.save(path / "a.png")
         image.save(path / "c.jpg", quality=95)
         image.crop((0, 0, 30, 40)).resize((90, 40)).save(path / "d.png")
-    (path / "b.png").write_text("no picture")
-    (path / "note.txt").write_text("not a picture's name")
+    (path / "b.png").write_text("not an image")
+    (path / "note.txt").write_text("not the name of an image")
     return path
 
 
-def test_a_bad_picture_is_reported_and_the_rest_go_on(config, folder, tmp_path, capsys) -> None:
+def test_a_bad_image_is_reported_and_the_others_are_predicted(config, folder, tmp_path, capsys) -> None:
     outcome = predict(config(f"image={folder}", "batch_size=2", "top_k=2"))
     assert outcome.done == 3
     assert len(outcome.failed) == 1
     assert "b.png cannot be read as an image" in outcome.failed[0]
-    assert "left out: " in capsys.readouterr().err
+    assert "skipped: " in capsys.readouterr().err
     data = json.loads((tmp_path / "out" / "panoptic.json").read_text())
     assert [i["file_name"] for i in data["images"]] == ["a.png", "c.jpg", "d.png"]
     assert {p.name for p in (tmp_path / "out" / "panoptic").iterdir()} == {"a.png", "c.png", "d.png"}
     assert all(len(s["names"]) == 2 for a in data["annotations"] for s in a["segments_info"])
 
 
-def test_a_picture_of_a_folder_gets_the_map_that_it_gets_alone(config, folder, tmp_path) -> None:
+def test_an_image_in_a_folder_has_the_same_map_as_alone(config, folder, tmp_path) -> None:
     predict(config(f"image={folder}"))
     together = ids_of(tmp_path / "out" / "panoptic" / "c.png")
     assert np.array_equal(together, predict(config(f"image={folder / 'c.jpg'}")).last.ids.numpy())
 
 
-def test_the_exit_code_tells_of_pictures_left_out(config, command, folder, lenient_checkpoint, tmp_path) -> None:
+def test_the_exit_code_is_1_if_images_are_skipped(config, command, folder, lenient_checkpoint, tmp_path) -> None:
     config()  # the checkpoint is read once for all tests
     given = [f"checkpoint={lenient_checkpoint}", f"vocabulary={WORDS}", f"hydra.run.dir={tmp_path / 'run'}"]
     assert command(main, *given, f"image={folder}")[0] == 1
     assert command(main, *given, f"image={folder}/[acd].*")[0] == 0
 
 
-def test_which_files_are_meant(folder, tmp_path) -> None:
-    assert [p.name for p in find_pictures(str(folder))] == ["a.png", "b.png", "c.jpg", "d.png"]
-    assert [p.name for p in find_pictures(f"{folder}/*.png")] == ["a.png", "b.png", "d.png"]
-    assert find_pictures("nowhere.png") == [Path("nowhere.png")]
+def test_which_files_are_selected(folder, tmp_path) -> None:
+    assert [p.name for p in find_images(str(folder))] == ["a.png", "b.png", "c.jpg", "d.png"]
+    assert [p.name for p in find_images(f"{folder}/*.png")] == ["a.png", "b.png", "d.png"]
+    assert find_images("nowhere.png") == [Path("nowhere.png")]
     (tmp_path / "odd [1].png").write_text("")
-    assert find_pictures(str(tmp_path / "odd [1].png")) == [tmp_path / "odd [1].png"]
+    assert find_images(str(tmp_path / "odd [1].png")) == [tmp_path / "odd [1].png"]
     with pytest.raises(InputError, match=r"/\*\.gif matches no file: check the pattern"):
-        find_pictures(f"{folder}/*.gif")
+        find_images(f"{folder}/*.gif")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="holds no picture"):
-        find_pictures(str(tmp_path / "empty"))
+    with pytest.raises(InputError, match="has no images"):
+        find_images(str(tmp_path / "empty"))
 
 
 @pytest.mark.parametrize(("task", "name"), [("semantic", "semantic.json"), ("instance", "instances.json")])
@@ -340,10 +340,10 @@ def test_unknown_and_a_tree_of_names(config, tmp_path) -> None:
 # --- the command line -------------------------------------------------------------------------------------------------
 
 
-def test_the_command_of_the_readme(config, command, lenient_checkpoint, picture, tmp_path) -> None:
+def test_the_command_of_the_readme(config, command, lenient_checkpoint, image_path, tmp_path) -> None:
     config()  # the checkpoint is read once for all tests
     out = tmp_path / "run"
-    arguments = [f"checkpoint={lenient_checkpoint}", f"image={picture}", f"hydra.run.dir={out}"]
+    arguments = [f"checkpoint={lenient_checkpoint}", f"image={image_path}", f"hydra.run.dir={out}"]
     assert command(main, *arguments, "vocabulary=pink flower, yellow house, o'clock (noon)") == (0, "")
     assert names(out) == ["pink flower", "yellow house", "o'clock (noon)"]
     assert command(main, *arguments, "vocabulary='sea, tree'")[0] == 0

@@ -14,7 +14,7 @@ from opsnet.inference.segment import predict
 from opsnet.inference.settings import parse_filtering
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.prediction import predictor as module
-from opsnet.prediction.pictures import NetworkSize
+from opsnet.prediction.images import NetworkSize
 from opsnet.prediction.predictor import Predictor, as_words
 from opsnet.recognition.modulation import ClipOnly, EmbeddingModulation
 from opsnet.utils.errors import CheckpointError, InputError
@@ -27,7 +27,7 @@ def same(a, b) -> bool:
     return torch.equal(a.ids, b.ids) and a.segments == b.segments
 
 
-def test_load_takes_a_checkpoint(lenient_checkpoint, lenient_model) -> None:
+def test_load_a_checkpoint(lenient_checkpoint, lenient_model) -> None:
     loaded = opsnet.load(lenient_checkpoint, device="cpu", modulation="alpha=3,beta=0", filtering="iou")
     assert isinstance(loaded, opsnet.Predictor)
     assert (loaded.recognizer.alpha, loaded.recognizer.beta) == (3, 0)
@@ -42,10 +42,10 @@ def test_load_says_what_is_missing(tmp_path) -> None:
         opsnet.load(tmp_path)
 
 
-def test_the_network_is_the_same_as_opsnets_own(predictor, pictures) -> None:
-    answer = predictor(pictures[0], WORDS)
+def test_the_map_equals_that_of_the_inference_path(predictor, sample_images) -> None:
+    found = predictor(sample_images[0], WORDS)
     model, words = predictor.trained.model, Vocabulary.load(WORDS)
-    batch = module.to_batch([pictures[0]])
+    batch = module.to_batch([sample_images[0]])
     expected = predict(
         model,
         batch,
@@ -55,22 +55,22 @@ def test_the_network_is_the_same_as_opsnets_own(predictor, pictures) -> None:
         overlap=0.0,
     )[0]
     assert len(expected.segments) > 0
-    assert torch.equal(answer.ids, expected.ids)
-    assert [(s.label, s.area) for s in answer.segments] == [(s.label, s.area) for s in expected.segments]
+    assert torch.equal(found.ids, expected.ids)
+    assert [(s.label, s.area) for s in found.segments] == [(s.label, s.area) for s in expected.segments]
 
 
-def test_a_picture_does_not_hang_on_its_neighbours(predictor, pictures) -> None:
-    together = predictor(pictures, WORDS, top_k=2)
+def test_an_image_does_not_depend_on_the_others_in_its_batch(predictor, sample_images) -> None:
+    together = predictor(sample_images, WORDS, top_k=2)
     assert [m.ids.shape for m in together] == [(53, 37), (64, 64), (40, 60)]
-    for picture, answer in zip(pictures, together, strict=True):
-        alone = predictor(picture, WORDS).ids
-        # Batches of another size round otherwise, which turns a pixel now and then.
-        assert (alone != answer.ids).float().mean() <= 0.01
+    for image, found in zip(sample_images, together, strict=True):
+        alone = predictor(image, WORDS).ids
+        # Rounding differs with the batch size, which changes a pixel now and then.
+        assert (alone != found.ids).float().mean() <= 0.01
 
 
-def test_another_strength_or_vocabulary_needs_no_network(predictor, pictures, monkeypatch) -> None:
-    proposed = predictor.propose(pictures[0])
-    expected = predictor(pictures[0], WORDS, modulation="clip_only", top_k=3)
+def test_another_strength_or_vocabulary_needs_no_network(predictor, sample_images, monkeypatch) -> None:
+    proposed = predictor.propose(sample_images[0])
+    expected = predictor(sample_images[0], WORDS, modulation="clip_only", top_k=3)
 
     def refuse(*_, **__):
         raise AssertionError("the network ran")
@@ -81,7 +81,7 @@ def test_another_strength_or_vocabulary_needs_no_network(predictor, pictures, mo
     assert other.vocabulary.names == ("sea", "a tree")
 
 
-def test_text_is_computed_once_and_the_oldest_are_let_go(predictor, monkeypatch) -> None:
+def test_text_is_cached_and_the_oldest_entries_are_dropped(predictor, monkeypatch) -> None:
     calls = []
     prepare = names_module.prepare
     monkeypatch.setattr(names_module, "prepare", lambda t, n: calls.append(t.names) or prepare(t, n))
@@ -91,8 +91,8 @@ def test_text_is_computed_once_and_the_oldest_are_let_go(predictor, monkeypatch)
     assert calls == [("a", "b"), ("c", "d"), ("e", "f"), ("a", "b")]
 
 
-def test_two_users_at_once_get_their_own_answers(predictor, pictures) -> None:
-    asked = [(pictures[i % 3], f"word {i}, grass, red circle", f"alpha={i},beta=0.5") for i in range(8)]
+def test_concurrent_users_get_their_own_maps(predictor, sample_images) -> None:
+    asked = [(sample_images[i % 3], f"word {i}, grass, red circle", f"alpha={i},beta=0.5") for i in range(8)]
     alone = [predictor(p, words, modulation=mix, top_k=2) for p, words, mix in asked]
     fresh = Predictor(predictor.trained, filtering=predictor.filtering)
     with ThreadPoolExecutor(4) as pool:
@@ -100,27 +100,27 @@ def test_two_users_at_once_get_their_own_answers(predictor, pictures) -> None:
     assert all(same(a, b) for a, b in zip(alone, together, strict=True))
 
 
-def test_large_pictures_keep_their_size(lenient_model) -> None:
-    picture = np.random.default_rng(0).integers(0, 255, (120, 90, 3), dtype=np.uint8)
+def test_maps_of_large_images_keep_their_size(lenient_model) -> None:
+    image = np.random.default_rng(0).integers(0, 255, (120, 90, 3), dtype=np.uint8)
     small = Predictor(lenient_model, filtering=MaskFiltering(threshold=-1), longest=64)
-    proposed = small.propose(picture)
+    proposed = small.propose(image)
     assert proposed.padded == (64, 64)
     assert proposed.valid_sizes == ((64, 48),)
-    answer = small.name(proposed, WORDS)[0]
-    assert answer.ids.shape == (120, 90)
-    assert sum(s.area for s in answer.segments) == int((answer.ids > 0).sum()) > 0
+    found = small.name(proposed, WORDS)[0]
+    assert found.ids.shape == (120, 90)
+    assert sum(s.area for s in found.segments) == int((found.ids > 0).sum()) > 0
 
 
 def test_maps_of_resized_images_are_those_of_evaluation(lenient_model) -> None:
-    picture = np.random.default_rng(0).integers(0, 255, (120, 90, 3), dtype=np.uint8)
+    image = np.random.default_rng(0).integers(0, 255, (120, 90, 3), dtype=np.uint8)
     small = Predictor(lenient_model, filtering=MaskFiltering(threshold=-1), longest=64)
-    batch = module.to_batch([picture], size=NetworkSize(longest=64))
+    batch = module.to_batch([image], size=NetworkSize(longest=64))
     assert (batch.valid_sizes, batch.original_sizes) == ([(64, 48)], [(120, 90)])
     names = lenient_model.names.prepared(Vocabulary.load(WORDS))
     expected = predict(
         lenient_model.model, batch, names, recognizer=EmbeddingModulation(), filtering=small.filtering, overlap=0.0
     )[0]
-    assert torch.equal(small(picture, WORDS).ids, expected.ids)
+    assert torch.equal(small(image, WORDS).ids, expected.ids)
     assert len(expected.segments) > 0
 
 
@@ -128,29 +128,29 @@ def test_maps_of_resized_images_are_those_of_evaluation(lenient_model) -> None:
     ("words", "names"),
     [("sea, tree", ("sea", "tree")), (["sea, salt"], ("sea, salt",)), (Vocabulary.load("sea"), ("sea",))],
 )
-def test_words(words, names) -> None:
+def test_class_names_in_every_form(words, names) -> None:
     assert as_words(words).names == names
 
 
-def test_a_tree_in_a_file(predictor, pictures, tmp_path) -> None:
+def test_a_tree_in_a_file(predictor, sample_images, tmp_path) -> None:
     (tmp_path / "tree.yaml").write_text("thing: {circle: [red circle, blue circle], square: }\nstuff: [grass]\n")
-    answer = predictor(pictures[0], tmp_path / "tree.yaml", path_margin=0)
-    assert answer.segments
-    for segment in answer.segments:
+    found = predictor(sample_images[0], tmp_path / "tree.yaml", path_margin=0)
+    assert found.segments
+    for segment in found.segments:
         assert [n.name for n in segment.path][-1] == segment.name
         assert segment.path[0].name == ("thing" if segment.is_thing else "stuff")
 
 
-def test_bad_input(predictor, pictures) -> None:
+def test_bad_input(predictor, sample_images) -> None:
     with pytest.raises(VocabularyError, match="empty"):
-        predictor(pictures[0], "")
-    with pytest.raises(InputError, match="there is no picture"):
+        predictor(sample_images[0], "")
+    with pytest.raises(InputError, match="there is no image"):
         predictor.propose([])
     assert predictor([], WORDS) == []
     with pytest.raises(InputError, match="top_k must be at least 1"):
-        predictor(pictures[0], WORDS, top_k=0)
+        predictor(sample_images[0], WORDS, top_k=0)
     with pytest.raises(InputError, match="no modulation 'half'"):
-        predictor(pictures[0], WORDS, modulation="half")
+        predictor(sample_images[0], WORDS, modulation="half")
     with pytest.raises(InputError, match="longest must be at least 1"):
         Predictor(predictor.trained, longest=0)
     with pytest.raises(InputError, match="no filtering 'x'"):
@@ -162,5 +162,10 @@ def test_the_package_itself_imports_nothing_heavy() -> None:
     import sys
 
     code = "import sys, opsnet; assert 'torch' not in sys.modules; opsnet.nothing"
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "has no attribute 'nothing'" in answer.stderr
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "has no attribute 'nothing'" in found.stderr
+
+
+def test_the_former_name_of_treat_label_names_as_seen_is_refused(tmp_path) -> None:
+    with pytest.raises(InputError, match="label_names_known was renamed: give treat_label_names_as_seen"):
+        Predictor.from_pretrained(tmp_path, label_names_known=True)

@@ -36,14 +36,14 @@ def named() -> NamedMap:
     )
 
 
-def written(folder: Path, task: str, named: NamedMap, *pictures: str) -> None:
+def written(folder: Path, task: str, named: NamedMap, *images: str) -> None:
     writer = PredictionWriter(folder, task)
-    for picture in pictures or ("a.png",):
-        writer.add(Path(picture), PIXELS, named)
+    for image in images or ("a.png",):
+        writer.add(Path(image), PIXELS, named)
     writer.finish()
 
 
-def test_semantic_has_one_segment_a_class(named, tmp_path) -> None:
+def test_semantic_has_one_segment_per_class(named, tmp_path) -> None:
     cat, sky = for_task(named, "semantic").segments
     assert (cat.area, cat.box, cat.score) == (8, (0, 0, 2, 4), 0.9)
     assert (sky.area, sky.box) == (12, (3, 0, 3, 4))
@@ -85,13 +85,13 @@ def test_panoptic_with_the_best_names_and_the_table(named, tmp_path) -> None:
     assert (rows[1]["kind"], rows[1]["category_id"], rows[1]["left"], rows[1]["area"]) == ("stuff", "300", "3", "12")
 
 
-def test_pictures_of_one_name_do_not_overwrite_each_other(named, tmp_path) -> None:
+def test_images_of_equal_names_do_not_overwrite_each_other(named, tmp_path) -> None:
     written(tmp_path, "panoptic", named, "x/a.png", "x/a.jpg", "y/a.jpg")
     found = {p.name for p in (tmp_path / "panoptic").iterdir()}
     assert found == {"a.png", "a.jpg.png", "a.jpg_2.png"}
 
 
-def test_nothing_written_where_nothing_was_predicted(tmp_path) -> None:
+def test_nothing_is_written_if_nothing_was_predicted(tmp_path) -> None:
     PredictionWriter(tmp_path, "panoptic").finish()
     assert list(tmp_path.iterdir()) == []
 

@@ -1,4 +1,4 @@
-"""metrics.csv over an interruption: which rows are kept, and that no way to stop loses any."""
+"""metrics.csv across an interruption: which rows are merged, and that no kind of interruption loses any."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from opsnet.training.csv_logger import EARLIER, ResumableCSVLogger, merge_rows, 
 
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
-    """Of a run in ``tmp_path/first`` that logged steps 0 to 4."""
+    """A checkpoint of a run in ``tmp_path/first`` that logged steps 0 to 4."""
     write_rows(tmp_path / "first" / "metrics.csv", [{"step": str(i), "loss": f"{i}.0"} for i in range(5)])
     return tmp_path / "first" / "checkpoints" / "last.ckpt"
 
@@ -32,7 +32,7 @@ def test_rows_after_the_resumed_step_are_replaced() -> None:
     assert [(r["step"], r["loss"]) for r in merged] == [("0", "0"), ("1", "1"), ("2", "20"), ("3", "30")]
 
 
-def test_a_validation_taken_again_keeps_the_losses_of_its_step() -> None:
+def test_a_repeated_validation_keeps_the_losses_of_its_step() -> None:
     earlier = [{"step": "3", "loss": "1", "val": ""}, {"step": "3", "loss": "", "val": "40"}]
     assert merge_rows(earlier, [{"step": "3", "val": "50"}]) == [earlier[0], {"step": "3", "val": "50"}]
 
@@ -44,7 +44,7 @@ def test_columns_of_all_rows_are_written(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-def test_a_new_run_writes_its_rows_alone(tmp_path: Path) -> None:
+def test_a_new_run_writes_only_its_rows(tmp_path: Path) -> None:
     logger = ResumableCSVLogger(tmp_path)
     log(logger, step0=1.5)
     logger.finalize("success")
@@ -52,7 +52,7 @@ def test_a_new_run_writes_its_rows_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.csv"]
 
 
-def test_a_resumed_run_has_the_rows_from_before(tmp_path: Path, checkpoint: Path) -> None:
+def test_a_resumed_run_has_the_earlier_rows(tmp_path: Path, checkpoint: Path) -> None:
     logger = ResumableCSVLogger(tmp_path / "first", resume=checkpoint)
     log(logger, step3=30, step4=40)
     logger.finalize("success")
@@ -60,7 +60,7 @@ def test_a_resumed_run_has_the_rows_from_before(tmp_path: Path, checkpoint: Path
     assert not (tmp_path / "first" / EARLIER).exists()
 
 
-def test_another_folder_takes_the_rows_along(tmp_path: Path, checkpoint: Path) -> None:
+def test_a_run_resumed_in_another_folder_has_the_earlier_rows(tmp_path: Path, checkpoint: Path) -> None:
     logger = ResumableCSVLogger(tmp_path / "second", resume=checkpoint)
     log(logger, step5=50)
     logger.finalize("success")
@@ -69,7 +69,7 @@ def test_another_folder_takes_the_rows_along(tmp_path: Path, checkpoint: Path) -
 
 
 def test_a_process_that_is_killed_twice_loses_nothing(tmp_path: Path, checkpoint: Path) -> None:
-    """Without ``finalize``: the rows from before lie beside metrics.csv, and the next resumption finds them."""
+    """Without ``finalize``, the earlier rows are stored next to metrics.csv, where the next resumption finds them."""
     for value in (20, 21):
         log(ResumableCSVLogger(tmp_path / "first", resume=checkpoint), step2=value)
         assert losses(tmp_path / "first") == [("2", str(value))]

@@ -1,4 +1,4 @@
-"""A recognizer that learns, from its training over a resumption to every place that uses a checkpoint."""
+"""A learned recognizer: trained, resumed, evaluated, predicted with, exported and fine-tuned."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ LEARNED = ["modulation=learned", f"held_out=[{','.join(HELD_OUT)}]", "losses.rec
 
 @pytest.fixture(scope="module")
 def checkpoint(train_config, tmp_path_factory) -> Path:
-    """Of eight steps."""
+    """A checkpoint after eight steps."""
     folder = tmp_path_factory.mktemp("learned") / "run"
     train(train_config(folder, *LEARNED))
     return folder / "checkpoints" / "last.ckpt"
 
 
-def numbers(path: Path) -> dict[str, float]:
+def parameters(path: Path) -> dict[str, float]:
     recognizer = load_checkpoint(path, device="cpu").recognizer
     assert type(recognizer) is LearnedModulation
     return recognizer.settings()
 
 
-def test_its_numbers_are_trained_and_saved(checkpoint) -> None:
+def test_its_parameters_are_trained_and_saved(checkpoint) -> None:
     state = torch.load(checkpoint, weights_only=True)["state_dict"]
     assert {k for k in state if k.startswith("recognizer.")} == {"recognizer.at_training_names", "recognizer.slopes"}
-    found, start = numbers(checkpoint), LearnedModulation().settings()
+    found, start = parameters(checkpoint), LearnedModulation().settings()
     assert all(abs(found[key] - start[key]) > 1e-4 for key in start)
     assert found["alpha_slope"] == pytest.approx(float(state["recognizer.slopes"][0]))
 
 
-def test_the_queries_learn_no_name_that_is_held_out(checkpoint, train_config, tmp_path) -> None:
+def test_the_queries_do_not_learn_held_out_names(checkpoint, train_config, tmp_path) -> None:
     trained = load_checkpoint(checkpoint, device="cpu")
     assert set(Vocabulary.load("scenes").names) - set(trained.train_vocabulary.names) == set(HELD_OUT)
     assert float(trained.names.prepared(Vocabulary.load("scenes")).similarity) < 1
@@ -53,23 +53,25 @@ def test_the_queries_learn_no_name_that_is_held_out(checkpoint, train_config, tm
     assert len(module.quality.is_thing) == 18  # all names are validated
 
 
-def test_a_stopped_and_resumed_training_ends_with_the_same_numbers(
+def test_an_interrupted_and_resumed_training_ends_with_the_same_parameters(
     checkpoint, train_config, tmp_path, monkeypatch
 ) -> None:
     config = train_config(tmp_path / "run", *LEARNED)
     stop_and_resume(monkeypatch, config, "on_before_optimizer_step", 6, KeyboardInterrupt)
-    assert numbers(tmp_path / "run" / "checkpoints" / "last.ckpt") == numbers(checkpoint)
+    assert parameters(tmp_path / "run" / "checkpoints" / "last.ckpt") == parameters(checkpoint)
 
 
-def test_it_is_evaluated_and_predicts_with_what_it_learned(checkpoint, compose, world_overrides, pictures, tmp_path):
+def test_it_is_evaluated_and_predicts_with_what_it_learned(
+    checkpoint, compose, world_overrides, sample_images, tmp_path
+):
     given = [f"checkpoint={checkpoint}", f"output={tmp_path}", "device=cpu", "panels=0", "details=false"]
     metrics = evaluate(compose("evaluate", *world_overrides, *given, "~data.module.test.scenes_street")).metrics
     assert any(key.startswith("scenes_novel/trained/trained/") for key in metrics)
     predictor = opsnet.load(checkpoint, device="cpu")
     predictor.save_pretrained(tmp_path / "folder")
     again = opsnet.load(tmp_path / "folder", device="cpu")
-    assert again.recognizer.settings() == predictor.recognizer.settings() == numbers(checkpoint)
-    a, b = (p.name(p.propose(pictures[0]), "red circle, grass", top_k=2)[0] for p in (predictor, again))
+    assert again.recognizer.settings() == predictor.recognizer.settings() == parameters(checkpoint)
+    a, b = (p.name(p.propose(sample_images[0]), "red circle, grass", top_k=2)[0] for p in (predictor, again))
     assert torch.equal(a.ids, b.ids)
     assert a.segments == b.segments
 
@@ -84,7 +86,7 @@ def test_it_is_part_of_an_exported_network(checkpoint) -> None:
 def test_a_fine_tuning_starts_from_what_was_learned(checkpoint, train_config, tmp_path) -> None:
     names = Vocabulary.load("scenes")
     module = build_module(train_config(tmp_path, *LEARNED, f"init_from={checkpoint}"), names)
-    assert module.recognizer.settings() == numbers(checkpoint)
+    assert module.recognizer.settings() == parameters(checkpoint)
     other = build_module(train_config(tmp_path, f"init_from={checkpoint}"), names)
     assert list(other.recognizer.parameters()) == []
 
@@ -93,23 +95,23 @@ def test_weights_of_another_recognizer_are_refused(checkpoint, tmp_path) -> None
     content = torch.load(checkpoint, weights_only=True)
     del content["state_dict"]["recognizer.slopes"]
     torch.save(content, tmp_path / "damaged.ckpt")
-    with pytest.raises(CheckpointError, match=r"damaged\.ckpt: its weights are of another recognizer .*slopes"):
+    with pytest.raises(CheckpointError, match=r"damaged\.ckpt: its weights belong to another recognizer .*slopes"):
         load_checkpoint(tmp_path / "damaged.ckpt", device="cpu")
 
 
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["modulation=learned"], "LearnedModulation is a recognizer that learns, and no loss trains it"),
-        (["losses.recognition.weight=1"], "losses.recognition trains the recognizer, and EmbeddingModulation has noth"),
+        (["modulation=learned"], "LearnedModulation has parameters, but no loss trains them"),
+        (["losses.recognition.weight=1"], "losses.recognition trains the recognizer, but EmbeddingModulation has no p"),
         (LEARNED[::2], r"give some names of the training vocabulary by held_out=\[\.\.\.\]"),
     ],
 )
-def test_what_does_not_belong_together(overrides, message, train_config, tmp_path) -> None:
+def test_combinations_that_do_not_match(overrides, message, train_config, tmp_path) -> None:
     with pytest.raises(InputError, match=message):
         train(train_config(tmp_path, *overrides))
 
 
-def test_a_name_that_the_data_do_not_have(train_config, tmp_path) -> None:
+def test_a_held_out_name_that_the_data_does_not_have(train_config, tmp_path) -> None:
     with pytest.raises(VocabularyError, match="vocabulary 'scenes' has no concept 'red sphere': its names are red"):
         train(train_config(tmp_path, "held_out=[red sphere]"))

@@ -1,4 +1,4 @@
-"""The LightningModule: losses of a step, the validation's figures, and what goes into a checkpoint."""
+"""The LightningModule: losses of a step, validation metrics, and the content of checkpoints."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def batch(world):
 
 @pytest.fixture
 def logged(module, monkeypatch) -> dict[str, float]:
-    """What the module logs, by name."""
+    """The logged metrics, by name."""
     found: dict[str, float] = {}
     monkeypatch.setattr(module, "log", lambda name, value, **_: found.update({name: float(value)}))
     monkeypatch.setattr(module, "log_dict", lambda values, **_: found.update({k: float(v) for k, v in values.items()}))
@@ -47,7 +47,7 @@ def logged(module, monkeypatch) -> dict[str, float]:
 
 
 def test_a_step_sums_the_losses_of_all_layers(module, batch, logged) -> None:
-    module.eval().model.query_decoder.train()  # batch norms would move between the two passes
+    module.eval().model.query_decoder.train()  # otherwise batch norms would change between the two passes
     torch.manual_seed(1)
     loss = module.training_step(batch, 0)
     assert loss.requires_grad
@@ -69,7 +69,7 @@ def test_a_step_sums_the_losses_of_all_layers(module, batch, logged) -> None:
     assert later != float(loss)
 
 
-def test_clip_does_not_look_at_images_that_no_query_asks_about(train_config, batch, monkeypatch, tmp_path) -> None:
+def test_clip_does_not_run_if_no_query_attends_to_it(train_config, batch, monkeypatch, tmp_path) -> None:
     torch.manual_seed(0)
     cfg = train_config(tmp_path, "model.query_decoder.clip_attention=null", "matching.points=64")
     module = build_module(cfg, Vocabulary.load("scenes"))
@@ -79,7 +79,9 @@ def test_clip_does_not_look_at_images_that_no_query_asks_about(train_config, bat
     module.model.clip.image_encoder.register_forward_hook(lambda *_: looked.append(1))
     loss = module.training_step(batch, 0)
     assert not looked
-    proposals, _ = module.model(batch.images, batch.valid_sizes)  # as it was: the same for nothing
+    proposals, _ = module.model(
+        batch.images, batch.valid_sizes
+    )  # with the CLIP map: the same proposals at a higher cost
     assert looked
     bank = module.train_bank()
     layers = [
@@ -100,7 +102,7 @@ def test_other_targets_are_refused(module, batch) -> None:
 
 def test_a_step_of_two_kinds_adds_the_losses_of_both(train_config, batch, monkeypatch, tmp_path) -> None:
     overrides = ["image_labels=cls_masksum", "matching.points=64", "losses.distillation.weight=2", "init_from=x"]
-    monkeypatch.setattr("opsnet.checkpoint.loading.load_initial_weights", lambda model, path: None)
+    monkeypatch.setattr("opsnet.checkpoint.loading.load_initial_weights", lambda *_: None)
     torch.manual_seed(0)
     names = Vocabulary.load("scenes"), Vocabulary.load("scenes_labels")
     module = build_module(train_config(tmp_path, *overrides), *names).eval()
@@ -124,7 +126,7 @@ def test_a_step_of_two_kinds_adds_the_losses_of_both(train_config, batch, monkey
     assert [n for n, p in module.model.named_parameters() if p.requires_grad and p.grad is None] == []
 
 
-def test_the_validation_scores_the_maps_and_starts_anew_each_time(module, batch, logged) -> None:
+def test_the_validation_scores_the_maps_and_is_reset_each_time(module, batch, logged) -> None:
     module.eval()
     torch.manual_seed(0)
     for weight in module.model.query_decoder.mask_head.parameters():  # untrained masks are too faint to be segments
@@ -144,7 +146,7 @@ def test_the_validation_scores_the_maps_and_starts_anew_each_time(module, batch,
     assert logged["val/PQ"] < 100
 
 
-def test_a_checkpoint_leaves_clip_out_and_puts_the_own_one_back(module) -> None:
+def test_a_checkpoint_excludes_clip_and_restores_the_loaded_one(module) -> None:
     checkpoint = {"state_dict": dict(module.state_dict())}
     module.on_save_checkpoint(checkpoint)
     left_out = set(module.state_dict()) - set(checkpoint["state_dict"])
@@ -156,7 +158,7 @@ def test_a_checkpoint_leaves_clip_out_and_puts_the_own_one_back(module) -> None:
     module.load_state_dict(checkpoint["state_dict"])
 
 
-def test_the_configuration_in_a_checkpoint_has_no_reference_left(module, cfg) -> None:
+def test_the_configuration_in_a_checkpoint_has_no_interpolations(module, cfg) -> None:
     config = module.config
     assert "${" not in str(config)
     assert set(config) == {"model", "backbone", "clip", "overlap", "vocabulary", "experiment", "inference"}

@@ -1,4 +1,4 @@
-"""Options from before each loss was a member of ``losses``: what a command says of them."""
+"""Options of earlier versions: commands state their replacements."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import pytest
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from opsnet.commands import doctor, train
+from opsnet.commands import doctor, evaluate, predict, train
 from opsnet.training.old_options import _GROUP, _KEYS, refuse_old_keys, refuse_old_options
+from opsnet.training.run import train as run_training
 from opsnet.utils.errors import InputError
 
 SENTENCES = {
@@ -24,11 +25,17 @@ SENTENCES = {
 
 @pytest.mark.parametrize("argument", SENTENCES)
 @pytest.mark.parametrize("main", [train.main, doctor.main])
-def test_a_command_tells_what_took_the_place(main, argument, command) -> None:
+def test_commands_state_the_replacement(main, argument, command) -> None:
     assert command(main, argument) == (2, f"error: {argument}: {SENTENCES[argument]}\n")
 
 
-def test_every_new_option_is_there(compose) -> None:
+@pytest.mark.parametrize("main", [evaluate.main, predict.main])
+def test_the_old_name_of_treat_label_names_as_seen(main, command) -> None:
+    sentence = "error: label_names_known=true: the key was renamed: it is treat_label_names_as_seen now\n"
+    assert command(main, "label_names_known=true") == (2, sentence)
+
+
+def test_every_new_option_exists(compose) -> None:
     cfg = compose("train", "image_labels=cls_masksum", "output=a")
     for place in _KEYS.values():
         for key in place.replace("(", "").split(" "):
@@ -37,7 +44,7 @@ def test_every_new_option_is_there(compose) -> None:
         assert "mask_sum" in compose("train", *options.split(), "image_labels=cls_masksum", "output=a").losses
 
 
-def test_beneath_an_experiment_of_ones_own(command, tmp_path: Path) -> None:
+def test_in_a_users_experiment(command, tmp_path: Path) -> None:
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "mine.yaml").write_text(
         "# @package _global_\ndefaults: [{override /supervision: masks}]\n"
@@ -48,9 +55,9 @@ def test_beneath_an_experiment_of_ones_own(command, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["supervision", "distillation", "image_labels"])
-def test_a_key_in_a_yaml_that_would_have_no_effect(key, train_config, tmp_path: Path) -> None:
+def test_an_old_key_in_a_yaml(key, train_config, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=f"`{key}` in a yaml of the training has no effect: it is losses"):
-        train.train(train_config(tmp_path / "run", f"++{key}=1.0" if key != "image_labels" else "++image_labels.a=1"))
+        run_training(train_config(tmp_path / "run", f"++{key}=1.0" if key != "image_labels" else "++image_labels.a=1"))
 
 
 def test_other_options_and_errors_pass() -> None:

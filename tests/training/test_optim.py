@@ -1,4 +1,4 @@
-"""Parameter groups on a model of a few numbers, and the schedule step by step."""
+"""Parameter groups of a model with a few parameters, and the schedule step by step."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ def named_groups(model: nn.Module, **options) -> dict[str, tuple[float, float]]:
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     groups = parameter_groups(model, **options)
     rows = [(names[id(p)], (g["lr"], g["weight_decay"])) for g in groups for p in g["params"]]
-    assert len(rows) == len(dict(rows))  # none twice
+    assert len(rows) == len(dict(rows))  # no duplicates
     return dict(rows)
 
 
-def test_every_parameter_gets_its_rate_and_decay() -> None:
+def test_learning_rate_and_weight_decay_of_every_parameter() -> None:
     found = named_groups(Model(), lr=1.0, weight_decay=0.5, backbone_multiplier=0.25)
     assert found == {
         "backbone.0.weight": (0.25, 0.5),
         "backbone.0.bias": (0.25, 0.5),
         "backbone.1.weight": (0.25, 0.0),
         "backbone.1.bias": (0.25, 0.0),
-        "backbone.relative_position_bias_table": (0.25, 0.0),  # Swin's, which Mask2Former does not decay either
+        "backbone.relative_position_bias_table": (0.25, 0.0),  # Swin's; Mask2Former does not decay it either
         "linear.weight": (1.0, 0.5),
         "linear.bias": (1.0, 0.5),
-        "norm.weight": (1.0, 0.0),  # two dimensions, and a norm all the same
+        "norm.weight": (1.0, 0.0),  # a norm with two dimensions
         "norm.bias": (1.0, 0.0),
         "group_norm.weight": (1.0, 0.0),
         "group_norm.bias": (1.0, 0.0),
@@ -59,7 +59,7 @@ def test_at_most_four_groups() -> None:
     assert len(parameter_groups(nn.Linear(1, 1), lr=1.0, weight_decay=0.5)) == 1
 
 
-def test_only_the_backbone_itself_is_slowed_down() -> None:
+def test_only_the_backbone_has_a_lower_learning_rate() -> None:
     model = nn.ModuleDict({"backbone": nn.Linear(1, 1), "backbone_neck": nn.Linear(1, 1), "head": nn.Module()})
     model["head"].backbone = nn.Linear(1, 1)
     rates = {name: lr for name, (lr, _) in named_groups(model, lr=1.0, weight_decay=0.0).items()}
@@ -76,11 +76,11 @@ def test_adamw_decays_weights_and_biases_but_no_norm() -> None:
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
     optimizer.step()
-    decayed = 1 - 0.1 * 0.5  # without a gradient only the decay moves it
+    decayed = 1 - 0.1 * 0.5  # without a gradient only the weight decay changes it
     assert [p.item() for p in model.parameters()] == pytest.approx([decayed, decayed, 1.0, 1.0])
 
 
-def test_adamw_lets_the_gradients_be_clipped_under_mixed_precision() -> None:
+def test_gradients_can_be_clipped_under_mixed_precision_with_adamw() -> None:
     model = nn.Linear(4, 1, bias=False)
     optimizer, scaler = adamw(model, lr=0.1), torch.amp.GradScaler("cpu", init_scale=1024.0)
     plugin = MixedPrecision("16-mixed", "cpu", scaler)
@@ -94,7 +94,7 @@ def test_adamw_lets_the_gradients_be_clipped_under_mixed_precision() -> None:
     assert not torch.equal(model.weight, before)
 
 
-def test_adamw_does_not_mind_how_a_gradient_lies_in_memory() -> None:
+def test_adamw_does_not_depend_on_the_memory_layout_of_gradients() -> None:
     torch.manual_seed(0)
     weight, gradient = torch.randn(4, 3, 3, 3), torch.randn(4, 3, 3, 3)
     moved = []

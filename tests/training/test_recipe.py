@@ -1,4 +1,4 @@
-"""Steps, images and learning rate of a training: the same for any trainer, and told where they do not fit."""
+"""Steps, images and learning rate of a training: equal for all trainers, with a warning if they do not match."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from opsnet.training.recipe import StepPlan, plan_steps
 from opsnet.training.run import build_trainer
 
 COCO = ["data=coco", "backbone=r50", "clip=rn50", "model=mask2former", "losses=mask2former", "optim=mask2former"]
-IMAGES = 118_287  # of COCO's training set
+IMAGES = 118_287  # images of COCO's training set
 
 
 def plan(compose, folder, *overrides: str) -> tuple[StepPlan, L.Trainer]:
@@ -31,7 +31,7 @@ def test_mask2formers_training_is_the_same_on_any_number_of_devices(trainer, bat
     found, built = plan(compose, tmp_path, *COCO, *trainer)
     assert (found.images, found.steps, found.lr, found.accumulate) == (16, 50 * (IMAGES // 16), 1e-4, batches)
     assert built.accumulate_grad_batches == batches
-    assert found.doubt() is None
+    assert found.warning() is None
 
 
 @pytest.mark.parametrize("trainer", [[], ["trainer=ddp", "trainer.devices=2"], ["trainer=ddp", "trainer.devices=8"]])
@@ -40,11 +40,11 @@ def test_opsnet_plus_keeps_its_steps_and_its_images_under_any_trainer(row, train
     found, built = plan(compose, tmp_path, f"experiment={row}", "init_from=a", *trainer)
     assert (found.steps, found.totals) == (80_000, {"batch_size": 8, "label_batch_size": 8})
     assert built.max_steps == 80_000
-    assert found.doubt() is None
+    assert found.warning() is None
     assert found.sentence().startswith("80,000 steps of 8 + 8 images (")
 
 
-def test_the_sentence_says_how_a_step_is_shared(compose, tmp_path) -> None:
+def test_the_sentence_states_how_a_step_is_divided(compose, tmp_path) -> None:
     found, _ = plan(compose, tmp_path, "experiment=opsnet_plus_r50", "init_from=a", "trainer=ddp", "trainer.devices=2")
     assert found.sentence() == (
         "80,000 steps of 8 + 8 images (2 devices x 2 + 2 x 2 accumulated batches), learning rate 0.0001"
@@ -54,24 +54,24 @@ def test_the_sentence_says_how_a_step_is_shared(compose, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("given", "parts"),
     [
-        (["data.module.batch_size=2"], ["2 images a step at learning rate 0.0001", "16 at 0.0001",
+        (["data.module.batch_size=2"], ["2 images per step at learning rate 0.0001", "16 at 0.0001",
                                         "optim.optimizer.lr=1.25e-05", "data.module.batch_size=16"]),
-        (["optim.optimizer.lr=1e-3"], ["16 images a step at learning rate 0.001", "optim.optimizer.lr=0.0001"]),
+        (["optim.optimizer.lr=1e-3"], ["16 images per step at learning rate 0.001", "optim.optimizer.lr=0.0001"]),
         (["data.module.batch_size=64", "optim.optimizer.lr=2e-4"], None),  # the square root of the ratio
         (["data.module.batch_size=64", "optim.optimizer.lr=4e-4"], None),
         (["data.module.batch_size=2", "optim.reference=null"], None),
     ],
 )  # fmt: skip
-def test_a_batch_that_does_not_fit_the_learning_rate_is_told_in_a_sentence(given, parts, compose, tmp_path) -> None:
-    doubt = plan(compose, tmp_path, *COCO, "trainer=default", *given)[0].doubt()
-    assert (doubt is None) is (parts is None)
-    assert all(part in (doubt or "") for part in parts or ())
-    assert "or data.module" not in (doubt or "") or "batch_size=2" in given[0]
+def test_a_warning_if_batch_size_and_learning_rate_do_not_match(given, parts, compose, tmp_path) -> None:
+    warning = plan(compose, tmp_path, *COCO, "trainer=default", *given)[0].warning()
+    assert (warning is None) is (parts is None)
+    assert all(part in (warning or "") for part in parts or ())
+    assert "or data.module" not in (warning or "") or "batch_size=2" in given[0]
 
 
 def test_the_miniature_has_no_reference(compose, tmp_path) -> None:
     found, _ = plan(compose, tmp_path, "data.module.batch_size=1")
-    assert found.doubt() is None
+    assert found.warning() is None
     assert found.steps == 20 * IMAGES
 
 

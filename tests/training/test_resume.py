@@ -1,4 +1,4 @@
-"""Which run a training resumes."""
+"""Finding the run that a training resumes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from opsnet.utils.errors import CheckpointError
 
 
 def make_run(folder: Path, seed: int, *, finished: bool = False, age: float = 0) -> Path:
-    """A run's folder with an empty checkpoint, ``age`` seconds old."""
+    """A run folder with an empty checkpoint that is ``age`` seconds old."""
     (folder / ".hydra").mkdir(parents=True)
     (folder / ".hydra" / "config.yaml").write_text(f"seed: {seed}\n")
     checkpoint = folder / "checkpoints" / "last.ckpt"

@@ -1,4 +1,4 @@
-"""Training from a configuration: what a run leaves behind, and that an interruption changes nothing in the end."""
+"""Training from a configuration: the files of a run, and that interruptions do not change the result."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ def rows(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def figures(folder: Path) -> list[tuple[int, str, str]]:
-    """(step, name, text of the value) of every figure of metrics.csv, sorted."""
+def logged_values(folder: Path) -> list[tuple[int, str, str]]:
+    """(step, name, value as text) of every value in metrics.csv, sorted."""
     found = [(int(row["step"]), k, v) for row in rows(folder) for k, v in row.items() if k != "step" and v]
     return sorted(found)
 
 
 @pytest.fixture(autouse=True)
 def sigint():
-    """Lightning ignores SIGINT for good after a KeyboardInterrupt."""
+    """Restores the SIGINT handler, since Lightning ignores SIGINT after a KeyboardInterrupt."""
     before = signal.getsignal(signal.SIGINT)
     yield
     signal.signal(signal.SIGINT, before)
@@ -60,13 +60,13 @@ def stopping(hook: str, count: int, error: type[BaseException]) -> type[Callback
 
 
 def stop_and_resume(monkeypatch, config, hook: str, count: int, error: type[BaseException]) -> dict[str, float]:
-    """Metrics of a training that was stopped at the ``count``-th call of a hook and taken up with resume=auto."""
+    """Metrics of a training that was interrupted at the ``count``-th call of a hook and resumed with resume=auto."""
     with monkeypatch.context() as patch:
-        patch.setattr("opsnet.training.callbacks.LogPictures", stopping(hook, count, error))
+        patch.setattr("opsnet.training.callbacks.LogImages", stopping(hook, count, error))
         with pytest.raises((SystemExit, error)) as end:
             train(config)
     if error is KeyboardInterrupt:
-        assert end.type is SystemExit  # Lightning's; the shell sees a failure
+        assert end.type is SystemExit  # Lightning's; the exit code is not 0
         assert end.value.code not in (0, None)
     assert not (Path(config.output) / "results.json").exists()
     assert (Path(config.output) / "checkpoints" / "last.ckpt").is_file()
@@ -89,7 +89,7 @@ def test_the_run_writes_its_results(trained) -> None:
 
 
 def test_the_losses_of_every_step_are_logged_once_and_finite(trained) -> None:
-    logged = figures(trained.folder)
+    logged = logged_values(trained.folder)
     for name in ("loss", "cross_entropy", "mask_bce", "dice", "iou"):
         values = [(step, float(v)) for step, key, v in logged if key == f"train/{name}"]
         assert [step for step, _ in values] == list(range(STEPS))
@@ -103,7 +103,9 @@ def test_the_losses_of_every_step_are_logged_once_and_finite(trained) -> None:
 
 
 def test_the_learning_rate_follows_the_schedule(trained) -> None:
-    rates = {s: float(v) for s, key, v in figures(trained.folder) if key.startswith("lr-") and key.endswith("pg1")}
+    rates = {
+        s: float(v) for s, key, v in logged_values(trained.folder) if key.startswith("lr-") and key.endswith("pg1")
+    }
     assert [rates[s] / 1e-3 for s in range(STEPS)] == pytest.approx([0.5, 1, 1, 1, 1, 1, 0.3, 0.099])
 
 
@@ -114,16 +116,16 @@ def test_the_checkpoint_holds_the_hash_of_clip_and_none_of_its_weights(trained, 
     assert [k for k in checkpoint["state_dict"] if k.startswith("model.query_decoder.")]
     assert "model.no_object_embed" in checkpoint["state_dict"]
     clip_hash = checkpoint["opsnet"]["clip_hash"]
-    assert [len(part) for part in clip_hash.split("-")] == [12, 6]  # of weights and architecture
+    assert [len(part) for part in clip_hash.split("-")] == [12, 6]  # hashes of weights and architecture
     assert checkpoint["opsnet"]["config"]["clip"]["model"]["weights"] == str(world.clip)
-    config = checkpoint["opsnet"]["config"]  # no file that training started from is needed again
+    config = checkpoint["opsnet"]["config"]  # no file of the training is needed to load it
     assert config["backbone"].get("pretrained", False) is False
     assert config["backbone"].get("weights") is config["model"]["weights"] is None
     assert len(checkpoint["opsnet"]["config"]["vocabulary"]["categories"]) == 18
     assert trained.checkpoint.stat().st_size < 20e6
 
 
-def test_last_and_best_are_both_there(trained) -> None:
+def test_last_and_best_checkpoints_exist(trained) -> None:
     folder = trained.checkpoint.parent
     assert sorted(p.name for p in folder.iterdir()) == ["best.ckpt", "last.ckpt"]
     assert load(folder / "best.ckpt")["global_step"] in (4, 8)
@@ -131,7 +133,7 @@ def test_last_and_best_are_both_there(trained) -> None:
 
 def test_the_same_seed_trains_the_same_and_another_one_does_not(trained, train_config, world, tmp_path) -> None:
     def losses(folder: Path) -> list[tuple[int, str, str]]:
-        return [f for f in figures(folder) if f[0] < 2 and f[1].startswith("train/")]
+        return [f for f in logged_values(folder) if f[0] < 2 and f[1].startswith("train/")]
 
     for name, extra in (("again", []), ("other", ["seed=1", f"data.root={world.data / 'scenes_0'}"])):
         train(train_config(tmp_path / name, "trainer.max_epochs=1", "+trainer.limit_train_batches=2", *extra))
@@ -146,7 +148,7 @@ def test_the_real_worlds_trainer_clips_gradients_under_mixed_precision(world_ove
     assert (config.trainer.precision, config.trainer.gradient_clip_val) == ("bf16-mixed", 0.01)
     assert "val/PQ" in train(config)
     assert load(tmp_path / "run" / "checkpoints" / "last.ckpt")["global_step"] == STEPS // 2
-    assert all(math.isfinite(float(v)) for _, key, v in figures(tmp_path / "run") if key == "train/loss")
+    assert all(math.isfinite(float(v)) for _, key, v in logged_values(tmp_path / "run") if key == "train/loss")
 
 
 # --- exact resumption -------------------------------------------------------------------------------------------------
@@ -175,8 +177,8 @@ def test_a_stopped_and_resumed_run_equals_the_uninterrupted_one(
         assert metrics == {k: v for k, v in trained.metrics.items() if k.startswith("val/")}
     else:
         assert metrics == trained.metrics
-    assert [f for f in figures(tmp_path / "run") if f[0] not in lost or f[1][:4] == "val/"] == [
-        f for f in figures(trained.folder) if f[0] not in lost or f[1][:4] == "val/"
+    assert [f for f in logged_values(tmp_path / "run") if f[0] not in lost or f[1][:4] == "val/"] == [
+        f for f in logged_values(trained.folder) if f[0] not in lost or f[1][:4] == "val/"
     ]
     ours, theirs = (load(f / "checkpoints" / "last.ckpt") for f in (tmp_path / "run", trained.folder))
     assert (ours["global_step"], ours["epoch"]) == (theirs["global_step"], theirs["epoch"])
@@ -196,7 +198,7 @@ ACCUMULATED_STOPS = {
 
 @pytest.fixture(scope="module")
 def accumulated(train_config, tmp_path_factory) -> tuple[Path, dict[str, float]]:
-    """Folder and metrics of a run of two epochs of two steps, in two batches each."""
+    """Folder and metrics of a run with two epochs of two steps, each of two accumulated batches."""
     folder = tmp_path_factory.mktemp("accumulated") / "run"
     return folder, train(train_config(folder, *ACCUMULATED))
 
@@ -208,10 +210,10 @@ def test_accumulated_batches_count_as_steps(accumulated, trained) -> None:
     folder, metrics = accumulated
     checkpoint = load(folder / "checkpoints" / "last.ckpt")
     assert checkpoint["global_step"] == 4
-    assert [s for s, key, _ in figures(folder) if key == "train/loss"] == list(range(4))
-    rates = {s: float(v) for s, key, v in figures(folder) if key.startswith("lr-") and key.endswith("pg1")}
+    assert [s for s, key, _ in logged_values(folder) if key == "train/loss"] == list(range(4))
+    rates = {s: float(v) for s, key, v in logged_values(folder) if key.startswith("lr-") and key.endswith("pg1")}
     assert [rates[s] / 1e-3 for s in range(4)] == pytest.approx([0.5, 1, 1, 0.3])  # drops at 0.7 of four steps
-    first = {key: float(v) for s, key, v in figures(folder) if s == 0}
+    first = {key: float(v) for s, key, v in logged_values(folder) if s == 0}
     assert first["train/loss"] == pytest.approx(
         sum(v for k, v in first.items() if k.startswith("train/") and k != "train/loss"), rel=1e-5
     )
@@ -228,8 +230,8 @@ def test_a_run_stopped_within_an_accumulated_step_equals_the_uninterrupted_one(
     folder, expected = accumulated
     lost = {count // 2 - 1} if stop == "after a step" else set()
     assert metrics == expected
-    assert [f for f in figures(tmp_path / "run") if f[0] not in lost] == [
-        f for f in figures(folder) if f[0] not in lost
+    assert [f for f in logged_values(tmp_path / "run") if f[0] not in lost] == [
+        f for f in logged_values(folder) if f[0] not in lost
     ]
     ours, theirs = (load(f / "checkpoints" / "last.ckpt") for f in (tmp_path / "run", folder))
     assert (ours["global_step"], ours["epoch"]) == (theirs["global_step"], theirs["epoch"])
@@ -244,13 +246,13 @@ def test_resuming_a_finished_run_keeps_its_results(trained, train_config, tmp_pa
     before = (tmp_path / "run" / "results.json").read_text()
     assert train(train_config(tmp_path / "run", "resume=auto")) == trained.metrics
     assert (tmp_path / "run" / "results.json").read_text() == before
-    assert figures(tmp_path / "run") == figures(trained.folder)
+    assert logged_values(tmp_path / "run") == logged_values(trained.folder)
 
 
-def test_a_run_that_goes_on_in_another_folder_takes_the_figures_along(trained, train_config, tmp_path) -> None:
+def test_a_run_resumed_in_another_folder_keeps_the_metrics(trained, train_config, tmp_path) -> None:
     more = train_config(tmp_path / "more", f"resume={trained.checkpoint}", "trainer.max_epochs=3")
     train(more)
-    losses = [step for step, key, _ in figures(tmp_path / "more") if key == "train/loss"]
+    losses = [step for step, key, _ in logged_values(tmp_path / "more") if key == "train/loss"]
     assert losses == list(range(STEPS + 4))
     assert load(tmp_path / "more" / "checkpoints" / "last.ckpt")["global_step"] == STEPS + 4
 
@@ -264,7 +266,7 @@ KEPT = ("losses.distillation.weight=0.5", "losses.image_label_matching.iou_thres
 
 @pytest.fixture(scope="module")
 def plus(trained, train_config, tmp_path_factory) -> tuple[Path, tuple[str, ...]]:
-    """Folder and overrides of a fine-tuning of six steps, four of them in the first epoch."""
+    """Folder and overrides of a fine-tuning with six steps, four of them in the first epoch."""
     folder = tmp_path_factory.mktemp("plus") / "run"
     overrides = (*PLUS, *KEPT, f"init_from={trained.checkpoint}", "data.module.label_batch_size=3")
     train(train_config(folder, *overrides))
@@ -273,7 +275,7 @@ def plus(trained, train_config, tmp_path_factory) -> tuple[Path, tuple[str, ...]
 
 def test_fine_tuning_trains_on_both_kinds_and_starts_where_the_checkpoint_ended(plus, trained) -> None:
     folder, _ = plus
-    logged = {(step, key): float(v) for step, key, v in figures(folder)}
+    logged = {(step, key): float(v) for step, key, v in logged_values(folder)}
     names = ("cross_entropy", "mask_bce", "dice", "iou", "image_label_matching", "mask_sum", "distillation")
     for step in range(6):
         parts = [logged[step, f"train/{name}"] for name in names]
@@ -282,24 +284,22 @@ def test_fine_tuning_trains_on_both_kinds_and_starts_where_the_checkpoint_ended(
     assert logged[0, "train/distillation"] < 1e-5 < logged[5, "train/distillation"]
     first, start = load(folder / "checkpoints" / "last.ckpt"), load(trained.checkpoint)
     counters = {k for k in start["state_dict"] if k.endswith("num_batches_tracked")}  # frozen norms have none
-    assert first["state_dict"].keys() == start["state_dict"].keys() - counters  # nothing of the frozen copy is kept
+    assert first["state_dict"].keys() == start["state_dict"].keys() - counters  # the frozen copy is not stored
     assert first["global_step"] == 6
     assert first["opsnet"]["config"]["label_vocabulary"]["name"] == "scenes_labels"
 
 
-def test_a_fine_tuning_that_was_stopped_goes_on_as_if_nothing_had_happened(
-    plus, train_config, tmp_path, monkeypatch
-) -> None:
+def test_an_interrupted_fine_tuning_resumes_exactly(plus, train_config, tmp_path, monkeypatch) -> None:
     folder, overrides = plus
     config = train_config(tmp_path / "run", *overrides)
     stop_and_resume(monkeypatch, config, "on_before_optimizer_step", 3, KeyboardInterrupt)
     ours, theirs = (load(f / "checkpoints" / "last.ckpt") for f in (tmp_path / "run", folder))
     assert all(torch.equal(ours["state_dict"][k], theirs["state_dict"][k]) for k in theirs["state_dict"])
-    assert figures(tmp_path / "run") == figures(folder)
+    assert logged_values(tmp_path / "run") == logged_values(folder)
 
 
 @pytest.mark.slow
-def test_a_killed_process_goes_on_as_if_nothing_had_happened(trained, world_overrides, tmp_path) -> None:
+def test_a_killed_process_resumes_exactly(trained, world_overrides, tmp_path) -> None:
     run = tmp_path / "run"
     arguments = [*world_overrides, *SMALL, f"hydra.run.dir={run}", f"paths.runs={tmp_path}", "resume=auto"]
     command = [sys.executable, "-m", "opsnet.train", *arguments]
@@ -316,4 +316,4 @@ def test_a_killed_process_goes_on_as_if_nothing_had_happened(trained, world_over
     assert not (run / "results.json").exists()
     subprocess.run(command, cwd=Path(__file__).parents[2], check=True, timeout=300)
     assert json.loads((run / "results.json").read_text())["metrics"] == trained.metrics
-    assert figures(run) == figures(trained.folder)
+    assert logged_values(run) == logged_values(trained.folder)

@@ -1,4 +1,4 @@
-"""The tiny CLIP's training: its loss by hand, its checkpoint, and exact resumption."""
+"""Training of the tiny CLIP: its loss computed by hand, its checkpoint, and exact resumption."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_equal_captions_are_positives_of_one_another() -> None:
     assert apart.item() != pytest.approx(loss.item(), rel=1e-3)
 
 
-def test_the_rate_warms_up_and_falls_to_nothing() -> None:
+def test_the_learning_rate_warms_up_and_decays_to_zero() -> None:
     rates = [_warmup_cosine(s, 4, 20) for s in range(21)]
     assert rates[:4] == [0.25, 0.5, 0.75, 1.0]
     assert rates[4] == 1.0
@@ -75,7 +75,7 @@ def test_the_rate_warms_up_and_falls_to_nothing() -> None:
     assert rates[4:] == sorted(rates[4:], reverse=True)
 
 
-def test_the_first_stage_shows_pictures_with_a_thing_only(config, captions) -> None:
+def test_the_first_stage_has_only_images_with_a_thing(config, captions) -> None:
     cfg = config(Path("nowhere"))
     data = CaptionData(captions, instantiate(cfg.clip.tokenizer), ["{}", "a {}"])
     things, everything = data.stages
@@ -106,7 +106,7 @@ def test_the_checkpoint_is_one_of_open_clip(clip_file, config) -> None:
     assert not clip_file.with_name("tiny_last.pt").exists()
 
 
-def test_a_stopped_training_goes_on_to_the_same_weights(clip_file, config, tmp_path, monkeypatch) -> None:
+def test_a_resumed_training_ends_with_the_same_weights(clip_file, config, tmp_path, monkeypatch) -> None:
     output = tmp_path / "tiny.pt"
     calls = []
 

@@ -1,4 +1,4 @@
-"""PQ on foreign domains while a model trains, so that forgetting is seen, and the end of training by one of them."""
+"""PQ on unseen domains during training, which shows forgetting, and early stopping on one of them."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ MEASURES = ("PQ", "PQth", "PQst")
 class DomainProbes(Callback):
     """Logs ``probe/<domain>/PQ``, ``PQth`` and ``PQst`` at validations.
 
-    They are part of the validation: a run that is stopped within them takes the whole validation again.
+    They are part of the validation: a run that is interrupted during a probe repeats the whole validation.
 
     Args:
         domains: test domains of the data module.
         every: epochs between two probes; ``None``: at every validation.
-        limit: pictures a domain, rounded up to whole batches; ``None``: all.
+        limit: images per domain, rounded up to whole batches; ``None``: all.
     """
 
     def __init__(self, *, domains: Sequence[str], every: int | None = None, limit: int | None = None) -> None:
@@ -41,7 +41,7 @@ class DomainProbes(Callback):
         return not trainer.sanity_checking and (trainer.current_epoch + 1) % (self.every or 1) == 0
 
     def setup(self, trainer: L.Trainer, module: L.LightningModule, stage: str) -> None:
-        """Builds the domains' sets, and only theirs, before training starts."""
+        """Builds the datasets of the probed domains before training starts."""
         if self._loaders:
             return
         own: Any = trainer.datamodule  # type: ignore[attr-defined]
@@ -72,7 +72,7 @@ class DomainProbes(Callback):
         self, trainer: L.Trainer, module: Any, loader: EvaluationLoader, vocabulary: Any, quality: PanopticQuality
     ) -> dict[str, float]:
         """Averages of one domain over all ranks."""
-        quality.reset()  # of what a probe that was cut short has counted
+        quality.reset()  # removes the counts of an interrupted probe
         for batch in islice(loader, self._batches(trainer)):
             with trainer.precision_plugin.val_step_context():
                 maps = module.predict_maps(batch.to(module.device), vocabulary)
@@ -81,7 +81,7 @@ class DomainProbes(Callback):
         return quality.compute()
 
     def _batches(self, trainer: L.Trainer) -> int | None:
-        """Batches of each process."""
+        """Maximum number of batches per process."""
         if self.limit is None:
             return None
         size: int = trainer.datamodule.eval_batch_size  # type: ignore[attr-defined]
@@ -89,9 +89,9 @@ class DomainProbes(Callback):
 
 
 class StopOnProbe(EarlyStopping):
-    """Ends the training once a domain's PQ has not risen for ``patience`` probes.
+    """Stops the training when a domain's PQ has not improved for ``patience`` probes.
 
-    Validations without probes do not count: they would see the last probe's figure once more.
+    Validations without probes do not count, because they would see the last probe's PQ again.
     """
 
     def __init__(self, probes: DomainProbes, domain: str, *, patience: int = 3) -> None:
@@ -99,12 +99,12 @@ class StopOnProbe(EarlyStopping):
         self._probes = probes
 
     def on_fit_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """Leaves a training ended that is resumed from its end."""
+        """Keeps a training stopped if it is resumed after it was stopped."""
         if self.wait_count >= self.patience:
             trainer.should_stop = True
 
     def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """Looks at the figure where there is a new one."""
+        """Checks PQ if this validation had probes."""
         if self._probes.due(trainer):
             super().on_validation_end(trainer, module)
 
@@ -115,10 +115,10 @@ def probe_callbacks(probes: DictConfig, known: Collection[str], check_every: int
     Args:
         probes: ``domains``, ``every``, ``limit``, ``stop`` and ``patience``.
         known: test domains of the data.
-        check_every: epochs between two validations; ``None``: they are counted in steps.
+        check_every: epochs between two validations; ``None``: validations are scheduled by steps.
 
     Raises:
-        InputError: an unknown domain, or a number out of range.
+        InputError: a domain is unknown, or a number is out of range.
     """
     _check(probes, known, check_every)
     if not probes.domains:
@@ -135,7 +135,8 @@ def _check(probes: DictConfig, known: Collection[str], check_every: int | None) 
     for name in probes.domains:
         if name not in known:
             raise InputError(
-                f"probes.domains: there is no test domain '{name}'; data.module.test has {', '.join(known) or 'none'}"
+                f"probes.domains: there is no test domain '{name}': choose from data.module.test "
+                f"({', '.join(known) or 'none'})"
             )
     if probes.stop is not None and probes.stop not in probes.domains:
         raise InputError(f"probes.stop={probes.stop} is not probed: add it to probes.domains")

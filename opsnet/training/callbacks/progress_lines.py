@@ -1,4 +1,4 @@
-"""Lines that tell how far a training is, where no progress bar can be shown: its output is a file, or a job's log."""
+"""Logs the progress of a training where no progress bar can be shown, as in a file or a job's log."""
 
 from __future__ import annotations
 
@@ -16,45 +16,45 @@ log = logging.getLogger(__name__)
 
 
 class ProgressLines(Callback):
-    """Logs step, loss, images a second and time left: after the first step, then once an interval.
+    """Logs step, loss, images per second and remaining time: after the first step, then once per interval.
 
-    Validations count as part of the time: what is left is estimated from all that passed since the training began (or
-    was taken up again). Images a second are those of the training alone, since the last line.
+    The remaining time is estimated from all the time since the training began or was resumed, including validations.
+    Images per second are measured since the last line, without validations.
 
     Args:
         every: seconds between two lines.
-        clock: seconds, rising.
+        clock: a monotonic clock in seconds.
     """
 
     def __init__(self, *, every: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.every, self.clock = every, clock
-        self._begin = self._told = self._validation = 0.0
+        self._begin = self._last_line = self._validation = 0.0
         self._first = self._last = -1
         self._images = 0
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """The clock starts."""
+        """Starts the clock."""
         self._images = sum(trainer.datamodule.batch_totals.values())  # type: ignore[attr-defined]
-        self._begin = self._told = self.clock()
+        self._begin = self._last_line = self.clock()
         self._first = self._last = trainer.global_step
 
     def on_validation_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """From here on no images are trained."""
+        """Starts the clock of the validation."""
         self._validation = self.clock()
 
     def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """Takes the validation's time out of the images a second."""
-        self._told += self.clock() - self._validation
+        """Excludes the validation's time from the images per second."""
+        self._last_line += self.clock() - self._validation
 
     def on_train_batch_end(
         self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, index: int
     ) -> None:
-        """The line, if it is time and a step is taken."""
+        """Logs a line if the interval has passed and a step was made."""
         now, step = self.clock(), trainer.global_step
-        if step == self._last or (self._last > self._first and now - self._told < self.every):
+        if step == self._last or (self._last > self._first and now - self._last_line < self.every):
             return
-        speed = (step - self._last) * self._images / max(now - self._told, 1e-9)
-        self._told, self._last = now, step
+        speed = (step - self._last) * self._images / max(now - self._last_line, 1e-9)
+        self._last_line, self._last = now, step
         if not trainer.is_global_zero:
             return
         total = trainer.estimated_stepping_batches

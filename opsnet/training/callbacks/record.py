@@ -1,6 +1,6 @@
-"""What a run tells its loggers beside its figures, and a wandb logger that needs no network and goes on when resumed.
+"""Logs a run's configuration and final metrics, and a wandb logger that works offline and resumes runs.
 
-A run's wandb id lies in its folder, so that what resumes it, from there or from another folder, is the same wandb run.
+A run's wandb id is stored in its folder, so that a run resumed from there or from another folder is the same wandb run.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from opsnet.utils.files import atomic_path
 
 log = logging.getLogger(__name__)
 RUN_ID = "wandb_id.txt"
-"""In a run's folder."""
+"""Name of the file in a run's folder."""
 
 
 class RecordRun(Callback):
-    """Hands the configuration to the loggers beside the CSV one, and the final figures to wandb's summary.
+    """Logs the configuration with all loggers except the CSV logger, and the final metrics to wandb's summary.
 
     Args:
         config: the run's configuration.
@@ -37,13 +37,13 @@ class RecordRun(Callback):
         self.config = flatten(config)
 
     def on_fit_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """Hands over the configuration."""
+        """Logs the configuration."""
         for logger in trainer.loggers[1:]:
             logger.log_hyperparams(self.config)
 
     @rank_zero_only
     def on_fit_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """Hands over the final figures, which wandb would otherwise lack where the last steps were not logged."""
+        """Logs the final metrics, which wandb would miss if the last steps were not logged."""
         metrics = {key: float(value) for key, value in trainer.callback_metrics.items()}
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
@@ -53,21 +53,21 @@ class RecordRun(Callback):
 class ResumableWandbLogger(WandbLogger):
     """Lightning's wandb logger for runs on clusters.
 
-    It goes on with the wandb run whose id lies in ``save_dir``. Without a network it goes on offline, and a run that
-    ended is closed, so that the next job of a sweep is a run of its own.
+    It resumes the wandb run whose id is stored in ``save_dir``. Without a network it continues offline. A finished run
+    is closed, so that the next job of a sweep is a separate run.
 
     Args:
         save_dir: the run's folder.
-        offline: send nothing; ``wandb sync FOLDER/wandb/offline-run-*`` does so later.
-        checkpoints: upload ``best`` and ``last`` as artifacts when the training has ended.
-        kwargs: what ``WandbLogger`` and ``wandb.init`` take.
+        offline: send nothing; ``wandb sync FOLDER/wandb/offline-run-*`` uploads the run later.
+        checkpoints: upload ``best`` and ``last`` as artifacts at the end of the training.
+        kwargs: arguments of ``WandbLogger`` and ``wandb.init``.
     """
 
     def __init__(self, *, save_dir: str, offline: bool = True, checkpoints: bool = False, **kwargs: Any) -> None:
         path = Path(save_dir) / RUN_ID
         if path.is_file():
             kwargs.setdefault("id", path.read_text(encoding="utf-8").strip())
-        # Not the parent's `offline`: it would set WANDB_MODE for everything that this process does later.
+        # Not the parent's `offline`, which would set WANDB_MODE for the rest of this process.
         super().__init__(save_dir=save_dir, mode="offline" if offline else None, **kwargs)
         self._with_checkpoints = checkpoints
         self._written: dict[str, Path] = {}
@@ -75,23 +75,23 @@ class ResumableWandbLogger(WandbLogger):
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
-        """The wandb run, begun at the first call."""
+        """The wandb run, started at first access."""
         import wandb
         from wandb.errors import AuthenticationError, CommError, UsageError
 
         if self._experiment is not None:
             return self._experiment
-        Path(self._wandb_init["dir"]).mkdir(parents=True, exist_ok=True)  # or wandb writes to a temporary folder
+        Path(self._wandb_init["dir"]).mkdir(parents=True, exist_ok=True)  # otherwise wandb writes to a temporary folder
         try:
             return super().experiment
         except (AuthenticationError, UsageError) as error:
             raise InputError(
-                f"wandb does not start ({_line(error)}): log in with `wandb login`, or give logger.wandb.offline=true"
+                f"wandb cannot start ({_line(error)}): log in with `wandb login`, or give logger.wandb.offline=true"
             ) from error
         except CommError as error:
-            log.warning("wandb cannot be reached (%s); the run goes on offline, see `wandb sync`", _line(error))
+            log.warning("wandb cannot be reached (%s); the run continues offline, see `wandb sync`", _line(error))
             self._wandb_init["mode"] = "offline"
-            wandb.teardown()  # or the id would still be in use by the attempt
+            wandb.teardown()  # otherwise the failed attempt would still hold the id
             return super().experiment
 
     def after_save_checkpoint(self, checkpoint_callback: ModelCheckpoint) -> None:
@@ -100,7 +100,7 @@ class ResumableWandbLogger(WandbLogger):
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """Ends the wandb run, with its artifacts where the training has come to its end."""
+        """Finishes the wandb run, and uploads its artifacts if the training is complete."""
         if self._experiment is None:
             return
         if status == "success" and self._with_checkpoints:
@@ -122,11 +122,11 @@ def _line(error: Exception) -> str:
 
 @rank_zero_only
 def keep_run_id(folder: Path, resume: Path | None) -> None:
-    """Writes the wandb id of a run into its folder: that of the run that it resumes, or a new one.
+    """Writes the wandb id of a run into its folder: the id of the run that it resumes, or a new one.
 
     Args:
-        folder: the run's.
-        resume: the checkpoint to go on from, in the ``checkpoints`` of the run that wrote it.
+        folder: the run's folder.
+        resume: the checkpoint to resume from, in the folder ``checkpoints`` of its run.
     """
     before = resume.parent.parent / RUN_ID if resume is not None else None
     name = before.read_text(encoding="utf-8").strip() if before and before.is_file() else uuid.uuid4().hex[:12]
@@ -136,7 +136,7 @@ def keep_run_id(folder: Path, resume: Path | None) -> None:
 
 
 def sweep_name() -> str | None:
-    """The name of the sweep's folder where Hydra runs several jobs (``-m``); ``None`` for a single run."""
+    """The name of the sweep's folder if Hydra runs several jobs (``-m``); ``None`` for a single run."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
@@ -146,12 +146,12 @@ def sweep_name() -> str | None:
 
 
 def table_tags(name: str) -> list[str]:
-    """The tables of the paper that a training answers: ``["table1", "table2", ...]``; none for another experiment."""
+    """The paper's tables that use a training: ``["table1", "table2", ...]``; empty for other experiments."""
     return list(dict.fromkeys(f"table{row.table}" for row in rows_of(name)))
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested keys joined by ``/``, as wandb filters and plots them: ``modulation/alpha``."""
+    """Nested keys joined by ``/``, as wandb groups them: ``modulation/alpha``."""
     flat: dict[str, Any] = {}
     for key, value in config.items():
         name = f"{prefix}{key}"

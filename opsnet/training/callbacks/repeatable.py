@@ -1,4 +1,4 @@
-"""Repeatable randomness, and a checkpoint at every interruption that resumes exactly."""
+"""Reproducible randomness, and a checkpoint at every interruption from which a run resumes exactly."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ log = logging.getLogger(__name__)
 
 
 class SeedEveryStep(Callback):
-    """Makes the random numbers of a training batch a function of (seed, step, share of the step).
+    """Makes the random numbers of a training batch a function of (seed, step, index of the batch within the step).
 
-    A run that resumes at a step then draws what the uninterrupted run would have drawn there. The shares are those of
-    the processes and of the batches that a process accumulates; no two of them draw the same.
+    A resumed run then draws the same numbers as an uninterrupted one. The index counts processes and the batches that
+    each accumulates, so that all of them draw different numbers.
     """
 
     def __init__(self, *, seed: int) -> None:
@@ -30,19 +30,19 @@ class SeedEveryStep(Callback):
 
     def on_train_batch_start(self, trainer: L.Trainer, module: L.LightningModule, batch: Any, index: int) -> None:
         """Seeds torch for the batch."""
-        share = (index % trainer.accumulate_grad_batches) * trainer.world_size + trainer.global_rank
-        torch.manual_seed((self.seed * 1_000_003 + trainer.global_step) * 1_009 + share)
+        part = (index % trainer.accumulate_grad_batches) * trainer.world_size + trainer.global_rank
+        torch.manual_seed((self.seed * 1_000_003 + trainer.global_step) * 1_009 + part)
 
 
 class InterruptCheckpoint(Callback):
-    """Writes ``last.ckpt`` when a run ends early, by Ctrl-C or an error, so that ``resume=auto`` goes on from there.
+    """Writes ``last.ckpt`` when a run is interrupted by Ctrl-C or an error, so that ``resume=auto`` continues from it.
 
-    What is written is the state between two optimiser steps: a step that was cut short has moved the running statistics
-    of batch norms already, and will move them once more when it is taken again.
+    The checkpoint has the state between two optimizer steps: an interrupted step has already updated the running
+    statistics of batch norms, which are restored, because the resumed run repeats the step.
 
-    Under DDP all processes hold the same state, and one writes it without asking the others, which may wait for
-    something else: at Ctrl-C the first process, at an error every process that meets one (the others are ended by
-    Lightning, at once).
+    Under DDP all processes have the same state, and one writes it without synchronizing with the others, which may be
+    blocked elsewhere: after Ctrl-C the first process, after an error every process that raises one (Lightning
+    terminates the others at once).
     """
 
     def __init__(self, *, folder: str | Path) -> None:
@@ -51,31 +51,31 @@ class InterruptCheckpoint(Callback):
         self._moving: list[Tensor] | None = None
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """Finds the running statistics."""
+        """Collects the running statistics."""
         self._moving = list(moving_buffers(module))
 
     def on_train_batch_start(self, trainer: L.Trainer, module: L.LightningModule, batch: Any, index: int) -> None:
-        """Remembers the running statistics before the step."""
+        """Copies the running statistics before the step."""
         if index % trainer.accumulate_grad_batches == 0:
             self._buffers = [(b, b.clone()) for b in self._moving or ()]
 
     def on_exception(self, trainer: L.Trainer, module: L.LightningModule, exception: BaseException) -> None:
-        """Saves at the last finished step."""
+        """Saves the state after the last complete step."""
         replicated = isinstance(trainer.strategy, (SingleDeviceStrategy, DDPStrategy))
-        by_hand = isinstance(exception, KeyboardInterrupt)
-        if trainer.global_step == 0 or (by_hand and not trainer.is_global_zero) or not replicated:
+        by_user = isinstance(exception, KeyboardInterrupt)
+        if trainer.global_step == 0 or (by_user and not trainer.is_global_zero) or not replicated:
             return
         if not self._settle(trainer):
             return
         path = self.folder / "last.ckpt"
-        # As trainer.save_checkpoint, which waits for all processes. Lightning renames a temporary file.
+        # Like trainer.save_checkpoint, but without waiting for all processes. Lightning writes atomically.
         checkpoint = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
         trainer.strategy.checkpoint_io.save_checkpoint(checkpoint, path)
-        log.warning("stopped at step %d; resume=auto goes on from %s", trainer.global_step, path)
+        log.warning("interrupted at step %d; resume=auto continues from %s", trainer.global_step, path)
 
     @torch.no_grad()
     def _settle(self, trainer: L.Trainer) -> bool:
-        """Sets Lightning's counters to a place that it resumes exactly; ``False``: that is the checkpoint on disk."""
+        """Sets Lightning's counters to a state that resumes exactly; ``False`` if the checkpoint on disk has it."""
         loop = trainer.fit_loop.epoch_loop
         batches: Any = loop.batch_progress
         stepped = batches.current.completed < batches.current.processed
@@ -87,7 +87,7 @@ class InterruptCheckpoint(Callback):
             return True
         ended = batches.current.ready >= trainer.num_training_batches
         if trainer.validating or (ended and stepped and loop._should_check_val_epoch()):
-            # Resumed as it stands, the epoch would go without its validation; so the first of its batches is open.
+            # Otherwise the resumed epoch would skip its validation, so its first batch is marked as pending.
             for part in (batches.total, batches.current):
                 part.started = part.processed = part.completed = part.ready
             validated: Any = loop.val_loop.batch_progress
@@ -95,10 +95,10 @@ class InterruptCheckpoint(Callback):
             for part in (validated.total, validated.current):
                 part.ready = part.started = 1
             return True
-        return stepped or not ended  # between two epochs, Lightning would take the next one for done
+        return stepped or not ended  # between two epochs, Lightning would skip the next one
 
     def _rewind(self, trainer: L.Trainer) -> None:
-        """Back to where the step's first batch has been read and not been trained on."""
+        """Rewinds to the state in which the step's first batch has been read, but not trained on."""
         loop = trainer.fit_loop.epoch_loop
         batches: Any = loop.batch_progress
         surplus = (batches.current.ready - 1) % trainer.accumulate_grad_batches
@@ -108,11 +108,11 @@ class InterruptCheckpoint(Callback):
             part.processed = part.completed = part.ready - 1
         batches.is_last_batch = False
         if not loop._should_accumulate():
-            loop._batches_that_stepped -= 1  # Lightning adds one when it resumes at a step that was cut short
+            loop._batches_that_stepped -= 1  # Lightning adds one when it resumes at an interrupted step
 
 
 def moving_buffers(module: nn.Module) -> Iterator[Tensor]:
-    """The buffers that training moves: running statistics of norms that are neither frozen nor CLIP's."""
+    """The buffers that training updates: running statistics of norms that are neither frozen nor CLIP's."""
     for name, part in module.named_modules():
         if isinstance(part, nn.modules.batchnorm._NormBase) and part.training:
             yield from () if f"{name}.".startswith(FROZEN_PREFIXES) else part.buffers(recurse=False)

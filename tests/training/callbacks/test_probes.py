@@ -1,4 +1,4 @@
-"""Probes of foreign domains: what they score and log, and that the training does not notice them."""
+"""Probes on unseen domains: their scores and logs, and that they do not affect the training."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from lightning.pytorch.callbacks import Callback
 from omegaconf import OmegaConf
 
 from opsnet.metrics.panoptic_quality import PanopticQuality
-from opsnet.model import OPSNet
 from opsnet.structures import GroundTruth, PanopticMap
 from opsnet.training.callbacks.probes import DomainProbes, StopOnProbe, probe_callbacks
 from opsnet.training.run import train
@@ -27,8 +26,8 @@ def rows(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def figures(folder: Path, prefix: str) -> dict[tuple[int, str], str]:
-    """Text of every figure of metrics.csv by step and name."""
+def logged_values(folder: Path, prefix: str) -> dict[tuple[int, str], str]:
+    """Values in metrics.csv as text, by step and name."""
     return {(int(r["step"]), k): v for r in rows(folder) for k, v in r.items() if k.startswith(prefix) and v}
 
 
@@ -43,16 +42,16 @@ def probed(train_config, tmp_path_factory) -> Path:
     return folder
 
 
-def test_the_training_does_not_notice(probed, train_config, tmp_path) -> None:
+def test_probes_do_not_affect_the_training(probed, train_config, tmp_path) -> None:
     train(train_config(tmp_path / "plain"))
     for prefix in ("train/", "val/", "lr-"):
-        assert figures(probed, prefix) == figures(tmp_path / "plain", prefix) != {}
+        assert logged_values(probed, prefix) == logged_values(tmp_path / "plain", prefix) != {}
     ours, theirs = weights(probed), weights(tmp_path / "plain")
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[k], theirs[k]) for k in theirs)
 
 
-def test_no_random_number_is_drawn(train_config, tmp_path, monkeypatch) -> None:
+def test_probes_draw_no_random_numbers(train_config, tmp_path, monkeypatch) -> None:
     before: list[torch.Tensor] = []
     original = DomainProbes.on_validation_epoch_end
 
@@ -67,7 +66,7 @@ def test_no_random_number_is_drawn(train_config, tmp_path, monkeypatch) -> None:
 
 
 def test_every_domain_is_logged_at_every_validation(probed) -> None:
-    found = figures(probed, "probe/")
+    found = logged_values(probed, "probe/")
     assert {name for _, name in found} == {
         f"probe/{d}/{m}" for d in ("scenes_novel", "scenes_street") for m in ("PQ", "PQth", "PQst")
     }
@@ -90,14 +89,14 @@ def test_each_domain_is_scored_with_its_own_names(train_config, tmp_path, monkey
         found = [perfect(truth) for truth in batch.panoptic]
         return found if names.target.name != "scenes_street" else [PanopticMap(m.ids * 0, ()) for m in found]
 
-    monkeypatch.setattr(OPSNet, "predict", predict)
+    monkeypatch.setattr("opsnet.training.module.predict", predict)
     metrics = train(train_config(tmp_path / "run", TWO, "trainer.max_epochs=1", "modulation.alpha=3", "overlap=0.7"))
     assert asked == {(name, "scenes", 3.0, 0.7) for name in KNOWN}
     found = [metrics[f"probe/{name}/PQ{kind}"] for name in KNOWN[1:] for kind in ("", "th", "st")]
     assert found == [100, 100, 100, 0, 0, 0]
 
 
-def test_the_limit_counts_pictures_and_every_counts_epochs(train_config, tmp_path, monkeypatch) -> None:
+def test_the_limit_counts_images_and_every_counts_epochs(train_config, tmp_path, monkeypatch) -> None:
     counted: list[int] = []
     original = PanopticQuality.update
     config = train_config(
@@ -111,12 +110,12 @@ def test_the_limit_counts_pictures_and_every_counts_epochs(train_config, tmp_pat
 
     monkeypatch.setattr(PanopticQuality, "update", update)
     train(config)
-    assert {step for step, _ in figures(tmp_path / "run", "probe/")} == {7}
-    assert len(counted) == 3 * 8 + 4  # three validations of eight pictures, one probe of two batches
+    assert {step for step, _ in logged_values(tmp_path / "run", "probe/")} == {7}
+    assert len(counted) == 3 * 8 + 4  # three validations of eight images, one probe of two batches
 
 
 class Fake(Callback):
-    """In the place of a probe: hands out a list of PQs."""
+    """A stand-in for a probe that returns given PQ values."""
 
     def __init__(self, values: list[float], every: int = 1) -> None:
         self.values, self.every = values, every
@@ -133,19 +132,21 @@ class Fake(Callback):
 @pytest.mark.parametrize(
     ("values", "every", "epochs"), [([5.0, 4.0, 3.0, 2.0], 1, 3), ([5.0, 6.0, 7.0, 8.0], 1, 4), ([5.0, 6.0], 2, 4)]
 )
-def test_training_ends_when_the_probe_has_not_risen(values, every, epochs, train_config, tmp_path, monkeypatch) -> None:
+def test_training_stops_when_the_probe_has_not_improved(
+    values, every, epochs, train_config, tmp_path, monkeypatch
+) -> None:
     fake = Fake(values, every)
     stop = StopOnProbe(fake, "scenes_novel", patience=2)
     monkeypatch.setattr("opsnet.training.callbacks.probe_callbacks", lambda *_: [fake, stop])
     config = train_config(tmp_path / "run", "trainer.max_epochs=4", "+trainer.limit_train_batches=1")
     train(config)
-    steps = {step for step, name in figures(tmp_path / "run", "val/") if name == "val/PQ"}
+    steps = {step for step, name in logged_values(tmp_path / "run", "val/") if name == "val/PQ"}
     assert len(steps) == epochs
-    if epochs == 3:  # resumed, it stays ended
+    if epochs == 3:  # resumed, it stays stopped
         config.resume = "auto"
         train(config)
-        assert figures(tmp_path / "run", "val/").keys() >= {(s, "val/PQ") for s in steps}
-        assert max(step for step, _ in figures(tmp_path / "run", "val/")) == max(steps)
+        assert logged_values(tmp_path / "run", "val/").keys() >= {(s, "val/PQ") for s in steps}
+        assert max(step for step, _ in logged_values(tmp_path / "run", "val/")) == max(steps)
 
 
 def probes(**values):
@@ -153,11 +154,11 @@ def probes(**values):
     return OmegaConf.create({**default, **values})
 
 
-def test_without_domains_there_is_nothing(compose) -> None:
+def test_without_domains_there_are_no_callbacks(compose) -> None:
     assert probe_callbacks(compose("train").probes, KNOWN) == []
 
 
-def test_with_a_domain_to_stop_at() -> None:
+def test_early_stopping_on_a_domain() -> None:
     first, second = probe_callbacks(probes(stop="scenes_novel", patience=5), KNOWN)
     assert isinstance(first, DomainProbes)
     assert (second.monitor, second.mode, second.patience) == ("probe/scenes_novel/PQ", "max", 5)
@@ -166,7 +167,7 @@ def test_with_a_domain_to_stop_at() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"domains": ["sea"]}, r"probes\.domains: .*'sea'; data\.module\.test has scenes, scenes_novel, scenes_street"),
+        ({"domains": ["sea"]}, r"'sea': choose from data\.module\.test \(scenes, scenes_novel, scenes_street\)"),
         ({"domains": "scenes"}, r"probes\.domains must be a list, got 'scenes': give \[scenes\]"),
         ({"stop": "scenes"}, r"probes\.stop=scenes is not probed: add it to probes\.domains"),
         ({"limit": 0}, r"probes\.limit must be at least 1, got 0"),
@@ -174,7 +175,7 @@ def test_with_a_domain_to_stop_at() -> None:
         ({"every": 3}, r"probes\.every=3 must be a multiple of trainer\.check_val_every_n_epoch=2"),
     ],
 )
-def test_bad_values_name_the_key_and_the_fix(values, message) -> None:
+def test_invalid_values_state_the_key_and_the_fix(values, message) -> None:
     with pytest.raises(InputError, match=message):
         probe_callbacks(probes(**values), KNOWN, check_every=2)
 

@@ -1,4 +1,4 @@
-"""Lines of progress on a clock that the test sets, and in a whole run whose output is no terminal."""
+"""Progress lines with a clock set by the test, and in a whole run whose output is not a terminal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from opsnet.training.run import build_trainer, train
 
 
 class Run:
-    """A training of which the test takes the steps; four images each, in two accumulated batches."""
+    """A training whose steps are made by the test; each has four images in two accumulated batches."""
 
     def __init__(self, total: float, *, step: int = 0, rank: int = 0) -> None:
         self.now = 100.0
@@ -47,7 +47,7 @@ def lines(caplog):
     return lambda: [record.getMessage() for record in caplog.records]
 
 
-def test_a_line_after_the_first_step_and_then_once_an_interval(lines) -> None:
+def test_a_line_after_the_first_step_and_then_once_per_interval(lines) -> None:
     run = Run(total=100)
     for _ in range(10):
         run.step(8)
@@ -58,7 +58,7 @@ def test_a_line_after_the_first_step_and_then_once_an_interval(lines) -> None:
     ]
 
 
-def test_a_validation_counts_for_the_time_left_alone(lines) -> None:
+def test_validations_count_only_for_the_remaining_time(lines) -> None:
     run = Run(total=4)
     run.step(10)
     run.validate(100)
@@ -66,19 +66,19 @@ def test_a_validation_counts_for_the_time_left_alone(lines) -> None:
     assert lines()[1] == "step 2 of 4, loss 1.500, 0.1 images/s, 0:02:30 left"
 
 
-def test_a_run_taken_up_again_counts_from_there(lines) -> None:
+def test_a_resumed_run_counts_from_its_start(lines) -> None:
     run = Run(total=50, step=40)
     run.step(2)
     assert lines() == ["step 41 of 50, loss 1.500, 2 images/s, 0:00:18 left"]
 
 
-def test_one_process_speaks_and_an_end_may_be_open(lines) -> None:
+def test_one_process_logs_and_the_number_of_steps_may_be_unlimited(lines) -> None:
     Run(total=4, rank=1).step(10)
     Run(total=float("inf")).step(10)
     assert lines() == ["step 1 of inf, loss 1.500, 0.4 images/s, no end set"]
 
 
-def test_a_run_without_a_terminal_tells_how_far_it_is(train_config, tmp_path, lines) -> None:
+def test_a_run_without_a_terminal_logs_its_progress(train_config, tmp_path, lines) -> None:
     train(train_config(tmp_path / "run", "trainer.enable_progress_bar=true", "progress_every=0"))
     assert len(lines()) == 8
     assert re.fullmatch(r"step 8 of 8, loss [\d.]+, [\d.e+]+ images/s, 0:00:00 left", lines()[-1])

@@ -1,4 +1,4 @@
-"""What a run tells wandb, read back from its files; runs without a network; going on with the same wandb run."""
+"""Content of wandb's files, runs without a network, and resumption of the same wandb run."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from opsnet.training.callbacks.record import RUN_ID, flatten, keep_run_id, sweep
 from opsnet.training.run import train
 from opsnet.utils.errors import InputError
 
-SHORT = ("data.module.batch_size=16", "logger=wandb")  # two steps an epoch
+SHORT = ("data.module.batch_size=16", "logger=wandb")  # two steps per epoch
 ONLINE = ("logger.wandb.offline=false", "logger.wandb.settings.init_timeout=1", "trainer.max_epochs=1")
 
 
 @pytest.fixture(autouse=True)
 def surroundings(monkeypatch, tmp_path):
-    """No wandb account or setting of the user; SIGINT as before, which Lightning ignores after a KeyboardInterrupt."""
+    """Hides the user's wandb account and settings; restores SIGINT, which Lightning ignores after Ctrl-C."""
     for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_PROJECT"):
         monkeypatch.delenv(name, raising=False)
     for name in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR"):
@@ -32,21 +32,21 @@ def surroundings(monkeypatch, tmp_path):
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("WANDB_SILENT", "true")
-    wandb.teardown()  # it reads its environment once a process
+    wandb.teardown()  # it reads its environment once per process
     before = signal.getsignal(signal.SIGINT)
     yield
     signal.signal(signal.SIGINT, before)
 
 
 def losses(folder: Path) -> dict[int, float]:
-    """Of each step, from metrics.csv."""
+    """The loss of each step, from metrics.csv."""
     with (folder / "metrics.csv").open(newline="") as file:
         return {int(r["step"]): float(r["train/loss"]) for r in csv.DictReader(file) if r["train/loss"]}
 
 
 @pytest.fixture(scope="module")
 def offline(train_config, tmp_path_factory):
-    """Folder and metrics of a run with everything switched on."""
+    """Folder and metrics of a run with all features enabled."""
     folder = tmp_path_factory.mktemp("offline") / "run"
     options = ["experiment_name=opsnet_r50", "modulation.alpha=7.5", "logger.wandb.checkpoints=true"]
     with pytest.MonkeyPatch.context() as patch:
@@ -55,7 +55,7 @@ def offline(train_config, tmp_path_factory):
         return folder, train(train_config(folder, *SHORT, *options))
 
 
-def test_an_offline_run_holds_everything(offline) -> None:
+def test_an_offline_run_has_everything(offline) -> None:
     folder, metrics = offline
     (file,) = wandb_files(folder)
     run = read_wandb(file)
@@ -71,7 +71,7 @@ def test_an_offline_run_holds_everything(offline) -> None:
     assert sorted(alias for name, alias in run.artifacts if name == f"model-{run.id}") == ["best", "last"]
 
 
-def test_pictures_carry_masks_with_class_labels(offline) -> None:
+def test_images_have_masks_with_class_labels(offline) -> None:
     folder, _ = offline
     (file,) = wandb_files(folder)
     run = read_wandb(file)
@@ -81,22 +81,22 @@ def test_pictures_carry_masks_with_class_labels(offline) -> None:
         assert legend["value"]["0"] == "void"
         assert len(legend["value"]) == 19  # and the 18 names of scenes
     assert len(run.values("val/predictions/filenames")) == len(run.values("val/panoptic/all_masks")) == 2
-    for picture, masks in zip(run.values("val/panoptic/filenames")[0], run.values("val/panoptic/all_masks")[0]):
+    for image, masks in zip(run.values("val/panoptic/filenames")[0], run.values("val/panoptic/all_masks")[0]):
         drawn = np.asarray(Image.open(file.parent / "files" / masks["ground_truth"]["path"]))
-        with Image.open(file.parent / "files" / picture) as plain:
+        with Image.open(file.parent / "files" / image) as plain:
             assert plain.size == drawn.shape[::-1]
         assert drawn.max() > 0
         assert str(drawn.max()) in legends["val/panoptic_wandb_delimeter_ground_truth"]["value"]
         assert (file.parent / "files" / masks["prediction"]["path"]).is_file()
 
 
-def test_checkpoints_are_no_artifacts_unless_asked_for(train_config, tmp_path) -> None:
+def test_checkpoints_are_artifacts_only_if_requested(train_config, tmp_path) -> None:
     train(train_config(tmp_path / "run", *SHORT, "trainer.max_epochs=1"))
     (file,) = wandb_files(tmp_path / "run")
     assert read_wandb(file).artifacts == []
 
 
-def test_a_refused_network_does_not_stop_a_run(train_config, tmp_path, monkeypatch, caplog) -> None:
+def test_a_run_continues_without_a_network(train_config, tmp_path, monkeypatch, caplog) -> None:
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     folder = tmp_path / "run"
     with caplog.at_level(logging.WARNING, "opsnet"):
@@ -112,8 +112,8 @@ def test_a_refused_network_does_not_stop_a_run(train_config, tmp_path, monkeypat
     assert run.summary["val/PQ"] == metrics["val/PQ"]
 
 
-def test_without_a_key_the_message_names_the_fix(train_config, tmp_path) -> None:
-    with pytest.raises(InputError, match=r"wandb does not start .*`wandb login`.*logger\.wandb\.offline=true"):
+def test_without_a_key_the_message_states_the_fix(train_config, tmp_path) -> None:
+    with pytest.raises(InputError, match=r"wandb cannot start .*`wandb login`.*logger\.wandb\.offline=true"):
         train(train_config(tmp_path / "run", *SHORT, *ONLINE))
 
 
@@ -125,13 +125,13 @@ class Interrupt(Callback):
             raise KeyboardInterrupt
 
 
-def test_an_interrupted_run_keeps_its_figures_and_goes_on_as_the_same_wandb_run(
+def test_an_interrupted_run_keeps_its_metrics_and_resumes_the_same_wandb_run(
     train_config, tmp_path, monkeypatch
 ) -> None:
     folder = tmp_path / "run"
     config = train_config(folder, *SHORT)
     with monkeypatch.context() as patch:
-        patch.setattr("opsnet.training.callbacks.LogPictures", Interrupt)
+        patch.setattr("opsnet.training.callbacks.LogImages", Interrupt)
         with pytest.raises(SystemExit):
             train(config)
     assert {0, 1} <= losses(folder).keys()
@@ -147,7 +147,7 @@ def test_an_interrupted_run_keeps_its_figures_and_goes_on_as_the_same_wandb_run(
     assert max(second) >= 3
 
 
-def test_each_start_is_a_wandb_run_of_its_own_unless_it_resumes(tmp_path) -> None:
+def test_each_start_is_a_separate_wandb_run_unless_it_resumes(tmp_path) -> None:
     def start(name: str, resume: Path | None = None) -> str:
         keep_run_id(tmp_path / name, resume)
         return (tmp_path / name / RUN_ID).read_text()

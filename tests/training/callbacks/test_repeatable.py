@@ -1,4 +1,4 @@
-"""Callbacks on stand-ins of a trainer; their effect on whole runs is tested in test_train.py."""
+"""Callbacks with a stand-in for the trainer; their effect on whole runs is tested in test_train.py."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def drawn(seed: int, step: int, rank: int = 0, *, index: int = 0, world_size: in
     return torch.rand(3).tolist()
 
 
-def test_a_step_draws_by_seed_step_and_rank_alone() -> None:
+def test_random_numbers_depend_only_on_seed_step_and_rank() -> None:
     first = drawn(0, 5)
     torch.rand(100)
     assert drawn(0, 5) == first
@@ -34,7 +34,7 @@ def test_a_step_draws_by_seed_step_and_rank_alone() -> None:
     assert all(a != b for i, a in enumerate(others) for b in others[:i])
 
 
-def test_no_two_shares_of_a_step_draw_the_same() -> None:
+def test_all_batches_of_a_step_draw_different_numbers() -> None:
     shares = [drawn(0, 5, rank, index=12 + k, accumulate=3) for k in range(3) for rank in (0, 1)]
     assert all(a != b for i, a in enumerate(shares) for b in shares[:i])
     alone = [drawn(0, 5, index=6 + k, world_size=1, accumulate=6) for k in range(6)]  # on one device, one by one
@@ -88,7 +88,7 @@ def make_trainer(
         ({"step": 2, "strategy": DDPStrategy}, KeyboardInterrupt(), True),
         ({"step": 2, "strategy": DDPStrategy, "rank": 1}, KeyboardInterrupt(), False),
         ({"step": 2, "strategy": DDPStrategy}, RuntimeError(), True),
-        ({"step": 2, "strategy": DDPStrategy, "rank": 1}, RuntimeError(), True),  # the others may wait, or be killed
+        ({"step": 2, "strategy": DDPStrategy, "rank": 1}, RuntimeError(), True),  # the others may be blocked or killed
         ({"step": 2, "strategy": FSDPStrategy}, RuntimeError(), False),  # no rank has the whole state
         ({"step": 4, "ready": 4, "processed": 4, "completed": 4}, RuntimeError(), False),  # between epochs
         ({"step": 4, "ready": 4, "processed": 4, "completed": 3}, RuntimeError(), True),
@@ -100,7 +100,7 @@ def test_when_it_saves(options, error, saves, tmp_path) -> None:
     assert trainer.saved == ([tmp_path / "last.ckpt"] if saves else [])
 
 
-def test_a_step_cut_short_leaves_no_trace_in_running_statistics(tmp_path) -> None:
+def test_an_interrupted_step_does_not_change_running_statistics(tmp_path) -> None:
     net, callback = Net(), InterruptCheckpoint(folder=tmp_path)
     norm, clip = net.model.norm, net.model.clip
     norm(torch.randn(8, 2))
@@ -116,7 +116,7 @@ def test_a_step_cut_short_leaves_no_trace_in_running_statistics(tmp_path) -> Non
     assert torch.equal(clip.running_mean, of_clip + 1)
 
 
-def test_a_finished_step_stays(tmp_path) -> None:
+def test_a_complete_step_is_saved(tmp_path) -> None:
     net, callback = Net(), InterruptCheckpoint(folder=tmp_path)
     callback.on_train_start(None, net)
     callback.on_train_batch_start(make_trainer(2), net, None, 0)
@@ -135,7 +135,7 @@ def test_a_finished_step_stays(tmp_path) -> None:
         {"ready": 4, "processed": 3, "completed": 3},  # in the fourth
     ],
 )
-def test_an_accumulated_step_is_taken_up_at_its_first_batch(counts, tmp_path) -> None:
+def test_an_accumulated_step_is_repeated_from_its_first_batch(counts, tmp_path) -> None:
     net, callback, trainer = Net(), InterruptCheckpoint(folder=tmp_path), make_trainer(1, accumulate=4, **counts)
     callback.on_train_start(trainer, net)
     before = net.model.norm.running_mean.clone()
@@ -150,7 +150,7 @@ def test_an_accumulated_step_is_taken_up_at_its_first_batch(counts, tmp_path) ->
         assert (part.ready, part.processed, part.completed) == (1, 0, 0)
 
 
-def test_nothing_but_the_norms_that_move_is_copied(train_config, tmp_path) -> None:
+def test_only_the_statistics_of_trained_norms_are_copied(train_config, tmp_path) -> None:
     torch.manual_seed(0)
     for frozen in (False, True):
         config = train_config(tmp_path, f"++backbone.frozen_norms={frozen}")

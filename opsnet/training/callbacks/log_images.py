@@ -1,4 +1,4 @@
-"""Pictures of the validation in wandb: drawn overlays, and masks that its viewer switches on and off by class."""
+"""Logs validation images to wandb: overlays, and masks that its viewer can toggle by class."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from opsnet.structures import Batch, GroundTruth, PanopticMap
 
 OTHER = 127
-"""The largest number: wandb stores masks as signed bytes."""
+"""The largest class number, because wandb stores masks as signed bytes."""
 
 
-class LogPictures(Callback):
-    """Sends a few validation pictures to wandb; does nothing with other loggers.
+class LogImages(Callback):
+    """Logs a few validation images to wandb; does nothing for other loggers.
 
-    ``val/predictions`` are overlays with every segment's name; ``val/panoptic`` are the plain pictures with ground
-    truth and prediction as masks with class labels.
+    ``val/predictions`` are overlays with the name of every segment; ``val/panoptic`` are the images with ground truth
+    and prediction as masks with class labels.
     """
 
     def __init__(self, *, count: int = 4) -> None:
@@ -30,7 +30,7 @@ class LogPictures(Callback):
     def on_validation_batch_end(
         self, trainer: L.Trainer, module: Any, outputs: Any, batch: Any, index: int, dataloader_idx: int = 0
     ) -> None:
-        """Draws the first batch's pictures."""
+        """Logs the images of the first batch."""
         from lightning.pytorch.loggers import WandbLogger
 
         loggers = [logger for logger in trainer.loggers if isinstance(logger, WandbLogger)]
@@ -40,16 +40,16 @@ class LogPictures(Callback):
 
         names = module.data_vocabulary.names
         maps = module.predict_maps(batch)[: self.count]
-        pictures = [original_image(batch, i) for i in range(len(maps))]
-        overlays = [draw_overlay(p, m, names, scale=None) for p, m in zip(pictures, maps, strict=True)]
+        images = [original_image(batch, i) for i in range(len(maps))]
+        overlays = [draw_overlay(p, m, names, scale=None) for p, m in zip(images, maps, strict=True)]
         masks = class_masks(batch.panoptic[: self.count], maps, names)
         for logger in loggers:
             logger.log_image("val/predictions", overlays, step=trainer.global_step)
-            logger.log_image("val/panoptic", pictures, step=trainer.global_step, masks=masks)
+            logger.log_image("val/panoptic", images, step=trainer.global_step, masks=masks)
 
 
 def original_image(batch: Batch, index: int) -> NDArray[np.uint8]:
-    """One image of a batch without padding, resized to its original size as its maps are, (H, W, 3) uint8 RGB."""
+    """One image of a batch without padding, resized to the size of its map, (H, W, 3) uint8 RGB."""
     (height, width), size = batch.valid_sizes[index], batch.map_sizes[index]
     image = batch.images[index, :, :height, :width].float()
     if size != (height, width):
@@ -61,13 +61,13 @@ def original_image(batch: Batch, index: int) -> NDArray[np.uint8]:
 def class_masks(
     truths: Sequence[GroundTruth], predictions: Sequence[PanopticMap], names: Sequence[str]
 ) -> list[dict[str, dict[str, Any]]]:
-    """Ground truth and prediction of each picture as ``wandb.Image(masks=...)`` takes them.
+    """Ground truth and prediction of each image in the format of ``wandb.Image(masks=...)``.
 
-    wandb keeps one legend a run, so a class must have the same number at every validation: the classes of the ground
-    truth come first, then the vocabulary's others as far as numbers go; the rest is ``other``.
+    wandb has one legend per run, so a class must have the same number at every validation: the classes of the ground
+    truth come first, then the rest of the vocabulary up to the largest number; the remaining classes are ``other``.
 
     Args:
-        truths, predictions: a map (H, W) a picture.
+        truths, predictions: one map (H, W) per image.
         names: the vocabulary of both.
     """
     labels = [*sorted({s.label for truth in truths for s in truth.segments if not s.is_crowd}), *range(len(names))]
@@ -85,7 +85,7 @@ def class_masks(
 
 
 def _numbered(panoptic: PanopticMap | GroundTruth, numbers: Mapping[int, int]) -> np.ndarray:
-    """The number of each pixel's class, (H, W) uint8; 0 where there is none."""
+    """The class number of each pixel, (H, W) uint8; 0 for void."""
     ids = panoptic.ids.cpu().numpy()
     drawn = np.zeros(ids.shape, dtype=np.uint8)
     for segment in panoptic.segments:

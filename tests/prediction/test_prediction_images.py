@@ -1,4 +1,4 @@
-"""Pictures in every form as pixels, and as the batch that the network sees."""
+"""Images in every form as pixels, and as the batch that the network receives."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from PIL import Image
 from torchvision import tv_tensors
 
 from opsnet.data.transforms import EvalTransform, as_image
-from opsnet.prediction.pictures import NetworkSize, as_list, to_batch, to_pixels
+from opsnet.prediction.images import NetworkSize, as_list, to_batch, to_pixels
 from opsnet.utils.errors import InputError
 
 PIXELS = np.arange(5 * 4 * 3, dtype=np.uint8).reshape(5, 4, 3)
@@ -29,20 +29,20 @@ def test_grey_and_transparent_arrays() -> None:
 
 
 @pytest.mark.parametrize(
-    ("picture", "message"),
+    ("image", "message"),
     [
         ("no.png", "image no.png does not exist: give image=PATH"),
         (PIXELS.astype(float), r"an array \(H, W, 3\) uint8 or a tensor .*, got float64 \(5, 4, 3\)"),
-        (PIXELS[:0], r"must be \(H, W, 3\) and hold a pixel, got \(0, 4, 3\)"),
+        (PIXELS[:0], r"must be \(H, W, 3\) and not empty, got \(0, 4, 3\)"),
         (PIXELS[..., :2], r"got \(5, 4, 2\)"),
-        (torch.zeros(5, 4, 3), r"a tensor must be \(3, H, W\), got \(5, 4, 3\)"),
+        (torch.zeros(5, 4, 3), r"an image tensor must be \(3, H, W\), got \(5, 4, 3\)"),
         (torch.zeros(3, 4, 4, dtype=torch.int64), "uint8 or floats in 0..1, got torch.int64"),
         (7, "got int"),
     ],
 )
-def test_what_is_no_picture(picture, message) -> None:
+def test_unsupported_images(image, message) -> None:
     with pytest.raises(InputError, match=message):
-        to_pixels(picture)
+        to_pixels(image)
 
 
 def test_one_or_several() -> None:
@@ -51,7 +51,7 @@ def test_one_or_several() -> None:
     assert as_list(["a.png", "b.png"]) == (["a.png", "b.png"], False)
 
 
-def test_large_pictures_are_made_smaller_with_their_proportions() -> None:
+def test_large_images_are_made_smaller_with_their_aspect_ratio() -> None:
     assert NetworkSize(longest=100).of(300, 200) == (100, 67)
     assert NetworkSize(longest=100).of(30, 20) == (30, 20)
     assert NetworkSize(longest=None).of(300, 200) == (300, 200)
@@ -65,7 +65,7 @@ def test_large_pictures_are_made_smaller_with_their_proportions() -> None:
 
 @pytest.mark.parametrize("size", [(48, 75), (600, 400), (1500, 1000), (333, 2000), (1, 1)])
 @pytest.mark.parametrize(("shortest", "longest"), [(80, 133), (80, None), (64, 64)])
-def test_the_network_sees_what_evaluation_shows_it(size, shortest: int, longest: int | None) -> None:
+def test_batches_equal_those_of_evaluation(size, shortest: int, longest: int | None) -> None:
     pixels = np.random.default_rng(0).integers(0, 255, (*size, 3), dtype=np.uint8)
     expected, _ = EvalTransform(shortest=shortest, longest=longest)(
         as_image(pixels), tv_tensors.Mask(torch.zeros(size))
@@ -77,5 +77,5 @@ def test_the_network_sees_what_evaluation_shows_it(size, shortest: int, longest:
     assert batch.original_sizes == [size]
 
 
-def test_a_longest_below_the_shortest_wins() -> None:
+def test_longest_takes_precedence_over_shortest() -> None:
     assert NetworkSize(800, 640).of(480, 320) == (640, 427)
