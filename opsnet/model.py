@@ -58,31 +58,31 @@ class OPSNet(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def forward(
-        self, images: Tensor, valid_sizes: Sizes | None = None, *, every_layer: bool | None = None
+        self, images: Tensor, valid_sizes: Sizes | None = None, *, return_intermediate: bool | None = None
     ) -> tuple[Proposals, Tensor]:
         """Images (B, 3, H, W), RGB in 0..1 -> proposals, and CLIP's adapted map (B, D, h, w).
 
         Args:
             images: padded at the right and bottom.
             valid_sizes: (height, width) in pixels of each image inside the padding; ``None``: nothing is padded.
-            every_layer: whether the query decoder predicts after every layer, by default in training mode.
+            return_intermediate: whether the query decoder predicts after every layer, by default in training mode.
         """
         inside = inside_images(valid_sizes, images)
         clip_map = self.clip.image_encoder(_channels_last(images), inside)
-        return self._propose(images, clip_map, inside, every_layer), clip_map
+        return self._propose(images, clip_map, inside, return_intermediate), clip_map
 
     def propose(
         self, images: Tensor, clip_map: Tensor | None, valid_sizes: Sizes | None = None, *,
-        every_layer: bool | None = None,
+        return_intermediate: bool | None = None,
     ) -> Proposals:  # fmt: skip
         """As :meth:`forward` for a CLIP map that is known; ``None`` where the queries do not look at one."""
-        return self._propose(images, clip_map, inside_images(valid_sizes, images), every_layer)
+        return self._propose(images, clip_map, inside_images(valid_sizes, images), return_intermediate)
 
     def _propose(
-        self, images: Tensor, clip_map: Tensor | None, inside: Tensor | None, every_layer: bool | None
+        self, images: Tensor, clip_map: Tensor | None, inside: Tensor | None, return_intermediate: bool | None
     ) -> Proposals:
         features = self.pixel_decoder(self.backbone(_channels_last(images), inside))
-        return self.query_decoder(features, clip_map, every_layer=every_layer)  # type: ignore[no-any-return]
+        return self.query_decoder(features, clip_map, return_intermediate=return_intermediate)  # type: ignore[no-any-return]
 
     def embed(self, proposals: Proposals, clip_map: Tensor, size: tuple[int, int]) -> Embeddings:
         """Both embeddings of each proposal, trained and by Mask Pooling, of images of ``size`` (pixels)."""

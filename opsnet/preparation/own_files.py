@@ -12,7 +12,7 @@ from PIL import Image
 from opsnet.data import images
 from opsnet.utils.errors import InputError
 
-PICTURES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 
 def files_by_stem(folder: Path, suffixes: Iterable[str]) -> dict[str, Path]:

@@ -14,7 +14,7 @@ from scipy import ndimage
 from opsnet.data.coco_panoptic import SegmentLabel
 from opsnet.data.conversion import Source
 from opsnet.data.panoptic_png import MAX_ID
-from opsnet.preparation.own_files import PICTURES, files_by_stem, require_size
+from opsnet.preparation.own_files import IMAGE_SUFFIXES, files_by_stem, require_size
 from opsnet.utils.errors import InputError
 
 VOID = (0, 255)
@@ -94,7 +94,7 @@ def sources(images: Path, folders: Mapping[str, Path]) -> list[Source]:
     Raises:
         InputError: a picture has no map, or a map has no picture.
     """
-    pictures = files_by_stem(images, PICTURES)
+    pictures = files_by_stem(images, IMAGE_SUFFIXES)
     maps = {option: files_by_stem(folder, (".png",)) for option, folder in folders.items()}
     for option, found in maps.items():
         _require_same_stems(pictures, found, folders[option], option)

@@ -95,16 +95,16 @@ class QueryDecoder(nn.Module):
         self.class_head = nn.Linear(self.norm.normalized_shape[0], classes + 1).requires_grad_(False)
 
     def forward(
-        self, features: PixelFeatures, clip_map: Tensor | None, *, every_layer: bool | None = None
+        self, features: PixelFeatures, clip_map: Tensor | None, *, return_intermediate: bool | None = None
     ) -> Proposals:
         """Pixel features and CLIP's map (B, D, h, w) -> proposals.
 
         Args:
             features: of the pixel decoder.
             clip_map: of the image encoder; only ``clip_attention`` reads it.
-            every_layer: predict after every layer (``Proposals.supervision``); by default in training mode.
+            return_intermediate: predict after every layer (``Proposals.supervision``); by default in training mode.
         """
-        every_layer = self.training if every_layer is None else every_layer
+        return_intermediate = self.training if return_intermediate is None else return_intermediate
         batch = features.pixels.shape[0]
         memory = [self._memory(m, i) for i, m in enumerate(features.memory)]
         resized = [resize_pixels(features.pixels, m) for m in features.memory]
@@ -117,7 +117,7 @@ class QueryDecoder(nn.Module):
         for i, layer in enumerate(self.layers):
             normed = self.norm(x)
             masks = self.mask_head(normed)
-            if every_layer:
+            if return_intermediate:
                 predictions.append(self._predict(normed, masks, positions, *clip))
             if self.clip_at == i:
                 x = self._gather_clip(x, masks, positions, *clip)
@@ -125,7 +125,7 @@ class QueryDecoder(nn.Module):
             x = layer(x, positions, *memory[level], attention_masks(masks, resized[level]))
         normed = self.norm(x)
         last = self._predict(normed, self.mask_head(normed), positions, *clip)
-        supervision = DeepSupervision((*predictions, last), features.pixels) if every_layer else None
+        supervision = DeepSupervision((*predictions, last), features.pixels) if return_intermediate else None
         return Proposals(
             compute_mask_logits(last.mask_embeds, features.pixels), last.query_embeds, last.iou, supervision
         )

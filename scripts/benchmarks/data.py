@@ -22,7 +22,7 @@ from scripts.benchmarks.pair import Pair
 PICTURES, SEGMENTS, SIZE = 4, 20, (480, 640)
 
 
-def lay_out(root: Path, pictures: int = PICTURES, annotations: int | None = None) -> Path:
+def write_dataset(root: Path, pictures: int = PICTURES, annotations: int | None = None) -> Path:
     """COCO-like pictures of 640 x 480 pixels with twenty segments each, in COCO's layout; answers the json.
 
     Args:
@@ -65,7 +65,7 @@ def data() -> Pair:
     """Samples for training, jittered and cropped to 1024, against a mask a segment made first and moved along."""
     disk = tempfile.TemporaryDirectory(prefix="opsnet_benchmark_")  # removed with `plain`, which holds it
     root = Path(disk.name)
-    path = lay_out(root)
+    path = write_dataset(root)
     transform = TrainTransform()
     dataset = PanopticDataset(images=root / "train2017", annotations=path, vocabulary="coco", transform=transform)
     records = json.loads(path.read_text())["annotations"]

@@ -30,7 +30,7 @@ from rich.table import Table
 from opsnet.data.datamodule import PanopticDataModule
 from opsnet.utils.configuration import config_dir
 from opsnet.utils.errors import InputError, exit_on_user_error
-from scripts.benchmarks.data import lay_out, plain_sample
+from scripts.benchmarks.data import plain_sample, write_dataset
 
 COMPARED = 40  # pictures that are read both ways
 EARLY = 4  # batches after which a worker has done all that it does
@@ -40,7 +40,7 @@ EARLY = 4  # batches after which a worker has done all that it does
 class Epoch:
     """Pictures a second of all workers; private MB of this process and the largest worker, early and late."""
 
-    pictures_a_second: float
+    images_per_second: float
     parent: float
     worker_early: float
     worker_end: float
@@ -107,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if not Path("/proc/self/smaps_rollup").is_file():
             raise InputError("memory is read from /proc/PID/smaps_rollup, which this machine lacks: use Linux")
         torch.set_num_threads(1)
-        lay_out(Path(folder) / "coco", options.pictures, options.annotations)
+        write_dataset(Path(folder) / "coco", options.pictures, options.annotations)
         data = data_module(Path(folder), options.workers)
         ours, plain = compare(data, Path(folder))
         rows = list(epochs(data, options.epochs))
@@ -120,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     table = Table("epoch", "pictures/s", "this process (MB)", "a worker, early (MB)", "a worker, at the end (MB)")
     for number, row in enumerate(rows):
-        values = (row.pictures_a_second, row.parent, row.worker_early, row.worker_end)
+        values = (row.images_per_second, row.parent, row.worker_early, row.worker_end)
         table.add_row(str(number), *(f"{value:.1f}" for value in values))
     console.print(table)
 

@@ -77,12 +77,14 @@ class Segmenter(nn.Module):
             clip_attention=None,
         )
 
-    def forward(self, images: Tensor, *, every_layer: bool = False) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def forward(self, images: Tensor, *, return_intermediate: bool = False) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Normalised images (B, 3, H, W) -> last queries (B, K, dim) before their norm, masks of every layer."""
         queries: list[Tensor] = []
         hook = self.query_decoder.norm.register_forward_hook(lambda module, inputs, output: queries.append(inputs[0]))
         features = self.pixel_decoder(self.backbone(images))
-        proposals = self.query_decoder(features, images.new_zeros(len(images), 1, 1, 1), every_layer=every_layer)
+        proposals = self.query_decoder(
+            features, images.new_zeros(len(images), 1, 1, 1), return_intermediate=return_intermediate
+        )
         hook.remove()
         if proposals.supervision is None:
             return queries[-1], (proposals.mask_logits,)
@@ -115,7 +117,7 @@ def compare(folder: Path, size: tuple[int, int] = (640, 640), *, seed: int = 0) 
     print(load_published(ours, folder), file=sys.stderr)
     picture = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(seed))
     with torch.no_grad():
-        queries, masks = ours.eval()(picture, every_layer=True)
+        queries, masks = ours.eval()(picture, return_intermediate=True)
         theirs = peer(picture, output_hidden_states=True, output_auxiliary_logits=True)
     hidden = theirs.transformer_decoder_last_hidden_state
     expected = [auxiliary["masks_queries_logits"] for auxiliary in theirs.auxiliary_logits]

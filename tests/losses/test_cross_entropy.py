@@ -1,4 +1,4 @@
-"""Cross-entropy by hand."""
+"""Cross-entropy, computed by hand."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ LOSS = CrossEntropy(weight=2.0)
 
 
 def test_all_names_equally_likely() -> None:
-    # log 4 whatever the target and its weight.
+    # log 4 for any target and any weight.
     assert value(LOSS, [undecided()], one_empty_target()) == pytest.approx(math.log(4))
 
 
 @pytest.mark.parametrize("no_object_weight", [0.1, 0.5])
 def test_no_object_counts_less(no_object_weight: float) -> None:
     layer = undecided()
-    layer.logits[0, :, 1] = math.log(5)  # both proposals say name 1 with 5/8, no object with 1/8
+    layer.logits[0, :, 1] = math.log(5)  # both proposals predict name 1 with 5/8, no-object with 1/8
     found = value(CrossEntropy(weight=2.0, no_object_weight=no_object_weight), [layer], one_empty_target())
     assert found == pytest.approx((math.log(8 / 5) + no_object_weight * math.log(8)) / (1 + no_object_weight))
 

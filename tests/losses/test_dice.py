@@ -1,4 +1,4 @@
-"""Dice by hand."""
+"""Dice, computed by hand."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from opsnet.losses.dice import Dice
 LOSS = Dice(weight=5.0)
 
 
-def test_undecided_masks() -> None:
+def test_uncertain_masks() -> None:
     assert value(LOSS, [undecided()], one_empty_target()) == pytest.approx(1 - 1 / (POINTS / 2 + 1))
 
 
@@ -21,5 +21,5 @@ def test_inverted_masks_cost_much_more_than_perfect_ones() -> None:
     assert value(LOSS, [inverted], squares(), points=512) > 0.7
 
 
-def test_nothing_without_segments() -> None:
+def test_it_is_empty_without_segments() -> None:
     assert value(LOSS, [undecided()], no_targets()) == 0

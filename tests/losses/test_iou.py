@@ -1,4 +1,4 @@
-"""The regression of the predicted IoU by hand."""
+"""The regression of the predicted IoU, computed by hand."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from opsnet.structures import SegmentTargets
 LOSS = IoURegression(weight=4.0)
 
 
-def test_to_the_match_and_to_zero() -> None:
-    # The undecided mask covers the whole image (a logit of 0 is inside), the target its upper quarter.
+def test_targets_are_the_iou_of_the_match_and_zero() -> None:
+    # The mask of zero logits covers the whole image (a logit of 0 is inside), the target its upper quarter.
     mask = torch.zeros(1, 32, 32, dtype=torch.bool)  # four times finer than the prediction
     mask[0, :8] = True
     targets = SegmentTargets([mask], [torch.tensor([1])])

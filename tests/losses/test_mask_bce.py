@@ -1,4 +1,4 @@
-"""Binary cross-entropy of masks by hand."""
+"""Binary cross-entropy of masks, computed by hand."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from opsnet.structures import SegmentTargets
 LOSS = MaskBCE(weight=5.0)
 
 
-def test_undecided_masks() -> None:
+def test_uncertain_masks() -> None:
     assert value(LOSS, [undecided()], one_empty_target()) == pytest.approx(math.log(2))
 
 
@@ -27,10 +27,10 @@ def test_a_mean_over_all_segments_of_the_batch() -> None:
 def test_inverted_masks_cost_much_more_than_perfect_ones() -> None:
     right = perfect(squares())
     found = value(LOSS, [right], squares(), points=512)
-    assert found < 0.1  # points between two pixels of an edge are never quite right
+    assert found < 0.1  # points between two pixels of an edge are never exact
     inverted = Predictions(right.logits, -right.mask_logits, right.iou)
     assert value(LOSS, [inverted], squares(), points=512) > 50 * found
 
 
-def test_nothing_without_segments() -> None:
+def test_it_is_empty_without_segments() -> None:
     assert value(LOSS, [undecided()], no_targets()) == 0

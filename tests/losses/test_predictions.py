@@ -31,7 +31,7 @@ def losses(layers: list[Predictions], targets: SegmentTargets, points: int = POI
     return mask2former_losses()(matched(layers, targets, points))
 
 
-def test_matches_name_image_proposal_and_segment() -> None:
+def test_matches_hold_image_proposal_and_segment() -> None:
     found = matched([perfect(squares())], squares(), points=512)
     (match,) = found.matches
     assert match.T.tolist() == [[0, 1, 0], [0, 2, 1], [1, 2, 2]]
@@ -56,7 +56,7 @@ def test_deep_supervision_sums_the_layers() -> None:
     assert {k: v.item() for k, v in three.items()} == pytest.approx({k: 3 * v.item() for k, v in one.items()})
 
 
-def test_each_layer_is_matched_for_itself() -> None:
+def test_each_layer_is_matched_separately() -> None:
     layer = perfect(squares())
     order = torch.tensor([2, 0, 1])
     other = Predictions(layer.logits[:, order], layer.mask_logits[:, order], layer.iou[:, order])
@@ -65,7 +65,7 @@ def test_each_layer_is_matched_for_itself() -> None:
     assert found["iou"] == 0.0
 
 
-def test_the_mask_losses_read_the_same_points() -> None:
+def test_the_mask_losses_use_the_same_points() -> None:
     found = matched([perfect(squares())], squares())
     assert found.sampled_masks is found.sampled_masks
     assert [x.logits.shape for x in found.sampled_masks] == [(3, POINTS)]
@@ -110,19 +110,19 @@ def test_gradients_are_finite_and_reach_every_prediction(extreme: float) -> None
         assert all((leaf.grad != 0).any() for leaf in leaves)
 
 
-def test_a_diverged_network_gives_a_loss_that_says_so() -> None:
+def test_a_diverged_network_has_a_loss_that_is_not_finite() -> None:
     layer = undecided()
     layer.mask_logits.fill_(math.nan)
     assert losses([layer], one_empty_target())["loss"].isnan()
 
 
 def loss_on_rank(rank: int) -> dict[str, Tensor]:
-    """Each process has one of the two images of ``squares``, which hold two segments and one."""
+    """Each process has one of the two images of ``squares``, with two segments and one."""
     return loss_of_images([rank])
 
 
 def loss_of_images(images: list[int]) -> dict[str, Tensor]:
-    """Losses of two layers of random predictions, and the gradient of all logits; of these images of two."""
+    """Losses of two layers of random predictions and the gradient of all logits, for these of the two images."""
     torch.manual_seed(3)
     layers = [(torch.randn(2, 5, NAMES + 1), torch.randn(2, 5, 16, 16), torch.rand(2, 5)) for _ in range(2)]
     own = [Predictions(*(x[images] for x in layer)) for layer in layers]

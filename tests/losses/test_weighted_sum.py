@@ -44,7 +44,7 @@ def test_a_batch_has_the_losses_of_its_kind() -> None:
     assert [list(losses.of(kind)) for kind in (SegmentTargets, ImageLabels, int)] == [["a", "c"], ["b"], []]
 
 
-# Values at the weight 1, by hand; the matching has no choice between proposals that are equal.
+# Values at weight 1, by hand; equal proposals make the matching irrelevant.
 UNITS = {"cross_entropy": math.log(4), "mask_bce": math.log(2), "dice": 1 - 1 / (POINTS / 2 + 1), "iou": 0.25}
 
 
@@ -60,6 +60,6 @@ def test_each_weight_scales_its_own_loss(name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "part"), [("loss", "'loss' is the name of the sum"), ("a.b", "a.b"), ("pop", "pop")])
-def test_names_that_cannot_be(name, part) -> None:
+def test_invalid_names_are_refused(name, part) -> None:
     with pytest.raises(ValueError, match=rf"{part}.*give that loss another name"):
         Losses({name: Layers(weight=1.0)})

@@ -27,7 +27,7 @@ def make_inputs() -> tuple[PixelFeatures, Tensor]:
 
 
 def run(decoder: QueryDecoder, features: PixelFeatures, clip_map: Tensor) -> Proposals:
-    return decoder(features, clip_map, every_layer=True)
+    return decoder(features, clip_map, return_intermediate=True)
 
 
 def all_layers(proposals: Proposals) -> list[Proposals]:

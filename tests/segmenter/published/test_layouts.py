@@ -60,7 +60,7 @@ def both(
     maps = [torch.randn(2, c, -(-height // s), -(-width // s)) for c, s in zip(CHANNELS, (4, 8, 16, 32), strict=True)]
     with torch.no_grad():
         features = pixel(maps)
-        proposals = query(features, torch.zeros(2, 7, 2, 2), every_layer=True)
+        proposals = query(features, torch.zeros(2, 7, 2, 2), return_intermediate=True)
         theirs = peer.model.pixel_level_module.decoder(tuple(maps))
         decoded = peer.model.transformer_module(list(theirs.multi_scale_features), theirs.mask_features)
     return features, proposals, theirs.mask_features, theirs.multi_scale_features, decoded.masks_queries_logits
