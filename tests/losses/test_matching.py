@@ -64,7 +64,7 @@ def test_a_batch_costs_what_its_images_cost() -> None:
 )
 def test_each_term_by_hand(only: str, expected: float) -> None:
     logits = torch.tensor([[3.0, 1.0]]).log()  # probability 3/4 of name 0
-    masks, truth = torch.zeros(1, 2), torch.ones(1, 2)  # undecided, all inside: (2 * 1 + 1) / (1 + 2 + 1)
+    masks, truth = torch.zeros(1, 2), torch.ones(1, 2)  # logits of 0, all inside: (2 * 1 + 1) / (1 + 2 + 1)
     weights = {**dict.fromkeys(WEIGHTS, 0.0), only: 2.0}
     cost = matching_cost(logits, masks, torch.tensor([0]), truth, **weights)
     assert cost.item() == pytest.approx(2 * expected)
