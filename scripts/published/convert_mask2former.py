@@ -31,7 +31,7 @@ def convert_file(source: Path, target: Path) -> None:
     converted = convert(read_weights(source))
     with atomic_path(target) as temporary:
         save_file({name: tensor.contiguous() for name, tensor in converted.state.items()}, temporary)
-    print(f"{target}: {len(converted.state)} tensors; left: {', '.join(converted.left) or 'nothing'}")
+    print(f"{target}: {len(converted.state)} tensors; not used: {', '.join(converted.unused) or 'nothing'}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
