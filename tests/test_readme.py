@@ -40,7 +40,7 @@ RUN = {
     "opsnet-predict checkpoint=last.ckpt image=photo.png vocabulary=imagenet21k top_k=5": [],
     "opsnet-doctor vocabulary=words.txt train=coco": TEXT,
     "opsnet-doctor data=coco": [],
-    "opsnet-prepare own masks PICTURES MASKS --vocabulary classes.json --set train": [],
+    "opsnet-prepare own masks IMAGES MASKS --vocabulary classes.json --set train": [],
     "opsnet-score --gt GT.json --pred PRED.json": [],
     "opsnet-train experiment=opsnet_r101 world=scenes": TRAIN,
     "python -m scripts.benchmarks.model_card backbone=swin_l": [],
