@@ -1,4 +1,4 @@
-"""The commands that a page of the documentation names, and what a test needs to run them as a reader would."""
+"""The commands on a page of the documentation, and helpers to run them as a reader would."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ COMMAND = re.compile(r"(\.venv/bin/)?(opsnet-[a-z-]+|python -m scripts\.[\w.]+|m
 
 
 def blocks(page: Path, kind: str = "") -> list[str]:
-    """The fenced blocks of a language, or of none."""
+    """The fenced blocks with a language, or without one."""
     parts = re.split(r"^```(.*)\n", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
     return [text for language, text in zip(parts[1::4], parts[2::4], strict=True) if language == kind]
 
 
 def commands(page: Path) -> list[str]:
-    """The command lines of the blocks without a language, of the tables and of the sentences, each once.
+    """The distinct command lines in blocks without a language, in tables and in sentences.
 
-    In a sentence, a command without arguments is its name rather than something to run.
+    In sentences, a command without arguments is only mentioned and is skipped.
     """
     fenced = [line for block in blocks(page) for line in block.replace("\\\n", " ").splitlines()]
     prose = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
@@ -42,13 +42,13 @@ def commands(page: Path) -> list[str]:
 
 
 def run_documented(words: list[str], command: Any, *more: str) -> None:
-    """Runs a command line by the fixture ``command``, or a script in this process, with ``more`` arguments."""
+    """Runs a command line with the fixture ``command``, or a script in this process, with ``more`` arguments."""
     if words[:2] == ["python", "-m"]:
         import_module(words[2]).main([*words[3:], *more])
         return
     name = Path(words[0]).name.removeprefix("opsnet-").replace("-", "_")
     module = import_module(f"opsnet.commands.{name}")
-    if name in ("score", "prepare"):  # the commands that are not Hydra's
+    if name in ("score", "prepare"):  # the commands that do not use Hydra
         module.main([*words[1:], *more])
         return
     code, error = command(module.main, *words[1:], *more)
@@ -56,7 +56,7 @@ def run_documented(words: list[str], command: Any, *more: str) -> None:
 
 
 def class_masks(world: Path, split: str, images: Path, masks: Path) -> list[dict[str, Any]]:
-    """A set of the embedded world as images and PNGs of category ids; answers its categories."""
+    """Writes a set of the synthetic world as images and PNGs of category ids; returns its categories."""
     data = json.loads((world / "annotations" / f"panoptic_{split}.json").read_text())
     images.mkdir()
     masks.mkdir()

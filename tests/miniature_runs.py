@@ -1,4 +1,4 @@
-"""A hand-made run in which every ranking holds, and a writer that puts it on disk as a finished run."""
+"""A made-up run in which every ranking is reproduced, and a function that writes it as a finished run."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from opsnet.metrics.results import Results
 
 DOMAINS = ("scenes", "scenes_novel", "scenes_street")
 Figures = dict[str, tuple[float, float, float]]
-"""``<recognition>/<filter>`` -> PQ at home, on novel and on street."""
+"""``<recognition>/<filter>`` -> PQ in the training domain, on novel and on street."""
 
-# Foreign means: CLIP 38 (34 by Cls), Query 36, fusion 45, full 46, ensembles 45, 44, 43, 42, crops 20 and 10.
+# Out-of-domain means: CLIP 38 (34 by Cls), Query 36, fusion 45, full 46, ensembles 45, 44, 43, 42, crops 20 and 10.
 MAIN: Figures = {
     "clip_only/cls": (50, 35, 33),
     "clip_only/iou": (54, 38, 36),
@@ -41,14 +41,14 @@ BASELINE: Figures = {
     "query_only/cls_iou": (67.5, 35.5, 34.5),
     "full/cls_iou": (67.5, 46, 44),
 }
-# Foreign means: control 46.5, + Cls 48, + Mask 49.
+# Out-of-domain means: control 46.5, + Cls 48, + Mask 49.
 TUNED: dict[str, tuple[float, float, float]] = {
     "control": (69, 47.5, 45.5),
     "cls": (68.5, 49, 47),
     "cls_masksum": (67.5, 50, 48),
     "distilled": (68.5, 49.5, 47.5),
 }
-# Mean over the foreign domains; the best, 46.25, is the interior cell (10, 0.25).
+# Mean over the out-of-domain sets; the best, 46.25, is the interior cell (10, 0.25).
 GRID = {
     0: (36, 37, 38, 36, 34),
     5: (43, 44, 44, 43, 41),
@@ -59,7 +59,7 @@ BETAS = (0, 0.25, 0.5, 0.75, 1)
 
 
 def metrics_of(figures: Figures) -> dict[str, float]:
-    """All five measures of each figure: PQth two above PQ, PQst two below, SQ twenty above, RQ ten above."""
+    """All five metrics of each value: PQth two above PQ, PQst two below, SQ twenty above, RQ ten above."""
     shifts = {"PQ": 0, "PQth": 2, "PQst": -2, "SQ": 20, "RQ": 10}
     return {
         f"{domain}/{name}/{measure}": pq + shift
@@ -70,7 +70,7 @@ def metrics_of(figures: Figures) -> dict[str, float]:
 
 
 def grid_metrics(cells: dict[int, tuple[float, ...]]) -> dict[str, float]:
-    """The grid: novel lies 1 above the given foreign mean and street 1 below, home is 68 everywhere."""
+    """The grid: novel lies 1 above the given out-of-domain mean and street 1 below, in-domain is 68."""
     return {
         f"{domain}/alpha={alpha:g},beta={beta:g}/cls_iou/PQ": value
         for alpha, line in cells.items()
@@ -80,7 +80,7 @@ def grid_metrics(cells: dict[int, tuple[float, ...]]) -> dict[str, float]:
 
 
 def tuned_of(figures: dict[str, tuple[float, float, float]]) -> dict[str, Results]:
-    """The models that were fine-tuned."""
+    """The fine-tuned models."""
     return {name: Results(name, 3, metrics_of({"full/cls_iou": values})) for name, values in figures.items()}
 
 
@@ -101,7 +101,7 @@ def results_of(
 
 @pytest.fixture
 def made() -> SimpleNamespace:
-    """The figures and builders above, for tests that put their own results together."""
+    """The values and builders above, for tests that compose their own results."""
     return SimpleNamespace(
         main=MAIN,
         baseline=BASELINE,
@@ -115,7 +115,7 @@ def made() -> SimpleNamespace:
 
 @pytest.fixture
 def main() -> Results:
-    """The full model: every ranking holds."""
+    """The full model: every ranking is reproduced."""
     return results_of(metrics_of(MAIN) | grid_metrics(GRID))
 
 
@@ -127,7 +127,7 @@ def baseline() -> Results:
 
 @pytest.fixture
 def change(main: Results) -> Callable[..., Results]:
-    """``change("full/cls_iou", (68, 40, 40))``: the full model's results with one figure replaced."""
+    """``change("full/cls_iou", (68, 40, 40))``: the full model's results with one value replaced."""
 
     def changed(name: str, values: tuple[float, float, float]) -> Results:
         return results_of({**main.metrics, **metrics_of({name: values})})
@@ -137,7 +137,7 @@ def change(main: Results) -> Callable[..., Results]:
 
 @pytest.fixture
 def write_run(main: Results, baseline: Results) -> Callable[..., Path]:
-    """Writes both results into a folder as a finished run leaves them."""
+    """Writes both results to a folder like a finished run."""
 
     def write(folder: Path, *, seed: int = 3, with_baseline: bool = True, main: Results = main) -> Path:
         models = {".": main, **{f"{name}/evaluation": results for name, results in main.tuned.items()}}

@@ -1,4 +1,4 @@
-"""A small Mask2Former of transformers with random weights, and an OPSNet with the same."""
+"""A small Mask2Former of transformers with random weights, and an OPSNet with the same weights."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from opsnet.segmenter.query_decoder import QueryDecoder
 BACKBONES = ("resnet", "swin")
 QUERIES = 9
 _DECODERS = {"encoder_layers": 2, "decoder_layers": 4, "num_attention_heads": 8, "num_queries": QUERIES}
-_WIDTHS = {"feature_size": 256, "mask_feature_size": 256, "hidden_dim": 256}  # a norm's groups have eight channels
+_WIDTHS = {"feature_size": 256, "mask_feature_size": 256, "hidden_dim": 256}  # norms have eight channels per group
 _HIDDEN = {"encoder_feedforward_dim": 64, "dim_feedforward": 96}
 _CHANNELS, _DEPTHS = [4, 8, 16, 32], [1, 2, 1, 1]
 _SWIN = {"embed_dim": 16, "depths": [2, 2, 2, 2], "num_heads": [1, 2, 4, 8]}
 
 
 def small_peer(backbone: str, **options: Any) -> Mask2FormerForUniversalSegmentation:
-    """In training mode, with frozen BatchNorms as detectron2's ResNets have them."""
+    """In training mode, with frozen BatchNorms as in detectron2's ResNets."""
     sizes = {"hidden_sizes": [4 * c for c in _CHANNELS], "depths": _DEPTHS, "embedding_size": 64}
     config = swin(**_SWIN) if backbone == "swin" else resnet(**sizes)
     peer = random_peer(config, **_DECODERS, **_WIDTHS, **_HIDDEN, **options).train()
@@ -40,7 +40,7 @@ def small_peer(backbone: str, **options: Any) -> Mask2FormerForUniversalSegmenta
 
 
 def opsnet_of(peer: Mask2FormerForUniversalSegmentation) -> OPSNet:
-    """Ours with the peer's weights; the heads for embedding and IoU, which it lacks, at random."""
+    """Ours with the peer's weights; the embedding and IoU heads, which it lacks, are random."""
     torch.manual_seed(1)
     tokenizer = open_clip.tokenizer.SimpleTokenizer(context_length=12)
     heads = {"dim": 256, "heads": 8}

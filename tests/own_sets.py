@@ -1,4 +1,4 @@
-"""Small sets of one's own in each form that opsnet-prepare own reads, and how its tests look at what it wrote."""
+"""Small own datasets of each kind supported by opsnet-prepare own, and helpers to check its output."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Segment = tuple[int, int, int, int, list[int]]
 
 @pytest.fixture
 def prepare(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Prepare:
-    """Arguments -> what the command says; the set is ``train`` of ``dst`` unless they say otherwise."""
+    """Arguments -> output of the command; the set is ``train`` in ``dst`` unless given."""
 
     def run(*arguments: object, code: int = 0) -> str:
         words = [str(a) for a in arguments]
@@ -34,9 +34,9 @@ def prepare(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Prepare:
             ended: object = 0
         except SystemExit as end:
             ended = end.code
-        said = capsys.readouterr()
-        assert ended == code, said.err
-        return said.out + said.err
+        output = capsys.readouterr()
+        assert ended == code, output.err
+        return output.out + output.err
 
     return run
 
@@ -68,7 +68,7 @@ def write(path: Path, value: Any) -> Path:
 
 def read(dst: Path, name: str = "train") -> dict[int | str, tuple[np.ndarray, list[Segment]]]:
     """Image id -> segment ids (H, W), and (id, category, crowd, area, box) of each segment; all files agree."""
-    from opsnet.data.panoptic_dataset import PanopticDataset  # torch, which not every test that conftest serves needs
+    from opsnet.data.panoptic_dataset import PanopticDataset  # imports torch, which not every test needs
 
     path = dst / f"panoptic_{name}.json"
     options = {"annotations": path, "images": dst / "images" / name, "vocabulary": str(dst / "vocabulary.json")}

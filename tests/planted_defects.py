@@ -1,4 +1,4 @@
-"""A sound panoptic set of three small images in COCO's folders, and each defect that the data doctor knows."""
+"""A valid panoptic dataset of three small images in COCO's layout, and each defect that the data doctor detects."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from opsnet.data.panoptic_png import ids_to_rgb
 
 CATEGORIES = [
     {"id": 3, "name": "cat", "isthing": 1},
-    {"id": 5, "name": "grass [short]", "isthing": 0},  # rich would take the brackets for markup
+    {"id": 5, "name": "grass [short]", "isthing": 0},  # rich would interpret the brackets as markup
     {"id": 9, "name": "dog", "isthing": 1},
 ]
 CAT, GRASS, DOG, CROWD = 10, 70000, 300, 5  # segment ids of one, two and three bytes
@@ -31,7 +31,7 @@ IDS = np.array([[0, CAT, CAT, DOG, DOG, DOG]] * 4 + [[GRASS] * 4 + [CROWD] * 2] 
 
 @dataclass(frozen=True)
 class PlantedSet:
-    """A set under a folder, with its own vocabulary."""
+    """A dataset in a folder, with its own vocabulary."""
 
     root: Path
 
@@ -53,12 +53,12 @@ class PlantedSet:
 
     @property
     def builder(self) -> partial[PanopticDataset]:
-        """What a data module holds."""
+        """The part of a data module that the doctor uses."""
         folders = {"images": str(self.images), "annotations": str(self.annotations)}
         return partial(PanopticDataset, **folders, vocabulary=str(self.vocabulary))
 
     def edit(self, change: Callable[[dict[str, Any]], object], path: Path | None = None) -> None:
-        """Rewrites the json, or another one, after ``change`` was applied to it."""
+        """Applies ``change`` to the json, or another one, and rewrites it."""
         path = path or self.annotations
         data = json.loads(path.read_text())
         change(data)
@@ -87,7 +87,7 @@ def sound_set(root: Path) -> PlantedSet:
 
 @dataclass(frozen=True)
 class Defect:
-    """A defect to plant: its kind, the offender as it is named, how to plant it, and what comes with it."""
+    """A defect: its kind, the reported item, how to create it, and further findings it causes."""
 
     kind: Kind
     offender: str
@@ -112,7 +112,7 @@ def _one_more_segment(**values: object) -> Callable[[PlantedSet], object]:
 
 
 def _cut(path: Path) -> None:
-    """Ends a file in the middle."""
+    """Truncates a file."""
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 

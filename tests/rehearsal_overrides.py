@@ -1,8 +1,8 @@
-"""Overrides that make a rehearsal of ``experiment=opsnet_r50`` small, on COCO of an image a set."""
+"""Overrides that make a rehearsal of ``experiment=opsnet_r50`` small, on COCO with one image per set."""
 
 from __future__ import annotations
 
-# Sizes and counts, and random weights in the place of downloads; nothing else of the run.
+# Only sizes and counts, and random weights instead of downloads.
 SMALL_R50 = (
     "experiment=opsnet_r50",
     "++data.module.train.transform.size=64",

@@ -1,4 +1,4 @@
-"""Overrides of conf/train.yaml that make a training of seconds."""
+"""Overrides of conf/train.yaml for a training of a few seconds."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ import yaml
 def write_evaluation(
     folder: Path, metrics: dict[str, float], *, experiment: str, trained_as: str | None = None, age: int = 0
 ) -> Path:
-    """An evaluation's folder; the larger ``age``, the older."""
+    """Writes the folder of an evaluation; a larger ``age`` is older."""
     folder.mkdir(parents=True)
     content = {"experiment": experiment, "seed": 3, "metrics": metrics, "trained_as": trained_as}
     (folder / "results.json").write_text(json.dumps(content))
@@ -21,7 +21,7 @@ def write_evaluation(
 
 
 def write_training(folder: Path, *, experiment: str, world: str, age: int = 0) -> Path:
-    """A finished training's folder."""
+    """Writes the folder of a finished training."""
     write_evaluation(folder, {"val/PQ": 50.0}, experiment=experiment, age=age)
     for name in (".hydra", "checkpoints"):
         (folder / name).mkdir()
@@ -31,13 +31,13 @@ def write_training(folder: Path, *, experiment: str, world: str, age: int = 0) -
 
 
 def write_unhappy(folder: Path) -> None:
-    """A file of the name that holds no results."""
+    """Writes a file with the right name that holds no results."""
     folder.mkdir(parents=True)
     (folder / "results.json").write_text("{")
 
 
 def write_two_tables(folder: Path) -> Path:
-    """Rows 6 and 7 of Table 1 and the first line of Table 6, in both worlds."""
+    """Writes rows 6 and 7 of Table 1 and the first line of Table 6, in both worlds."""
     metrics = {}
     for home, abroad in (("coco", "ade20k"), ("scenes", "scenes_novel")):
         for name, values in {"full": (52.0, 18.0), "query_only": (52.0, 14.0)}.items():

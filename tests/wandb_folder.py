@@ -1,4 +1,4 @@
-"""Reads a wandb folder back: wandb's own records, whose Python reader newer versions leave out."""
+"""Reads the records in a wandb folder, because newer versions of wandb have no Python reader."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BLOCK, FULL, LAST = 32768, 1, 4
 
 @dataclass
 class WandbRun:
-    """What one ``.wandb`` file holds."""
+    """The content of a ``.wandb`` file."""
 
     id: str = ""
     project: str = ""

@@ -79,7 +79,7 @@ def test_the_example_in_the_docs_gives_the_map_of_the_network(
     pixels = (batch.images[0, :, :70, :121] * 255).round().byte().permute(1, 2, 0).numpy()
     Image.fromarray(pixels).save("photo.png")
     found: dict[str, object] = {}
-    # The overlap and the threshold of a network that is hardly trained.
+    # Overlap and threshold for a network that is hardly trained.
     exec(code[1].replace("0.8 * inside", "0.0 * inside").replace("scores > 0.05", "scores > -1"), found)
     trained = load_checkpoint(lenient_checkpoint, device="cpu")
     (expected,) = predict(

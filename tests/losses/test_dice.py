@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from segment_losses import POINTS, Predictions, no_targets, one_empty_target, perfect, squares, undecided, value
+from segment_losses import POINTS, Predictions, no_targets, one_empty_target, perfect, squares, uncertain, value
 
 from opsnet.losses.dice import Dice
 
@@ -11,7 +11,7 @@ LOSS = Dice(weight=5.0)
 
 
 def test_uncertain_masks() -> None:
-    assert value(LOSS, [undecided()], one_empty_target()) == pytest.approx(1 - 1 / (POINTS / 2 + 1))
+    assert value(LOSS, [uncertain()], one_empty_target()) == pytest.approx(1 - 1 / (POINTS / 2 + 1))
 
 
 def test_inverted_masks_cost_much_more_than_perfect_ones() -> None:
@@ -22,4 +22,4 @@ def test_inverted_masks_cost_much_more_than_perfect_ones() -> None:
 
 
 def test_it_is_empty_without_segments() -> None:
-    assert value(LOSS, [undecided()], no_targets()) == 0
+    assert value(LOSS, [uncertain()], no_targets()) == 0

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 import torch
-from segment_losses import POINTS, factor, matched, one_empty_target, undecided
+from segment_losses import POINTS, factor, matched, one_empty_target, uncertain
 from torch import Tensor
 
 from opsnet.losses import matching
@@ -136,12 +136,12 @@ def test_costs_keep_full_precision_under_autocast(count: int, monkeypatch: pytes
 
     monkeypatch.setattr(matching, "matching_costs", record)
     with torch.autocast("cpu", torch.bfloat16):
-        matched([undecided()], one_empty_target(), points=count)
+        matched([uncertain()], one_empty_target(), points=count)
     assert seen == [torch.float32] * 3  # masks, logits and cost of one layer
 
 
 def test_the_weights_are_the_matchers_own() -> None:
-    layer = undecided()
+    layer = uncertain()
     layer.logits[0, 1, 1] = 3.0  # the second predicts the target's name
     layer.mask_logits[0, 0] = -9.0  # the first has the target's mask, which is empty
     chosen = {}

@@ -19,7 +19,7 @@ from segment_losses import (
     one_empty_target,
     perfect,
     squares,
-    undecided,
+    uncertain,
 )
 from torch import Tensor
 
@@ -51,8 +51,8 @@ def test_proposals_may_stand_in_any_order() -> None:
 
 
 def test_deep_supervision_sums_the_layers() -> None:
-    one = losses([undecided()], one_empty_target())
-    three = losses([undecided()] * 3, one_empty_target())
+    one = losses([uncertain()], one_empty_target())
+    three = losses([uncertain()] * 3, one_empty_target())
     assert {k: v.item() for k, v in three.items()} == pytest.approx({k: 3 * v.item() for k, v in one.items()})
 
 
@@ -73,7 +73,7 @@ def test_the_mask_losses_use_the_same_points() -> None:
 
 @pytest.mark.parametrize("targets", [no_targets(2), half_empty()])
 def test_images_without_targets_stay_finite(targets: SegmentTargets) -> None:
-    layer = undecided(batch=2)
+    layer = uncertain(batch=2)
     for tensor in (layer.logits, layer.mask_logits, layer.iou):
         tensor.requires_grad_()
     found = losses([layer], targets)
@@ -84,7 +84,7 @@ def test_images_without_targets_stay_finite(targets: SegmentTargets) -> None:
 
 
 def test_a_batch_without_targets_teaches_no_object_and_iou_only() -> None:
-    found = losses([undecided()], no_targets())
+    found = losses([uncertain()], no_targets())
     assert found["mask_bce"] == found["dice"] == 0.0
     assert found["cross_entropy"].item() == pytest.approx(2 * math.log(4))
     assert found["iou"].item() == pytest.approx(4 * 0.25)
@@ -92,7 +92,7 @@ def test_a_batch_without_targets_teaches_no_object_and_iou_only() -> None:
 
 def test_more_targets_than_proposals() -> None:
     masks = torch.rand(5, 8, 8) > 0.5
-    found = losses([undecided(proposals=2)], SegmentTargets([masks], [torch.tensor([0, 1, 2, 0, 1])]))
+    found = losses([uncertain(proposals=2)], SegmentTargets([masks], [torch.tensor([0, 1, 2, 0, 1])]))
     assert all(value.isfinite() for value in found.values())
 
 
@@ -111,7 +111,7 @@ def test_gradients_are_finite_and_reach_every_prediction(extreme: float) -> None
 
 
 def test_a_diverged_network_has_a_loss_that_is_not_finite() -> None:
-    layer = undecided()
+    layer = uncertain()
     layer.mask_logits.fill_(math.nan)
     assert losses([layer], one_empty_target())["loss"].isnan()
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from segment_losses import POINTS, mask2former_losses, matched, one_empty_target, undecided
+from segment_losses import POINTS, mask2former_losses, matched, one_empty_target, uncertain
 from torch import Tensor
 
 from opsnet.losses.base import ImageLabelLoss, SegmentLoss
@@ -53,7 +53,7 @@ def test_each_weight_scales_its_own_loss(name: str) -> None:
     losses = mask2former_losses()
     for other, loss in losses.by_name.items():
         loss.weight = 7.0 if other == name else 1.0
-    found = losses(matched([undecided()], one_empty_target()))
+    found = losses(matched([uncertain()], one_empty_target()))
     expected = {**UNITS, name: 7 * UNITS[name]}
     assert {k: v.item() for k, v in found.items() if k != "loss"} == pytest.approx(expected)
     assert found["loss"].item() == pytest.approx(sum(expected.values()))

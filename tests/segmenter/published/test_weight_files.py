@@ -114,10 +114,10 @@ def test_missing_files(tmp_path) -> None:
         ('{"weight_map": {"a": "."}}', r"names '\.', which is not a .safetensors file in its folder"),
         ('{"weight_map": {"a": "../other.safetensors"}}', r"names '\.\./other.safetensors'"),
         ('{"weight_map": {"a": 3}}', "names 3"),
-        ('{"weight_map": {"a": ["x"]}}', "is no index of weights"),
-        ('{"weight_map": 3}', "is no index of weights"),
-        ("{", "is no index of weights"),
-        ("[" * 100_000, "is no index of weights"),
+        ('{"weight_map": {"a": ["x"]}}', "is not an index of weights"),
+        ('{"weight_map": 3}', "is not an index of weights"),
+        ("{", "is not an index of weights"),
+        ("[" * 100_000, "is not an index of weights"),
     ],
 )
 def test_an_index_that_names_itself_or_other_folders(text: str, message: str, tmp_path) -> None:
