@@ -15,7 +15,7 @@ from torch import Tensor
 from opsnet.ops.precision import full_precision, widened
 
 MANY = 8192  # names; with fewer, the product is a small part of the time per image
-KEPT = 64  # of 100 random proposals in a cone as narrow as CLIP's, 32 lose one of the best five
+KEPT = 64  # keeping 32 would lose one of the best five for some of 100 random proposals in a cone as narrow as CLIP's
 
 
 def cosines(embeds: Tensor, text: Tensor, divisor: Tensor | None = None) -> Tensor:
