@@ -15,24 +15,24 @@ STAMP := $(VENV)/.installed
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
-	@echo "  PYTHON=python3.12 picks the interpreter of .venv, SEED=1 the seed of run, smoke, tables;"
-	@echo "  WORKERS=8 the processes of test;"
-	@echo "  ARGS=\"...\" is handed on by run, tables, test and test-slow, e.g. make test ARGS=\"-k vocabulary\""
+	@echo "  PYTHON=python3.12 selects the interpreter of .venv, SEED=1 the seed of run, smoke and tables,"
+	@echo "  WORKERS=8 the number of processes of test;"
+	@echo "  ARGS=\"...\" is passed on by run, tables, test and test-slow, e.g. make test ARGS=\"-k vocabulary\""
 
-venv: $(STAMP) ## build .venv with opsnet (editable) and everything to develop it
+venv: $(STAMP) ## build .venv with opsnet (editable) and its development dependencies
 	@:
 
 run: $(STAMP) ## run the scenes experiment
 	$(PY) -m scripts.miniature.run_scenes --seed $(SEED) $(ARGS)
 
-smoke: $(STAMP) ## run the scenes experiment in its shortest form
+smoke: $(STAMP) ## run a shortened scenes experiment
 	$(PY) -m scripts.miniature.run_scenes --smoke --seed $(SEED)
 
-tables: $(STAMP) ## train and score every row of the paper's tables in miniature
+tables: $(STAMP) ## train and evaluate every row of the paper's tables in miniature
 	$(PY) -m scripts.miniature.run_tables --seed $(SEED) $(ARGS)
 
-# Small networks gain little from threads: two processes of one thread each take two thirds of the time.
-test: $(STAMP) ## run the tests, without the slow ones
+# Small networks gain little from threads: two processes with one thread each take two thirds of the time.
+test: $(STAMP) ## run the tests except the slow ones
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 test-slow: $(STAMP) ## run the slow tests
@@ -54,9 +54,9 @@ clean: ## remove caches, build outputs and runs; keeps .venv and data
 distclean: clean ## remove .venv and data as well
 	rm -rf $(VENV) data
 
-# Compiled once here, or every command would start seven seconds later where Python may not write bytecode.
-# Without write access to uv's cache the install goes on without one. The versions of constraints.txt need
-# Python 3.11; on 3.10 the newest versions that pyproject.toml allows are installed.
+# Bytecode is compiled here; otherwise every command would start seven seconds later if Python cannot write it.
+# Without write access to uv's cache, the installation does not use it. The versions in constraints.txt need
+# Python 3.11; on 3.10 the newest versions allowed by pyproject.toml are installed.
 $(STAMP): pyproject.toml constraints.txt
 	@echo "Building $(VENV): about a minute the first time (torch and its libraries: 3 GB of downloads, 6 GB on disk)."
 	@$(PYTHON) -m venv $(VENV) || { \

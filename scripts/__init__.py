@@ -1,1 +1,1 @@
-"""Jobs around the package, run from the repository's root: ``python -m scripts.<folder>.<name>``; not installed."""
+"""Scripts that are not installed, run from the root of the repository: ``python -m scripts.<folder>.<name>``."""

@@ -1,4 +1,4 @@
-"""What the tests of whole commands share: a tiny world on disk, a CLIP at random, and one trained checkpoint."""
+"""Fixtures for tests of whole commands: a tiny world on disk, a random CLIP, and a trained checkpoint."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class World:
 
 @dataclass(frozen=True)
 class Trained:
-    """One run of ``opsnet.training.run.train`` that nothing interrupted."""
+    """One uninterrupted run of ``opsnet.training.run.train``."""
 
     folder: Path
     metrics: dict[str, float]
@@ -36,7 +36,7 @@ class Trained:
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Nothing that tests compute is left in the user's home."""
+    """Caches of the tests are not written to the user's home."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OPSNET_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
@@ -75,7 +75,7 @@ def compose() -> Callable[..., object]:
 
 @pytest.fixture(scope="session")
 def world_overrides(world: World) -> list[str]:
-    """What points a command of the data group ``scenes`` to the tiny world."""
+    """Overrides that make a command with the data group ``scenes`` use the tiny world."""
     return [f"paths.data={world.data}", *(f"++data.module.prepare.{key}={value}" for key, value in COUNTS.items())]
 
 
@@ -101,7 +101,7 @@ def trained(train_config, tmp_path_factory: pytest.TempPathFactory) -> Trained:
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys) -> Iterator[Callable[..., tuple[object, str]]]:
     """(main, arguments) -> exit code and stderr of a console command; it runs in an empty folder."""
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # what main() sets is taken back after the test
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # environment changes of main() are undone after the test
     monkeypatch.chdir(tmp_path)
 
     def run(main: Callable[[], None], *arguments: str) -> tuple[object, str]:

@@ -26,9 +26,9 @@ def blocks(page: Path, kind: str = "") -> list[str]:
 
 
 def commands(page: Path) -> list[str]:
-    """The command lines of the blocks without a language, of the tables and of the sentences, each once.
+    """The distinct command lines in blocks without a language, in tables and in sentences.
 
-    In a sentence, a command without arguments is its name rather than something to run.
+    In sentences, a command without arguments is only mentioned and is skipped.
     """
     fenced = [line for block in blocks(page) for line in block.replace("\\\n", " ").splitlines()]
     prose = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
@@ -42,7 +42,7 @@ def commands(page: Path) -> list[str]:
 
 
 def run_documented(words: list[str], command: Any, *more: str) -> None:
-    """Runs a command line by the fixture ``command``, or a script in this process, with ``more`` arguments."""
+    """Runs a command line with the fixture ``command``, or a script in this process, with ``more`` arguments."""
     if words[:2] == ["python", "-m"]:
         import_module(words[2]).main([*words[3:], *more])
         return

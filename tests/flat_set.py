@@ -34,7 +34,7 @@ def write_flat_set(root: Path, *, train: int = 8) -> Path:
 
 
 def _write_image(root: Path, split: str, index: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Sky above grass, and one or two cars that are thin, so that borders count."""
+    """Sky above grass, and one or two thin cars, so that borders matter."""
     height, width = SIZES[index % len(SIZES)]
     classes = np.full((height, width), 2)
     classes[: height // 2 + index] = 3
@@ -56,8 +56,8 @@ def _write_image(root: Path, split: str, index: int) -> tuple[dict[str, Any], di
 def reading_colours(forward: Any) -> Any:
     """A ``forward`` of the network whose masks in evaluation mode follow the colours; for ``OPSNet.forward``.
 
-    The first three proposals are the three classes, at a quarter of the image's size as a network's masks are, sure of
-    car and grass (class score 1), less so of the sky (0.62). The fourth is a doubtful car all over the left half.
+    The first three proposals are the three classes, at a quarter of the image size like the masks of a network, with
+    class score 1 for car and grass and 0.62 for sky. The fourth is an uncertain car that covers the left half.
     """
 
     def planted(self: Any, images: Tensor, *sizes: Any, **options: Any) -> tuple[Proposals, Tensor]:

@@ -1,4 +1,4 @@
-"""Random Mask2Formers of transformers, and the same weights under detectron2's names."""
+"""Random Mask2Formers of transformers, and the same weights with detectron2's names."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ _LAYER_PARTS = [
 
 
 def in_detectron2s_layout(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The same weights under detectron2's names."""
+    """The same weights with detectron2's names."""
     found: dict[str, Tensor] = {}
     for name, tensor in state.items():
         if name.endswith("num_batches_tracked") or ".encoder.swin.layernorm." in name:
@@ -98,7 +98,7 @@ def in_detectron2s_layout(state: dict[str, Tensor]) -> dict[str, Tensor]:
         if name.startswith("model.transformer_module.decoder.layers."):
             found.update(_decoder_layer(name, tensor, state))
         elif ".k_proj." in name or ".v_proj." in name:
-            continue  # beside the queries' below
+            continue  # stored with the queries' below
         elif "hidden_states_norms" in name:
             found[re.sub(r".*stage(\d)", lambda m: f"backbone.norm{int(m[1]) - 1}", name)] = tensor
         elif match := re.search(r"encoder\.encoder\.stages\.(\d)\.layers\.(\d+)\.(shortcut|layer\.(\d))\.(.+)", name):

@@ -21,7 +21,7 @@ def save(path: Path, pixels: np.ndarray) -> None:
 
 
 def cityscapes_tree(root: Path) -> None:
-    """Two cities; stuff, things with and without instances, groups, and classes that are not evaluated."""
+    """Two cities with stuff, things with and without instances, groups, and classes that are not evaluated."""
     rng = np.random.default_rng(0)
     values = [0, 3, 4, 7, 8, 11, 15, 17, 21, 23, 24, 26, 29, 24000, 24001, 25003, 26011, 29001, 33000, 33999]
     for split in ("train", "val"):
@@ -68,7 +68,7 @@ def pascal_context_tree(root: Path) -> None:
 
 
 def camvid_tree(root: Path, size: tuple[int, int] = (36, 48), images: int = 1) -> None:
-    """Sets with bands of sky, road, car and void (11), and a bicyclist of one corner."""
+    """Sets with bands of sky, road, car and void (11), and a bicyclist in one corner."""
     rng = np.random.default_rng(0)
     height, width = size
     classes = np.repeat(np.array([0, 3, 8, 11], np.uint8), height // 4)[:, None].repeat(width, axis=1)
@@ -81,7 +81,7 @@ def camvid_tree(root: Path, size: tuple[int, int] = (36, 48), images: int = 1) -
 
 
 def panoptic_json(path: Path, pngs: Path, images: Path, vocabulary: str, stem: int | str) -> None:
-    """One image with a segment of each of the first three classes, as a data set in COCO's format is distributed."""
+    """One image with a segment of each of the first three classes, in COCO's panoptic format."""
     classes = Vocabulary.load(vocabulary)
     ids = np.kron(np.array([[0, 3226756], [6000, 77]]), np.ones((20, 30), np.int64))
     save(images / f"{stem}.jpg", np.full((*ids.shape, 3), 70, np.uint8))
@@ -105,14 +105,14 @@ def coco_tree(root: Path) -> None:
 
 
 def mapillary_tree(root: Path) -> None:
-    """Mapillary Vistas 1.2: PNGs beside the json."""
+    """Mapillary Vistas 1.2: PNGs next to the json."""
     for name, stem in (("training", "__CRyFzoDOXn6unQ6a3DnQ"), ("validation", "_1Gn_xkw7sa_i9GU4mkxxQ")):
         folder = root / name / "panoptic"
         panoptic_json(folder / "panoptic_2018.json", folder, root / name / "images", "mapillary_vistas", stem)
 
 
 def imagenet_tree(root: Path, class_folders: bool) -> None:
-    """ImageNet-Val's 50,000 names, all links to one image."""
+    """ImageNet-Val's 50,000 file names, all links to one image."""
     save(root / "one.jpg", np.full((20, 30, 3), 60, np.uint8))
     folders = [root / "val" / f"n{k:08d}" for k in range(10)] if class_folders else [root / "val"]
     for folder in folders:

@@ -1,4 +1,4 @@
-"""A small open_clip model of OpenAI's kind, for tests."""
+"""A small open_clip model with OpenAI's architecture, for tests."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ CONTEXT = 16  # tokens
 
 
 def small_clip(*, quick_gelu: bool = True, heads: int = 2) -> nn.Module:
-    """With a ResNet, for images of 64 pixels, D = 24; the same weights for every argument."""
+    """A ResNet CLIP for images of 64 pixels, D = 24; always with the same weights."""
     from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 
     torch.manual_seed(0)

@@ -22,14 +22,14 @@ from opsnet.segmenter.query_decoder import QueryDecoder
 BACKBONES = ("resnet", "swin")
 QUERIES = 9
 _DECODERS = {"encoder_layers": 2, "decoder_layers": 4, "num_attention_heads": 8, "num_queries": QUERIES}
-_WIDTHS = {"feature_size": 256, "mask_feature_size": 256, "hidden_dim": 256}  # a norm's groups have eight channels
+_WIDTHS = {"feature_size": 256, "mask_feature_size": 256, "hidden_dim": 256}  # norms have eight channels per group
 _HIDDEN = {"encoder_feedforward_dim": 64, "dim_feedforward": 96}
 _CHANNELS, _DEPTHS = [4, 8, 16, 32], [1, 2, 1, 1]
 _SWIN = {"embed_dim": 16, "depths": [2, 2, 2, 2], "num_heads": [1, 2, 4, 8]}
 
 
 def small_peer(backbone: str, **options: Any) -> Mask2FormerForUniversalSegmentation:
-    """In training mode, with frozen BatchNorms as detectron2's ResNets have them."""
+    """In training mode, with frozen BatchNorms as in detectron2's ResNets."""
     sizes = {"hidden_sizes": [4 * c for c in _CHANNELS], "depths": _DEPTHS, "embedding_size": 64}
     config = swin(**_SWIN) if backbone == "swin" else resnet(**sizes)
     peer = random_peer(config, **_DECODERS, **_WIDTHS, **_HIDDEN, **options).train()

@@ -34,9 +34,9 @@ def prepare(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Prepare:
             ended: object = 0
         except SystemExit as end:
             ended = end.code
-        said = capsys.readouterr()
-        assert ended == code, said.err
-        return said.out + said.err
+        output = capsys.readouterr()
+        assert ended == code, output.err
+        return output.out + output.err
 
     return run
 

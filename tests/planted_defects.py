@@ -21,7 +21,7 @@ from opsnet.data.panoptic_png import ids_to_rgb
 
 CATEGORIES = [
     {"id": 3, "name": "cat", "isthing": 1},
-    {"id": 5, "name": "grass [short]", "isthing": 0},  # rich would take the brackets for markup
+    {"id": 5, "name": "grass [short]", "isthing": 0},  # rich would interpret the brackets as markup
     {"id": 9, "name": "dog", "isthing": 1},
 ]
 CAT, GRASS, DOG, CROWD = 10, 70000, 300, 5  # segment ids of one, two and three bytes
@@ -31,7 +31,7 @@ IDS = np.array([[0, CAT, CAT, DOG, DOG, DOG]] * 4 + [[GRASS] * 4 + [CROWD] * 2] 
 
 @dataclass(frozen=True)
 class PlantedSet:
-    """A set under a folder, with its own vocabulary."""
+    """A dataset in a folder, with its own vocabulary."""
 
     root: Path
 
@@ -58,7 +58,7 @@ class PlantedSet:
         return partial(PanopticDataset, **folders, vocabulary=str(self.vocabulary))
 
     def edit(self, change: Callable[[dict[str, Any]], object], path: Path | None = None) -> None:
-        """Rewrites the json, or another one, after ``change`` was applied to it."""
+        """Applies ``change`` to the json, or another one, and rewrites it."""
         path = path or self.annotations
         data = json.loads(path.read_text())
         change(data)

@@ -1,4 +1,4 @@
-"""Two processes of a distributed training, for tests of what they compute together."""
+"""Two processes of a distributed training, for tests of collective computations."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 def on_two_ranks(work: Callable[[int], Any], folder: Path) -> tuple[Any, Any]:
     """The results of ``work(rank)``, a function of a test module, in each of two processes connected by gloo.
 
-    Spawned and not forked: autograd's threads do not survive a fork.
+    The processes are spawned, because autograd's threads do not survive a fork.
     """
     context = multiprocessing.get_context("spawn")
     ranks = [context.Process(target=_join, args=(rank, work, str(folder)), daemon=True) for rank in (0, 1)]

@@ -31,14 +31,14 @@ class Predictions(NamedTuple):
 
 
 def squares() -> SegmentTargets:
-    """One image with two squares of names 2 and 0, one image with one of name 1; none touches the border."""
+    """One image with two squares of names 2 and 0, one image with a square of name 1, not at the border."""
     masks = torch.zeros(3, SIZE, SIZE, dtype=torch.bool)
     masks[0, 8:28, 8:28] = masks[1, 36:56, 36:56] = masks[2, 16:48, 16:48] = True
     return SegmentTargets([masks[:2], masks[2:]], [torch.tensor([2, 0]), torch.tensor([1])])
 
 
 def perfect(targets: SegmentTargets, strength: float = 12.0) -> Predictions:
-    """Three proposals per image; the targets are found by the last ones, in order. The rest is no object."""
+    """Three proposals per image; the last ones match the targets, in order, the others are no-object."""
     batch = len(targets.masks)
     logits, masks, iou = (
         torch.zeros(batch, 3, NAMES + 1),
@@ -54,14 +54,14 @@ def perfect(targets: SegmentTargets, strength: float = 12.0) -> Predictions:
     return Predictions(logits, strength * masks, iou)
 
 
-def undecided(batch: int = 1, proposals: int = 2, iou: float = 0.5) -> Predictions:
+def uncertain(batch: int = 1, proposals: int = 2, iou: float = 0.5) -> Predictions:
     """Logits of zero everywhere: every expected loss can be computed by hand."""
     zeros = torch.zeros(batch, proposals, 8, 8)
     return Predictions(torch.zeros(batch, proposals, NAMES + 1), zeros, torch.full((batch, proposals), iou))
 
 
 def one_empty_target() -> SegmentTargets:
-    """A target of name 1 whose mask has no pixel: no point of it is inside, wherever it is sampled."""
+    """A target of name 1 with an empty mask: no sampled point is inside."""
     return SegmentTargets([torch.zeros(1, 8, 8, dtype=torch.bool)], [torch.tensor([1])])
 
 
@@ -78,13 +78,13 @@ def half_empty() -> SegmentTargets:
 def matched(
     layers: list[Predictions], targets: SegmentTargets, points: int = POINTS, seeds: StepSeeds | None = None
 ) -> MatchedPredictions:
-    """The masks of all layers as pixel embeddings, from which each proposal picks its own; points of seed 0."""
+    """Encodes the masks of all layers as pixel embeddings, from which each proposal selects its own; seed 0."""
     torch.manual_seed(0)
     return MatchedPredictions.match(*factor(layers), targets, HungarianMatcher(points=points), seeds)
 
 
 def factor(layers: list[Predictions]) -> tuple[list[LayerPredictions], Tensor]:
-    """The masks of all layers as pixel embeddings, from which each proposal picks its own."""
+    """Encodes the masks of all layers as pixel embeddings, from which each proposal selects its own."""
     pixels = torch.cat([x.mask_logits for x in layers], dim=1)
     own = torch.eye(pixels.shape[1]).split([x.mask_logits.shape[1] for x in layers])
     embeds = [o.expand(len(pixels), -1, -1) for o in own]
@@ -92,12 +92,12 @@ def factor(layers: list[Predictions]) -> tuple[list[LayerPredictions], Tensor]:
 
 
 def value(loss: SegmentLoss, layers: list[Predictions], targets: SegmentTargets, points: int = POINTS) -> float:
-    """A loss without its weight, summed over the layers."""
+    """An unweighted loss, summed over the layers."""
     return float(loss(matched(layers, targets, points)).sum())
 
 
 def mask2former_losses(normalization: str = "rank") -> Losses:
-    """The four of conf/losses/mask2former.yaml."""
+    """The four losses of conf/losses/mask2former.yaml."""
     return Losses(
         {
             "cross_entropy": CrossEntropy(weight=2.0, normalization=normalization),

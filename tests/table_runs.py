@@ -37,7 +37,7 @@ def write_unhappy(folder: Path) -> None:
 
 
 def write_two_tables(folder: Path) -> Path:
-    """Rows 6 and 7 of Table 1 and the first line of Table 6, in both worlds."""
+    """Writes rows 6 and 7 of Table 1 and the first line of Table 6, in both worlds."""
     metrics = {}
     for home, abroad in (("coco", "ade20k"), ("scenes", "scenes_novel")):
         for name, values in {"full": (52.0, 18.0), "query_only": (52.0, 14.0)}.items():

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch.nn.functional as F
 from documented import ROOT, blocks
-from segment_losses import one_empty_target, perfect, squares, undecided, value
+from segment_losses import one_empty_target, perfect, squares, uncertain, value
 from small_training import SMALL
 from torch import Tensor
 
@@ -120,4 +120,4 @@ def test_the_loss_of_the_documentation() -> None:
     exec(compile(block, "docs/training.md", "exec", dont_inherit=True), names)
     loss = names["Confidence"](weight=0.5)
     assert value(loss, [perfect(squares())], squares(), points=512) < 1e-3
-    assert value(loss, [undecided()], one_empty_target()) == pytest.approx(3 / 4)  # four names, equally likely
+    assert value(loss, [uncertain()], one_empty_target()) == pytest.approx(3 / 4)  # four names, equally likely

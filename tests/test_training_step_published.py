@@ -106,7 +106,7 @@ def serve_points(monkeypatch: pytest.MonkeyPatch, points: StepPoints, images_of_
     def rand(*size: int, device: object = None) -> Tensor:
         if size[1] == POINTS:
             return next(matching)
-        of_step = points.tried.repeat(size[0], 1, 1), points.rest[images_of_masks]
+        of_step = points.candidates.repeat(size[0], 1, 1), points.random_points[images_of_masks]
         (found,) = [p for p in of_step if p.shape == size]
         return found
 

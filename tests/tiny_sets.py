@@ -34,7 +34,7 @@ class TinySet:
         return {"images": self.images, "annotations": self.annotations, "vocabulary": VOCABULARY}
 
     def edit(self, change: Callable[[dict[str, Any]], object]) -> None:
-        """Rewrites the json after ``change`` was applied to it."""
+        """Applies ``change`` to the json and rewrites it."""
         data = json.loads(self.annotations.read_text())
         change(data)
         self.annotations.write_text(json.dumps(data))
@@ -46,7 +46,7 @@ def write_png(path: Path, ids: np.ndarray) -> None:
 
 
 def write_set(root: Path, sources: list[tuple[np.ndarray, list[tuple[int, int, int]]]]) -> TinySet:
-    """Writes a set; image i has id 7 + i and the colour (i, 100, column).
+    """Writes a dataset; image i has id 7 + i and the colour (i, 100, column).
 
     Args:
         root: a new folder.

@@ -48,13 +48,13 @@ def check_space(target: Path, checkpoint: int, checklist: Checklist) -> bool:
         checklist: receives the result.
     """
     free, need = free_bytes(target), COPIES * checkpoint
-    told = f"checkpoints take {gib(need)} ({COPIES} x {gib(checkpoint)}: best, last, and one being written)"
+    summary = f"checkpoints take {gib(need)} ({COPIES} x {gib(checkpoint)}: best, last, and one being written)"
     if free < need:
         checklist.fail(
-            "disk", f"{told}, but the disk of {target} has {gib(free)} free: free some, or give paths.runs=FOLDER"
+            "disk", f"{summary}, but the disk of {target} has {gib(free)} free: free some, or give paths.runs=FOLDER"
         )
         return False
-    checklist.ok("disk", f"{told}; {gib(free)} are free")
+    checklist.ok("disk", f"{summary}; {gib(free)} are free")
     return True
 
 

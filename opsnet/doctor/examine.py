@@ -1,4 +1,4 @@
-"""The doctor's examinations: what a vocabulary will do, and what is wrong with a data set."""
+"""The doctor's examinations of a vocabulary and of a dataset."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from opsnet.vocabulary import Vocabulary
 
 
 def examine_vocabulary(cfg: DictConfig) -> VocabularyFit:
-    """Compares a vocabulary with the training's; prints tables, writes all rows as CSV and Figure 4 as PNG.
+    """Compares a vocabulary with the training vocabulary; prints tables, writes all rows as CSV and Figure 4 as PNG.
 
     Args:
         cfg: conf/doctor.yaml.
 
     Raises:
         VocabularyError: a vocabulary cannot be read.
-        ClipWeightsError: CLIP's weights are not where they should be.
+        ClipWeightsError: CLIP's weights are missing.
     """
     from hydra.utils import instantiate
 
@@ -35,7 +35,7 @@ def examine_vocabulary(cfg: DictConfig) -> VocabularyFit:
 
 
 def examine_data(cfg: DictConfig) -> int:
-    """Reads every file of every set of ``cfg.data``; prints and writes what is wrong, and a sheet of samples a set.
+    """Reads every file of every set in ``cfg.data``; prints and writes the defects, and a sheet of samples per set.
 
     Args:
         cfg: conf/doctor.yaml.
@@ -44,7 +44,7 @@ def examine_data(cfg: DictConfig) -> int:
         The number of errors found, warnings not counted.
 
     Raises:
-        InputError: a number of the configuration is out of range, or a vocabulary cannot be read.
+        InputError: a configuration value is out of range, or a vocabulary cannot be read.
     """
     from hydra.utils import instantiate
 
@@ -59,7 +59,7 @@ def examine_data(cfg: DictConfig) -> int:
 
 
 def examine(cfg: DictConfig) -> int:
-    """Examines the vocabulary and the data that the configuration names.
+    """Examines the vocabulary and the data given in the configuration.
 
     Args:
         cfg: conf/doctor.yaml.
@@ -68,7 +68,7 @@ def examine(cfg: DictConfig) -> int:
         The number of errors in the data.
 
     Raises:
-        InputError: neither is named; and see :func:`examine_vocabulary` and :func:`examine_data`.
+        InputError: neither is given; and see :func:`examine_vocabulary` and :func:`examine_data`.
     """
     has_data = cfg.get("data") is not None
     if cfg.vocabulary is None and not has_data:

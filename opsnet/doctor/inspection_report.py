@@ -124,9 +124,9 @@ def _categories(result: Inspection, vocabulary: Vocabulary) -> Iterable[tuple[in
 def _print_set(console: Console, name: str, result: Inspection, ledger: Ledger, inspector: Inspector) -> None:
     console.rule(f"[bold]{escape(name)}[/bold]", align="left")
     console.print(escape(inspector.name), soft_wrap=True)
-    told = f"{result.things:,} things, {result.stuff:,} stuff, {result.crowd:,} crowd"
-    told += f", {result.unknown:,} of unknown categories" * (result.unknown > 0)
-    held = f"{result.labels:,} labels" if result.labels else f"{result.segments:,} segments ({told})"
+    summary = f"{result.things:,} things, {result.stuff:,} stuff, {result.crowd:,} crowd"
+    summary += f", {result.unknown:,} of unknown categories" * (result.unknown > 0)
+    held = f"{result.labels:,} labels" if result.labels else f"{result.segments:,} segments ({summary})"
     console.print(f"{result.images:,} images, {result.annotations:,} annotations inspected, {held}", soft_wrap=True)
     frequent = sorted(_categories(result, inspector.vocabulary), key=lambda row: -row[2])[:SHOWN]
     listed = ", ".join(f"{called} {count:,}" for _, called, count in frequent if count)

@@ -59,31 +59,31 @@ def check_weights(cfg: DictConfig, model: Any, checklist: Checklist) -> None:
     origin = cfg.init_from or cfg.model.get("weights") or backbone.get("weights")
     if not origin and backbone.get("pretrained", False):
         origin = f"timm's {_timm_tag(model.backbone) or backbone.name}"
-    told = f"{backbone.name}, hash {weights_hash(model.backbone)}"
+    summary = f"{backbone.name}, hash {weights_hash(model.backbone)}"
     if origin:
-        checklist.ok("backbone weights", f"{told}, from {origin}")
+        checklist.ok("backbone weights", f"{summary}, from {origin}")
     elif backbone.get("frozen_norms", False):
         checklist.warn(
             "backbone weights",
-            f"{told}: random, with norms frozen at their initial statistics: give backbone.pretrained=true or "
+            f"{summary}: random, with norms frozen at their initial statistics: give backbone.pretrained=true or "
             "++backbone.weights=FILE",
         )
     else:
-        checklist.ok("backbone weights", f"{told}: random, trained from scratch")
+        checklist.ok("backbone weights", f"{summary}: random, trained from scratch")
     weights = str(cfg.clip.model.weights)
-    told = f"hash {model.clip.weights_hash}"
+    summary = f"hash {model.clip.weights_hash}"
     if weights == "random":
-        checklist.warn("CLIP weights", f"{told}: random weights, only for tests: give clip.model.weights=FILE")
+        checklist.warn("CLIP weights", f"{summary}: random weights, only for tests: give clip.model.weights=FILE")
         return
     pretrained = cfg.clip.model.architecture.get("pretrained")
     if weights == "builtin" and "pretrained" in cfg.clip.model.architecture and not pretrained:
         checklist.fail(
             "CLIP weights",
-            f"{told}: random, because clip.model.architecture.pretrained is null and no file is given: give "
+            f"{summary}: random, because clip.model.architecture.pretrained is null and no file is given: give "
             "clip.model.weights=FILE, or clip.model.architecture.pretrained=openai",
         )
     else:
-        checklist.ok("CLIP weights", f"{told}, from {f'tag {pretrained}' if weights == 'builtin' else weights}")
+        checklist.ok("CLIP weights", f"{summary}, from {f'tag {pretrained}' if weights == 'builtin' else weights}")
 
 
 def _timm_tag(backbone: Any) -> str | None:

@@ -82,14 +82,14 @@ def check_loading(estimated: Estimate, seconds: float, workers: int, devices: De
         checklist: receives the result.
     """
     check, processes, cores = "data loading", max(1, devices.per_node), os.cpu_count() or 1
-    told = f"{seconds:.2f} s per batch with one worker"
+    summary = f"{seconds:.2f} s per batch with one worker"
     if workers * processes > cores:
         fix = f"give ++data.module.num_workers={max(1, cores // processes)}"
         checklist.warn(check, f"{workers * processes} workers share {cores} cores: {fix}")
     elif estimated.waits:
-        checklist.warn(check, f"{told}, so the steps wait for images: raise data.module.num_workers")
+        checklist.warn(check, f"{summary}, so the steps wait for images: raise data.module.num_workers")
     else:
-        checklist.ok(check, told)
+        checklist.ok(check, summary)
 
 
 def check_memory(measured: StepMeasurements, checklist: Checklist) -> None:

@@ -32,7 +32,7 @@ class Devices:
 
     @property
     def processes(self) -> int:
-        """Of all machines, at least 1."""
+        """Total number of processes, at least 1."""
         return max(1, self.per_node) * self.nodes
 
 

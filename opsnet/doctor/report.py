@@ -49,21 +49,21 @@ def print_run(
     rows: list[tuple[str, str]] = []
     if plan is not None:
         if plan.steps:
-            told = f" ({epochs(plan, images):.1f} epochs of {images:,} images)" if images else ""
-            rows.append(("steps", f"{plan.steps:,}{told}"))
+            summary = f" ({epochs(plan, images):.1f} epochs of {images:,} images)" if images else ""
+            rows.append(("steps", f"{plan.steps:,}{summary}"))
         totals, shares = _sizes(plan, 1), _sizes(plan, plan.devices * plan.accumulate)
         split = f"{shares} per device x {plan.devices} devices x {plan.accumulate} accumulated"
         rows.append(("total batch", f"{totals} images per step ({split})"))
         rows.append(("learning rate", f"{plan.lr:g}, {warmup:,} steps of warm-up"))
     for part, (trained, frozen) in parameters.items():
-        told = " + ".join(f"{n / 1e6:.2f} M {kind}" for n, kind in ((trained, "trained"), (frozen, "frozen")) if n)
-        rows.append((f"parameters: {part}", told or "none"))
+        summary = " + ".join(f"{n / 1e6:.2f} M {kind}" for n, kind in ((trained, "trained"), (frozen, "frozen")) if n)
+        rows.append((f"parameters: {part}", summary or "none"))
     if measured is not None:
         where = "of the GPU" if measured.device.startswith("cuda") else "of the process, on the CPU"
         rows.append(("peak memory", f"{gib(measured.peak)} {where}"))
-        told = f"{measured.seconds_per_batch:.2f} per batch; the first, with setup, took {measured.seconds[0]:.2f}"
+        summary = f"{measured.seconds_per_batch:.2f} per batch; the first, with setup, took {measured.seconds[0]:.2f}"
         accumulate = plan.accumulate if plan is not None else 1
-        rows.append(("seconds per step", f"{measured.seconds_per_batch * accumulate:.2f} ({told})"))
+        rows.append(("seconds per step", f"{measured.seconds_per_batch * accumulate:.2f} ({summary})"))
     if measured is not None and estimated is not None:
         end = datetime.now() + timedelta(seconds=estimated.seconds)
         rows.append(("training, validation", f"{_span(estimated.training)}, {_span(estimated.validation)}"))

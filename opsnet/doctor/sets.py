@@ -97,7 +97,7 @@ def read_batches(sets: OpenedSets, shares: Mapping[str, int], checklist: Checkli
     """Reads one batch of every set through its transforms, in this process.
 
     Args:
-        sets: opened.
+        sets: the opened sets.
         shares: images per device and batch, by training set.
         checklist: receives a result for each set.
 

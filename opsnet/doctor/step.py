@@ -74,8 +74,8 @@ def take_steps(
     except Exception as error:
         done = watch.measured.steps
         where = "optimizer step" if not done else "validation or checkpoint"
-        told = f"the training stops after {done} steps with {type(error).__name__}: {_line(error)}"
-        checklist.crash(where, f"{told} (traceback below)", error)
+        summary = f"the training stops after {done} steps with {type(error).__name__}: {_line(error)}"
+        checklist.crash(where, f"{summary} (traceback below)", error)
         return None
     measured = watch.measured
     if not measured.steps:

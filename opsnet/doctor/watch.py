@@ -112,7 +112,7 @@ class Watch(Callback):
         index: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Stops it."""
+        """Stops the clock."""
         _wait(module.device)
         self.measured.validation = (time.monotonic() - self._start, len(batch.images))
 

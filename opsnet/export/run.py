@@ -1,4 +1,4 @@
-"""Export: a trained network as one file, ONNX or PyTorch's own, that names with any words given to it."""
+"""Export: a trained network as one file, ONNX or PyTorch's own, that takes any class names as input."""
 
 from __future__ import annotations
 

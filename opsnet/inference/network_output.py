@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from opsnet.model import OPSNet
-from opsnet.recognition.proposal_crops import cropped_pictures, embed_pictures, masked_pictures
+from opsnet.recognition.proposal_crops import crop_images, embed_crops, mask_images
 from opsnet.structures import Batch, Embeddings, Proposals
 
 Size = tuple[int, int]
@@ -77,14 +77,14 @@ def _pooled(model: OPSNet, batch: Batch, proposals: Proposals, clip_map: Tensor)
 
 def _masked(model: OPSNet, batch: Batch, proposals: Proposals, clip_map: Tensor) -> Tensor:
     encoder = model.clip.image_encoder
-    images = masked_pictures(batch.images, proposals.mask_logits, encoder.image_size, encoder.mean)
-    return embed_pictures(encoder.embed_whole, images, len(batch.images))
+    images = mask_images(batch.images, proposals.mask_logits, encoder.image_size, encoder.mean)
+    return embed_crops(encoder.embed_whole, images, len(batch.images))
 
 
 def _cropped(model: OPSNet, batch: Batch, proposals: Proposals, clip_map: Tensor) -> Tensor:
     encoder = model.clip.image_encoder
-    images = cropped_pictures(batch.images, proposals.mask_logits, encoder.image_size)
-    return embed_pictures(encoder.embed_whole, images, len(batch.images))
+    images = crop_images(batch.images, proposals.mask_logits, encoder.image_size)
+    return embed_crops(encoder.embed_whole, images, len(batch.images))
 
 
 CLIP_SOURCES: Mapping[str, Callable[[OPSNet, Batch, Proposals, Tensor], Tensor]] = {

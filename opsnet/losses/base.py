@@ -5,8 +5,8 @@
     losses:
       mine: {_target_: my.package.Mine, weight: 1.0}
 
-The class derives from :class:`SegmentLoss` or :class:`ImageLabelLoss`, which says for which batches it is. This one is
-logged as ``train/mine``.
+The class derives from :class:`SegmentLoss` or :class:`ImageLabelLoss`, which determines the batches it is applied to.
+This one is logged as ``train/mine``.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ class Loss(nn.Module):
     """Base of all losses; derive from one of the two below.
 
     Args:
-        weight: factor of the loss in the sum that is minimised.
+        weight: factor of the loss in the total that is minimised.
 
     Attributes:
-        targets: type of the targets of the batches that it is for.
-        trains_recognizer: whether it is for a recognizer that learns (``modulation=learned``).
-        needs_initial_weights: whether it makes sense only for a training that starts from a checkpoint (``init_from``).
+        targets: target type of the batches that it is applied to.
+        trains_recognizer: whether it trains a recognizer with parameters (``modulation=learned``).
+        needs_initial_weights: whether it requires a training that starts from a checkpoint (``init_from``).
 
     Raises:
-        ValueError: the weight is not above 0.
+        ValueError: the weight is not above 0, or not finite.
     """
 
     targets: ClassVar[type]
@@ -47,28 +47,28 @@ class Loss(nn.Module):
         self.weight = weight
 
     def setup(self, model: OPSNet) -> None:
-        """Called once before training, with the network at the weights that training starts from."""
+        """Called once before training, with the network at its initial weights."""
 
     def metrics(self, context: Any) -> dict[str, Tensor]:
-        """Scalars to log beside the loss, by name; the argument is that of ``forward``."""
+        """Scalars to log in addition to the loss, by name; takes the same argument as ``forward``."""
         return {}
 
 
 class SegmentLoss(Loss):
-    """A loss of a batch with segments."""
+    """A loss for batches with segments."""
 
     targets = SegmentTargets
 
     def forward(self, context: SegmentContext) -> Tensor:
-        """The loss without its weight: a scalar, or one value per decoder layer, (L,), which are summed."""
+        """The unweighted loss: a scalar, or one value per decoder layer, (L,), which are summed."""
         raise NotImplementedError
 
 
 class ImageLabelLoss(Loss):
-    """A loss of a batch with image labels (OPSNet+)."""
+    """A loss for batches with image labels (OPSNet+)."""
 
     targets = ImageLabels
 
     def forward(self, context: ImageLabelContext) -> Tensor:
-        """The loss without its weight, a scalar."""
+        """The unweighted loss, a scalar."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""From ``losses`` in yaml to the losses; what is wrong there is told by its key."""
+"""Builds the losses from ``losses`` in yaml; errors name the key."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from opsnet.utils.errors import InputError
 
 
 def build_losses(losses: DictConfig, model: OPSNet) -> Losses:
-    """The losses of a training.
+    """Builds the losses of a training.
 
     Args:
-        losses: of conf/train.yaml, by name; one that is null or whose weight is 0 is left out.
-        model: with the weights that training starts from.
+        losses: from conf/train.yaml, by name; losses that are null or have a weight of 0 are left out.
+        model: the network at its initial weights.
 
     Raises:
         InputError: see :func:`loss_classes`.
@@ -34,10 +34,10 @@ def build_losses(losses: DictConfig, model: OPSNet) -> Losses:
 
 
 def loss_classes(losses: DictConfig) -> dict[str, type[Loss]]:
-    """The classes of the losses that are not left out, by name; nothing is built.
+    """The classes of the active losses by name, without building them.
 
     Raises:
-        InputError: there is no class or no weight, or the class is no loss.
+        InputError: a class or weight is missing, or the class is not a loss.
     """
     if not isinstance(losses, Mapping):
         raise InputError(f"losses must be a mapping of names to losses, got {losses!r}: give losses=mask2former")
@@ -50,9 +50,9 @@ def loss_classes(losses: DictConfig) -> dict[str, type[Loss]]:
 
 
 def _weight(key: str, node: Any) -> float:
-    """The weight of a loss in yaml, which must name its class beside it."""
+    """The weight of a loss in yaml, after checking that a class is given too."""
     if not isinstance(node, Mapping) or not isinstance(node.get("_target_"), str):
-        raise InputError(f"{key} has no _target_: give {key}._target_ the full name of the class of that loss")
+        raise InputError(f"{key} has no _target_: set {key}._target_ to the full name of the loss class")
     weight = node.get("weight")
     if weight is None:
         raise InputError(f"{key} has no weight: give {key}.weight, e.g. 1.0; 0 leaves the loss out")

@@ -1,4 +1,4 @@
-"""What one training step knows, as losses get it; what only some losses read is computed at its first use."""
+"""Everything a loss can use of one training step; what only some losses need is computed on first use."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from opsnet.structures import Batch, Embeddings, ImageLabels, Proposals, Segment
 
 @dataclass(frozen=True)
 class SegmentContext(MatchedPredictions):
-    """One batch with segments: its matched predictions, and where they come from.
+    """One batch with segments: the matched predictions, and everything they were computed from.
 
     Attributes:
-        model: the network in training.
-        recognizer: both embeddings -> logits, as the network will be validated with.
+        model: the network being trained.
+        recognizer: maps both embeddings to logits; also used for validation.
         batch: B images.
-        names: the M names of the data as target names, and the N of them that the queries learn as training names.
-        proposals: of the last layer, with those of all layers in ``supervision``.
-        seen_clip_map: (B, D, h, w) where the queries look at CLIP's map, else ``None``.
+        names: the M names of the dataset as target names, and the N of them that the queries learn as training names.
+        proposals: those of the last layer, with those of all layers in ``supervision``.
+        seen_clip_map: (B, D, h, w) if the queries attend to CLIP's map, otherwise ``None``.
     """
 
     model: OPSNet
@@ -40,7 +40,7 @@ class SegmentContext(MatchedPredictions):
 
     @property
     def name_labels(self) -> Tensor:
-        """(sum of G,) int64, of all segments: indices into the M names of the data."""
+        """Labels of all segments, (sum of G,) int64: indices into the M names of the dataset."""
         assert isinstance(self.batch.targets, SegmentTargets)
         return torch.cat(self.batch.targets.labels)
 
@@ -69,18 +69,17 @@ def segment_context(
     seeds: StepSeeds,
     learned: Tensor | None = None,
 ) -> SegmentContext:
-    """The network's predictions for a batch with segments, matched with them.
+    """Runs the network on a batch with segments and matches its predictions with them.
 
-    CLIP looks at the images only where the queries look at its map.
+    CLIP's image encoder runs only if the queries attend to its map.
 
     Args:
         batch: B images.
-        model, recognizer: see :class:`SegmentContext`.
-        names: see there.
-        matcher: of proposals and segments.
-        seeds: of the points of the step.
-        learned: (M,) int64, index among the N training names of each name of the data, ``UNNAMED`` where it is held
-            out; ``None``: the two are the same.
+        model, recognizer, names: see :class:`SegmentContext`.
+        matcher: matches proposals with segments.
+        seeds: seeds for the sampled points.
+        learned: (M,) int64, index of each dataset name among the N training names, ``UNNAMED`` if it is held out;
+            ``None``: no name is held out.
     """
     assert isinstance(batch.targets, SegmentTargets)
     targets = batch.targets
@@ -105,14 +104,14 @@ class ImageLabelContext:
     """One batch with image labels.
 
     Attributes:
-        model: the network in training.
-        recognizer: both embeddings -> logits, as the network will be validated with.
+        model: the network being trained.
+        recognizer: maps both embeddings to logits; also used for validation.
         batch: B images.
         targets: their labels, indices into ``names``.
-        names: the C label names beside the N training names of the segments.
-        proposals: of the last decoder layer.
+        names: the C label names as target names, and the N names of the segments as training names.
+        proposals: those of the last decoder layer.
         clip_map: CLIP's adapted map (B, D, h, w).
-        seed: of what is random in the step.
+        seed: seed for random choices in this step.
     """
 
     model: OPSNet
@@ -126,30 +125,30 @@ class ImageLabelContext:
 
     @cached_property
     def embeddings(self) -> Embeddings:
-        """Both embeddings of each proposal, (B, K, D) each; CLIP's, pooled inside binary masks, passes no gradient."""
+        """Both embeddings of each proposal, (B, K, D) each; CLIP's, pooled inside binary masks, has no gradient."""
         return self.model.embed(self.proposals, self.clip_map, _size(self.batch))
 
     @cached_property
     def inside(self) -> Tensor:
-        """Which pixels of the masks have their centre in the image and not in its padding, (B, h, w) bool."""
+        """Which mask pixels have their centre in the image rather than in the padding, (B, h, w) bool."""
         return inside_padding(self.batch.valid_sizes, _size(self.batch), self.proposals.mask_logits)
 
 
 def image_label_context(
     batch: Batch, *, model: OPSNet, recognizer: Recognizer, names: PreparedNames, seed: int
 ) -> ImageLabelContext:
-    """The network's predictions for a batch with image labels, of the last decoder layer alone."""
+    """Runs the network on a batch with image labels; predictions of the last decoder layer only."""
     assert isinstance(batch.targets, ImageLabels)
     proposals, clip_map = model(batch.images, batch.valid_sizes, return_intermediate=False)
     return ImageLabelContext(model, recognizer, batch, batch.targets, names, proposals, clip_map, seed)
 
 
 def inside_padding(valid_sizes: list[tuple[int, int]], padded: tuple[int, int], like: Tensor) -> Tensor:
-    """Which pixels of masks (B, K, h, w) have their centre in the image and not in its padding: (B, h, w) bool.
+    """Which pixels of masks (B, K, h, w) have their centre in the image rather than in the padding: (B, h, w) bool.
 
     Args:
         valid_sizes: (height, width) in pixels of each image.
-        padded: the same of the batch.
+        padded: (height, width) in pixels of the batch.
         like: the masks, for their size and device.
     """
     height, width = like.shape[-2:]

@@ -17,14 +17,14 @@ class CrossEntropy(SegmentLoss):
     """A weighted mean over the proposals, per decoder layer.
 
     Args:
-        weight: Mask2Former's 2.
-        no_object_weight: of proposals without a match (Mask2Former's 0.1).
-        normalization: what the mean is over. "rank": the proposals of a rank, whose gradients DDP then averages, so
-            that a rank with few segments counts each of its proposals more; that is Mask2Former's, also where ranks
-            differ. "global": the proposals of all ranks, so that the number of processes changes nothing.
+        weight: 2 in Mask2Former.
+        no_object_weight: weight of proposals without a match (0.1 in Mask2Former).
+        normalization: what the mean is taken over. "rank": the proposals of each rank; DDP then averages the gradients,
+            so each proposal of a rank with few segments counts more, as in Mask2Former. "global": the proposals of all
+            ranks, so that the result does not depend on the number of processes.
 
     Raises:
-        ValueError: an unknown ``normalization``.
+        ValueError: ``normalization`` is unknown.
     """
 
     def __init__(self, *, weight: float, no_object_weight: float = 0.1, normalization: str = "rank") -> None:
@@ -43,7 +43,7 @@ class CrossEntropy(SegmentLoss):
         return torch.stack([x / total for x in sums])
 
     def _total_weight(self, context: MatchedPredictions) -> float | Tensor:
-        """Of all proposals."""
+        """Sum of the weights of all proposals."""
         unmatched = len(context.pixels) * context.proposals_per_image - sum(context.matches_per_image)
         total = context.named_matches + self.no_object_weight * unmatched
         return total if self.normalization == "rank" else mean_over_ranks((total,), context.pixels.device)[0]

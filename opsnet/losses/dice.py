@@ -11,7 +11,7 @@ from opsnet.losses.sampled_masks import SampledMasks
 
 
 class Dice(SegmentLoss):
-    """A mean over the segments of all ranks, per decoder layer. Mask2Former's weight is 5."""
+    """Mean over the segments of all ranks, per decoder layer. The weight is 5 in Mask2Former."""
 
     def forward(self, context: MatchedPredictions) -> Tensor:
         """One value per decoder layer, (L,)."""

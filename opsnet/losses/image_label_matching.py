@@ -1,9 +1,9 @@
-"""Decoupled Supervision: what image labels teach without masks (paper, section 3.4, equation 1).
+"""Decoupled Supervision: learning from image labels without masks (paper, section 3.4, equation 1).
 
 L_match = 1 - mean over the image's c labels of max_j softmax(S)[j, label]
 
-S (J, C) are the logits, cosine over the temperature, of the J proposals whose predicted IoU exceeds a threshold. A
-label is satisfied by one proposal: further ones, and proposals of what nobody labelled, cost nothing.
+S (J, C) are the logits (cosine over temperature) of the J proposals whose predicted IoU exceeds a threshold. One
+proposal per label suffices: further proposals, and proposals of unlabelled objects, are not penalised.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ class ImageLabelMatching(ImageLabelLoss):
     """Equation 1, averaged over the images.
 
     Args:
-        weight: the paper's 1.0.
-        recognizer: both embeddings -> S. s and H lie between the label names and the training names.
-        iou_threshold: a proposal is valid where its predicted IoU is higher. Not published.
-        form: "probability" is equation 1; "log" takes the mean of -log instead of 1 - mean, whose gradient does not
-            vanish for a name that no proposal is near yet.
-        sampled_names: names per step, those of the batch and others at random, where the vocabulary has more (21K);
-            ``None`` takes all.
+        weight: 1.0 in the paper.
+        recognizer: maps both embeddings to S. s and H compare the label names with the training names.
+        iou_threshold: a proposal is valid if its predicted IoU is higher. Not published.
+        form: "probability" is equation 1; "log" uses the mean of -log instead of 1 - mean, whose gradient does not
+            vanish for names that no proposal is close to yet.
+        sampled_names: number of names per step for large vocabularies (21K): those of the batch and random others;
+            ``None`` uses all.
 
     Raises:
-        ValueError: an unknown form, or fewer than one name per step.
+        ValueError: the form is unknown, or there is less than one name per step.
     """
 
     def __init__(
@@ -57,11 +57,11 @@ class ImageLabelMatching(ImageLabelLoss):
         return image_label_matching_loss(logits.float(), self._valid(context), labels, form=self.form)
 
     def metrics(self, context: ImageLabelContext) -> dict[str, Tensor]:
-        """``label_proposals``: valid ones per image."""
+        """``label_proposals``: number of valid proposals per image."""
         return {"label_proposals": self._valid(context).sum(1).float().mean()}
 
     def _valid(self, context: ImageLabelContext) -> Tensor:
-        """Which proposals count, (B, K) bool."""
+        """Which proposals are valid, (B, K) bool."""
         return context.proposals.iou > self.iou_threshold
 
     def _names(self, context: ImageLabelContext) -> tuple[PreparedNames, list[Tensor]]:
@@ -77,14 +77,14 @@ class ImageLabelMatching(ImageLabelLoss):
 def image_label_matching_loss(
     logits: Tensor, valid: Tensor, labels: Sequence[Tensor], *, form: str = "probability"
 ) -> Tensor:
-    """Equation 1, averaged over the images that have a label and a valid proposal; 0 where none has.
+    """Equation 1, averaged over the images that have a label and a valid proposal; 0 if there is none.
 
-    Those of all ranks count: the mean of the ranks' losses is that of their images as one batch.
+    The average is over the images of all ranks: the mean of the ranks' losses equals the loss of one large batch.
 
     Args:
-        logits: (B, K, C), over the temperature.
-        valid: (B, K) bool, which proposals count.
-        labels: int64 (c,) of each image; one that is repeated counts once.
+        logits: (B, K, C), divided by the temperature.
+        valid: (B, K) bool, which proposals to use.
+        labels: int64 (c,) of each image; duplicates count once.
         form: see :class:`ImageLabelMatching`.
     """
     log_probabilities = logits.log_softmax(dim=-1)
@@ -94,14 +94,14 @@ def image_label_matching_loss(
             best = rows[chosen][:, found.unique()].amax(dim=0)
             terms.append(1 - best.exp().mean() if form == "probability" else -best.mean())
     images = mean_over_ranks((len(terms),), logits.device)[0]
-    # A sum over nothing keeps the graph, so that a rank without labels takes part in the backward pass.
+    # Times zero rather than a constant, so that a rank without labels takes part in the backward pass.
     return torch.stack(terms).sum() / images if terms else logits.sum() * 0
 
 
 def sample_names(labels: list[Tensor], names: int, count: int, seed: int) -> Tensor:
-    """The labels of a batch and others at random: ``count`` of ``names`` in rising order.
+    """The labels of a batch and random other names: ``count`` of ``names``, in ascending order.
 
-    All labels stay, even where they are more than ``count``.
+    All labels are included, even if there are more than ``count``.
     """
     device = labels[0].device
     present = torch.cat(labels).unique()

@@ -11,9 +11,9 @@ from opsnet.losses.predictions import MatchedPredictions
 
 
 class IoURegression(SegmentLoss):
-    """Squared error against the IoU of matched masks with their ground truth, and against 0 for all other proposals.
+    """Squared error; the target is the IoU with the ground truth for matched masks, and 0 for all other proposals.
 
-    The weight is not published; 4 gives it a tenth of the total after warm-up, as much as the cross-entropy.
+    The weight is not published; with 4 it contributes a tenth of the total after warm-up, like the cross-entropy.
     """
 
     def forward(self, context: MatchedPredictions) -> Tensor:
@@ -28,7 +28,7 @@ class IoURegression(SegmentLoss):
 
 
 def mask_iou(predicted: Tensor, truth: Tensor) -> Tensor:
-    """IoU of binary masks (S, H, W), pair by pair -> (S,); 0 where both are empty."""
+    """IoU of binary masks (S, H, W), pairwise -> (S,); 0 if both are empty."""
     intersection = (predicted & truth).flatten(1).sum(1).float()
     union = (predicted | truth).flatten(1).sum(1).float()
     return intersection / union.clamp(min=1)

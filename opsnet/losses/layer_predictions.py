@@ -1,4 +1,4 @@
-"""What the losses read of one decoder layer."""
+"""The predictions of one decoder layer, as used by the losses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class LayerPredictions:
     Attributes:
         logits: (B, K, N + 1), training names and no-object.
         mask_embeds: (B, K, C).
-        iou: (B, K), predicted, in 0..1.
+        iou: (B, K), predicted IoU in 0..1.
     """
 
     logits: Tensor

@@ -12,7 +12,7 @@ from opsnet.losses.sampled_masks import SampledMasks
 
 
 class MaskBCE(SegmentLoss):
-    """A mean over the points of a mask and the segments of all ranks, per decoder layer. Mask2Former's weight is 5."""
+    """Mean over points and over the segments of all ranks, per decoder layer. The weight is 5 in Mask2Former."""
 
     def forward(self, context: MatchedPredictions) -> Tensor:
         """One value per decoder layer, (L,)."""
@@ -21,5 +21,5 @@ class MaskBCE(SegmentLoss):
 
 
 def mask_bce(masks: SampledMasks) -> Tensor:
-    """Binary cross-entropy of each mask, (S,), a mean over its points."""
+    """Binary cross-entropy of each mask, (S,), averaged over its points."""
     return F.binary_cross_entropy_with_logits(masks.logits, masks.truth, reduction="none").mean(1)

@@ -18,12 +18,12 @@ class MaskSum(ImageLabelLoss):
     """Equation 2, averaged over the images.
 
     Args:
-        weight: the paper's 0.4.
-        reduction: "rms" divides the norm by the root of the number of pixels, so that the weight means the same for
-            every image size; "norm" is the norm as printed.
+        weight: 0.4 in the paper.
+        reduction: "rms" divides the norm by the square root of the number of pixels, so that the effect of the weight
+            does not depend on the image size; "norm" is the norm as printed.
 
     Raises:
-        ValueError: an unknown reduction.
+        ValueError: the reduction is unknown.
     """
 
     def __init__(self, *, weight: float, reduction: str = "rms") -> None:
@@ -41,12 +41,12 @@ def mask_sum_loss(mask_logits: Tensor, inside: Tensor, *, reduction: str = "rms"
     """Equation 2, averaged over the images.
 
     Args:
-        mask_logits: (B, K, h, w); all K masks count, as in the paper.
-        inside: (B, h, w) bool, pixels that are not padding; one or more per image.
+        mask_logits: (B, K, h, w); all K masks are used, as in the paper.
+        inside: (B, h, w) bool, pixels that are not padding; at least one per image.
         reduction: see :class:`MaskSum`.
     """
     missing = (1 - mask_logits.sigmoid().sum(dim=1)) * inside
-    # vector_norm has a gradient where a layout is perfect; a root of the mean would have none.
+    # vector_norm has a gradient even if the sum is 1 everywhere; the square root of a mean would not.
     norms = torch.linalg.vector_norm(missing.flatten(1), dim=1)
     if reduction == "rms":
         norms = norms / inside.flatten(1).sum(dim=1).clamp(min=1).sqrt()

@@ -29,17 +29,17 @@ def matching_costs(
     logits: Iterable[Tensor], masks: Iterable[Tensor], labels: Tensor, truth: Tensor, *, class_weight: float,
     bce_weight: float, dice_weight: float,
 ) -> list[Tensor]:  # fmt: skip
-    """Cost of every pair in each decoder layer, of one image or (with a leading B everywhere) of a batch.
+    """Cost of every pair in each decoder layer, for one image or (with a leading B everywhere) a batch.
 
     Args:
-        logits: (K, N + 1) of each layer, the last is no-object.
-        masks: (K, P) of each layer, mask logits at P points.
+        logits: (K, N + 1) per layer; the last column is no-object.
+        masks: (K, P) per layer, mask logits at P points.
         labels: (G,).
         truth: (G, P), ground truth at the same points, 0..1.
-        class_weight, bce_weight, dice_weight: of the parts.
+        class_weight, bce_weight, dice_weight: weights of the terms.
 
     Returns:
-        (K, G) of each layer.
+        (K, G) per layer.
     """
     return [
         class_weight * _class_cost(x, labels) + bce_weight * bce + dice_weight * dice
@@ -48,22 +48,22 @@ def matching_costs(
 
 
 def matching_cost(logits: Tensor, masks: Tensor, labels: Tensor, truth: Tensor, **options: Any) -> Tensor:
-    """As :func:`matching_costs`, of one layer."""
+    """As :func:`matching_costs`, for one layer."""
     return matching_costs([logits], [masks], labels, truth, **options)[0]
 
 
 @torch.no_grad()
 def _class_cost(logits: Tensor, labels: Tensor) -> Tensor:
-    """(K, N + 1), (G,) -> (K, G): minus the probability of each label; 0 for segments without a name."""
+    """(K, N + 1), (G,) -> (K, G): the negative probability of each label; 0 for segments without a name."""
     columns = labels[..., None, :].expand(*logits.shape[:-1], labels.shape[-1])
     return -logits.softmax(-1).gather(-1, columns.clamp(min=0)).where(columns >= 0, 0)
 
 
 @torch.no_grad()
 def hungarian(costs: list[Tensor]) -> list[Match]:
-    """The cheapest one-to-one pairs of each cost matrix (K, G).
+    """The one-to-one assignment of lowest cost for each cost matrix (K, G).
 
-    A cost that is not finite (a network that diverged) counts as the worst there is, so that the loss can report it.
+    A cost that is not finite (the network diverged) is replaced by a very large one, so that the loss can report it.
     """
     matches = []
     for cost in [c.detach().float().cpu() for c in costs]:
@@ -74,12 +74,12 @@ def hungarian(costs: list[Tensor]) -> list[Match]:
 
 @dataclass(frozen=True)
 class HungarianMatcher:
-    """Matches the proposals of each decoder layer with the segments of their image, at the lowest cost.
+    """Matches the proposals of each decoder layer with the segments of their image at the lowest total cost.
 
     Attributes:
-        class_weight, bce_weight, dice_weight: of the parts of the cost, Mask2Former's 2, 5, 5. Those of the losses are
-            their own.
-        points: sampled per mask, here and in the mask losses (Mask2Former: 12,544).
+        class_weight, bce_weight, dice_weight: weights of the cost terms (2, 5, 5 in Mask2Former), independent of the
+            weights of the losses.
+        points: points sampled per mask, here and in the mask losses (12,544 in Mask2Former).
     """
 
     class_weight: float = 2.0
@@ -94,9 +94,9 @@ class HungarianMatcher:
         """(image, proposal, row of ``truth``) of each match, (3, S) per layer.
 
         Args:
-            layers: predictions.
+            layers: predictions of each layer.
             pixels: (B, C, h, w), pixel embeddings.
-            targets: of B images.
+            targets: segments of B images.
             truth: (sum of G, H, W) float, the masks of ``targets``.
             points: (B, P, 2), the same for all layers.
         """
@@ -109,19 +109,19 @@ class HungarianMatcher:
         self, logits: Sequence[Tensor], masks: Iterable[Tensor], points: SharedPoints, targets: SegmentTargets,
         truth: Tensor,
     ) -> list[Tensor]:  # fmt: skip
-        """The same for masks at the points, (B, K, P) of each layer."""
+        """The same for masks that are already sampled at the points, (B, K, P) per layer."""
         counts = [len(labels) for labels in targets.labels]
         sampled = [sample_points(t[None], p[None])[0] for t, p in zip(truth.split(counts), points.points, strict=True)]
         padded, labels = pad_sequence(sampled, batch_first=True), pad_sequence(targets.labels, batch_first=True)
         weights = {"class_weight": self.class_weight, "bce_weight": self.bce_weight, "dice_weight": self.dice_weight}
         costs = matching_costs(logits, masks, labels, padded, **weights)
-        # One transfer for all layers and images: each of its own would halt a GPU.
+        # A single transfer for all layers and images, because each one synchronizes with the GPU.
         matrices = torch.stack(costs).float().cpu()
         return list(torch.stack([_pairs(layer, counts) for layer in matrices]).to(truth.device))
 
 
 def _pairs(costs: Tensor, counts: Sequence[int]) -> Tensor:
-    """Costs (B, K, G) of a layer -> image, proposal and segment, counted through all images, of each match; (3, S)."""
+    """Costs (B, K, G) of a layer -> (image, proposal, segment) of each match, (3, S); segments count across images."""
     matches = hungarian([cost[:, :n] for cost, n in zip(costs, counts, strict=True)])
     rows = [
         torch.stack((torch.full_like(m.proposals, i), m.proposals, m.targets + sum(counts[:i])))

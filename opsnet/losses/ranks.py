@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def mean_over_ranks(counts: Sequence[float], device: torch.device) -> Tensor:
-    """Counts of a rank on average (n,), so that a target weighs the same on a rank with few of them and with many."""
+    """Counts averaged over ranks, (n,), so that the weight of a target does not depend on its rank."""
     total = torch.tensor(counts, dtype=torch.float32, device=device)
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.all_reduce(total)

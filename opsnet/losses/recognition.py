@@ -1,8 +1,8 @@
-"""What a recognizer that learns is trained by: naming segments whose names the queries do not learn.
+"""The loss of a recognizer with parameters: classify segments whose names the queries do not learn.
 
-Names in ``held_out`` of conf/train.yaml stand in for those that a user will ask for: their masks are learned and their
-names are not. Each step asks for all of them, and for a random share of the names that the queries do learn, so that
-the recognizer meets target vocabularies near to and far from the training names.
+Names in ``held_out`` of conf/train.yaml stand in for the unseen names that a user will ask for: the network learns
+their masks but not their names. The target names of each step are all of them and a random subset of the names that
+the queries learn, so that the recognizer is trained on vocabularies both close to and far from the training names.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from opsnet.structures import UNNAMED, Embeddings
 
 
 class Recognition(SegmentLoss):
-    """Cross-entropy of the recognizer's logits over target names and no-object, of the last decoder layer.
+    """Cross-entropy of the recognizer's logits over target names and no-object, for the last decoder layer.
 
-    Its gradient reaches the recognizer alone, not the embeddings.
+    Gradients flow to the recognizer only, not to the embeddings.
 
     Args:
         weight: of the loss; it scales gradients of the recognizer alone, to which AdamW is indifferent.
@@ -37,34 +37,34 @@ class Recognition(SegmentLoss):
 
     def forward(self, context: SegmentContext) -> Tensor:
         """The loss, a scalar."""
-        asked = self._asked(context)
-        names = prepare(context.names.target.select(asked), context.names.train)
+        chosen = self._choose_names(context)
+        names = prepare(context.names.target.select(chosen), context.names.train)
         embeddings = Embeddings(context.embeddings.query.detach(), context.embeddings.clip.detach())
         logits, no_object = context.recognizer(embeddings, names, context.model.no_object_embed.detach())
         logits = torch.cat((logits, no_object[..., None]), dim=-1)
-        weight = torch.ones(len(asked) + 1, device=logits.device, dtype=logits.dtype)
+        weight = torch.ones(len(chosen) + 1, device=logits.device, dtype=logits.dtype)
         weight[-1] = self.no_object_weight
-        target = self._target(context, asked, logits.shape[:2]).flatten()
+        target = self._target(context, chosen, logits.shape[:2]).flatten()
         total = weight[target[target != UNNAMED]].sum().clamp(min=1)
         return F.cross_entropy(logits.flatten(0, 1), target, weight, reduction="sum") / total
 
     @staticmethod
-    def _asked(context: SegmentContext) -> Tensor:
-        """The target names of this step, int64 (C,) in rising order: those held out, and a random share of the rest."""
+    def _choose_names(context: SegmentContext) -> Tensor:
+        """Target names of this step, int64 (C,) in ascending order: all held-out names and random others."""
         learned = context.names.seen.cpu()
-        rest = learned.nonzero()[:, 0]
-        share = int(torch.randint(len(rest) + 1, ()))
-        chosen = torch.cat(((~learned).nonzero()[:, 0], rest[torch.randperm(len(rest))[:share]]))
-        if len(chosen) == 0:  # nothing is held out, and nothing was drawn
-            chosen = rest
+        others = learned.nonzero()[:, 0]
+        count = int(torch.randint(len(others) + 1, ()))
+        chosen = torch.cat(((~learned).nonzero()[:, 0], others[torch.randperm(len(others))[:count]]))
+        if len(chosen) == 0:  # no name is held out and none was drawn
+            chosen = others
         return chosen.sort().values.to(context.pixels.device)
 
     @staticmethod
-    def _target(context: SegmentContext, asked: Tensor, shape: torch.Size) -> Tensor:
-        """The name of each proposal (B, K) among C names; C for no-object, ``UNNAMED`` where it is not asked for."""
-        place = torch.full((len(context.names.target.names),), UNNAMED, device=asked.device)
-        place[asked] = torch.arange(len(asked), device=asked.device)
-        target = torch.full(shape, len(asked), device=asked.device)
+    def _target(context: SegmentContext, chosen: Tensor, shape: torch.Size) -> Tensor:
+        """Index of each proposal's name (B, K) among C names; C for no-object, ``UNNAMED`` if it was not chosen."""
+        place = torch.full((len(context.names.target.names),), UNNAMED, device=chosen.device)
+        place[chosen] = torch.arange(len(chosen), device=chosen.device)
+        target = torch.full(shape, len(chosen), device=chosen.device)
         image, proposal, row = context.matches[-1]
         target[image, proposal] = place[context.name_labels[row]]
         return target

@@ -1,4 +1,4 @@
-"""The losses of a training by name, and their weighted sum."""
+"""The losses of a training by name and their weighted sum."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ TOTAL = "loss"
 
 
 class Losses(nn.Module):
-    """Losses by the names under which they are logged; the order is that of the sum.
+    """Losses by the names under which they are logged, summed in this order.
 
     Args:
-        losses: of batches with segments, of batches with image labels, or both.
+        losses: for batches with segments, with image labels, or both.
 
     Raises:
-        ValueError: one of them has the name of the sum, or a name that ``nn.ModuleDict`` cannot hold.
+        ValueError: a loss has the name of the sum, or a name that ``nn.ModuleDict`` does not accept.
     """
 
     def __init__(self, losses: Mapping[str, Loss]) -> None:
@@ -33,12 +33,12 @@ class Losses(nn.Module):
             raise ValueError(f"{error.args[0]}: give that loss another name") from error
 
     def of(self, targets: type) -> dict[str, Loss]:
-        """Those for batches with targets of a type, ``SegmentTargets`` or ``ImageLabels``."""
+        """The losses for batches with targets of this type, ``SegmentTargets`` or ``ImageLabels``."""
         return {name: loss for name, loss in self.by_name.items() if isinstance(loss, Loss) and loss.targets is targets}
 
     def forward(self, context: SegmentContext | ImageLabelContext) -> dict[str, Tensor]:
         """Weighted losses of one batch by name, and their sum ``loss``; scalars."""
-        # Layer by layer: a sum over layers that is weighted afterwards would be rounded otherwise.
+        # Weighted per layer: weighting the sum over layers instead would round differently.
         weighted: dict[str, Tensor] = {
             name: sum((loss.weight * loss(context)).reshape(-1).unbind())  # type: ignore[misc]
             for name, loss in self.of(type(context.targets)).items()
@@ -46,8 +46,8 @@ class Losses(nn.Module):
         return {**weighted, TOTAL: sum(weighted.values())}  # type: ignore[dict-item]
 
     def metrics(self, context: SegmentContext | ImageLabelContext) -> dict[str, Tensor]:
-        """What the losses of a batch log beside themselves."""
-        found: dict[str, Tensor] = {}
+        """Further scalars that the losses of a batch log."""
+        metrics: dict[str, Tensor] = {}
         for loss in self.of(type(context.targets)).values():
-            found |= loss.metrics(context)
-        return found
+            metrics |= loss.metrics(context)
+        return metrics

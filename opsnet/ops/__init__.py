@@ -1,1 +1,1 @@
-"""Tensor functions that everything stands on: the fast forms, each beside its plain form and tested equal to it."""
+"""Tensor functions used by the other packages: each fast form next to a plain form to which it is tested equal."""

@@ -1,7 +1,7 @@
-"""Where each query may look in masked attention (Mask2Former, equation 2): inside the mask that it predicts so far.
+"""Attention masks of masked attention (Mask2Former, equation 2): each query attends inside its current predicted mask.
 
-A mask is a product of a mask embedding with the pixel embeddings, and resizing is linear. Resizing the pixel embeddings
-once thus gives the resized masks of every decoder layer, and no mask is computed at full resolution.
+A mask is the product of a mask embedding with the pixel embeddings, and resizing is linear. Resizing the pixel
+embeddings once therefore gives the resized masks of every decoder layer, without any mask at full resolution.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from torch import Tensor
 
 @torch.no_grad()
 def resize_pixels(pixels: Tensor, like: Tensor) -> Tensor:
-    """Pixel embeddings (B, C, h', w') -> on the grid of a map (B, ., h, w): (B, C, h * w)."""
+    """Resizes pixel embeddings (B, C, h', w') to the grid of a map (B, ., h, w): (B, C, h * w)."""
     return F.interpolate(pixels, size=like.shape[-2:], mode="bilinear", align_corners=False).flatten(2)
 
 
 @torch.no_grad()
 def attention_masks(mask_embeds: Tensor, resized: Tensor) -> Tensor:
-    """Mask embeddings (B, K, C), pixel embeddings of :func:`resize_pixels` -> where to look, bool (B, K, h * w).
+    """Mask embeddings (B, K, C), pixel embeddings of :func:`resize_pixels` -> allowed positions, bool (B, K, h * w).
 
-    Inside the mask, or everywhere where that is empty. As :func:`attention_masks_reference`, except where a mask logit
-    is 0 up to rounding.
+    The inside of the mask, or every position if it is empty. Equal to :func:`attention_masks_reference` except where a
+    mask logit is 0 up to rounding.
     """
     return _inside(mask_embeds @ resized)
 

@@ -1,4 +1,4 @@
-"""Which mask wins each pixel: the highest product of a score and a probability."""
+"""Assigns each pixel to the mask with the highest product of score and probability."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import torch
 from torch import Tensor
 
 CACHE_ELEMENTS = 2**18
-"""Masks at a time hold so many numbers on a CPU, for their products to stay in its cache."""
+"""Number of mask values processed at a time on a CPU, so that the products stay in its cache."""
 
 
 class Contest(NamedTuple):
     """The winner of each pixel.
 
     Attributes:
-        winner: (H, W) int64, the number of the mask; the first among equals. A pixel with a nan goes to the first mask
-            of all, outside it.
-        inside: (H, W) bool, whether the pixel lies inside the winner's mask (probability 0.5 and more).
-        areas: (K,), pixels of each mask.
+        winner: (H, W) int64, index of the mask; the first one in case of a tie. A pixel with a nan is assigned to the
+            first mask, as lying outside of it.
+        inside: (H, W) bool, whether the pixel lies inside the winner's mask (probability of at least 0.5).
+        areas: (K,), number of pixels of each mask.
     """
 
     winner: Tensor
@@ -28,10 +28,10 @@ class Contest(NamedTuple):
 
 
 def contest_reference(masks: Tensor, scores: Tensor) -> Contest:
-    """The winner of each pixel, from all masks at once.
+    """The winner of each pixel, computed from all masks at once.
 
     Args:
-        masks: probabilities (K, H, W) in 0..1, K of 1 and more.
+        masks: probabilities (K, H, W) in 0..1, K at least 1.
         scores: (K,), not negative.
     """
     products = scores[:, None, None] * masks
@@ -42,21 +42,21 @@ def contest_reference(masks: Tensor, scores: Tensor) -> Contest:
 
 
 def contest(groups: Iterable[Tensor], scores: Tensor, size: tuple[int, int]) -> Contest:
-    """As :func:`contest_reference`, from a few masks at a time; equal to it (with a nan, if all masks are one group).
+    """Equal to :func:`contest_reference`, but processes a few masks at a time (with nan: equal for a single group).
 
     Args:
-        groups: probabilities (n, H, W), group after group, K in all; see :func:`in_groups`. Up to 16,383 masks.
-        scores: (K,), not negative, of the masks' precision or a higher one.
+        groups: probabilities (n, H, W) in consecutive groups, K in total, see :func:`in_groups`; at most 16,383 masks.
+        scores: (K,), not negative, in the masks' precision or a higher one.
         size: (H, W).
     """
     best = torch.full(size, -torch.inf, dtype=scores.dtype, device=scores.device)
-    # Twice the winner's number, and one more where it wins inside its mask. Later numbers are larger, so a maximum
-    # takes over what a better mask wins; on a CPU PyTorch is many times slower at maxima with an index.
+    # Twice the winner's index, plus one where the pixel is inside its mask. Later indices are larger, so a maximum
+    # selects the better mask; on a CPU maxima with an index are many times slower in PyTorch.
     code = torch.zeros(size, dtype=torch.int16, device=scores.device)
     areas: list[Tensor] = []
     first = 0
     for masks in groups:
-        # Not in place: masks of bf16 would round the products, and equals would go to the first instead of the best.
+        # Not in place: bf16 masks would round the products and create ties.
         products = scores[first : first + len(masks), None, None] * masks
         inside = masks >= 0.5
         areas.append(inside.flatten(1).sum(1, dtype=torch.int32))
@@ -68,17 +68,17 @@ def contest(groups: Iterable[Tensor], scores: Tensor, size: tuple[int, int]) -> 
 
 
 def _best_of_group(products: Tensor, inside: Tensor, first: int) -> tuple[Tensor, Tensor]:
-    """The largest product (H, W) of a group (n, H, W) whose first mask has the number ``first``, and its code."""
+    """The largest product (H, W) of a group (n, H, W) whose first mask has the index ``first``, and its code."""
     count = len(products)
     if count == 1:
         return products[0], inside[0].short().add_(2 * first)
     top = products.amax(0)
     places = torch.arange(count, 0, -1, dtype=torch.int16, device=products.device)[:, None, None]
-    index = count - ((products == top) * places).amax(0).clamp_(min=1)  # nothing equals a nan
+    index = count - ((products == top) * places).amax(0).clamp_(min=1)  # a nan equals nothing
     return top, inside.gather(0, index[None].long())[0].short() + 2 * (first + index)
 
 
 def in_groups(kept: Tensor, size: tuple[int, int]) -> tuple[Tensor, ...]:
-    """Which masks of ``size`` to take at a time, (n,) of ``kept`` each: what a CPU's cache holds, all on a GPU."""
+    """Splits masks ``kept`` of ``size`` into groups (n,) to process at a time: by cache size on a CPU, one on a GPU."""
     few = CACHE_ELEMENTS // (size[0] * size[1]) if kept.device.type == "cpu" else len(kept)
     return kept.split(max(1, few))

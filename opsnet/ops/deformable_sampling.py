@@ -1,7 +1,7 @@
-"""The core of deformable attention (Deformable DETR, equation 3): where to sample, and a weighted sum of the samples.
+"""The core of deformable attention (Deformable DETR, equation 3): sampling locations and the weighted sum of samples.
 
-Three forms of the sum, equal up to rounding: :func:`sampling_reference` is the readable one, :func:`sampling_sparse` is
-fast on a CPU, and a Triton kernel on a GPU (:mod:`opsnet.ops.deformable_triton`).
+The sum has three implementations, equal up to rounding: :func:`sampling_reference` is readable, :func:`sampling_sparse`
+is fast on a CPU, and a Triton kernel is fast on a GPU (:mod:`opsnet.ops.deformable_triton`).
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ Shapes = list[tuple[int, int]]
 
 
 def deformable_sampling(value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
-    """Weighted bilinear samples of several feature maps, by the fastest way that this device has.
+    """Weighted bilinear samples of several feature maps, by the fastest implementation for the device.
 
     Args:
-        value: (B, L, heads, C), the maps of all levels one after the other, L = sum of h * w.
+        value: (B, L, heads, C), the maps of all levels, concatenated; L = sum of h * w.
         shapes: (h, w) of each level.
-        locations: (B, Q, heads, levels, points, 2), (x, y) in 0..1 of the map; outside counts as zero.
+        locations: (B, Q, heads, levels, points, 2), (x, y) in 0..1 of the map, which is zero outside.
         weights: (B, Q, heads, levels, points).
 
     Returns:
@@ -34,7 +34,7 @@ def deformable_sampling(value: Tensor, shapes: Shapes, locations: Tensor, weight
     """
     way = sampling_reference
     if torch.compiler.is_exporting():
-        way = sampling_reference  # the others are no operations of an exported graph
+        way = sampling_reference  # the others cannot be exported
     elif value.device.type == "cpu":
         way = sampling_sparse
     elif value.device.type == "cuda" and (kernel := working_kernel(str(value.device))) and kernel.supported(value):
@@ -43,9 +43,9 @@ def deformable_sampling(value: Tensor, shapes: Shapes, locations: Tensor, weight
 
 
 def sampling_locations(reference: Tensor, offsets: Tensor, shapes: Shapes) -> Tensor:
-    """Locations to sample: a reference plus offsets that are counted in cells of each level.
+    """Sampling locations: reference points plus offsets in units of the cells of each level.
 
-    Equal to :func:`sampling_locations_reference` to the digit.
+    Exactly equal to :func:`sampling_locations_reference`.
 
     Args:
         reference: (Q, 2), (x, y) in 0..1.
@@ -55,45 +55,45 @@ def sampling_locations(reference: Tensor, offsets: Tensor, shapes: Shapes) -> Te
     Returns:
         (B, Q, heads, levels, points, 2), (x, y) in 0..1 of the map.
     """
-    # Written out for every head and point: a CPU is slow at a factor that repeats after two numbers.
+    # Expanded for every head and point: broadcasting over a last dimension of two is slow on a CPU.
     cells = _cell_sizes(shapes, offsets).expand(offsets.shape[2:]).contiguous()
     return reference[None, :, None, None, None] + offsets * cells
 
 
 def sampling_locations_reference(reference: Tensor, offsets: Tensor, shapes: Shapes) -> Tensor:
-    """The same, by broadcasting."""
+    """The same by broadcasting."""
     return reference[None, :, None, None, None] + offsets * _cell_sizes(shapes, offsets)
 
 
 def _cell_sizes(shapes: Shapes, like: Tensor) -> Tensor:
-    """(width, height) of a cell of each level in 0..1, (levels, 1, 2); the lengths may be symbolic."""
+    """(width, height) of a cell of each level in 0..1, (levels, 1, 2); sizes may be symbolic."""
     sides = [torch.full((), side, dtype=like.dtype, device=like.device) for h, w in shapes for side in (w, h)]
     return 1 / torch.stack(sides).view(-1, 1, 2)
 
 
 @cache
 def working_kernel(device: str) -> Any:
-    """The module with the fused kernel, or None (said in one line) where Triton is not there or fails on ``device``.
+    """The module with the fused kernel, or None (with a warning) if Triton is not installed or fails on ``device``.
 
-    Triton compiles on first use, with a C compiler besides its own; so the kernel is tried here, both ways, before a
-    training relies on it. Called at the start of a training, and else by the first use.
+    Triton compiles on first use and needs a C compiler, so this tests the forward and backward kernels before a
+    training relies on them. It is called at the start of a training, otherwise on first use.
     """
     try:
         from opsnet.ops import deformable_triton as kernel
 
         _try(kernel.sampling_triton, device)
-    except Exception as error:  # whatever compilers, drivers and launches raise
-        told = " ".join(str(error).split())[:300]
+    except Exception as error:  # compilers, drivers and launches raise many types
+        reason = " ".join(str(error).split())[:300]
         log.warning(
-            "deformable attention runs by grid_sample, which is slower than Triton's kernel (%s: %s)",
-            type(error).__name__, told,
+            "deformable attention uses grid_sample, which is slower than the Triton kernel (%s: %s)",
+            type(error).__name__, reason,
         )  # fmt: skip
         return None
     return kernel
 
 
 def _try(way: Any, device: str) -> None:
-    """A forward and a backward pass with the full-size network's heads, levels, points and channels."""
+    """Runs forward and backward passes with the heads, levels, points and channels of the full-size network."""
     shapes = [(1, 1), (2, 2), (4, 4)]
     for dtype in (torch.float32, torch.bfloat16):
         value = torch.zeros(1, 21, 8, 32, device=device, dtype=dtype, requires_grad=True)
@@ -101,11 +101,11 @@ def _try(way: Any, device: str) -> None:
         with torch.enable_grad():
             way(value, shapes, locations, locations[..., 0]).float().sum().backward()
     if torch.device(device).type == "cuda":
-        torch.cuda.synchronize(device)  # or a failed launch would be told by something else, later
+        torch.cuda.synchronize(device)  # otherwise a later operation would report a failed launch
 
 
 def sampling_reference(value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
-    """As :func:`deformable_sampling`, level by level with PyTorch's own sampling of a map."""
+    """As :func:`deformable_sampling`, level by level with ``grid_sample``."""
     batch, _, heads, channels = value.shape
     queries, points = locations.shape[1], locations.shape[4]
     samples = []
@@ -121,38 +121,38 @@ def sampling_reference(value: Tensor, shapes: Shapes, locations: Tensor, weights
 
 
 def sampling_sparse(value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
-    """As :func:`deformable_sampling`, as one product of a sparse matrix with the rows of all maps.
+    """As :func:`deformable_sampling`, by one product of a sparse matrix with the pixels of all maps.
 
-    A query and head read four corners a point, so the matrix has ``4 * levels * points`` numbers a row. Nothing of the
-    size of all samples times all channels is ever made.
+    Each query and head reads four corners per point, so the matrix has ``4 * levels * points`` entries per row. The
+    individual samples with all their channels are never stored.
     """
     batch, _, heads, channels = value.shape
-    # Half precision would place a point on a wide map no better than to half a pixel.
+    # Half precision would be accurate only to half a pixel on a wide map.
     exact = torch.float64 if value.dtype == torch.float64 else torch.float32
     starts, rows = _framed(shapes)
-    # Written out for every head, level and point, or PyTorch would compute on four numbers at a time.
+    # Expanded for every head, level and point; otherwise PyTorch would vectorize over four numbers only.
     full = (heads, len(shapes), locations.shape[4])
     sizes = value.new_tensor([(w, h) for h, w in shapes], dtype=exact)[None, :, None].expand(*full, 2).contiguous()
-    picture, head = torch.arange(batch) * (rows * heads), torch.arange(heads)
+    image, head = torch.arange(batch) * (rows * heads), torch.arange(heads)
     first = torch.tensor(starts)[:, None] * heads
-    base = picture.view(-1, 1, 1, 1, 1) + (head[:, None, None] + first).expand(full)
+    base = image.view(-1, 1, 1, 1, 1) + (head[:, None, None] + first).expand(full)
     x, y = (locations.to(exact) * sizes - 0.5).unbind(-1)
     mixed = _SparseSampling.apply(value.to(exact), shapes, x, y, weights.to(exact), base.int(), sizes)
     return mixed.view(batch, -1, heads * channels).to(value.dtype)
 
 
 def _framed(shapes: Shapes) -> tuple[list[int], int]:
-    """Where each level begins in a table of all pixels with frames of zeros around the maps, and the table's length.
+    """Start of each level in a table of all pixels, with zero padding around the maps, and the length of the table.
 
-    A frame spares every corner the test whether it lies outside. One column of zeros is the right frame of a line and
-    the left frame of the next, so a level begins one cell before its first line, above and left of its first pixel.
+    With the padding, no corner has to be tested for lying outside. A single column of zeros pads the end of one line
+    and the start of the next, so a level begins one cell before its first line, above and left of its first pixel.
     """
     lengths = [(h + 3) * (w + 1) + 2 for h, w in shapes]
     return [sum(lengths[:i]) for i in range(len(lengths))], sum(lengths)
 
 
 def _maps(table: Tensor, shapes: Shapes) -> list[Tensor]:
-    """What the frames of a table (B, rows, ...) hold, as views of it: (B, h, w, ...) of each level."""
+    """Views of the maps inside the padding of a table (B, rows, ...): (B, h, w, ...) for each level."""
     parts = []
     for start, (h, w) in zip(_framed(shapes)[0], shapes, strict=True):
         lines = table[:, start + 1 : start + 1 + (h + 3) * (w + 1)].unflatten(1, (h + 3, w + 1))
@@ -161,7 +161,7 @@ def _maps(table: Tensor, shapes: Shapes) -> list[Tensor]:
 
 
 def _table(value: Tensor, shapes: Shapes) -> Tensor:
-    """Value (B, L, heads, C) with frames, pixel by pixel and in each head by head: (B * rows * heads, C)."""
+    """Value (B, L, heads, C) with padding, as rows ordered by pixel and head: (B * rows * heads, C)."""
     batch, _, heads, channels = value.shape
     table = value.new_zeros(batch, _framed(shapes)[1], heads, channels)
     for inside, part in zip(_maps(table, shapes), value.split([h * w for h, w in shapes], dim=1), strict=True):
@@ -179,11 +179,11 @@ class _SparseSampling(torch.autograd.Function):
         rows, ctx.shapes = _table(value, shapes), shapes
         width, height = sizes.unbind(-1)
         heads = x.shape[2]
-        # A point outside the frame has nothing to read; on the frame's edge it has the same.
+        # Points outside the padding sample zeros, and so do points on its edge.
         clamped_x, clamped_y = x.clamp(min=-1).minimum(width), y.clamp(min=-1).minimum(height)
         left, above = clamped_x.floor(), clamped_y.floor()
         fx, fy = clamped_x - left, clamped_y - above
-        line = (width + 1) * heads  # rows of the table; whole numbers to 2^24 are exact
+        line = (width + 1) * heads  # rows of the table; integers up to 2^24 are exact
         first = (above + 1).mul_(line).add_((left + 1).mul_(heads)).int() + base
         below = first + line.int()
         corners = torch.stack((first, first + heads, below, below + heads), dim=-1).view(x.shape[:3].numel(), -1)
@@ -205,7 +205,7 @@ class _SparseSampling(torch.autograd.Function):
             for_rows = _transposed_product(corners, matrix, gradient, len(rows))
             inside = _maps(for_rows.view(x.shape[0], -1, x.shape[2], rows.shape[1]), ctx.shapes)
             for_value = torch.cat([part.flatten(1, 2) for part in inside], dim=1)
-        # What each number of the matrix changes: the product of the row it reads with what its result is worth.
+        # Gradient of each matrix entry: the product of the row it reads with the gradient of the output.
         begins = torch.arange(0, corners.numel() + 1, corners.shape[1], dtype=corners.dtype)
         pattern = _csr(begins, corners.flatten(), matrix.flatten(), (len(corners), len(rows)))
         worth = torch.sparse.sampled_addmm(pattern, gradient, rows.T, beta=0.0).values()
@@ -220,9 +220,9 @@ class _SparseSampling(torch.autograd.Function):
 
 
 def _transposed_product(corners: Tensor, matrix: Tensor, gradient: Tensor, rows: int) -> Tensor:
-    """Transposed sparse matrix times ``gradient``: each row's gradient sums over all that read it.
+    """Transposed sparse matrix times ``gradient``: the gradient of each row sums over all queries that read it.
 
-    SciPy transposes by counting, eleven times as fast as sorting the indices.
+    SciPy transposes by counting sort, which is eleven times as fast as sorting the indices.
     """
     queries, entries = corners.shape
     begins = np.arange(0, queries * entries + 1, entries, dtype=np.int32)

@@ -1,8 +1,8 @@
-"""Deformable sampling as one fused Triton kernel each way, for CUDA.
+"""Deformable sampling as fused Triton kernels for CUDA, one forward and one backward.
 
-A program takes a block of queries of one picture and head, reads the four corners of each point straight from the maps
-and never writes a sample. The backward pass reads the same corners again and adds to the maps' gradient atomically, in
-single precision: the order of the additions, and with it the last digits, is not the same in every run.
+A program processes a block of queries of one image and head, reads the four corners of each point directly from the
+maps and stores no samples. The backward pass reads the corners again and adds to the gradient of the maps atomically in
+fp32, so the order of the additions, and therefore the last digits, differ between runs.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-_QUERIES = 16  # of a program
+_QUERIES = 16  # per program
 
 
 def supported(value: Tensor) -> bool:
-    """Whether the kernel can take ``value`` (B, L, heads, C): C a power of two, numbers of at most 32 bits."""
+    """Whether the kernel supports ``value`` (B, L, heads, C): C is a power of two, the type has at most 32 bits."""
     channels = value.shape[-1]
     return channels & (channels - 1) == 0 and value.dtype in (torch.float32, torch.float16, torch.bfloat16)
 
@@ -28,7 +28,7 @@ def sampling_triton(value: Tensor, shapes: list[tuple[int, int]], locations: Ten
     sizes = torch.tensor(shapes, device=value.device, dtype=torch.int32)
     areas = sizes[:, 0] * sizes[:, 1]
     starts = (areas.cumsum(0) - areas).to(torch.int32)
-    # Half precision would place a point on a wide map no better than to half a pixel.
+    # Half precision would be accurate only to half a pixel on a wide map.
     mixed: Tensor = _Sampling.apply(
         value.contiguous(), locations.float().contiguous(), weights.float().contiguous(), sizes, starts
     )
@@ -68,12 +68,12 @@ class _Sampling(torch.autograd.Function):
 
 @triton.jit
 def _place(locations, sizes, starts, entry, level, inside):  # type: ignore[no-untyped-def]
-    """Size and start of a level, and for one point a query its first corner and how far beyond it lies."""
+    """Size and start of a level, and for one point per query its first corner and its offset from that corner."""
     height = tl.load(sizes + 2 * level)
     width = tl.load(sizes + 2 * level + 1)
     x = tl.load(locations + 2 * entry, mask=inside, other=0.0) * width - 0.5
     y = tl.load(locations + 2 * entry + 1, mask=inside, other=0.0) * height - 0.5
-    # Far outside there is nothing to read, and the number of a pixel must stay one of 32 bits.
+    # Far outside everything is zero, and pixel indices must fit into 32 bits.
     near = (x > -1) & (x < width) & (y > -1) & (y < height)
     x = tl.where(near, x, -2.0)
     y = tl.where(near, y, -2.0)
@@ -84,7 +84,7 @@ def _place(locations, sizes, starts, entry, level, inside):  # type: ignore[no-u
 
 @triton.jit
 def _corner(value, first, start, column, row, height, width, inside, HEADS: tl.constexpr, CHANNELS: tl.constexpr):  # type: ignore[no-untyped-def]
-    """Offsets (BLOCK, CHANNELS) of one corner a query, which of them lie on the map, and their values."""
+    """Offsets (BLOCK, CHANNELS) of one corner per query, which of them lie on the map, and their values."""
     there = inside & (column >= 0) & (column < width) & (row >= 0) & (row < height)
     offsets = first + (start + row * width + column).to(tl.int64) * (HEADS * CHANNELS)
     offsets = offsets[:, None] + tl.arange(0, CHANNELS)[None, :]
@@ -97,12 +97,12 @@ def _forward(  # type: ignore[no-untyped-def]
     value, locations, weights, sizes, starts, mixed, length, queries,
     HEADS: tl.constexpr, LEVELS: tl.constexpr, POINTS: tl.constexpr, CHANNELS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    picture = (tl.program_id(1) // HEADS).to(tl.int64)
+    image = (tl.program_id(1) // HEADS).to(tl.int64)
     head = tl.program_id(1) % HEADS
     query = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside = query < queries
-    place = (picture * queries + query) * HEADS + head
-    first = (picture * length * HEADS + head) * CHANNELS
+    place = (image * queries + query) * HEADS + head
+    first = (image * length * HEADS + head) * CHANNELS
     total = tl.zeros((BLOCK, CHANNELS), dtype=tl.float32)
     for level in tl.static_range(LEVELS):
         for point in tl.static_range(POINTS):
@@ -125,12 +125,12 @@ def _backward(  # type: ignore[no-untyped-def]
     value, locations, weights, sizes, starts, gradient, for_value, for_locations, for_weights, length, queries,
     HEADS: tl.constexpr, LEVELS: tl.constexpr, POINTS: tl.constexpr, CHANNELS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    picture = (tl.program_id(1) // HEADS).to(tl.int64)
+    image = (tl.program_id(1) // HEADS).to(tl.int64)
     head = tl.program_id(1) % HEADS
     query = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside = query < queries
-    place = (picture * queries + query) * HEADS + head
-    first = (picture * length * HEADS + head) * CHANNELS
+    place = (image * queries + query) * HEADS + head
+    first = (image * length * HEADS + head) * CHANNELS
     offsets = place[:, None] * CHANNELS + tl.arange(0, CHANNELS)[None, :]
     worth = tl.load(gradient + offsets, mask=inside[:, None], other=0.0).to(tl.float32)
     for level in tl.static_range(LEVELS):

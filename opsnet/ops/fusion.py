@@ -1,4 +1,4 @@
-"""A weighted sum of two embeddings' directions (Embedding Fusion; paper, section 3.3)."""
+"""Weighted sum of two normalised embeddings (Embedding Fusion; paper, section 3.3)."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from torch import Tensor
 
 
 def fuse_directions(first: Tensor, second: Tensor, weight: float | Tensor) -> Tensor:
-    """``first / |first| + weight * second / |second|``, and ``first`` as it is where the weight is 0.
+    """``first / |first| + weight * second / |second|``, or ``first`` unchanged if the weight is 0.
 
-    Equal to :func:`fuse_directions_reference` to the digit, without what a weight of 0 makes superfluous.
+    Exactly equal to :func:`fuse_directions_reference`, but skips the computation if the weight is 0.
 
     Args:
         first, second: (..., D).
-        weight: a number, or a tensor of no dimension.
+        weight: a number or a 0-dimensional tensor.
     """
-    # A graph's weight stays open, and one that learns needs its gradient.
+    # The weight is an input of an exported graph, and a learned weight needs a gradient.
     if torch.compiler.is_exporting() or (isinstance(weight, Tensor) and weight.requires_grad):
         return fuse_directions_reference(first, second, weight)
     weight = float(weight)
@@ -26,7 +26,7 @@ def fuse_directions(first: Tensor, second: Tensor, weight: float | Tensor) -> Te
 
 
 def fuse_directions_reference(first: Tensor, second: Tensor, weight: float | Tensor) -> Tensor:
-    """The same, whatever the weight is."""
+    """The same for any weight."""
     weight = torch.as_tensor(weight).to(first)
     fused = F.normalize(first, dim=-1) + weight * F.normalize(second, dim=-1)
     return torch.where(weight == 0, first, fused)

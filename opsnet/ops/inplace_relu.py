@@ -1,4 +1,4 @@
-"""ReLU between two linear layers, without new memory for its output or its gradient."""
+"""ReLU between two linear layers that allocates no memory for its output or gradient."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from torch import Tensor
 def inplace_relu(x: Tensor) -> Tensor:
     """ReLU of (...), which may overwrite ``x`` and, in the backward pass, the gradient of its output.
 
-    The hidden activations of a feed-forward are the widest tensors of a transformer, and on a CPU allocating one takes
-    longer than computing it. Equal to :func:`relu_reference` to the digit, forward and backward.
+    The hidden activations of a feed-forward layer are the widest tensors of a transformer, and on a CPU allocating one
+    takes longer than computing it. Exactly equal to :func:`relu_reference`, forward and backward.
 
     Args:
-        x: read by nothing else; the output goes to a linear layer, which does not need its own output's gradient.
+        x: must not be used elsewhere; the output must go to a linear layer, whose backward does not use its own output.
     """
-    if torch.compiler.is_exporting():  # an autograd function is no operation of an exported graph
+    if torch.compiler.is_exporting():  # autograd functions cannot be exported
         return relu_reference(x)
     positive: Tensor = _InplaceReLU.apply(x)
     return positive
 
 
 def relu_reference(x: Tensor) -> Tensor:
-    """The same in new memory."""
+    """The same with newly allocated memory."""
     return F.relu(x)
 
 

@@ -1,4 +1,4 @@
-"""Reading maps at points between their pixels, for one map as for the masks of all decoder layers."""
+"""Bilinear sampling of maps at points, for a single map and for the masks of all decoder layers."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from torch import Tensor
 def sample_points(maps: Tensor, points: Tensor) -> Tensor:
     """Bilinear values of maps (B, C, h, w) at points (B, P, 2), (x, y) in 0..1 -> (B, C, P).
 
-    The reference for :meth:`SharedPoints.read`; maps count as zero outside.
+    The reference for :meth:`SharedPoints.read`; maps are zero outside.
     """
     return F.grid_sample(maps, 2 * points[:, :, None] - 1, mode="bilinear", align_corners=False)[..., 0]
 
 
 class SharedPoints:
-    """Points of each image at which any number of its maps are read, all channels of a point at once.
+    """Points of each image at which any number of its maps are sampled, all channels of a point at once.
 
-    For many channels several times as fast as :func:`sample_points`, which reads channel by channel; equal up to
+    For many channels several times as fast as :func:`sample_points`, which samples channel by channel; equal up to
     rounding.
 
     Args:
@@ -32,12 +32,12 @@ class SharedPoints:
         self._corners: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
 
     def read(self, maps: Tensor, out: Tensor | None = None) -> Tensor:
-        """Bilinear values of maps (B, C, h, w), which count as zero outside -> (B, C, P).
+        """Bilinear values of maps (B, C, h, w), which are zero outside -> (B, C, P).
 
         Args:
-            maps: to read.
-            out: an earlier answer of the same shape, to be overwritten: on a CPU new memory for thousands of points
-                takes longer than reading them. No gradient passes then.
+            maps: the maps to sample.
+            out: an earlier output of the same shape to overwrite, without gradients: on a CPU allocating memory for
+                thousands of points takes longer than sampling them.
         """
         batch, channels, height, width = maps.shape
         if (height, width) not in self._corners:
@@ -53,7 +53,7 @@ class SharedPoints:
         return out
 
     def _find_corners(self, height: int, width: int) -> tuple[Tensor, Tensor]:
-        """The four pixels around each point as rows of a table of all pixels, and their shares; both (B * P, 4)."""
+        """The four pixels around each point as rows of a table of all pixels, and their weights; both (B * P, 4)."""
         device = self.points.device
         x, y = (self.points * self.points.new_tensor((width, height)) - 0.5).unbind(-1)
         indices, weights = [], []
@@ -66,7 +66,7 @@ class SharedPoints:
         return (torch.stack(indices, dim=-1) + starts).flatten(0, 1), torch.stack(weights, dim=-1).flatten(0, 1)
 
 
-_AT_ONCE = 2048  # points; their values stay in the cache until they are written to their place
+_AT_ONCE = 2048  # points; their values stay in the cache until they are copied to the output
 
 
 def _weighted_rows(table: Tensor, indices: Tensor, weights: Tensor) -> Tensor:
@@ -85,7 +85,7 @@ def _pixel_rows(maps: Tensor) -> Tensor:
 
 
 def _neighbours(position: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """The two whole numbers around each position, and how much each counts."""
+    """The two integers around each position, and their weights."""
     below = position.floor()
     share = position - below
     return (below.long(), 1 - share), (below.long() + 1, share)
@@ -93,18 +93,18 @@ def _neighbours(position: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, 
 
 @torch.no_grad()
 def masks_at_points(points: SharedPoints, embeds: Sequence[Tensor], pixels: Tensor) -> Iterator[Tensor]:
-    """Mask logits of every decoder layer at P points of each image, (B, K, P); no gradient passes.
+    """Mask logits of every decoder layer at P points of each image, (B, K, P), without gradients.
 
-    Whichever comes first is the cheaper one: the points, where the image has more pixels than these, or the product.
-    Equal to :func:`masks_at_points_reference` up to rounding.
+    Samples the pixel embeddings before the product if an image has more pixels than points, otherwise the masks after
+    it, whichever is cheaper. Equal to :func:`masks_at_points_reference` up to rounding.
 
     Args:
-        points: of B images.
+        points: points of B images.
         embeds: mask embeddings of each layer, (B, K, C).
         pixels: pixel embeddings (B, C, h, w).
 
     Yields:
-        Memory that all layers share: a layer's masks last until the next are asked for.
+        Masks in memory that all layers share: they are valid until the next ones are requested.
     """
     masks = None
     if pixels.shape[-2:].numel() > points.points.shape[1]:
@@ -114,7 +114,7 @@ def masks_at_points(points: SharedPoints, embeds: Sequence[Tensor], pixels: Tens
             yield masks
     else:
         table = pixels.permute(0, 2, 3, 1)
-        for e in embeds:  # pixel by pixel, the order in which points read them
+        for e in embeds:  # channels last, the layout in which points are sampled
             everywhere = (table.flatten(1, 2) @ e.mT).unflatten(1, table.shape[1:3])
             masks = points.read(everywhere.permute(0, 3, 1, 2), out=masks)
             yield masks
@@ -122,5 +122,5 @@ def masks_at_points(points: SharedPoints, embeds: Sequence[Tensor], pixels: Tens
 
 @torch.no_grad()
 def masks_at_points_reference(points: Tensor, embeds: Sequence[Tensor], pixels: Tensor) -> list[Tensor]:
-    """The same from points (B, P, 2): the masks in full, then read."""
+    """The same for points (B, P, 2): computes the full masks, then samples them."""
     return [sample_points(torch.einsum("bkc, bchw -> bkhw", e, pixels), points) for e in embeds]

@@ -1,7 +1,7 @@
 """Normalisation of padded images: first normalise, then pad with zeros, as detectron2 does.
 
-A batch is padded before the networks normalise it, each with a mean of its own; black pixels would then be a border
-of another colour, which normalisation and convolutions carry into the image. So the padding is set to zero afterwards.
+A batch is padded before the networks normalise it, each with its own mean. Black padding would then become a coloured
+border that convolutions carry into the image, so the padding is set to zero after the normalisation.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ Sizes = Sequence[tuple[int, int]] | Tensor
 
 
 def inside_images(valid_sizes: Sizes | None, images: Tensor) -> Tensor | None:
-    """Which pixels of images (B, 3, H, W) are no padding, (B, 1, H, W) bool; ``None`` where all are.
+    """Which pixels of images (B, 3, H, W) are not padding, (B, 1, H, W) bool; ``None`` if there is no padding.
 
     Args:
-        valid_sizes: of each image; ``None``: every image fills the batch.
+        valid_sizes: size of each image; ``None``: every image fills the batch.
         images: the padded batch.
 
     Raises:
-        ValueError: as many sizes as images are needed.
+        ValueError: the number of sizes is not the number of images.
     """
     if valid_sizes is None:
         return None
@@ -40,7 +40,7 @@ def inside_images(valid_sizes: Sizes | None, images: Tensor) -> Tensor | None:
 
 
 def normalize(images: Tensor, mean: Tensor, std: Tensor, inside: Tensor | None = None) -> Tensor:
-    """Images (B, 3, H, W), RGB in 0..1 -> the same normalised, zero in the padding.
+    """Normalises images (B, 3, H, W), RGB in 0..1; zero in the padding.
 
     Args:
         images: padded at the right and bottom.

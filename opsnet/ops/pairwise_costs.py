@@ -18,7 +18,7 @@ class PairwiseCosts(NamedTuple):
 
 
 def pairwise_costs_reference(masks: Tensor, truth: Tensor) -> PairwiseCosts:
-    """Costs of every pair, one number per pair and point.
+    """Costs of every pair, computed with one value per pair and point.
 
     Args:
         masks: (..., K, P), mask logits at P points.
@@ -40,22 +40,22 @@ def _pairs(masks: Tensor, truth: Tensor) -> tuple[int, ...]:
 def pairwise_costs(
     masks: Iterable[Tensor], truth: Tensor, *, scratch: Tensor | None = None
 ) -> Iterator[PairwiseCosts]:  # fmt: skip
-    """As :func:`pairwise_costs_reference` up to rounding, of the masks of each decoder layer, by matrix products.
+    """Equal to :func:`pairwise_costs_reference` up to rounding, by matrix products, for each decoder layer.
 
     Args:
-        masks: (..., K, P) of each layer, of one shape; they stay as they are.
+        masks: (..., K, P) per layer, all of the same shape; not modified.
         truth: (..., G, P), the same for all layers.
-        scratch: of the masks' shape, to be overwritten; by default made here.
+        scratch: buffer of the masks' shape to overwrite; allocated here by default.
     """
     for layer in masks:
-        # On a CPU new memory for thousands of points takes longer than what is computed in it.
+        # On a CPU allocating memory for thousands of points takes longer than the computation.
         scratch = torch.empty_like(layer) if scratch is None else scratch
         yield _costs(layer, truth, scratch)
 
 
 def _costs(masks: Tensor, truth: Tensor, scratch: Tensor) -> PairwiseCosts:
-    """Of one layer; ``scratch``, like ``masks``, is overwritten."""
-    # softplus(x) - x * t is the binary cross-entropy: one product with the targets serves both of its terms.
+    """Costs of one layer; overwrites ``scratch``, which has the shape of ``masks``."""
+    # The binary cross-entropy is softplus(x) - x * t, so a single product with the targets is enough.
     losses = torch.ops.aten.softplus.out(masks, out=scratch)
     bce = (losses.sum(-1, keepdim=True) - _products(masks, truth)) / masks.shape[-1]
     inside = torch.sigmoid(masks, out=scratch)
@@ -64,5 +64,5 @@ def _costs(masks: Tensor, truth: Tensor, scratch: Tensor) -> PairwiseCosts:
 
 
 def _products(masks: Tensor, truth: Tensor) -> Tensor:
-    """(K, P) and (G, P) -> (K, G); in this order nearly twice as fast for masks that lie point by point."""
+    """(K, P) and (G, P) -> (K, G); in this order nearly twice as fast for masks stored point by point."""
     return (truth @ masks.mT).mT

@@ -1,4 +1,4 @@
-"""Parts of the network that run in fp32 while the rest runs under autocast."""
+"""Runs parts of the network in fp32 while the rest runs under autocast."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from torch import Tensor
 
 
 def widened(x: Tensor) -> Tensor:
-    """Half precision -> fp32; fp64 stays."""
+    """Converts half precision to fp32; leaves fp64 unchanged."""
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 def full_precision(like: Tensor) -> AbstractContextManager[Any]:
-    """Autocast switched off for the device of ``like``; inputs have to be made fp32 by the caller.
+    """Disables autocast for the device of ``like``; the caller has to convert the inputs to fp32.
 
-    Nothing at all where autocast is off already (a switch inside an exported graph is no operation of ONNX), or where a
-    device has none, such as "meta".
+    Does nothing if autocast is already off (ONNX has no operation for the switch in an exported graph) or if the device
+    has no autocast, such as "meta".
     """
     device = like.device.type
     if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):

@@ -1,4 +1,4 @@
-"""Embeddings of prompts by CLIP's text tower."""
+"""Text embeddings of prompts by CLIP's text encoder."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from torch import Tensor
 
 
 def encode_text(clip: Any, tokens: Tensor) -> Tensor:
-    """Token ids (P, L) -> embeddings (P, D) whose direction counts, not their length.
+    """Token ids (P, L) -> embeddings (P, D), not normalised.
 
-    Computed without the padding that all prompts share. In a causal tower nothing that stands after a prompt's end (its
-    largest id) can change what is read there, so open_clip's tower runs on fewer positions: several times as fast for
+    Computed without the padding that all prompts share. In a causal encoder the tokens after a prompt's end (its
+    largest id) do not affect its embedding, so open_clip's encoder runs on fewer positions: several times as fast for
     names, which are short. Directions equal those of :func:`encode_text_reference` up to rounding.
     """
     causal = getattr(clip, "attn_mask", None) is not None and getattr(clip, "text_pool_type", None) == "argmax"
-    if not causal:  # towers of another kind, such as the miniature's, read every position
+    if not causal:  # other encoders, such as the miniature's, use every position
         return encode_text_reference(clip, tokens)
     length = int(tokens.argmax(-1).max()) + 1
     shorter = {
@@ -29,6 +29,6 @@ def encode_text(clip: Any, tokens: Tensor) -> Tensor:
 
 
 def encode_text_reference(clip: Any, tokens: Tensor) -> Tensor:
-    """The same by the tower's own method, on all positions."""
+    """The same by the encoder's own method, on all positions."""
     embeds: Tensor = clip.encode_text(tokens)
     return embeds

@@ -1,1 +1,1 @@
-"""From named proposals to one panoptic map: Mask Filtering and the merge."""
+"""From classified proposals to a panoptic map: Mask Filtering and the merge."""

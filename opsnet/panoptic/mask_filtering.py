@@ -1,4 +1,4 @@
-"""Mask Filtering (paper, section 3.4): which proposals to keep, and by which score they compete for pixels."""
+"""Mask Filtering (paper, section 3.4): which proposals to keep, and with which score they compete for pixels."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class Filtered(NamedTuple):
     """Proposals after Mask Filtering; B images, or any other leading dimensions.
 
     Attributes:
-        scores: (B, K) in 0..1, by which proposals are kept, and which their segments report.
+        scores: (B, K) in 0..1, compared with the threshold and reported with the segments.
         labels: (B, K), the best name of each.
         keep: (B, K) bool.
-        merge_scores: (B, K) in 0..1, by which those that are kept compete for pixels in the merge.
+        merge_scores: (B, K) in 0..1, with which kept proposals compete for pixels in the merge.
     """
 
     scores: Tensor
@@ -27,18 +27,18 @@ class Filtered(NamedTuple):
 
 
 class MaskFiltering(nn.Module):
-    """Scores proposals and drops the poor ones.
+    """Scores proposals and drops those below the threshold.
 
     Args:
         kind: the score: "cls" (class score), "iou" (predicted IoU) or "cls_iou" (their product), as in Table 7.
-        threshold: proposals must score higher.
-        compete: the score by which kept proposals compete for pixels, of the same kinds; ``None`` takes ``kind``, as
-            the paper does. With "cls", a small mask of low predicted IoU is not covered by the large one behind it.
-        drop_no_object: drop proposals for which no-object beats every name, as Mask2Former does; ``None``: with "cls"
-            only.
+        threshold: kept proposals must have a higher score.
+        compete: the kind of score with which kept proposals compete for pixels; ``None`` uses ``kind``, as in the
+            paper. With "cls", a small mask with a low predicted IoU is not covered by the large one behind it.
+        drop_no_object: drop proposals whose no-object score exceeds that of every name, as in Mask2Former; ``None``:
+            only with "cls".
 
     Raises:
-        ValueError: an unknown kind.
+        ValueError: the kind is unknown.
     """
 
     def __init__(
@@ -57,15 +57,15 @@ class MaskFiltering(nn.Module):
         self.drop_no_object = kind == "cls" if drop_no_object is None else drop_no_object
 
     def forward(self, logits: Tensor, no_object: Tensor, iou: Tensor) -> Filtered:
-        """Labels, scores and which proposals to keep.
+        """Computes labels, scores and which proposals to keep.
 
         Args:
             logits: (B, K, M).
             no_object: (B, K).
-            iou: (B, K), predicted, in 0..1.
+            iou: (B, K), predicted IoU in 0..1.
         """
         best, labels = logits.max(dim=-1)
-        # The learned no-object embedding is a rival in the class score, so duplicates that it claims score low.
+        # The class score includes no-object in the softmax, so duplicates classified as no-object score low.
         rivals = torch.cat((logits, no_object[..., None]), dim=-1)
         class_score = (best - rivals.logsumexp(-1)).exp()
         by_kind = {"cls": class_score, "iou": iou, "cls_iou": class_score * iou}
@@ -76,7 +76,7 @@ class MaskFiltering(nn.Module):
         return Filtered(scores, labels, keep, by_kind[self.compete])
 
     def settings(self) -> dict[str, str | float | bool]:
-        """The arguments that build it again."""
+        """The constructor arguments that rebuild it."""
         return {
             "kind": self.kind,
             "threshold": float(self.threshold),

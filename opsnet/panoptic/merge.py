@@ -1,7 +1,7 @@
-"""Merging named masks into a panoptic map, pixel by pixel.
+"""Merges classified masks into a panoptic map, pixel by pixel.
 
-Mask2Former's inference, its overlap rule included: the pixels that a proposal wins, those outside its own mask
-(probability below 0.5) too, are measured against its mask. Only what it wins inside its mask becomes its segment.
+As in Mask2Former's inference, including its overlap rule: all pixels that a proposal wins, also those outside its mask
+(probability below 0.5), are compared with the area of its mask. Its segment is what it wins inside its mask.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from opsnet.structures import PanopticMap, Segment
 def upsample_masks(
     mask_logits: Tensor, padded: tuple[int, int], valid: tuple[int, int], size: tuple[int, int] | None = None
 ) -> Tensor:
-    """Mask logits (K, h, w) of a padded image -> probabilities (K, H, W) of the valid part.
+    """Mask logits (K, h, w) of a padded image -> probabilities (K, H, W) of its valid part.
 
     Args:
         mask_logits: at the segmenter's stride.
         padded: (height, width) in pixels of the padded batch.
         valid: (height, width) in pixels of the image inside it.
-        size: (height, width) in pixels of the image before it was resized to ``valid``; the masks get this size.
+        size: (height, width) in pixels of the original image before resizing to ``valid``; the size of the masks.
     """
     size = size or valid
-    if len(mask_logits) == 0:  # interpolation refuses an empty tensor
+    if len(mask_logits) == 0:  # interpolation does not support empty tensors
         return mask_logits.new_zeros(0, *size)
     full = F.interpolate(mask_logits[None], size=padded, mode="bilinear", align_corners=False)
     full = full[..., : valid[0], : valid[1]]
-    if size != valid:  # in two steps, as Mask2Former's inference
+    if size != valid:  # in two steps, as in Mask2Former's inference
         full = F.interpolate(full, size=size, mode="bilinear", align_corners=False)
     return full[0].sigmoid()
 
@@ -49,18 +49,18 @@ def merge_panoptic(
     merge_scores: Tensor | None = None,
     overlap: float = 0.8,
 ) -> PanopticMap:
-    """Gives each pixel to the proposal with the highest score times mask probability.
+    """Assigns each pixel to the proposal with the highest product of score and mask probability.
 
     Args:
         probabilities: (K, H, W) in 0..1.
         scores, labels, keep: (K,), from Mask Filtering.
-        is_thing: of each label.
-        iou: (K,) predicted IoU, carried into the segments.
-        merge_scores: (K,), to compete with in the place of ``scores``, which the segments report.
-        overlap: a proposal that wins fewer pixels than this share of its own mask is dropped as hidden by others.
+        is_thing: whether each label is a thing.
+        iou: (K,) predicted IoU, copied to the segments.
+        merge_scores: (K,), used for the competition instead of ``scores``, which are reported with the segments.
+        overlap: a proposal that wins fewer pixels than this fraction of its mask is dropped as occluded.
 
     Returns:
-        The map; stuff segments with one label are one segment, things stay apart.
+        The map; stuff segments with the same label are joined, things are not.
     """
     kept = keep.nonzero().flatten()
     size = (probabilities.shape[-2], probabilities.shape[-1])
@@ -83,9 +83,9 @@ def merge_masks(
     merge_scores: Tensor | None = None,
     overlap: float = 0.8,
 ) -> PanopticMap:
-    """As :func:`merge_panoptic` for masks (K, h, w) as :func:`upsample_masks` takes them, all of them kept.
+    """As :func:`merge_panoptic` for mask logits (K, h, w) as in :func:`upsample_masks`, all of them kept.
 
-    A CPU never holds more than a few of them at full size.
+    On a CPU only a few of them are in memory at full size at a time.
     """
     size = size or valid
     every = torch.arange(len(mask_logits), device=mask_logits.device)
@@ -99,7 +99,7 @@ def _merge(
     groups: Iterable[Tensor], scores: Tensor, labels: Tensor, is_thing: Sequence[bool], size: tuple[int, int], *,
     iou: Tensor | None, competing: Tensor, overlap: float,
 ) -> PanopticMap:  # fmt: skip
-    """Merges probabilities (n, H, W), group after group, of kept proposals that compete by ``competing``."""
+    """Merges consecutive groups of probabilities (n, H, W) of kept proposals that compete with ``competing``."""
     count, device = len(scores), scores.device
     ids = torch.zeros(size, dtype=torch.int64, device=device)
     if count == 0:
@@ -107,7 +107,7 @@ def _merge(
     winner, inside, areas = contest(groups, competing, size)
     winners = torch.bincount(winner.flatten(), minlength=count)
     visible = torch.bincount(winner[inside], minlength=count)
-    # One transfer of a few numbers an image: a synchronisation a segment is what makes this slow on a GPU.
+    # One small transfer per image: a synchronization per segment would be slow on a GPU.
     columns = (areas, winners, visible, scores, labels, torch.ones_like(scores) if iou is None else iou)
     rows = torch.stack([column.double() for column in columns], dim=1).tolist()
     id_of, segments = name_segments(rows, is_thing, overlap)
@@ -119,7 +119,7 @@ def _merge(
 def name_segments(
     rows: list[list[float]], is_thing: Sequence[bool], overlap: float
 ) -> tuple[list[int], tuple[Segment, ...]]:
-    """Rows (area of the mask, pixels won, those of them inside, score, label, iou) -> ids (0 = dropped), segments."""
+    """Rows (mask area, pixels won, pixels won inside the mask, score, label, iou) -> ids (0 = dropped), segments."""
     id_of: list[int] = []
     segments: dict[int, Segment] = {}
     stuff: dict[int, int] = {}

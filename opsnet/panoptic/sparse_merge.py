@@ -1,6 +1,6 @@
-"""Merging the same masks with many scores: exactly :mod:`opsnet.panoptic.merge`'s map, at a part of the work.
+"""Merges the same masks with many sets of scores: exactly the maps of :mod:`opsnet.panoptic.merge` at lower cost.
 
-What makes it fast is in :mod:`opsnet.ops.sparse_contest`.
+The algorithm is in :mod:`opsnet.ops.sparse_contest`.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ Array = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Merged:
-    """What one set of scores makes of the masks.
+    """The result of a merge with one set of scores.
 
     Attributes:
-        segments: S of them, as in the dense merge's map.
+        segments: S segments, as in the map of the dense merge.
         overlaps: (R, 1 + S) int64 on the CPU: pixels that each region shares with void (column 0) and each segment.
-        map: the map itself, if it was asked for.
+        map: the map itself, if requested.
     """
 
     segments: tuple[Segment, ...]
@@ -40,11 +40,11 @@ class SparseMerge:
     """Masks of one image, prepared for many merges.
 
     Args:
-        groups: probabilities (n, H, W) in 0..1, group after group, of K proposals in all.
-        regions: (H, W) int64 in 0..R-1; ``Merged.overlaps`` tells the pixels of these apart.
+        groups: probabilities (n, H, W) in 0..1 in consecutive groups, K proposals in total.
+        regions: (H, W) int64 in 0..R-1; ``Merged.overlaps`` counts pixels per region.
         count: R.
-        is_thing: of each label.
-        iou: (K,) predicted IoU, carried into the segments.
+        is_thing: whether each label is a thing.
+        iou: (K,) predicted IoU, copied to the segments.
         overlap: as in :func:`opsnet.panoptic.merge.merge_panoptic`.
     """
 
@@ -60,8 +60,8 @@ class SparseMerge:
         """As :func:`opsnet.panoptic.merge.merge_panoptic`.
 
         Args:
-            filtered: (K,) of each, from Mask Filtering.
-            with_map: paint the map too.
+            filtered: (K,) each, from Mask Filtering.
+            with_map: whether to create the map too.
         """
         return self.merge_all(Filtered(*(values[None] for values in filtered)), with_map=[with_map])[0]
 
@@ -71,9 +71,9 @@ class SparseMerge:
         """Merges with many sets of scores.
 
         Args:
-            filtered: (S, K) of each.
-            with_map: of each set, whether to paint the map.
-            overlaps: of each set, in the place of ``overlap``.
+            filtered: (S, K) each.
+            with_map: whether to create the map, per set.
+            overlaps: replace ``overlap``, per set.
         """
         rules = overlaps or [self.overlap] * len(with_map)
         columns = (filtered.keep, filtered.scores.double(), filtered.labels.double())
@@ -89,7 +89,7 @@ class SparseMerge:
     def _name(
         self, winners: Winners, which: Array, scores: Array, labels: Array, *, painted: bool, overlap: float
     ) -> Merged:  # fmt: skip
-        """Segments of the proposals ``which`` (J,) one set keeps."""
+        """Segments of the proposals ``which`` (J,) that one set keeps."""
         won = winners.shares.sum(0)
         columns = (self._areas, won.sum(-1), won[:, 1], scores, labels, self._ious)
         rows = np.stack([column[which] for column in columns], axis=-1).tolist()
@@ -107,7 +107,7 @@ class SparseMerge:
 
 
 def _by_segment(shares: Array, which: Array, id_of: Sequence[int], count: int) -> Array:
-    """Pixels (R, K, 2) won by each proposal -> (R, 1 + S) of void and of each segment."""
+    """Pixels (R, K, 2) won by each proposal -> pixels of void and of each segment, (R, 1 + S)."""
     overlaps: Array = np.zeros((len(shares), 1 + count), np.int64)
     np.add.at(overlaps.T, id_of, shares[:, which, 1].T)
     overlaps[:, 0] = shares.sum((1, 2)) - overlaps[:, 1:].sum(1)

@@ -1,5 +1,5 @@
-"""Data sets as distributed, and images and labels of one's own, into COCO's panoptic format; WordNet's files.
+"""Converts datasets as distributed, and your own images and labels, to COCO's panoptic format; installs WordNet.
 
-A module per ``opsnet-prepare NAME``: ``add_arguments`` describes its command line, and ``prepare`` (of ``own``, one
-function per kind of labels) does the work, from Python too.
+One module per ``opsnet-prepare NAME``: ``add_arguments`` defines its command line, and ``prepare`` (for ``own``, one
+function per kind of labels) does the work and can be called from Python too.
 """

@@ -2,11 +2,11 @@
 
 SRC is the folder ADEChallengeData2016 with ``images``, ``annotations`` (ADEChallengeData2016.zip) and
 ``annotations_instance`` (annotations_instance.tar), both from http://sceneparsing.csail.mit.edu. DST is data/ade20k by
-default (OPSNET_DATA moves it). In the panoptic set stuff comes from the class maps and things from the instance maps; a
-pixel of a thing without an instance is void. As in Mask2Former's preparation stuff is painted first and things over it,
-and the json's areas and boxes are those before: stuff of which nothing is left stays in the json. Published PQ counts
-it as a miss, and an IoU with the pixels that things cover; ``covered`` says how many those are. The semantic set is the
-class maps alone, one segment a class; it needs no instance maps.
+default (OPSNET_DATA moves it). In the panoptic set, stuff comes from the class maps and things from the instance maps;
+thing pixels without an instance are void. As in Mask2Former's preparation, stuff is painted first and things over it,
+but areas and boxes in the json are those before things cover stuff, and stuff that is covered completely stays in the
+json. Published PQ counts the latter as missed, and computes IoUs with the covered pixels included; ``covered`` is their
+number. The semantic set consists of the class maps only, one segment per class, and needs no instance maps.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from opsnet.preparation.arguments import add_source_arguments, require_folder
 from opsnet.vocabulary import Vocabulary
 
 CLASSES = Vocabulary.load("ade20k")
-# The instance maps number the things alone, 1 to 100, in the order of the 150 classes.
+# The instance maps number only the things, 1 to 100, in the order of the 150 classes.
 THINGS = [c.id for c in CLASSES.concepts if c.is_thing]
 STUFF = {c.id for c in CLASSES.concepts if not c.is_thing}
 FOLDERS = {"train": "training", "val": "validation"}
@@ -40,7 +40,7 @@ ARCHIVES = {
 
 
 def read_panoptic(source: Source) -> tuple[NDArray[np.int64], list[SegmentLabel]]:
-    """Class map (0 = void, 1..150) and instance map (red: thing 1..100, green: which one; 0, 0 = none)."""
+    """Class map (0 = void, 1..150) and instance map (red: thing class 1..100, green: instance; 0, 0 = none)."""
     classes = np.array(Image.open(source.labels[0]), dtype=np.int64)
     instances = np.array(Image.open(source.labels[1]), dtype=np.int64)
     if classes.shape != instances.shape[:2]:
@@ -62,7 +62,7 @@ def read_panoptic(source: Source) -> tuple[NDArray[np.int64], list[SegmentLabel]
 
 
 def read_semantic(source: Source) -> tuple[NDArray[np.int64], list[SegmentLabel]]:
-    """Class map alone (0 = void, 1..150)."""
+    """Class map only (0 = void, 1..150)."""
     return one_segment_per_class(np.array(Image.open(source.labels[0]), dtype=np.int64), CLASSES.ids)
 
 
@@ -73,12 +73,12 @@ KINDS: dict[str, tuple[Reader, tuple[str, ...]]] = {
 
 
 def sources(root: Path, name: str, folders: tuple[str, ...]) -> list[Source]:
-    """All pictures of a set with their maps in ``folders``; the id is the number in the file's name."""
+    """All images of a set with their maps in ``folders``; the id is the number in the file name."""
     found = []
-    for picture in sorted((root / "images" / FOLDERS[name]).glob("*.jpg")):
-        png = f"{picture.stem}.png"
+    for image in sorted((root / "images" / FOLDERS[name]).glob("*.jpg")):
+        png = f"{image.stem}.png"
         labels = tuple(root / kind / FOLDERS[name] / png for kind in folders)
-        found.append(Source(int(picture.stem.rpartition("_")[2]), picture, picture.name, png, labels))
+        found.append(Source(int(image.stem.rpartition("_")[2]), image, image.name, png, labels))
     return found
 
 
@@ -90,17 +90,17 @@ def add_arguments(parser: ArgumentParser) -> None:
 def prepare(
     src: Path, dst: Path, *, sets: Sequence[str] = SETS, kinds: Sequence[str] = tuple(KINDS), workers: int | None = None
 ) -> None:
-    """Converts sets; a set whose json is there is left alone.
+    """Converts sets; sets whose json exists are skipped.
 
     Args:
-        src: folder of the data set as distributed.
+        src: folder of the dataset as distributed.
         dst: folder to write.
         sets: of :data:`SETS`.
         kinds: of :data:`KINDS`.
         workers: processes; by default one per core.
 
     Raises:
-        DatasetError: a folder or file is missing or not what it should be.
+        DatasetError: a folder or file is missing or invalid.
     """
     require_folder(src)
     for name, kind in product(sets, kinds):

@@ -1,4 +1,4 @@
-"""What the preparations share: their arguments, and what is said of a folder that is not there."""
+"""Shared by all preparations: common arguments, and the error about a missing folder."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ def add_source_arguments(
     parser: ArgumentParser, dataset: str, run: Callable[..., Any], *, sets: Sequence[str],
     kinds: Sequence[str] | None = None,
 ) -> None:  # fmt: skip
-    """Adds ``src``, ``dst``, ``sets``, ``kinds`` if there are some, and ``workers``, the arguments of ``run``."""
+    """Adds the arguments of ``run``: ``src``, ``dst``, ``sets``, ``kinds`` if given, and ``workers``."""
     parser.set_defaults(run=run)
-    parser.add_argument("src", type=Path, metavar="SRC", help="folder of the data set as distributed")
+    parser.add_argument("src", type=Path, metavar="SRC", help="folder of the dataset as distributed")
     default = data_folder(dataset)
     help_of_dst = f"folder to write, {default} by default"
     parser.add_argument("dst", type=Path, metavar="DST", nargs="?", default=default, help=help_of_dst)
@@ -35,15 +35,15 @@ def add_workers(parser: ArgumentParser) -> None:
 
 
 def data_folder(dataset: str) -> Path:
-    """Where ``data=<dataset>`` looks."""
+    """The folder that ``data=<dataset>`` reads."""
     return Path(os.environ.get("OPSNET_DATA", "data")) / dataset
 
 
-def require_folder(folder: Path, fix: str = "give the folder into which you unpacked the data set") -> None:
-    """Refuses a folder that is missing.
+def require_folder(folder: Path, fix: str = "give the folder into which you unpacked the dataset") -> None:
+    """Checks that a folder exists.
 
     Raises:
-        DatasetError: it is; the message says ``fix``.
+        DatasetError: it does not; the message includes ``fix``.
     """
     if not folder.is_dir():
         raise DatasetError(f"folder {folder} does not exist: {fix}")

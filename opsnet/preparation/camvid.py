@@ -33,7 +33,7 @@ def read(source: Source) -> tuple[NDArray[np.int64], list[SegmentLabel]]:
     """The class map (H, W): 0 to 10 become the ids 1 to 11, and 11 becomes void.
 
     Raises:
-        ValueError: another value, or a map that is not of the image's size.
+        ValueError: the map has another value, or another size than the image.
     """
     classes = np.array(Image.open(source.labels[0]), dtype=np.int64)
     with Image.open(source.image) as image:
@@ -45,7 +45,7 @@ def read(source: Source) -> tuple[NDArray[np.int64], list[SegmentLabel]]:
 
 
 def sources(root: Path, name: str) -> list[Source]:
-    """All images of a set, each with the class map of its name.
+    """All images of a set, each with the class map of the same name.
 
     Raises:
         DatasetError: the folder has no image.
@@ -63,16 +63,16 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def prepare(src: Path, dst: Path, *, sets: Sequence[str] = SETS, workers: int | None = None) -> None:
-    """Converts sets; a set whose json is there is left alone.
+    """Converts sets; sets whose json exists are skipped.
 
     Args:
-        src: folder of the data set as distributed.
+        src: folder of the dataset as distributed.
         dst: folder to write.
         sets: of :data:`SETS`.
         workers: processes; by default one per core.
 
     Raises:
-        DatasetError: a folder or file is missing or not what it should be.
+        DatasetError: a folder or file is missing or invalid.
     """
     require_folder(src)
     for name in sets:

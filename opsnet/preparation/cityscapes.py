@@ -1,4 +1,4 @@
-"""Cityscapes as distributed -> COCO's panoptic format, the same files as the official converter's.
+"""Cityscapes as distributed -> COCO's panoptic format, with the same files as the official converter.
 
 SRC holds ``gtFine`` and ``leftImg8bit``, unpacked from gtFine_trainvaltest.zip and leftImg8bit_trainvaltest.zip, for
 which you register at https://www.cityscapes-dataset.com. DST is data/cityscapes by default (OPSNET_DATA moves it).
@@ -22,7 +22,7 @@ from opsnet.vocabulary import Vocabulary
 
 CLASSES = Vocabulary.load("cityscapes")
 SETS = ("train", "val")
-# Per class in the order of the vocabulary; only for the json, which the official one has too.
+# Per class, in the order of the vocabulary; only written to the json, as by the official converter.
 GROUPS = (
     ["flat"] * 2 + ["construction"] * 3 + ["object"] * 3 + ["nature"] * 2 + ["sky"] + ["human"] * 2 + ["vehicle"] * 6
 )
@@ -34,7 +34,7 @@ COLOURS = [
 
 
 def read(source: Source) -> tuple[NDArray[np.int64], list[SegmentLabel]]:
-    """``instanceIds``: the class, or 1000 times the class plus a number where instances are told apart."""
+    """``instanceIds``: the class, or 1000 times the class plus a number for single instances."""
     ids = np.array(Image.open(source.labels[0]), dtype=np.int64)
     labels = []
     for value in np.unique(ids).tolist():
@@ -48,17 +48,17 @@ def read(source: Source) -> tuple[NDArray[np.int64], list[SegmentLabel]]:
 
 
 def sources(root: Path, name: str) -> list[Source]:
-    """All annotated pictures of a set, by file name within each city."""
+    """All annotated images of a set, by file name within each city."""
     suffix, found = "_gtFine_instanceIds.png", []
     for path in sorted((root / "gtFine" / name).glob(f"*/*{suffix}"), key=str):
         stem = path.name.removesuffix(suffix)
-        picture = root / "leftImg8bit" / name / path.parent.name / f"{stem}_leftImg8bit.png"
-        found.append(Source(stem, picture, f"{stem}_gtFine_leftImg8bit.png", f"{stem}_gtFine_panoptic.png", (path,)))
+        image = root / "leftImg8bit" / name / path.parent.name / f"{stem}_leftImg8bit.png"
+        found.append(Source(stem, image, f"{stem}_gtFine_leftImg8bit.png", f"{stem}_gtFine_panoptic.png", (path,)))
     return found
 
 
 def categories() -> list[dict[str, Any]]:
-    """As the official json has them, colours and groups included."""
+    """As in the official json, including colours and groups."""
     return [
         {"id": c.id, "name": c.name, "color": list(colour), "supercategory": group, "isthing": int(c.is_thing)}
         for c, colour, group in zip(CLASSES.concepts, COLOURS, GROUPS, strict=True)
@@ -71,16 +71,16 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def prepare(src: Path, dst: Path, *, sets: Sequence[str] = SETS, workers: int | None = None) -> None:
-    """Converts sets; a set whose json is there is left alone.
+    """Converts sets; sets whose json exists are skipped.
 
     Args:
-        src: folder of the data set as distributed.
+        src: folder of the dataset as distributed.
         dst: folder to write.
         sets: of :data:`SETS`.
         workers: processes; by default one per core.
 
     Raises:
-        DatasetError: a folder or file is missing or not what it should be.
+        DatasetError: a folder or file is missing or invalid.
     """
     require_folder(src)
     for name in sets:

@@ -6,7 +6,7 @@
 
 Writes DST/panoptic_<set>.json, its PNGs in DST/panoptic_<set>, links to the images in DST/images/<set>, and
 DST/vocabulary.json, which all sets of DST share. DST is data/own by default (OPSNET_DATA moves it). Run it once per
-set; ``opsnet-prepare own KIND --help`` says more of each kind.
+set; ``opsnet-prepare own KIND --help`` describes each kind.
 """
 
 from __future__ import annotations
@@ -29,38 +29,37 @@ from opsnet.vocabulary import Vocabulary
 
 MASKS = """PNGs of category ids, one per image, found by the image's name without suffix, in subfolders too.
 
-Stuff is one segment per class and image. So are things, unless you say more: the map alone does not tell two cats from
-one. --instances names PNGs in which each thing has its number (0 = none; grey, a palette, or RGB as R + 256 G +
-65536 B); pixels of a thing class without a number are crowd, which neither trains nor counts, and an instance that has
-pixels of two classes is one segment in each. --connected makes each connected region of a thing class a segment: right
-where things neither touch nor are cut in two by what is in front, and not the default, because elsewhere it invents
-things."""
-OVERLAP = """Where shapes overlap, the smaller one lies in front, of two alike the later one, and crowd behind
-everything; what nothing is seen of is dropped. The shapes of a stuff class are one segment."""
-COCO = f"""A json of instances, as of COCO's detection sets: polygons or run lengths, plain or compressed, and iscrowd.
+Stuff is one segment per class and image. So are things by default, because the map does not distinguish instances.
+--instances gives PNGs in which each instance has a number (0 = none; grey, a palette, or RGB as R + 256 G + 65536 B);
+pixels of a thing class without a number are crowd, which is ignored in training and evaluation, and an instance with
+pixels of two classes is one segment in each. --connected makes each connected region of a thing class a segment. It is
+not the default, because it gives wrong instances if they touch or are split by something in front of them."""
+OVERLAP = """Where shapes overlap, the smaller one is in front, the later one if they have the same size, and crowd is
+behind everything; shapes that are covered completely are dropped. The shapes of a stuff class are one segment."""
+COCO = f"""A json of instances, as in COCO's detection sets: polygons or run lengths, plain or compressed, and iscrowd.
 
-Categories are things unless the json says isthing 0 or you give --stuff. An image of the json without annotations
-stays in the set, all void.
+Categories are things unless the json has isthing 0 or you give --stuff. Images in the json without annotations stay in
+the set and are void everywhere.
 
 {OVERLAP}"""
 LABELME = f"""labelme's jsons and the images that they name, in subfolders too.
 
-The labels become the vocabulary, by name, with ids from 1, or are looked up in --vocabulary or in the vocabulary.json
-that DST has. Polygons, rectangles, circles and masks count; shapes of one label and group_id are one segment; the
-labels __ignore__ and _background_ are void. Images without json are left out, a json without shapes is an image all
-void.
+The labels become the vocabulary, sorted by name, with ids from 1, or are looked up in --vocabulary or in an existing
+DST/vocabulary.json. Polygons, rectangles, circles and masks are supported; shapes with the same label and group_id are
+one segment; the labels __ignore__ and _background_ are void. Images without json are skipped; the image of a json
+without shapes is void everywhere.
 
 {OVERLAP}"""
 
 
 @dataclass(frozen=True)
 class Destination:
-    """Where a set goes, and the vocabulary that it shares with others there.
+    """Where a set is written, and the vocabulary that it shares with the other sets there.
 
     Attributes:
         set: its name, such as train.
-        dst: the folder that all sets of a vocabulary share.
-        stuff, things: names of classes that are so, whatever their source says.
+        dst: the folder that all sets with this vocabulary share.
+        stuff, things: names of classes that are stuff or things regardless of their source.
         workers: processes; by default one per core.
     """
 
@@ -72,27 +71,27 @@ class Destination:
 
     @property
     def shared(self) -> Path:
-        """The file of the vocabulary."""
+        """The file of the shared vocabulary."""
         return self.dst / own_vocabulary.SHARED
 
     def vocabulary(self, found: Vocabulary) -> Vocabulary:
-        """The shared vocabulary, which has all of ``found``.
+        """The shared vocabulary, which must contain all of ``found``.
 
         Raises:
-            InputError: it has not.
+            InputError: it does not.
         """
         return own_vocabulary.shared(
             own_vocabulary.with_kinds(found, stuff=self.stuff, things=self.things), self.shared
         )
 
     def write(self, sources: Sequence[Source], reader: Reader, vocabulary: Vocabulary) -> None:
-        """Converts the images and says what was written."""
+        """Converts the images and prints what was written."""
         convert(
             sources, reader, annotations=self.dst / f"panoptic_{self.set}.json",
             images=self.dst / "images" / self.set, categories=vocabulary.categories(), workers=self.workers,
             recipe=f"{reader} {sources[0]} {vocabulary.categories()}",
         )  # fmt: skip
-        if not self.shared.is_file():  # only now, so that a vocabulary that did not fit can be replaced
+        if not self.shared.is_file():  # only now, so that a wrong vocabulary can be replaced
             write_json(self.shared, {"categories": vocabulary.categories()})
         things = sum(vocabulary.is_thing)
         print(f"{self.set}: {len(sources)} images; {self.shared}: {things} things, {len(vocabulary) - things} stuff")
@@ -107,13 +106,13 @@ def prepare_masks(
     Args:
         images, masks: folders.
         to: the set to write.
-        vocabulary: what the ids mean, see :meth:`Vocabulary.load`.
-        instances: folder of PNGs that tell things apart.
+        vocabulary: meaning of the ids, see :meth:`Vocabulary.load`.
+        instances: folder of PNGs that number the instances of things.
         connected: without instances, each connected region of a thing class is a segment.
-        void: values that say nothing; by default those of 0 and 255 that are no ids.
+        void: values that are void; by default 0 and 255, unless they are ids.
 
     Raises:
-        InputError, DatasetError: a file is missing or not what it should be.
+        InputError, DatasetError: a file is missing or invalid.
     """
     classes = to.vocabulary(Vocabulary.load(vocabulary))
     things = tuple(c.id for c in classes.concepts if c.is_thing)
@@ -135,10 +134,10 @@ def prepare_coco(images: Path, annotations: Path, to: Destination, *, vocabulary
         images: folder.
         annotations: the json.
         to: the set to write.
-        vocabulary: in place of the json's categories, with the same ids.
+        vocabulary: replaces the json's categories, with the same ids.
 
     Raises:
-        InputError, DatasetError: a file is missing or not what it should be.
+        InputError, DatasetError: a file is missing or invalid.
     """
     classes = own_coco.vocabulary(annotations)
     if vocabulary is not None:
@@ -156,10 +155,10 @@ def prepare_labelme(folder: Path, to: Destination, *, vocabulary: str | None = N
     Args:
         folder: of the jsons and their images.
         to: the set to write.
-        vocabulary: where the labels are looked up; by default in the one of ``to``, if there is one.
+        vocabulary: used to look up the labels; by default that of ``to``, if it exists.
 
     Raises:
-        InputError, DatasetError: a file is missing or not what it should be.
+        InputError, DatasetError: a file is missing or invalid.
     """
     sources, labels = own_labelme.scan(folder)
     if vocabulary is None and to.shared.is_file():
@@ -176,19 +175,19 @@ def add_arguments(parser: ArgumentParser) -> None:
     masks = _kind(kinds, "masks", prepare_masks, MASKS)
     masks.add_argument("images", type=Path, metavar="IMAGES", help="folder of the images")
     masks.add_argument("masks", type=Path, metavar="MASKS", help="folder of the PNGs of category ids")
-    _add_common(masks, "what the ids mean: a .json or .txt file, or a packaged vocabulary's name", required=True)
+    _add_common(masks, "meaning of the ids: a .json or .txt file, or the name of a packaged vocabulary", required=True)
     instances = masks.add_mutually_exclusive_group()
-    instances.add_argument("--instances", type=Path, metavar="FOLDER", help="PNGs that tell things apart")
-    instances.add_argument("--connected", action="store_true", help="each connected region of a thing class is one")
-    void = "values that say nothing, by default 0,255 as far as these are no ids of the vocabulary"
+    instances.add_argument("--instances", type=Path, metavar="FOLDER", help="PNGs that number the instances of things")
+    instances.add_argument("--connected", action="store_true", help="each connected region is an instance")
+    void = "values that are void, by default 0,255 unless the vocabulary has these ids"
     masks.add_argument("--void", type=_numbers, metavar="ID,ID", help=void)
     coco = _kind(kinds, "coco", prepare_coco, COCO)
     coco.add_argument("images", type=Path, metavar="IMAGES", help="folder of the images")
     coco.add_argument("annotations", type=Path, metavar="JSON", help="json of images, annotations and categories")
-    _add_common(coco, "in place of the json's categories, with the same ids")
+    _add_common(coco, "replaces the json's categories, with the same ids")
     labelme = _kind(kinds, "labelme", prepare_labelme, LABELME)
     labelme.add_argument("folder", type=Path, metavar="FOLDER", help="folder of the jsons and images")
-    _add_common(labelme, "where the labels are looked up")
+    _add_common(labelme, "used to look up the labels")
 
 
 def _kind(kinds: Any, name: str, prepare: Callable[..., None], description: str) -> ArgumentParser:
@@ -202,7 +201,7 @@ def _run(
     prepare: Callable[..., None], *, set: str, dst: Path, stuff: Sequence[str], things: Sequence[str],
     workers: int | None, **given: Any,
 ) -> None:  # fmt: skip
-    """Calls a function with the arguments of its command line."""
+    """Calls ``prepare`` with the arguments of its command line."""
     prepare(to=Destination(set, dst, stuff, things, workers), **given)
 
 
@@ -226,5 +225,5 @@ def _numbers(text: str) -> list[int]:
 
 def _set(text: str) -> str:
     if not re.fullmatch(r"\w[\w.-]*", text):
-        raise argparse.ArgumentTypeError(f"'{text}' is no name for a file: use letters, digits, - and _")
+        raise argparse.ArgumentTypeError(f"'{text}' is not a valid file name: use letters, digits, - and _")
     return text

@@ -1,4 +1,4 @@
-"""COCO's json of instances (polygons or run lengths) -> the pictures of a panoptic set."""
+"""Converts COCO's json of instances (polygons or run lengths) to the images of a panoptic set."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ FORM = "images[id, file_name], annotations[image_id, category_id, segmentation] 
 
 @dataclass(frozen=True)
 class CocoReader:
-    """Reads the annotations of a picture; of the form that ``convert`` wants.
+    """Reads the annotations of an image; a reader for ``convert``.
 
     Attributes:
-        ids: all of the vocabulary.
-        stuff: ids of stuff.
+        ids: all ids of the vocabulary.
+        stuff: ids of stuff classes.
     """
 
     ids: tuple[int, ...]
     stuff: tuple[int, ...]
 
     def __call__(self, source: Source) -> tuple[NDArray[np.int64], list[SegmentLabel]]:
-        """Segment ids (H, W), and what they mean; a picture without annotations is void.
+        """Segment ids (H, W) and their labels; an image without annotations is void.
 
         Raises:
-            InputError: an annotation is not what it should be, or the picture has another size.
+            InputError: an annotation is invalid, or the image has another size.
         """
         path = source.labels[0]
         content = _content(path)
         image = content.images[source.image_id]
         size = upright_size(source.image)
         if image.get("width") and image.get("height"):
-            said = (int(image["width"]), int(image["height"]))
-            require_size(f"image {source.image_id} of {path}", said, source.image)
+            declared = (int(image["width"]), int(image["height"]))
+            require_size(f"image {source.image_id} of {path}", declared, source.image)
         regions = [self._region(a, size, path) for a in content.annotations.get(source.image_id, [])]
         return paint(regions, size, stuff=self.stuff)
 
@@ -75,10 +75,10 @@ def _runs(segmentation: Any, size: tuple[int, int]) -> Runs:
 
 
 def sources(images: Path, annotations: Path) -> list[Source]:
-    """All pictures of the json, in its order.
+    """All images of the json, in its order.
 
     Raises:
-        InputError: the json is not of this form, or says two things of one picture.
+        InputError: the json is not of this form, or two images have the same name.
     """
     if not images.is_dir():
         raise InputError(f"folder {images} does not exist: check the path")
@@ -86,7 +86,7 @@ def sources(images: Path, annotations: Path) -> list[Source]:
     for image_id, image in _content(annotations).images.items():
         name = Path(image["file_name"])
         if name.is_absolute() or ".." in name.parts:
-            raise InputError(f"{annotations} has file_name {name}: write it relative to the folder of the pictures")
+            raise InputError(f"{annotations} has file_name {name}: write it relative to the folder of the images")
         png = name.with_suffix(".png").as_posix()
         found.append(Source(image_id, images / name, name.as_posix(), png, (annotations,)))
     refuse_same_stems((Path(s.file_name) for s in found), str(annotations))
@@ -94,7 +94,7 @@ def sources(images: Path, annotations: Path) -> list[Source]:
 
 
 def vocabulary(annotations: Path) -> Vocabulary:
-    """The json's categories; one that does not say ``isthing`` is a thing.
+    """The json's categories; those without ``isthing`` are things.
 
     Raises:
         InputError: the json is not of this form.
@@ -111,10 +111,10 @@ def vocabulary(annotations: Path) -> Vocabulary:
 
 
 def require_same_ids(categories: Vocabulary, given: Vocabulary, annotations: Path) -> None:
-    """A vocabulary in place of the json's categories may call them something else, but not by one another's name.
+    """Checks a vocabulary that replaces the json's categories: names may differ, but must not be swapped.
 
     Raises:
-        InputError: it lacks an id, or has a category's name at another id alone.
+        InputError: it lacks an id, or has the name of a category only at another id.
     """
     known = {concept.id: {name.casefold() for name in concept.names} for concept in given.concepts}
     for concept in categories.concepts:
@@ -130,7 +130,7 @@ def require_same_ids(categories: Vocabulary, given: Vocabulary, annotations: Pat
 
 @dataclass(frozen=True)
 class _Content:
-    """``annotations``: by the id of their image, in the json's order."""
+    """Content of a json; ``annotations`` by the id of their image, in the json's order."""
 
     images: dict[int | str, dict[str, Any]]
     annotations: dict[int | str, list[dict[str, Any]]]
@@ -139,7 +139,7 @@ class _Content:
 
 @cache
 def _content(path: Path) -> _Content:
-    """Read once a process; worker processes that are forked have it from their parent."""
+    """Read once per process; forked worker processes inherit it."""
     data = read_json(path)
     try:
         images = {image["id"]: {**image, "file_name": str(image["file_name"])} for image in data["images"]}
@@ -151,7 +151,7 @@ def _content(path: Path) -> _Content:
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} is not a COCO json of instances ({error!r}): it needs {FORM}") from error
     if len(images) < len(data["images"]):
-        raise InputError(f"{path} has an image id twice: give each image its own id")
+        raise InputError(f"{path} has an image id twice: give each image a unique id")
     if not images:
         raise InputError(f"{path} has no images: check the path")
     if strangers := by_image.keys() - images.keys():

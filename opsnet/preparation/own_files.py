@@ -1,4 +1,4 @@
-"""What the kinds of own labels share about files: which pictures a folder has, how large one is, what a json holds."""
+"""File helpers for all kinds of own labels: the images of a folder, the size of an image, the content of a json."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from PIL import Image
 from opsnet.data import images
 from opsnet.utils.errors import InputError
 
-PICTURES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 
 def files_by_stem(folder: Path, suffixes: Iterable[str]) -> dict[str, Path]:
-    """Path below ``folder`` without suffix -> file, in the order of the names; hidden files are left out.
+    """Path below ``folder`` without suffix -> file, sorted by name; hidden files are skipped.
 
     Raises:
-        InputError: there is no such folder, it has no such file, or two files differ in their suffix alone.
+        InputError: the folder does not exist, has no such file, or has two files that differ only in their suffix.
     """
     if not folder.is_dir():
         raise InputError(f"folder {folder} does not exist: check the path")
@@ -39,7 +39,7 @@ def stem_of(path: Path) -> str:
 
 
 def refuse_same_stems(paths: Iterable[Path], where: str) -> None:
-    """The PNG that is written for a picture is named by its stem, and a number as stem is read as a number.
+    """Checks that stems are unique, since they name the PNGs; numeric stems are compared as numbers.
 
     Raises:
         InputError: two stems are the same, or the same number.
@@ -49,14 +49,16 @@ def refuse_same_stems(paths: Iterable[Path], where: str) -> None:
         stem = stem_of(path)
         other = seen.setdefault(int(stem) if stem.isdecimal() else stem, path)
         if other is not path:
-            raise InputError(f"{where} has {other} and {path}, which would get one name: rename or remove one of them")
+            raise InputError(
+                f"{where} has {other} and {path}, which would get the same name: rename or remove one of them"
+            )
 
 
 def read_json(path: Path) -> Any:
-    """What the file holds.
+    """The content of a json file.
 
     Raises:
-        InputError: it is missing, or no json.
+        InputError: the file is missing or not json.
     """
     if not path.is_file():
         raise InputError(f"{path} does not exist: check the path")
@@ -66,34 +68,34 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path} is not a json file ({error}): replace it") from error
 
 
-def upright_size(picture: Path) -> tuple[int, int]:
-    """Width and height as a person sees it: EXIF may say that it is to be turned.
+def upright_size(image: Path) -> tuple[int, int]:
+    """Width and height of an image after applying its EXIF orientation.
 
     Raises:
-        InputError: it is no picture.
+        InputError: the file is not an image.
     """
     try:
-        with Image.open(picture) as opened:
+        with Image.open(image) as opened:
             return images.upright_size(opened)
     except OSError as error:
-        raise InputError(f"{picture} cannot be read as a picture ({error}): replace the file") from error
+        raise InputError(f"{image} cannot be read as an image ({error}): replace the file") from error
 
 
-def require_size(labels: str, size: tuple[int, int], picture: Path) -> None:
-    """Labels of (width, height) belong to the upright picture.
+def require_size(labels: str, size: tuple[int, int], image: Path) -> None:
+    """Checks that labels have the size (width, height) of the upright image.
 
     Raises:
         InputError: they do not.
     """
-    upright = upright_size(picture)
+    upright = upright_size(image)
     if size == upright:
         return
-    with Image.open(picture) as opened:
+    with Image.open(image) as opened:
         stored = opened.size
     fix = "give both the same size"
     if stored != upright and size == stored:
-        fix = "EXIF turns the picture, and its labels lie as if it did not; turn them, or remove the tag Orientation"
+        fix = "the labels ignore its EXIF orientation; rotate them, or remove the Orientation tag"
     raise InputError(
-        f"{labels} is {size[0]} x {size[1]} (width x height), but its picture {picture} is "
+        f"{labels} is {size[0]} x {size[1]} (width x height), but its image {image} is "
         f"{upright[0]} x {upright[1]}: {fix}"
     )

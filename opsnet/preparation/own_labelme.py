@@ -1,4 +1,4 @@
-"""labelme's jsons, one a picture -> the pictures of a panoptic set."""
+"""Converts labelme's jsons, one per image, to the images of a panoptic set."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from opsnet.preparation.own_regions import Region, Runs, mask_to_runs, paint, po
 from opsnet.utils.errors import InputError
 from opsnet.vocabulary import Vocabulary
 
-VOID = ("__ignore__", "_background_")  # labelme's own names for what is no class
+VOID = ("__ignore__", "_background_")  # labelme's own labels that are not classes
 
 
 @dataclass(frozen=True)
 class LabelmeReader:
-    """Reads a picture's shapes; of the form that ``convert`` wants.
+    """Reads the shapes of an image; a reader for ``convert``.
 
     Attributes:
         ids: (label, category id) of all labels.
-        stuff: ids of stuff.
+        stuff: ids of stuff classes.
     """
 
     ids: tuple[tuple[str, int], ...]
     stuff: tuple[int, ...]
 
     def __call__(self, source: Source) -> tuple[NDArray[np.int64], list[SegmentLabel]]:
-        """Segment ids (H, W), and what they mean; a picture without shapes is void.
+        """Segment ids (H, W) and their labels; an image without shapes is void.
 
         Raises:
-            InputError: a shape is not what it should be, or the picture has another size.
+            InputError: a shape is invalid, or the image has another size.
         """
         path, ids = source.labels[0], dict(self.ids)
         data, size = _content(path), upright_size(source.image)
@@ -59,43 +59,43 @@ class LabelmeReader:
 
 
 def scan(folder: Path) -> tuple[list[Source], dict[str, Path]]:
-    """All jsons of a folder with their pictures; and all labels that are classes, by name, each with a json of it.
+    """All jsons of a folder with their images, and all labels that are classes, by name, each with a json that has it.
 
     Raises:
-        InputError: a json is not labelme's, or its picture is missing; or there is no label.
+        InputError: a json is not labelme's, its image is missing, or there are no labels.
     """
     sources: list[Source] = []
     used: dict[str, Path] = {}
     for stem, path in files_by_stem(folder, (".json",)).items():
         data = _content(path)
-        picture = _picture(path, data)
-        sources.append(Source(stem, picture, f"{stem}{picture.suffix}", f"{stem}.png", (path,)))
+        image = _image_path(path, data)
+        sources.append(Source(stem, image, f"{stem}{image.suffix}", f"{stem}.png", (path,)))
         for shape in data["shapes"]:
             if shape["label"] not in VOID:
                 used.setdefault(shape["label"], path)
     if not used:
-        raise InputError(f"no json in {folder} has a shape with a label: label the pictures first")
+        raise InputError(f"no json in {folder} has a shape with a label: label the images first")
     return sources, dict(sorted(used.items()))
 
 
 def vocabulary(used: Mapping[str, Path]) -> Vocabulary:
-    """The labels by name, with ids from 1; which are stuff is what ``Vocabulary.from_names`` says.
+    """The labels by name, with ids from 1; ``Vocabulary.from_names`` determines which are stuff.
 
     Raises:
-        InputError: two labels differ in case alone.
+        InputError: two labels differ only in case.
     """
     seen: dict[str, str] = {}
     for label, path in used.items():
         other = seen.setdefault(label.casefold(), label)
         if other != label:
             raise InputError(
-                f"labels '{other}' ({used[other]}) and '{label}' ({path}) differ in case alone: rename one in labelme"
+                f"labels '{other}' ({used[other]}) and '{label}' ({path}) differ only in case: rename one in labelme"
             )
     return Vocabulary.from_names(used, "labelme")
 
 
 def label_ids(used: Mapping[str, Path], vocabulary: Vocabulary, where: str) -> tuple[tuple[str, int], ...]:
-    """(label, category id) of all labels, found by name or synonym in whatever case.
+    """(label, category id) of all labels, looked up by name or synonym, ignoring case.
 
     Raises:
         InputError: the vocabulary lacks a label.
@@ -120,17 +120,17 @@ def _content(path: Path) -> dict[str, Any]:
     raise InputError(f"{path} is not labelme's: it needs imagePath and shapes[label, points]; move it elsewhere")
 
 
-def _picture(path: Path, data: dict[str, Any]) -> Path:
-    # A json written on Windows has its separators.
-    picture = path.parent / PureWindowsPath(data["imagePath"]).as_posix()
-    if picture.is_file():
-        return picture
+def _image_path(path: Path, data: dict[str, Any]) -> Path:
+    # A json written on Windows has backslashes.
+    image = path.parent / PureWindowsPath(data["imagePath"]).as_posix()
+    if image.is_file():
+        return image
     inside = " (its copy inside the json, imageData, is not used)" if data.get("imageData") else ""
-    raise InputError(f"picture {picture} of {path} does not exist{inside}: put it there, or correct imagePath")
+    raise InputError(f"image {image} of {path} does not exist{inside}: put it there, or correct imagePath")
 
 
 def _runs(shape: dict[str, Any], size: tuple[int, int]) -> Runs:
-    """The pixels of a shape; ``shape_type`` is a polygon where it is missing, as in labelme's old files."""
+    """The pixels of a shape; a missing ``shape_type`` means polygon, as in labelme's old files."""
     kind, points = shape.get("shape_type") or "polygon", [(float(x), float(y)) for x, y in shape["points"]]
     if kind == "mask":
         return mask_to_runs(_mask(shape, points, size))
@@ -153,7 +153,7 @@ def _circle(points: list[tuple[float, float]], size: tuple[int, int]) -> NDArray
 
 
 def _mask(shape: dict[str, Any], points: list[tuple[float, float]], size: tuple[int, int]) -> NDArray[np.bool_]:
-    """(H, W): the PNG put where the box of its first and last pixel says."""
+    """(H, W): the PNG placed at the box of its first and last pixel."""
     (left, top), (right, bottom) = np.rint(points).astype(int).tolist()
     try:
         with Image.open(io.BytesIO(base64.b64decode(shape["mask"]))) as png:

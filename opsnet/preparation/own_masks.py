@@ -1,4 +1,4 @@
-"""Maps of category ids, with or without maps of instances -> the pictures of a panoptic set."""
+"""Converts maps of category ids, with or without maps of instances, to the images of a panoptic set."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from scipy import ndimage
 from opsnet.data.coco_panoptic import SegmentLabel
 from opsnet.data.conversion import Source
 from opsnet.data.panoptic_png import MAX_ID
-from opsnet.preparation.own_files import PICTURES, files_by_stem, require_size
+from opsnet.preparation.own_files import IMAGE_SUFFIXES, files_by_stem, require_size
 from opsnet.utils.errors import InputError
 
 VOID = (0, 255)
@@ -23,12 +23,12 @@ Pixels = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class MaskReader:
-    """Reads a category map and perhaps an instance map; of the form that ``convert`` wants.
+    """Reads a category map and, if there is one, an instance map; a reader for ``convert``.
 
     Attributes:
-        ids: all of the vocabulary.
-        things: ids of things.
-        void: values that say nothing; they are void even where the vocabulary has them.
+        ids: all ids of the vocabulary.
+        things: ids of thing classes.
+        void: values that are void, even if the vocabulary has them.
         connected: without instance maps, each connected region of a thing class is a segment.
     """
 
@@ -38,10 +38,10 @@ class MaskReader:
     connected: bool
 
     def __call__(self, source: Source) -> tuple[Pixels, list[SegmentLabel]]:
-        """Segment ids (H, W), and what they mean.
+        """Segment ids (H, W) and their labels.
 
         Raises:
-            InputError: a map cannot be read, is not as large as its picture, or has an unknown value.
+            InputError: a map cannot be read, has another size than its image, or has an unknown value.
         """
         classes = self._classes(source)
         if len(source.labels) > 1:
@@ -59,12 +59,12 @@ class MaskReader:
             void = ",".join(map(str, sorted({*self.void, min(unknown)})))
             raise InputError(
                 f"{source.labels[0]} has the value {min(unknown)}, which is neither a category id of the vocabulary "
-                f"nor void: add it to the vocabulary, or say --void {void}"
+                f"nor void: add it to the vocabulary, or give --void {void}"
             )
         return classes
 
     def _connected(self, classes: Pixels) -> Pixels:
-        """Each thing class's regions, numbered; pixels that touch at a corner are connected."""
+        """Numbers the regions of each thing class; pixels that touch at a corner are connected."""
         numbers = np.zeros_like(classes)
         for category in self.things:
             mask = classes == category
@@ -89,47 +89,47 @@ class MaskReader:
 
 
 def sources(images: Path, folders: Mapping[str, Path]) -> list[Source]:
-    """The pictures of a folder, each with the PNG of its stem in each of ``folders`` (option -> folder).
+    """The images of a folder, each with the PNG of the same stem in each of ``folders`` (option -> folder).
 
     Raises:
-        InputError: a picture has no map, or a map has no picture.
+        InputError: an image has no map, or a map has no image.
     """
-    pictures = files_by_stem(images, PICTURES)
+    paths = files_by_stem(images, IMAGE_SUFFIXES)
     maps = {option: files_by_stem(folder, (".png",)) for option, folder in folders.items()}
     for option, found in maps.items():
-        _require_same_stems(pictures, found, folders[option], option)
+        _require_same_stems(paths, found, folders[option], option)
     return [
         Source(stem, path, path.relative_to(images).as_posix(), f"{stem}.png", tuple(m[stem] for m in maps.values()))
-        for stem, path in pictures.items()
+        for stem, path in paths.items()
     ]
 
 
-def _require_same_stems(pictures: Mapping[str, Path], maps: Mapping[str, Path], folder: Path, what: str) -> None:
-    bare, stray = sorted(pictures.keys() - maps.keys()), sorted(maps.keys() - pictures.keys())
+def _require_same_stems(images: Mapping[str, Path], maps: Mapping[str, Path], folder: Path, what: str) -> None:
+    bare, stray = sorted(images.keys() - maps.keys()), sorted(maps.keys() - images.keys())
     if bare:
         raise InputError(
-            f"picture {pictures[bare[0]]} has no map {folder / bare[0]}.png ({len(bare)} of {len(pictures)} pictures "
-            f"have none in {what}): add the maps, or move the pictures elsewhere"
+            f"image {images[bare[0]]} has no map {folder / bare[0]}.png ({len(bare)} of {len(images)} images "
+            f"have none in {what}): add the maps, or move the images elsewhere"
         )
     if stray:
         raise InputError(
-            f"map {maps[stray[0]]} has no picture of its name ({len(stray)} of {len(maps)} maps in {what} have none): "
-            "add the pictures, or move the maps elsewhere"
+            f"map {maps[stray[0]]} has no image of the same name ({len(stray)} of {len(maps)} maps in {what} have "
+            "none): add the images, or move the maps elsewhere"
         )
 
 
-def _read(path: Path, picture: Path, *, colours: bool) -> Pixels:
-    """A PNG's numbers (H, W); with ``colours`` it may be RGB, which is R + 256 G + 65536 B."""
+def _read(path: Path, image: Path, *, colours: bool) -> Pixels:
+    """The values of a PNG (H, W); with ``colours`` it may be RGB, which encodes R + 256 G + 65536 B."""
     try:
         with Image.open(path) as opened:
             mode, pixels = opened.mode, np.asarray(opened, dtype=np.int64)
     except OSError as error:
-        raise InputError(f"map {path} cannot be read as a picture ({error}): replace the file") from error
-    require_size(f"map {path}", (pixels.shape[1], pixels.shape[0]), picture)
+        raise InputError(f"map {path} cannot be read as an image ({error}): replace the file") from error
+    require_size(f"map {path}", (pixels.shape[1], pixels.shape[0]), image)
     if mode in ("RGB", "RGBA") and colours:
         numbers: Pixels = pixels[..., :3] @ np.array([1, 256, 65536])
         return numbers
     if pixels.ndim > 2:
         fix = "write R + 256 G + 65536 B as RGB, or" if colours else "write category ids as"
-        raise InputError(f"map {path} has colour mode {mode}: {fix} grey of 8 or 16 bits, or a palette's numbers")
+        raise InputError(f"map {path} has colour mode {mode}: {fix} grey values of 8 or 16 bits, or palette indices")
     return pixels

@@ -1,8 +1,8 @@
-"""Regions that may overlap -> a panoptic picture, for labels that come as polygons, runs or small masks.
+"""Paints regions that may overlap (polygons, runs or small masks) into a panoptic map.
 
-The rule where regions overlap: the smaller one lies in front, of two alike the later one, and crowd behind everything.
-A cup drawn on a table that was drawn whole stays visible so, in whatever order the two were drawn. What nothing is seen
-of is dropped.
+Where regions overlap, the smaller one is in front, the later one if they have the same size, and crowd is behind
+everything. A cup on a table therefore stays visible regardless of the order of annotation. Regions that are covered
+completely are dropped.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ Runs = dict[str, Any]
 
 @dataclass(frozen=True)
 class Region:
-    """A labelled part of a picture.
+    """A labelled part of an image.
 
     Attributes:
         runs: its pixels.
         category_id: of the vocabulary; None for void.
-        group: a thing's regions of one group are one segment; None is a segment of its own.
-        is_crowd: several things that are not told apart.
+        group: regions of a thing class with the same group are one segment; None: a separate segment.
+        is_crowd: several instances that are not separated.
     """
 
     runs: Runs
@@ -41,9 +41,9 @@ class Region:
 def paint(
     regions: Sequence[Region], size: tuple[int, int], *, stuff: Collection[int]
 ) -> tuple[NDArray[np.int64], list[SegmentLabel]]:
-    """Segment ids (H, W) of a picture of ``size`` (width, height), numbered in the order of the regions; 0 = void.
+    """Segment ids (H, W) of an image of ``size`` (width, height), numbered in the order of the regions; 0 = void.
 
-    The regions of a stuff class are one segment, as COCO's format wants it.
+    The regions of a stuff class are one segment, as required by COCO's format.
     """
     joined: dict[tuple[int | None, bool, int | str | None], list[Runs]] = {}
     for number, region in enumerate(regions):
@@ -63,16 +63,16 @@ def paint(
 
 
 def polygons_to_runs(polygons: Sequence[Sequence[float]], size: tuple[int, int]) -> Runs:
-    """Polygons [x, y, x, y, ...] in pixels, a pixel's upper left corner being its coordinate, as one region.
+    """Polygons [x, y, x, y, ...] in pixels, as one region; integer coordinates are the upper left corners of pixels.
 
     Raises:
-        ValueError: a polygon has less than three points, or half a point.
+        ValueError: a polygon has fewer than three points, or an odd number of values.
     """
     if not polygons:
         raise ValueError("it has no polygon")
     for polygon in polygons:
         if len(polygon) < 6 or len(polygon) % 2:
-            raise ValueError(f"a polygon of {len(polygon)} numbers: it needs x and y of at least three points")
+            raise ValueError(f"a polygon of {len(polygon)} numbers: it needs x and y for at least three points")
     numbers = np.asarray([v for polygon in polygons for v in polygon], dtype=np.float64)
     if not np.isfinite(numbers).all():
         raise ValueError("a polygon has a coordinate that is not a number")
@@ -87,25 +87,25 @@ def mask_to_runs(mask: NDArray[np.bool_]) -> Runs:
 
 
 def checked_runs(value: Runs, size: tuple[int, int]) -> Runs:
-    """Run lengths out of a json, as a list or as text, compressed.
+    """Run lengths from a json, as a list or as text, in compressed form.
 
     Raises:
-        ValueError: they are not those of a picture of ``size``.
+        ValueError: they do not belong to an image of ``size``.
     """
-    counts, said = value.get("counts"), [int(v) for v in value.get("size", ())]
-    if said != [size[1], size[0]]:
-        raise ValueError(f"run lengths of size {said}, where the picture's height and width are {[size[1], size[0]]}")
+    counts, declared = value.get("counts"), [int(v) for v in value.get("size", ())]
+    if declared != [size[1], size[0]]:
+        raise ValueError(f"run lengths of size {declared}, but the image's height and width are {[size[1], size[0]]}")
     if isinstance(counts, list):
         if min(counts, default=-1) < 0 or sum(counts) != size[0] * size[1]:
-            raise ValueError("run lengths that do not add up to the picture")
-        packed: Runs = runs.frPyObjects({"counts": counts, "size": said}, *said)
+            raise ValueError("run lengths that do not add up to the image")
+        packed: Runs = runs.frPyObjects({"counts": counts, "size": declared}, *declared)
         return packed
     if not isinstance(counts, str):
         raise ValueError("run lengths without `counts`")
-    packed = {"counts": counts.encode(), "size": said}
+    packed = {"counts": counts.encode(), "size": declared}
     pixels = runs.decode(packed)
     if pixels.max(initial=0) > 1 or pixels.sum() != runs.area(
         packed
-    ):  # too few runs leave the rest as it happens to be
-        raise ValueError("run lengths that do not add up to the picture")
+    ):  # with too few runs, the remaining pixels are arbitrary
+        raise ValueError("run lengths that do not add up to the image")
     return packed

@@ -1,4 +1,4 @@
-"""The one vocabulary that all sets of an own data set share."""
+"""The vocabulary shared by all sets of your own dataset."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ SHARED = "vocabulary.json"
 
 
 def shared(vocabulary: Vocabulary, path: Path) -> Vocabulary:
-    """The vocabulary of the file if it is there and has all of ``vocabulary``, else ``vocabulary``.
+    """The vocabulary in the file if it exists, which must contain all of ``vocabulary``; otherwise ``vocabulary``.
 
-    Synonyms may have been added to the file by hand; a set need not have them too.
+    Synonyms may have been added to the file by hand; sets do not need to have them.
 
     Raises:
-        InputError: an id means something else in the file, or nothing; or a name is there twice.
+        InputError: an id is missing in the file or means something else, or a name occurs twice.
     """
     names = Counter(name.casefold() for name in vocabulary.names)
     name, count = names.most_common(1)[0]
     if count > 1:
-        raise InputError(f"vocabulary '{vocabulary.name}' has the name '{name}' twice: give each id its own name")
+        raise InputError(f"vocabulary '{vocabulary.name}' has the name '{name}' twice: give each id a unique name")
     if not path.is_file():
         return vocabulary
     there = Vocabulary.load(path)
@@ -32,9 +32,9 @@ def shared(vocabulary: Vocabulary, path: Path) -> Vocabulary:
     for concept in vocabulary.concepts:
         other = known.get(concept.id)
         if other is None or concept not in (other, replace(other, synonyms=())):
-            has = "lacks" if other is None else f"has {_described(other)} in place of"
+            has = "lacks" if other is None else f"has {_described(other)} instead of"
             raise InputError(
-                f"{path}, which all sets beside it share, {has} {_described(concept)}: "
+                f"{path}, which all sets in its folder share, {has} {_described(concept)}: "
                 f"give --vocabulary {path}, or another --dst"
             )
     return there
@@ -44,7 +44,7 @@ def with_kinds(vocabulary: Vocabulary, *, stuff: Iterable[str], things: Iterable
     """The vocabulary with these names as stuff and as things.
 
     Raises:
-        InputError: the vocabulary lacks a name, or one is to be both.
+        InputError: the vocabulary lacks a name, or a name is given as both.
     """
     kinds: dict[str, bool] = {}
     known = {name.casefold() for name in vocabulary.names}
@@ -52,7 +52,7 @@ def with_kinds(vocabulary: Vocabulary, *, stuff: Iterable[str], things: Iterable
         for name in names:
             if name.casefold() not in known:
                 raise InputError(
-                    f"{option} says '{name}', which is no name of vocabulary '{vocabulary.name}': correct it"
+                    f"{option} has '{name}', which is not a name in vocabulary '{vocabulary.name}': correct it"
                 )
             if name.casefold() in kinds and option == "--things":
                 raise InputError(f"'{name}' is in --stuff and in --things: remove it from one of them")
@@ -62,7 +62,7 @@ def with_kinds(vocabulary: Vocabulary, *, stuff: Iterable[str], things: Iterable
 
 
 def stuff_ids(vocabulary: Vocabulary) -> tuple[int, ...]:
-    """Ids of the stuff."""
+    """Ids of the stuff classes."""
     return tuple(c.id for c in vocabulary.concepts if not c.is_thing)
 
 

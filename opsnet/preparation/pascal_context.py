@@ -1,8 +1,8 @@
-"""Pascal Context (59 classes) as distributed -> COCO's panoptic format, one segment a class.
+"""Pascal Context (59 classes) as distributed -> COCO's panoptic format, one segment per class.
 
 SRC holds ``VOCdevkit`` (VOCtrainval_03-May-2010.tar of http://host.robots.ox.ac.uk/pascal/VOC/voc2010) and ``trainval``
 (trainval.tar.gz of https://cs.stanford.edu/~roozbeh/pascal-context). DST is data/pascal_context by default (OPSNET_DATA
-moves it). The label maps know 459 classes; all but the 59 that the benchmark counts become void.
+moves it). The label maps have 459 classes; all except the 59 of the benchmark become void.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from opsnet.vocabulary import Vocabulary
 
 CLASSES = Vocabulary.load("pascal_context")
 SETS = ("train", "val")
-# The numbers among the 459 of the 59 classes, in the order of the vocabulary (labels.txt of the distribution).
+# The ids of the 59 classes among the 459, in the order of the vocabulary (labels.txt of the distribution).
 OF_459 = (
     2, 9, 18, 19, 22, 23, 25, 31, 33, 34, 44, 45, 46, 59, 65, 68, 72, 80, 85, 98, 104, 105, 113, 115, 144, 158, 159,
     162, 187, 189, 207, 220, 232, 258, 259, 260, 284, 295, 296, 308, 324, 326, 347, 349, 354, 355, 360, 366, 368, 397,
@@ -36,7 +36,7 @@ VOC = Path("VOCdevkit", "VOC2010")
 
 
 def read(source: Source) -> tuple[NDArray[np.int64], list[SegmentLabel]]:
-    """``LabelMap``: one of 459 classes a pixel, 0 = none."""
+    """``LabelMap``: one of 459 classes per pixel, 0 = none."""
     labels = loadmat(source.labels[0])["LabelMap"].astype(np.int64)
     if labels.max() > LARGEST:
         raise ValueError(f"its LabelMap has class {labels.max()}, more than {LARGEST}")
@@ -44,14 +44,14 @@ def read(source: Source) -> tuple[NDArray[np.int64], list[SegmentLabel]]:
 
 
 def sources(root: Path, name: str) -> list[Source]:
-    """The pictures of a set, as VOC 2010 lists them."""
+    """The images of a set, as listed by VOC 2010."""
     listed = root / VOC / "ImageSets" / "Main" / f"{name}.txt"
     if not listed.is_file():
         raise DatasetError(f"{listed} does not exist: unpack VOCtrainval_03-May-2010.tar into {root}")
     found = []
     for stem in listed.read_text(encoding="utf-8").split():
-        picture, labels = root / VOC / "JPEGImages" / f"{stem}.jpg", root / "trainval" / f"{stem}.mat"
-        found.append(Source(stem, picture, picture.name, f"{stem}.png", (labels,)))
+        image, labels = root / VOC / "JPEGImages" / f"{stem}.jpg", root / "trainval" / f"{stem}.mat"
+        found.append(Source(stem, image, image.name, f"{stem}.png", (labels,)))
     return found
 
 
@@ -61,16 +61,16 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def prepare(src: Path, dst: Path, *, sets: Sequence[str] = SETS, workers: int | None = None) -> None:
-    """Converts sets; a set whose json is there is left alone.
+    """Converts sets; sets whose json exists are skipped.
 
     Args:
-        src: folder of the data set as distributed.
+        src: folder of the dataset as distributed.
         dst: folder to write.
         sets: of :data:`SETS`.
         workers: processes; by default one per core.
 
     Raises:
-        DatasetError: a folder or file is missing or not what it should be.
+        DatasetError: a folder or file is missing or invalid.
     """
     require_folder(src)
     where = "VOCtrainval_03-May-2010.tar there, from http://host.robots.ox.ac.uk/pascal/VOC/voc2010"

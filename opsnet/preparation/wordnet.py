@@ -1,8 +1,8 @@
-"""WordNet 3.0 for vocabularies such as wordnet:animal.n.01, where nltk finds it.
+"""Installs WordNet 3.0 for vocabularies such as wordnet:animal.n.01, where nltk finds it.
 
-Without --source: nltk's own download or, where that cannot be reached, Debian's packages wordnet-base and
-wordnet-sense-index by apt. FOLDER is one that holds data.noun, such as Debian's /usr/share/wordnet. DST is the first
-folder in which nltk looks that can be written, ~/nltk_data as a rule.
+Without --source it is downloaded by nltk or, if that fails, from Debian's packages wordnet-base and
+wordnet-sense-index with apt. FOLDER is a folder that holds data.noun, such as Debian's /usr/share/wordnet. DST is the
+first folder in nltk's search path, usually ~/nltk_data.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from opsnet.utils.errors import InputError
 from opsnet.utils.files import write_text
 
 PACKAGES = ("wordnet-base", "wordnet-sense-index")
-# Debian leaves this file out: the lexicographers' files by number, each with its part of speech (noun 1, verb 2,
+# Debian omits this file: the lexicographers' files by number, each with its part of speech (noun 1, verb 2,
 # adjective 3, adverb 4).
 LEXNAMES = {
     3: ("adj.all", "adj.pert"),
@@ -37,16 +37,16 @@ LEXNAMES = {
 
 
 def lexnames() -> str:
-    """The 45 lines of the file; the last, for participles, is an adjective's."""
+    """The 45 lines of the file; the last one, for participles, counts as adjective."""
     rows = [(name, pos) for pos, names in LEXNAMES.items() for name in names] + [("adj.ppl", 3)]
     return "".join(f"{number:02d}\t{name}\t{pos}\n" for number, (name, pos) in enumerate(rows))
 
 
 def install(source: Path, dst: Path) -> None:
-    """Copies WordNet's files; the folder appears when it is whole.
+    """Copies WordNet's files; the folder appears only when it is complete.
 
     Raises:
-        InputError: ``source`` is not WordNet.
+        InputError: ``source`` is not a folder of WordNet.
     """
     if not (source / "data.noun").is_file() or not (source / "index.sense").is_file():
         raise InputError(f"{source} does not hold data.noun and index.sense: give a folder of WordNet 3.0's files")
@@ -59,10 +59,10 @@ def install(source: Path, dst: Path) -> None:
 
 
 def by_debian(dst: Path) -> None:
-    """Debian's packages, unpacked without being installed.
+    """Unpacks Debian's packages without installing them.
 
     Raises:
-        InputError: there is no apt, or it cannot get them.
+        InputError: apt is not available or cannot download them.
     """
     with tempfile.TemporaryDirectory() as folder:
         try:
@@ -71,7 +71,7 @@ def by_debian(dst: Path) -> None:
                 subprocess.run(["dpkg-deb", "-x", package, folder], check=True, capture_output=True)
         except (OSError, subprocess.CalledProcessError) as error:
             raise InputError(
-                f"neither nltk nor apt could get WordNet ({error}): get WordNet 3.0 elsewhere and give --source FOLDER"
+                f"neither nltk nor apt could download WordNet ({error}): download WordNet 3.0 and give --source FOLDER"
             ) from error
         install(Path(folder) / "usr" / "share" / "wordnet", dst)
 
@@ -79,30 +79,30 @@ def by_debian(dst: Path) -> None:
 def add_arguments(parser: ArgumentParser) -> None:
     """The command line of ``opsnet-prepare wordnet``."""
     parser.set_defaults(run=prepare)
-    parser.add_argument("dst", type=Path, metavar="DST", nargs="?", help="a folder where nltk looks")
+    parser.add_argument("dst", type=Path, metavar="DST", nargs="?", help="a folder in nltk's search path")
     parser.add_argument("--source", type=Path, metavar="FOLDER", help="folder that holds data.noun")
 
 
 def prepare(dst: Path | None = None, *, source: Path | None = None) -> None:
-    """Gets WordNet unless it is there.
+    """Installs WordNet unless it exists.
 
     Args:
-        dst: a folder in which nltk looks; by default the first.
+        dst: a folder in nltk's search path; by default the first.
         source: a folder of WordNet's files, instead of a download.
 
     Raises:
-        InputError: ``source`` is not WordNet, or WordNet cannot be downloaded.
+        InputError: ``source`` is not a folder of WordNet, or WordNet cannot be downloaded.
     """
     import nltk
 
     dst = Path(nltk.data.path[0]) if dst is None else dst.expanduser()
     folder = dst / "corpora" / "wordnet"
     if folder.is_dir():
-        print(f"{folder} is there already")
+        print(f"{folder} already exists")
     elif source is not None:
         install(source, folder)
     elif not nltk.download("wordnet", download_dir=str(dst), quiet=True):
         by_debian(folder)
     if str(dst) not in nltk.data.path:
-        print(f"set NLTK_DATA={dst}, or nltk will not look there")
-    print(f"WordNet is in {folder.parent}: vocabulary=wordnet:animal.n.01 works now")
+        print(f"set NLTK_DATA={dst}, because nltk does not search there by default")
+    print(f"WordNet is installed in {folder.parent}: vocabulary=wordnet:animal.n.01 can be used")

@@ -1,1 +1,1 @@
-"""How a proposal gets its name: Mask Pooling, Embedding Modulation, and what the paper compares them with."""
+"""Recognizers, which classify proposals: Mask Pooling, Embedding Modulation, and the paper's baselines."""

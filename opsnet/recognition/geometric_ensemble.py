@@ -1,12 +1,12 @@
-"""The recognizer of OPSNet's successors: a geometric mean of trained and CLIP probabilities, name by name.
+"""The recognizer of OPSNet's successors: a geometric mean of trained and CLIP probabilities, per name.
 
-ODISE (Xu et al. 2023, section 3.5) and FC-CLIP (Yu et al. 2023, section 3.3) mix what a trained head (here the query
-embedding) and a frozen CLIP say:
+ODISE (Xu et al. 2023, section 3.5) and FC-CLIP (Yu et al. 2023, section 3.3) combine the probabilities of a trained
+head (here the query embedding) and of a frozen CLIP:
 
-    p(i) ~ p_query(i) ** (1 - w_i) * p_clip(i) ** w_i,    w_i = seen for names of the training, unseen for others
+    p(i) ~ p_query(i) ** (1 - w_i) * p_clip(i) ** w_i,    w_i = seen for training names, unseen for others
 
-Both probabilities are a softmax over the M target names, and so is the mean. No-object has no name in CLIP's space: its
-probability is the query's, and the names share the rest, as in FC-CLIP's published code.
+Both probabilities are a softmax over the M target names, and so is the mean. No-object has no text embedding in CLIP's
+space: its probability is the query's, and the names share the rest, as in FC-CLIP's published code.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from opsnet.structures import Embeddings
 
 
 class GeometricEnsemble(Recognizer):
-    """A geometric mean with one weight for seen names and one for the others.
+    """A geometric mean with one weight for seen names and one for unseen names.
 
     Args:
-        seen: weight of CLIP for names that were trained; FC-CLIP's alpha.
-        unseen: for all others; FC-CLIP's beta.
+        seen: weight of CLIP for training names; FC-CLIP's alpha.
+        unseen: weight of CLIP for all other names; FC-CLIP's beta.
 
     Raises:
-        ValueError: a weight outside 0..1.
+        ValueError: a weight is outside 0..1.
     """
 
     def __init__(self, *, seen: float = 0.4, unseen: float = 0.8) -> None:
@@ -36,11 +36,11 @@ class GeometricEnsemble(Recognizer):
         self.seen, self.unseen = seen, unseen
 
     def forward(self, embeddings: Embeddings, names: PreparedNames, no_object: Tensor) -> tuple[Tensor, Tensor]:
-        """Mixes the probabilities.
+        """Combines the probabilities.
 
         Args:
             embeddings: query and CLIP, (B, K, D) each.
-            names: M target names; a name is seen where the training had the same.
+            names: M target names; a name is seen if it is also a training name.
             no_object: (D,), the learned no-object embedding.
 
         Returns:

@@ -1,7 +1,8 @@
 """Classification down a tree of names, level by level (paper, section 4.4, "Hierarchical category prediction").
 
-A node is as near as the nearest name at or below it. At each node the children compete, and the node's own name with
-them: where that wins, or no child leads by enough, the path ends there. Details are ours; the paper shows results only.
+The score of a node is the highest score at or below it. At each node the children compete with each other and with the
+node's own name; the path ends if the own name wins or no child leads by the margin. Details are ours; the paper shows
+results only.
 """
 
 from __future__ import annotations
@@ -10,15 +11,15 @@ import torch
 from torch import Tensor
 
 Path = list[tuple[int, float]]
-"""(node, its probability among its rivals), from the top down."""
+"""(node, its probability among its competitors), from the top down."""
 
 
 def subtree_best(logits: Tensor, parent: Tensor) -> Tensor:
     """The largest logit at or below each node: (..., M) -> (..., M).
 
     Args:
-        logits: of the nodes; minus infinity for one without a text.
-        parent: (M,) index of each node's parent, which comes before it; -1 at the top.
+        logits: of the nodes; minus infinity for a node without a text embedding.
+        parent: (M,) index of each node's parent, which precedes it; -1 at the top.
     """
     best = logits.clone()
     depth = depths(parent)
@@ -30,7 +31,7 @@ def subtree_best(logits: Tensor, parent: Tensor) -> Tensor:
 
 
 def depths(parent: Tensor) -> Tensor:
-    """Depth of each node, 0 at the top, (M,)."""
+    """Depth of each node, (M,); 0 at the top."""
     depth: list[int] = []
     for above in parent.tolist():
         depth.append(0 if above < 0 else depth[above] + 1)
@@ -41,10 +42,10 @@ def descend(logits: Tensor, parent: Tensor, *, margin: float = 0.1) -> list[Path
     """The path of each of S segments.
 
     Args:
-        logits: (S, M), as of :func:`subtree_best`.
-        parent: (M,).
-        margin: a path goes on where the best child's probability is at least this above that of the runner-up, a
-            sibling or the node's own name. At the top the best is taken however little it leads.
+        logits: (S, M), as in :func:`subtree_best`.
+        parent: (M,), as there.
+        margin: a path continues if the probability of the best child exceeds that of the runner-up (a sibling or the
+            node's own name) by at least this much. At the top level the best node is always taken.
     """
     logits, parent = logits.detach().float().cpu(), parent.cpu()
     best = subtree_best(logits, parent)
@@ -59,12 +60,12 @@ def descend(logits: Tensor, parent: Tensor, *, margin: float = 0.1) -> list[Path
 def _shares(logits: Tensor, best: Tensor, parent: Tensor) -> tuple[Tensor, Tensor]:
     """Probability of each node among its siblings and their parent's own name, and of that name, (S, M) each.
 
-    Group g of rivals are the children of node g - 1 and its own name; group 0 are the nodes at the top.
+    Group g consists of the children of node g - 1 and its own name; group 0 of the nodes at the top.
     """
     groups = (parent + 1).expand_as(best)
     largest = torch.cat((best.new_full((len(best), 1), -torch.inf), logits), dim=1)
     largest = largest.scatter_reduce(1, groups, best, "amax")
-    own = (logits - largest[:, 1:]).exp().nan_to_num(0)  # a kind without text is minus infinity, and so is no rival
+    own = (logits - largest[:, 1:]).exp().nan_to_num(0)  # nodes without text (-inf) do not compete
     shares = (best - largest.gather(1, groups)).exp().nan_to_num(0)
     total = torch.cat((best.new_zeros(len(best), 1), own), dim=1).scatter_add(1, groups, shares)
     return shares / total.gather(1, groups), own / total[:, 1:]

@@ -1,14 +1,14 @@
-"""Embedding Modulation whose strengths are learned, as functions of how similar a name is to the training names.
+"""Embedding Modulation with learned strengths that depend on a name's similarity to the training names.
 
-The paper chooses alpha and beta once for all names (section 3.3, Table 6). Here each of a name's three numbers is a
-line over d = 1 - max_j H_ij, its distance from the training names (s: the domain similarity, T = 0.01):
+The paper uses one alpha and one beta for all names (section 3.3, Table 6). Here each name has three strengths,
+functions of d = 1 - max_j H_ij, its distance from the training names (s: the domain similarity, T = 0.01):
 
     a(d) = alpha exp(alpha_slope d)        b(d) = beta + beta_slope d        c(d) = scale exp(scale_slope d)
 
     z_i = c(d_i) cos(E_q + a(d_i) (1 - s) E_c, t_i) / (T (1 - d_i) ** b(d_i))
 
-No-object has no name; it is scored with a(1 - s), undebiased. With slopes of 0 and a scale of 1, where training
-starts, this is :class:`~opsnet.recognition.modulation.EmbeddingModulation`.
+No-object has no name; it is scored with a(1 - s) and without debiasing. Training starts from slopes of 0 and a scale of
+1, which is :class:`~opsnet.recognition.modulation.EmbeddingModulation`.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from opsnet.structures import Embeddings
 
 
 class LearnedModulation(Recognizer):
-    """Six numbers, trained on names that the queries do not learn (:mod:`opsnet.losses.recognition`).
+    """Six parameters, trained on names that are held out from the queries (:mod:`opsnet.losses.recognition`).
 
     Args:
-        alpha, beta, scale: where training starts: their values for names of the training, the paper's by default.
-        alpha_slope, beta_slope, scale_slope: and how they change with a name's distance from these.
+        alpha, beta, scale: initial values for training names; the paper's by default.
+        alpha_slope, beta_slope, scale_slope: initial slopes over a name's distance from the training names.
 
     Raises:
-        ValueError: ``alpha`` or ``scale`` that is not above 0, or a number that is not finite.
+        ValueError: ``alpha`` or ``scale`` is not above 0, or a value is not finite.
     """
 
     def __init__(
@@ -66,14 +66,14 @@ class LearnedModulation(Recognizer):
         return logits * scale / nearest**beta, no_object_logits
 
     def numbers(self, distance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """alpha, beta and scale of names at ``distance`` (any shape, in 0..1) from the training names."""
+        """alpha, beta and scale of names at ``distance`` (any shape, 0..1) from the training names."""
         log_alpha, beta, log_scale = (
             at + slope * distance for at, slope in zip(self.at_training_names, self.slopes, strict=True)
         )
         return log_alpha.exp(), beta, log_scale.exp()
 
     def settings(self) -> dict[str, float]:
-        """The arguments that build it as it is now, e.g. to try what it learned on another network."""
+        """The arguments that rebuild it in its current state, e.g. to use the learned values with another network."""
         keys = ("alpha", "beta", "scale")
         values = self.at_training_names.tolist()
         at = {"alpha": math.exp(values[0]), "beta": values[1], "scale": math.exp(values[2])}
@@ -83,7 +83,7 @@ class LearnedModulation(Recognizer):
 def _fused_logits(query: Tensor, clip: Tensor, text: Tensor, weight: Tensor, agreement: Tensor) -> Tensor:
     """Cosine over the temperature of ``E_q + weight E_c``, both L2-normalised, with a weight per row of ``text``.
 
-    Expanded, so that no fused embedding is made for each name: (q.t + w c.t) / |q + w c|.
+    Expanded to (q.t + w c.t) / |q + w c|, which avoids a fused embedding per name.
 
     Args:
         query, clip: (B, K, D).

@@ -1,4 +1,4 @@
-"""Mask Pooling (paper, section 3.2): one CLIP embedding a proposal, from one CLIP pass."""
+"""Mask Pooling (paper, section 3.2): one CLIP embedding per proposal from a single CLIP pass."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from opsnet.ops.adaptive_average import adaptive_average
 def mask_pooling(features: Tensor, mask_logits: Tensor) -> Tensor:
     """Averages CLIP's adapted map inside each binary mask.
 
-    A position of the map counts with the share of it that the mask covers, so small masks keep their weight at
+    Each position of the map is weighted by the fraction of it that the mask covers, so that small masks still count at
     CLIP's coarse stride; at equal resolution this is the plain mean over the mask.
 
     Args:

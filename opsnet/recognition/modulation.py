@@ -3,7 +3,7 @@
 Embedding Fusion     E_m = E_q + alpha * (1 - s) * E_c
 Logits Debiasing     z_i / (max_j H_ij) ** beta
 
-A concept with several names counts with the nearest of them, in z and in H.
+For a concept with several names, z and H are those of the name that fits best.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from opsnet.structures import Embeddings
 
 
 class QueryOnly(Recognizer):
-    """The trained embedding alone (Table 4, "Query")."""
+    """The trained query embedding only (Table 4, "Query")."""
 
     def forward(self, embeddings: Embeddings, names: PreparedNames, no_object: Tensor) -> tuple[Tensor, Tensor]:
         """Embeddings (B, K, D) -> logits (B, K, M) and the no-object logit (B, K)."""
@@ -27,7 +27,7 @@ class QueryOnly(Recognizer):
 
 
 class ClipOnly(Recognizer):
-    """The pooled CLIP embedding alone (Table 4, "CLIP")."""
+    """The pooled CLIP embedding only (Table 4, "CLIP")."""
 
     def forward(self, embeddings: Embeddings, names: PreparedNames, no_object: Tensor) -> tuple[Tensor, Tensor]:
         """Embeddings (B, K, D) -> logits (B, K, M) and the no-object logit (B, K)."""
@@ -51,11 +51,11 @@ class EmbeddingModulation(Recognizer):
     training names.
 
     Args:
-        alpha: strength of the fusion; 0 leaves the query embedding.
-        beta: strength of the debiasing; 0 leaves the logits.
+        alpha: strength of the fusion; 0 uses the query embedding only.
+        beta: strength of the debiasing; 0 leaves the logits unchanged.
 
     Raises:
-        ValueError: a strength that is negative, infinite or nan.
+        ValueError: a strength is negative, infinite or nan.
     """
 
     def __init__(self, *, alpha: float = 10.0, beta: float = 0.5) -> None:
@@ -67,7 +67,7 @@ class EmbeddingModulation(Recognizer):
         self.alpha, self.beta = alpha, beta
 
     def forward(self, embeddings: Embeddings, names: PreparedNames, no_object: Tensor) -> tuple[Tensor, Tensor]:
-        """Embeddings (B, K, D) -> logits (B, K, M), and the no-object logit (B, K), which no name debiases."""
+        """Embeddings (B, K, D) -> logits (B, K, M), and the no-object logit (B, K), which is not debiased."""
         divisor = names.nearest.to(embeddings.query) ** self.beta
         fused = _fuse(embeddings, self.alpha * (1 - names.similarity))
         logits, no_object_logits = name_logits(fused, names.target, no_object, divisor=divisor)
@@ -75,8 +75,8 @@ class EmbeddingModulation(Recognizer):
 
 
 def _fuse(embeddings: Embeddings, clip_weight: float | Tensor) -> Tensor:
-    """Both normalised first, or a weight would mean something else for every CLIP.
+    """Normalises both first, because otherwise the effect of the weight would depend on the CLIP model.
 
-    With a weight of 0 it is the query as it is, so that trained names get the logits of QueryOnly bit for bit.
+    With a weight of 0 the query is returned unchanged, so that training names get the exact logits of QueryOnly.
     """
     return fuse_directions(widened(embeddings.query), widened(embeddings.clip), clip_weight)

@@ -1,4 +1,4 @@
-"""How a list of words lies to the names of a training, before anything is run (paper, section 3.3 and Figure 4)."""
+"""Compares class names with the training names, without running the network (paper, section 3.3 and Figure 4)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from opsnet.recognition.modulation import EmbeddingModulation
 from opsnet.recognition.recognizer import nearest_similarity
 from opsnet.structures import TextBank
 
-_AT_ONCE = 1024  # rows; of 40,000 names all pairs at once would take gigabytes
+_AT_ONCE = 1024  # rows; for 40,000 names all pairs at once would take gigabytes
 
 
 @dataclass(frozen=True)
@@ -18,10 +18,10 @@ class ConceptFit:
     """One target concept.
 
     Attributes:
-        name: of it.
-        nearest: the training concept that is nearest.
-        cosine: of the two, ``max_j H_ij`` in (0, 1].
-        factor: what Logits Debiasing multiplies its logits by, 1 / cosine ** beta.
+        name: its name.
+        nearest: the most similar training concept.
+        cosine: cosine of the two, ``max_j H_ij`` in (0, 1].
+        factor: factor by which Logits Debiasing multiplies its logits, 1 / cosine ** beta.
     """
 
     name: str
@@ -32,13 +32,13 @@ class ConceptFit:
 
 @dataclass(frozen=True)
 class VocabularyFit:
-    """A target vocabulary beside a training vocabulary.
+    """A target vocabulary compared with a training vocabulary.
 
     Attributes:
-        similarity: s, 1 where every target name was trained.
+        similarity: s; 1 if all target names are training names.
         strength: alpha (1 - s), CLIP's weight in Embedding Fusion.
         concepts: in the order of the vocabulary.
-        look_alikes: pairs of target concepts that CLIP hardly tells apart and their cosine, nearest first.
+        look_alikes: pairs of target concepts that CLIP can hardly distinguish, with their cosine, most similar first.
     """
 
     similarity: float
@@ -53,10 +53,10 @@ def vocabulary_fit(
     """Compares two text banks.
 
     Args:
-        target: M concepts to segment with.
-        train: N concepts of the training.
+        target: M target concepts.
+        train: N training concepts.
         modulation: alpha and beta.
-        alike: cosine from which two target concepts count as look-alikes.
+        alike: minimum cosine of two target concepts that count as look-alikes.
     """
     nearest = nearest_similarity(target, train)
     s = float(nearest.double().mean())
@@ -67,7 +67,7 @@ def vocabulary_fit(
 
 
 def _nearest_names(target: TextBank, train: TextBank) -> list[str]:
-    """For each target concept the training concept with the nearest of all pairs of names."""
+    """For each target concept, the training concept with the highest cosine over all pairs of names."""
     best = [(part @ train.embeds.T).max(dim=1) for part in target.embeds.split(_AT_ONCE)]
     cosines, columns = torch.cat([b.values for b in best]), torch.cat([b.indices for b in best])
     found: dict[int, tuple[float, int]] = {}
@@ -78,7 +78,7 @@ def _nearest_names(target: TextBank, train: TextBank) -> list[str]:
 
 
 def _look_alikes(bank: TextBank, alike: float) -> tuple[tuple[str, str, float], ...]:
-    """Pairs of concepts with two names of cosine ``alike`` or more, nearest first."""
+    """Pairs of concepts with two names whose cosine is at least ``alike``, most similar first."""
     owners, pairs = bank.concept_of_row(), dict[tuple[int, int], float]()
     for begin in range(0, len(bank.embeds), _AT_ONCE):
         cosines = bank.embeds[begin : begin + _AT_ONCE] @ bank.embeds.T

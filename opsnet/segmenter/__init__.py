@@ -1,1 +1,1 @@
-"""The segmenter: Mask2Former's proposals without classes, with an embedding and an IoU for each."""
+"""The segmenter: Mask2Former with class-agnostic proposals, each with an embedding and a predicted IoU."""

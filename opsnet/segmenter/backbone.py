@@ -1,4 +1,4 @@
-"""Any timm backbone as a feature pyramid."""
+"""Wraps any timm model as a feature pyramid."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ class Backbone(nn.Module):
 
     Args:
         name: a timm model that supports ``features_only``.
-        pretrained: load timm's weights (needs the network once).
+        pretrained: load timm's weights (downloads them once).
         weights: a local file of timm weights instead; checked before anything is built.
-        out_indices: which stages; ``None`` takes all.
-        model_args: passed on to timm.
-        output_norms: a LayerNorm on every map, as the Swins of Mask2Former have it.
-        frozen_norms: BatchNorms keep the statistics and scales that they came with, as in detectron2's ResNets: the few
-            pictures of a detection batch would give worse ones.
-        fold_norms: frozen norms are computed by the convolutions before them: the same maps up to rounding. Faster
-            where a convolution is cheaper than writing its map (depthwise ones); needs ``frozen_norms``.
-        frozen_stages: the stem and so many of the maps' stages, finest first, keep the weights that they came with:
-            without gradients there the backward pass ends before the widest maps.
-        synced_norms: BatchNorms take their statistics over the pictures of all processes.
-        checkpointing: compute activations again in the backward pass instead of keeping them: slower, much smaller.
-        mean, std: the normalisation that the weights were trained with, RGB in 0..1 (ImageNet's by default).
+        out_indices: which stages to return; ``None``: all.
+        model_args: passed to timm.
+        output_norms: apply a LayerNorm to every map, as for the Swins in Mask2Former.
+        frozen_norms: BatchNorms keep their pretrained statistics and scales, as in detectron2's ResNets, because the
+            few images of a detection batch would give worse statistics.
+        fold_norms: fold frozen norms into the preceding convolutions: the same maps up to rounding. Faster where a
+            convolution is cheaper than writing its map (depthwise ones); needs ``frozen_norms``.
+        frozen_stages: freeze the stem and this many stages, finest first, so that the backward pass ends before the
+            widest maps.
+        synced_norms: compute BatchNorm statistics over the images of all processes.
+        checkpointing: recompute activations in the backward pass instead of storing them: slower, much less memory.
+        mean, std: the normalisation of the pretrained weights, RGB in 0..1 (ImageNet's by default).
 
     Raises:
-        BackboneError: unknown name, missing file, weights of another model, or weights that could not be fetched.
+        BackboneError: the name is unknown, a file is missing, or the weights are of another model or not available.
     """
 
     mean: Tensor
@@ -81,31 +81,31 @@ class Backbone(nn.Module):
     def forward(self, images: Tensor, inside: Tensor | None = None) -> list[Tensor]:
         """Images (B, 3, H, W), RGB in 0..1 -> maps (B, C_i, H / stride_i, W / stride_i), finest first.
 
-        ``inside`` tells padding apart, see :func:`opsnet.ops.normalization.inside_images`.
+        ``inside`` marks the pixels that are not padding, see :func:`opsnet.ops.normalization.inside_images`.
         """
         maps = self.model(normalize(images, self.mean, self.std, inside))
-        # Swin answers channels-last and says so; a shape such as 96 x 96 x 96 would not tell.
+        # Swin returns channels-last maps and declares it; the shape alone (e.g. 96 x 96 x 96) can be ambiguous.
         maps = maps if self.channels_last else [m.permute(0, 2, 3, 1) for m in maps]
         return [norm(m).permute(0, 3, 1, 2) for norm, m in zip(self.norms, maps, strict=True)]
 
 
 def _check(name: str, weights: str | Path | None, *, frozen_norms: bool, fold_norms: bool) -> None:
-    """Raises what is wrong with the arguments before anything is built."""
-    import timm  # here: it takes seconds to import, and a checkpoint of another CLIP should fail before that
+    """Validates the arguments before anything is built."""
+    import timm  # here: importing takes seconds, and a checkpoint of another CLIP should fail before that
 
     if not timm.is_model(name):
         raise BackboneError(f"timm has no model '{name}' (backbone.name): see timm.list_models()")
     if weights is not None and not Path(weights).is_file():
         raise BackboneError(f"backbone weights {weights} (backbone.weights) do not exist: check the path")
     if fold_norms and not frozen_norms:
-        raise BackboneError("backbone.fold_norms needs norms that stay as they are: set backbone.frozen_norms=true")
+        raise BackboneError("backbone.fold_norms needs frozen norms: set backbone.frozen_norms=true")
 
 
 def _create(name: str, pretrained: bool, weights: str | Path | None, options: Mapping[str, Any]) -> nn.Module:
-    """A timm model that returns its maps, with weights if asked for.
+    """Creates a timm model that returns feature maps, with weights if requested.
 
     Raises:
-        BackboneError: the weights could not be loaded, or are of another model.
+        BackboneError: the weights cannot be loaded or are of another model.
     """
     import timm
 
@@ -132,7 +132,7 @@ def _create(name: str, pretrained: bool, weights: str | Path | None, options: Ma
 
 
 def _set_norms(model: nn.Module, *, frozen: bool, fold: bool, synced: bool) -> nn.Module:
-    """BatchNorms of another kind in place of timm's."""
+    """Replaces timm's BatchNorms."""
     from opsnet.segmenter.frozen_norm import freeze_norms
     from opsnet.segmenter.synced_norm import sync_norms
 
@@ -141,10 +141,10 @@ def _set_norms(model: nn.Module, *, frozen: bool, fold: bool, synced: bool) -> n
 
 
 def _require_loaded(model: nn.Module, path: str | Path) -> None:
-    """Makes sure that the weights are those of a file: timm takes what has a place and leaves the rest at random.
+    """Checks that the weights come from the file: timm loads only matching ones and leaves the others random.
 
     Raises:
-        BackboneError: fewer than half of them are.
+        BackboneError: fewer than half of them do.
     """
     from timm.models import load_state_dict
 
@@ -153,8 +153,8 @@ def _require_loaded(model: nn.Module, path: str | Path) -> None:
     found = sum(_content(weight.detach()) in held for weight in own)
     if 2 * found < len(own):
         raise BackboneError(
-            f"backbone weights {path} (backbone.weights) are of another model: {found} of {len(own)} weights are in "
-            "there: give the file of the timm model that backbone.name is"
+            f"backbone weights {path} (backbone.weights) are of another model: {found} of {len(own)} weights match; "
+            "give the weights of the timm model backbone.name"
         )
 
 
@@ -163,17 +163,19 @@ def _content(tensor: Tensor) -> tuple[tuple[int, ...], int]:
 
 
 def _freeze_stages(model: Any, count: int) -> None:
-    """No gradients for all that comes up to the end of the ``count``-th map's stage.
+    """Freezes all parameters up to the end of the ``count``-th stage.
 
     Raises:
-        BackboneError: the model has fewer maps.
+        BackboneError: the model has fewer stages.
     """
     ends = [name.replace(".", "_") for name in model.feature_info.module_name()]
     if not 0 <= count <= len(ends):
-        raise BackboneError(f"backbone.frozen_stages is {count}, but the backbone has {len(ends)} maps: give 0 to that")
+        raise BackboneError(
+            f"backbone.frozen_stages is {count}, but the backbone has {len(ends)} maps: give 0 to {len(ends)}"
+        )
     if not count:
         return
-    # timm joins a nested stage's name by underscores in some of its feature extractors and keeps the dot in others.
+    # timm joins the name of a nested stage with underscores in some feature extractors and keeps the dot in others.
     names = [name for name, _ in model.named_parameters()]
     inside = [i for i, name in enumerate(names) if f"{name.replace('.', '_')}_".startswith(f"{ends[count - 1]}_")]
     for name in names[: max(inside) + 1]:
@@ -181,7 +183,7 @@ def _freeze_stages(model: Any, count: int) -> None:
 
 
 def _checkpoint(model: Any) -> None:
-    """Block by block where timm's stages can (Swin), stage by stage where they cannot."""
+    """Checkpoints each block where timm's stages support it (Swin), otherwise each stage."""
     stages = [module for module in model.children() if hasattr(module, "grad_checkpointing")]
     for stage in stages:
         stage.grad_checkpointing = True

@@ -11,13 +11,13 @@ from opsnet.ops.deformable_sampling import deformable_sampling, sampling_locatio
 
 
 class DeformableAttention(nn.Module):
-    """Each query looks at a few learned points around its reference on every level.
+    """Each query attends to a few learned points around its reference point on every level.
 
     Args:
-        dim: of queries and values.
-        levels: feature maps.
-        heads: divides ``dim``.
-        points: a head and level.
+        dim: dimension of queries and values.
+        levels: number of feature maps.
+        heads: must divide ``dim``.
+        points: number of points per head and level.
     """
 
     def __init__(self, *, dim: int, levels: int, heads: int = 8, points: int = 4) -> None:
@@ -31,7 +31,7 @@ class DeformableAttention(nn.Module):
         self._reset()
 
     def _reset(self) -> None:
-        """Heads start out looking in different directions, points at growing distance."""
+        """Initially the heads attend in different directions and their points at increasing distance."""
         angle = torch.arange(self.heads) * (2 * math.pi / self.heads)
         direction = torch.stack((angle.cos(), angle.sin()), dim=-1)
         direction = direction / direction.abs().amax(-1, keepdim=True)
@@ -50,7 +50,7 @@ class DeformableAttention(nn.Module):
         Args:
             query: (B, Q, dim), with positions added.
             reference: (Q, 2), (x, y) in 0..1.
-            memory: (B, L, dim), all levels one after the other.
+            memory: (B, L, dim), all levels concatenated.
             shapes: (h, w) of each level.
 
         Returns:

@@ -1,4 +1,4 @@
-"""BatchNorms that neither move nor learn, as they are or folded into convolutions (:mod:`opsnet.ops.frozen_norms`)."""
+"""Frozen BatchNorms, optionally folded into convolutions (:mod:`opsnet.ops.frozen_norms`)."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from opsnet.ops.frozen_norms import NormNumbers, frozen_norm, normalized_weights
 
 
 class FrozenNorm(FrozenBatchNorm2d):
-    """As torchvision's, in the precision of what it normalises.
+    """Like torchvision's, but in the precision of its input.
 
-    ``after`` comes behind the norm: the activation that timm joins with it.
+    ``after`` is applied after the norm: the activation that timm combines with it.
     """
 
     def __init__(self, channels: int, eps: float = 1e-5, after: nn.Module | None = None) -> None:
@@ -27,7 +27,7 @@ class FrozenNorm(FrozenBatchNorm2d):
         self.folded = False
 
     def numbers(self) -> NormNumbers:
-        """What it multiplies and adds."""
+        """The values of the norm."""
         return NormNumbers(self.weight, self.bias, self.running_mean, self.running_var, self.eps)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -37,9 +37,9 @@ class FrozenNorm(FrozenBatchNorm2d):
 
 
 class FoldedConv(nn.Conv2d):
-    """A convolution that does the arithmetic of the frozen norm behind it, with weights scaled at every call.
+    """A convolution that includes the frozen norm after it, by scaling its weights in every call.
 
-    The weights that are trained and saved are those of the convolution alone.
+    The weights that are trained and saved are the unscaled ones.
     """
 
     def __init__(self, conv: Any, norm: FrozenNorm) -> None:
@@ -49,7 +49,7 @@ class FoldedConv(nn.Conv2d):
         )  # fmt: skip
         self.weight, self.bias = conv.weight, conv.bias
         self.pads_same = isinstance(conv, Conv2dSame)
-        self.norm = (norm,)  # in a tuple: the norm has its place, and its names, in the model already
+        self.norm = (norm,)  # in a tuple, because the norm is already registered in the model
         norm.folded = True
 
     def forward(self, x: Tensor) -> Tensor:
@@ -61,7 +61,7 @@ class FoldedConv(nn.Conv2d):
 
 
 def freeze_norms(model: nn.Module, *, fold: bool = False) -> Any:
-    """A timm model whose BatchNorms are frozen, and with ``fold`` computed by the convolutions before them."""
+    """Freezes the BatchNorms of a timm model and, with ``fold``, folds them into the preceding convolutions."""
     import timm
 
     frozen = timm.layers.freeze_batch_norm_2d(model)
@@ -77,13 +77,13 @@ def freeze_norms(model: nn.Module, *, fold: bool = False) -> Any:
 
 @torch.no_grad()
 def _folded(model: nn.Module) -> nn.Module:
-    """Convolutions in the place of convolutions and norms, wherever one norm is all that follows a convolution.
+    """Replaces a convolution and its norm by a single convolution, wherever a convolution is followed by one norm.
 
     Raises:
-        ValueError: the maps are others afterwards: something besides the norm reads a convolution's output.
+        ValueError: the maps change, because something other than the norm uses the output of a convolution.
     """
     training = model.training
-    model.eval()  # or dropped paths would make the maps others
+    model.eval()  # stochastic depth would change the maps
     probe = torch.linspace(-1, 1, 3 * 64 * 64, dtype=next(model.parameters()).dtype).view(1, 3, 64, 64)
     names = {module: name for name, module in model.named_modules()}
     pairs, expected = _pairs(model, probe)
@@ -96,8 +96,8 @@ def _folded(model: nn.Module) -> nn.Module:
 
 
 def _pairs(model: nn.Module, images: Tensor) -> tuple[list[tuple[nn.Conv2d, FrozenNorm]], list[Tensor]]:
-    """Each norm that takes a convolution's output as it is, with that convolution, and the maps of ``images``."""
-    made: list[tuple[Tensor, nn.Conv2d]] = []  # holds the outputs, or another tensor could take an address of theirs
+    """The pairs of a convolution and the norm that uses its output directly, and the maps of ``images``."""
+    made: list[tuple[Tensor, nn.Conv2d]] = []  # keeps the outputs alive, so that their identities stay unique
     pairs: list[tuple[nn.Conv2d, FrozenNorm]] = []
 
     def note(conv: Any, _: Any, output: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""Small layers that the pixel decoder and the query decoder share (Mask2Former, section 3)."""
+"""Small layers shared by the pixel decoder and the query decoder (Mask2Former, section 3)."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def sine_positions(height: int, width: int, dim: int, device: torch.device) -> T
 
 
 class Attention(nn.Module):
-    """Multi-head attention by PyTorch's fused kernel.
+    """Multi-head attention with PyTorch's fused kernel.
 
     Args:
-        dim: of queries and output.
-        heads: divides ``dim``.
-        memory_dim: of keys and values, ``dim`` by default.
+        dim: dimension of queries and output.
+        heads: must divide ``dim``.
+        memory_dim: dimension of keys and values, ``dim`` by default.
     """
 
     def __init__(self, *, dim: int, heads: int, memory_dim: int | None = None) -> None:
@@ -48,7 +48,7 @@ class Attention(nn.Module):
         self._reset()
 
     def _reset(self) -> None:
-        """As PyTorch's MultiheadAttention: one matrix of three times the rows where all inputs have one width."""
+        """As PyTorch's MultiheadAttention, which stacks q, k and v in one matrix if all inputs have the same width."""
         stacked = math.sqrt(0.5) if self.k.in_features == self.q.in_features else 1.0  # sqrt(6 / 4d) of sqrt(6 / 2d)
         for layer in (self.q, self.k, self.v):
             nn.init.xavier_uniform_(layer.weight, gain=stacked)
@@ -62,7 +62,7 @@ class Attention(nn.Module):
         Args:
             query: (B, Q, dim).
             key, value: (B, L, memory_dim).
-            allowed: bool (B, Q, L), True where a query may look; shared by the heads.
+            allowed: bool (B, Q, L), True where a query may attend; the same for all heads.
         """
         q, k, v = (
             layer(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
@@ -74,7 +74,7 @@ class Attention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Two linear layers and a residual, normalised after."""
+    """Two linear layers with a residual connection and post-normalisation."""
 
     def __init__(self, *, dim: int, hidden: int) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ class FeedForward(nn.Module):
 
 
 class MLP(nn.Sequential):
-    """Three linear layers with ReLU between: Mask2Former's mask head."""
+    """Three linear layers with ReLU in between: Mask2Former's mask head."""
 
     def __init__(self, *, dim: int, output_dim: int) -> None:
         super().__init__(

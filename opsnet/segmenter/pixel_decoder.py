@@ -1,4 +1,4 @@
-"""Pixel decoder: a multi-scale deformable encoder over the coarse maps, an FPN for the fine ones (Mask2Former 3.2)."""
+"""Pixel decoder: a multi-scale deformable encoder for coarse maps and an FPN for fine ones (Mask2Former, 3.2)."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from opsnet.segmenter.layers import FeedForward, sine_positions
 
 @dataclass(frozen=True)
 class PixelFeatures:
-    """What the query decoder reads: ``memory`` maps (B, dim, h, w), coarsest first; ``pixels`` (B, C, h, w)."""
+    """Input of the query decoder: ``memory`` maps (B, dim, h, w), coarsest first, and ``pixels`` (B, C, h, w)."""
 
     memory: tuple[Tensor, ...]
     pixels: Tensor
 
 
 class EncoderLayer(nn.Module):
-    """Deformable self-attention over all levels, then a feed-forward, each normalised after."""
+    """Deformable self-attention over all levels, then a feed-forward layer, both with post-normalisation."""
 
     def __init__(self, *, dim: int, levels: int, heads: int, points: int, hidden: int) -> None:
         super().__init__()
@@ -39,20 +39,20 @@ class EncoderLayer(nn.Module):
 
 
 class PixelDecoder(nn.Module):
-    """Backbone maps -> memory for the queries, and pixel embeddings at the finest map's resolution.
+    """Backbone maps -> memory for the queries, and pixel embeddings at the resolution of the finest map.
 
     Args:
-        in_channels: of the backbone's maps, finest first.
-        dim: of tokens and FPN.
-        mask_dim: of pixel embeddings.
-        encoder_levels: how many of the coarsest maps pass through the encoder; the finer ones join by the FPN.
-        layers, heads, points, hidden: of the encoder.
-        fine_dim: of the FPN, ``dim`` by default. Its finest convolution costs most of a small decoder.
-        checkpointing: compute the encoder's activations again in the backward pass instead of keeping them.
-        precision: "fp32" whatever the surrounding autocast says, as Mask2Former's; ``None`` follows it.
+        in_channels: channels of the backbone's maps, finest first.
+        dim: dimension of tokens and FPN.
+        mask_dim: dimension of pixel embeddings.
+        encoder_levels: number of coarsest maps that pass through the encoder; finer maps are added in the FPN.
+        layers, heads, points, hidden: sizes of the encoder.
+        fine_dim: dimension of the FPN, ``dim`` by default. Its finest convolution costs most in a small decoder.
+        checkpointing: recompute the encoder's activations in the backward pass instead of storing them.
+        precision: "fp32" ignores autocast, as in Mask2Former; ``None`` follows it.
 
     Raises:
-        ValueError: ``encoder_levels`` out of range, or an unknown precision.
+        ValueError: ``encoder_levels`` is out of range or the precision is unknown.
     """
 
     def __init__(
@@ -129,7 +129,9 @@ def _centres(height: int, width: int, device: torch.device) -> Tensor:
 
 
 def _norm(dim: int) -> nn.GroupNorm:
-    return nn.GroupNorm(max(1, dim // 8), dim)  # eight channels a group, as Mask2Former's 32 groups of 256
+    return nn.GroupNorm(
+        max(1, dim // 8), dim
+    )  # eight channels per group, as with Mask2Former's 32 groups of 256 channels
 
 
 def _projection(in_channels: int, dim: int, bias: bool = True) -> nn.Sequential:
@@ -141,7 +143,7 @@ def _projection(in_channels: int, dim: int, bias: bool = True) -> nn.Sequential:
 
 
 def _fill_for_fpn(part: nn.Module) -> None:
-    """Uniform within sqrt(3 / fan-in), biases zero: detectron2's start of an FPN (its ``c2_xavier_fill``)."""
+    """Uniform within sqrt(3 / fan-in), zero biases: detectron2's initialization of an FPN (``c2_xavier_fill``)."""
     for module in part.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_uniform_(module.weight, a=1)

@@ -1,7 +1,7 @@
-"""Query decoder: masked attention, and for each query a mask, an embedding in CLIP's space and an IoU.
+"""Query decoder: masked attention; each query predicts a mask, an embedding in CLIP's space and an IoU.
 
-Mask2Former 3.2 without its class head; the embedding head, the IoU head (3.4) and the cross-attention to CLIP's
-features (3.2) are OPSNet's.
+Mask2Former (section 3.2) without its class head; the embedding head, the IoU head (section 3.4) and the cross-attention
+to CLIP's features (section 3.2) are OPSNet's.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from opsnet.structures import DeepSupervision, LayerQueries, Proposals, compute_
 
 
 class DecoderLayer(nn.Module):
-    """Masked cross-attention, self-attention, feed-forward; each a residual, normalised after."""
+    """Masked cross-attention, self-attention and feed-forward, each with a residual and post-normalisation."""
 
     def __init__(self, *, dim: int, heads: int, hidden: int) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class DecoderLayer(nn.Module):
 
 
 class ClipAttention(nn.Module):
-    """Queries gather CLIP's features (Table 1, row 6)."""
+    """Cross-attention of the queries to CLIP's features (Table 1, row 6)."""
 
     def __init__(self, *, dim: int, clip_dim: int, heads: int, masked: bool) -> None:
         super().__init__()
@@ -41,8 +41,8 @@ class ClipAttention(nn.Module):
         self.masked = masked
 
     def forward(self, x: Tensor, positions: Tensor, clip_map: Tensor, allowed: Tensor | None) -> Tensor:
-        """Queries (B, K, dim), CLIP's map (B, D, h, w), where each may look, bool (B, K, h * w) -> (B, K, dim)."""
-        # CLIP's features have no unit of their own: the direction carries the meaning.
+        """Queries (B, K, dim), CLIP's map (B, D, h, w), allowed positions, bool (B, K, h * w) -> (B, K, dim)."""
+        # Only the direction of CLIP's features is meaningful, not their scale.
         memory = F.normalize(clip_map, dim=1).flatten(2).transpose(1, 2)
         memory = memory * memory.shape[-1] ** 0.5
         return self.norm(x + self.attention(x + positions, memory, memory, allowed))
@@ -52,13 +52,13 @@ class QueryDecoder(nn.Module):
     """Learned queries -> class-agnostic proposals.
 
     Args:
-        mask_dim: of the pixel embeddings.
-        clip_dim: D, of CLIP's space.
-        levels: memory maps; the layers visit them in turn, coarsest first.
-        dim, layers, heads, hidden, queries: of the decoder.
-        clip_attention: where the queries look at CLIP's features: "head" (only what the embedding head reads), a
-            layer's number (before that layer), or ``None`` for not at all. The paper does not say.
-        clip_attention_masked: each query looks only inside its own mask.
+        mask_dim: dimension of the pixel embeddings.
+        clip_dim: D, dimension of CLIP's space.
+        levels: number of memory maps; the layers attend to them in turn, coarsest first.
+        dim, layers, heads, hidden, queries: sizes of the decoder.
+        clip_attention: where the queries attend to CLIP's features: "head" (only for the embedding head), the index of
+            a layer (before that layer), or ``None`` (nowhere). The paper does not specify it.
+        clip_attention_masked: whether each query attends only inside its own mask.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class QueryDecoder(nn.Module):
         clip_attention_masked: bool = True,
     ) -> None:  # fmt: skip
         super().__init__()
-        # True and 1 are equal in Python, but "true" in a yaml does not mean the second layer.
+        # True equals 1 in Python, but "true" in yaml does not mean the second layer.
         if isinstance(clip_attention, bool) or clip_attention not in ("head", None, *range(layers)):
             raise ValueError(f"clip_attention must be 'head', null or a layer 0..{layers - 1}, got {clip_attention!r}")
         self.levels = levels
@@ -87,10 +87,10 @@ class QueryDecoder(nn.Module):
         )
 
     def add_class_head(self, classes: int) -> None:
-        """Makes room for the class head of a published Mask2Former, whose last class is no-object.
+        """Adds the class head of a published Mask2Former, whose last class is no-object.
 
-        Its names are not used. What is left of its no-object score then stands for the predicted IoU, which a network
-        whose IoU head was never trained cannot tell.
+        Its class scores are not used. One minus its no-object score replaces the predicted IoU, since the IoU head is
+        not trained.
         """
         self.class_head = nn.Linear(self.norm.normalized_shape[0], classes + 1).requires_grad_(False)
 
@@ -131,7 +131,7 @@ class QueryDecoder(nn.Module):
         )
 
     def _memory(self, m: Tensor, level: int) -> tuple[Tensor, Tensor]:
-        """Keys with positions and values, both (B, L, dim)."""
+        """Keys, with positions, and values, both (B, L, dim)."""
         values = m.flatten(2).transpose(1, 2) + self.level_embed.weight[level]
         positions = sine_positions(m.shape[-2], m.shape[-1], m.shape[1], m.device)
         return values + positions.flatten(2).transpose(1, 2), values

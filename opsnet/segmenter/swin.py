@@ -1,8 +1,8 @@
-"""timm's Swin at any picture size, as the detection networks have it.
+"""timm's Swin at any image size, as the detection networks have it.
 
-At the sizes of ImageNet timm's blocks are the published ones. At others they pad a shifted map after the shift, where
-Swin's detection code (and with it every Mask2Former with a Swin) pads before, and they do not shift at all on maps as
-small as a window: two other networks, as soon as a side is no multiple of the window.
+At ImageNet's image sizes timm's blocks equal the published ones. At others they pad after the shift, while Swin's
+detection code (and therefore every Mask2Former with a Swin) pads before it, and they do not shift maps as small as a
+window. The networks therefore differ if a side is not a multiple of the window.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from timm.layers.patch_embed import PatchEmbed
 from timm.models.swin_transformer import SwinTransformerBlock, window_partition, window_reverse
 from torch import Tensor, nn
 
-# Windows of full size and shifts on the smallest map too.
+# Full-size windows and shifts on the smallest map too.
 ANY_SIZE: dict[str, Any] = {"strict_img_size": False, "always_partition": True}
 
 
@@ -27,7 +27,7 @@ def is_swin(name: str) -> bool:
 
 
 def take_any_size(model: nn.Module) -> None:
-    """Changes a timm Swin in place, which was made with :data:`ANY_SIZE`."""
+    """Modifies in place a timm Swin created with :data:`ANY_SIZE`."""
     for module in model.modules():
         if isinstance(module, SwinTransformerBlock):
             module.__class__ = _AnySizeBlock
@@ -36,7 +36,7 @@ def take_any_size(model: nn.Module) -> None:
 
 
 class _AnySizeBlock(SwinTransformerBlock):
-    """A block whose map is padded to whole windows first and shifted then."""
+    """A block that first pads its map to whole windows and then shifts it."""
 
     def _attn(self, x: Tensor) -> Tensor:
         height, width = x.shape[1:3]

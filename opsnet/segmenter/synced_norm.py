@@ -1,7 +1,7 @@
-"""BatchNorms that take their statistics over the pictures of all processes, on a CPU too.
+"""BatchNorms with statistics over the images of all processes, also on a CPU.
 
-PyTorch's SyncBatchNorm does so on GPUs alone. With it or with these, as many pictures a step teach the same on one
-process and on several; with plain BatchNorms each process would normalise by its own few.
+PyTorch's SyncBatchNorm supports GPUs only. With synchronized norms, a training does not depend on the number of
+processes among which the images of a step are divided; with plain BatchNorms each process would use its own few images.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from torch import distributed as dist
 
 
 class SyncedNorm(nn.BatchNorm2d):
-    """BatchNorm2d, and with several processes the same of all their pictures together; names of the state dict stay."""
+    """BatchNorm2d over the images of all processes; the names in the state dict are the same."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> the same shape and type."""
         if not self.training or not dist.is_available() or not dist.is_initialized() or dist.get_world_size() == 1:
             return super().forward(x)
-        wide = x.float()  # sums of many values, whatever the precision of the maps
+        wide = x.float()  # sums of many values need fp32
         count = wide.new_full((1,), wide.numel() / wide.shape[1])
         total = sum_over_ranks(torch.cat((wide.sum((0, 2, 3)), count)))
         n = total[-1].detach()
         mean = total[:-1] / n
         centred = wide - mean[:, None, None]
-        # From the mean, not as E[x^2] - E[x]^2, which loses its digits where the mean is large.
+        # From centred values: E[x^2] - E[x]^2 is inaccurate if the mean is large.
         variance = sum_over_ranks(centred.square().sum((0, 2, 3))) / n
         self._remember(mean.detach(), variance.detach() * (n / (n - 1)))
         scale = (variance + self.eps).rsqrt() * self.weight
@@ -34,7 +34,7 @@ class SyncedNorm(nn.BatchNorm2d):
 
     @torch.no_grad()
     def _remember(self, mean: Tensor, variance: Tensor) -> None:
-        """Moves the running statistics (C,) as BatchNorm2d does."""
+        """Updates the running statistics (C,) as BatchNorm2d does."""
         assert self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None
         self.num_batches_tracked.add_(1)
         assert self.momentum is not None
@@ -43,7 +43,7 @@ class SyncedNorm(nn.BatchNorm2d):
 
 
 def sync_norms(model: nn.Module) -> Any:
-    """``model`` with a synced norm of the same numbers in place of every plain BatchNorm2d."""
+    """Replaces every plain BatchNorm2d of ``model`` by a synced norm with the same values."""
     for name, norm in [(n, m) for n, m in model.named_modules() if type(m) is nn.BatchNorm2d]:
         ours = SyncedNorm(norm.num_features, eps=norm.eps, momentum=norm.momentum)
         ours.load_state_dict(norm.state_dict())

@@ -1,11 +1,11 @@
-"""Reads training pictures as data=coco does, over several epochs: pictures a second, and what worker processes keep.
+"""Reads training images as data=coco does for several epochs: images per second, and the memory of worker processes.
 
-Usage: python -m scripts.benchmarks.loading [--pictures 1000] [--annotations N] [--workers 2] [--epochs 3] [--json]
+Usage: python -m scripts.benchmarks.loading [--images 1000] [--annotations N] [--workers 2] [--epochs 3] [--json]
 
-Writes pictures of 640 x 480 with twenty segments each in COCO's layout. First one process reads some of them in turns
-with the plain way of scripts/benchmarks/data.py; then a training loader reads all, and after each epoch the memory of
-this process and of its workers is printed: private megabytes, those that no two processes share. ``--annotations
-118287`` lists the pictures again and again, until the json is as long as COCO's.
+Writes images of 640 x 480 with twenty segments each in COCO's layout. First a single process reads some of them,
+alternating with the straightforward implementation in scripts/benchmarks/data.py; then a training loader reads all, and
+after each epoch the private memory (not shared with other processes) of this process and of its workers is printed.
+``--annotations 118287`` repeats the images until the json is as long as COCO's.
 """
 
 from __future__ import annotations
@@ -30,24 +30,24 @@ from rich.table import Table
 from opsnet.data.datamodule import PanopticDataModule
 from opsnet.utils.configuration import config_dir
 from opsnet.utils.errors import InputError, exit_on_user_error
-from scripts.benchmarks.data import lay_out, plain_sample
+from scripts.benchmarks.data import plain_sample, write_dataset
 
-COMPARED = 40  # pictures that are read both ways
-EARLY = 4  # batches after which a worker has done all that it does
+COMPARED = 40  # images that are read by both implementations
+EARLY = 4  # batches after which a worker has allocated everything it needs
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """Pictures a second of all workers; private MB of this process and the largest worker, early and late."""
+    """Images per second of all workers; private MB of this process, and of the largest worker early and at the end."""
 
-    pictures_a_second: float
+    images_per_second: float
     parent: float
     worker_early: float
     worker_end: float
 
 
 def data_module(root: Path, workers: int) -> PanopticDataModule:
-    """``data=coco`` on the pictures under ``root``."""
+    """``data=coco`` with the images in ``root``."""
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         overrides = ["data=coco", f"paths.data={root}", f"data.module.num_workers={workers}", "output=unused"]
         config = compose("train", overrides)
@@ -57,7 +57,7 @@ def data_module(root: Path, workers: int) -> PanopticDataModule:
 
 
 def compare(data: PanopticDataModule, root: Path) -> tuple[float, float]:
-    """Pictures a second of one process, ours and the plain way, by the median picture; read in turns."""
+    """Images per second of one process for both implementations, which alternate; from the mean time per image."""
     dataset = data.datasets["train"]
     records = json.loads((root / "coco/annotations/panoptic_train2017.json").read_text())["annotations"]
     seconds: tuple[list[float], list[float]] = ([], [])
@@ -79,35 +79,35 @@ def epochs(data: PanopticDataModule, count: int) -> Iterable[Epoch]:
     """Reads the training set ``count`` times."""
     loader = data.train_dataloader()
     for number in range(count):
-        start, pictures, early, end = time.perf_counter(), 0, 0.0, 0.0
+        start, images, early, end = time.perf_counter(), 0, 0.0, 0.0
         for step, batch in enumerate(track(loader, f"epoch {number}", len(loader), console=Console(stderr=True))):
-            pictures += len(batch.images)
+            images += len(batch.images)
             if step in (EARLY, len(loader) - 1 - EARLY):
                 end = max((private_megabytes(p.pid) for p in multiprocessing.active_children()), default=0.0)
                 early = early or end
-        yield Epoch(pictures / (time.perf_counter() - start), private_megabytes("self"), early, end)
+        yield Epoch(images / (time.perf_counter() - start), private_megabytes("self"), early, end)
 
 
 def private_megabytes(pid: int | str | None) -> float:
-    """Memory of a process that no other one shares."""
+    """Memory of a process that is not shared with others."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1024
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Prints tables or, with ``--json``, json."""
+    """Prints tables, or json with ``--json``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=int, default=1000, help="files on disk")
-    parser.add_argument("--annotations", type=int, help="entries of the json, by default one a picture")
+    parser.add_argument("--images", type=int, default=1000, help="files on disk")
+    parser.add_argument("--annotations", type=int, help="entries of the json, by default one per image")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--json", action="store_true", help="print json instead of tables")
     options = parser.parse_args(arguments)
     with exit_on_user_error(), tempfile.TemporaryDirectory(prefix="opsnet_loading_") as folder:
         if not Path("/proc/self/smaps_rollup").is_file():
-            raise InputError("memory is read from /proc/PID/smaps_rollup, which this machine lacks: use Linux")
+            raise InputError("memory is read from /proc/PID/smaps_rollup, which does not exist here: use Linux")
         torch.set_num_threads(1)
-        lay_out(Path(folder) / "coco", options.pictures, options.annotations)
+        write_dataset(Path(folder) / "coco", options.images, options.annotations)
         data = data_module(Path(folder), options.workers)
         ours, plain = compare(data, Path(folder))
         rows = list(epochs(data, options.epochs))
@@ -116,11 +116,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     console = Console()
     console.print(
-        f"One process: {ours:.1f} pictures a second, the plain way {plain:.1f}: {ours / plain:.2f} times as many"
+        f"One process: {ours:.1f} images per second, straightforward {plain:.1f}: {ours / plain:.2f} times as fast"
     )
-    table = Table("epoch", "pictures/s", "this process (MB)", "a worker, early (MB)", "a worker, at the end (MB)")
+    table = Table("epoch", "images/s", "this process (MB)", "worker, early (MB)", "worker, at the end (MB)")
     for number, row in enumerate(rows):
-        values = (row.pictures_a_second, row.parent, row.worker_early, row.worker_end)
+        values = (row.images_per_second, row.parent, row.worker_early, row.worker_end)
         table.add_row(str(number), *(f"{value:.1f}" for value in values))
     console.print(table)
 

@@ -1,9 +1,9 @@
-"""One optimiser step of a configured OPSNet on random pictures: time and peak memory of every part.
+"""One optimizer step of a configured OPSNet on random images: time and peak memory of each part.
 
 Usage: python -m scripts.benchmarks.memory backbone=swin_l [--size 640] [--batch 1] [--json]
 
-The networks are built at random, nothing is loaded. On a GPU the memory is what PyTorch allocated there; on a CPU it is
-the process's resident memory (Linux), Python and its libraries included.
+The networks have random weights, nothing is loaded. On a GPU, memory is what PyTorch has allocated there; on a CPU it
+is the resident memory of the process (Linux), including Python and its libraries.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ NAMES, SEGMENTS = 133, 12
 
 @dataclass(frozen=True)
 class Part:
-    """One part of a step: GiB at its peak and at its end, and seconds."""
+    """One part of a step: peak memory and memory at its end in GiB, and seconds."""
 
     name: str
     peak: float
@@ -45,9 +45,9 @@ def measure(overrides: Sequence[str], *, size: int, batch: int, device: str) -> 
     """The parts of one step, in order.
 
     Args:
-        overrides: of conf/train.yaml, on top of the full-size networks with CLIP RN50.
-        size: pixels a side of the pictures.
-        batch: pictures.
+        overrides: overrides of conf/train.yaml, applied to the full-size networks with CLIP RN50.
+        size: side length of the images in pixels.
+        batch: number of images.
         device: "cpu" or "cuda".
     """
     from hydra.utils import instantiate
@@ -59,15 +59,15 @@ def measure(overrides: Sequence[str], *, size: int, batch: int, device: str) -> 
         model = instantiate(cfg.model, backbone=cfg.backbone, clip=cfg.clip).train().to(device)
         losses, matcher = build_losses(cfg.losses, model).to(device), instantiate(cfg.matching)
         optimizer = instantiate(cfg.optim.optimizer)(model)
-    pictures, targets = (
+    images, targets = (
         torch.rand(batch, 3, size, size, device=device),
         random_targets(batch, SEGMENTS, size, NAMES, device),
     )
     bank = F.normalize(torch.randn(NAMES + 1, model.clip.embed_dim, device=device), dim=-1)
     with measured("CLIP, frozen", parts, device):
-        clip_map = model.clip.image_encoder(pictures)
+        clip_map = model.clip.image_encoder(images)
     with measured("backbone", parts, device):
-        maps = model.backbone(pictures.contiguous(memory_format=torch.channels_last))
+        maps = model.backbone(images.contiguous(memory_format=torch.channels_last))
     with measured("pixel decoder", parts, device):
         features = model.pixel_decoder(maps)
     with measured("query decoder", parts, device):
@@ -88,7 +88,7 @@ def measure(overrides: Sequence[str], *, size: int, batch: int, device: str) -> 
 
 @contextmanager
 def measured(name: str, parts: list[Part], device: str) -> Iterator[None]:
-    """Appends what the statements inside took to ``parts``."""
+    """Appends time and memory of the enclosed statements to ``parts``."""
     _reset_peak(device)
     start = time.monotonic()
     yield
@@ -101,11 +101,11 @@ def _reset_peak(device: str) -> None:
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
     else:
-        Path("/proc/self/clear_refs").write_text("5")  # the kernel's name for "forget the peak"
+        Path("/proc/self/clear_refs").write_text("5")  # resets the peak
 
 
 def _memory(device: str) -> tuple[float, float]:
-    """Peak since it was last forgotten, and now, in GiB."""
+    """Peak memory since the last reset, and current memory, in GiB."""
     if device == "cuda":
         torch.cuda.synchronize()
         return torch.cuda.max_memory_allocated() / 2**30, torch.cuda.memory_allocated() / 2**30
@@ -114,11 +114,13 @@ def _memory(device: str) -> tuple[float, float]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Prints the parts as a table or, with ``--json``, as json."""
+    """Prints the parts as a table, or as json with ``--json``."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="of conf/train.yaml, e.g. backbone=swin_l")
-    parser.add_argument("--size", type=int, default=640, help="pixels a side of the pictures")
-    parser.add_argument("--batch", type=int, default=1, help="pictures")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="KEY=VALUE", help="override of conf/train.yaml, e.g. backbone=swin_l"
+    )
+    parser.add_argument("--size", type=int, default=640, help="side length of the images in pixels")
+    parser.add_argument("--batch", type=int, default=1, help="number of images")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=("cpu", "cuda"))
     parser.add_argument("--json", action="store_true", help="print json instead of a table")
     options = parser.parse_args(arguments)

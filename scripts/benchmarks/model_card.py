@@ -1,11 +1,11 @@
-"""Parameters and multiply-adds of every part of a configured OPSNet, beside the paper's figures.
+"""Parameters and multiply-adds of each part of a configured OPSNet, and the values in the paper.
 
 Usage: python -m scripts.benchmarks.model_card backbone=swin_l [--size 640] [--json]
 
-Multiply-adds are those of a training pass: masks after every decoder layer, as the published figures count them too.
-Nothing is computed and no weights are loaded: the networks are built on PyTorch's meta device. Multiply-adds are half
-of what ``torch.utils.flop_counter`` counts, which sees convolutions, matrix products and attention, but not the
-bilinear samples of the deformable attention.
+Multiply-adds are those of a forward pass in training, with masks after every decoder layer, as in the published
+values. Nothing is computed and no weights are loaded: the networks are built on PyTorch's meta device. Multiply-adds
+are half the FLOPs of ``torch.utils.flop_counter``, which counts convolutions, matrix products and attention, but not
+the bilinear samples of the deformable attention.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ PAPER = (
 
 @dataclass(frozen=True)
 class Part:
-    """One part of the network: millions of parameters, and 1e9 multiply-adds a picture."""
+    """One part of the network: millions of parameters, and 1e9 multiply-adds per image."""
 
     name: str
     parameters: float
@@ -46,8 +46,8 @@ def model_card(overrides: Sequence[str], *, size: int = 640) -> list[Part]:
     """The parts of the configured network, and the sums "Mask2Former" and "OPSNet".
 
     Args:
-        overrides: of conf/train.yaml, e.g. ``backbone=swin_l``, on top of the full-size networks with CLIP RN50.
-        size: pixels a side of the picture.
+        overrides: overrides of conf/train.yaml, e.g. ``backbone=swin_l``, for the full-size networks with CLIP RN50.
+        size: side length of the image in pixels.
     """
     model = _meta_model(overrides)
     _with_every_mask(model.query_decoder)
@@ -91,7 +91,7 @@ def _meta_model(overrides: Sequence[str]) -> Any:
 
 
 def _with_every_mask(decoder: Any) -> None:
-    """Lets the decoder make full masks after every layer, as in the published counts; ours needs the last alone."""
+    """Makes the decoder compute full masks after every layer, as in the published counts; ours needs only the last."""
     forward = decoder.train().forward
 
     def published(*inputs: Any, **options: Any) -> Any:
@@ -104,7 +104,7 @@ def _with_every_mask(decoder: Any) -> None:
 
 
 def _numbers(module: nn.Module) -> int:
-    """Learned numbers of a module; the Spatial Adapter keeps its two as buffers."""
+    """Number of learned values of a module; the Spatial Adapter stores its weights as buffers."""
     own = sum(p.numel() for p in module.parameters())
     return own or sum(b.numel() for b in module.buffers())
 
@@ -114,10 +114,12 @@ def _sum(name: str, parts: Sequence[Part]) -> Part:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Prints the card as a table or, with ``--json``, as json."""
+    """Prints the card as a table, or as json with ``--json``."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="of conf/train.yaml, e.g. backbone=swin_l")
-    parser.add_argument("--size", type=int, default=640, help="pixels a side of the picture")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="KEY=VALUE", help="override of conf/train.yaml, e.g. backbone=swin_l"
+    )
+    parser.add_argument("--size", type=int, default=640, help="side length of the image in pixels")
     parser.add_argument("--json", action="store_true", help="print json instead of a table")
     options = parser.parse_args(arguments)
     with exit_on_user_error():
@@ -125,9 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.json:
         print(json.dumps([asdict(part) for part in card], indent=2))
         return
-    table = Table(
-        "part", "parameters (M)", "multiply-adds (G)", title=f"One picture of {options.size} x {options.size}"
-    )
+    table = Table("part", "parameters (M)", "multiply-adds (G)", title=f"One image of {options.size} x {options.size}")
     for part in card:
         table.add_row(part.name, f"{part.parameters:.2f}", f"{part.gmacs:.1f}")
     console = Console()

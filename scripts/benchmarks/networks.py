@@ -1,4 +1,4 @@
-"""The networks of both sides, whole and in parts: what ``python -m scripts.benchmarks.pairs`` times of them."""
+"""Benchmarks of networks, whole and in parts, for ``python -m scripts.benchmarks.pairs``."""
 
 from __future__ import annotations
 
@@ -46,45 +46,45 @@ def _both() -> tuple[Segmenter, Any]:
 
 
 def forward() -> Pair:
-    """R50, one picture of 640 x 640, fp32 on both sides."""
+    """R50, one image of 640 x 640, both in fp32."""
     ours, peer = _both()
-    picture = torch.randn(1, 3, 640, 640)
-    fast = picture.contiguous(memory_format=torch.channels_last)
-    error = (_masks(ours, fast) - _peer_masks(peer, picture)).abs().max()
-    return Pair(lambda: _masks(ours, fast), lambda: _peer_masks(peer, picture), f"masks within {float(error):.1e}")
+    image = torch.randn(1, 3, 640, 640)
+    fast = image.contiguous(memory_format=torch.channels_last)
+    error = (_masks(ours, fast) - _peer_masks(peer, image)).abs().max()
+    return Pair(lambda: _masks(ours, fast), lambda: _peer_masks(peer, image), f"masks within {float(error):.1e}")
 
 
 def forward_bf16() -> Pair:
     """The same, ours in bf16 autocast and the peer in fp32."""
     ours, peer = _both()
-    picture = torch.randn(1, 3, 640, 640)
-    fast = picture.contiguous(memory_format=torch.channels_last)
+    image = torch.randn(1, 3, 640, 640)
+    fast = image.contiguous(memory_format=torch.channels_last)
 
     def half() -> Tensor:
         with torch.autocast("cpu", torch.bfloat16):
             return _masks(ours, fast)
 
-    same = ((half() >= 0) == (_peer_masks(peer, picture) >= 0)).float().mean()
-    return Pair(half, lambda: _peer_masks(peer, picture), f"{float(same):.2%} of the mask signs equal")
+    same = ((half() >= 0) == (_peer_masks(peer, image) >= 0)).float().mean()
+    return Pair(half, lambda: _peer_masks(peer, image), f"{float(same):.2%} of the mask signs equal")
 
 
 @torch.no_grad()
-def _masks(ours: Segmenter, picture: Tensor) -> Tensor:
-    return ours(picture)[1][-1]
+def _masks(ours: Segmenter, image: Tensor) -> Tensor:
+    return ours(image)[1][-1]
 
 
 @torch.no_grad()
-def _peer_masks(peer: Any, picture: Tensor) -> Tensor:
-    masks: Tensor = peer(picture).masks_queries_logits
+def _peer_masks(peer: Any, image: Tensor) -> Tensor:
+    masks: Tensor = peer(image).masks_queries_logits
     return masks
 
 
 def training_step() -> Pair:
-    """Forward, losses, backward and AdamW, R50, two pictures of 256 x 256 with eight segments each."""
+    """Forward, losses, backward and AdamW, R50, two images of 256 x 256 with eight segments each."""
     ours, peer = _both()
     ours.query_decoder.embed_head = torch.nn.Linear(256, 1024)
     torch.manual_seed(0)
-    pictures, targets = torch.randn(2, 3, 256, 256), random_targets(2, 8, 256, NAMES)
+    images, targets = torch.randn(2, 3, 256, 256), random_targets(2, 8, 256, NAMES)
     bank, matcher = F.normalize(torch.randn(NAMES + 1, 1024), dim=-1), HungarianMatcher()
     losses = Losses({
         "cross_entropy": CrossEntropy(weight=2.0), "mask_bce": MaskBCE(weight=5.0), "dice": Dice(weight=5.0),
@@ -94,8 +94,8 @@ def training_step() -> Pair:
     ours.train(), peer.train()
 
     def step_ours() -> float:
-        features = ours.pixel_decoder(ours.backbone(pictures.contiguous(memory_format=torch.channels_last)))
-        proposals = ours.query_decoder(features, pictures.new_zeros(2, 1, 1, 1))
+        features = ours.pixel_decoder(ours.backbone(images.contiguous(memory_format=torch.channels_last)))
+        proposals = ours.query_decoder(features, images.new_zeros(2, 1, 1, 1))
         layers = [
             LayerPredictions(cosine_logits(q.query_embeds, bank), q.mask_embeds, q.iou)
             for q in proposals.supervision.layers
@@ -105,7 +105,7 @@ def training_step() -> Pair:
 
     def step_peer() -> float:
         masks = [m.float() for m in targets.masks]
-        loss = peer(pictures, mask_labels=masks, class_labels=list(targets.labels)).loss
+        loss = peer(images, mask_labels=masks, class_labels=list(targets.labels)).loss
         return _descend(loss.sum(), optimizers[1])
 
     return Pair(step_ours, step_peer, "the same work; ours also embeds and predicts IoU")
@@ -119,7 +119,7 @@ def _descend(loss: Tensor, optimizer: torch.optim.Optimizer) -> float:
 
 
 def decoder() -> Pair:
-    """The query decoder alone: nine layers on the memory of a picture of 640 x 640, as at inference."""
+    """The query decoder only: nine layers on the memory of a image of 640 x 640, as at inference."""
     ours, peer = _both()
     torch.manual_seed(0)
     memory = tuple(torch.randn(1, 256, side, side) for side in (20, 40, 80))
@@ -140,7 +140,7 @@ def decoder() -> Pair:
 
 
 def text() -> Pair:
-    """Sixteen names by RN50's text tower, against open_clip on prompts padded to 77 tokens."""
+    """Sixteen names in RN50's text encoder, against open_clip with prompts padded to 77 tokens."""
     import open_clip
 
     from opsnet.clip.text_encoder import TextEncoder

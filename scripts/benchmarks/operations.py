@@ -1,4 +1,4 @@
-"""Single operations of both sides: what ``python -m scripts.benchmarks.pairs`` times of them."""
+"""Benchmarks of single operations for ``python -m scripts.benchmarks.pairs``."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def sampling() -> Pair:
 
 
 def sampling_backward() -> Pair:
-    """The same with its gradients, two pictures of 256 x 256."""
+    """The same with gradients, two images of 256 x 256."""
     inputs = _sampling_inputs(2, 256)
     peer = _peer_sampling()
 
@@ -68,9 +68,9 @@ def _peer_sampling() -> Callable[..., Tensor]:
 
 
 def matching() -> Pair:
-    """Hungarian matching of ten layers, two pictures, 12,544 points.
+    """Hungarian matching of ten layers, two images, 12,544 points.
 
-    Both begin with all masks in full, in the order in which each side makes them: ours pixel by pixel.
+    Both start from full masks, in the memory layout in which each side creates them (ours is channels last).
     """
     from transformers.models.mask2former.modeling_mask2former import Mask2FormerHungarianMatcher
 
@@ -100,7 +100,7 @@ def matching() -> Pair:
 
 
 def post_processing() -> Pair:
-    """Proposals of one picture, thirty pass the filter, to a map of 640 x 640; the peer is Mask2Former's order."""
+    """From proposals of one image, of which thirty are kept, to a map of 640 x 640; the peer is Mask2Former's order."""
     torch.manual_seed(0)
     centres, radius = torch.rand(QUERIES, 2) * 160, 4 + 20 * torch.rand(QUERIES)
     grid = torch.stack(torch.meshgrid(torch.arange(160.0), torch.arange(160.0), indexing="ij"), dim=-1)
@@ -126,7 +126,7 @@ def post_processing() -> Pair:
 def _reference_order(
     proposals: Proposals, scores: Tensor, labels: Tensor, keep: Tensor, is_thing: Tensor
 ) -> tuple[Tensor, list[int]]:
-    """All masks to full size first, then the filter, then one segment after the other."""
+    """Upsamples all masks first, then filters, then processes one segment after the other."""
     full = F.interpolate(proposals.mask_logits, size=(640, 640), mode="bilinear", align_corners=False)[0].sigmoid()
     masks, kept_scores, kept_labels = full[keep[0]], scores[0][keep[0]], labels[0][keep[0]]
     ids = torch.zeros(640, 640, dtype=torch.int64)
@@ -150,7 +150,7 @@ def _reference_order(
 def pq() -> Pair:
     """One map of 480 x 640 with twenty segments, against torchmetrics' PanopticQuality.
 
-    That is another metric where there are crowds or void; here there are none.
+    The two metrics differ if there is crowd or void; here there is none.
     """
     from torchmetrics.functional.detection import panoptic_quality
 
@@ -174,14 +174,14 @@ def pq() -> Pair:
 
 
 def _voronoi(count: int) -> Tensor:
-    """Ids 1 to ``count``, (480, 640): each pixel has that of the nearest of as many random points."""
+    """Ids 1 to ``count``, (480, 640): each pixel has the id of the nearest of ``count`` random points."""
     y, x = torch.meshgrid(torch.arange(480.0), torch.arange(640.0), indexing="ij")
     centres = torch.rand(count, 2) * torch.tensor((480.0, 640.0))
     return ((y[..., None] - centres[:, 0]) ** 2 + (x[..., None] - centres[:, 1]) ** 2).argmin(-1) + 1
 
 
 def many_names() -> Pair:
-    """The shortlist against all in fp32: 100 proposals, as many random vectors in a cone as ImageNet-21K has names."""
+    """The shortlist against all cosines in fp32: 100 proposals, and random vectors for the names of ImageNet-21K."""
     names = Vocabulary.load("imagenet21k")
     rows = sum(1 + len(concept.synonyms) for concept in names.concepts)
     generator = torch.Generator().manual_seed(0)
@@ -199,5 +199,5 @@ def many_names() -> Pair:
     equal = int((best == peers_best).all(-1).sum())
     size = bank.nbytes / 2**20
     return Pair(
-        ours, theirs, f"best five of {equal} of {QUERIES} equal; {rows} rows, {size:.0f} MiB and half of it for bf16"
+        ours, theirs, f"best five of {equal} of {QUERIES} equal; {rows} rows, {size:.0f} MiB plus half of that for bf16"
     )

@@ -1,4 +1,4 @@
-"""What a benchmark compares: the same work by two sides."""
+"""A benchmark: the same work done by two implementations."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Pair:
-    """The same work twice, and how far apart the two results are, in words."""
+    """Two implementations of the same work, and a description of how well their results agree."""
 
     ours: Callable[[], Any]
     peer: Callable[[], Any]

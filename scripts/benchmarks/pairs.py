@@ -1,14 +1,14 @@
-"""Times this project against transformers' Mask2Former, the implementation that a user can install, on this machine.
+"""Times this project against transformers' Mask2Former, the implementation that users can install, on this machine.
 
 Usage: python -m scripts.benchmarks.pairs [--only NAME ...] [--rounds 5] [--json] [--checkpoint PATH]
 
-Both sides get the same random weights and inputs, run in one process in turns, and are compared before they are timed.
-Each name has a process of its own: what the allocator keeps of one would speed up or slow down the next. Printed are
-medians in milliseconds and their ratio. One thread: two would fight over a small machine. What each name stands for is
+Both have the same random weights and inputs, alternate in one process, and are compared before they are timed. Each
+benchmark runs in a separate process, because memory cached by the allocator would affect the next one. Prints medians
+in milliseconds and their ratio, on one thread, since two would compete on a small machine. The benchmarks are defined
 in scripts/benchmarks/networks.py, operations.py and data.py.
 
-``--only sweep`` has no peer: it times one pass over the twenty settings of Table 6 against a single evaluation, in the
-same way; scripts/benchmarks/sweep.py says what is evaluated.
+``--only sweep`` has no peer: it times one pass over the twenty settings of Table 6 against a single evaluation, see
+scripts/benchmarks/sweep.py.
 """
 
 from __future__ import annotations
@@ -62,12 +62,12 @@ class Timing:
 
     @property
     def ratio(self) -> float:
-        """How many times as fast ours is; of a sweep, the peer is the single evaluation."""
+        """Speed of ours relative to the peer; for a sweep, the peer is the single evaluation."""
         return self.peer / self.ours
 
 
 def benchmark(name: str, rounds: int, checkpoint: Path | None = None) -> Timing:
-    """Both sides of one pair in turns, after a turn to warm up."""
+    """Times both sides of a pair alternately, after one round to warm up."""
     pair = SWEEPS[name](checkpoint) if name in SWEEPS else BENCHMARKS[name]()
     seconds: dict[str, list[float]] = {"ours": [], "peer": []}
     for turn in range(rounds + 1):
@@ -81,18 +81,18 @@ def benchmark(name: str, rounds: int, checkpoint: Path | None = None) -> Timing:
 
 
 def _alone(name: str, rounds: int, checkpoint: Path | None) -> Timing:
-    """The same in a new process that computes on one thread."""
+    """The same in a new process with one thread."""
     with ProcessPoolExecutor(1, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
         return pool.submit(benchmark, name, rounds, checkpoint).result()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Prints the timings as a table or, with ``--json``, as json."""
+    """Prints the timings as a table, or as json with ``--json``."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--only", nargs="+", choices=[*BENCHMARKS, "sweep", *SWEEPS], metavar="NAME")
-    parser.add_argument("--rounds", type=int, default=5, help="timed turns of each side")
+    parser.add_argument("--rounds", type=int, default=5, help="timed rounds")
     parser.add_argument("--json", action="store_true", help="print json instead of a table")
-    parser.add_argument("--checkpoint", type=Path, help="of the miniature, for sweep_miniature; without it, untrained")
+    parser.add_argument("--checkpoint", type=Path, help="of the miniature, for sweep_miniature; untrained by default")
     options = parser.parse_args(arguments)
     names = [n for name in options.only or BENCHMARKS for n in (SWEEPS if name == "sweep" else [name])]
     with exit_on_user_error():
@@ -109,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _peer_version(names: Sequence[str]) -> str:
-    """The peer's version, for the caption; nothing where only sweeps are timed, which have no peer.
+    """The peer's version for the caption; empty if only sweeps are timed, which have no peer.
 
     Raises:
         InputError: it is not installed.

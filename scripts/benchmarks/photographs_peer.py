@@ -1,14 +1,14 @@
-"""Ours or transformers' Mask2Former, trained on CamVid from the same weights: learning curve and seconds per step.
+"""Trains OPSNet or transformers' Mask2Former on CamVid from the same weights: learning curve and seconds per step.
 
 Usage: python -m scripts.benchmarks.photographs_peer ours|peer backbone.weights=FILE [KEY=VALUE ...]
 
 KEY=VALUE are overrides of ``opsnet-train experiment=camvid``; the maps of the validation images are scored every
-``trainer.check_val_every_n_epoch`` epochs. Both sides get the same backbone and weights, widths, layers, queries,
-batches, points, loss weights, optimizer, schedule, clipping and precision; frozen norms are folded into convolutions in
-ours alone (backbone.fold_norms), as transformers has no such thing. Ours has cosine logits of the class names
-and the IoU head, the peer a class head. The peer's sampling points per head and level are fixed at 4 and its FPN is as
-wide as its encoder, so ours are too. results.json of the run's folder holds PQ and mIoU by epoch, and the median CPU
-seconds of a step in this process, which has one thread; worker processes read the images.
+``trainer.check_val_every_n_epoch`` epochs. Both have the same backbone and weights, widths, layers, queries, batches,
+points, loss weights, optimizer, schedule, clipping and precision; frozen norms are folded into convolutions in ours
+only (backbone.fold_norms), because transformers does not support it. Ours has cosine logits of the class names and the
+IoU head, the peer a class head. The peer always has 4 sampling points per head and level and an FPN as wide as its
+encoder, so ours has too. results.json in the run's folder has PQ and mIoU by epoch and the median CPU seconds per step
+of this process, which has one thread; worker processes read the images.
 """
 
 from __future__ import annotations
@@ -60,13 +60,13 @@ def our_maps(module: OPSNetModule, batch: Batch) -> Maps:
 
 
 class Peer(L.LightningModule):
-    """transformers' Mask2Former around our backbone, trained by its own loss with our optimizer and schedule."""
+    """transformers' Mask2Former with our backbone, trained with its own loss and our optimizer and schedule."""
 
     def __init__(self, cfg: DictConfig, vocabulary: Vocabulary) -> None:
         super().__init__()
         self.overlap = cfg.overlap
         self.build_optimizer, self.build_scheduler = (instantiate(cfg.optim[k]) for k in ("optimizer", "scheduler"))
-        # Before the rest, which holds it too: the optimizer goes by names.
+        # Registered first, because the optimizer identifies the backbone by its parameter names.
         self.backbone = instantiate(cfg.backbone, fold_norms=False)
         self.mask2former = _mask2former(cfg, len(vocabulary))
         self.mask2former.model.pixel_level_module.encoder = _Encoder(self.backbone)
@@ -82,7 +82,7 @@ class Peer(L.LightningModule):
         return loss.sum()
 
     def configure_optimizers(self) -> Any:
-        """As ours."""
+        """Same as ours."""
         optimizer = self.build_optimizer(self)
         scheduler = self.build_scheduler(optimizer, total_steps=int(self.trainer.estimated_stepping_batches))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
@@ -99,7 +99,7 @@ def peer_maps(module: Peer, batch: Batch) -> Maps:
 
 
 class _Encoder(nn.Module):
-    """Our backbone as transformers calls one; normalisation and frozen layers are the same code."""
+    """Our backbone with the interface of transformers, so that normalisation and frozen layers are the same code."""
 
     def __init__(self, backbone: nn.Module) -> None:
         super().__init__()
@@ -137,7 +137,7 @@ def _maps(
 
 
 class Curve(L.Callback):
-    """Scores the validation images every so many epochs, and times the steps."""
+    """Scores the validation images every ``every`` epochs and times the steps."""
 
     def __init__(self, maps: Callable[[Any, Batch], Maps], loader: Any, is_thing: Sequence[bool], every: int) -> None:
         self.maps, self.loader, self.is_thing, self.every = maps, loader, is_thing, every
@@ -146,11 +146,11 @@ class Curve(L.Callback):
         self._start = 0.0
 
     def on_train_batch_start(self, *_: Any) -> None:
-        """Starts the clock: CPU time, because other work on the machine is no part of a step."""
+        """Starts the clock, which measures CPU time to exclude other work on the machine."""
         self._start = time.process_time()
 
     def on_train_batch_end(self, *_: Any) -> None:
-        """Stops it."""
+        """Stops the clock."""
         self.seconds.append(time.process_time() - self._start)
 
     def on_train_epoch_end(self, trainer: L.Trainer, module: Any) -> None:
@@ -175,10 +175,10 @@ class Curve(L.Callback):
 
 
 def compare(side: str, cfg: DictConfig) -> dict[str, Any]:
-    """Trains one side; ``results.json`` in ``cfg.output`` holds what is returned.
+    """Trains one side and writes the returned results to ``results.json`` in ``cfg.output``.
 
     Raises:
-        DatasetError, InputError: bad input, before training starts.
+        DatasetError, InputError: the input is invalid; raised before training starts.
     """
     torch.set_num_threads(1)
     L.seed_everything(cfg.seed, workers=True, verbose=False)
@@ -203,7 +203,7 @@ def compare(side: str, cfg: DictConfig) -> dict[str, Any]:
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Trains the side that the command line names, and prints."""
+    """Trains the side given on the command line and prints a summary."""
     given = list(sys.argv[1:] if words is None else words)
     if not given or given[0] in ("-h", "--help"):
         print(__doc__)
@@ -211,7 +211,7 @@ def main(words: Sequence[str] | None = None) -> None:
     side, *overrides = given
     with exit_on_user_error():
         if side not in SIDES:
-            raise InputError(f"'{side}' is no side: say {' or '.join(SIDES)} first, then KEY=VALUE")
+            raise InputError(f"'{side}' is unknown: give {' or '.join(SIDES)} first, then KEY=VALUE")
         with initialize_config_dir(str(config_dir()), version_base="1.3"):
             now = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
             output = f"output='${{paths.runs}}/camvid_{side}/{now}'"

@@ -1,11 +1,11 @@
-"""One training step of OPSNet+ at full size on random pictures: losses, gradients of every part, time and memory.
+"""One training step of OPSNet+ at full size on random images: losses, gradients of every part, time and memory.
 
 Usage: python -m scripts.benchmarks.plus_step backbone=r50 [--size 1024] [--label-size 640] [--batch 1]
        [--bf16] [--json]
 
-The step is the LightningModule's own, on as many pictures with segments as with labels, with the names of COCO and of
-ImageNet. The networks are built at random, nothing is loaded. It fails where a loss or gradient is not finite, where a
-part that is trained gets no gradient, or where CLIP gets one.
+The step is that of the LightningModule, with equally many images with segments and with labels and the names of COCO
+and ImageNet. The networks have random weights, nothing is loaded. It fails if a loss or gradient is not finite, a
+trained part gets no gradient, or CLIP gets one.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ SEGMENTS = 12
 def step(
     overrides: Sequence[str], *, size: int, label_size: int, batch: int, device: str, bf16: bool = False
 ) -> tuple[list[Part], dict[str, float]]:
-    """Time and memory of the step's parts, and its losses and gradient norms by name.
+    """Time and memory of the parts of the step, and losses and gradient norms by name.
 
     Args:
-        overrides: of conf/train.yaml, on top of the full-size networks with CLIP RN50 and image_labels=cls_masksum.
-        size, label_size: pixels a side of the pictures with segments, and of those with labels.
-        batch: pictures with segments, and as many with labels.
+        overrides: overrides of conf/train.yaml, for full-size networks with CLIP RN50 and image_labels=cls_masksum.
+        size, label_size: side length in pixels of images with segments and of images with labels.
+        batch: number of images with segments, and of images with labels.
         device: "cpu" or "cuda".
-        bf16: forward passes and losses under autocast, as trainer=default has them.
+        bf16: run forward passes and losses under autocast, as with trainer=default.
 
     Raises:
-        RuntimeError: a loss or gradient is not finite, or is where it should not be.
+        RuntimeError: a loss or gradient is not finite, or a gradient is missing or unexpected.
     """
     torch.manual_seed(0)
     names, labels = Vocabulary.load("coco"), Vocabulary.load("imagenet1k")
@@ -56,13 +56,13 @@ def step(
     module.log = lambda name, value, **_: figures.update({name: float(value.detach())})
     batches = _batches(len(names), len(labels), (size, label_size), batch, device)
     optimizer = module.build_optimizer(module.model)
-    for bank in (names, labels):  # once a training
+    for bank in (names, labels):  # once per training
         module.model.clip.text_encoder(bank)
     parts: list[Part] = []
     total = torch.zeros((), device=device)
-    for kind, pictures in batches.items():
+    for kind, images in batches.items():
         with measured(f"{kind}: forward and losses", parts, device), torch.autocast(device, enabled=bf16):
-            total = total + module.training_step({kind: pictures}, 0)
+            total = total + module.training_step({kind: images}, 0)
     figures["train/loss"] = float(total.detach())
     with measured("backward", parts, device):
         total.backward()
@@ -77,9 +77,9 @@ def step(
 
 @torch.no_grad()
 def _as_if_trained(model: Any) -> None:
-    """No weight is zero throughout, as some are at the start (the last norm of a residual block), and let nothing pass.
+    """Replaces all-zero weights (such as the last norm of a residual block), which block gradients.
 
-    And proposals are valid: an untrained network predicts no IoU above the threshold, so names would learn nothing.
+    Also makes proposals valid: an untrained network predicts no IoU above the threshold, so labels give no gradient.
     """
     for name, weight in model.state_dict().items():
         if name.endswith("weight") and not weight.any():
@@ -88,13 +88,13 @@ def _as_if_trained(model: Any) -> None:
 
 
 def _batches(names: int, labels: int, sizes: tuple[int, int], batch: int, device: str) -> dict[str, Batch]:
-    def pictures(vocabulary: str, size: int, targets: Any) -> Batch:
+    def images_of(vocabulary: str, size: int, targets: Any) -> Batch:
         images = torch.rand(batch, 3, size, size, device=device)
         return Batch(images, [(size, size)] * batch, list(range(batch)), vocabulary, targets)
 
     found = ImageLabels([torch.randint(labels, (3,), device=device) for _ in range(batch)])
     segments = random_targets(batch, SEGMENTS, sizes[0], names, device)
-    return {"panoptic": pictures("coco", sizes[0], segments), "labels": pictures("imagenet1k", sizes[1], found)}
+    return {"panoptic": images_of("coco", sizes[0], segments), "labels": images_of("imagenet1k", sizes[1], found)}
 
 
 def _gradients(model: Any) -> dict[str, float]:
@@ -114,13 +114,15 @@ def _gradients(model: Any) -> dict[str, float]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Prints what the step gave."""
+    """Prints the results of the step."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="of conf/train.yaml, e.g. backbone=r50")
-    parser.add_argument("--size", type=int, default=1024, help="pixels a side of the pictures with segments")
-    parser.add_argument("--label-size", type=int, default=640, help="pixels a side of the pictures with labels")
-    parser.add_argument("--bf16", action="store_true", help="under autocast, as trainer=default has it")
-    parser.add_argument("--batch", type=int, default=1, help="pictures of each kind")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="KEY=VALUE", help="override of conf/train.yaml, e.g. backbone=r50"
+    )
+    parser.add_argument("--size", type=int, default=1024, help="side length of images with segments")
+    parser.add_argument("--label-size", type=int, default=640, help="side length of images with labels")
+    parser.add_argument("--bf16", action="store_true", help="use autocast, as with trainer=default")
+    parser.add_argument("--batch", type=int, default=1, help="number of images of each kind")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=("cpu", "cuda"))
     parser.add_argument("--json", action="store_true", help="print json instead of a table")
     options = parser.parse_args(arguments)
@@ -134,7 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(json.dumps({"parts": [vars(p) for p in parts], "figures": figures}, indent=2))
         return
     title = f"{options.batch} x {options.size}² + {options.batch} x {options.label_size}² pixels on {options.device}"
-    table = Table("", "", title=title, caption=f"all in all {time.monotonic() - start:.0f} s")
+    table = Table("", "", title=title, caption=f"total {time.monotonic() - start:.0f} s")
     for part in parts:
         table.add_row(part.name, f"{part.seconds:.1f} s, at most {part.peak:.2f} GiB")
     for name, value in figures.items():

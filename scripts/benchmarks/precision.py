@@ -1,7 +1,7 @@
-"""What bf16 costs in masks: a checkpoint's masks under autocast beside those of fp32, on images of its validation set.
+"""The effect of bf16 on masks: masks of a checkpoint under autocast compared with fp32, on validation images.
 
-The pixel decoder stays in fp32 under autocast, as in Mask2Former (``model.pixel_decoder.precision``); the second row
-shows what it would cost to let it follow.
+By default the pixel decoder stays in fp32 under autocast, as in Mask2Former (``model.pixel_decoder.precision``); the
+last row shows the effect of bf16 there too.
 
     python -m scripts.benchmarks.precision last.ckpt data=camvid --images 12
 """
@@ -31,7 +31,7 @@ WAYS = {"fp32": None, "bf16, pixel decoder in fp32": "fp32", "bf16 throughout": 
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one image: share of mask pixels that change sides, mean IoU with the masks of fp32, seconds of a pass."""
+    """For one image: fraction of mask pixels that flip, mean IoU with the fp32 masks, seconds per forward pass."""
 
     flips: float
     iou: float
@@ -39,7 +39,7 @@ class Cost:
 
 
 def propose(model: OPSNet, batch: Batch, way: str | None) -> tuple[Proposals, float]:
-    """Proposals of a batch in one of :data:`WAYS`, and the seconds that it took."""
+    """Proposals of a batch in one of :data:`WAYS`, and the time in seconds."""
     model.pixel_decoder.precision = None if way == "follow" else "fp32"
     start = time.perf_counter()
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16) if way else nullcontext():
@@ -48,7 +48,7 @@ def propose(model: OPSNet, batch: Batch, way: str | None) -> tuple[Proposals, fl
 
 
 def compare(model: OPSNet, batch: Batch, train: TextBank) -> dict[str, Cost]:
-    """The cost of each way on one image, over the proposals that no-object does not win."""
+    """The cost of each of :data:`WAYS` on one image, over the proposals not classified as no-object."""
     exact, _ = propose(model, batch, None)
     kept = model.training_logits(exact, train)[0].argmax(-1) < len(train.names)
     expected = exact.mask_logits[0][kept] >= 0
@@ -63,10 +63,10 @@ def compare(model: OPSNet, batch: Batch, train: TextBank) -> dict[str, Cost]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Prints a row per way."""
+    """Prints one row per entry of :data:`WAYS`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint")
-    parser.add_argument("overrides", nargs="*", help="of conf/evaluate.yaml, such as data=camvid")
+    parser.add_argument("overrides", nargs="*", help="overrides of conf/evaluate.yaml, such as data=camvid")
     parser.add_argument("--images", type=int, default=12)
     given = parser.parse_intermixed_args(arguments)
     with initialize_config_dir(str(config_dir()), version_base="1.3"):

@@ -1,11 +1,11 @@
 """One pass over the twenty settings of Table 6 against a single evaluation, for scripts.benchmarks.pairs --only sweep.
 
 ===================== ================================================================================================
-``sweep_miniature``   both read, segment and score sixteen scenes of each domain; the network is the checkpoint's, else
-                      untrained
-``sweep_network``     both run the R50 network with CLIP RN50 (random weights) on two pictures of 480 x 640, and score
-                      100 random proposals of each: blobs like segments, for an untrained network's masks are noise
-``sweep_scoring``     the same without the network: both score alone
+``sweep_miniature``   both read, segment and score sixteen scenes of each domain; the network is that of the checkpoint,
+                      untrained without one
+``sweep_network``     both run the R50 network with CLIP RN50 (random weights) on two images of 480 x 640, and score
+                      100 random blobs per image as proposals, because masks of an untrained network are noise
+``sweep_scoring``     the same without the network: both only score
 ``sweep_dense``       twenty settings scored against one setting by the dense merge, as ``opsnet-predict`` merges
 ===================== ================================================================================================
 """
@@ -43,12 +43,14 @@ from scripts.benchmarks.untrained import untrained_config
 
 GRID = [parse_setting(row.measured_as) for row in table_rows(6)]
 ONE = [setting for setting in GRID if setting.name == "alpha=10,beta=0.5/cls_iou"]
-PICTURES, SIZE, QUERIES, SEGMENTS, DIM = 2, (480, 640), 100, 20, 1024
+IMAGES, SIZE, QUERIES, SEGMENTS, DIM = 2, (480, 640), 100, 20, 1024
 
 
 def miniature(checkpoint: Path | None) -> Pair:
     """``sweep_miniature``."""
-    disk = tempfile.TemporaryDirectory(prefix="opsnet_benchmark_")  # removed with `evaluate`, which holds it
+    disk = tempfile.TemporaryDirectory(
+        prefix="opsnet_benchmark_"
+    )  # removed together with `evaluate`, which references it
     write_world(disk.name, seed=0, train=0, val=0, test=16, labels=1, workers=1)
     trained = load_checkpoint(checkpoint, device="cpu") if checkpoint else _untrained(["world=scenes"], "scenes")
     sets = [
@@ -78,10 +80,10 @@ def miniature(checkpoint: Path | None) -> Pair:
 def network(checkpoint: Path | None) -> Pair:
     """``sweep_network``."""
     trained, (domain, output, truths) = _untrained(["backbone=r50", "data=coco"], "coco"), _random()
-    images = torch.rand(PICTURES, 3, *SIZE, generator=torch.Generator().manual_seed(0))
+    images = torch.rand(IMAGES, 3, *SIZE, generator=torch.Generator().manual_seed(0))
 
     def evaluate(settings: list[Setting]) -> dict[str, float]:
-        for image in images:  # one at a time, as the real sets are evaluated
+        for image in images:  # one at a time, as in the evaluation of real datasets
             run_network(trained.model, Batch(image[None], [SIZE], [0], "coco"))
         return _score(domain, output, truths, settings)
 
@@ -123,15 +125,15 @@ SWEEPS: dict[str, Callable[[Path | None], Pair]] = {
 def _pair(grid: Callable[[], Any], one: Callable[[], Any], about: str) -> Pair:
     a, b = grid(), one()
     if isinstance(a, dict):
-        a = {key: a[key] for key in b}  # the dense side answers PQ alone
-    return Pair(grid, one, f"{about}; {'figures equal' if a == b else 'figures DIFFER'}")
+        a = {key: a[key] for key in b}  # the dense side returns only PQ
+    return Pair(grid, one, f"{about}; {'metrics equal' if a == b else 'metrics DIFFER'}")
 
 
 @torch.no_grad()
 def _score(
     domain: DomainNames, output: NetworkOutput, truths: list[GroundTruth], settings: list[Setting]
 ) -> dict[str, float]:  # fmt: skip
-    """The figures of the one setting, with whatever others are scored beside it."""
+    """The metrics of the single setting, regardless of which others are scored too."""
     scorer = SettingScorer(domain, settings)
     scorer.score(output, truths, with_maps=[])
     return scorer.results()[ONE[0].name]
@@ -146,7 +148,7 @@ def _untrained(overrides: list[str], vocabulary: str) -> TrainedModel:
 
 
 def _random() -> tuple[DomainNames, NetworkOutput, list[GroundTruth]]:
-    """150 names, 133 trained; of each picture twenty segments, and proposals that lie near them, some well named."""
+    """150 target and 133 training names; per image twenty segments, and proposals near them, some well classified."""
     generator = torch.Generator().manual_seed(0)
 
     def rand(*size: int) -> Tensor:
@@ -156,7 +158,7 @@ def _random() -> tuple[DomainNames, NetworkOutput, list[GroundTruth]]:
         return F.normalize(torch.randn(*size, DIM, generator=generator), dim=-1)
 
     common, train, new = directions(), directions(133), directions(90)
-    # A text space is a cone: its names have much in common. The first 60 target names were trained.
+    # Text embeddings lie in a cone. The first 60 target names are training names.
     names = [F.normalize(rows + 1.5 * common, dim=-1) for rows in (train, torch.cat((train[:60], new)))]
     banks = [
         TextBank(key, tuple(map(str, range(len(rows)))), torch.arange(len(rows)) % 3 > 0, rows)
@@ -164,8 +166,8 @@ def _random() -> tuple[DomainNames, NetworkOutput, list[GroundTruth]]:
     ]
     no_object = F.normalize(directions() + 1.5 * common, dim=-1)
     domain = DomainNames(prepare(banks[1], banks[0]), (True,) * 60 + (False,) * 90, no_object, 0.8)
-    truths, masks, labels = [], [], torch.randint(150, (PICTURES, QUERIES), generator=generator)
-    for i in range(PICTURES):
+    truths, masks, labels = [], [], torch.randint(150, (IMAGES, QUERIES), generator=generator)
+    for i in range(IMAGES):
         centres = rand(SEGMENTS, 2) * torch.tensor(SIZE)
         ids = _distances(centres, 1).argmin(0) + 1
         truths.append(GroundTruth(ids, tuple(Segment(k + 1, int(labels[i, k]), True) for k in range(SEGMENTS))))
@@ -177,23 +179,23 @@ def _random() -> tuple[DomainNames, NetworkOutput, list[GroundTruth]]:
         )
         rival = torch.where(own.argmin(0) == torch.arange(QUERIES)[:, None, None], nearest[1], nearest[0])
         masks.append((rival - own) / 4 + 2 * ragged[0])
-    # As in a trained network, the void claims most proposals: what is named well and what is not differs a little.
+    # As in a trained network, most proposals are no-object.
     called = torch.where((torch.arange(QUERIES) % 10 < 3)[:, None], names[1][labels], no_object)
-    embeds = [F.normalize(called + (0.5 + 1.0 * rand(PICTURES, QUERIES, 1)) * directions(PICTURES, QUERIES), dim=-1)
+    embeds = [F.normalize(called + (0.5 + 1.0 * rand(IMAGES, QUERIES, 1)) * directions(IMAGES, QUERIES), dim=-1)
               for _ in range(2)]  # fmt: skip
-    proposals = Proposals(torch.stack(masks), embeds[0], rand(PICTURES, QUERIES))
-    batch = Batch(torch.zeros(PICTURES, 3, *SIZE), [SIZE] * PICTURES, list(range(PICTURES)), "random")
+    proposals = Proposals(torch.stack(masks), embeds[0], rand(IMAGES, QUERIES))
+    batch = Batch(torch.zeros(IMAGES, 3, *SIZE), [SIZE] * IMAGES, list(range(IMAGES)), "random")
     return domain, NetworkOutput.of(proposals, batch, {"pooling": embeds[1]}), truths
 
 
 def _distances(centres: Tensor, stride: int) -> Tensor:
-    """Of every pixel from every centre, (n, H / stride, W / stride) in pixels."""
+    """Distance in pixels of every pixel from every centre, (n, H / stride, W / stride)."""
     grid = torch.meshgrid(*(torch.arange(0.0, side, stride) for side in SIZE), indexing="ij")
     return (torch.stack(grid, dim=-1) - centres[:, None, None]).norm(dim=-1)
 
 
 def _kept(domain: DomainNames, output: NetworkOutput) -> str:
-    """How many proposals the twenty settings keep, at the least and at the most."""
+    """The smallest and largest number of proposals that the twenty settings keep."""
     counts = []
     for setting in GRID:
         logits = setting.recognizer(output.embeddings(), domain.names, domain.no_object_embed)

@@ -1,4 +1,4 @@
-"""Networks and ground truth at random, for scripts that count, time or weigh."""
+"""Random networks and ground truth for scripts that measure size, time or memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FULL_SIZE = ["model=mask2former", "clip=rn50", "losses=mask2former", "optim=mask
 
 
 def untrained_config(overrides: Sequence[str]) -> DictConfig:
-    """conf/train.yaml with the full-size networks, on top of them ``overrides``, and no weights to be loaded."""
+    """conf/train.yaml with the full-size networks and ``overrides``, without loading any weights."""
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         cfg = compose("train", overrides=[*FULL_SIZE, *overrides])
     parts: list[Any] = [cfg.backbone, cfg.clip.model.architecture]
@@ -29,7 +29,7 @@ def untrained_config(overrides: Sequence[str]) -> DictConfig:
 
 
 def random_targets(batch: int, segments: int, side: int, names: int, device: str = "cpu") -> SegmentTargets:
-    """Blobs that share out each of ``batch`` pictures of ``side`` x ``side`` pixels, with labels below ``names``."""
+    """Blobs that partition each of ``batch`` images of ``side`` x ``side`` pixels; random labels below ``names``."""
     noise = F.interpolate(torch.randn(batch, segments, 5, 5), size=(side, side), mode="bilinear")
     masks = [F.one_hot(n.argmax(0), segments).permute(2, 0, 1).bool().to(device) for n in noise]
     return SegmentTargets(labels=[torch.randint(names, (segments,), device=device) for _ in range(batch)], masks=masks)

@@ -1,1 +1,1 @@
-"""The jobs of ``make run``, ``make smoke`` and ``make tables`` on the embedded world, and their seeds side by side."""
+"""The jobs of ``make run``, ``make smoke`` and ``make tables`` in the synthetic world, and a comparison of seeds."""

@@ -1,4 +1,4 @@
-"""What the jobs on the embedded world share: where they read and write, and their shrunk form."""
+"""Shared by the jobs in the synthetic world: folders for reading and writing, and the shortened form."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ COUNTS = {"train": 64, "val": 16, "test": 16, "labels": 16}
 
 
 def data_folder(*, shrunk: bool = False) -> Path:
-    """Where data lie: ``OPSNET_DATA``, those of the shrunk form in a folder of their own."""
+    """Folder of the data, ``OPSNET_DATA``; the shortened form has its own folder in it."""
     folder = Path(os.environ.get("OPSNET_DATA", "data"))
     return folder / "smoke" if shrunk else folder
 
 
 def runs_folder() -> Path:
-    """Where runs are written: ``OPSNET_RUNS``."""
+    """Folder of the runs, ``OPSNET_RUNS``."""
     return Path(os.environ.get("OPSNET_RUNS", "runs"))
 
 
 def smoke() -> dict[str, list[str]]:
-    """Overrides by step that shrink everything: they show that the parts fit, not what the method can do."""
+    """Overrides per step that shorten everything; they test that the parts work together, not the method."""
     data = f"paths.data={data_folder(shrunk=True)}"
     return {
         "clip": ["stage_steps=[30,20]", "prepare.count=600", data, "warmup=10"],
@@ -35,20 +35,20 @@ def smoke() -> dict[str, list[str]]:
 
 
 def command(module: str, arguments: list[str]) -> list[str]:
-    """The command line of a module of the project."""
+    """The command line of a module of opsnet."""
     return [sys.executable, "-m", f"opsnet.{module}", *arguments]
 
 
 def draw_scenes(seed: int, *, shrunk: bool) -> list[str]:
-    """The command line that draws the domains of a seed; done within a moment where they are there."""
+    """The command line that draws the domains of a seed, which returns immediately if they exist."""
     root = data_folder(shrunk=shrunk) / f"scenes_{seed}"
     counts = [f"--{name}={count}" for name, count in COUNTS.items()] if shrunk else []
     return command("miniature.scenes", [str(root), f"--seed={seed}", *counts])
 
 
 def side_by_side(jobs: list[Job], hint: str) -> None:
-    """Runs the jobs that are not finished, two at a time on a thread each; ends with ``hint`` where one fails."""
-    os.environ["OMP_NUM_THREADS"] = "1"  # two jobs with two threads each hinder one another badly
+    """Runs unfinished jobs, two at a time with one thread each; exits with ``hint`` if one fails."""
+    os.environ["OMP_NUM_THREADS"] = "1"  # two jobs with two threads each are much slower
     left = [job for job in jobs if not job.finished()]
     report = Report(jobs, skipped=len(jobs) - len(left))
     try:

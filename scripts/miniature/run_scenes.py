@@ -1,7 +1,7 @@
-"""The main job on the embedded world: draw it, train its CLIP, train OPSNet twice, fine-tune it, evaluate, report.
+"""The main job in the synthetic world: draw it, train its CLIP, train OPSNet twice, fine-tune it, evaluate, report.
 
-``make run`` and ``make smoke`` call this. The phases are the project's own commands, each in a process of its own;
-``--resume`` goes on where an earlier run of the same seed was stopped.
+``make run`` and ``make smoke`` call this. Each phase runs the project's commands in separate processes; ``--resume``
+continues an interrupted run of the same seed.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from scripts.miniature.jobs import command, draw_scenes, runs_folder, side_by_si
 BASELINE = "no_cross_attention"
 MODELS = {"opsnet": "opsnet_r50", BASELINE: "opsnet_r50_no_clip_attention"}
 BASELINE_SETTINGS = [f"{r}/{f}" for r in ("query_only", "clip_only", "full") for f in ("cls", "cls_iou")]
-STOPPED = "stopped: see the message above; `make run ARGS=--resume` goes on from the last checkpoint"
+STOPPED = "stopped: see the message above; `make run ARGS=--resume` continues from the last checkpoint"
 TUNED_SETTINGS = "full/cls_iou,query_only/cls_iou"
-# Chosen on the pictures of seed 101 (docs/opsnet_plus.md); by a name of its own, as it is no row of the paper's.
+# Chosen on the images of seed 101 (docs/opsnet_plus.md); separately named, because the paper has no such row.
 DISTILLATION = ["losses.distillation.weight=1.0", "experiment_name=scenes_plus_distilled"]
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Runs the phases one after the other; the two models side by side."""
+    """Runs the phases one after the other, the two models in parallel."""
     arguments = _arguments(words)
     run = _folder(arguments)
     print(f"Writing to {run}; about {'three' if arguments.smoke else 'twenty'} minutes on two cores.", flush=True)
@@ -41,10 +41,10 @@ def main(words: Sequence[str] | None = None) -> None:
     world = [f"seed={arguments.seed}", *(smoke()["world"] if arguments.smoke else [])]
     with _timed(run, seconds, "CLIP"):
         overrides = [*(smoke()["clip"] if arguments.smoke else []), f"hydra.run.dir={run / 'clip'}"]
-        _wait(_start(command("train_clip", overrides), threads=2))  # nothing runs beside it
+        _wait(_start(command("train_clip", overrides), threads=2))  # nothing runs in parallel
     with _timed(run, seconds, "drawing"):
         _wait(_start(draw_scenes(arguments.seed, shrunk=arguments.smoke)))
-    # By another name, scripts.paper.table does not take the figures of the shrunk form for the experiment's.
+    # Another name, so that scripts.paper.table does not use results of the shortened form.
     name = ["experiment_name=smoke"] if arguments.smoke else []
     with _timed(run, seconds, "training"):
         _train(run, [*world, *name, *(smoke()["train"] if arguments.smoke else []), *arguments.overrides])
@@ -59,15 +59,15 @@ def main(words: Sequence[str] | None = None) -> None:
 
 def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seed", type=int, default=0, help="of pictures, initialisation and order")
-    parser.add_argument("--smoke", action="store_true", help="the same path, shrunk to a few minutes")
-    parser.add_argument("--resume", action="store_true", help="go on with the newest unfinished run of this seed")
+    parser.add_argument("--seed", type=int, default=0, help="for images, initialization and order")
+    parser.add_argument("--smoke", action="store_true", help="the same steps, shortened to a few minutes")
+    parser.add_argument("--resume", action="store_true", help="continue the newest unfinished run of this seed")
     parser.add_argument("overrides", nargs="*", help="for both trainings, e.g. trainer.max_epochs=40")
     return parser.parse_args(words)
 
 
 def _folder(arguments: argparse.Namespace) -> Path:
-    """A new folder, or with ``--resume`` the newest one of this seed that has no report yet."""
+    """A new folder, or with ``--resume`` the newest folder of this seed without a report."""
     parent = runs_folder() / f"{'smoke' if arguments.smoke else 'make_run'}_seed{arguments.seed}"
     if arguments.resume:
         open_runs = [p for p in sorted(parent.glob("*")) if p.is_dir() and not (p / "report.md").is_file()]
@@ -78,7 +78,7 @@ def _folder(arguments: argparse.Namespace) -> Path:
 
 
 def _train(run: Path, overrides: list[str]) -> None:
-    """Both models at once, one core each."""
+    """Trains both models in parallel, with one core each."""
     processes = []
     for name, experiment in MODELS.items():
         if (run / name / "results.json").is_file():
@@ -90,7 +90,7 @@ def _train(run: Path, overrides: list[str]) -> None:
 
 
 def fine_tuning(run: Path, name: str, overrides: list[str]) -> Job:
-    """One of Table 3's models, from the full one's last checkpoint."""
+    """One of Table 3's models, fine-tuned from the last checkpoint of the full model."""
     more = DISTILLATION if name == "distilled" else []
     start = quoted("init_from", run / "opsnet" / "checkpoints" / "last.ckpt")
     how = [f"experiment={TUNED[name]}", "world=scenes", start, "trainer.enable_progress_bar=false"]
@@ -98,7 +98,7 @@ def fine_tuning(run: Path, name: str, overrides: list[str]) -> Job:
 
 
 def tuned_evaluation(run: Path, name: str, overrides: list[str]) -> Job:
-    """Its figures with Embedding Modulation and with the query embeddings alone."""
+    """Its evaluation with Embedding Modulation and with query embeddings only."""
     checkpoint = quoted("checkpoint", run / name / "checkpoints" / "last.ckpt")
     how = [f"experiment_name={name}", f"settings=[{TUNED_SETTINGS}]", checkpoint, "panels=0", "show=false"]
     where = run / name / "evaluation"
@@ -106,7 +106,7 @@ def tuned_evaluation(run: Path, name: str, overrides: list[str]) -> Job:
 
 
 def _evaluate(run: Path, overrides: list[str]) -> None:
-    # All of the paper's, those that run CLIP once per proposal too: the report holds Table 5.
+    # All settings of the paper, also those that run CLIP once per proposal: the report includes Table 5.
     main = [f"settings=[{','.join(paper_settings())}]", "experiment_name=make_run", f"hydra.run.dir={run}"]
     baseline = [
         f"settings=[{','.join(BASELINE_SETTINGS)}]",
@@ -129,19 +129,19 @@ def _report(run: Path, seconds: dict[str, float]) -> None:
     results = json.loads((run / "results.json").read_text(encoding="utf-8"))
     results["seconds"] = {**results["seconds"], **seconds, "total": sum(seconds.values())}
     write_json(run / "results.json", results)
-    report = write_report(run, title=f"OPSNet on the embedded world, seed {results['seed']}")
+    report = write_report(run, title=f"OPSNet in the synthetic world, seed {results['seed']}")
     print_report(run, Console())
-    print(f"\n{report} holds the tables with the pictures; total {results['seconds']['total'] / 60:.1f} minutes.")
+    print(f"\n{report} has the tables and images; total {results['seconds']['total'] / 60:.1f} minutes.")
 
 
 def _start(line: list[str], threads: int = 1) -> subprocess.Popen[bytes]:
-    """One command of the project; on one thread, as two commands with two threads each hinder one another badly."""
+    """Starts a command; with one thread by default, because two commands with two threads each are much slower."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONWARNINGS": "ignore"}
     return subprocess.Popen(line, env=environment)
 
 
 def _wait(*processes: subprocess.Popen[bytes]) -> None:
-    """Waits for all; when one fails or Ctrl-C comes, the others are ended (they write a checkpoint) and so is this."""
+    """Waits for all; if one fails or on Ctrl-C, interrupts the others (they write a checkpoint) and exits."""
     try:
         while any(p.poll() is None for p in processes):
             if any(p.poll() for p in processes):
@@ -159,7 +159,7 @@ def _wait(*processes: subprocess.Popen[bytes]) -> None:
 
 @contextmanager
 def _timed(run: Path, seconds: dict[str, float], phase: str) -> Iterator[None]:
-    """Adds a phase's wall-clock seconds, over interruptions, to ``seconds`` and to a file in the run's folder."""
+    """Adds the wall-clock seconds of a phase to ``seconds`` and to a file in the run's folder, across interruptions."""
     start = time.monotonic()
     print(f"--- {phase}", flush=True)
     try:
@@ -176,5 +176,5 @@ def _read_seconds(run: Path) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    with exit_on_user_error(interrupted="`make run ARGS=--resume` goes on from the last checkpoint"):
+    with exit_on_user_error(interrupted="`make run ARGS=--resume` continues from the last checkpoint"):
         main()

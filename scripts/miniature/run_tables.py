@@ -1,7 +1,7 @@
-"""Every row of the paper's tables in miniature: train what the rows need, evaluate each once, write the tables.
+"""Every row of the paper's tables in miniature: train the models, evaluate each once, write the tables.
 
-``make tables`` calls this. Trainings and evaluations run two at a time on one thread each; what is finished is left
-out, so the same command goes on where it was stopped.
+``make tables`` calls this. Trainings and evaluations run two at a time with one thread each; finished ones are skipped,
+so the same command continues an interrupted run.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from scripts.miniature.jobs import command, data_folder, draw_scenes, runs_folde
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Data and CLIP, then three waves of jobs, then the tables."""
+    """Prepares data and CLIP, runs the trainings, fine-tunings and evaluations, and writes the tables."""
     options = _arguments(words)
     start = time.monotonic()
     runs = (data_folder(shrunk=True) / "runs" if options.smoke else runs_folder()) / f"tables_seed{options.seed}"
-    print(f"Writing to {runs}; jobs that are finished there are left out.", flush=True)
+    print(f"Writing to {runs}; jobs that are finished there are skipped.", flush=True)
     _prepare(runs, options)
     every = trainings()
-    # The larger backbones are the later ones: started first, they do not run alone at the end.
+    # The larger backbones come last; they are started first, so that they do not run alone at the end.
     first, second = ([t for t in reversed(every) if (t.starts_from is None) == fresh] for fresh in (True, False))
     for wave, jobs in (
         ("trainings", [training(t, runs, options) for t in first]),
@@ -35,21 +35,21 @@ def main(words: Sequence[str] | None = None) -> None:
         ("evaluations", [evaluation(t, runs, options) for t in every]),
     ):
         print(f"--- {wave}", flush=True)
-        side_by_side(jobs, "the same command again goes on with what is left")
+        side_by_side(jobs, "run the same command again to continue")
     print(f"All rows after {duration(time.monotonic() - start)}", flush=True)
     _write_tables(runs, options)
 
 
 def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seed", type=int, default=0, help="of pictures, initialisation and order")
-    parser.add_argument("--smoke", action="store_true", help="the same path, shrunk to minutes")
+    parser.add_argument("--seed", type=int, default=0, help="for images, initialization and order")
+    parser.add_argument("--smoke", action="store_true", help="the same steps, shortened to minutes")
     parser.add_argument("overrides", nargs="*", help="for all trainings, e.g. trainer.max_epochs=40")
     return parser.parse_args(words)
 
 
 def training(what: Training, runs: Path, options: argparse.Namespace) -> Job:
-    """A training, in a folder of its name."""
+    """A training, in a folder with its name."""
     overrides = [f"experiment={what.name}", *_world(options), "trainer.enable_progress_bar=false"]
     if what.starts_from is not None:
         overrides.append(quoted("init_from", _checkpoint(runs, what.starts_from)))
@@ -59,7 +59,7 @@ def training(what: Training, runs: Path, options: argparse.Namespace) -> Job:
 
 
 def evaluation(what: Training, runs: Path, options: argparse.Namespace) -> Job:
-    """One evaluation of a training with every setting that a row of any table asks of it."""
+    """One evaluation of a training with all settings used by rows of any table."""
     overrides = [
         f"experiment_name={what.name}", "table=all", *_world(options),
         quoted("checkpoint", _checkpoint(runs, what.name)), "panels=0", "details=false", "show=false",
@@ -76,7 +76,7 @@ def _world(options: argparse.Namespace) -> list[str]:
 
 
 def _prepare(runs: Path, options: argparse.Namespace) -> None:
-    """CLIP and the pictures, so that no two jobs draw them at once; done within a moment where they are there."""
+    """Prepares CLIP and the images before any job needs them; returns immediately if they exist."""
     with stoppable():
         clip = [*(smoke()["clip"] if options.smoke else []), quoted("hydra.run.dir", runs / "clip")]
         subprocess.run(command("train_clip", clip), check=True)
@@ -93,5 +93,5 @@ def _write_tables(runs: Path, options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    with exit_on_user_error(interrupted="the same command goes on"):
+    with exit_on_user_error(interrupted="run the same command again to continue"):
         main()

@@ -1,4 +1,4 @@
-"""Puts finished runs of several seeds side by side: the paper's orderings a seed, and PQ as mean ± sd.
+"""Compares finished runs of several seeds: the paper's rankings per seed, and PQ as mean ± sd.
 
 Usage: python -m scripts.miniature.summarize_seeds runs/seed0 runs/seed1 runs/seed2 --out seeds.md
 """
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     tables = (seed_rankings_table(runs), seed_metrics_table(runs))
-    # A pipe or a file has no width; 80 columns would break every row.
+    # A pipe or a file has no width, and 80 columns would wrap every row.
     console = Console(width=None if sys.stdout.isatty() else 120)
     for table in tables:
         console.print(to_rich(table))

@@ -1,1 +1,1 @@
-"""The paper's tables and Figure 4 from finished runs, and its similarities from stored text embeddings."""
+"""The paper's tables and Figure 4 from finished runs, and vocabulary similarities from stored text embeddings."""

@@ -1,11 +1,11 @@
-"""The paper's Figure 4: how alike the classes of a vocabulary are to Mask2Former's class head and to CLIP's text.
+"""The paper's Figure 4: similarity between the classes of a vocabulary in Mask2Former's class head and CLIP's text.
 
 Usage: python -m scripts.paper.figure4 [--world scenes] [--prototypes SET=WEIGHTS ...] [--out figure4.png]
        [KEY=VALUE ...]
 
-One histogram a set: the cosines of all pairs of its names' CLIP embeddings, the first name of each class. With
-``--prototypes coco=PATH ade20k=PATH`` those of the class heads of published Mask2Formers stand above them. KEY=VALUE
-are overrides of conf/doctor.yaml, e.g. clip.model.weights=PATH.
+One histogram per dataset: the cosines of all pairs of CLIP text embeddings of its names (the first name of each class).
+With ``--prototypes coco=PATH ade20k=PATH``, those of the class heads of published Mask2Formers are shown above them.
+KEY=VALUE are overrides of conf/doctor.yaml, e.g. clip.model.weights=PATH.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ SHOWN = ("coco", "ade20k", "cityscapes")
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Draws and says where."""
+    """Draws the figure and prints its path."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--world", default="real", help="real, or scenes: the miniature and its CLIP")
     parser.add_argument("--prototypes", nargs="+", default=[], metavar="SET=WEIGHTS", help="published Mask2Formers")
     parser.add_argument("--out", type=Path, default=Path("figure4.png"), help="PNG to write, figure4.png by default")
-    parser.add_argument("overrides", nargs="*", help="of conf/doctor.yaml")
+    parser.add_argument("overrides", nargs="*", help="overrides of conf/doctor.yaml")
     options = parser.parse_args(words)
     with exit_on_user_error():
         panels = [(f"{name} prototypes", prototypes(path)) for name, path in map(_given, options.prototypes)]
@@ -52,19 +52,19 @@ def _given(word: str) -> tuple[str, str]:
 
 
 def prototypes(path: str) -> np.ndarray:
-    """The rows of a published class head, (classes, dim), without no-object's.
+    """The rows of a published class head without no-object, (classes, dim).
 
     Raises:
-        WeightsError: unreadable, or without a class head.
+        WeightsError: the weights are unreadable or have no class head.
     """
     state = convert(read_weights(path)).state
     if f"{CLASS_HEAD}weight" not in state:
-        raise WeightsError(f"weights {path} hold no class head: give those of a whole Mask2Former")
+        raise WeightsError(f"weights {path} hold no class head: give the weights of a complete Mask2Former")
     return np.asarray(state[f"{CLASS_HEAD}weight"][:-1].float().numpy())
 
 
 def text_panels(world: str, overrides: Sequence[str]) -> list[tuple[str, np.ndarray]]:
-    """Title and text embeddings (M, D) of each shown set."""
+    """Title and text embeddings (M, D) of each dataset in the figure."""
     place = load_world(world)
     clip = "rn50" if place.is_real else "tiny"
     with initialize_config_dir(str(config_dir()), version_base="1.3"):

@@ -1,11 +1,11 @@
-"""A table of the paper with our figures beside it, from the finished runs below a folder.
+"""A table of the paper compared with our results, from the finished runs in a folder.
 
 Usage: python -m scripts.paper.table 6 [--world scenes] [--format md|latex|csv|png] [--measures all]
        [--runs DIR] [--out FILE]
        python -m scripts.paper.table --all [--world scenes] [--out DIR]
 
 Rows that were not run are listed with the command that runs them. ``--all`` writes every table as md, tex and csv, the
-figures of Tables 4 and 6, and tables.md that holds them all.
+figures of Tables 4 and 6, and tables.md with all of them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ FIGURES = {4: ("table4_ratios.png", ensemble_ratios), 6: ("table6_grid.png", alp
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Prints or writes what is asked for."""
+    """Prints or writes the requested tables."""
     options = _arguments(words)
     with exit_on_user_error():
         world, runs = load_world(options.world), Runs(options.runs)
@@ -45,8 +45,8 @@ def main(words: Sequence[str] | None = None) -> None:
 
 def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("table", nargs="?", help="number of a table of the paper")
-    parser.add_argument("--all", action="store_true", help="every table, into a folder")
+    parser.add_argument("table", nargs="?", help="number of a table in the paper")
+    parser.add_argument("--all", action="store_true", help="write all tables to a folder")
     parser.add_argument("--world", default="real", help="real, or scenes: the miniature")
     parser.add_argument("--format", choices=("terminal", "md", "latex", "csv", "png"), default="terminal")
     parser.add_argument("--measures", choices=("main", "all"), default="main", help="main: PQ and mIoU; csv has all")
@@ -62,7 +62,7 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
 def _one(comparisons: Sequence[Comparison], world: World, options: argparse.Namespace) -> None:
     table = paper_table(comparisons, world, all_measures=options.measures == "all")
     if options.format == "terminal":
-        # A pipe has no width, and in 80 columns the rows of three sets would break.
+        # A pipe has no width, and 80 columns would wrap rows with three datasets.
         Console(width=None if sys.stdout.isatty() else 140).print(to_rich(table))
         return
     if options.format == "png":
@@ -85,15 +85,15 @@ def _write_all(runs: Runs, world: World, folder: Path) -> None:
         table = paper_table(comparisons, world)
         name, draw = FIGURES.get(number, ("", None))
         drawn = draw(comparisons, world, folder / name) if draw else None
-        picture = f"\n![{table.title}]({drawn.name})\n" if drawn else ""
-        write_text(folder / f"table{number}.md", to_markdown(table) + picture)
+        figure = f"\n![{table.title}]({drawn.name})\n" if drawn else ""
+        write_text(folder / f"table{number}.md", to_markdown(table) + figure)
         write_text(folder / f"table{number}.tex", to_latex(paper_table(comparisons, world, all_measures=True)))
         write_text(folder / f"table{number}.csv", to_csv(comparisons))
         parts.append((folder / f"table{number}.md").read_text(encoding="utf-8"))
         run = sum(c.run is not None for c in comparisons)
         print(f"Table {number}: {run} of {len(comparisons)} rows were run")
     if (folder / "figure4.png").is_file():  # by scripts/paper/figure4.py
-        parts.append("## Figure 4. How alike the classes of a vocabulary are\n\n![Figure 4](figure4.png)\n")
+        parts.append("## Figure 4. Similarity between the classes of a vocabulary\n\n![Figure 4](figure4.png)\n")
     write_text(folder / "tables.md", "\n".join(parts))
     print(f"Written: {folder / 'tables.md'}, and each table as md, tex and csv")
 

@@ -1,11 +1,11 @@
-"""How similar target class names are to the training's, from stored text embeddings: s, alpha (1 - s) and extremes.
+"""Similarity between target and training class names from stored text embeddings: s, alpha (1 - s) and extremes.
 
 Usage: python -m scripts.paper.vector_similarity --train coco.npy coco.json --target ade.npy ade.json [--target ...]
 
-Each ``.npy`` holds one text embedding a row, of any length; its ``.json`` the names of the rows. A third file, a list
-of names, takes these rows only. Compare files of the same CLIP and the same prompt templates. Printed as Markdown:
-``seen`` is the share of names whose embedding the training has, ``unseen to training`` the mean cosine of the others to
-their nearest training name, ``pairs`` and ``nearest`` are mean cosines among a set's own names.
+Each ``.npy`` has one text embedding per row, not necessarily normalised; its ``.json`` the names of the rows. An
+optional third file, a list of names, selects these rows. Compare files of the same CLIP and the same prompt templates.
+Prints Markdown: ``seen`` is the fraction of names that are training names, ``unseen to training`` the mean cosine of
+the others to their nearest training name; ``pairs`` and ``nearest`` are mean cosines among the names of a set.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from opsnet.recognition.vocabulary_fit import ConceptFit, VocabularyFit, vocabul
 from opsnet.structures import TextBank
 from opsnet.utils.errors import InputError, exit_on_user_error
 
-SAME = 1 - 1e-5  # a cosine above is the same name: files in half precision miss 1 by up to 1e-6
+SAME = 1 - 1e-5  # a higher cosine means the same name: in half precision it can be below 1 by up to 1e-6
 
 
 def load_bank(vectors: Path, names: Path, rows: Path | None = None) -> TextBank:
-    """A text bank from (R, D) vectors and a list of R names, or of the ``rows`` of these names only.
+    """A text bank from (R, D) vectors and a list of R names, optionally only of the names in ``rows``.
 
     Raises:
-        InputError: a file cannot be read, vectors and names differ in number, or ``rows`` has a name of its own.
+        InputError: a file cannot be read, vectors and names differ in number, or ``rows`` has an unknown name.
     """
     try:
         table, every = torch.from_numpy(np.load(vectors).astype(np.float64)), json.loads(names.read_text("utf-8"))
@@ -49,13 +49,13 @@ def load_bank(vectors: Path, names: Path, rows: Path | None = None) -> TextBank:
 
 
 def spread(bank: TextBank) -> tuple[float, float]:
-    """Mean cosine over all pairs of names, and over each name with the nearest other."""
+    """Mean cosine over all pairs of names, and of each name with the most similar other name."""
     cosines = (bank.embeds @ bank.embeds.T).double().fill_diagonal_(torch.nan)
     return float(cosines.nanmean()), float(cosines.nan_to_num(-1).amax(1).mean())
 
 
 def summary(bank: TextBank, fit: VocabularyFit | None) -> str:
-    """A row of the table; without a fit, of the training names themselves."""
+    """A row of the table; without a fit, the row of the training names."""
     values = ["-"] * 4
     if fit is not None:
         unseen = [c.cosine for c in fit.concepts if c.cosine < SAME]
@@ -65,7 +65,7 @@ def summary(bank: TextBank, fit: VocabularyFit | None) -> str:
 
 
 def extremes(bank: TextBank, fit: VocabularyFit, count: int) -> str:
-    """The unseen names nearest to the training and farthest from it, each with the training name nearest to it."""
+    """The unseen names most and least similar to the training names, each with its nearest training name."""
     ordered = sorted((c for c in fit.concepts if c.cosine < SAME), key=lambda c: -c.cosine)
 
     def text(concepts: Sequence[ConceptFit]) -> str:

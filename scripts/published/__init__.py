@@ -1,1 +1,1 @@
-"""Published weights: converted, compared with transformers, scored with their own class head."""
+"""Scripts for published weights: convert, compare with transformers, evaluate with their own class head."""

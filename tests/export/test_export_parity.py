@@ -1,4 +1,4 @@
-"""The comparison finds what differs, and draws what it compares on."""
+"""The comparison detects differences, and draws its images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BANK = TextBank("two", ("sea", "tree"), torch.tensor([False, True]), torch.eye(2
 
 
 def outputs() -> list[torch.Tensor]:
-    """Two proposals share an image of 64 x 64: its upper half is sea, its lower half a tree."""
+    """Two proposals in an image of 64 x 64: the upper half is sea, the lower half a tree."""
     masks = torch.full((1, 2, 16, 16), -8.0)
     masks[0, 0, :8], masks[0, 1, 8:] = 8.0, 8.0
     return [masks, torch.tensor([[[9.0, 0], [0, 9.0]]]), torch.zeros(1, 2), torch.full((1, 2), 0.9)]
@@ -31,7 +31,7 @@ def compared(theirs: list[torch.Tensor]) -> Parity:
     return list(runs)[-1]
 
 
-def test_equal_answers_do_not_differ() -> None:
+def test_equal_outputs_do_not_differ() -> None:
     assert compared(outputs()) == Parity(runs=1, of_pixels=64 * 64, segments=2)
 
 
@@ -47,19 +47,19 @@ def test_differences_are_measured() -> None:
         check(found, 1e-4)
 
 
-def test_another_name_is_refused_however_small_the_numbers() -> None:
+def test_another_name_is_refused_even_if_values_are_close() -> None:
     theirs = outputs()
     theirs[1] = theirs[1].flip(-1)
     with pytest.raises(ExportError, match="predicts different segments"):
         compared(theirs)
 
 
-def test_a_difference_that_is_no_number_is_refused() -> None:
+def test_a_nan_difference_is_refused() -> None:
     with pytest.raises(ExportError, match="masks by nan"):
         check(Parity(mask=float("nan")), 1e-4)
 
 
-def test_pixels_may_change_hands_where_proposals_are_equal() -> None:
+def test_pixels_may_differ_where_proposals_are_equal() -> None:
     check(Parity(pixels=1, of_pixels=10_000), 1e-4)
     with pytest.raises(ExportError, match="differ in 2 of 10000 pixels"):
         check(Parity(pixels=2, of_pixels=10_000), 1e-4)

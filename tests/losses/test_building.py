@@ -1,4 +1,4 @@
-"""Losses from yaml: what is built, what is left out, what is refused and by which key."""
+"""Losses from yaml: which are built, left out or refused, and which key errors name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DICE, IOU = "opsnet.losses.dice.Dice", "opsnet.losses.iou.IoURegression"
 
 
 class Prepared(SegmentLoss):
-    """Notes the network."""
+    """Records the network."""
 
     def setup(self, model) -> None:
         self.seen = model
@@ -26,7 +26,7 @@ class Prepared(SegmentLoss):
         return torch.zeros(())
 
 
-def test_each_is_built_with_its_weight_and_gets_the_network() -> None:
+def test_each_is_built_with_its_weight_and_set_up_with_the_network() -> None:
     model = nn.Linear(1, 1)
     cfg = OmegaConf.create(
         {"dice": {"_target_": DICE, "weight": 5}, "own": {"_target_": f"{__name__}.Prepared", "weight": 0.5}}
@@ -50,7 +50,7 @@ def test_null_and_a_weight_of_0_leave_a_loss_out() -> None:
     ("node", "message"),
     [
         ({"_target_": DICE}, "losses.mine has no weight: give losses.mine.weight, e.g. 1.0"),
-        ({"weight": 1.0}, "losses.mine has no _target_: give losses.mine._target_"),
+        ({"weight": 1.0}, "losses.mine has no _target_: set losses.mine._target_"),
         (3.0, "losses.mine has no _target_"),
         ({"_target_": DICE, "weight": -1}, "losses.mine.weight must be a number of 0 or more, got -1"),
         ({"_target_": DICE, "weight": float("nan")}, "losses.mine.weight must be a number of 0 or more, got nan"),
@@ -62,7 +62,7 @@ def test_null_and_a_weight_of_0_leave_a_loss_out() -> None:
         ({"_target_": "opsnet.losses.dice.dice", "weight": 1}, "losses.mine._target_ = .*dice is no loss: derive"),
     ],
 )
-def test_what_is_wrong_is_told_by_its_key(node, message) -> None:
+def test_errors_name_the_key(node, message) -> None:
     with pytest.raises(InputError, match=message):
         loss_classes(OmegaConf.create({"mine": node}))
 

@@ -1,4 +1,4 @@
-"""The context of a step: what a loss can read, and what is computed only if one does."""
+"""The context of a step: what a loss can read, and what is computed only if it does."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def test_a_loss_reads_embeddings_the_recognizer_and_the_network(attention, train
     torch.testing.assert_close(found.clip, expected.clip)
 
 
-def test_what_lies_in_the_image_and_what_in_its_padding() -> None:
-    # Mask pixels of four image pixels: their centres lie at 2, 6 and 10.
+def test_pixels_in_the_image_and_in_the_padding() -> None:
+    # A mask pixel covers four image pixels: the centres lie at 2, 6 and 10.
     inside = inside_padding([(12, 12), (7, 6), (6, 2)], (12, 12), torch.zeros(3, 1, 3, 3))
     assert inside.sum((1, 2)).tolist() == [9, 2, 0]
     assert inside[1].tolist() == [[True, False, False], [True, False, False], [False, False, False]]

@@ -1,4 +1,4 @@
-"""The distillation: nothing at the start, and it pulls the queries back to their names."""
+"""Query distillation: zero initially, and it pulls the queries back to their initial classification."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def model(train_config, tmp_path_factory):
 
 @pytest.fixture
 def context(model):
-    """What the loss reads of a batch of two images."""
+    """The context of a batch of two images."""
     images = torch.rand(2, 3, 96, 96, generator=torch.Generator().manual_seed(0))
     batch = Batch(images, [(96, 96), (60, 90)], [0, 1], "scenes")
     bank = model.clip.text_encoder(Vocabulary.load("scenes"))
@@ -41,11 +41,11 @@ def distillation(model) -> QueryDistillation:
     return loss
 
 
-def test_a_network_that_has_not_moved_loses_nothing(model, context) -> None:
+def test_the_loss_of_the_initial_network_is_zero(model, context) -> None:
     assert float(distillation(model)(context)) == pytest.approx(0, abs=1e-6)
 
 
-def test_the_loss_is_the_divergence_weighed_by_the_predicted_iou(model, context) -> None:
+def test_the_loss_is_the_divergence_weighted_by_the_predicted_iou(model, context) -> None:
     (layer,) = context.layers
     logits = layer.logits
     moved = (logits + torch.randn(logits.shape, generator=torch.Generator().manual_seed(1))).requires_grad_()
@@ -62,7 +62,7 @@ def test_the_loss_is_the_divergence_weighed_by_the_predicted_iou(model, context)
     assert moved.grad.abs().sum() > 0
 
 
-def test_the_network_of_the_start_is_a_copy_that_stays_as_it_is(model) -> None:
+def test_the_initial_network_is_a_copy_that_does_not_change(model) -> None:
     loss = distillation(model).train()
     assert not loss.start.training
     assert not any(p.requires_grad for p in loss.start.parameters())
@@ -75,7 +75,7 @@ def test_the_network_of_the_start_is_a_copy_that_stays_as_it_is(model) -> None:
         model.no_object_embed.data.copy_(before)
 
 
-def test_the_network_of_the_start_is_neither_saved_nor_trained_but_moves_along(model) -> None:
+def test_the_initial_network_is_neither_saved_nor_trained_but_moves_to_devices(model) -> None:
     loss = distillation(model)
     assert loss.state_dict() == {}
     assert list(loss.parameters()) == []

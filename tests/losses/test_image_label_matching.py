@@ -1,4 +1,4 @@
-"""Equation 1 by hand and at its edges, and the loss from a batch on: modulated embeddings, sampled names."""
+"""Equation 1 by hand and in edge cases, and the loss of whole batches: modulated embeddings, sampled names."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def matching(logits=LOGITS, valid=BOTH, labels=((0, 1),), form="probability") ->
     return float(image_label_matching_loss(logits, valid, tensors, form=form))
 
 
-def test_each_label_takes_the_proposal_that_is_surest_of_it() -> None:
+def test_each_label_uses_its_most_confident_proposal() -> None:
     assert matching() == pytest.approx(1 - (1 / 2 + 3 / 5) / 2)
     assert matching(labels=((2,),)) == pytest.approx(1 - 1 / 4)
     assert matching(form="log") == pytest.approx(-(math.log(1 / 2) + math.log(3 / 5)) / 2)
@@ -37,14 +37,14 @@ def test_a_proposal_that_is_not_valid_cannot_satisfy_a_label() -> None:
     assert matching(valid=torch.tensor([[True, False]])) == pytest.approx(1 - (1 / 2 + 1 / 4) / 2)
 
 
-def test_a_label_that_is_repeated_counts_once() -> None:
+def test_a_duplicate_label_counts_once() -> None:
     assert matching(labels=((0, 0, 1, 0),)) == pytest.approx(matching())
 
 
-def test_further_masks_of_a_name_and_names_without_a_label_cost_nothing() -> None:
+def test_further_masks_of_a_name_and_unlabelled_names_are_not_penalised() -> None:
     twice = torch.cat((LOGITS, LOGITS), dim=1)
     assert matching(twice, torch.ones(1, 4, dtype=torch.bool)) == pytest.approx(matching())
-    assert matching(labels=((0,),)) == pytest.approx(1 - 1 / 2)  # that the other proposal says 1 is no mistake
+    assert matching(labels=((0,),)) == pytest.approx(1 - 1 / 2)  # that the other proposal predicts 1 is not penalised
 
 
 def test_images_without_a_label_or_a_valid_proposal_do_not_count() -> None:
@@ -53,7 +53,7 @@ def test_images_without_a_label_or_a_valid_proposal_do_not_count() -> None:
 
 
 @pytest.mark.parametrize("form", ["probability", "log"])
-def test_where_no_image_counts_the_loss_is_nought_and_so_is_its_gradient(form) -> None:
+def test_if_no_image_counts_loss_and_gradient_are_zero(form) -> None:
     logits = LOGITS.repeat(2, 1, 1).requires_grad_()
     none, labels = (
         torch.tensor([[True, True], [False, False]]),
@@ -66,11 +66,11 @@ def test_where_no_image_counts_the_loss_is_nought_and_so_is_its_gradient(form) -
 
 
 @pytest.mark.parametrize("form", ["probability", "log"])
-def test_gradients_stay_finite_where_a_name_is_out_of_reach(form) -> None:
+def test_gradients_stay_finite_if_a_name_is_far_from_all_proposals(form) -> None:
     logits = torch.tensor([[[100.0, -100.0], [100.0, -100.0]]], requires_grad=True)  # cosines of 1 and -1
     image_label_matching_loss(logits, BOTH, [torch.tensor([1])], form=form).backward()
     assert torch.isfinite(logits.grad).all()
-    assert (logits.grad.abs().sum() > 1) == (form == "log")  # only the logarithm still pulls at it
+    assert (logits.grad.abs().sum() > 1) == (form == "log")  # only the logarithm still has a gradient
 
 
 @pytest.mark.parametrize("form", ["probability", "log"])
@@ -92,7 +92,7 @@ def test_the_mean_over_ranks_is_the_loss_of_all_their_images(tmp_path) -> None:
     assert float(first + second) / 2 == pytest.approx((1 / 2 + 2 / 5 + 3 / 4) / 3)
 
 
-# --- from a batch on --------------------------------------------------------------------------------------------------
+# --- whole batches ---------------------------------------------------------------------------------------------------
 
 
 D, K, NAMES = 4, 3, 6
@@ -109,7 +109,7 @@ def random_bank(name: str, count: int, seed: int) -> TextBank:
 
 
 class Fixed(nn.Module):
-    """A network that proposes the same for every image."""
+    """A network with the same proposals for every image."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -137,7 +137,7 @@ def batch(*labels: list[int]) -> Batch:
 
 
 def label_matching(beta: float = 0.0, **options) -> ImageLabelMatching:
-    # Embeddings at random are far from their labels: 1 - p would be 1.
+    # Random embeddings are far from their labels: 1 - p would be 1.
     return ImageLabelMatching(weight=1.0, recognizer=EmbeddingModulation(alpha=10.0, beta=beta), form="log", **options)
 
 
@@ -149,7 +149,7 @@ def context(given: Batch, model: Fixed | None = None, names: PreparedNames = LAB
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.5])
-def test_the_names_are_told_by_modulated_embeddings_between_both_vocabularies(beta) -> None:
+def test_names_are_scored_with_modulated_embeddings_and_both_vocabularies(beta) -> None:
     model, given, loss = Fixed(), batch([0, 3], [5]), label_matching(beta)
     found = loss(context(given, model))
     proposals, clip_map = model(given.images, given.valid_sizes, return_intermediate=False)
@@ -173,26 +173,26 @@ def test_the_threshold_chooses_the_proposals() -> None:
     assert losses == sorted(losses)  # fewer proposals to choose from
 
 
-def test_the_predicted_iou_learns_nothing_from_labels() -> None:
+def test_the_predicted_iou_gets_no_gradient_from_labels() -> None:
     model = Fixed()
     model.iou.requires_grad_()
     label_matching()(context(batch([0]), model)).backward()
     assert model.iou.grad is None
 
 
-def test_sampled_names_leave_the_labels_and_s_as_they_are() -> None:
+def test_sampled_names_do_not_change_labels_and_s() -> None:
     given = batch([1, 4], [5])
     every, few = label_matching()(context(given)), label_matching(sampled_names=4)(context(given))
-    assert float(few.detach()) < float(every.detach())  # fewer rivals
+    assert float(few.detach()) < float(every.detach())  # fewer competing names
     assert torch.equal(label_matching(sampled_names=NAMES)(context(given)), every)
-    # A vocabulary of the sampled names alone, at the s of the whole one, gives the same.
+    # A vocabulary with only the sampled names, and the s of the whole one, gives the same.
     chosen = sample_names(given.targets.labels, NAMES, 4, 0)
     places = [torch.searchsorted(chosen, x) for x in given.targets.labels]
     alone = label_matching()(context(batch(*(p.tolist() for p in places)), names=LABELS.select(chosen)))
     assert float(alone.detach()) == pytest.approx(float(few.detach()))
 
 
-def test_the_sample_holds_every_label_and_repeats_by_its_seed() -> None:
+def test_the_sample_contains_every_label_and_is_determined_by_its_seed() -> None:
     labels = [torch.tensor([7, 2]), torch.tensor([2, 9])]
     chosen = sample_names(labels, 50, 10, seed=3)
     assert len(chosen) == 10
@@ -203,7 +203,7 @@ def test_the_sample_holds_every_label_and_repeats_by_its_seed() -> None:
     assert sample_names(labels, 50, 1, seed=3).tolist() == [2, 7, 9]
 
 
-def test_options_that_make_no_sense() -> None:
+def test_invalid_options_are_refused() -> None:
     with pytest.raises(ValueError, match="sampled_names must be at least 1, or null for all, got 0"):
         label_matching(sampled_names=0)
     with pytest.raises(ValueError, match="form must be one of probability, log, got 'max'"):

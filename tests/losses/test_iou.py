@@ -1,10 +1,10 @@
-"""The regression of the predicted IoU by hand."""
+"""The regression of the predicted IoU, computed by hand."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from segment_losses import NAMES, Predictions, no_targets, undecided, value
+from segment_losses import NAMES, Predictions, no_targets, uncertain, value
 
 from opsnet.losses.iou import IoURegression, mask_iou
 from opsnet.structures import SegmentTargets
@@ -12,12 +12,12 @@ from opsnet.structures import SegmentTargets
 LOSS = IoURegression(weight=4.0)
 
 
-def test_to_the_match_and_to_zero() -> None:
-    # The undecided mask covers the whole image (a logit of 0 is inside), the target its upper quarter.
+def test_targets_are_the_iou_of_the_match_and_zero() -> None:
+    # The mask of zero logits covers the whole image (a logit of 0 is inside), the target its upper quarter.
     mask = torch.zeros(1, 32, 32, dtype=torch.bool)  # four times finer than the prediction
     mask[0, :8] = True
     targets = SegmentTargets([mask], [torch.tensor([1])])
-    layer = undecided(proposals=4, iou=0.5)
+    layer = uncertain(proposals=4, iou=0.5)
     assert value(LOSS, [layer], targets) == pytest.approx(((0.5 - 0.25) ** 2 + 3 * 0.5**2) / 4)
 
 
@@ -30,7 +30,7 @@ def test_an_unmatched_duplicate_is_regressed_to_zero() -> None:
 
 
 def test_without_segments_all_are_regressed_to_zero() -> None:
-    assert value(LOSS, [undecided()], no_targets()) == pytest.approx(0.25)
+    assert value(LOSS, [uncertain()], no_targets()) == pytest.approx(0.25)
 
 
 def test_mask_iou_by_hand() -> None:

@@ -19,15 +19,15 @@ from opsnet.losses.mask_bce import mask_bce
 from opsnet.losses.matching import HungarianMatcher, matching_cost
 from opsnet.losses.point_sampling import StepPoints, StepSeeds
 from opsnet.losses.predictions import MatchedPredictions
-from opsnet.losses.sampled_masks import TruthAtPoints
+from opsnet.losses.sampled_masks import GroundTruthAtPoints
 from opsnet.structures import SegmentTargets
 
 NAMES, QUERIES, POINTS = 7, 12, 200
-COUNTS = (5, 0, 15)  # one picture without a segment, one with more segments than queries
+COUNTS = (5, 0, 15)  # one image without a segment, one with more segments than queries
 
 
 class Predictions(NamedTuple):
-    """Of three pictures."""
+    """Segments of three images."""
 
     logits: Tensor
     mask_embeds: Tensor
@@ -40,14 +40,14 @@ class Predictions(NamedTuple):
 
 @pytest.fixture(params=range(3))
 def case(request) -> tuple[Predictions, SegmentTargets]:
-    """Random predictions (3 pictures) at a quarter of the targets' size, none of it square."""
+    """Random predictions for 3 images at a quarter of the targets' size, not square."""
     torch.manual_seed(request.param)
     layer = Predictions(
         logits=3 * torch.randn(3, QUERIES, NAMES + 1),
         mask_embeds=torch.randn(3, QUERIES, 16),
         pixels=torch.randn(3, 16, 12, 20),
     )
-    # Blobs: a quarter of the pixels, in patches of four, as in a picture.
+    # Blobs: a quarter of the pixels, in patches of four, as in an image.
     masks = [
         torch.nn.functional.interpolate((torch.rand(1, n, 12, 20) > 0.75).float(), scale_factor=4)[0].bool()
         if n
@@ -58,7 +58,7 @@ def case(request) -> tuple[Predictions, SegmentTargets]:
 
 
 def serve(monkeypatch: pytest.MonkeyPatch, points: Tensor) -> None:
-    """Makes ``torch.rand(n, P, 2)`` answer the next n rows of ``points``."""
+    """Makes ``torch.rand(n, P, 2)`` return the next n rows of ``points``."""
     rows = iter(points.split(1))
 
     def rand(*size: int, device: object = None) -> Tensor:
@@ -68,10 +68,12 @@ def serve(monkeypatch: pytest.MonkeyPatch, points: Tensor) -> None:
     monkeypatch.setattr(torch, "rand", rand)
 
 
-def step_points(matching: Tensor, tried: Tensor | None = None, rest: Tensor | None = None) -> StepPoints:
-    """Those of a step; what is not given is not read."""
+def step_points(matching: Tensor, candidates: Tensor | None = None, at_random: Tensor | None = None) -> StepPoints:
+    """The points of a step; those that are not given are not used."""
     nothing = torch.zeros(len(matching), 0, 2)
-    return StepPoints(matching, nothing[0] if tried is None else tried, nothing if rest is None else rest)
+    return StepPoints(
+        matching, nothing[0] if candidates is None else candidates, nothing if at_random is None else at_random
+    )
 
 
 @pytest.mark.parametrize("count", [200, 300])  # fewer and more than the 240 pixels of a mask
@@ -98,13 +100,13 @@ def test_mask_losses_are_the_peers(case) -> None:
     layer, targets = case
     truth = torch.cat(targets.masks).float()[:QUERIES]
     predicted = layer.mask_logits[2]
-    # All that is tried is read, and some points of the picture's own; the order of points changes no mean.
-    tried, rest = torch.rand(POINTS - 40, 2), torch.rand(3, 40, 2)
-    step = step_points(torch.zeros(3, POINTS, 2), tried, rest)
+    # All candidates are used, and some points of each image; the mean does not depend on the order of points.
+    candidates, at_random = torch.rand(POINTS - 40, 2), torch.rand(3, 40, 2)
+    step = step_points(torch.zeros(3, POINTS, 2), candidates, at_random)
     image, row = torch.full((QUERIES,), 2), torch.arange(QUERIES)
-    masks = TruthAtPoints(step, truth, [0, 0, QUERIES]).sample(predicted, image, row)
+    masks = GroundTruthAtPoints(step, truth, [0, 0, QUERIES]).sample(predicted, image, row)
     bce, dices = mask_bce(masks).sum(), dice(masks).sum()
-    points = torch.cat((tried, rest[2])).expand(QUERIES, -1, -1)
+    points = torch.cat((candidates, at_random[2])).expand(QUERIES, -1, -1)
     logits = peer.sample_point(predicted[:, None], points, align_corners=False).squeeze(1)
     labels = peer.sample_point(truth[:, None], points, align_corners=False).squeeze(1)
     torch.testing.assert_close(bce / 7, peer.sigmoid_cross_entropy_loss(logits, labels, 7), rtol=1e-5, atol=1e-5)
@@ -125,7 +127,7 @@ def test_costs_are_the_peers(case) -> None:
 
 
 def class_losses_on_rank(rank: int) -> dict[str, Tensor]:
-    """Ours and the peer's class loss, weighted, where one process has an image of 5 segments and the other of 15."""
+    """Our and the peer's weighted class loss; one process has an image with 5 segments, the other one with 15."""
     torch.manual_seed(0)
     logits, embeds, pixels = torch.randn(2, QUERIES, NAMES + 1), torch.randn(2, QUERIES, 16), torch.randn(2, 16, 12, 20)
     layer = LayerPredictions(logits[rank, None], embeds[rank, None], torch.zeros(1, QUERIES))
@@ -141,7 +143,7 @@ def class_losses_on_rank(rank: int) -> dict[str, Tensor]:
 
 
 def test_the_class_loss_of_a_rank_is_the_peers(tmp_path: Path) -> None:
-    """A weighted mean over the rank's proposals alone: DDP averages gradients, not what they were divided by."""
+    """A weighted mean over the proposals of the rank only: DDP averages gradients, not the divisors."""
     for found in on_two_ranks(class_losses_on_rank, tmp_path):
         torch.testing.assert_close(found["rank"], found["peer"], rtol=1e-6, atol=1e-6)
         assert abs(found["global"] / found["peer"] - 1) > 0.1

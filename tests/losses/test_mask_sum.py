@@ -1,4 +1,4 @@
-"""Equation 2 by hand, and what it does at its edges."""
+"""Equation 2, by hand and in edge cases."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from opsnet.losses.mask_sum import MaskSum, mask_sum_loss
 LN3 = math.log(3)
 
 
-def test_the_sum_loss_measures_what_the_masks_lack_and_overlap() -> None:
+def test_the_sum_loss_measures_gaps_and_overlaps() -> None:
     # One half each: sums of 1 everywhere. Three such masks: half too much at each of four pixels.
     inside = torch.ones(1, 2, 2, dtype=torch.bool)
     assert float(mask_sum_loss(torch.zeros(1, 2, 2, 2), inside)) == 0
@@ -30,7 +30,7 @@ def test_masks_of_one_pixel() -> None:
     assert float(mask_sum_loss(masks, inside)) == pytest.approx((1 / 4 + 3 / 4) / 2)  # the mean over the images
 
 
-def test_the_padding_does_not_count() -> None:
+def test_padding_is_ignored() -> None:
     masks = torch.zeros(1, 3, 2, 2)
     masks[..., 1] = 50.0  # three masks over the padding
     inside = torch.tensor([[[True, False], [True, False]]])

@@ -1,4 +1,4 @@
-"""Matching: the cost against its definition, and the cheapest pairs by hand."""
+"""Matching: the cost against its definition, and the cheapest assignment by hand."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 import torch
-from segment_losses import POINTS, factor, matched, one_empty_target, undecided
+from segment_losses import POINTS, factor, matched, one_empty_target, uncertain
 from torch import Tensor
 
 from opsnet.losses import matching
@@ -62,9 +62,9 @@ def test_a_batch_costs_what_its_images_cost() -> None:
 @pytest.mark.parametrize(
     ("only", "expected"), [("class_weight", -0.75), ("bce_weight", math.log(2)), ("dice_weight", 1 - 3 / 4)]
 )
-def test_each_part_by_hand(only: str, expected: float) -> None:
+def test_each_term_by_hand(only: str, expected: float) -> None:
     logits = torch.tensor([[3.0, 1.0]]).log()  # probability 3/4 of name 0
-    masks, truth = torch.zeros(1, 2), torch.ones(1, 2)  # undecided, all inside: (2 * 1 + 1) / (1 + 2 + 1)
+    masks, truth = torch.zeros(1, 2), torch.ones(1, 2)  # logits of 0, all inside: (2 * 1 + 1) / (1 + 2 + 1)
     weights = {**dict.fromkeys(WEIGHTS, 0.0), only: 2.0}
     cost = matching_cost(logits, masks, torch.tensor([0]), truth, **weights)
     assert cost.item() == pytest.approx(2 * expected)
@@ -103,7 +103,7 @@ def test_images_are_matched_apart_and_one_may_be_empty() -> None:
 
 
 @pytest.mark.parametrize("worst", [math.nan, math.inf])
-def test_a_cost_that_is_not_finite_is_the_worst(worst: float) -> None:
+def test_a_cost_that_is_not_finite_counts_as_very_large(worst: float) -> None:
     (match,) = hungarian([torch.tensor([[worst, 2.0], [5.0, worst], [worst, worst]])])
     assert list(zip(match.proposals.tolist(), match.targets.tolist())) == [(0, 1), (1, 0)]
 
@@ -136,13 +136,13 @@ def test_costs_keep_full_precision_under_autocast(count: int, monkeypatch: pytes
 
     monkeypatch.setattr(matching, "matching_costs", record)
     with torch.autocast("cpu", torch.bfloat16):
-        matched([undecided()], one_empty_target(), points=count)
+        matched([uncertain()], one_empty_target(), points=count)
     assert seen == [torch.float32] * 3  # masks, logits and cost of one layer
 
 
 def test_the_weights_are_the_matchers_own() -> None:
-    layer = undecided()
-    layer.logits[0, 1, 1] = 3.0  # the second says the target's name
+    layer = uncertain()
+    layer.logits[0, 1, 1] = 3.0  # the second predicts the target's name
     layer.mask_logits[0, 0] = -9.0  # the first has the target's mask, which is empty
     chosen = {}
     for name, weights in {"class": (9.0, 0.0, 0.0), "mask": (0.0, 5.0, 5.0)}.items():

@@ -19,7 +19,7 @@ from segment_losses import (
     one_empty_target,
     perfect,
     squares,
-    undecided,
+    uncertain,
 )
 from torch import Tensor
 
@@ -31,7 +31,7 @@ def losses(layers: list[Predictions], targets: SegmentTargets, points: int = POI
     return mask2former_losses()(matched(layers, targets, points))
 
 
-def test_matches_name_image_proposal_and_segment() -> None:
+def test_matches_hold_image_proposal_and_segment() -> None:
     found = matched([perfect(squares())], squares(), points=512)
     (match,) = found.matches
     assert match.T.tolist() == [[0, 1, 0], [0, 2, 1], [1, 2, 2]]
@@ -51,12 +51,12 @@ def test_proposals_may_stand_in_any_order() -> None:
 
 
 def test_deep_supervision_sums_the_layers() -> None:
-    one = losses([undecided()], one_empty_target())
-    three = losses([undecided()] * 3, one_empty_target())
+    one = losses([uncertain()], one_empty_target())
+    three = losses([uncertain()] * 3, one_empty_target())
     assert {k: v.item() for k, v in three.items()} == pytest.approx({k: 3 * v.item() for k, v in one.items()})
 
 
-def test_each_layer_is_matched_for_itself() -> None:
+def test_each_layer_is_matched_separately() -> None:
     layer = perfect(squares())
     order = torch.tensor([2, 0, 1])
     other = Predictions(layer.logits[:, order], layer.mask_logits[:, order], layer.iou[:, order])
@@ -65,7 +65,7 @@ def test_each_layer_is_matched_for_itself() -> None:
     assert found["iou"] == 0.0
 
 
-def test_the_mask_losses_read_the_same_points() -> None:
+def test_the_mask_losses_use_the_same_points() -> None:
     found = matched([perfect(squares())], squares())
     assert found.sampled_masks is found.sampled_masks
     assert [x.logits.shape for x in found.sampled_masks] == [(3, POINTS)]
@@ -73,7 +73,7 @@ def test_the_mask_losses_read_the_same_points() -> None:
 
 @pytest.mark.parametrize("targets", [no_targets(2), half_empty()])
 def test_images_without_targets_stay_finite(targets: SegmentTargets) -> None:
-    layer = undecided(batch=2)
+    layer = uncertain(batch=2)
     for tensor in (layer.logits, layer.mask_logits, layer.iou):
         tensor.requires_grad_()
     found = losses([layer], targets)
@@ -84,7 +84,7 @@ def test_images_without_targets_stay_finite(targets: SegmentTargets) -> None:
 
 
 def test_a_batch_without_targets_teaches_no_object_and_iou_only() -> None:
-    found = losses([undecided()], no_targets())
+    found = losses([uncertain()], no_targets())
     assert found["mask_bce"] == found["dice"] == 0.0
     assert found["cross_entropy"].item() == pytest.approx(2 * math.log(4))
     assert found["iou"].item() == pytest.approx(4 * 0.25)
@@ -92,7 +92,7 @@ def test_a_batch_without_targets_teaches_no_object_and_iou_only() -> None:
 
 def test_more_targets_than_proposals() -> None:
     masks = torch.rand(5, 8, 8) > 0.5
-    found = losses([undecided(proposals=2)], SegmentTargets([masks], [torch.tensor([0, 1, 2, 0, 1])]))
+    found = losses([uncertain(proposals=2)], SegmentTargets([masks], [torch.tensor([0, 1, 2, 0, 1])]))
     assert all(value.isfinite() for value in found.values())
 
 
@@ -110,19 +110,19 @@ def test_gradients_are_finite_and_reach_every_prediction(extreme: float) -> None
         assert all((leaf.grad != 0).any() for leaf in leaves)
 
 
-def test_a_diverged_network_gives_a_loss_that_says_so() -> None:
-    layer = undecided()
+def test_a_diverged_network_has_a_loss_that_is_not_finite() -> None:
+    layer = uncertain()
     layer.mask_logits.fill_(math.nan)
     assert losses([layer], one_empty_target())["loss"].isnan()
 
 
 def loss_on_rank(rank: int) -> dict[str, Tensor]:
-    """Each process has one of the two images of ``squares``, which hold two segments and one."""
+    """Each process has one of the two images of ``squares``, with two segments and one."""
     return loss_of_images([rank])
 
 
 def loss_of_images(images: list[int]) -> dict[str, Tensor]:
-    """Losses of two layers of random predictions, and the gradient of all logits; of these images of two."""
+    """Losses of two layers of random predictions and the gradient of all logits, for these of the two images."""
     torch.manual_seed(3)
     layers = [(torch.randn(2, 5, NAMES + 1), torch.randn(2, 5, 16, 16), torch.rand(2, 5)) for _ in range(2)]
     own = [Predictions(*(x[images] for x in layer)) for layer in layers]

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from segment_losses import POINTS, mask2former_losses, matched, one_empty_target, undecided
+from segment_losses import POINTS, mask2former_losses, matched, one_empty_target, uncertain
 from torch import Tensor
 
 from opsnet.losses.base import ImageLabelLoss, SegmentLoss
@@ -44,7 +44,7 @@ def test_a_batch_has_the_losses_of_its_kind() -> None:
     assert [list(losses.of(kind)) for kind in (SegmentTargets, ImageLabels, int)] == [["a", "c"], ["b"], []]
 
 
-# Values at the weight 1, by hand; the matching has no choice between proposals that are equal.
+# Values at weight 1, by hand; equal proposals make the matching irrelevant.
 UNITS = {"cross_entropy": math.log(4), "mask_bce": math.log(2), "dice": 1 - 1 / (POINTS / 2 + 1), "iou": 0.25}
 
 
@@ -53,13 +53,13 @@ def test_each_weight_scales_its_own_loss(name: str) -> None:
     losses = mask2former_losses()
     for other, loss in losses.by_name.items():
         loss.weight = 7.0 if other == name else 1.0
-    found = losses(matched([undecided()], one_empty_target()))
+    found = losses(matched([uncertain()], one_empty_target()))
     expected = {**UNITS, name: 7 * UNITS[name]}
     assert {k: v.item() for k, v in found.items() if k != "loss"} == pytest.approx(expected)
     assert found["loss"].item() == pytest.approx(sum(expected.values()))
 
 
 @pytest.mark.parametrize(("name", "part"), [("loss", "'loss' is the name of the sum"), ("a.b", "a.b"), ("pop", "pop")])
-def test_names_that_cannot_be(name, part) -> None:
+def test_invalid_names_are_refused(name, part) -> None:
     with pytest.raises(ValueError, match=rf"{part}.*give that loss another name"):
         Losses({name: Layers(weight=1.0)})

@@ -1,4 +1,4 @@
-"""Adaptive averages: the form for exported graphs gives PyTorch's own numbers, and is the one that is exported."""
+"""Adaptive averages: the form for exported graphs equals PyTorch's own, and is the one that is exported."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def test_both_forms_are_equal_up_to_rounding(size) -> None:
     torch.testing.assert_close(adaptive_average_separable(x, size), adaptive_average_reference(x, size))
 
 
-def test_pytorchs_own_operation_runs_except_in_a_graph() -> None:
+def test_pytorchs_own_operation_is_used_unless_exporting() -> None:
     class Pool(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             return adaptive_average(x, (2, 3))

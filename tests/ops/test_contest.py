@@ -1,4 +1,4 @@
-"""The contest of masks for pixels: the grouped form with 16-bit codes is the reference to the digit."""
+"""The contest of masks for pixels: the grouped form with 16-bit codes exactly equals the reference."""
 
 from __future__ import annotations
 
@@ -26,29 +26,29 @@ def test_winners_by_hand() -> None:
 
 @pytest.mark.parametrize("step", [1, 2, 7, 40])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
-def test_it_is_the_reference_to_the_digit(step: int, dtype: torch.dtype) -> None:
+def test_it_exactly_equals_the_reference(step: int, dtype: torch.dtype) -> None:
     generator = torch.Generator().manual_seed(0)
     for count in (1, 5, 40):
         masks, scores = torch.rand(count, 11, 13, generator=generator), torch.rand(count, generator=generator)
         scores = scores.to(torch.promote_types(dtype, torch.float32))
         assert same(masks.to(dtype), scores, step)
-        assert same((masks * 4).round().to(dtype) / 4, (scores * 3).round() / 3, step)  # equals, zeros among them
+        assert same((masks * 4).round().to(dtype) / 4, (scores * 3).round() / 3, step)  # ties, including zeros
 
 
-def test_the_first_wins_among_equals_of_one_and_of_several_groups() -> None:
+def test_the_first_wins_a_tie_within_and_across_groups() -> None:
     masks = torch.full((4, 1, 2), 0.75)
     for step in (1, 2, 4):
         assert contest(masks.split(step), torch.tensor([0.5, 1.0, 1.0, 1.0]), (1, 2)).winner.tolist() == [[1, 1]]
 
 
-def test_a_pixel_with_a_nan_goes_to_the_first_outside_its_mask() -> None:
+def test_a_pixel_with_a_nan_is_assigned_to_the_first_mask_outside_of_it() -> None:
     masks = torch.tensor([[[0.9, 0.1]], [[torch.nan, 0.8]]])
     assert same(masks, torch.ones(2), 2)
     winner, inside, _ = contest_reference(masks, torch.ones(2))
     assert (winner.tolist(), inside.tolist()) == ([[0, 1]], [[False, True]])
 
 
-def test_groups_fill_a_cpus_cache() -> None:
+def test_groups_fit_into_a_cpus_cache() -> None:
     kept = torch.arange(100)
     assert [len(k) for k in in_groups(kept, (256, 256))] == [4] * 25
     assert len(in_groups(kept, (4000, 4000))) == 100  # one at a time, however large

@@ -1,4 +1,4 @@
-"""Cosines with names: the shortlist's best are those of the reference, and the others within a rounding of bf16."""
+"""Cosines with names: the best of the shortlist equal the reference, the others up to rounding to bf16."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DIM, NAMES, PROPOSALS = 64, 3000, 20
 
 @pytest.fixture(scope="module")
 def text() -> torch.Tensor:
-    """Names in a narrow cone, as CLIP's are."""
+    """Names in a narrow cone, like CLIP's text embeddings."""
     generator = torch.Generator().manual_seed(0)
     return F.normalize(torch.randn(NAMES, DIM, generator=generator) + 2 * torch.ones(DIM), dim=-1)
 
@@ -30,7 +30,7 @@ def embeds(text: torch.Tensor) -> torch.Tensor:
 
 
 def bank(text: torch.Tensor, concepts: int | None = None) -> TextBank:
-    """One name a concept, or every concept with as many names as it takes."""
+    """One name per concept, or several names for every concept."""
     count = concepts or len(text)
     concept = None if concepts is None else torch.arange(len(text)) % concepts
     concept = None if concept is None else concept.sort().values
@@ -44,7 +44,7 @@ def always(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_multiplies_bf16", lambda: True)
 
 
-def test_bf16_alone_would_mix_up_the_names(embeds, text) -> None:
+def test_bf16_only_would_confuse_names(embeds, text) -> None:
     exact = cosine_logits(embeds, text).topk(5).indices
     rough = (F.normalize(embeds, dim=-1).bfloat16() @ text.bfloat16().T).float().topk(5).indices
     assert not torch.equal(exact, rough)
@@ -58,7 +58,7 @@ def test_the_best_five_are_those_of_fp32(embeds, text) -> None:
     torch.testing.assert_close(cosine, all_exact, atol=4e-3, rtol=0)
 
 
-def test_debiasing_may_lift_a_name_from_far_below(embeds, text) -> None:
+def test_debiasing_may_raise_a_name_with_a_much_lower_cosine(embeds, text) -> None:
     cosines = F.normalize(embeds, dim=-1) @ text.T
     last = int(cosines[0, 0].argsort()[NAMES // 2])
     divisor = torch.ones(NAMES)
@@ -70,7 +70,7 @@ def test_debiasing_may_lift_a_name_from_far_below(embeds, text) -> None:
 
 @pytest.mark.parametrize("concepts", [None, 1000])
 @pytest.mark.parametrize("mix", [QueryOnly(), EmbeddingModulation()])
-def test_a_recognizer_answers_as_without(mix, concepts, embeds, text, always, monkeypatch) -> None:
+def test_a_recognizer_predicts_the_same(mix, concepts, embeds, text, always, monkeypatch) -> None:
     target, train = bank(text, concepts), bank(text[:7])
     both, names = Embeddings(query=embeds, clip=embeds.flip(1)), prepare(target, train)
     with torch.inference_mode():
@@ -83,7 +83,7 @@ def test_a_recognizer_answers_as_without(mix, concepts, embeds, text, always, mo
     torch.testing.assert_close(short.softmax(-1), exact.softmax(-1), atol=0.02, rtol=0)
 
 
-def test_it_is_for_prediction_alone(embeds, text, always) -> None:
+def test_it_is_only_used_at_inference(embeds, text, always) -> None:
     assert not should_shortlist(embeds, text)
     with torch.inference_mode():
         assert should_shortlist(embeds, text)
@@ -91,7 +91,7 @@ def test_it_is_for_prediction_alone(embeds, text, always) -> None:
         assert not should_shortlist(embeds, text[:99])
 
 
-def test_few_names_and_training_have_the_references_digits(embeds, text) -> None:
+def test_few_names_and_training_exactly_equal_the_reference(embeds, text) -> None:
     assert torch.equal(cosines(embeds, text), cosines_reference(embeds, text))
     by_hand = F.cosine_similarity(embeds[0, 3].double(), text.double(), dim=-1)
     torch.testing.assert_close(cosines_reference(embeds, text)[0, 3].double(), by_hand, atol=1e-6, rtol=0)

@@ -1,4 +1,4 @@
-"""Deformable sampling: every way to it against loops over pixels, against transformers' Mask2Former, and gradients."""
+"""Deformable sampling: all implementations against loops over pixels and transformers' Mask2Former, with gradients."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ every_shape = pytest.mark.parametrize("shapes", [[(3, 4), (2, 1)], [(7, 5)], [(1
 
 
 def make_inputs(shapes: Shapes, dtype: torch.dtype = torch.float32) -> Inputs:
-    """Two images, two heads of three channels, five queries, two points; some of them outside, some far."""
+    """Two images, two heads with three channels, five queries, two points; some points are outside, some far away."""
     torch.manual_seed(0)
     value = torch.randn(2, sum(h * w for h, w in shapes), 2, 3, dtype=dtype)
     locations = (torch.rand(2, 5, 2, len(shapes), 2, 2, dtype=dtype) - 0.5) * 1.8 + 0.5
@@ -36,7 +36,7 @@ def make_inputs(shapes: Shapes, dtype: torch.dtype = torch.float32) -> Inputs:
 
 
 def by_definition(value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
-    """One number at a time: bilinear between pixel centres, zero outside."""
+    """One value at a time: bilinear between pixel centres, zero outside."""
     batch, _, heads, channels = value.shape
     queries, levels, points = locations.shape[1], len(shapes), locations.shape[4]
     result = torch.zeros(batch, queries, heads, channels)
@@ -116,7 +116,7 @@ def test_outside_is_zero(way: Way, x: float, y: float) -> None:
     assert sample_one(way, x, y) == 0.0
 
 
-def test_half_precision_keeps_its_type_and_places_points_exactly() -> None:
+def test_half_precision_keeps_its_type_and_exact_locations() -> None:
     shapes = [(3, 300)]
     value, _, locations, weights = make_inputs(shapes)
     found = sampling_sparse(value.bfloat16(), shapes, locations, weights.bfloat16())
@@ -125,13 +125,13 @@ def test_half_precision_keeps_its_type_and_places_points_exactly() -> None:
     torch.testing.assert_close(found.float(), expected, atol=1e-2, rtol=1e-2)
 
 
-def test_on_a_cpu_the_fast_way_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_fast_implementation_is_used_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("opsnet.ops.deformable_sampling.sampling_sparse", lambda *_: "fast")
     assert deformable_sampling(*make_inputs([(2, 2)])) == "fast"
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
-def test_locations_are_those_of_the_reference_to_the_digit(dtype: torch.dtype) -> None:
+def test_locations_exactly_equal_the_reference(dtype: torch.dtype) -> None:
     torch.manual_seed(0)
     shapes = [(3, 5), (7, 2)]
     reference, offsets = torch.rand(6, 2), torch.randn(2, 6, 4, 2, 3, 2, dtype=dtype)
@@ -141,7 +141,7 @@ def test_locations_are_those_of_the_reference_to_the_digit(dtype: torch.dtype) -
     torch.testing.assert_close(found[1, 4, 3, 1, 2].double(), reference[4] + cells, atol=1e-2, rtol=0)
 
 
-def test_locations_of_a_level_whose_size_stays_open() -> None:
+def test_locations_of_a_level_with_dynamic_size() -> None:
     class Locations(nn.Module):
         def forward(self, reference: Tensor, offsets: Tensor, level: Tensor) -> Tensor:
             return sampling_locations(reference, offsets, [(level.shape[0], 2)])

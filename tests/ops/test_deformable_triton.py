@@ -1,6 +1,6 @@
-"""The fused kernel, run by Triton's interpreter on the CPU: it needs no GPU, and says nothing of speed.
+"""The fused kernel, run by Triton's interpreter on the CPU: needs no GPU and does not test the speed.
 
-The interpreter is chosen when Triton is imported, so the comparison runs in a process of its own.
+The interpreter is selected when Triton is imported, so the comparison runs in a separate process.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from opsnet.ops import deformable_sampling as module
 
 @pytest.fixture(autouse=True)
 def anew():
-    """No test sees what another one found."""
+    """Clears the cached kernel before and after each test."""
     module.working_kernel.cache_clear()
     yield
     module.working_kernel.cache_clear()
@@ -60,7 +60,7 @@ print(json.dumps(found))
 """
 
 
-def test_the_kernel_gives_the_references_numbers_and_gradients() -> None:
+def test_the_kernel_has_the_values_and_gradients_of_the_reference() -> None:
     pytest.importorskip("triton")
     environment = {**os.environ, "TRITON_INTERPRET": "1"}
     done = subprocess.run([sys.executable, "-c", COMPARE], env=environment, capture_output=True, text=True)
@@ -74,12 +74,12 @@ def test_the_kernel_gives_the_references_numbers_and_gradients() -> None:
     [((1, 4, 2, 32), torch.float32, True), ((1, 4, 2, 32), torch.bfloat16, True), ((1, 4, 2, 24), torch.float32, False),
      ((1, 4, 2, 32), torch.float64, False)],
 )  # fmt: skip
-def test_what_the_kernel_takes(shape: tuple[int, ...], dtype: torch.dtype, expected: bool) -> None:
+def test_supported_inputs(shape: tuple[int, ...], dtype: torch.dtype, expected: bool) -> None:
     kernel = pytest.importorskip("opsnet.ops.deformable_triton")
     assert kernel.supported(torch.empty(shape, dtype=dtype)) is expected
 
 
-def test_without_triton_one_line_says_so(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_without_triton_there_is_a_warning(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setitem(sys.modules, "triton", None)
     monkeypatch.delitem(sys.modules, "opsnet.ops.deformable_triton", raising=False)
     import opsnet.ops
@@ -91,7 +91,7 @@ def test_without_triton_one_line_says_so(monkeypatch: pytest.MonkeyPatch, caplog
 
 
 def fake_kernel(monkeypatch: pytest.MonkeyPatch, way: Callable[..., Tensor]) -> None:
-    """A module in the kernel's place; ``deformable_sampling`` takes the CPU for a GPU."""
+    """A module that replaces the kernel; ``deformable_sampling`` treats the CPU as a GPU."""
     import opsnet.ops
 
     kernel = SimpleNamespace(sampling_triton=way, supported=lambda value: True)
@@ -100,7 +100,7 @@ def fake_kernel(monkeypatch: pytest.MonkeyPatch, way: Callable[..., Tensor]) -> 
 
 
 class OnCuda(Tensor):
-    """A tensor that says it lies on a GPU."""
+    """A tensor that claims to be on a GPU."""
 
     device = property(lambda self: torch.device("cuda:0"))  # type: ignore[assignment]
 
@@ -111,7 +111,7 @@ def inputs() -> tuple[Tensor, list[tuple[int, int]], Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("at", ["forward", "backward"])
-def test_a_kernel_that_does_not_compile_is_told_once_and_the_plain_way_taken(
+def test_a_kernel_that_does_not_compile_gives_one_warning_and_the_reference(
     at: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     calls = []
@@ -127,7 +127,7 @@ def test_a_kernel_that_does_not_compile_is_told_once_and_the_plain_way_taken(
     fake_kernel(monkeypatch, broken)
     assert module.working_kernel("cpu") is None
     (record,) = caplog.records
-    assert "runs by grid_sample" in record.message and "\n" not in record.message
+    assert "uses grid_sample" in record.message and "\n" not in record.message
     assert ("C compiler" if at == "forward" else "ZeroDivisionError") in record.message
     for_cpu = module.working_kernel
     monkeypatch.setattr(module, "working_kernel", lambda device: for_cpu("cpu"))
@@ -138,7 +138,9 @@ def test_a_kernel_that_does_not_compile_is_told_once_and_the_plain_way_taken(
     assert len(caplog.records) == 1
 
 
-def test_a_kernel_that_works_is_tried_both_ways_in_both_precisions_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_working_kernel_is_tested_forward_and_backward_in_both_precisions_and_cached(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     tried = []
 
     def way(value: Tensor, shapes: list[tuple[int, int]], locations: Tensor, weights: Tensor) -> Tensor:
@@ -150,7 +152,7 @@ def test_a_kernel_that_works_is_tried_both_ways_in_both_precisions_and_kept(monk
     assert tried == [torch.float32, torch.bfloat16]
 
 
-def test_the_kernel_is_tried_when_a_training_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_kernel_is_tested_when_a_training_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     from opsnet.training import module as training
 
     asked: list[str] = []

@@ -1,4 +1,4 @@
-"""Frozen norms: one operation, and none, give the maps and gradients of PyTorch's BatchNorm."""
+"""Frozen norms: computed in one operation or folded, they give the maps and gradients of PyTorch's BatchNorm."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_by_hand() -> None:
 
 @pytest.mark.parametrize(("dtype", "error"), [(torch.float32, 1e-5), (torch.float64, 1e-6), (torch.bfloat16, 3e-2)])
 def test_one_operation_is_the_reference(dtype: torch.dtype, error: float) -> None:
-    """Up to rounding of the map's type; of fp64 up to that of the numbers, which stay in fp32."""
+    """Up to rounding in the map's type; for fp64 up to rounding of the norm's values, which stay in fp32."""
     x = torch.randn(2, 6, 5, 7, generator=torch.Generator().manual_seed(1)).to(dtype)
     found = frozen_norm(x, numbers(6))
     assert found.dtype == dtype

@@ -1,4 +1,4 @@
-"""Fusing directions: by hand, equal to the reference to the digit, open to gradients and to export."""
+"""Fusing directions: by hand, exactly equal to the reference, differentiable and exportable."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ def test_by_hand() -> None:
 
 
 @pytest.mark.parametrize("weight", [0.0, 1.0, 3.7, torch.tensor(0.1, dtype=torch.float64), torch.tensor(0.0)])
-def test_it_is_the_reference_to_the_digit(weight: float | Tensor) -> None:
+def test_it_exactly_equals_the_reference(weight: float | Tensor) -> None:
     first, second = torch.randn(2, 4, 7, 64, generator=torch.Generator().manual_seed(0))
     assert torch.equal(fuse_directions(first, second, weight), fuse_directions_reference(first, second, weight))
 
 
-def test_a_weight_that_learns_gets_its_gradient() -> None:
+def test_a_learned_weight_gets_a_gradient() -> None:
     weight = torch.tensor(0.5, requires_grad=True)
     fuse_directions(torch.ones(4), torch.tensor([0.0, 3.0, 0.0, 0.0]), weight).sum().backward()
     assert weight.grad.item() == 1.0
 
 
-def test_a_graph_takes_any_weight() -> None:
+def test_an_exported_graph_accepts_any_weight() -> None:
     class Fuse(nn.Module):
         def forward(self, first: Tensor, second: Tensor, weight: Tensor) -> Tensor:
             return fuse_directions(first, second, weight)

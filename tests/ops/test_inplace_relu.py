@@ -1,4 +1,4 @@
-"""The in-place ReLU: values and gradients of the plain one to the digit, and no new memory for either."""
+"""The in-place ReLU: values and gradients exactly equal the plain ReLU, without new memory for either."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_zero_and_nan_are_those_of_the_reference() -> None:
     torch.testing.assert_close(inplace_relu(x.clone()), relu_reference(x), equal_nan=True, rtol=0, atol=0)
 
 
-def test_output_and_gradient_take_no_new_memory() -> None:
+def test_output_and_gradient_allocate_no_memory() -> None:
     hidden = torch.linspace(-2, 2, 9, requires_grad=True) * 1
     address, given = hidden.data_ptr(), torch.ones(9)
     positive = inplace_relu(hidden)
@@ -34,7 +34,7 @@ def test_output_and_gradient_take_no_new_memory() -> None:
     assert given.tolist() == [0.0] * 5 + [1.0] * 4
 
 
-def test_a_graph_holds_pytorchs_own_relu() -> None:
+def test_an_exported_graph_has_pytorchs_own_relu() -> None:
     class Layer(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             return inplace_relu(x + 1)

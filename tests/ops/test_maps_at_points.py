@@ -20,7 +20,7 @@ def test_each_image_has_its_own_points() -> None:
     assert sample_points(maps, points).flatten().tolist() == [1.0, 4.0]
 
 
-def test_a_point_means_the_same_place_at_every_resolution() -> None:
+def test_a_point_is_the_same_location_at_every_resolution() -> None:
     half = torch.cat((torch.zeros(1, 1, 4, 4), torch.ones(1, 1, 4, 4)), dim=-1)
     points = torch.tensor([[[0.2, 0.5], [0.8, 0.5]]])
     fine = half.repeat_interleave(4, -1).repeat_interleave(4, -2)
@@ -39,7 +39,7 @@ def test_gradients_reach_the_map() -> None:
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_shared_points_read_what_single_ones_do(layout: torch.memory_format) -> None:
+def test_shared_points_sample_the_same_values(layout: torch.memory_format) -> None:
     torch.manual_seed(0)
     maps = torch.randn(3, 6, 5, 9).contiguous(memory_format=layout)
     corners = torch.tensor([[0.0, 0.0], [1.0, 1.0], [0.0, 1.0], [0.5, 0.0]]).expand(3, 4, 2)
@@ -50,9 +50,9 @@ def test_shared_points_read_what_single_ones_do(layout: torch.memory_format) -> 
     torch.testing.assert_close(shared.read(other), sample_points(other, points))
 
 
-def test_reading_into_earlier_memory_changes_no_digit() -> None:
+def test_reused_memory_does_not_change_the_values() -> None:
     torch.manual_seed(0)
-    shared = SharedPoints(torch.rand(2, 3000, 2))  # more than are read at once
+    shared = SharedPoints(torch.rand(2, 3000, 2))  # more than are sampled at once
     first, second = torch.randn(2, 2, 6, 5, 9).contiguous()
     memory = shared.read(first)
     expected = shared.read(second)
@@ -72,7 +72,7 @@ def test_masks_of_every_layer_at_points_are_the_reference(count: int) -> None:
     assert len(addresses) == 1  # the layers share their memory
 
 
-def test_no_gradient_passes_through_masks_at_points() -> None:
+def test_masks_at_points_have_no_gradient() -> None:
     embeds, pixels = [torch.randn(1, 2, 3, requires_grad=True)], torch.randn(1, 3, 4, 4, requires_grad=True)
     for count in (5, 50):
         (masks,) = masks_at_points(SharedPoints(torch.rand(1, count, 2)), embeds, pixels)

@@ -1,4 +1,4 @@
-"""Padding stays zero through normalisation, for both normalisations of a network."""
+"""Padding is zero after normalisation, for both normalisations of a network."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ def test_sizes_as_a_tensor_and_none() -> None:
     images = torch.zeros(1, 3, 2, 3)
     assert inside_images(torch.tensor([[1, 2]]), images).tolist() == [[[[True, True, False], [False, False, False]]]]
     assert inside_images(None, images) is None
-    assert inside_images([(2, 3)], images) is None  # nothing is padded: nothing to multiply
+    assert inside_images([(2, 3)], images) is None  # no padding: nothing to multiply
 
 
-def test_a_size_for_every_image() -> None:
+def test_every_image_needs_a_size() -> None:
     with pytest.raises(ValueError, match="2 images need as many valid sizes, got 1"):
         inside_images([(1, 1)], torch.zeros(2, 3, 2, 2))
 
 
-def test_no_colour_of_the_padding_reaches_the_network(compose) -> None:
+def test_the_colour_of_the_padding_does_not_reach_the_network(compose) -> None:
     torch.manual_seed(0)
     cfg = compose("train", "clip.model.weights=random", "model.query_decoder.queries=4", "output=nowhere")
     model = instantiate(cfg.model, backbone=cfg.backbone, clip=cfg.clip).eval()

@@ -1,4 +1,4 @@
-"""Costs of every pair: the form by matrix products against the reference, which takes one pair and point at a time."""
+"""Costs of every pair: the form with matrix products against the reference for each pair and point."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from opsnet.ops.pairwise_costs import pairwise_costs, pairwise_costs_reference
 def test_the_reference_by_hand() -> None:
     masks, truth = torch.tensor([[0.0, 0.0]]), torch.tensor([[1.0, 1.0], [1.0, 0.0], [0.0, 0.0]])
     bce, dice = pairwise_costs_reference(masks, truth)
-    assert bce[0].tolist() == pytest.approx([math.log(2)] * 3)  # undecided masks
+    assert bce[0].tolist() == pytest.approx([math.log(2)] * 3)  # logits of 0
     assert dice[0].tolist() == pytest.approx([1 - 3 / 4, 1 - 2 / 3, 1 - 1 / 2])
 
 
@@ -28,10 +28,10 @@ def test_layers_are_the_reference_up_to_rounding(lead: tuple[int, ...], layout: 
     for found, masks in zip(pairwise_costs(layers, truth), before, strict=True):
         for cost, expected in zip(found, pairwise_costs_reference(masks, truth), strict=True):
             torch.testing.assert_close(cost, expected, atol=1e-5, rtol=1e-5)
-    assert all(torch.equal(a, b) for a, b in zip(layers, before, strict=True))  # they stay as they are
+    assert all(torch.equal(a, b) for a, b in zip(layers, before, strict=True))  # inputs are not modified
 
 
-def test_memory_that_is_given_changes_no_digit() -> None:
+def test_reused_memory_does_not_change_the_values() -> None:
     torch.manual_seed(0)
     truth, masks = torch.rand(3, 20), torch.randn(5, 20)
     (expected,), (found,) = (

@@ -1,4 +1,4 @@
-"""What stays in fp32 under autocast: cosine logits, and the pixel decoder unless it is told to follow the trainer."""
+"""What stays in fp32 under autocast: cosine logits, and the pixel decoder unless its precision follows the trainer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from opsnet.segmenter.pixel_decoder import PixelDecoder
 from opsnet.structures import Embeddings, TextBank
 
 
-def test_autocast_is_off_inside_and_untouched_where_it_is_off() -> None:
+def test_autocast_is_disabled_inside_and_not_touched_if_it_is_off() -> None:
     x = torch.rand(4, 4)
     with torch.autocast("cpu", torch.bfloat16):
         assert (x @ x).dtype == torch.bfloat16

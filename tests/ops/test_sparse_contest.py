@@ -1,4 +1,4 @@
-"""The sparse contest is the reference to the pixel, whatever the scores; through the merge: test_sparse_merge.py."""
+"""The sparse contest equals the reference in every pixel for any scores; test_sparse_merge.py tests the merge."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ REGIONS = 3
 
 
 def smooth(count: int, size: tuple[int, int], seed: int) -> Tensor:
-    """Masks (K, H, W) of blobs, as a network's are: nearly 0 or 1 in most pixels."""
+    """Masks (K, H, W) of blobs like those of a network: nearly 0 or 1 in most pixels."""
     coarse = 6 * torch.randn(1, count, 5, 6, generator=torch.Generator().manual_seed(seed)) - 3
     return F.interpolate(coarse, size=size, mode="bilinear")[0].sigmoid()
 
 
 def check(masks: Tensor, sets: int = 7) -> None:
-    """Shares, maps and areas of sets that keep few and many, with equals and zeros among the scores."""
+    """Shares, maps and areas of sets that keep few or many masks, with ties and zeros among the scores."""
     generator = torch.Generator().manual_seed(len(masks))
     scores = torch.rand(sets, len(masks), generator=generator)
     scores[1], scores[2] = (3 * scores[1]).round() / 3, 0
@@ -42,12 +42,12 @@ def check(masks: Tensor, sets: int = 7) -> None:
 
 @pytest.mark.parametrize("size", [(32, 40), (35, 41), (3, 5), (1, 1)])
 @pytest.mark.parametrize("count", [1, 2, 5, 8, 33])
-def test_it_is_the_reference(count: int, size: tuple[int, int]) -> None:
+def test_it_equals_the_reference(count: int, size: tuple[int, int]) -> None:
     check(smooth(count, size, seed=count))
     check(torch.rand(count, *size, generator=torch.Generator().manual_seed(count)))
 
 
-def test_equals_half_precision_and_nan() -> None:
+def test_ties_half_precision_and_nan() -> None:
     masks = smooth(12, (24, 30), seed=0)
     check((masks * 4).round() / 4)
     check(masks[:3].repeat(4, 1, 1))
@@ -57,13 +57,15 @@ def test_equals_half_precision_and_nan() -> None:
 
 
 @pytest.mark.parametrize("at_once", [1, 300, 2**20])
-def test_how_many_compete_together_changes_nothing(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_does_not_depend_on_how_many_sets_are_processed_together(
+    at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sparse_contest, "_AT_ONCE", at_once)
     check(smooth(12, (24, 30), seed=0))
 
 
-def test_most_cells_are_decided_without_a_look_at_their_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Or the whole would be exact and slow."""
+def test_most_cells_are_decided_without_their_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise it would be correct but slow."""
     cells = []
     compete = SparseContest._compete
 

@@ -1,4 +1,4 @@
-"""Prompts without their common padding have the embeddings of prompts with it."""
+"""Prompts without their common padding have the same embeddings as with it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from opsnet.ops.text_tower import encode_text, encode_text_reference
 
 
-def test_open_clips_tower_reads_fewer_positions_and_gives_the_same_directions() -> None:
+def test_open_clips_encoder_uses_fewer_positions_and_gives_the_same_directions() -> None:
     clip, lengths = small_clip(), []
     clip.transformer.register_forward_hook(lambda module, inputs, _: lengths.append(inputs[0].shape[1]))
     tokens = SimpleTokenizer(context_length=CONTEXT)(["cat", "grass", "big red dog"])
@@ -21,7 +21,7 @@ def test_open_clips_tower_reads_fewer_positions_and_gives_the_same_directions() 
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_a_tower_that_is_not_causal_reads_all_positions() -> None:
+def test_an_encoder_that_is_not_causal_uses_all_positions() -> None:
     class Sum(nn.Module):
         attn_mask = None
 

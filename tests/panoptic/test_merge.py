@@ -1,4 +1,4 @@
-"""Merging masks into one map, on rows of pixels that can be counted by eye."""
+"""Merging masks into a map, on rows of a few pixels worked out by hand."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ IS_THING = (True, False)
 
 
 def merge(rows: list[list[float]], scores: list[float], labels: list[int], **options) -> PanopticMap:
-    """Merges masks that are one row of pixels each."""
+    """Merges masks with a single row of pixels each."""
     masks = torch.tensor(rows)[:, None] if rows else torch.zeros(0, 1, 4)
     keep = torch.tensor(options.pop("keep", [True] * len(scores)), dtype=torch.bool)
     labels_ = torch.tensor(labels, dtype=torch.int64)
@@ -26,7 +26,7 @@ def ids(prediction: PanopticMap) -> list[int]:
 
 
 def assert_consistent(prediction: PanopticMap) -> None:
-    """Ids of the map and of the segments agree, and so do the areas."""
+    """The ids of the map and the segments agree, and so do the areas."""
     found = {int(i): int((prediction.ids == i).sum()) for i in prediction.ids.unique() if i > 0}
     assert {segment.id: segment.area for segment in prediction.segments} == found
     assert len({segment.id for segment in prediction.segments}) == len(prediction.segments)
@@ -35,7 +35,7 @@ def assert_consistent(prediction: PanopticMap) -> None:
 
 def test_two_things_side_by_side() -> None:
     prediction = merge([[0.9, 0.8, 0.1, 0.1], [0.1, 0.1, 0.2, 0.7]], [0.75, 0.5], [THING, THING])
-    assert ids(prediction) == [1, 1, 0, 2]  # nobody claims the third pixel with one half or more
+    assert ids(prediction) == [1, 1, 0, 2]  # no mask has a probability of at least 0.5 at the third pixel
     assert [(s.id, s.label, s.is_thing, s.score, s.area) for s in prediction.segments] == [
         (1, 0, True, 0.75, 2),
         (2, 0, True, 0.5, 1),
@@ -49,13 +49,13 @@ def test_a_pixel_goes_to_the_highest_score_times_probability() -> None:
     assert ids(prediction) == [1, 1, 2]
 
 
-def test_a_winner_below_one_half_leaves_void() -> None:
-    # The first wins the pixel (0.4 against 0.3) but does not claim it; the second does not get it either.
+def test_a_winner_below_one_half_gives_void() -> None:
+    # The first wins the pixel (0.4 against 0.3) outside its mask; the second does not get it either.
     prediction = merge([[0.4, 0.9, 0.0], [0.6, 0.0, 1.0]], [1.0, 0.5], [THING, THING], overlap=0.0)
     assert ids(prediction) == [0, 1, 2]
 
 
-def test_stuff_of_one_name_is_one_segment_and_things_stay_apart() -> None:
+def test_stuff_of_one_name_is_one_segment_and_things_are_separate() -> None:
     rows = [[0.9, 0.0, 0.0, 0.0], [0.0, 0.9, 0.0, 0.0], [0.0, 0.0, 0.9, 0.0], [0.0, 0.0, 0.0, 0.9]]
     prediction = merge(
         rows, [0.5, 0.5, 0.75, 0.5], [STUFF, THING, STUFF, THING], iou=torch.tensor([0.25, 0.5, 0.125, 1])
@@ -69,7 +69,7 @@ def test_stuff_of_one_name_is_one_segment_and_things_stay_apart() -> None:
 
 
 @pytest.mark.parametrize(("overlap", "expected"), [(0.75, [2, 1, 1, 1]), (0.8, [1, 0, 0, 0])])
-def test_a_mask_that_is_mostly_hidden_is_dropped(overlap: float, expected: list[int]) -> None:
+def test_a_mask_that_is_mostly_occluded_is_dropped(overlap: float, expected: list[int]) -> None:
     # The first mask keeps three of its four pixels: enough at 0.75, not at 0.8.
     rows = [[0.9, 0.9, 0.9, 0.9], [0.9, 0.0, 0.0, 0.0]]
     prediction = merge(rows, [0.5, 0.9], [THING, THING], overlap=overlap)
@@ -78,14 +78,14 @@ def test_a_mask_that_is_mostly_hidden_is_dropped(overlap: float, expected: list[
 
 
 def test_pixels_won_outside_the_mask_count_for_the_overlap_but_are_not_taken() -> None:
-    # The first keeps one of its two pixels and wins the fourth, which it does not claim: Mask2Former counts both.
+    # The first wins one of its two pixels and the fourth one, outside its mask: Mask2Former counts both.
     prediction = merge([[0.9, 0.9, 0.1, 0.4], [0.9, 0.0, 0.9, 0.1]], [0.5, 0.9], [THING, THING], overlap=0.8)
     assert ids(prediction) == [2, 1, 2, 0]
     assert [s.area for s in prediction.segments] == [1, 2]
     assert_consistent(prediction)
 
 
-def test_what_is_dropped_leaves_its_pixels_void() -> None:
+def test_pixels_of_dropped_masks_are_void() -> None:
     prediction = merge([[0.9, 0.9, 0.9, 0.9], [0.9, 0.9, 0.9, 0.0]], [0.5, 0.9], [THING, STUFF])
     assert ids(prediction) == [1, 1, 1, 0]
     assert [s.label for s in prediction.segments] == [STUFF]
@@ -107,7 +107,7 @@ def test_without_proposals_all_is_void(rows: list[list[float]], keep: list[bool]
     assert prediction.segments == ()
 
 
-def test_masks_that_reach_one_half_nowhere_make_no_segment() -> None:
+def test_masks_below_one_half_everywhere_give_no_segment() -> None:
     prediction = merge([[0.4, 0.4], [0.3, 0.45]], [0.9, 0.9], [THING, STUFF])
     assert ids(prediction) == [0, 0]
     assert prediction.segments == ()
@@ -132,7 +132,7 @@ def test_random_maps_against_a_loop_over_pixels(seed: int) -> None:
 
 
 def slow_owner(masks: Tensor, scores: Tensor, keep: Tensor, overlap: float) -> list[list[int | None]]:
-    """Which proposal owns each pixel: the winner where it claims the pixel, if it wins enough pixels for its mask."""
+    """The proposal that gets each pixel: the winner if the pixel is in its mask and it wins enough pixels overall."""
     kept = [k for k in range(len(masks)) if keep[k]]
     _, height, width = masks.shape
     winner = [[max(kept, key=lambda k: float(scores[k] * masks[k, y, x])) for x in range(width)] for y in range(height)]
@@ -145,7 +145,7 @@ def slow_owner(masks: Tensor, scores: Tensor, keep: Tensor, overlap: float) -> l
 
 def test_the_map_does_not_depend_on_the_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
-    masks, scores = (4 * torch.rand(5, 23, 6)).round() / 4, torch.rand(5)  # with equals
+    masks, scores = (4 * torch.rand(5, 23, 6)).round() / 4, torch.rand(5)  # with ties
     rest = (scores, torch.tensor([0, 0, 1, 1, 0]), torch.tensor([True, True, False, True, True]), IS_THING)
     whole = merge_panoptic(masks, *rest, overlap=0)  # all at once: they are small
     assert len(whole.segments) > 2
@@ -156,7 +156,7 @@ def test_the_map_does_not_depend_on_the_groups(monkeypatch: pytest.MonkeyPatch) 
         assert grouped.segments == whole.segments
 
 
-def test_small_masks_are_merged_as_their_upsampled_ones() -> None:
+def test_small_masks_are_merged_like_upsampled_masks() -> None:
     torch.manual_seed(0)
     logits, scores, labels = 3 * torch.randn(4, 5, 6), torch.rand(4), torch.tensor([0, 1, 1, 0])
     iou, every = torch.rand(4), torch.ones(4, dtype=torch.bool)
@@ -170,7 +170,7 @@ def test_small_masks_are_merged_as_their_upsampled_ones() -> None:
 
 
 @pytest.mark.parametrize("size", [(9, 31), (40, 50)])
-def test_small_masks_are_merged_at_the_size_of_the_file(size: tuple[int, int]) -> None:
+def test_small_masks_are_merged_at_the_original_image_size(size: tuple[int, int]) -> None:
     torch.manual_seed(0)
     logits, scores, labels = 3 * torch.randn(4, 5, 6), torch.rand(4), torch.tensor([0, 1, 1, 0])
     every, where = torch.ones(4, dtype=torch.bool), {"padded": (20, 24), "valid": (17, 23)}
@@ -182,12 +182,12 @@ def test_small_masks_are_merged_at_the_size_of_the_file(size: tuple[int, int]) -
     assert found.segments == expected.segments
 
 
-def test_among_equals_the_first_wins() -> None:
+def test_the_first_wins_a_tie() -> None:
     assert ids(merge([[0.8, 0.8, 0.2], [0.8, 0.2, 0.8]], [0.5, 0.5], [THING, THING], overlap=0)) == [1, 1, 2]
 
 
 @pytest.mark.parametrize("size", [1, 2])
-def test_masks_of_half_precision_do_not_round_the_products(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_half_precision_masks_do_not_round_the_products(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("opsnet.panoptic.merge.in_groups", lambda kept, _: kept.split(size))
     masks, scores = torch.full((2, 1, 3), 0.75, dtype=torch.bfloat16), torch.tensor([0.5, 0.5001])
     every, labels = torch.ones(2, dtype=torch.bool), torch.tensor([THING, THING])
@@ -197,10 +197,10 @@ def test_masks_of_half_precision_do_not_round_the_products(size: int, monkeypatc
 
 def test_masks_of_a_diverged_network_can_be_merged() -> None:
     merged = merge([[float("nan"), 0.1, 0.9], [0.9, 0.9, float("nan")]], [0.5, 0.5], [THING, THING], overlap=0)
-    assert ids(merged)[1] > 0  # where there are only numbers, they count
+    assert ids(merged)[1] > 0  # pixels without nan are merged normally
 
 
-def test_upsampling_cuts_the_padding_off() -> None:
+def test_upsampling_removes_the_padding() -> None:
     logits = torch.tensor([[[4.0, -4.0], [4.0, -4.0]]])
     probabilities = upsample_masks(logits, (8, 8), (5, 3))
     assert probabilities.shape == (1, 5, 3)
@@ -213,7 +213,7 @@ def test_upsampling_nothing_keeps_the_size() -> None:
     assert upsample_masks(torch.zeros(0, 2, 2), (8, 8), (5, 3)).shape == (0, 5, 3)
 
 
-def test_upsampling_mixes_logits_not_probabilities() -> None:
+def test_upsampling_interpolates_logits_not_probabilities() -> None:
     logits = torch.tensor([[[8.0, -2.0]]])
     # The third of 8 columns lies at 2.5 / 4 - 0.5, an eighth of the way from the first centre to the second.
     expected = torch.tensor(8.0 - 10.0 / 8).sigmoid().item()

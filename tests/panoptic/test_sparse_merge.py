@@ -1,4 +1,4 @@
-"""The sparse merge answers what the dense merge does, to the pixel, whatever the scores."""
+"""The sparse merge equals the dense merge in every pixel for any scores."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ IS_THING = (True, False, True, False, False)
 
 
 def smooth(count: int, size: tuple[int, int], seed: int) -> Tensor:
-    """Masks (K, H, W) of blobs, as a network's are: nearly 0 or 1 in most pixels."""
+    """Masks (K, H, W) of blobs like those of a network: nearly 0 or 1 in most pixels."""
     generator = torch.Generator().manual_seed(seed)
     coarse = 6 * torch.randn(1, count, 5, 6, generator=generator) - 3
     return F.interpolate(coarse, size=size, mode="bilinear")[0].sigmoid()
 
 
 def noise(count: int, size: tuple[int, int], seed: int) -> Tensor:
-    """Masks (K, H, W) that change from pixel to pixel."""
+    """Masks (K, H, W) of independent pixels."""
     return torch.rand(count, *size, generator=torch.Generator().manual_seed(seed))
 
 
 def with_ties(count: int, size: tuple[int, int], seed: int) -> Tensor:
-    """Masks of a few values, 0 and one half among them."""
+    """Masks with few distinct values, including 0 and 0.5."""
     return (noise(count, size, seed) * 4).round() / 4
 
 
@@ -38,7 +38,7 @@ def twins(count: int, size: tuple[int, int], seed: int) -> Tensor:
 
 
 def single_pixels(count: int, size: tuple[int, int], seed: int) -> Tensor:
-    """Masks of one pixel each, 0 elsewhere."""
+    """Masks of a single pixel each, 0 elsewhere."""
     generator = torch.Generator().manual_seed(seed)
     masks = torch.zeros(count, size[0] * size[1])
     masks[torch.arange(count), torch.randint(size[0] * size[1], (count,), generator=generator)] = 0.9
@@ -46,7 +46,7 @@ def single_pixels(count: int, size: tuple[int, int], seed: int) -> Tensor:
 
 
 def draws(count: int, seed: int) -> list[Filtered]:
-    """What many settings make of masks: scores that are fine, in steps, tiny, zero; with few or none kept."""
+    """Many sets of scores: continuous, quantized, tiny, zero; with few or no proposals kept."""
     generator = torch.Generator().manual_seed(seed)
 
     def rand() -> Tensor:
@@ -67,7 +67,7 @@ def stacked(settings: list[Filtered]) -> Filtered:
 
 
 def check(masks: Tensor, settings: list[Filtered], *, overlap: float = 0.5, step: int = 3) -> int:
-    """Compares every setting's segments, map and overlaps with the dense merge; answers how many segments it saw."""
+    """Compares the segments, map and overlaps of every setting with the dense merge; returns the number of segments."""
     iou, regions = torch.rand(len(masks)), torch.randint(REGIONS, masks.shape[1:])
     regions[: len(regions) // 2] = 1
     sparse = SparseMerge(masks.split(step), regions, REGIONS, IS_THING, iou=iou, overlap=overlap)
@@ -89,20 +89,20 @@ def check(masks: Tensor, settings: list[Filtered], *, overlap: float = 0.5, step
 @pytest.mark.parametrize("size", [(32, 40), (35, 41), (3, 5), (1, 1)])
 @pytest.mark.parametrize("count", [1, 2, 5, 6, 7, 8, 40])
 @pytest.mark.parametrize("kind", [smooth, noise, with_ties, twins, single_pixels])
-def test_it_is_the_dense_merge(kind, count: int, size: tuple[int, int]) -> None:
+def test_it_equals_the_dense_merge(kind, count: int, size: tuple[int, int]) -> None:
     torch.manual_seed(count)
     check(kind(count, size, seed=count), draws(count, seed=count))
 
 
 @pytest.mark.parametrize("overlap", [0.0, 0.8, 1.0])
 @pytest.mark.parametrize("seed", range(4))
-def test_every_overlap_filters_alike(seed: int, overlap: float) -> None:
+def test_it_equals_the_dense_merge_for_every_overlap_threshold(seed: int, overlap: float) -> None:
     torch.manual_seed(seed)
     seen = check(smooth(30, (48, 64), seed), draws(30, seed), overlap=overlap)
     assert overlap == 1.0 or seen > 10  # or nothing would have been compared
 
 
-def test_masks_of_bf16_and_masks_that_are_no_number() -> None:
+def test_bf16_masks_and_masks_with_nan() -> None:
     torch.manual_seed(0)
     masks = smooth(12, (24, 30), seed=0)
     check(masks.bfloat16(), draws(12, seed=0))
@@ -120,7 +120,7 @@ def test_without_masks_all_is_void() -> None:
     assert torch.equal(merged.map.ids, torch.zeros_like(regions))
 
 
-def test_a_map_is_painted_only_if_asked_for() -> None:
+def test_a_map_is_created_only_if_requested() -> None:
     masks = smooth(4, (8, 8), seed=0)
     filtered = draws(4, seed=0)[0]
     sparse = SparseMerge([masks], torch.zeros(8, 8, dtype=torch.int64), 1, IS_THING, iou=filtered.scores, overlap=0)

@@ -1,4 +1,4 @@
-"""Preparations on tiny trees in the official layouts; Cityscapes against the official converter."""
+"""Preparation of tiny datasets in the official layouts; Cityscapes against the official converter."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ PUBLISHED = Path(__file__).parents[3] / "shared" / "data" / "vocab" / "fcclip"
 
 @pytest.fixture
 def prepare(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[object, str]]:
-    """(data set, arguments) -> exit code and stderr of opsnet-prepare."""
+    """(dataset, arguments) -> exit code and stderr of opsnet-prepare."""
 
     def run(dataset: str, *arguments: object) -> tuple[object, str]:
         try:
@@ -50,7 +50,7 @@ def prepare(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[object, s
     return run
 
 
-def test_cityscapes_is_what_the_official_converter_makes(tmp_path: Path, prepare) -> None:
+def test_cityscapes_equals_the_official_converter(tmp_path: Path, prepare) -> None:
     official = pytest.importorskip("cityscapesscripts.preparation.createPanopticImgs")
     cityscapes_tree(tmp_path / "src")
     assert prepare("cityscapes", tmp_path / "src", tmp_path / "ours", "--workers", 2)[0] == 0
@@ -83,11 +83,11 @@ def test_ade20k(tmp_path: Path, prepare) -> None:
         ("person", 1, [6, 6, 1, 1]),
     ]
     png = np.array(Image.open(tmp_path / "dst" / "ade20k_panoptic_val" / annotation["file_name"]))
-    assert not png[4:6, 5].any()  # a bed of no instance is void
+    assert not png[4:6, 5].any()  # bed pixels without an instance are void
 
 
 def test_ade20k_areas_are_those_before_things_cover_stuff(tmp_path: Path, prepare) -> None:
-    """As in Mask2Former's preparation, where a person covers two pixels of the wall and all of the sky."""
+    """As in Mask2Former's preparation; a person covers two pixels of the wall and all of the sky."""
     maps = ade20k_tree(tmp_path / "src")
     classes, instances = maps["classes"].copy(), maps["instances"].copy()
     classes[7, 6:] = 3  # sky
@@ -111,10 +111,10 @@ def test_ade20k_areas_are_those_before_things_cover_stuff(tmp_path: Path, prepar
         images=tmp_path / "dst" / "images" / "val", annotations=annotations, vocabulary="ade20k", keep_empty=True
     )
     assert dataset[0].masks.flatten(1).sum(1).tolist() == [30, 0, 4, 6, 1, 4]
-    # The doctor knows of it too.
+    # The doctor reports it too.
     files = tmp_path / "dst" / "images" / "val" / "ADE_val_00000017.jpg", annotations.with_suffix("") / Path(name).name
     assert inspect_image(AnnotatedImage({}, annotation, *files), dataset.vocabulary).findings == ()
-    # The truth itself as prediction: the wall's IoU is 30 / 32, and the sky is missed.
+    # The ground truth as prediction: the wall's IoU is 30 / 32, and the sky is missed.
     truth = dataset.truth(0)
     visible = tuple(s for s in truth.segments if s.area)
     counts = count_image(PanopticMap(truth.ids, visible), truth, len(dataset.vocabulary))
@@ -153,7 +153,7 @@ def test_pascal_context_keeps_59_of_459_classes(tmp_path: Path, prepare) -> None
 
 
 def test_the_59_are_those_of_the_published_459() -> None:
-    """Both published lists name a class by the same word first, but for computer, road and table."""
+    """The first names in both published lists agree except for computer, road and table."""
     if not PUBLISHED.is_dir():
         pytest.skip(f"{PUBLISHED} is not there")
     lists = [Vocabulary.load(PUBLISHED / f"pascal_ctx_{n}_with_prompt_eng.txt").concepts for n in (59, 459)]
@@ -217,7 +217,7 @@ AS_DISTRIBUTED = ("coco", "mapillary_vistas")
 
 
 @pytest.mark.parametrize("option", TREES)
-def test_what_was_prepared_is_what_its_yaml_reads(tmp_path: Path, prepare, compose, option: str) -> None:
+def test_the_yaml_reads_what_was_prepared(tmp_path: Path, prepare, compose, option: str) -> None:
     dataset = option.removesuffix("_semantic")
     source = tmp_path / ("data" if option in AS_DISTRIBUTED else "src") / dataset
     TREES[option](source)
@@ -227,7 +227,7 @@ def test_what_was_prepared_is_what_its_yaml_reads(tmp_path: Path, prepare, compo
 
 
 def require_batches(compose, data_folder: Path, option: str, dataset: str) -> None:
-    """A batch of the training and one of the test set of ``data=option``, whose vocabulary is ``dataset``."""
+    """Loads a training and a test batch of ``data=option``, whose vocabulary is ``dataset``."""
     small = ["module.num_workers=0", "module.batch_size=1", "shortest=40", "longest=100"]
     changes = [f"data.{change}" for change in small] + ["++data.module.train.transform.size=64"]
     config = compose("train", f"data={option}", f"paths.data={data_folder}", *changes)
@@ -243,19 +243,19 @@ def require_batches(compose, data_folder: Path, option: str, dataset: str) -> No
     assert next(iter(data.train_dataloader())).targets.masks[0].ndim == 3
 
 
-def test_own_masks_are_what_data_own_reads(tmp_path: Path, prepare, compose) -> None:
+def test_data_own_reads_own_masks(tmp_path: Path, prepare, compose) -> None:
     source, target = tmp_path / "mine", tmp_path / "data" / "own"
     (tmp_path / "classes.txt").write_text("cat, kitten\ngrass\n")
     for name in ("train", "val"):
-        save(source / name / "pictures" / "a.jpg", np.full((20, 30, 3), 90, np.uint8))
+        save(source / name / "images" / "a.jpg", np.full((20, 30, 3), 90, np.uint8))
         save(source / name / "masks" / "a.png", np.kron([[1, 2]], np.ones((20, 15))).astype(np.uint8))
-        words = ["masks", source / name / "pictures", source / name / "masks", "--set", name, "--dst", target]
+        words = ["masks", source / name / "images", source / name / "masks", "--set", name, "--dst", target]
         assert prepare("own", *words, "--vocabulary", tmp_path / "classes.txt")[0] == 0
     require_batches(compose, tmp_path / "data", "own", "vocabulary")
 
 
-def test_every_data_yaml_is_drawn_from() -> None:
-    """scenes is, in test_conf; imagenet below; what is put together of these, in test_worlds and test_mixed."""
+def test_every_data_yaml_is_tested() -> None:
+    """scenes in test_conf; imagenet below; combinations in test_worlds and test_mixed."""
     options = {path.stem for path in (config_dir() / "data").glob("*.yaml")}
     together = {"real", "real_plus", "coco_imagenet", "scenes_plus"}
     assert options == {*TREES, "own", "imagenet", "scenes"} | together
@@ -279,7 +279,7 @@ def test_imagenet_is_read_as_distributed(tmp_path: Path, compose, class_folders:
 
 
 @pytest.mark.parametrize("dataset", ["cityscapes", "ade20k", "pascal_context"])
-def test_a_missing_folder_is_named_with_where_to_get_it(tmp_path: Path, prepare, dataset: str) -> None:
+def test_the_error_about_a_missing_folder_says_where_to_get_it(tmp_path: Path, prepare, dataset: str) -> None:
     code, message = prepare(dataset, tmp_path / "nowhere")
     assert code == 2
     assert f"{tmp_path / 'nowhere'} does not exist" in message

@@ -1,4 +1,4 @@
-"""What opsnet-prepare own does with sets of every form: folders, one vocabulary for all sets, arguments."""
+"""opsnet-prepare own, for all kinds of labels: folders, the shared vocabulary, arguments."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_folders_and_stems(tmp_path: Path, prepare: Prepare) -> None:
         refused(prepare, kind, f"folder {tmp_path / 'no'} does not exist")
 
 
-def test_files_that_are_no_json(tmp_path: Path, prepare: Prepare) -> None:
+def test_files_that_are_not_json(tmp_path: Path, prepare: Prepare) -> None:
     coco, labelme = coco_tree(tmp_path), labelme_tree(tmp_path)
     refused(prepare, [*coco[:2], tmp_path / "no.json"], f"{tmp_path / 'no.json'} does not exist")
     for path, arguments in ((tmp_path / "bad.json", coco), (tmp_path / "own" / "a" / "bad.json", labelme)):
@@ -41,37 +41,39 @@ def test_sets_share_one_vocabulary(tmp_path: Path, prepare: Prepare) -> None:
     prepare(*coco_tree(tmp_path / "train"))
     shared = tmp_path / "dst" / "vocabulary.json"
     content = json.loads(shared.read_text())
-    content["categories"][1]["synonyms"] = ["mug"]  # by hand: a set need not have them
+    content["categories"][1]["synonyms"] = ["mug"]  # added by hand: sets do not need to have them
     write(shared, content)
     fewer = coco_tree(tmp_path / "few", lambda c: c.update(categories=[c["categories"][1]], annotations=[]))
     prepare(*fewer, "--set", "few")
     assert len(vocabulary_of(tmp_path / "dst")) == 4
     more = coco_tree(tmp_path / "more", lambda c: c["categories"].append({"id": 11, "name": "sky"}))
     fix = f"give --vocabulary {shared}, or another --dst"
-    refused(prepare, [*more, "--set", "val"], f"{shared}, which all", "lacks 11: sky (thing)", fix)
+    refused(
+        prepare, [*more, "--set", "val"], f"{shared}, which all sets in its folder share", "lacks 11: sky (thing)", fix
+    )
     other = coco_tree(tmp_path / "other", lambda c: c["categories"][2].update(name="dog"))
-    refused(prepare, [*other, "--set", "val"], "has 5: lid (thing) in place of 5: dog (thing)", fix)
+    refused(prepare, [*other, "--set", "val"], "has 5: lid (thing) instead of 5: dog (thing)", fix)
     kind = coco_tree(tmp_path / "kind", lambda c: c["categories"][3].pop("isthing"))
-    refused(prepare, [*kind, "--set", "val"], "has 9: grass (stuff) in place of 9: grass (thing)", fix)
+    refused(prepare, [*kind, "--set", "val"], "has 9: grass (stuff) instead of 9: grass (thing)", fix)
     prepare(*kind, "--set", "val", "--vocabulary", shared)
     assert read(tmp_path / "dst", "val")[40][1] == read(tmp_path / "dst")[40][1]
     labels = labelme_tree(tmp_path / "labels")
     refused(prepare, [*labels, "--set", "val2"], f"first.json has the label 'cat', which the vocabulary {shared} lacks")
 
 
-def test_kinds_of_unknown_names(tmp_path: Path, prepare: Prepare) -> None:
+def test_stuff_and_things_must_be_known_names(tmp_path: Path, prepare: Prepare) -> None:
     arguments = coco_tree(tmp_path)
-    refused(prepare, [*arguments, "--stuff", "gras"], "--stuff says 'gras', which is no name of vocabulary")
+    refused(prepare, [*arguments, "--stuff", "gras"], "--stuff has 'gras', which is not a name in vocabulary")
     refused(prepare, [*arguments, "--stuff", "cup", "--things", "Cup"], "'Cup' is in --stuff and in --things")
 
 
 @pytest.mark.parametrize("words", [["--set", "a/b"], ["--void", "x"], ["--connected", "--instances", "a"]])
-def test_arguments_that_make_no_sense(tmp_path: Path, prepare: Prepare, words: list[str]) -> None:
+def test_invalid_arguments_are_refused(tmp_path: Path, prepare: Prepare, words: list[str]) -> None:
     assert words[0] in prepare(*masks_tree(tmp_path), *words, code=2)
 
 
 def test_from_python(tmp_path: Path) -> None:
-    """What the command does is a function with defaults."""
+    """The command's work is a function with defaults."""
     _, images, annotations = coco_tree(tmp_path)
     prepare_coco(Path(images), Path(annotations), Destination("train", tmp_path / "dst", stuff=["table"], workers=1))
     assert vocabulary_of(tmp_path / "dst") == [(1, "table", 0), (2, "cup", 1), (5, "lid", 1), (9, "grass", 0)]

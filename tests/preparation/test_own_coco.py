@@ -1,4 +1,4 @@
-"""Sets given as COCO's instances, worked by hand; COCO's sample; each refusal caused on purpose."""
+"""Sets with COCO's instances, worked out by hand; COCO's sample; every error."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"real panoptic files 
 def test_coco(tmp_path: Path, prepare: Prepare) -> None:
     prepare(*coco_tree(tmp_path))
     found = read(tmp_path / "dst")
-    # The cup is drawn before the larger table and lies in front; the crowd is smaller and lies behind all the same.
+    # The cup is annotated before the larger table and is in front; the crowd is smaller but behind everything.
     assert np.array_equal(found[40][0], grid("33333355 32233345 32233345 33333345 33333345 3.....45"))
     assert found[40][1] == [
         (2, 2, 0, 4, [1, 1, 2, 2]),
@@ -27,7 +27,9 @@ def test_coco(tmp_path: Path, prepare: Prepare) -> None:
         (4, 2, 1, 5, [6, 1, 1, 5]),
         (5, 9, 0, 7, [6, 0, 2, 6]),
     ]
-    assert found[7][0].shape == (4, 5) and not found[7][0].any() and found[7][1] == []  # kept, all void
+    assert (
+        found[7][0].shape == (4, 5) and not found[7][0].any() and found[7][1] == []
+    )  # stays in the set, void everywhere
     assert vocabulary_of(tmp_path / "dst") == [(1, "table", 1), (2, "cup", 1), (5, "lid", 1), (9, "grass", 0)]
 
 
@@ -60,7 +62,7 @@ def test_cocos_sample_is_its_panoptic_form(tmp_path: Path, prepare: Prepare) -> 
 
 COCO_ERRORS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "no images": (lambda c: c.pop("images"), "is not a COCO json of instances"),
-    "no picture": (lambda c: c.update(images=[], annotations=[]), "has no images"),
+    "no image": (lambda c: c.update(images=[], annotations=[]), "has no images"),
     "list": (lambda c: c.update(images=3), "is not a COCO json of instances"),
     "names": (lambda c: c["categories"][0].pop("name"), "`categories` of"),
     "one name twice": (lambda c: c["categories"][0].update(name="CUP"), "has the name 'cup' twice"),
@@ -71,7 +73,7 @@ COCO_ERRORS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "absolute": (lambda c: c["images"][1].update(file_name="/two.png"), "has file_name /two.png: write it relative"),
     "above": (lambda c: c["images"][1].update(file_name="../two.png"), "has file_name ../two.png: write it relative"),
     "missing": (lambda c: c["images"][1].update(file_name="three.png"), "three.png does not exist"),
-    "size": (lambda c: c["images"][0].update(width=9), "is 9 x 6 (width x height), but its picture"),
+    "size": (lambda c: c["images"][0].update(width=9), "is 9 x 6 (width x height), but its image"),
     "box": (lambda c: c["annotations"][0].update(segmentation=[]), "(it has no polygon): correct or remove it"),
     "none": (lambda c: c["annotations"][0].pop("segmentation"), "(it has none): correct or remove it"),
     "two points": (lambda c: c["annotations"][0].update(segmentation=[[1, 1, 2, 2]]), "a polygon of 4 numbers"),
@@ -79,7 +81,7 @@ COCO_ERRORS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "flat": (lambda c: c["annotations"][0].update(segmentation=box(1, 1, 3, 3)), "polygons are lists within a list"),
     "text": (lambda c: c["annotations"][0].update(segmentation=[["a"] * 6]), "annotation 1 of"),
     "nan": (lambda c: c["annotations"][0].update(segmentation=[[float("nan")] * 6]), "that is not a number"),
-    "runs": (lambda c: c["annotations"][4]["segmentation"].update(counts=[42, 5]), "do not add up to the picture"),
+    "runs": (lambda c: c["annotations"][4]["segmentation"].update(counts=[42, 5]), "do not add up to the image"),
     "packed": (lambda c: c["annotations"][3]["segmentation"].update(counts="0T3"), "annotation 4 of"),
     "few": (lambda c: c["annotations"][3]["segmentation"].pop("counts"), "run lengths without `counts`"),
     "run size": (lambda c: c["annotations"][4]["segmentation"].update(size=[8, 6]), "run lengths of size [8, 6]"),
@@ -87,7 +89,7 @@ COCO_ERRORS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
 
 
 @pytest.mark.parametrize("name", COCO_ERRORS)
-def test_what_a_coco_json_may_not_say(tmp_path: Path, prepare: Prepare, name: str) -> None:
+def test_invalid_coco_jsons_are_refused(tmp_path: Path, prepare: Prepare, name: str) -> None:
     change, sentence = COCO_ERRORS[name]
     refused(prepare, coco_tree(tmp_path, change), sentence)
     assert not (tmp_path / "dst" / "vocabulary.json").exists()

@@ -1,4 +1,4 @@
-"""Sets given as labelme's files, worked by hand; each refusal caused on purpose."""
+"""Sets with labelme's files, worked out by hand; every error."""
 
 from __future__ import annotations
 
@@ -48,19 +48,19 @@ LABELME_ERRORS: dict[str, tuple[list[dict[str, Any]], str]] = {
         [shape("cat", "mask", [[0, 0], [1, 1]], mask=png_text(grid("111")))],
         "its mask is 3 x 1, but its points make 2 x 2",
     ),
-    "case": ([*SHAPES, shape("Cat", "polygon", [[0, 0], [4, 0], [4, 3]])], "differ in case alone: rename one"),
+    "case": ([*SHAPES, shape("Cat", "polygon", [[0, 0], [4, 0], [4, 3]])], "differ only in case: rename one"),
     "no label": ([{"points": []}], "first.json is not labelme's"),
-    "nothing": ([], "has a shape with a label: label the pictures first"),
+    "nothing": ([], "has a shape with a label: label the images first"),
 }
 
 
 @pytest.mark.parametrize("name", LABELME_ERRORS)
-def test_what_labelmes_json_may_not_say(tmp_path: Path, prepare: Prepare, name: str) -> None:
+def test_invalid_labelme_jsons_are_refused(tmp_path: Path, prepare: Prepare, name: str) -> None:
     shapes, sentence = LABELME_ERRORS[name]
     refused(prepare, labelme_tree(tmp_path, shapes), sentence)
 
 
-def test_labelmes_picture(tmp_path: Path, prepare: Prepare) -> None:
+def test_the_image_of_a_labelme_json(tmp_path: Path, prepare: Prepare) -> None:
     refused(prepare, labelme_tree(tmp_path, imageWidth=6, imageHeight=8), "first.json is 6 x 8", "one.jpg is 8 x 6")
     arguments = labelme_tree(tmp_path, imageData="abc", imagePath="two.jpg")
     refused(prepare, arguments, "two.jpg of", "its copy inside the json, imageData, is not used", "put it there")

@@ -1,4 +1,4 @@
-"""Sets given as masks, on pictures of 8 x 6 pixels, worked by hand; each refusal caused on purpose."""
+"""Sets with masks, on images of 8 x 6 pixels, worked out by hand; every error."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_masks_with_instances(tmp_path: Path, prepare: Prepare, form: str) -> No
     said = prepare(*arguments, "--instances", tmp_path / "which")
     assert f"train: 1 images; {tmp_path / 'dst' / 'vocabulary.json'}: 2 things, 1 stuff\n" in said
     ids, segments = read(tmp_path / "dst")["a/one"]
-    # The right cat has no number: crowd. 5 is a cat and a dog: two segments. Grass is one, whatever its numbers.
+    # The right cat has no number: crowd. 5 is a cat and a dog: two segments. Grass is one regardless of numbers.
     assert np.array_equal(ids, grid("........ ........ 22551155 22551155 33455555 33455555"))
     assert segments == [
         (1, 3, 1, 4, [4, 2, 2, 2]),
@@ -50,7 +50,7 @@ def test_masks_with_instances(tmp_path: Path, prepare: Prepare, form: str) -> No
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_masks_alone_make_one_segment_a_class_and_say_so(tmp_path: Path, prepare: Prepare, dtype: type) -> None:
+def test_masks_only_give_one_segment_per_class_with_a_note(tmp_path: Path, prepare: Prepare, dtype: type) -> None:
     said = prepare(*masks_tree(tmp_path, dtype))
     assert "all things of a class are one segment per image" in said
     ids, segments = read(tmp_path / "dst")["a/one"]
@@ -71,7 +71,7 @@ def test_things_that_touch_at_a_corner_are_connected(tmp_path: Path, prepare: Pr
     assert [s[3] for s in read(tmp_path / "dst")["a/one"][1]] == [2]
 
 
-def test_a_palette_is_read_by_its_numbers(tmp_path: Path, prepare: Prepare) -> None:
+def test_palette_indices_are_the_ids(tmp_path: Path, prepare: Prepare) -> None:
     arguments = masks_tree(tmp_path)
     mask = Image.fromarray(grid(SEMANTIC, v=255, c=3, d=7).astype(np.uint8))
     mask.putpalette([c for i in range(256) for c in (255 - i, 7, i // 2)])
@@ -90,7 +90,7 @@ def test_void_is_0_and_255_unless_the_vocabulary_has_them(tmp_path: Path, prepar
     assert [s[1] for s in read(tmp_path / "said")["a/one"][1]] == [7, 9]
 
 
-def test_a_list_of_names_is_numbered_from_1_and_kinds_can_be_said(tmp_path: Path, prepare: Prepare) -> None:
+def test_a_list_of_names_is_numbered_from_1_and_kinds_can_be_given(tmp_path: Path, prepare: Prepare) -> None:
     save_image(tmp_path / "images" / "1.png")
     save(tmp_path / "masks" / "1.png", grid("11112222 " * 3 + "33333333 " * 3).astype(np.uint8))
     (tmp_path / "classes.txt").write_text("Blob\nlichen\ngrass\n")
@@ -100,20 +100,20 @@ def test_a_list_of_names_is_numbered_from_1_and_kinds_can_be_said(tmp_path: Path
     assert [s[1] for s in read(tmp_path / "dst")["1"][1]] == [1, 2, 3]
 
 
-def test_masks_lie_on_the_upright_picture(tmp_path: Path, prepare: Prepare) -> None:
+def test_masks_have_the_size_of_the_upright_image(tmp_path: Path, prepare: Prepare) -> None:
     arguments = masks_tree(tmp_path)
     save_image(tmp_path / "images" / "a" / "one.jpg", width=6, height=8, orientation=6)
     prepare(*arguments)
     assert read(tmp_path / "dst")["a/one"][0].shape == (6, 8)
 
 
-def test_masks_and_pictures_belong_together(tmp_path: Path, prepare: Prepare) -> None:
+def test_every_image_needs_a_mask_and_every_mask_an_image(tmp_path: Path, prepare: Prepare) -> None:
     arguments = masks_tree(tmp_path)
     bare = save_image(tmp_path / "images" / "two.jpg")
-    refused(prepare, arguments, f"picture {bare} has no map {tmp_path / 'masks' / 'two.png'} (1 of 2", "add the maps")
+    refused(prepare, arguments, f"image {bare} has no map {tmp_path / 'masks' / 'two.png'} (1 of 2", "add the maps")
     bare.unlink()
     stray = save(tmp_path / "masks" / "two.png", np.zeros((6, 8), np.uint8))
-    refused(prepare, arguments, f"map {stray} has no picture of its name (1 of 2", "add the pictures")
+    refused(prepare, arguments, f"map {stray} has no image of the same name (1 of 2", "add the images")
     stray.unlink()
     save(tmp_path / "which" / "b.png", np.zeros((6, 8), np.uint8))
     refused(prepare, [*arguments, "--instances", tmp_path / "which"], "one.png", "in --instances")
@@ -123,18 +123,18 @@ def test_mask_values_and_modes(tmp_path: Path, prepare: Prepare) -> None:
     arguments = masks_tree(tmp_path)
     mask = tmp_path / "masks" / "a" / "one.png"
     save(mask, np.full((6, 8), 4, np.uint8))
-    refused(prepare, arguments, f"{mask} has the value 4", "add it to the vocabulary, or say --void 0,4,255")
+    refused(prepare, arguments, f"{mask} has the value 4", "add it to the vocabulary, or give --void 0,4,255")
     save(mask, np.zeros((6, 8, 3), np.uint8))
     refused(prepare, arguments, f"map {mask} has colour mode RGB: write category ids as grey")
-    mask.write_text("no picture")
-    refused(prepare, arguments, f"map {mask} cannot be read as a picture")
+    mask.write_text("no image")
+    refused(prepare, arguments, f"map {mask} cannot be read as an image")
     save(mask, np.zeros((6, 7), np.uint8))
     refused(prepare, arguments, f"map {mask} is 7 x 6", "one.jpg is 8 x 6: give both the same size")
-    (tmp_path / "images" / "a" / "one.jpg").write_text("no picture")
-    refused(prepare, arguments, "one.jpg cannot be read as a picture")
+    (tmp_path / "images" / "a" / "one.jpg").write_text("no image")
+    refused(prepare, arguments, "one.jpg cannot be read as an image")
 
 
-def test_a_mask_on_the_picture_as_stored_is_told_of_exif(tmp_path: Path, prepare: Prepare) -> None:
+def test_the_error_about_a_mask_of_the_stored_size_names_exif(tmp_path: Path, prepare: Prepare) -> None:
     arguments = masks_tree(tmp_path)
     save_image(tmp_path / "images" / "a" / "one.jpg", orientation=8)
-    refused(prepare, arguments, "one.png is 8 x 6", "one.jpg is 6 x 8: EXIF turns the picture")
+    refused(prepare, arguments, "one.png is 8 x 6", "one.jpg is 6 x 8: the labels ignore its EXIF orientation")

@@ -1,4 +1,4 @@
-"""The geometric ensemble: worked by hand, and equal to one of its sides where the weights say so."""
+"""The geometric ensemble: values computed by hand, and the limits in which it equals one of its two inputs."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def bank(rows: torch.Tensor) -> TextBank:
 
 
 def with_logits(*logits: float) -> torch.Tensor:
-    """An embedding (1, 1, 4) whose cosines over the temperature differ as these logits of three names and void do."""
+    """An embedding (1, 1, 4) with these logits, up to a constant, for three names and no-object."""
     values = torch.tensor(logits) * 0.01
-    rest = (1 - (values**2).sum()).sqrt()
-    return F.normalize(torch.cat((values, rest[None])), dim=0)[None, None]
+    remainder = (1 - (values**2).sum()).sqrt()
+    return F.normalize(torch.cat((values, remainder[None])), dim=0)[None, None]
 
 
 def five(rows: torch.Tensor) -> torch.Tensor:
-    """In five dimensions: the last one keeps vectors at length 1 and is of no name."""
+    """In five dimensions: the last one gives vectors unit length and belongs to no name."""
     return F.pad(rows, (0, 1))
 
 
@@ -46,7 +46,7 @@ def test_by_hand() -> None:
     assert (names.exp().sum() + void.exp().sum()).item() == pytest.approx(1, abs=1e-5)
 
 
-def test_no_weight_is_the_query_and_a_full_one_is_clip_among_the_names() -> None:
+def test_weight_0_is_the_query_and_weight_1_is_clip() -> None:
     embeddings = Embeddings(QUERY, CLIP)
     names, void = GeometricEnsemble(seen=0, unseen=0)(embeddings, prepare(TARGET, TRAIN), NOTHING)
     query = torch.cat([x.flatten() for x in QueryOnly()(embeddings, prepare(TARGET, TRAIN), NOTHING)]).softmax(0)
@@ -56,7 +56,7 @@ def test_no_weight_is_the_query_and_a_full_one_is_clip_among_the_names() -> None
     assert torch.allclose(names.softmax(-1), clip.softmax(-1), atol=1e-5)
 
 
-def test_an_empty_mask_leaves_the_query_its_order() -> None:
+def test_an_empty_mask_keeps_the_ranking_of_the_query() -> None:
     names, _ = GeometricEnsemble()(Embeddings(QUERY, torch.zeros(1, 1, 5)), prepare(TARGET, bank(five(NAMES))), NOTHING)
     assert names.isfinite().all()
     assert names[0, 0].argsort(descending=True).tolist() == [0, 1, 2]

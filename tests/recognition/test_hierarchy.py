@@ -22,12 +22,12 @@ def test_depths() -> None:
     assert depths(PARENT).tolist() == [0, 0, 1, 2, 3, 2, 1]
 
 
-def test_a_node_is_as_near_as_the_nearest_name_at_or_below_it() -> None:
+def test_a_nodes_logit_is_the_best_at_or_below_it() -> None:
     best = subtree_best(nodes(animal=1, cat=2, siamese=5, dog=3, sky=4), PARENT)
     assert best.tolist() == [[5, 4, 5, 5, 5, 3, 4]]
 
 
-def test_the_path_with_a_probability_a_level() -> None:
+def test_the_path_has_a_probability_per_level() -> None:
     path = descend(nodes(animal=1, cat=2, siamese=5, dog=3, sky=4), PARENT)[0]
     assert [node for node, _ in path] == [0, 2, 3, 4]
     e = math.exp
@@ -40,18 +40,18 @@ def test_the_path_with_a_probability_a_level() -> None:
     assert [p for _, p in path] == pytest.approx(expected)
 
 
-def test_it_stops_at_the_parent_where_the_best_child_hardly_leads() -> None:
+def test_it_stops_at_the_parent_if_no_child_leads_by_the_margin() -> None:
     close = nodes(animal=0, cat=5, siamese=3, dog=4.95, sky=0)
     assert [n for n, _ in descend(close, PARENT, margin=0.1)[0]] == [0, 2]
     assert [n for n, _ in descend(close, PARENT, margin=0.0)[0]] == [0, 2, 3]  # the name "cat" beats "siamese"
 
 
-def test_it_stops_where_the_nodes_own_name_is_nearest() -> None:
+def test_it_stops_if_the_nodes_own_name_wins() -> None:
     path = descend(nodes(animal=6, cat=5, siamese=4, dog=3, sky=0), PARENT, margin=0)[0]
     assert [n for n, _ in path] == [0, 2]
 
 
-def test_at_the_top_the_best_is_taken_however_little_it_leads() -> None:
+def test_the_best_top_level_node_is_always_taken() -> None:
     path = descend(nodes(animal=0, cat=1, siamese=2, dog=0, sky=2.001), PARENT, margin=0.5)[0]
     assert [n for n, _ in path] == [1, 6]
 

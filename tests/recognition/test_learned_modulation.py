@@ -1,4 +1,4 @@
-"""Learned modulation: the paper's at the start, by hand elsewhere, and built again from what it learned."""
+"""Learned modulation: equal to the paper's initially, values computed by hand, and rebuilt from learned values."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def random(seed: int, *size: int) -> Tensor:
 
 @pytest.fixture
 def names() -> PreparedNames:
-    """Five names, two of them with a second one, of which the first was trained."""
+    """Five concepts, two of them with a synonym; the first is a training name."""
     train = random(0, 9)
     rows = torch.cat((train[:1], random(1, 6)))
     return prepare(bank(rows, [0, 0, 1, 2, 3, 3, 4]), bank(train))
@@ -41,7 +41,7 @@ def embeddings() -> Embeddings:
 NO_OBJECT = random(4, 1)[0]
 
 
-def test_it_starts_as_the_papers_modulation(names, embeddings) -> None:
+def test_initially_it_equals_the_papers_modulation(names, embeddings) -> None:
     ours = LearnedModulation()(embeddings, names, NO_OBJECT)
     paper = EmbeddingModulation(alpha=10, beta=0.5)(embeddings, names, NO_OBJECT)
     assert ours[0].shape == (2, 6, 5)
@@ -66,7 +66,7 @@ def test_a_name_by_hand(names, embeddings) -> None:
     torch.testing.assert_close(no_object, fused(far) @ NO_OBJECT / 0.01, atol=1e-4, rtol=1e-4)
 
 
-def test_every_number_gets_a_gradient_and_the_embeddings_may_do_without(names, embeddings) -> None:
+def test_every_parameter_gets_a_gradient_also_for_detached_embeddings(names, embeddings) -> None:
     learned = LearnedModulation()
     logits, no_object = learned(embeddings, names, NO_OBJECT)
     F.cross_entropy(torch.cat((logits, no_object[..., None]), -1)[0], torch.arange(6)).backward()
@@ -75,7 +75,7 @@ def test_every_number_gets_a_gradient_and_the_embeddings_may_do_without(names, e
     assert bool((gradients.isfinite() & (gradients != 0)).all())
 
 
-def test_its_settings_build_it_again_as_it_is(names, embeddings) -> None:
+def test_its_settings_rebuild_it_in_its_current_state(names, embeddings) -> None:
     learned = LearnedModulation(alpha=7)
     with torch.no_grad():
         for i, p in enumerate(learned.parameters()):
@@ -87,6 +87,6 @@ def test_its_settings_build_it_again_as_it_is(names, embeddings) -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"alpha": 0.0}, {"scale": -1.0}, {"beta_slope": math.nan}, {"beta": math.inf}])
-def test_numbers_that_cannot_be_used(wrong) -> None:
+def test_invalid_values_are_refused(wrong) -> None:
     with pytest.raises(ValueError, match=r"modulation\.alpha and modulation\.scale must be above 0"):
         LearnedModulation(**wrong)

@@ -40,8 +40,8 @@ def test_a_logit_of_zero_is_inside() -> None:
     assert mask_pooling(features, torch.tensor([[[[0.0, -1e-6]]]])).item() == 1.0
 
 
-def test_a_coarse_map_is_weighed_by_coverage() -> None:
-    # Masks of 2 x 4 over a map of 1 x 2: each position of the map stands for 2 x 2 mask pixels.
+def test_a_coarse_map_is_weighted_by_coverage() -> None:
+    # Masks of 2 x 4 over a map of 1 x 2: each position of the map covers 2 x 2 mask pixels.
     features = torch.tensor([[[[10.0, 20.0]]]])
     logits = masks([[1, 1, 1, 0], [1, 1, 0, 0]], [[0, 0, 0, 1], [0, 0, 0, 0]])
     pooled = mask_pooling(features, logits)[0, :, 0]
@@ -56,13 +56,13 @@ def test_a_coarse_map_that_does_not_divide_the_masks() -> None:
     assert pooled.tolist() == pytest.approx([(0.5 * 10 + 0.5 * 20) / 1, (1 * 10 + 0.5 * 20) / 1.5])
 
 
-def test_the_size_of_a_logit_does_not_matter() -> None:
+def test_the_magnitude_of_a_logit_does_not_matter() -> None:
     torch.manual_seed(0)
     features, logits = torch.randn(1, 3, 4, 4), torch.randn(1, 5, 4, 4)
     assert torch.equal(mask_pooling(features, logits), mask_pooling(features, 100 * logits))
 
 
-def test_images_and_proposals_do_not_mix() -> None:
+def test_images_and_proposals_are_independent() -> None:
     torch.manual_seed(0)
     features, logits = torch.randn(3, 4, 4, 6), torch.randn(3, 5, 8, 12)
     pooled = mask_pooling(features, logits)

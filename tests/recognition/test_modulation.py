@@ -1,4 +1,4 @@
-"""Embedding Modulation: the identity on trained names bit for bit, and both formulas by hand elsewhere."""
+"""Embedding Modulation: the exact identity on training names, and both formulas computed by hand."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ def bank(embeds: Tensor) -> TextBank:
 
 
 def random_bank(seed: int, names: int, dim: int = 64) -> TextBank:
-    """Unit vectors; half of the banks in a narrow cone, as CLIP's names are."""
+    """Unit vectors; half of the banks lie in a narrow cone like CLIP's text embeddings."""
     generator = torch.Generator().manual_seed(seed)
     cone = 2.0 * (seed % 2) * F.normalize(torch.randn(dim, generator=generator), dim=0)
     return bank(F.normalize(F.normalize(torch.randn(names, dim, generator=generator), dim=-1) + cone, dim=-1))
 
 
 def random_embeddings(seed: int, dim: int = 64) -> tuple[Embeddings, Tensor]:
-    """Both embeddings of 2 x 5 proposals, one of them without a mask, and void."""
+    """Both embeddings of 2 x 5 proposals, one of them with an empty mask, and no-object."""
     generator = torch.Generator().manual_seed(1000 + seed)
     query, clip = (torch.randn(2, 5, dim, generator=generator) * scale for scale in (0.3, 7.0))
-    clip[0, 0] = 0  # what Mask Pooling answers for an empty mask
+    clip[0, 0] = 0  # what Mask Pooling returns for an empty mask
     return Embeddings(query, clip), torch.randn(dim, generator=generator)
 
 
@@ -40,11 +40,11 @@ def angle(*degrees: float) -> Tensor:
     return torch.stack((radians.cos(), radians.sin()), dim=-1)
 
 
-# --- the identity on trained names ----------------------------------------------------------------
+# --- the identity on training names ---------------------------------------------------------------
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_on_the_training_vocabulary_modulation_is_query_only_bit_for_bit(seed: int) -> None:
+def test_on_the_training_vocabulary_modulation_is_exactly_query_only(seed: int) -> None:
     train = random_bank(seed, names=30)
     embeddings, void = random_embeddings(seed)
     chosen = torch.randperm(30, generator=torch.Generator().manual_seed(seed))
@@ -57,7 +57,7 @@ def test_on_the_training_vocabulary_modulation_is_query_only_bit_for_bit(seed: i
         assert torch.equal(modulated[1], query_only[1])
 
 
-def test_a_name_that_is_nearly_trained_is_not_the_identity() -> None:
+def test_a_name_close_to_a_training_name_is_not_the_identity() -> None:
     train, (embeddings, void) = random_bank(0, names=5), random_embeddings(0)
     near = bank(F.normalize(train.embeds + 0.01 * random_bank(3, names=5).embeds, dim=-1))
     assert 0.999 < domain_similarity(near, train) < 1.0
@@ -77,13 +77,13 @@ def test_domain_similarity_by_hand() -> None:
     assert domain_similarity(target, train) == pytest.approx(sum(expected) / 3)
 
 
-def test_similarity_is_asked_of_the_targets() -> None:
+def test_similarity_averages_over_the_target_names() -> None:
     few, many = bank(angle(0)), bank(angle(0, 90))
     assert domain_similarity(few, many) == 1.0
     assert domain_similarity(many, few) == pytest.approx(0.5, abs=1e-3)
 
 
-def test_names_that_point_away_stay_above_zero() -> None:
+def test_opposite_names_stay_above_zero() -> None:
     nearest = nearest_similarity(bank(angle(90, 180)), bank(angle(0)))
     assert (nearest > 0).all()
     logits, _ = EmbeddingModulation()(
@@ -103,7 +103,7 @@ def test_cosine_logits_by_hand() -> None:
 
 
 def test_fusion_and_debiasing_by_hand() -> None:
-    """One trained name and one at 60 degrees: s = 0.75, so CLIP counts 4 * 0.25 = 1 times."""
+    """One training name and one at 60 degrees: s = 0.75, so CLIP's weight is 4 * 0.25 = 1."""
     train, target, void = bank(angle(0)), bank(angle(0, 60)), angle(180)[0]
     embeddings = Embeddings(query=2.0 * angle(0)[None], clip=9.0 * angle(40)[None])
     logits, no_object = EmbeddingModulation(alpha=4.0, beta=0.5)(embeddings, prepare(target, train), void)
@@ -113,7 +113,7 @@ def test_fusion_and_debiasing_by_hand() -> None:
     assert no_object.item() == pytest.approx(100 * math.cos(math.radians(160)))  # no name, nothing to divide by
 
 
-def test_fusion_alone() -> None:
+def test_fusion_only() -> None:
     embeddings = Embeddings(query=angle(0)[None], clip=angle(40)[None])
     logits, _ = EmbeddingModulation(alpha=4.0, beta=0.0)(
         embeddings, prepare(bank(angle(0, 60)), bank(angle(0))), angle(180)[0]
@@ -121,7 +121,7 @@ def test_fusion_alone() -> None:
     assert logits.flatten().tolist() == pytest.approx([100 * math.cos(math.radians(a)) for a in (20, 40)])
 
 
-def test_debiasing_alone() -> None:
+def test_debiasing_only() -> None:
     embeddings = Embeddings(query=angle(20)[None], clip=angle(170)[None])
     logits, _ = EmbeddingModulation(alpha=0.0, beta=2.0)(
         embeddings, prepare(bank(angle(0, 60)), bank(angle(0))), angle(180)[0]
@@ -147,7 +147,7 @@ def test_an_ensemble_of_the_same_strength_is_the_fusion() -> None:
     torch.testing.assert_close(fusion[1], ensemble[1])
 
 
-# --- what the four ways of recognition share ------------------------------------------------------
+# --- what the four recognizers share -------------------------------------------------------------
 
 WAYS = [QueryOnly(), ClipOnly(), FixedEnsemble(clip_weight=2.0), EmbeddingModulation()]
 
@@ -167,7 +167,7 @@ def test_the_length_of_an_embedding_does_not_matter(way) -> None:
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
 
-def test_query_only_and_clip_only_each_read_their_own() -> None:
+def test_query_only_and_clip_only_use_their_own_embedding() -> None:
     target, void = bank(angle(0, 90)), angle(45)[0]
     embeddings = Embeddings(query=angle(0)[None], clip=angle(90)[None])
     cosine = 100 * math.cos(math.radians(45))
@@ -177,19 +177,19 @@ def test_query_only_and_clip_only_each_read_their_own() -> None:
         assert no_object.item() == pytest.approx(cosine)
 
 
-def test_the_ensemble_weighs_clip() -> None:
+def test_the_ensemble_weights_clip() -> None:
     embeddings = Embeddings(query=5 * angle(0)[None], clip=angle(90)[None])
     logits, _ = FixedEnsemble(clip_weight=3.0)(embeddings, prepare(bank(angle(0, 90)), bank(angle(0))), angle(0)[0])
     assert logits.flatten().tolist() == pytest.approx([100 / 10**0.5, 300 / 10**0.5])
 
 
 @pytest.mark.parametrize(("alpha", "beta"), [(-1.0, 0.5), (10.0, -0.5), (math.inf, 0.5), (10.0, math.nan)])
-def test_coefficients_without_meaning_are_refused(alpha: float, beta: float) -> None:
+def test_invalid_strengths_are_refused(alpha: float, beta: float) -> None:
     with pytest.raises(ValueError, match=f"must not be negative, infinite or nan, got {alpha} and {beta}"):
         EmbeddingModulation(alpha=alpha, beta=beta)
 
 
-def test_a_concept_counts_with_the_nearest_of_its_names() -> None:
+def test_a_concept_uses_the_best_of_its_names() -> None:
     train = bank(angle(0.0, 90.0))
     target = TextBank("tiny", ("a", "b"), torch.ones(2).bool(), angle(10.0, 60.0, 45.0), torch.tensor([0, 0, 1]))
     nearest = nearest_similarity(target, train)

@@ -1,4 +1,4 @@
-"""How a vocabulary lies to the training's, from given vectors: by hand, and with a real CLIP's (skips without them)."""
+"""Vocabularies compared by given embeddings: by hand, and with those of a real CLIP (skipped without them)."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_by_hand() -> None:
 
 
 @pytest.mark.parametrize("at_once", [2, 1024])
-def test_look_alikes_are_named_once_and_the_nearest_first(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_look_alikes_are_listed_once_most_similar_first(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_AT_ONCE", at_once)
     target = bank("a b c d", angle(0, 4, 90, 180, 2, 91), [0, 1, 2, 3, 3, 3])
     found = vocabulary_fit(target, target, EmbeddingModulation(), alike=cos(3)).look_alikes
@@ -64,7 +64,7 @@ def test_real_cosines() -> None:
     train = bank(" ".join(f"c{i}" for i in range(0, 80, 2)), vectors[::2])
     own = bank(" ".join(f"c{i}" for i in range(1, 80, 2)), vectors[1::2])
     fit = vocabulary_fit(own, train, EmbeddingModulation(alpha=10, beta=0.5))
-    cosines = vectors[1::2].double().numpy() @ vectors[::2].double().numpy().T  # an independent way to the same
+    cosines = vectors[1::2].double().numpy() @ vectors[::2].double().numpy().T  # computed independently
     assert [c.nearest for c in fit.concepts] == [f"c{2 * j}" for j in cosines.argmax(1)]
     assert [c.cosine for c in fit.concepts] == pytest.approx(cosines.max(1), abs=1e-6)
     assert [c.factor for c in fit.concepts] == pytest.approx(cosines.max(1) ** -0.5, abs=1e-5)

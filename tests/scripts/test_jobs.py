@@ -1,4 +1,4 @@
-"""The command lines that the jobs on the embedded world start."""
+"""The command lines of the jobs in the synthetic world."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from scripts.miniature.jobs import COUNTS, draw_scenes
 
 
 @pytest.mark.parametrize("shrunk", [False, True])
-def test_the_scenes_are_drawn_by_a_module_that_takes_these_arguments(shrunk, monkeypatch, tmp_path) -> None:
+def test_the_module_that_draws_the_scenes_accepts_these_arguments(shrunk, monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("OPSNET_DATA", str(tmp_path))
     line = draw_scenes(3, shrunk=shrunk)
     assert line[1:3] == ["-m", scenes.__name__]

@@ -1,4 +1,4 @@
-"""The model card against the published sizes: Mask2Former's own, and OPSNet's with Swin-L."""
+"""The model card against the published sizes of Mask2Former and of OPSNet with Swin-L."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PEER = {"r50": (44.04, 102.8), "r101": (63.03, 133.1), "swin_s": (68.75, 141.1),
 
 
 @pytest.mark.parametrize("backbone", PEER)
-def test_mask2formers_share_has_the_published_size(backbone: str) -> None:
+def test_mask2formers_part_has_the_published_size(backbone: str) -> None:
     parts = {part.name: part for part in model_card.model_card([f"backbone={backbone}"])}
     parameters, gmacs = PEER[backbone]
     assert parts["Mask2Former"].parameters == pytest.approx(parameters, rel=0.005)
@@ -23,7 +23,7 @@ def test_mask2formers_share_has_the_published_size(backbone: str) -> None:
         assert parts["OPSNet"].parameters == pytest.approx(242, rel=0.005)
 
 
-def test_json_holds_the_parts_and_their_sums(capsys) -> None:
+def test_the_json_has_the_parts_and_their_sums(capsys) -> None:
     model_card.main(["backbone=r50", "--size", "64", "--json"])
     parts = json.loads(capsys.readouterr().out)
     by_name = {part["name"]: part for part in parts}
@@ -34,7 +34,7 @@ def test_json_holds_the_parts_and_their_sums(capsys) -> None:
         assert 0 < share[key] < whole[key]
 
 
-def test_an_unknown_backbone_is_one_sentence(capsys) -> None:
+def test_an_unknown_backbone_gives_a_short_error(capsys) -> None:
     with pytest.raises(SystemExit) as stop:
         model_card.main(["backbone=r5000"])
     assert stop.value.code == 2

@@ -1,4 +1,4 @@
-"""scripts/ is a package: no script bends the import path, and what documents and messages name is there."""
+"""scripts/ is a package: no script changes the import path, and scripts named in docs and messages exist."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ SOURCES = [*(ROOT / "scripts").rglob("*.py"), *(ROOT / "opsnet").rglob("*.py"), 
 
 
 def named(path: Path) -> set[str]:
-    """The modules that a file runs by ``python -m scripts...``, and the scripts that it names by their files."""
+    """The modules that a file runs with ``python -m scripts...``, and the script files that it names."""
     text = path.read_text(encoding="utf-8")
     modules = set(re.findall(r"(?:python3?|\$\(PY\)) -m (scripts\.[\w.]*\w)", text))
     return modules | {file.replace("/", ".") for file in re.findall(r"\b(scripts/[\w/]+)\.py\b", text)}
 
 
-def test_no_import_path_is_bent() -> None:
+def test_the_import_path_is_not_changed() -> None:
     scripts = list((ROOT / "scripts").rglob("*.py"))
     assert len(scripts) > 20
     assert [path for path in scripts if "sys.path" in path.read_text(encoding="utf-8")] == []
@@ -28,7 +28,7 @@ def test_no_import_path_is_bent() -> None:
 
 
 @pytest.mark.parametrize("path", [p for p in (*PAGES, *SOURCES) if named(p)], ids=lambda p: str(p.relative_to(ROOT)))
-def test_a_script_that_is_named_is_there(path: Path) -> None:
+def test_named_scripts_exist(path: Path) -> None:
     assert [name for name in named(path) if find_spec(name) is None] == []
 
 

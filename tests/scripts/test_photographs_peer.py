@@ -1,4 +1,4 @@
-"""scripts/benchmarks/photographs_peer.py: both sides start alike, train on the same batches, are scored alike."""
+"""scripts/benchmarks/photographs_peer.py: both sides have the same start, batches and evaluation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SMALL = [
 
 @pytest.fixture(scope="module")
 def given(world, tmp_path_factory) -> list[str]:
-    """Overrides for a tiny set and backbone weights of a file."""
+    """Overrides for a tiny dataset and backbone weights in a file."""
     folder = tmp_path_factory.mktemp("peer")
     camvid_tree(folder / "src", size=(60, 80), images=8)
     camvid.prepare(folder / "src", folder / "camvid", workers=1)
@@ -81,4 +81,4 @@ def test_both_sides_start_from_the_same_weights_with_the_same_optimizer(given, c
 def test_another_side_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises((SystemExit, InputError)):
         photographs_peer.main(["theirs"])
-    assert "'theirs' is no side: say ours or peer" in capsys.readouterr().err
+    assert "'theirs' is unknown: give ours or peer" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The main job's own decisions: arguments, folders, and overrides that the commands know."""
+"""The main job: arguments, folders, and overrides that are valid for the commands."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from scripts.miniature import run_scenes
 
 @pytest.fixture
 def job(monkeypatch, tmp_path) -> ModuleType:
-    """The job, with data and runs under ``tmp_path``."""
+    """The job, with data and runs in ``tmp_path``."""
     monkeypatch.setenv("OPSNET_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("OPSNET_RUNS", str(tmp_path / "runs"))
     return run_scenes
@@ -40,7 +40,7 @@ def test_a_new_run_gets_a_new_folder_of_its_seed(job, tmp_path) -> None:
     assert job._folder(arguments(job, "--smoke")).parent == tmp_path / "runs" / "smoke_seed0"
 
 
-def test_resume_takes_the_newest_run_without_a_report(job, tmp_path) -> None:
+def test_resume_continues_the_newest_run_without_a_report(job, tmp_path) -> None:
     parent = tmp_path / "runs" / "make_run_seed0"
     for day, finished in (
         ("2026-01-01_00-00-00", False),
@@ -57,7 +57,7 @@ def test_resume_takes_the_newest_run_without_a_report(job, tmp_path) -> None:
     assert not other.exists()
 
 
-def test_the_seconds_of_a_phase_add_up_over_interruptions(job, tmp_path) -> None:
+def test_the_seconds_of_a_phase_add_up_across_interruptions(job, tmp_path) -> None:
     (tmp_path / "seconds.json").write_text(json.dumps({"training": 100.0, "CLIP": 5.0}))
     seconds = job._read_seconds(tmp_path)
     with pytest.raises(KeyboardInterrupt), job._timed(tmp_path, seconds, "training"):
@@ -68,7 +68,7 @@ def test_the_seconds_of_a_phase_add_up_over_interruptions(job, tmp_path) -> None
     assert job._read_seconds(tmp_path / "new") == {}
 
 
-def test_a_failed_process_ends_the_other_and_the_job(job) -> None:
+def test_a_failed_process_stops_the_other_and_the_job(job) -> None:
     sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     failing = subprocess.Popen([sys.executable, "-c", "import sys; sys.exit(3)"])
     with pytest.raises(SystemExit, match="--resume"):
@@ -77,7 +77,7 @@ def test_a_failed_process_ends_the_other_and_the_job(job) -> None:
     assert failing.returncode == 3
 
 
-def test_processes_that_end_well_let_the_job_go_on(job) -> None:
+def test_the_job_continues_after_successful_processes(job) -> None:
     job._wait(*(subprocess.Popen([sys.executable, "-c", ""]) for _ in range(2)))
 
 

@@ -1,4 +1,4 @@
-"""make tables: its jobs are the trainings that the rows need, and their commands know the overrides."""
+"""make tables: its jobs are the trainings that the rows need, with valid overrides."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from scripts.miniature import run_tables
 
 @pytest.fixture
 def job(monkeypatch, tmp_path) -> ModuleType:
-    """The job, with data and runs under ``tmp_path``."""
+    """The job, with data and runs in ``tmp_path``."""
     monkeypatch.setenv("OPSNET_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("OPSNET_RUNS", str(tmp_path / "runs"))
     return run_tables
@@ -25,7 +25,7 @@ def options(**given) -> argparse.Namespace:
     return argparse.Namespace(**{"seed": 0, "smoke": False, "overrides": [], **given})
 
 
-def test_the_trainings_give_every_row_that_is_no_published_network(job) -> None:
+def test_the_trainings_cover_every_row_except_published_networks(job) -> None:
     trained = {found.name for found in job.trainings()}
     assert trained == {
         "opsnet_r50_no_clip_attention", "opsnet_r50", "opsnet_r101", "opsnet_swin_s", "opsnet_swin_l",
@@ -56,7 +56,7 @@ def test_every_override_is_a_key_of_its_command(name, job, compose, tmp_path) ->
     assert evaluate.checkpoint == str(tmp_path / name / "checkpoints" / "last.ckpt")
 
 
-def test_what_comes_before_the_jobs_is_there(job, monkeypatch, tmp_path) -> None:
+def test_everything_the_jobs_need_is_prepared(job, monkeypatch, tmp_path) -> None:
     lines: list[list[str]] = []
     monkeypatch.setattr("subprocess.run", lambda line, check: lines.append(line))
     job._prepare(tmp_path / "runs", options(smoke=True))

@@ -1,4 +1,4 @@
-"""scripts/published/score_mask2former.py: a published network names its masks by its own class head."""
+"""scripts/published/score_mask2former.py: a published network classifies its masks with its own class head."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SIZE = (64, 96)
 
 @pytest.fixture(scope="module")
 def peer() -> Any:
-    """A random Mask2Former of COCO's 133 classes that is sure of itself: its class head is scaled."""
+    """A random Mask2Former with COCO's 133 classes and confident predictions: its class head is scaled."""
     backbone = resnet(depths=[1, 1, 1, 1], hidden_sizes=[16, 32, 64, 128], embedding_size=64)
     network = random_peer(backbone, **SMALL, num_labels=133)
     with torch.no_grad():
@@ -32,9 +32,9 @@ def config(compose, *more: str) -> Any:
     return compose("predict", *OURS, "image=a", "vocabulary=coco", "device=cpu", "output=a", *more)
 
 
-def test_names_are_the_published_class_heads(compose, peer, tmp_path, monkeypatch) -> None:
+def test_classes_are_those_of_the_published_class_head(compose, peer, tmp_path, monkeypatch) -> None:
     peer.save_pretrained(tmp_path / "peer")
-    monkeypatch.setattr(score_mask2former, "OVERLAP", 0.0)  # random masks hide one another
+    monkeypatch.setattr(score_mask2former, "OVERLAP", 0.0)  # random masks occlude each other
     network = score_mask2former.ClosedMask2Former(config(compose, f"model.weights={tmp_path / 'peer'}"), device="cpu")
     images = torch.rand(1, 3, *SIZE, generator=torch.Generator().manual_seed(0))
     batch = Batch(images=images, valid_sizes=[SIZE], image_ids=[1], vocabulary="coco")
@@ -51,17 +51,17 @@ def test_names_are_the_published_class_heads(compose, peer, tmp_path, monkeypatc
 def test_weights_of_other_classes_are_refused(compose, tmp_path) -> None:
     backbone = resnet(depths=[1, 1, 1, 1], hidden_sizes=[16, 32, 64, 128], embedding_size=64)
     random_peer(backbone, **SMALL, num_labels=19).save_pretrained(tmp_path / "peer")
-    with pytest.raises(InputError, match="know 19 classes, COCO panoptic has 133"):
+    with pytest.raises(InputError, match="have 19 classes, but COCO panoptic has 133"):
         score_mask2former.ClosedMask2Former(config(compose, f"model.weights={tmp_path / 'peer'}"), device="cpu")
 
 
-def test_no_weights_are_one_sentence(capsys) -> None:
+def test_missing_weights_give_a_short_error(capsys) -> None:
     with pytest.raises(SystemExit):
         score_mask2former.main(["backbone=r101"])
     assert "give model.weights=PATH" in capsys.readouterr().err
 
 
-def test_the_networks_of_table_9_are_of_their_sizes(compose) -> None:
+def test_the_networks_of_table_9_have_their_sizes(compose) -> None:
     for row, queries in ((5, 100), (6, 100), (7, 200)):
         published = table_row(9, row)
         cfg = compose(

@@ -1,4 +1,4 @@
-"""scripts/paper/table.py: what it prints and writes."""
+"""scripts/paper/table.py: its output."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def test_all_tables_are_written(runs, tmp_path) -> None:
         assert (out / picture).is_file()
 
 
-def test_one_of_a_table_and_all_is_asked_for(capsys) -> None:
+def test_either_a_table_or_all_is_required(capsys) -> None:
     for words in ([], ["1", "--all"]):
         with pytest.raises(SystemExit):
             table.main(words)
         assert "give the number of a table, or --all" in capsys.readouterr().err
 
 
-def test_a_wrong_table_or_world_is_one_sentence(runs, capsys) -> None:
+def test_an_unknown_table_or_world_gives_a_short_error(runs, capsys) -> None:
     for words, said in ((["12"], "error: table 12: "), (["1", "--world", "mars"], "error: world 'mars': ")):
         with pytest.raises(SystemExit):
             table.main([*words, "--runs", str(runs)])

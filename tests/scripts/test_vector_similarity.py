@@ -1,4 +1,4 @@
-"""Similarities from stored vectors: by hand on a circle, where cosines are those of angles."""
+"""Similarities from stored vectors, worked out by hand on a circle, where cosines follow from angles."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from scripts.paper import vector_similarity
 
 
 def write(folder: Path, name: str, angles: dict[str, float], length: float = 3.0) -> list[str]:
-    """Vectors in half precision and their names; the two files as arguments."""
+    """Writes vectors in half precision and their names; returns the two files as arguments."""
     vectors = [[length * np.cos(radians(a)), length * np.sin(radians(a))] for a in angles.values()]
     np.save(folder / f"{name}.npy", np.array(vectors, dtype=np.float16))
     (folder / f"{name}.json").write_text(json.dumps(list(angles)))
@@ -44,7 +44,7 @@ def test_the_table_by_hand(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert cells(lines[-1]) == ["target", "lake (sea 0.98), kitten (cat 0.94)", "sand (sea 0.77), kitten (cat 0.94)"]
 
 
-def test_a_third_file_takes_some_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_third_file_selects_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train = write(tmp_path, "train", {"dog": 10, "cat": 0, "sea": 90})
     (tmp_path / "rows.json").write_text('["sea", "cat"]')
     target = write(tmp_path, "target", {"puppy": 10})
@@ -61,7 +61,7 @@ def test_the_training_names_themselves_are_all_seen(tmp_path: Path, capsys: pyte
     assert cells(capsys.readouterr().out.splitlines()[3])[2:6] == ["1.000", "0.00", "100 %", "-"]
 
 
-def test_what_does_not_fit_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_inconsistent_files_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train = write(tmp_path, "train", {"cat": 0, "sea": 90})
     other = write(tmp_path, "other", {"cat": 0})
     (tmp_path / "rows.json").write_text('["cow"]')

@@ -1,4 +1,4 @@
-"""Backbone: strides and channels of random timm models, and what is said about a wrong name or file."""
+"""Backbone: strides and channels of random timm models, and errors about a wrong name or file."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ def test_all_stages_by_default() -> None:
     assert Backbone(**RESNET).strides == (2, 4, 8, 16, 32)
 
 
-# At 64 pixels the first map of a Swin with 16 channels is 16 x 16 x 16: its order cannot be told from its shape.
+# For 64 pixels the first map of a Swin with 16 channels is 16 x 16 x 16, so its shape does not determine the order.
 @pytest.mark.parametrize(("height", "width"), [(56, 84), (64, 64), (64, 32)])
-def test_a_swin_answers_channels_first(height: int, width: int) -> None:
+def test_a_swin_returns_channels_first(height: int, width: int) -> None:
     torch.manual_seed(0)
     backbone = Backbone(**SWIN).eval()
     assert backbone.strides == (4, 8, 16, 32)
@@ -79,7 +79,7 @@ def test_frozen_stages_get_no_gradient(model: dict) -> None:
     maps = backbone(torch.rand(2, 3, 64, 64))
     assert [m.requires_grad for m in maps] == [False, False, True, True]
     trained = [p.requires_grad for p in backbone.parameters()]
-    assert sorted(trained) == trained  # none after the frozen ones is frozen
+    assert sorted(trained) == trained  # no later one is frozen
     assert 0.05 < sum(trained) / len(trained) < 0.95
 
 
@@ -88,7 +88,7 @@ def test_more_frozen_stages_than_maps_are_refused() -> None:
         Backbone(**RESNET, out_indices=[1, 2, 3, 4], frozen_stages=5)
 
 
-def test_frozen_norms_do_not_move_and_do_not_learn() -> None:
+def test_frozen_norms_are_not_updated() -> None:
     torch.manual_seed(0)
     frozen, moving = Backbone(**RESNET, frozen_norms=True).train(), Backbone(**RESNET).train()
     before = {name: buffer.clone() for name, buffer in frozen.named_buffers()}
@@ -106,7 +106,7 @@ def test_checkpointing_changes_no_gradient(sizes) -> None:
     for checkpointing in (False, True):
         torch.manual_seed(0)
         backbone = Backbone(**sizes, checkpointing=checkpointing, frozen_norms=True).train()
-        for module in backbone.modules():  # paths that are dropped at random would be others the second time
+        for module in backbone.modules():  # stochastic depth would differ the second time
             if hasattr(module, "drop_prob"):
                 module.drop_prob = 0.0
         numbers = 0
@@ -123,7 +123,7 @@ def test_checkpointing_changes_no_gradient(sizes) -> None:
         kept.append(numbers)
     for a, b in zip(*gradients, strict=True):
         torch.testing.assert_close(a, b)
-    if sizes is SWIN:  # block by block; of a small ResNet most is kept, as timm's stages are coarse
+    if sizes is SWIN:  # per block; of a small ResNet most is stored, as timm's stages are coarse
         assert kept[1] < 0.7 * kept[0]
 
 
@@ -136,12 +136,12 @@ def test_images_are_normalised() -> None:
     assert not {"mean", "std"} & set(backbone.state_dict())
 
 
-def test_an_unknown_name_is_named_with_its_key() -> None:
+def test_an_unknown_name_is_reported_with_its_key() -> None:
     with pytest.raises(BackboneError, match=r"timm has no model 'resnet5' \(backbone.name\)"):
         Backbone(name="resnet5")
 
 
-def test_a_missing_file_is_named_before_anything_is_built(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported_before_anything_is_built(tmp_path: Path) -> None:
     with pytest.raises(BackboneError, match=f"{tmp_path / 'no.pth'}.* do not exist: check the path"):
         Backbone(**RESNET, weights=tmp_path / "no.pth")
 
@@ -153,7 +153,7 @@ def test_weights_come_from_the_file(tmp_path: Path) -> None:
     assert all((parameter == 0.125).all() for parameter in loaded.parameters())
 
 
-def test_a_file_that_does_not_fit_says_what_else_to_give(tmp_path: Path) -> None:
+def test_the_error_about_an_unsuitable_file_names_the_option(tmp_path: Path) -> None:
     torch.save({"conv1.weight": torch.zeros(7, 3, 7, 7)}, tmp_path / "other.pth")
     with pytest.raises(
         BackboneError, match=r"(?s)'resnet18': weights could not be .*size mismatch.*\+backbone.weights="

@@ -1,4 +1,4 @@
-"""Deformable attention: where its heads look at first, and in which unit."""
+"""Deformable attention: where its heads attend initially, and the unit of its offsets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def make_attention() -> DeformableAttention:
     return DeformableAttention(dim=8, levels=2, heads=4, points=3)
 
 
-def test_at_first_heads_look_in_different_directions() -> None:
+def test_initially_heads_attend_in_different_directions() -> None:
     attention = make_attention()
     offsets = attention.offsets.bias.detach().view(4, 2, 3, 2)  # heads, levels, points, (x, y)
     directions = [[1, 0], [0, 1], [-1, 0], [0, -1]]
@@ -26,7 +26,7 @@ def test_at_first_heads_look_in_different_directions() -> None:
     assert attention.offsets.weight.abs().max() == 0
 
 
-def test_a_constant_memory_comes_back_projected() -> None:
+def test_a_constant_memory_gives_its_projection() -> None:
     attention = make_attention()
     with torch.no_grad():
         attention.offsets.bias.zero_()
@@ -36,8 +36,8 @@ def test_a_constant_memory_comes_back_projected() -> None:
     torch.testing.assert_close(answer, attention.out(attention.value(memory[:, :2])))
 
 
-def test_offsets_count_in_cells_of_their_level() -> None:
-    """One head whose only point lies one cell to the right: on both levels it reads the neighbour."""
+def test_offsets_are_in_cells_of_their_level() -> None:
+    """One head whose only point is one cell to the right: on both levels it samples the neighbour."""
     attention = DeformableAttention(dim=1, levels=2, heads=1, points=1)
     with torch.no_grad():
         for layer in (attention.value, attention.out):
@@ -49,7 +49,7 @@ def test_offsets_count_in_cells_of_their_level() -> None:
     )  # the centre of cell 0 of 4, a fourth of a cell left of that of cell 0 of 2
     answer = attention(torch.zeros(1, 1, 1), reference, memory, [(1, 4), (1, 2)])
     fine, coarse = 20.0, 0.75 * 2.0 + 0.25 * 1.0
-    assert answer.item() == pytest.approx((fine + coarse) / 2)  # the weights are even at first
+    assert answer.item() == pytest.approx((fine + coarse) / 2)  # the weights are uniform initially
 
 
 def test_heads_that_do_not_divide_the_dimension() -> None:

@@ -1,4 +1,4 @@
-"""FeedForward: the same numbers and gradients as PyTorch's own ReLU, which overwrites nothing."""
+"""FeedForward: the same values and gradients as with PyTorch's own ReLU, which overwrites nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Frozen BatchNorms: the published arithmetic, names of the state dict, and the precision of what they normalise."""
+"""Frozen BatchNorms: the published arithmetic, the names in the state dict, and the precision of the input."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_it_normalises_as_batch_norm_does_in_evaluation() -> None:
     torch.testing.assert_close(frozen.train()(x), norm(x))
 
 
-def test_a_gradient_passes_through_it_and_none_stays() -> None:
+def test_its_input_gets_a_gradient_and_its_values_do_not() -> None:
     norm = norm_with_statistics()
     x = torch.randn(2, 6, 5, 7, requires_grad=True)
     (expected,) = torch.autograd.grad(norm(x).square().sum(), x)
@@ -46,7 +46,7 @@ def test_it_keeps_the_precision(dtype: torch.dtype) -> None:
     torch.testing.assert_close(seen.float(), norm(x.float()), atol=3e-2 if dtype == torch.bfloat16 else 1e-5, rtol=1e-2)
 
 
-def test_names_and_numbers_of_a_timm_model_stay() -> None:
+def test_names_and_values_of_a_timm_model_do_not_change() -> None:
     torch.manual_seed(0)
     model = timm.create_model("resnet18", features_only=True, layers=[1, 1, 1, 1], channels=[8, 12, 16, 20])
     before = {name: value.clone() for name, value in model.state_dict().items() if "num_batches" not in name}
@@ -57,7 +57,7 @@ def test_names_and_numbers_of_a_timm_model_stay() -> None:
 
 
 def randomised(name: str, **kwargs: object) -> nn.Module:
-    """A timm model whose norms do something."""
+    """A timm model whose norms are not the identity."""
     torch.manual_seed(0)
     model: nn.Module = timm.create_model(name, features_only=True, **kwargs).eval()
     for module in model.modules():
@@ -69,7 +69,7 @@ def randomised(name: str, **kwargs: object) -> nn.Module:
 
 @pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "resnet18", "resnet50", "mobilenetv3_small_050"])
 def test_folded_norms_give_the_same_maps_and_gradients(name: str) -> None:
-    # In fp64: where an activation saturates, rounding alone decides whether a gradient passes.
+    # In fp64, because rounding decides whether a saturated activation has a gradient.
     model, x = randomised(name), torch.randn(2, 3, 72, 56, dtype=torch.float64)
     plain, folded = (freeze_norms(copy.deepcopy(model), fold=fold).double() for fold in (False, True))
     norms = [module for module in folded.modules() if isinstance(module, FrozenNorm)]
@@ -86,7 +86,7 @@ def test_folded_norms_give_the_same_maps_and_gradients(name: str) -> None:
         torch.testing.assert_close(value.grad, expected, atol=1e-9 * expected.abs().max().item(), rtol=0)
 
 
-def test_a_convolution_that_two_read_is_not_folded() -> None:
+def test_a_convolution_used_by_two_norms_is_not_folded() -> None:
     class Shared(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -104,7 +104,7 @@ def test_a_convolution_that_two_read_is_not_folded() -> None:
     torch.testing.assert_close(folded(x)[0], model(x)[0])
 
 
-def test_a_copy_of_a_folded_model_reads_its_own_norms() -> None:
+def test_a_copy_of_a_folded_model_uses_its_own_norms() -> None:
     folded = freeze_norms(randomised("resnet18"), fold=True)
     twin = copy.deepcopy(folded)
     for module in folded.modules():
@@ -121,7 +121,7 @@ def test_folded_weights_are_scaled_in_fp32_under_autocast() -> None:
         assert folded(torch.randn(1, 3, 64, 64))[0].dtype == torch.bfloat16
 
 
-def test_a_convolution_that_something_else_reads_is_refused() -> None:
+def test_a_convolution_used_elsewhere_is_refused() -> None:
     class Skipped(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -135,6 +135,6 @@ def test_a_convolution_that_something_else_reads_is_refused() -> None:
         freeze_norms(Skipped(), fold=True)
 
 
-def test_dropped_paths_do_not_disturb_the_comparison_and_the_mode_stays() -> None:
+def test_stochastic_depth_does_not_affect_the_comparison_and_the_mode_is_restored() -> None:
     model = timm.create_model("tf_efficientnet_lite0", features_only=True, drop_path_rate=0.5)
     assert freeze_norms(model, fold=True).training

@@ -1,8 +1,8 @@
-"""Where the decoders start: the distribution of every parameter against Mask2Former's published code.
+"""Initialization of the decoders: the distribution of every parameter against Mask2Former's published code.
 
-The rules are those of its ``_reset_parameters`` and ``c2_xavier_fill``, and PyTorch's own for what it leaves alone.
-transformers' port starts elsewhere in places (separate q, k, v in self-attention; normal weights in the convolutions of
-the pixel decoder), so it witnesses only what it copies: masked attention and deformable attention.
+The rules are those of its ``_reset_parameters`` and ``c2_xavier_fill``, and PyTorch's defaults for the rest.
+transformers' port differs in places (separate q, k, v in self-attention; normal weights in the convolutions of the
+pixel decoder), so it is only compared where it agrees: masked attention and deformable attention.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ DIM, HIDDEN, CLIP_DIM, CHANNELS = 64, 96, 48, (24, 40, 56, 72)
 
 
 def uniform(bound: float) -> Callable[[Tensor], None]:
-    """A check that numbers are spread evenly over -bound..bound."""
+    """A check that values are uniform in -bound..bound."""
 
     def check(values: Tensor) -> None:
         count = values.numel()
@@ -41,7 +41,7 @@ def xavier(fan_in: int, fan_out: int) -> Callable[[Tensor], None]:
 
 
 def c2_xavier(fan_in: int) -> Callable[[Tensor], None]:
-    """Caffe2's XavierFill, in PyTorch ``kaiming_uniform_(a=1)``: only what comes in counts."""
+    """Caffe2's XavierFill, in PyTorch ``kaiming_uniform_(a=1)``: depends on the fan-in only."""
     return uniform(math.sqrt(3 / fan_in))
 
 
@@ -56,7 +56,7 @@ def constant(value: float) -> Callable[[Tensor], None]:
 def standard_normal(values: Tensor) -> None:
     assert abs(values.mean()) < 5 / math.sqrt(values.numel())
     assert values.std().item() == pytest.approx(1, abs=5 / math.sqrt(2 * values.numel()))
-    assert values.abs().max() > 1.5  # an even spread of that deviation ends at 1.73
+    assert values.abs().max() > 1.5  # a uniform distribution of that deviation ends at 1.73
 
 
 def grid(values: Tensor) -> None:
@@ -85,7 +85,7 @@ PIXEL_RULES: dict[str, Callable[[Tensor], None]] = {
 
 QUERY_RULES: dict[str, Callable[[Tensor], None]] = {
     r"(query_features|query_positions|level_embed)\.weight": standard_normal,
-    # nn.MultiheadAttention keeps q, k and v in one matrix, (3 d, d), and Mask2Former resets it as one.
+    # nn.MultiheadAttention stores q, k and v in one matrix, (3 d, d), and Mask2Former resets it as one.
     r"layers\.\d\.(cross|self_attention)\.[qkv]\.weight": xavier(DIM, 3 * DIM),
     r"layers\.\d\.(cross|self_attention)\.out\.weight": xavier(DIM, DIM),
     r"layers\.\d\.(cross|self_attention)\.(q|k|v|out)\.bias": constant(0),
@@ -93,9 +93,9 @@ QUERY_RULES: dict[str, Callable[[Tensor], None]] = {
     r"layers\.\d\.feed_forward\.linear1\.bias": torch_default(DIM),
     r"layers\.\d\.feed_forward\.linear2\.bias": torch_default(HIDDEN),
     r"mask_head\.\d\.(weight|bias)": torch_default(DIM),
-    # The class head's successors start as it does there.
+    # The heads that replace the class head are initialized like it.
     r"(embed_head|iou_head)\.(weight|bias)": torch_default(DIM),
-    # Keys and values of another width are matrices of their own in nn.MultiheadAttention too.
+    # Keys and values of another width have separate matrices in nn.MultiheadAttention too.
     r"clip_attention\.attention\.[kv]\.weight": xavier(CLIP_DIM, DIM),
     r"clip_attention\.attention\.(q|out)\.weight": xavier(DIM, DIM),
     r"clip_attention\.attention\.(q|k|v|out)\.bias": constant(0),
@@ -122,14 +122,14 @@ PARAMETERS = [
 
 
 @pytest.mark.parametrize(("parameter", "rules"), PARAMETERS)
-def test_every_parameter_starts_as_the_published_ones(parameter, rules, request) -> None:
+def test_every_parameter_is_initialized_as_published(parameter, rules, request) -> None:
     name = request.node.callspec.id.split(".", 1)[1]
     fitting = [check for pattern, check in rules.items() if re.fullmatch(pattern, name)]
     assert len(fitting) == 1, f"{name} needs one rule, has {len(fitting)}"
     fitting[0](parameter)
 
 
-def test_a_narrow_fpn_starts_as_the_other_convolutions() -> None:
+def test_a_narrow_fpn_is_initialized_like_the_other_convolutions() -> None:
     torch.manual_seed(0)
     decoder = PixelDecoder(in_channels=CHANNELS, dim=DIM, mask_dim=DIM, layers=1, heads=8, hidden=HIDDEN, fine_dim=32)
     assert isinstance(decoder.narrow, nn.Conv2d)
@@ -147,7 +147,7 @@ def peer() -> Mask2FormerForUniversalSegmentation:
     return Mask2FormerForUniversalSegmentation(config)
 
 
-def test_masked_attention_starts_as_transformers() -> None:
+def test_masked_attention_is_initialized_as_in_transformers() -> None:
     theirs = peer().model.transformer_module.decoder.layers[0].cross_attn
     ours = query_decoder().layers[0].cross
     stacked = torch.cat([layer.weight for layer in (ours.q, ours.k, ours.v)])
@@ -155,12 +155,12 @@ def test_masked_attention_starts_as_transformers() -> None:
     assert ours.out.weight.std().item() == pytest.approx(theirs.out_proj.weight.std().item(), rel=0.04)
 
 
-def test_deformable_attention_starts_as_transformers() -> None:
+def test_deformable_attention_is_initialized_as_in_transformers() -> None:
     theirs = peer().model.pixel_level_module.decoder.encoder.layers[0].self_attn
     torch.testing.assert_close(pixel_decoder().layers[0].attention.offsets.bias, theirs.sampling_offsets.bias)
 
 
-def test_clip_attention_keeps_separate_matrices_as_pytorch_does() -> None:
+def test_clip_attention_has_separate_matrices_as_in_pytorch() -> None:
     torch.manual_seed(0)
     layer = ClipAttention(dim=DIM, clip_dim=CLIP_DIM, heads=8, masked=False).attention
     theirs = nn.MultiheadAttention(DIM, 8, kdim=CLIP_DIM, vdim=CLIP_DIM)

@@ -1,4 +1,4 @@
-"""Pixel decoder: shapes, order and what depends on what."""
+"""Pixel decoder: shapes, order and dependencies."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_memory_is_coarsest_first_and_pixels_are_finest(levels: int) -> None:
     assert features.pixels.shape == (2, 5, 16, 24)
 
 
-def test_a_narrow_fpn_changes_no_shape() -> None:
+def test_a_narrow_fpn_does_not_change_shapes() -> None:
     decoder = make_decoder(encoder_levels=2, fine_dim=8)
     with torch.no_grad():
         features = decoder(make_maps())
@@ -40,7 +40,7 @@ def test_a_narrow_fpn_changes_no_shape() -> None:
     assert decoder.mask_features.in_channels == 8
 
 
-def test_sizes_that_do_not_halve() -> None:
+def test_odd_sizes() -> None:
     sizes = ((15, 23), (8, 12), (4, 6), (2, 3))
     with torch.no_grad():
         assert make_decoder()(make_maps(sizes)).pixels.shape == (2, 5, 15, 23)
@@ -58,7 +58,7 @@ def test_the_encoder_mixes_its_levels_and_fine_maps_reach_the_pixels_only(change
     assert not torch.equal(before.pixels, after.pixels)
 
 
-def test_images_of_a_batch_do_not_mix() -> None:
+def test_images_of_a_batch_are_independent() -> None:
     decoder, maps = make_decoder(), make_maps()
     with torch.no_grad():
         together, alone = decoder(maps), decoder([m[1:] for m in maps])
@@ -66,7 +66,7 @@ def test_images_of_a_batch_do_not_mix() -> None:
     torch.testing.assert_close(together.memory[0][1:], alone.memory[0])
 
 
-def test_every_parameter_learns() -> None:
+def test_every_parameter_gets_a_gradient() -> None:
     decoder = make_decoder(layers=2, fine_dim=8)
     features = decoder(make_maps())
     (features.pixels.square().sum() + sum(m.square().sum() for m in features.memory)).backward()

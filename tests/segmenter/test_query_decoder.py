@@ -1,4 +1,4 @@
-"""Query decoder: shapes, masked attention, and where CLIP's map may have an influence."""
+"""Query decoder: shapes, masked attention, and the outputs that depend on CLIP's map."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def run(decoder: QueryDecoder, features: PixelFeatures, clip_map: Tensor) -> Pro
 
 
 def all_layers(proposals: Proposals) -> list[Proposals]:
-    """Every layer as if it were the last."""
+    """The predictions of every layer."""
     found = proposals.supervision
     return [Proposals(m, q.query_embeds, q.iou) for m, q in zip(found.mask_logits(), found.layers, strict=True)]
 
@@ -62,7 +62,7 @@ def influence(clip_attention: str | int | None, **options) -> list[tuple[bool, b
 
 
 @pytest.mark.parametrize("masked", [True, False])
-def test_at_the_head_clip_reaches_the_embedding_alone(masked: bool) -> None:
+def test_at_the_head_clip_affects_only_the_embedding(masked: bool) -> None:
     assert influence("head", clip_attention_masked=masked) == [(False, True, False)] * (LAYERS + 1)
 
 
@@ -72,25 +72,25 @@ def test_without_clip_attention_nothing_depends_on_clip() -> None:
 
 
 @pytest.mark.parametrize("at", range(LAYERS))
-def test_before_a_layer_clip_reaches_everything_from_there_on(at: int) -> None:
+def test_before_a_layer_clip_affects_everything_after_it(at: int) -> None:
     expected = [(False, False, False)] * (at + 1) + [(True, True, True)] * (LAYERS - at)
     assert influence(at) == expected
 
 
 @pytest.mark.parametrize("value", [-1, LAYERS, "tail", "0", 1.5, True])
-def test_a_place_that_does_not_exist_is_refused(value: object) -> None:
+def test_an_unknown_clip_attention_is_refused(value: object) -> None:
     with pytest.raises(ValueError, match=f"clip_attention must be 'head', null or a layer 0..2, got {value!r}"):
         make_decoder(clip_attention=value)
 
 
-def test_the_length_of_clips_features_does_not_matter() -> None:
+def test_the_scale_of_clips_features_does_not_matter() -> None:
     decoder, (features, clip_map) = make_decoder(), make_inputs()
     with torch.no_grad():
         one, other = decoder(features, clip_map), decoder(features, clip_map * 50)
     torch.testing.assert_close(one.query_embeds, other.query_embeds)
 
 
-def test_clip_attention_stays_inside_of_the_mask() -> None:
+def test_clip_attention_stays_inside_the_mask() -> None:
     torch.manual_seed(0)
     attention = ClipAttention(dim=16, clip_dim=7, heads=2, masked=True)
     query, positions, clip_map = torch.randn(1, 1, 16), torch.zeros(1, 1, 16), torch.randn(1, 7, 2, 2)
@@ -106,11 +106,11 @@ def test_clip_attention_stays_inside_of_the_mask() -> None:
 
 @pytest.mark.parametrize("at", ["head", 1])
 @pytest.mark.parametrize("masked", [True, False])
-def test_only_masked_clip_attention_leaves_out_what_lies_outside_of_the_masks(at: str | int, masked: bool) -> None:
+def test_only_masked_clip_attention_ignores_the_outside_of_the_masks(at: str | int, masked: bool) -> None:
     decoder, (features, clip_map) = make_decoder(clip_attention=at, clip_attention_masked=masked), make_inputs()
     with torch.no_grad():
         decoder.mask_head[-1].weight.zero_()
-        decoder.mask_head[-1].bias.fill_(1.0)  # every mask is the left half
+        decoder.mask_head[-1].bias.fill_(1.0)  # all masks are the left half
         left = (torch.arange(features.pixels.shape[-1]) < features.pixels.shape[-1] // 2).float()
         features = PixelFeatures(features.memory, (2 * left - 1).expand_as(features.pixels))
         other = clip_map.clone()
@@ -129,7 +129,7 @@ def test_only_deep_supervision_predicts_after_every_layer() -> None:
         assert torch.equal(getattr(short, name), getattr(long, name))
 
 
-def test_empty_masks_leave_everything_finite() -> None:
+def test_empty_masks_give_finite_outputs() -> None:
     decoder, (features, clip_map) = make_decoder(), make_inputs()
     with torch.no_grad():
         decoder.mask_head[-1].weight.zero_()
@@ -139,8 +139,8 @@ def test_empty_masks_leave_everything_finite() -> None:
     assert proposals.query_embeds.isfinite().all()
 
 
-def test_layers_take_the_memory_in_turn() -> None:
-    """With one layer only the coarsest map is read, with two layers both."""
+def test_layers_use_the_memory_in_turn() -> None:
+    """With one layer only the coarsest map is used, with two layers both."""
     for layers, read in ((1, [True, False]), (2, [True, True])):
         decoder, (features, clip_map) = make_decoder(layers=layers), make_inputs()
         for level, expected in enumerate(read):
@@ -152,7 +152,7 @@ def test_layers_take_the_memory_in_turn() -> None:
             assert (not torch.equal(before.iou, after.iou)) == expected
 
 
-def test_images_of_a_batch_do_not_mix() -> None:
+def test_images_of_a_batch_are_independent() -> None:
     decoder, (features, clip_map) = make_decoder(), make_inputs()
     alone = PixelFeatures(tuple(m[1:] for m in features.memory), features.pixels[1:])
     with torch.no_grad():
@@ -162,7 +162,7 @@ def test_images_of_a_batch_do_not_mix() -> None:
 
 
 @pytest.mark.parametrize("at", ["head", 1, None])
-def test_every_parameter_learns(at: str | int | None) -> None:
+def test_every_parameter_gets_a_gradient(at: str | int | None) -> None:
     decoder = make_decoder(clip_attention=at)
     proposals = run(decoder, *make_inputs())
     sum(x.mask_logits.sum() + x.query_embeds.square().sum() + x.iou.sum() for x in all_layers(proposals)).backward()

@@ -1,4 +1,4 @@
-"""layers.py, against PyTorch's own attention and the sine encoding of transformers' Mask2Former."""
+"""Layers against PyTorch's own attention and the sine encoding of transformers' Mask2Former."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from opsnet.segmenter.layers import MLP, Attention, FeedForward, sine_positions
 
 
 def twins(dim: int = 12, heads: int = 3, memory_dim: int | None = None) -> tuple[Attention, nn.MultiheadAttention]:
-    """Our attention and PyTorch's with the same weights, none of them zero."""
+    """Our attention and PyTorch's with the same non-zero weights."""
     torch.manual_seed(0)
     ours = Attention(dim=dim, heads=heads, memory_dim=memory_dim)
     for layer in (ours.q, ours.k, ours.v, ours.out):
@@ -42,13 +42,13 @@ def test_masked_attention_is_pytorchs() -> None:
     query, key, value = torch.randn(2, 5, 12), torch.randn(2, 7, 12), torch.randn(2, 7, 12)
     allowed = torch.rand(2, 5, 7) > 0.6
     allowed[..., 0] = True
-    forbidden = (~allowed).repeat_interleave(3, dim=0)  # PyTorch's mask: one a head, True where it may not look
+    forbidden = (~allowed).repeat_interleave(3, dim=0)  # PyTorch's mask: one per head, True where it may not attend
     expected = theirs(query, key, value, attn_mask=forbidden)[0]
     torch.testing.assert_close(ours(query, key, value, allowed), expected)
     assert not torch.allclose(ours(query, key, value), expected, atol=1e-3)
 
 
-def test_a_query_that_may_see_one_position_answers_its_value() -> None:
+def test_a_query_that_attends_to_one_position_returns_its_value() -> None:
     ours, _ = twins()
     memory = torch.randn(1, 7, 12)
     allowed = torch.zeros(1, 1, 7, dtype=torch.bool)
@@ -74,12 +74,12 @@ def test_sine_positions_are_mask2formers(height: int, width: int, dim: int) -> N
 
 def test_sine_positions_by_hand() -> None:
     positions = sine_positions(2, 4, 8, torch.device("cpu"))[0]
-    # Row 0 of 2 is half of the way, pi; the second pair of channels has a 100 times longer wave. Then the columns.
+    # Row 0 of 2 is at pi; the second pair of channels has a wavelength 100 times as long. Then the columns.
     down = [math.sin(math.pi), math.cos(math.pi), math.sin(math.pi / 100), math.cos(math.pi / 100)]
     across = [math.sin(1.5 * math.pi), math.cos(1.5 * math.pi)]
     assert positions[:4, 0, 2].tolist() == pytest.approx(down, abs=1e-5)
     assert positions[4:6, 0, 2].tolist() == pytest.approx(across, abs=1e-5)
-    assert torch.equal(positions[:4, 0, 0], positions[:4, 0, 3])  # the upper half tells rows only
+    assert torch.equal(positions[:4, 0, 0], positions[:4, 0, 3])  # the first half of the channels encodes rows only
     assert torch.equal(positions[4:, 0, 1], positions[4:, 1, 1])
 
 
@@ -92,7 +92,7 @@ def test_feed_forward_adds_and_normalises() -> None:
     nn.init.ones_(layer.linear2.weight)
     nn.init.constant_(layer.linear1.weight, -1.0)
     nn.init.zeros_(layer.linear1.bias)
-    positive = torch.tensor([[1.0, 2.0, 3.0, 4.0]])  # ReLU cuts every hidden unit off
+    positive = torch.tensor([[1.0, 2.0, 3.0, 4.0]])  # ReLU zeroes every hidden unit
     torch.testing.assert_close(layer(positive), torch.nn.functional.layer_norm(positive, (4,)))
 
 

@@ -109,7 +109,7 @@ def test_the_file_that_debian_leaves_out(tmp_path: Path, offsets: dict[str, int]
     assert lines[5] == "05\tnoun.animal\t1"
     assert lines[44] == "44\tadj.ppl\t3"
     wordnet.prepare(tmp_path / "nltk_data")
-    assert "is there already" in capsys.readouterr().out
+    assert "already exists" in capsys.readouterr().out
 
 
 def test_a_folder_that_is_not_wordnet_is_refused(tmp_path: Path, capsys) -> None:

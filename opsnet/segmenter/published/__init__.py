@@ -1,1 +1,1 @@
-"""Published Mask2Former weights: which file has which layout, and what its tensors are called here."""
+"""Published Mask2Former weights: file formats, layouts, and the names of their tensors in this project."""

@@ -1,4 +1,4 @@
-"""Loads a published Mask2Former into this project's networks: all of it that has a place here, or nothing."""
+"""Loads a published Mask2Former into this project's networks, completely or not at all."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from opsnet.segmenter.published.weight_files import WeightsError, read_weights
 from opsnet.segmenter.query_decoder import QueryDecoder
 
 log = logging.getLogger(__name__)
-# What OPSNet adds to Mask2Former and must be trained; and a count that no prediction depends on.
+# Parts that OPSNet adds to Mask2Former and that must be trained; and a counter that does not affect predictions.
 _OWN = (
     "query_decoder.embed_head.",
     "query_decoder.iou_head.",
@@ -27,57 +27,59 @@ _COUNT = "num_batches_tracked"
 
 @dataclass(frozen=True)
 class Loaded:
-    """What became of published weights.
+    """The outcome of loading published weights.
 
     Attributes:
-        loaded: names here that got a tensor.
-        left: names there that are not needed here.
-        missing: names here that no published weights have; they stay as they were.
+        loaded: names in this project that were loaded.
+        unused: names in the file that are not needed.
+        missing: names in this project that published weights do not have; they are unchanged.
     """
 
     loaded: tuple[str, ...]
-    left: tuple[str, ...]
+    unused: tuple[str, ...]
     missing: tuple[str, ...]
 
     def __str__(self) -> str:
         return (
-            f"{len(self.loaded)} tensors loaded; left: {_groups(self.left)}; "
-            f"not in there, and untrained: {_groups(self.missing)}"
+            f"{len(self.loaded)} tensors loaded; not used: {_groups(self.unused)}; "
+            f"not in the file and untrained: {_groups(self.missing)}"
         )
 
 
 def load_published(model: nn.Module, path: Path | str, *, class_head: bool = False) -> Loaded:
-    """Fills ``backbone``, ``pixel_decoder`` and ``query_decoder`` of a model.
+    """Loads the weights of ``backbone``, ``pixel_decoder`` and ``query_decoder`` of a model.
 
     Args:
         model: an ``OPSNet``, or any module with these three parts.
-        class_head: keep the class head too, for its no-object score, see :meth:`QueryDecoder.add_class_head`.
-        path: whatever :func:`opsnet.segmenter.published.weight_files.read_weights` reads, in transformers' or
-            detectron2's layout or as ``scripts/published/convert_mask2former.py`` wrote it.
+        class_head: also load the class head, for its no-object score, see :meth:`QueryDecoder.add_class_head`.
+        path: anything that :func:`opsnet.segmenter.published.weight_files.read_weights` reads, in the layout of
+            transformers, detectron2 or ``scripts/published/convert_mask2former.py``.
 
     Raises:
-        WeightsError: unreadable, of another kind, incomplete or of another size; the model is unchanged.
+        WeightsError: the weights are unreadable, of another kind, incomplete or of another size; nothing is loaded.
     """
     try:
         converted = convert(read_weights(path))
     except WeightsError as error:
         raise WeightsError(str(error) if str(path) in str(error) else f"weights {path}: {error}") from error
-    state, left = dict(converted.state), list(converted.left)
+    state, unused = dict(converted.state), list(converted.unused)
     head = {name: state.pop(name) for name in converted.state if name.startswith(CLASS_HEAD)}
     if class_head and not head:
-        raise WeightsError(f"weights {path} hold no class head, whose no-object score is asked for: give the original")
+        raise WeightsError(
+            f"weights {path} hold no class head, whose no-object score is needed: give the original weights"
+        )
     if not class_head:
-        left += head
+        unused += head
     own = model.state_dict()
     foreign = [*converted.unknown, *(name for name in state if name not in own)]
     absent = [name for name in own if name not in state and not name.endswith(_COUNT)]
     lacking = [name for name in absent if not name.startswith(_OWN)]
     if foreign or lacking:
-        example = f"'{foreign[0]}' has no place" if foreign else f"'{lacking[0]}' is not in there"
+        example = f"'{foreign[0]}' is unexpected" if foreign else f"'{lacking[0]}' is missing"
         raise WeightsError(
-            f"weights {path} are of another network: {len(foreign)} tensors have no place in this model and "
-            f"{len(lacking)} of its own are not in there (e.g. {example}): choose the backbone=... and model=... that "
-            "they were trained with, or download the file again"
+            f"weights {path} are of another network: {len(foreign)} tensors do not belong to this model and "
+            f"{len(lacking)} tensors are missing (e.g. {example}): choose the backbone=... and model=... that they "
+            "were trained with, or download the file again"
         )
     sizes = [(name, tensor.shape, own[name].shape) for name, tensor in state.items()]
     wrong = [size for size in sizes if size[1] != size[2]]
@@ -85,8 +87,8 @@ def load_published(model: nn.Module, path: Path | str, *, class_head: bool = Fal
         name, theirs, ours = wrong[0]
         raise WeightsError(
             f"weights {path} have another size: {len(wrong)} of {len(sizes)} tensors differ, e.g. '{name}' is "
-            f"{tuple(theirs)} there and {tuple(ours)} here: choose the backbone=... and model.query_decoder... that "
-            "they were trained with"
+            f"{tuple(theirs)} in the file and {tuple(ours)} in the model: choose the backbone=... and "
+            "model.query_decoder... that they were trained with"
         )
     if class_head:
         decoder = model.get_submodule("query_decoder")
@@ -94,13 +96,13 @@ def load_published(model: nn.Module, path: Path | str, *, class_head: bool = Fal
         decoder.add_class_head(len(head[CLASS_HEAD + "bias"]) - 1)
         state |= head
     model.load_state_dict(state, strict=False)
-    found = Loaded(tuple(state), tuple(left), tuple(absent))
+    found = Loaded(tuple(state), tuple(unused), tuple(absent))
     log.info("weights %s: %s", path, found)
     return found
 
 
 def _groups(names: Iterable[str]) -> str:
-    """The parts that names belong to, with the number of tensors of each."""
+    """Summarizes names as parts of the model with their number of tensors."""
     counts: dict[str, int] = {}
     for name in names:
         parts = name.removeprefix("model.").split(".")

@@ -1,10 +1,10 @@
 """Published Mask2Former weights under this project's names.
 
-The networks are the same, layer by layer; only names differ, and whether an attention keeps its three projections in
-one matrix. Two layouts are read, that of transformers (old names and new) and that of detectron2, in which the authors'
-own weights come; backbones are ResNets and Swins.
-OPSNet's own parts (embedding head, IoU head, cross-attention to CLIP) have no counterpart; the class head has none in
-OPSNet.
+The networks are identical layer by layer; they differ only in names and in whether the three projections of an
+attention are stored as one matrix. Two layouts are supported: that of transformers (old and new names) and that of
+detectron2, in which the authors published their weights; backbones are ResNets and Swins.
+OPSNet's own parts (embedding head, IoU head, cross-attention to CLIP) have no counterpart, and neither has the class
+head in OPSNet.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from torch import Tensor
 
 from opsnet.segmenter.published.weight_files import WeightsError
 
-# A layout is a list of (pattern of their name, our name). In our name, {n} is the number of a finer map's convolution,
-# counted from the finest in theirs and from the coarsest in ours; [n] is the number of a linear layer of the mask head,
-# between which a ReLU stands in ours; (n+1) is one more; <part> is renamed by _PARTS where it stands there; "qkv" is
-# three projections in one matrix that ours keeps apart, and "qkv@q" one of three that ours keeps in one.
+# A layout is a list of (pattern of their name, our name). In our name, {n} is the index of a finer map's convolution,
+# counted from the finest in theirs and from the coarsest in ours; [n] is the index of a linear layer of the mask head,
+# between which ours has ReLUs; (n+1) is one more; <part> is renamed by _PARTS if listed there; "qkv" is one matrix of
+# three projections that are separate in ours, and "qkv@q" one of three projections that are a single matrix in ours.
 Layout = list[tuple[str, str]]
 _PARTS = {
     "sampling_offsets": "offsets",
@@ -42,7 +42,7 @@ _PARTS = {
     "intermediate.dense": "mlp.fc1",
     "output.dense": "mlp.fc2",
 }
-# What no prediction needs.
+# Not needed for predictions.
 _UNUSED = re.compile(
     r"criterion\..+|pixel_mean|pixel_std|"
     r".+\.(relative_position_index|attn_mask)|"
@@ -167,21 +167,21 @@ class Converted:
     """Weights under this project's names.
 
     Attributes:
-        state: by name, as ``OPSNet.load_state_dict`` takes them.
-        left: names of the source that are not needed here (parts of the loss).
-        unknown: names of the source that a Mask2Former of this design does not have.
+        state: tensors by name, for ``OPSNet.load_state_dict``.
+        unused: names in the source that are not needed (parts of the loss).
+        unknown: names in the source that a Mask2Former of this design does not have.
     """
 
     state: dict[str, Tensor]
-    left: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
 
 
 def convert(source: Mapping[str, Tensor]) -> Converted:
-    """A Mask2Former's state dict in transformers' or detectron2's layout, or one that was converted already.
+    """Converts a Mask2Former's state dict in the layout of transformers or detectron2, or one already converted.
 
     Raises:
-        WeightsError: no decoder of Mask2Former is in there.
+        WeightsError: the state dict has no decoder of Mask2Former.
     """
     if any(name.startswith("query_decoder.") for name in source):
         return Converted(dict(source))
@@ -191,12 +191,12 @@ def convert(source: Mapping[str, Tensor]) -> Converted:
         layout = _transformers_backbones() + _transformers_decoders()
     finer = len({match[1] for name in source if (match := re.search(r"\.adapter_(\d+)\.", name))})
     state: dict[str, Tensor] = {}
-    left, unknown = [], []
+    unused, unknown = [], []
     for name, tensor in source.items():
-        if name.endswith("num_batches_tracked"):  # no prediction depends on it, and detectron2 does not keep it
+        if name.endswith("num_batches_tracked"):  # does not affect predictions, and detectron2 does not store it
             continue
         if _UNUSED.fullmatch(name):
-            left.append(name)
+            unused.append(name)
             continue
         renamed = _rename(name, layout, finer)
         if renamed is None:
@@ -211,7 +211,7 @@ def convert(source: Mapping[str, Tensor]) -> Converted:
             f"no pixel or query decoder among the {len(source)} tensors of this state dict: give the weights of a "
             "Mask2Former, in transformers' or detectron2's layout"
         )
-    return Converted(_joined(state), tuple(left), tuple(unknown))
+    return Converted(_joined(state), tuple(unused), tuple(unknown))
 
 
 def _rename(name: str, layout: Layout, finer: int) -> str | None:
@@ -227,7 +227,7 @@ def _rename(name: str, layout: Layout, finer: int) -> str | None:
 
 
 def _joined(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Queries', keys' and values' projections in one matrix where the names ask for it."""
+    """Stacks the projections of queries, keys and values into one matrix where the names require it."""
     found = {name: tensor for name, tensor in state.items() if "qkv@" not in name}
     for name in state:
         if "qkv@q" in name:

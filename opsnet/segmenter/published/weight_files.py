@@ -1,7 +1,7 @@
-"""Reads files of weights that strangers made, without running anything that is in them.
+"""Reads files of untrusted weights without executing any code in them.
 
-safetensors holds numbers only; ``torch.load(weights_only=True)`` refuses code; detectron2's pickles go through an
-unpickler that knows numpy arrays and plain containers and nothing else.
+safetensors holds only tensors; ``torch.load(weights_only=True)`` refuses code; detectron2's pickles are read by an
+unpickler that only accepts numpy arrays and plain containers.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from opsnet.utils.errors import InputError
 
-# What a pickled dict of numpy arrays is made of; ``_codecs.encode`` is how Python 3 reads the bytes of protocol 2.
+# The globals of a pickled dict of numpy arrays; Python 3 reads the bytes of protocol 2 with ``_codecs.encode``.
 _ADMITTED = {
     ("collections", "OrderedDict"),
     ("numpy", "dtype"),
@@ -34,27 +34,27 @@ _WRAPPERS = ("model", "state_dict")
 
 
 class WeightsError(InputError):
-    """Published weights that cannot be used; the message names what is wrong and the fix."""
+    """Published weights that cannot be used; the message names the problem and the fix."""
 
 
 class _NumbersOnly(pickle.Unpickler):
-    """Refuses everything that is no array or plain container."""
+    """Refuses everything except arrays and plain containers."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ADMITTED:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which weights have no need of")
+            raise pickle.UnpicklingError(f"it requires {module}.{name}, which weights do not need")
         return super().find_class(module, name)
 
 
 def read_weights(path: Path | str) -> dict[str, Tensor]:
-    """Every tensor of a file or folder by its name, on the CPU.
+    """All tensors of a file or folder by name, on the CPU.
 
     Args:
-        path: a ``.safetensors`` file; a folder of transformers (``model.safetensors``, in shards too); a ``.pkl`` of
-            detectron2; any other file is taken for PyTorch's own format.
+        path: a ``.safetensors`` file, a folder of transformers (``model.safetensors``, also sharded), a ``.pkl`` of
+            detectron2, or a file in PyTorch's own format.
 
     Raises:
-        WeightsError: nothing there, cut off, not a file of weights, or one that holds code.
+        WeightsError: the file is missing, truncated, not a file of weights, or holds code.
     """
     path = Path(path).expanduser()
     if path.is_dir():
@@ -76,15 +76,15 @@ def _folder(folder: Path) -> dict[str, Tensor]:
 
 
 def _shards(index: Path) -> list[str]:
-    """The files that an index names, all of its own folder."""
+    """The files listed in an index, which must be in the same folder."""
     try:
         shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise WeightsError(f"{index} is no index of weights ({type(error).__name__}): download it again") from error
+        raise WeightsError(f"{index} is not an index of weights ({type(error).__name__}): download it again") from error
     for shard in shards:
         if not isinstance(shard, str) or Path(shard).name != shard or not shard.endswith(".safetensors"):
             raise WeightsError(
-                f"{index} names {shard!r}, which is no .safetensors file of its folder: download it again"
+                f"{index} names {shard!r}, which is not a .safetensors file in its folder: download it again"
             )
     return sorted(shards)
 
@@ -92,11 +92,11 @@ def _shards(index: Path) -> list[str]:
 def _guarded(path: Path, read: Callable[[Path], Any]) -> Any:
     try:
         return read(path)
-    except Exception as error:  # what a broken or foreign file raises depends on where it breaks
+    except Exception as error:  # broken or foreign files raise many types
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise WeightsError(
-            f"weights {path} cannot be read ({reason}): the file is cut off, is no file of weights, or holds code; "
-            "download it again, or convert it to safetensors where it was made"
+            f"weights {path} cannot be read ({reason}): the file is truncated, not a file of weights, or holds code; "
+            "download it again, or convert it to safetensors where it was created"
         ) from error
 
 
@@ -116,12 +116,12 @@ def _detectron2(path: Path) -> Any:
 
 
 def _plain(path: Path, content: Any) -> dict[str, Tensor]:
-    """The tensors of what a file holds, which may be wrapped as ``{"model": ...}`` with other things beside it."""
+    """The tensors of a loaded file, which may be wrapped as ``{"model": ...}`` next to other entries."""
     for wrapper in _WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
     if not isinstance(content, Mapping):
-        raise WeightsError(f"weights {path} hold a {type(content).__name__}, not tensors by name: give a state dict")
+        raise WeightsError(f"weights {path} hold a {type(content).__name__}, not a dict of tensors: give a state dict")
     arrays = {k: torch.from_numpy(np.array(v)) if isinstance(v, np.ndarray) else v for k, v in content.items()}
     tensors = {str(k): v for k, v in arrays.items() if isinstance(v, Tensor)}
     if not tensors:

@@ -1,4 +1,4 @@
-"""Whole published networks: transformers' numbers, at any size, from either layout; and files that do not fit."""
+"""Whole published networks: outputs equal transformers' at any size, from both layouts; and unsuitable files."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def script() -> Any:
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
-def test_a_published_network_gives_the_peers_numbers(backbone: str, script, tmp_path: Path) -> None:
-    """At a size that neither 32 nor a window of 7 or 12 divides; and detectron2's file holds the same network."""
+def test_a_published_network_has_the_outputs_of_the_peer(backbone: str, script, tmp_path: Path) -> None:
+    """At a size not divisible by 32 or a window of 7 or 12; and detectron2's file holds the same network."""
     peer = random_peer(BACKBONES[backbone]())
     peer.save_pretrained(tmp_path)
     found = script.compare(tmp_path, (100, 76))
@@ -71,15 +71,15 @@ def model(script, small) -> nn.Module:
     return script.Segmenter(small.config)
 
 
-def test_the_report_names_what_was_loaded_left_and_missing(model, small, tmp_path: Path) -> None:
+def test_the_report_lists_what_was_loaded_unused_and_missing(model, small, tmp_path: Path) -> None:
     small.save_pretrained(tmp_path)
     report = load_published(model, tmp_path)
     class_head = {"query_decoder.class_head.weight", "query_decoder.class_head.bias"}
-    assert set(report.left) == {*class_head, "criterion.empty_weight"}
+    assert set(report.unused) == {*class_head, "criterion.empty_weight"}
     heads = {f"query_decoder.{head}.{kind}" for head in ("embed_head", "iou_head") for kind in ("weight", "bias")}
     assert set(report.missing) == heads
     assert {*report.loaded, *report.missing} == set(model.state_dict())
-    assert "left: criterion (1), query_decoder.class_head (2)" in str(report)
+    assert "not used: criterion (1), query_decoder.class_head (2)" in str(report)
     assert "untrained: query_decoder.embed_head (2), query_decoder.iou_head (2)" in str(report)
 
 
@@ -90,18 +90,18 @@ def test_the_no_object_score_is_the_peers(script, tmp_path: Path) -> None:
     peer.save_pretrained(tmp_path)
     model = script.Segmenter(peer.config).eval()
     report = load_published(model, tmp_path, class_head=True)
-    assert report.left == ("criterion.empty_weight",)
-    picture = torch.randn(1, 3, 70, 40)
+    assert report.unused == ("criterion.empty_weight",)
+    image = torch.randn(1, 3, 70, 40)
     with torch.no_grad():
-        proposals = model.query_decoder(model.pixel_decoder(model.backbone(picture)), torch.zeros(1, 1, 1, 1))
-        theirs = peer(picture).class_queries_logits.softmax(-1)
+        proposals = model.query_decoder(model.pixel_decoder(model.backbone(image)), torch.zeros(1, 1, 1, 1))
+        theirs = peer(image).class_queries_logits.softmax(-1)
     torch.testing.assert_close(proposals.iou, theirs[..., :-1].sum(-1), atol=1e-5, rtol=1e-4)
 
 
-def test_a_class_head_that_is_asked_for_must_be_there(model, small, tmp_path: Path) -> None:
+def test_a_required_class_head_must_be_in_the_file(model, small, tmp_path: Path) -> None:
     state = {name: tensor for name, tensor in small.state_dict().items() if "class_predictor" not in name}
     save_file(state, tmp_path / "headless.safetensors")
-    with pytest.raises(WeightsError, match="hold no class head, whose no-object score is asked for"):
+    with pytest.raises(WeightsError, match="hold no class head, whose no-object score is needed"):
         load_published(model, tmp_path / "headless.safetensors", class_head=True)
 
 
@@ -114,7 +114,7 @@ def test_detectron2s_pickle_of_arrays(model, small, tmp_path: Path) -> None:
 
 
 def refused(model: nn.Module, path: Path, message: str) -> None:
-    """Nothing is loaded, and one sentence says why."""
+    """Nothing is loaded, and the error says why."""
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     with pytest.raises(WeightsError, match=message) as caught:
         load_published(model, path)
@@ -122,7 +122,7 @@ def refused(model: nn.Module, path: Path, message: str) -> None:
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
-def test_a_cut_file_is_refused(model, small, tmp_path: Path) -> None:
+def test_a_truncated_file_is_refused(model, small, tmp_path: Path) -> None:
     small.save_pretrained(tmp_path)
     file = tmp_path / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-100])
@@ -133,7 +133,7 @@ def test_an_incomplete_state_is_refused(model, small, tmp_path: Path) -> None:
     state = small.state_dict()
     state.pop("model.transformer_module.level_embed.weight")
     save_file(state, tmp_path / "cut.safetensors")
-    refused(model, tmp_path / "cut.safetensors", "1 of its own are not in there .*level_embed.* is not in there")
+    refused(model, tmp_path / "cut.safetensors", "1 tensors are missing .*level_embed.* is missing")
 
 
 def test_another_backbone_is_refused(model, tmp_path: Path) -> None:
@@ -145,13 +145,15 @@ def test_another_backbone_is_refused(model, tmp_path: Path) -> None:
 def test_another_size_is_refused(model, tmp_path: Path) -> None:
     backbone = resnet(depths=[1, 1, 1, 1], hidden_sizes=[16, 32, 64, 128], embedding_size=64)
     random_peer(backbone, **{**SMALL, "num_queries": 7}).save_pretrained(tmp_path)
-    refused(model, tmp_path, r"another size: 2 of .*query_\w+.weight' is \(7, 64\) there and \(5, 64\) here")
+    refused(
+        model, tmp_path, r"another size: 2 of .*query_\w+.weight' is \(7, 64\) in the file and \(5, 64\) in the model"
+    )
 
 
-def test_a_layer_that_this_design_does_not_have_is_refused(model, small, tmp_path: Path) -> None:
+def test_a_layer_unknown_to_this_design_is_refused(model, small, tmp_path: Path) -> None:
     extra = {"model.transformer_module.input_projections.0.weight": torch.zeros(2)}
     save_file({**small.state_dict(), **extra}, tmp_path / "wide.safetensors")
-    refused(model, tmp_path / "wide.safetensors", "1 tensors have no place .*input_projections.0.weight' has no place")
+    refused(model, tmp_path / "wide.safetensors", "1 tensors do not belong .*input_projections.0.weight' is unexpected")
 
 
 def test_a_foreign_file_is_refused(model, tmp_path: Path) -> None:
@@ -159,7 +161,7 @@ def test_a_foreign_file_is_refused(model, tmp_path: Path) -> None:
     refused(model, tmp_path / "other.safetensors", "no pixel or query decoder among the 1 tensors")
 
 
-def test_the_converted_file_loads_as_the_original(model, small, script, tmp_path: Path) -> None:
+def test_the_converted_file_loads_like_the_original(model, small, script, tmp_path: Path) -> None:
     small.save_pretrained(tmp_path)
     convert_mask2former.main([str(tmp_path), str(tmp_path / "converted.safetensors")])
     load_published(model, tmp_path / "converted.safetensors")
@@ -170,13 +172,13 @@ def test_the_converted_file_loads_as_the_original(model, small, script, tmp_path
         assert all(torch.equal(t, other[name]) for name, t in model.get_submodule(part).state_dict().items())
 
 
-def test_the_script_tells_a_difference(script, small, tmp_path: Path, capsys, monkeypatch) -> None:
+def test_the_script_detects_a_difference(script, small, tmp_path: Path, capsys, monkeypatch) -> None:
     wide = {
         **SMALL,
         "feature_size": 256,
         "hidden_dim": 256,
         "mask_feature_size": 256,
-    }  # a group of a norm has eight channels in every published network
+    }  # norms have eight channels per group in every published network
     backbone = resnet(depths=[1, 1, 1, 1], hidden_sizes=[16, 32, 64, 128], embedding_size=64)
     random_peer(backbone, **wide).save_pretrained(tmp_path)
     assert script.main([str(tmp_path), "--size", "70x40", "--json"]) == 0

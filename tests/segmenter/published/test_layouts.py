@@ -1,4 +1,4 @@
-"""Converted weights: our decoders give transformers' numbers, from random weights in the published layout."""
+"""Converted weights: our decoders equal transformers', with random weights in the published layout."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DIM, HEADS, QUERIES, LAYERS = 256, 8, 11, 5
 
 
 def small_peer(seed: int) -> Mask2FormerForUniversalSegmentation:
-    """Decoders of the published width (a group of a norm has eight channels) over a tiny Swin."""
+    """Decoders of the published width (eight channels per group of a norm) on a tiny Swin."""
     return random_peer(
         swin(embed_dim=16, depths=[1, 1, 1, 1], num_heads=[1, 2, 4, 8]),
         seed=seed,
@@ -53,7 +53,7 @@ def ours(converted: Converted) -> tuple[PixelDecoder, QueryDecoder]:
 def both(
     seed: int, height: int, width: int
 ) -> tuple[PixelFeatures, Proposals, Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
-    """Ours and the peer's outputs on the same backbone maps of a picture of ``height`` x ``width`` pixels."""
+    """Our and the peer's outputs for the same backbone maps of an image of ``height`` x ``width`` pixels."""
     peer = small_peer(seed)
     pixel, query = ours(convert(peer.state_dict()))
     torch.manual_seed(seed)
@@ -79,14 +79,14 @@ def test_decoders_equal_the_peers(seed: int, height: int, width: int) -> None:
     assert masks[-1].std() > 0.1  # not all the same, which would hide a difference
 
 
-def test_what_has_no_counterpart_is_named() -> None:
+def test_tensors_without_a_counterpart_are_listed() -> None:
     state = small_peer(0).state_dict()
     converted = convert(state)
-    assert "criterion.empty_weight" in converted.left
+    assert "criterion.empty_weight" in converted.unused
     assert converted.unknown == ()
     unused = ("criterion.", "model.pixel_level_module.encoder.swin.layernorm.")
-    assert all(name.startswith(unused) for name in converted.left)
-    whole = sum(t.numel() for n, t in state.items() if n not in converted.left)
+    assert all(name.startswith(unused) for name in converted.unused)
+    whole = sum(t.numel() for n, t in state.items() if n not in converted.unused)
     assert sum(t.numel() for t in converted.state.values()) == whole
 
 

@@ -1,4 +1,4 @@
-"""Files of weights: every layout gives the same tensors, and no file gets its code run."""
+"""Files of weights: every format gives the same tensors, and no code in a file is executed."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def write_detectron2(folder: Path, protocol: int) -> Path:
 
 
 @pytest.mark.parametrize("write", [write_safetensors, write_folder, write_shards, write_torch])
-def test_every_layout_gives_the_same_tensors(write, tmp_path) -> None:
+def test_every_format_gives_the_same_tensors(write, tmp_path) -> None:
     assert same(read_weights(write(tmp_path)))
 
 
@@ -81,15 +81,15 @@ def test_code_in_a_file_is_refused_and_not_run(name, tmp_path) -> None:
     with pytest.raises(WeightsError, match=rf"{name} cannot be read .*holds code"):
         read_weights(tmp_path / name)
     assert not canary.exists()
-    pickle.loads((tmp_path / name).read_bytes())  # the plain unpickler does run it, so the file is armed
+    pickle.loads((tmp_path / name).read_bytes())  # the plain unpickler does run it, so the test can fail
     assert canary.exists()
 
 
 @pytest.mark.parametrize("write", [write_safetensors, write_torch, lambda folder: write_detectron2(folder, 2)])
-def test_a_file_that_was_cut_off(write, tmp_path) -> None:
+def test_a_truncated_file(write, tmp_path) -> None:
     path = write(tmp_path)
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(WeightsError, match="cut off"):
+    with pytest.raises(WeightsError, match="truncated"):
         read_weights(path)
 
 
@@ -100,7 +100,7 @@ def test_a_file_without_tensors(content, message, tmp_path) -> None:
         read_weights(tmp_path / "w.pth")
 
 
-def test_nothing_there(tmp_path) -> None:
+def test_missing_files(tmp_path) -> None:
     with pytest.raises(WeightsError, match="do not exist: check the path"):
         read_weights(tmp_path / "no.pth")
     with pytest.raises(WeightsError, match=r"holds no model\.safetensors"):
@@ -110,17 +110,17 @@ def test_nothing_there(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"weight_map": {"a": "model.safetensors.index.json"}}', "names 'model.safetensors.index.json', which is no"),
-        ('{"weight_map": {"a": "."}}', r"names '\.', which is no .safetensors file of its folder"),
+        ('{"weight_map": {"a": "model.safetensors.index.json"}}', "names 'model.safetensors.index.json', which is not"),
+        ('{"weight_map": {"a": "."}}', r"names '\.', which is not a .safetensors file in its folder"),
         ('{"weight_map": {"a": "../other.safetensors"}}', r"names '\.\./other.safetensors'"),
         ('{"weight_map": {"a": 3}}', "names 3"),
-        ('{"weight_map": {"a": ["x"]}}', "is no index of weights"),
-        ('{"weight_map": 3}', "is no index of weights"),
-        ("{", "is no index of weights"),
-        ("[" * 100_000, "is no index of weights"),
+        ('{"weight_map": {"a": ["x"]}}', "is not an index of weights"),
+        ('{"weight_map": 3}', "is not an index of weights"),
+        ("{", "is not an index of weights"),
+        ("[" * 100_000, "is not an index of weights"),
     ],
 )
-def test_an_index_that_names_itself_or_other_places(text: str, message: str, tmp_path) -> None:
+def test_an_index_that_names_itself_or_other_folders(text: str, message: str, tmp_path) -> None:
     (tmp_path / "model.safetensors.index.json").write_text(text)
     with pytest.raises(WeightsError, match=message):
         read_weights(tmp_path)
