@@ -12,9 +12,10 @@ from segment_losses import one_empty_target, perfect, squares, uncertain, value
 from small_training import SMALL
 from torch import Tensor
 
+from opsnet.commands import train
 from opsnet.losses.base import ImageLabelLoss, SegmentLoss
 from opsnet.losses.context import ImageLabelContext, SegmentContext
-from opsnet.training import run as train
+from opsnet.training import run
 
 
 class NearClip(SegmentLoss):
@@ -89,7 +90,7 @@ def test_a_loss_of_ones_own_is_trained_and_logged(yamls, command, world_override
 def test_one_for_image_labels_on_the_command_line(train_config, tmp_path) -> None:
     folder = tmp_path / "run"
     own = "+losses.few_masks={_target_: test_own_loss.FewMasks, weight: 2}"
-    train.train(train_config(folder, "data=scenes_plus", own, "trainer.max_epochs=1", "trainer.max_steps=2"))
+    run.train(train_config(folder, "data=scenes_plus", own, "trainer.max_epochs=1", "trainer.max_steps=2"))
     for step in steps(folder):
         assert 0 < step["few_masks"] < 2
         parts = ("cross_entropy", "mask_bce", "dice", "iou", "few_masks")

@@ -60,7 +60,7 @@ def test_notes_say_where_figures_come_from_and_what_to_run(runs) -> None:
         f"checkpoint=runs/{name}/DATE/checkpoints/last.ckpt`."
     ) in notes
     assert any(note.startswith("Row 1 not run: `python -m scripts.published.score_mask2former") for note in notes)
-    assert any(note.startswith("Rows 6, 7 not complete: ") for note in notes)  # PQth and others are missing
+    assert any(note.startswith("Rows 6, 7 incomplete: ") for note in notes)  # PQth and others are missing
 
 
 def test_a_grid_for_table_6(runs) -> None:
