@@ -137,6 +137,28 @@ def test_the_checkpoint_is_evaluated(checkpoint, folder, trusted, command, world
     per_class(command, folder, world_overrides, checkpoint, tmp_path / "run", "trained/cls_iou", "gate/every_mask")
 
 
+def test_stored_proposals_have_what_it_learned(
+    checkpoint, folder, trusted, command, world_overrides, tmp_path, monkeypatch
+) -> None:
+    run, again, logits = tmp_path / "stored", tmp_path / "again", {}
+    original = Gate.forward
+
+    def noted(self: Gate, *arguments: object) -> tuple[Tensor, Tensor]:
+        logits[self.training] = original(self, *arguments)
+        return logits[self.training]
+
+    monkeypatch.setattr(Gate, "forward", noted)
+    given = [folder, *world_overrides, "settings=[trained/cls_iou]", "show=false", "device=cpu", "panels=0"]
+    given += ["~data.module.test.scenes", "~data.module.test.scenes_street"]
+    stored = [f"checkpoint={checkpoint}", "save_proposals=true", f"hydra.run.dir={run}"]
+    assert command(evaluate.main, *given, *stored)[0] == 0
+    of_network = logits.pop(False)
+    assert command(evaluate.main, *given, f"proposals={run}", f"hydra.run.dir={again}")[0] == 0
+    (found,) = logits.values()
+    assert torch.equal(found[0], of_network[0])
+    assert logits.keys() == {False}  # not in training mode
+
+
 def test_settings_name_yamls_of_the_folder(lenient_checkpoint, folder, command, world_overrides, tmp_path) -> None:
     """With all weight on one embedding it is the package's recognizer of this embedding."""
     names = [f"{name}/every_mask" for name in ("gate_query", "query_only", "gate_clip", "clip_only")]

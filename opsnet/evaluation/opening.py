@@ -10,6 +10,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from opsnet.checkpoint.loading import load_checkpoint
+from opsnet.checkpoint.reading import load_recognizer
 from opsnet.checkpoint.stored_network import build_recognizer
 from opsnet.data.datamodule import PanopticDataModule
 from opsnet.evaluation.plan import Plan
@@ -62,9 +63,11 @@ def open_scored(cfg: DictConfig) -> Scored:
         return _with_recognizer_of(cfg.recognizer_from, scored, cfg) if cfg.recognizer_from else scored
     if cfg.save_proposals:
         raise InputError("save_proposals=true needs the network: give checkpoint=PATH in place of proposals=FOLDER")
-    experiment, inference = stored_origin(cfg.proposals)
+    experiment, inference, weights = stored_origin(cfg.proposals)
     inference = inference or InferenceConfig.of({"overlap": 0.8})
     recognizer = build_recognizer(inference.recognizer, str(cfg.proposals))
+    if weights:  # earlier folders describe what was learned by the recognizer's arguments alone
+        load_recognizer(recognizer, weights, str(cfg.proposals))
     return Scored(f"what {cfg.proposals} holds", experiment, inference, recognizer, None)
 
 
@@ -97,6 +100,7 @@ def open_sources(cfg: DictConfig, plan: Plan, scored: Scored, data: PanopticData
             source.writer = ProposalWriter(
                 plan.output / FOLDER, name, names=source.names, vocabulary=dataset.vocabulary, made_by=made_by,
                 batches=[len(batch) for batch in loader.batches], sources=needed, masks=cfg.proposal_masks,
+                recognizer=scored.recognizer.state_dict(),
             )  # fmt: skip
         sources[name] = source
     return sources

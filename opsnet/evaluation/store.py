@@ -12,10 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from opsnet.checkpoint.loading import checked
 from opsnet.checkpoint.stored_config import check_inference
 from opsnet.evaluation.mask_bytes import KINDS
-from opsnet.evaluation.proposal_files import ProposalsError, read_names, read_outputs, write_names, write_outputs
+from opsnet.evaluation.proposal_files import (
+    ProposalsError,
+    read_names,
+    read_outputs,
+    read_recognizer,
+    write_names,
+    write_outputs,
+)
 from opsnet.inference.config import InferenceConfig
 from opsnet.inference.names import DomainNames
 from opsnet.inference.network_output import NetworkOutput
@@ -111,11 +120,16 @@ def open_domain(folder: Path | str, domain: str) -> StoredDomain:
     return stored
 
 
-def stored_origin(folder: Path | str) -> tuple[str | None, InferenceConfig | None]:
-    """The experiment that trained what made the proposals, and how that was validated; ``None`` where unknown."""
+def stored_origin(folder: Path | str) -> tuple[str | None, InferenceConfig | None, dict[str, Tensor]]:
+    """The experiment that trained what made the proposals, and how that was validated; ``None`` where unknown.
+
+    The weights of its recognizer are the third; empty if it has none.
+    """
     paths = sorted(_stored(folder).glob(f"*/{ABOUT}"))
     about = _about(paths[0]) if paths else {}
-    return about.get("experiment"), _inference(about["rules"], paths[0]) if "rules" in about else None
+    inference = _inference(about["rules"], paths[0]) if "rules" in about else None
+    text = paths[0].parent / TEXT if paths else None
+    return about.get("experiment"), inference, read_recognizer(text) if text is not None and text.is_file() else {}
 
 
 def _inference(stored: Any, path: Path) -> InferenceConfig:
@@ -158,6 +172,7 @@ class ProposalWriter:
         batches: pictures of each batch to come.
         sources: of CLIP's embeddings.
         masks: a kind of :mod:`opsnet.evaluation.mask_bytes`.
+        recognizer: weights of the recognizer in ``rules``.
 
     Raises:
         ProposalsError: the folder holds proposals of something else, or an unknown kind.
@@ -166,6 +181,7 @@ class ProposalWriter:
     def __init__(
         self, folder: Path, domain: str, *, names: DomainNames, vocabulary: Vocabulary,
         made_by: Mapping[str, Any], batches: Sequence[int], sources: Sequence[str], masks: str,
+        recognizer: Mapping[str, Tensor] | None = None,
     ) -> None:  # fmt: skip
         if masks not in KINDS:
             raise ProposalsError(f"proposal_masks must be one of {', '.join(KINDS)}, got '{masks}'")
@@ -182,7 +198,7 @@ class ProposalWriter:
                 "delete them"
             )
         write_json(path, about)
-        write_names(path.parent / TEXT, names)
+        write_names(path.parent / TEXT, names, recognizer)
 
     def earlier(self, index: int, image_ids: Sequence[int | str]) -> NetworkOutput | None:
         """A batch of these pictures that an earlier run has kept to the bit; ``None`` where there is none."""

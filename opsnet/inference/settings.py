@@ -189,13 +189,14 @@ class TrainedRecognizer:
 
 
 def choose_recognizer(modulation: DictConfig, trained: TrainedModel) -> Recognizer:
-    """What the group ``modulation`` of a command asks for.
+    """What the group ``modulation`` of a command asks for, on the network's device.
 
     Raises:
         InputError: see :meth:`TrainedRecognizer.of`.
     """
     chosen: Recognizer | TrainedRecognizer = instantiate(modulation)
-    return chosen.of(trained) if isinstance(chosen, TrainedRecognizer) else chosen
+    recognizer = chosen.of(trained) if isinstance(chosen, TrainedRecognizer) else chosen
+    return recognizer.eval().to(trained.model.no_object_embed.device)
 
 
 def recognizer_config(recognizer: Recognizer) -> dict[str, Any]:

@@ -40,7 +40,7 @@ def test_what_is_kept_is_read(tmp_path: Path) -> None:
     assert stored.names().target.names == ("cat",)
     assert stored.sources == ("pooling",)
     assert stored.bytes() > sum(m.nbytes for m in masks) / 2
-    assert stored_origin(tmp_path) == ("opsnet_r50", None)  # as older ones do not say how they were validated
+    assert stored_origin(tmp_path) == ("opsnet_r50", None, {})  # as older ones do not say how they were validated
     stored.require_vocabulary(CAT)
     with pytest.raises(ProposalsError, match="stored with another vocabulary than 'cats' is now"):
         stored.require_vocabulary(Vocabulary.from_names(["cat", "dog"], name="cats"))
