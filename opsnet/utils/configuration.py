@@ -55,10 +55,11 @@ def option(group: str, name: str) -> Any:
 
     Raises:
         KeyError: the group has no such option.
-        InputError: the yaml has a defaults list, which only Hydra can resolve.
+        InputError: a yaml of ``--config-dir`` has a defaults list, which only Hydra can resolve.
     """
-    content = _load(_files(group, _search_path())[name])
-    if "defaults" in content:
+    path = _files(group, _search_path())[name]
+    content = _load(path)
+    if "defaults" in content and config_dir() not in path.parents:
         raise InputError(
             f"{group}/{name}.yaml has a defaults list, which is not resolved where an option is chosen by its name "
             "alone (settings=[...]): write all its keys into it"

@@ -9,7 +9,8 @@ import pytest
 from hydra import compose as compose_config
 from hydra import initialize_config_dir
 
-from opsnet.utils.configuration import ConfigurationError, _find, config_dir, option, options, quoted_settings
+from opsnet.utils.configuration import ConfigurationError, _files, _find, config_dir, option, options, quoted_settings
+from opsnet.utils.errors import InputError
 
 
 def _make(tmp_path: Path, *folders: str, checkout: bool = True) -> Path:
@@ -72,6 +73,14 @@ def test_options_of_a_commands_own_folder_are_found_and_the_packages_come_first(
     assert option("modulation", "full")["alpha"] == 10
     with pytest.raises(KeyError):
         option("modulation", "../modulation/mine")
+    (tmp_path / "modulation" / "merged.yaml").write_text("defaults: [full]\n")
+    _files.cache_clear()
+    with pytest.raises(InputError, match=r"modulation/merged\.yaml has a defaults list"):
+        option("modulation", "merged")
+
+
+def test_what_a_yaml_of_the_package_says_itself_is_read_without_its_defaults() -> None:
+    assert option("world", "scenes")["filters"]["cls"] == {"threshold": 0.4}  # of checkpoints that do not say it
 
 
 def test_importing_it_does_not_import_torch() -> None:
