@@ -189,14 +189,13 @@ class TrainedRecognizer:
 
 
 def choose_recognizer(modulation: DictConfig, trained: TrainedModel) -> Recognizer:
-    """What the group ``modulation`` of a command asks for, on the network's device.
+    """What the group ``modulation`` of a command asks for.
 
     Raises:
         InputError: see :meth:`TrainedRecognizer.of`.
     """
     chosen: Recognizer | TrainedRecognizer = instantiate(modulation)
-    recognizer = chosen.of(trained) if isinstance(chosen, TrainedRecognizer) else chosen
-    return recognizer.eval().to(trained.model.no_object_embed.device)
+    return chosen.of(trained) if isinstance(chosen, TrainedRecognizer) else chosen
 
 
 def recognizer_config(recognizer: Recognizer) -> dict[str, Any]:

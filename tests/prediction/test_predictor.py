@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from omegaconf import OmegaConf
 
 import opsnet
 from opsnet.inference import names as names_module
 from opsnet.inference.segment import predict
-from opsnet.inference.settings import choose_recognizer, parse_filtering
+from opsnet.inference.settings import parse_filtering
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.prediction import predictor as module
 from opsnet.prediction.pictures import NetworkSize
 from opsnet.prediction.predictor import Predictor, as_words
 from opsnet.recognition.modulation import ClipOnly, EmbeddingModulation
-from opsnet.utils.configuration import option
 from opsnet.utils.errors import CheckpointError, InputError
 from opsnet.vocabulary.vocabulary import Vocabulary, VocabularyError
 
@@ -39,14 +36,11 @@ def test_load_takes_a_checkpoint(lenient_checkpoint, lenient_model) -> None:
 
 
 def test_recognizers_run_on_the_device_of_the_network_and_not_in_training_mode(predictor, monkeypatch) -> None:
-    """One that a name or a yaml describes is built on the CPU; "meta" is the other device that every machine has."""
+    """One that a name describes is built on the CPU; "meta" is the other device that every machine has."""
     monkeypatch.setattr(Predictor, "device", torch.device("meta"))
-    elsewhere = SimpleNamespace(model=SimpleNamespace(no_object_embed=torch.zeros(1, device="meta")))
-    named = Predictor(predictor.trained, modulation="learned").recognizer
-    of_yaml = choose_recognizer(OmegaConf.create(option("modulation", "learned")), elsewhere)
-    for found in (named, of_yaml):
-        assert {p.device.type for p in found.parameters()} == {"meta"}
-        assert not found.training
+    found = Predictor(predictor.trained, modulation="learned").recognizer
+    assert {p.device.type for p in found.parameters()} == {"meta"}
+    assert not found.training
 
 
 def test_load_says_what_is_missing(tmp_path) -> None:
