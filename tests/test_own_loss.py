@@ -52,17 +52,22 @@ class FewMasks(ImageLabelLoss):
         return context.proposals.iou.mean()
 
 
-@pytest.fixture
-def yamls(tmp_path: Path) -> str:
-    """--config-dir of a folder with an experiment."""
-    (tmp_path / "conf" / "experiment").mkdir(parents=True)
-    (tmp_path / "conf" / "experiment" / "mine.yaml").write_text(
+def addition(root: Path) -> None:
+    """Writes into a folder for --config-dir what adds the loss: an experiment."""
+    (root / "experiment").mkdir(parents=True)
+    (root / "experiment" / "mine.yaml").write_text(
         "# @package _global_\n"
         "experiment_name: mine\n"
         "losses:\n"
         "  near_clip: {_target_: test_own_loss.NearClip, weight: 0.5, margin: 0.9}\n"
         "trainer: {max_steps: 2}\n"
     )
+
+
+@pytest.fixture
+def yamls(tmp_path: Path) -> str:
+    """--config-dir of a folder with an experiment."""
+    addition(tmp_path / "conf")
     return f"--config-dir={tmp_path / 'conf'}"
 
 

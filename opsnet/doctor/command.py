@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,10 +35,11 @@ def compose_training(arguments: Sequence[str]) -> tuple[DictConfig, Path]:
     """
     from hydra import compose, initialize_config_dir
 
-    _check(arguments)
+    overrides, folders = _split(arguments)
+    _check(overrides)
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        cfg = compose("train", list(arguments), return_hydra_config=True)
-    target = Path(cfg.output if "output" in map(key_of, arguments) else cfg.hydra.run.dir)
+        cfg = compose("train", overrides + folders, return_hydra_config=True)
+    target = Path(cfg.output if "output" in map(key_of, overrides) else cfg.hydra.run.dir)
     OmegaConf.set_struct(cfg, False)
     del cfg["hydra"]
     cfg.output = str(target)
@@ -45,12 +47,30 @@ def compose_training(arguments: Sequence[str]) -> tuple[DictConfig, Path]:
     return cfg, target
 
 
+def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The overrides, and ``--config-dir`` in the form that Hydra's compose takes.
+
+    Raises:
+        InputError: there is no such folder.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config-dir", "-cd", type=lambda text: Path(text).absolute())
+    given, overrides = parser.parse_known_args(list(arguments))
+    if given.config_dir is None:
+        return overrides, []
+    if not given.config_dir.is_dir():
+        raise InputError(f"--config-dir {given.config_dir} is no folder: check the path")
+    return overrides, [f"hydra.searchpath=['file://{given.config_dir}']"]
+
+
 def _check(arguments: Sequence[str]) -> None:
     from opsnet.sweep.cluster import rank_arguments
 
     for argument in arguments:
         if argument.startswith("-"):
-            raise InputError(f"{argument}: only a single training can be rehearsed: give only its overrides")
+            raise InputError(
+                f"{argument}: only a single training can be rehearsed: give only its overrides and --config-dir"
+            )
         if _root(argument) in _roots("doctor") - _roots("train"):
             raise InputError(
                 f"{argument} inspects a vocabulary or data, but the other arguments describe a training to rehearse: "

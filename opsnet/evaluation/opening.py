@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from opsnet.checkpoint.loading import load_checkpoint
+from opsnet.checkpoint.reading import load_recognizer
 from opsnet.checkpoint.stored_network import build_recognizer
 from opsnet.data.datamodule import PanopticDataModule
 from opsnet.evaluation.options import EvaluationOptions
@@ -62,9 +63,11 @@ def open_target(options: EvaluationOptions) -> EvaluationTarget:
         return _with_recognizer_of(options.recognizer_from, target, options) if options.recognizer_from else target
     if options.save_proposals:
         raise InputError("save_proposals=true needs the network: give checkpoint=PATH instead of proposals=FOLDER")
-    experiment, inference = stored_origin(str(options.proposals))
+    experiment, inference, weights = stored_origin(str(options.proposals))
     inference = inference or InferenceConfig.of({"overlap": 0.8})
     recognizer = build_recognizer(inference.recognizer, str(options.proposals))
+    if weights:  # earlier folders describe what was learned by the recognizer's arguments only
+        load_recognizer(recognizer, weights, str(options.proposals))
     return EvaluationTarget(f"proposals {options.proposals}", experiment, inference, recognizer, None)
 
 
@@ -103,6 +106,7 @@ def open_sources(
             source.writer = ProposalWriter(
                 plan.output / FOLDER, name, names=source.names, vocabulary=dataset.vocabulary, made_by=made_by,
                 batches=[len(batch) for batch in loader.batches], sources=needed, masks=options.proposal_masks,
+                recognizer=evaluated.recognizer.state_dict(),
             )  # fmt: skip
         sources[name] = source
     return sources

@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from opsnet.checkpoint.reading import RECOGNIZER, recognizer_weights
 from opsnet.evaluation.mask_bytes import pack, unpack
 from opsnet.inference.names import DomainNames
 from opsnet.inference.network_output import NetworkOutput
@@ -65,9 +66,10 @@ def _sizes(stored: Sequence[Sequence[int]]) -> tuple[tuple[int, int], ...]:
     return tuple((int(height), int(width)) for height, width in stored)
 
 
-def write_names(path: Path, domain: DomainNames) -> None:
-    """Writes the names of a domain."""
+def write_names(path: Path, domain: DomainNames, recognizer: Mapping[str, Tensor] | None = None) -> None:
+    """Writes the names of a domain, and the weights of the recognizer that was trained with the network."""
     tensors, more = {"void": domain.no_object_embed}, {"overlap": domain.overlap, "seen": domain.seen}
+    tensors |= {f"{RECOGNIZER}{key}": weight for key, weight in (recognizer or {}).items()}
     for side, bank in (("target", domain.names.target), ("train", domain.names.train)):
         tensors |= {f"{side}.embeds": bank.embeds, f"{side}.is_thing": bank.is_thing}
         if bank.concept is not None:
@@ -94,6 +96,15 @@ def read_names(path: Path) -> DomainNames:
         return DomainNames(prepare(target, train), tuple(more["seen"]), tensors["void"], float(more["overlap"]))
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(path, error) from error
+
+
+def read_recognizer(path: Path) -> dict[str, Tensor]:
+    """The weights of the recognizer, by their names in it; empty if it has none, and in earlier files.
+
+    Raises:
+        ProposalsError: the file is damaged.
+    """
+    return recognizer_weights(_read(path)[0])
 
 
 def _write(path: Path, tensors: Mapping[str, Tensor], more: Mapping[str, Any]) -> None:

@@ -40,6 +40,8 @@ class SettingScorer:
         self.domain, self.settings, self.details = domain, tuple(settings), dict(details or {})
         self.groups = class_groups(domain.seen, domain.names.nearest)
         self.is_thing: list[bool] = domain.target.is_thing.tolist()
+        for setting in settings:
+            setting.recognizer.eval().to(domain.no_object_embed.device)
         self.overlaps = [domain.overlap if s.overlap is None else s.overlap for s in settings]
         self.counts = {s.name: PanopticCounts.zeros(len(self.is_thing)) for s in settings}
         self.pixels = {s.name: SemanticCounts.zeros(len(self.is_thing)) for s in settings}

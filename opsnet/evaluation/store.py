@@ -12,10 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from opsnet.checkpoint.loading import checked
 from opsnet.checkpoint.stored_config import check_inference
 from opsnet.evaluation.mask_bytes import KINDS
-from opsnet.evaluation.proposal_files import ProposalsError, read_names, read_outputs, write_names, write_outputs
+from opsnet.evaluation.proposal_files import (
+    ProposalsError,
+    read_names,
+    read_outputs,
+    read_recognizer,
+    write_names,
+    write_outputs,
+)
 from opsnet.inference.config import InferenceConfig
 from opsnet.inference.names import DomainNames
 from opsnet.inference.network_output import NetworkOutput
@@ -111,11 +120,16 @@ def open_domain(folder: Path | str, domain: str) -> StoredDomain:
     return stored
 
 
-def stored_origin(folder: Path | str) -> tuple[str | None, InferenceConfig | None]:
-    """The experiment that trained the network of the proposals, and its inference settings; ``None`` if unknown."""
+def stored_origin(folder: Path | str) -> tuple[str | None, InferenceConfig | None, dict[str, Tensor]]:
+    """The experiment that trained the network of the proposals, and its inference settings; ``None`` if unknown.
+
+    The third value is the weights of its recognizer; empty if it has none.
+    """
     paths = sorted(_stored(folder).glob(f"*/{ABOUT}"))
     about = _about(paths[0]) if paths else {}
-    return about.get("experiment"), _inference(about["rules"], paths[0]) if "rules" in about else None
+    inference = _inference(about["rules"], paths[0]) if "rules" in about else None
+    text = paths[0].parent / TEXT if paths else None
+    return about.get("experiment"), inference, read_recognizer(text) if text is not None and text.is_file() else {}
 
 
 def _inference(stored: Any, path: Path) -> InferenceConfig:
@@ -160,6 +174,7 @@ class ProposalWriter:
         batches: number of images of each batch.
         sources: sources of the CLIP embeddings.
         masks: one of the kinds of :mod:`opsnet.evaluation.mask_bytes`.
+        recognizer: weights of the recognizer in ``rules``.
 
     Raises:
         ProposalsError: the folder has other proposals, or ``masks`` is unknown.
@@ -168,6 +183,7 @@ class ProposalWriter:
     def __init__(
         self, folder: Path, domain: str, *, names: DomainNames, vocabulary: Vocabulary,
         made_by: Mapping[str, Any], batches: Sequence[int], sources: Sequence[str], masks: str,
+        recognizer: Mapping[str, Tensor] | None = None,
     ) -> None:  # fmt: skip
         if masks not in KINDS:
             raise ProposalsError(f"proposal_masks must be one of {', '.join(KINDS)}, got '{masks}'")
@@ -184,7 +200,7 @@ class ProposalWriter:
                 "delete them"
             )
         write_json(path, about)
-        write_names(path.parent / TEXT, names)
+        write_names(path.parent / TEXT, names, recognizer)
 
     def load_cached(self, index: int, image_ids: Sequence[int | str]) -> NetworkOutput | None:
         """The batch of these images as an earlier run stored it losslessly; ``None`` if there is none."""

@@ -201,7 +201,9 @@ class Predictor(
         return value
 
     def _recognizer(self, value: str | Recognizer) -> Recognizer:
-        return parse_recognizer(value, trained=self.trained.recognizer) if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        return parse_recognizer(value, trained=self.trained.recognizer).eval().to(self.device)
 
     def text(self, vocabulary: Vocabulary) -> TextBank:
         """A vocabulary's text bank on the network's device, cached."""

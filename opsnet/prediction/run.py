@@ -65,7 +65,7 @@ def predict(cfg: DictConfig) -> Outcome:
     rules: dict[str, Any] = {"path_margin": cfg.path_margin}
     if cfg.unknown is not None:
         rules["unknown"] = UnknownRule(margin=cfg.unknown)
-    rules["modulation"] = choose_recognizer(cfg.modulation, predictor.trained)
+    rules["modulation"] = choose_recognizer(cfg.modulation, predictor.trained).eval().to(predictor.device)
     rules["filtering"] = _filtering(cfg, predictor.trained.inference)
     writer = PredictionWriter(Path(cfg.output), cfg.task)
     start = time.monotonic()

@@ -7,6 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from opsnet.utils.errors import InputError
+
 _OPTION = r"(?:beta|threshold|overlap|compete|drop_no_object)="
 _SETTING = re.compile(rf"""(?<![^\[,\s])(?!{_OPTION})[^,\[\]'"\s]+(?:,\s*{_OPTION}[^,\[\]'"\s]+)+""")
 _SETTINGS = ("settings", "panel_setting", "detail_setting")
@@ -39,13 +41,11 @@ def _find(package: Path) -> Path:
     )
 
 
-@cache
 def options(group: str) -> tuple[str, ...]:
-    """Names of the options of a group such as ``modulation``."""
-    return tuple(sorted(path.stem for path in (config_dir() / group).glob("*.yaml")))
+    """Names of the options of a group such as ``modulation``, those of ``--config-dir`` among them."""
+    return tuple(sorted(_files(group, _search_path())))
 
 
-@cache
 def option(group: str, name: str) -> Any:
     """The content of an option's yaml.
 
@@ -55,12 +55,38 @@ def option(group: str, name: str) -> Any:
 
     Raises:
         KeyError: the group has no such option.
+        InputError: a yaml of ``--config-dir`` has a defaults list, which only Hydra can resolve.
     """
+    path = _files(group, _search_path())[name]
+    content = _load(path)
+    if "defaults" in content and config_dir() not in path.parents:
+        raise InputError(
+            f"{group}/{name}.yaml has a defaults list, which is not resolved where an option is chosen by its name "
+            "alone (settings=[...]): write all its keys into it"
+        )
+    return content
+
+
+def _search_path() -> tuple[Path, ...]:
+    """Folders with options, in Hydra's order of precedence: the package's, then ``--config-dir`` of a command."""
+    from hydra.core.hydra_config import HydraConfig
+
+    own = config_dir()
+    sources = HydraConfig.get().runtime.config_sources if HydraConfig.initialized() else ()
+    given = [Path(source.path) for source in sources if source.schema == "file"]
+    return (own, *(folder for folder in given if folder != own))
+
+
+@cache
+def _files(group: str, folders: tuple[Path, ...]) -> dict[str, Path]:
+    return {path.stem: path for folder in reversed(folders) for path in (folder / group).glob("*.yaml")}
+
+
+@cache
+def _load(path: Path) -> Any:
     from omegaconf import OmegaConf
 
-    if name not in options(group):
-        raise KeyError(name)
-    return OmegaConf.load(config_dir() / group / f"{name}.yaml")
+    return OmegaConf.load(path)
 
 
 def quoted(argument: str, *keys: str) -> str:

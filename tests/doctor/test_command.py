@@ -54,6 +54,21 @@ def test_the_folder_can_be_given(given: str) -> None:
     assert cfg.output == "there/run"
 
 
+@pytest.mark.parametrize("flag", ["--config-dir={}", "--config-dir {}", "-cd {}"])
+def test_options_of_a_folder_of_ones_own_are_found(flag: str, tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text(
+        "# @package _global_\ndefaults: [scenes]\nexperiment_name: my_training\n"
+    )
+    words = [*flag.format(tmp_path).split(), "experiment=mine"]
+    assert is_rehearsal(words)
+    cfg, _ = compose_training(words)
+    assert cfg.experiment_name == "my_training"
+    assert cfg.data.root.endswith("scenes_0")
+    with pytest.raises(InputError, match="--config-dir .*elsewhere is no folder"):
+        compose_training([f"--config-dir={tmp_path / 'elsewhere'}", "experiment=mine"])
+
+
 @pytest.mark.parametrize(("line", "words"), [
     ("-m experiment=opsnet_r50 seed=0,1", "only a single training can be rehearsed"),
     ("experiment=opsnet_r50 vocabulary=words.txt", "run opsnet-doctor once for each"),

@@ -20,6 +20,7 @@ from opsnet.metrics.semantic import SemanticCounts, count_semantic, summarise_se
 from opsnet.panoptic.mask_filtering import Filtered, MaskFiltering
 from opsnet.recognition.recognizer import domain_similarity
 from opsnet.structures import Batch, GroundTruth, PanopticMap
+from opsnet.vocabulary import Vocabulary
 
 MEASURES = ("PQ", "PQth", "PQst", "SQ", "RQ")
 
@@ -47,6 +48,16 @@ def scored(trained, data, settings, batch) -> dict[str, list[PanopticMap]]:
     scorer = SettingScorer(trained.domain(data.vocabulary), settings)
     sources = {one.clip_embeds for one in settings}
     return scorer.score(run_network(trained.model, batch, sources), batch.panoptic)
+
+
+def test_recognizers_run_on_the_device_of_the_names_and_not_in_training_mode(lenient) -> None:
+    """One that a setting names is built on the CPU; "meta" is the other device that every machine has."""
+    domain = lenient.domain(Vocabulary.load("scenes"))
+    domain = dataclasses.replace(domain, no_object_embed=domain.no_object_embed.to("meta"))
+    settings = [parse_setting("learned/cls_iou"), parse_setting("full/cls_iou")]
+    SettingScorer(domain, settings)
+    assert {p.device.type for one in settings for p in one.recognizer.parameters()} == {"meta"}
+    assert not any(one.recognizer.training for one in settings)
 
 
 def test_groups_of_classes_by_hand() -> None:

@@ -40,7 +40,7 @@ def test_stored_batches_are_read_back(tmp_path: Path) -> None:
     assert stored.names().target.names == ("cat",)
     assert stored.sources == ("pooling",)
     assert stored.bytes() > sum(m.nbytes for m in masks) / 2
-    assert stored_origin(tmp_path) == ("opsnet_r50", None)  # older folders have no inference settings
+    assert stored_origin(tmp_path) == ("opsnet_r50", None, {})  # older folders have no inference settings
     stored.require_vocabulary(CAT)
     with pytest.raises(ProposalsError, match="stored with a vocabulary that differs from the current 'cats'"):
         stored.require_vocabulary(Vocabulary.from_names(["cat", "dog"], name="cats"))

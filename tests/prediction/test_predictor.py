@@ -35,6 +35,14 @@ def test_load_a_checkpoint(lenient_checkpoint, lenient_model) -> None:
     assert loaded.train_vocabulary == lenient_model.train_vocabulary
 
 
+def test_recognizers_run_on_the_device_of_the_network_and_not_in_training_mode(predictor, monkeypatch) -> None:
+    """One that a name describes is built on the CPU; "meta" is the other device that every machine has."""
+    monkeypatch.setattr(Predictor, "device", torch.device("meta"))
+    found = Predictor(predictor.trained, modulation="learned").recognizer
+    assert {p.device.type for p in found.parameters()} == {"meta"}
+    assert not found.training
+
+
 def test_load_says_what_is_missing(tmp_path) -> None:
     with pytest.raises(CheckpointError, match=r"no\.ckpt does not exist"):
         opsnet.load(tmp_path / "no.ckpt")

@@ -6,8 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from hydra import compose as compose_config
+from hydra import initialize_config_dir
 
-from opsnet.utils.configuration import ConfigurationError, _find, config_dir, quoted_settings
+from opsnet.utils.configuration import ConfigurationError, _files, _find, config_dir, option, options, quoted_settings
+from opsnet.utils.errors import InputError
 
 
 def _make(tmp_path: Path, *folders: str, checkout: bool = True) -> Path:
@@ -52,6 +55,32 @@ def test_missing_everywhere_names_both_places_and_the_fix(tmp_path: Path) -> Non
     assert str(tmp_path / "conf") in message
     assert str(package / "conf") in message
     assert "pip install" in message
+
+
+def test_options_of_a_commands_own_folder_are_found_and_the_packages_come_first(tmp_path, monkeypatch) -> None:
+    from hydra.core.hydra_config import HydraConfig
+
+    assert "mine" not in options("modulation")
+    (tmp_path / "modulation").mkdir()
+    for name in ("mine", "full"):
+        (tmp_path / "modulation" / f"{name}.yaml").write_text("_target_: mine.Recognizer\n")
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        cfg = compose_config("train", [f"hydra.searchpath=['file://{tmp_path}']"], return_hydra_config=True)
+    monkeypatch.setattr(HydraConfig.instance(), "cfg", None)  # taken back after the test
+    HydraConfig.instance().set_config(cfg)
+    assert "mine" in options("modulation")
+    assert option("modulation", "mine") == {"_target_": "mine.Recognizer"}
+    assert option("modulation", "full")["alpha"] == 10
+    with pytest.raises(KeyError):
+        option("modulation", "../modulation/mine")
+    (tmp_path / "modulation" / "merged.yaml").write_text("defaults: [full]\n")
+    _files.cache_clear()
+    with pytest.raises(InputError, match=r"modulation/merged\.yaml has a defaults list"):
+        option("modulation", "merged")
+
+
+def test_what_a_yaml_of_the_package_says_itself_is_read_without_its_defaults() -> None:
+    assert option("world", "scenes")["filters"]["cls"] == {"threshold": 0.4}  # of checkpoints that do not say it
 
 
 def test_importing_it_does_not_import_torch() -> None:
