@@ -20,8 +20,9 @@ from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.prediction.carriers import NamedMap
 from opsnet.prediction.images import NetworkSize, padded_size, to_pixels
 from opsnet.prediction.naming import UnknownRule
+from opsnet.prediction.options import PredictionOptions, option_values
 from opsnet.prediction.predictor import Predictor, as_words, load
-from opsnet.prediction.writing import TASKS, PredictionWriter, shown_name
+from opsnet.prediction.writing import PredictionWriter, shown_name
 from opsnet.utils.errors import InputError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
@@ -57,74 +58,61 @@ def predict(cfg: DictConfig) -> Outcome:
         InputError: the only image, the vocabulary, checkpoint, weights or CLIP are missing or invalid, or an option is
             out of range; raised before anything is computed.
     """
-    words = as_words(cfg.vocabulary if isinstance(cfg.vocabulary, str) else list(cfg.vocabulary))
-    paths = find_images(cfg.image)
-    _check(cfg)
+    options = PredictionOptions(**option_values(cfg))
+    words = as_words(options.vocabulary)
+    paths = find_images(options.image)
     known = {paths[0]: to_pixels(paths[0])} if len(paths) == 1 else {}
-    predictor, outcome = _load(cfg), Outcome()
-    rules: dict[str, Any] = {"path_margin": cfg.path_margin}
-    if cfg.unknown is not None:
-        rules["unknown"] = UnknownRule(margin=cfg.unknown)
-    rules["modulation"] = choose_recognizer(cfg.modulation, predictor.trained).eval().to(predictor.device)
-    rules["filtering"] = _filtering(cfg, predictor.trained.inference)
-    writer = PredictionWriter(Path(cfg.output), cfg.task)
+    predictor, outcome = _load(options), Outcome()
+    rules: dict[str, Any] = {"path_margin": options.path_margin}
+    if options.unknown is not None:
+        rules["unknown"] = UnknownRule(margin=options.unknown)
+    rules["modulation"] = choose_recognizer(options.modulation, predictor.trained).eval().to(predictor.device)
+    rules["filtering"] = _filtering(options.filtering, predictor.trained.inference)
+    writer = PredictionWriter(options.output, options.task)
     start = time.monotonic()
     try:
-        for batch in _batches(_read(paths, known, outcome), cfg.batch_size, predictor.size):
+        for batch in _batches(_read(paths, known, outcome), options.batch_size, predictor.size):
             proposed = predictor.propose([pixels for _, pixels in batch])
-            for (path, pixels), named in zip(batch, predictor.name(proposed, words, top_k=cfg.top_k, **rules)):
+            for (path, pixels), named in zip(batch, predictor.name(proposed, words, top_k=options.top_k, **rules)):
                 writer.add(path, pixels, named)
                 outcome.done, outcome.last = outcome.done + 1, named
     finally:  # an interrupted run keeps its results so far
         outcome.seconds = time.monotonic() - start
         writer.finish()
-    _print(outcome, len(paths), Path(cfg.output))
+    _print(outcome, len(paths), options.output)
     return outcome
 
 
-def _check(cfg: DictConfig) -> None:
-    if cfg.task not in TASKS:
-        raise InputError(f"task must be one of {', '.join(TASKS)}, got '{cfg.task}'")
-    for key in ("top_k", "batch_size"):
-        if cfg[key] < 1:
-            raise InputError(f"{key} must be at least 1, got {cfg[key]}: change `{key}`")
-    if not 0 <= cfg.path_margin <= 1:
-        raise InputError(f"path_margin must lie in 0..1, got {cfg.path_margin}: change `path_margin`")
-    if cfg.unknown is not None and not 0 < cfg.unknown <= 1:
-        raise InputError(f"unknown must be a margin in (0, 1], or null, got {cfg.unknown}")
-
-
-def _filtering(cfg: DictConfig, inference: InferenceConfig) -> MaskFiltering:
+def _filtering(filtering: DictConfig, inference: InferenceConfig) -> MaskFiltering:
     """The configured filter; its defaults are those of the checkpoint's world."""
     from hydra.utils import instantiate
 
-    whole = OmegaConf.create({"filters": dict(inference.filters), "filtering": cfg.filtering})
+    whole = OmegaConf.create({"filters": dict(inference.filters), "filtering": filtering})
     chosen: MaskFiltering | TrainedFilter = instantiate(whole.filtering)
     return chosen.of(inference.mask_filtering) if isinstance(chosen, TrainedFilter) else chosen
 
 
-def _load(cfg: DictConfig) -> Predictor:
-    how = {"shortest": cfg.shortest, "longest": cfg.longest, "overlap": cfg.overlap}
-    if cfg.checkpoint is not None and cfg.model.weights is not None:
+def _load(options: PredictionOptions) -> Predictor:
+    if options.checkpoint is not None and options.network.model.weights is not None:
         raise InputError("checkpoint and model.weights exclude each other: give one of them")
-    if cfg.checkpoint is not None:
+    if options.checkpoint is not None:
         predictor = load(
-            cfg.checkpoint,
-            clip_weights=cfg.clip_weights,
-            device=cfg.device,
-            treat_label_names_as_seen=cfg.treat_label_names_as_seen,
+            options.checkpoint,
+            clip_weights=options.clip_weights,
+            device=options.device,
+            treat_label_names_as_seen=options.treat_label_names_as_seen,
         )
-        return Predictor(predictor.trained, **how)
-    if cfg.model.weights is None:
+        return Predictor(predictor.trained, **options.sizes)
+    if options.network.model.weights is None:
         raise InputError(
             "no network is given: give checkpoint=PATH of a .ckpt written by opsnet-train, or model.weights=PATH of a "
             "published Mask2Former"
         )
-    if not cfg.modulation._target_.endswith(".ClipOnly"):
+    if not options.modulation._target_.endswith(".ClipOnly"):
         raise InputError(
             "a Mask2Former from model.weights has no trained query embeddings: choose modulation=clip_only"
         )
-    return Predictor(load_zero_shot(cfg, device=cfg.device), **how)
+    return Predictor(load_zero_shot(options.network, device=options.device), **options.sizes)
 
 
 def find_images(text: str) -> list[Path]:
