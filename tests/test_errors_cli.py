@@ -97,7 +97,7 @@ def test_train_on_image_labels_that_do_not_fit(fault, parts, imagenet, command, 
     ("overrides", "parts"),
     [
         (["data=scenes_plus"], ["no loss uses them", "image_labels=cls"]),
-        (["image_labels=cls"], ["losses.image_label_matching", "the data have none", "data=coco_imagenet"]),
+        (["image_labels=cls"], ["losses.image_label_matching", "the data has none", "data=coco_imagenet"]),
         (["losses.distillation.weight=1"], ["losses.distillation", "init_from=CHECKPOINT"]),
         (["experiment=scenes_plus"], ["init_from"]),
     ],

@@ -94,7 +94,7 @@ def test_another_model_of_timm_is_trained_and_evaluated(checkpoint, command, wor
     assert "scenes_novel/full/cls_iou/PQ" in json.loads((run / "results.json").read_text())["metrics"]
 
 
-def test_a_class_is_trained_and_loaded_where_it_is_trusted(checkpoint, monkeypatch, pictures) -> None:
+def test_a_class_is_trained_and_loaded_where_it_is_trusted(checkpoint, monkeypatch, sample_images) -> None:
     path = checkpoint("strided")
     with pytest.raises(CheckpointError, match=f"backbone._target_ = '{NAME}'.*OPSNET_TRUSTED_CLASSES"):
         opsnet.load(path, device="cpu")
@@ -103,8 +103,8 @@ def test_a_class_is_trained_and_loaded_where_it_is_trusted(checkpoint, monkeypat
     state = torch.load(path, weights_only=True)["state_dict"]
     for name, weight in predictor.trained.model.backbone.state_dict().items():
         assert torch.equal(weight, state[f"model.backbone.{name}"])
-    (named,) = predictor([pictures[0]], "red circle, grass")
-    assert named.ids.shape == pictures[0].shape[:2]
+    (named,) = predictor([sample_images[0]], "red circle, grass")
+    assert named.ids.shape == sample_images[0].shape[:2]
 
 
 def test_a_model_that_timm_does_not_have_is_one_sentence(folder, command, world_overrides, tmp_path) -> None:

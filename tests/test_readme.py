@@ -57,7 +57,7 @@ ELSEWHERE = {
     'filtering=objectness image=photo.png vocabulary="red car, sky, lamp post"':
         "test_zero_shot.py::test_the_command_writes_named_segments",
     "opsnet-demo checkpoint=last.ckpt": "test_demo_run.py::test_two_visitors_use_every_control",
-    "opsnet-export checkpoint=last.ckpt output=opsnet.onnx": "test_export.py::test_the_file_answers_as_the_network",
+    "opsnet-export checkpoint=last.ckpt output=opsnet.onnx": "test_export.py::test_the_file_has_the_outputs_of_the_network",
     "opsnet-doctor experiment=opsnet_r50":
         "test_run.py::test_a_sound_run_is_taken_two_steps_far_and_leaves_nothing",
     "opsnet-train experiment=camvid backbone.weights=lite2.safetensors":
@@ -68,11 +68,11 @@ ELSEWHERE = {
     "python -m scripts.published.score_mask2former backbone=r50 model.weights=PATH":
         "test_score_mask2former.py::test_the_command_scores_cocos_validation_set",
     "python -m scripts.benchmarks.pairs": "test_benchmarks.py::test_a_benchmark_is_printed",
-    "python -m scripts.benchmarks.memory backbone=swin_l": "test_benchmarks.py::test_every_part_of_a_step_is_weighed",
+    "python -m scripts.benchmarks.memory backbone=swin_l": "test_benchmarks.py::test_every_part_of_a_step_is_measured",
     "python -m scripts.published.check_parity FOLDER --size 640x853":
-        "test_checkpoints.py::test_the_script_tells_a_difference",
+        "test_checkpoints.py::test_the_script_detects_a_difference",
     "python -m scripts.published.convert_mask2former model_final.pkl mask2former.safetensors":
-        "test_checkpoints.py::test_the_converted_file_loads_as_the_original",
+        "test_checkpoints.py::test_the_converted_file_loads_like_the_original",
     "opsnet-prepare wordnet": "test_wordnet.py::test_the_file_that_debian_leaves_out",
 }  # fmt: skip
 

@@ -50,7 +50,7 @@ def test_no_path_of_the_machine_that_trained_is_stored_but_that_of_clip(compose,
 
 
 def test_frozen_weights_stay_out() -> None:
-    state = {"model.clip.a": 1, "distillation.b": 2, "model.c": 3}
+    state = {"model.clip.a": 1, "model.c": 3}
     checkpoint = {"state_dict": state}
     add_content(checkpoint, "abc", {"some": "config"})
     assert checkpoint == {"state_dict": {"model.c": 3}, "opsnet": {"clip_hash": "abc", "config": {"some": "config"}}}

@@ -310,7 +310,7 @@ def test_of_two_predictions_of_an_image_the_last_counts_as_in_panopticapi(made: 
     )
     Image.fromarray(ids_to_rgb(np.where(read_ids(made.segments / "p1.png") == 1, 1, 0))).save(made.segments / "p1.png")
     assert matches(score(sound(made), made.annotations)) == Counter({3: 2, 5: 1, 9: 1})
-    assert f"{made.annotations} predicts image 8 twice: the last is scored" in caplog.text
+    assert f"{made.annotations} predicts image 8 twice: the last prediction is scored" in caplog.text
 
 
 def test_an_area_that_is_not_whole_is_computed_with_as_in_panopticapi(made: TinySet) -> None:

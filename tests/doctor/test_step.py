@@ -71,7 +71,7 @@ def test_a_checkpoint_of_other_weights_is_found(taken, tmp_path: Path) -> None:
     with torch.no_grad():
         prepared.module.model.no_object_embed[0] += 1
     read_back(folder, prepared.module, checklist)
-    assert "does not hold what was trained: model.no_object_embed" in failure(checklist)
+    assert "differs from the trained network: model.no_object_embed" in failure(checklist)
     (folder / "last.ckpt").unlink()
     read_back(folder, prepared.module, checklist)
     assert "last.ckpt was not written" in checklist.of("failure")[-1].sentence

@@ -262,7 +262,7 @@ def test_options_out_of_range(override, message, config, tmp_path) -> None:
 def test_the_filter_is_the_checkpoints_unless_another_is_chosen(overrides, expected, compose) -> None:
     rules = InferenceConfig({"kind": "cls_iou", "threshold": 0.25}, {"cls": {"threshold": 0.4}})
     cfg = compose("predict", "checkpoint=a", "image=b", "vocabulary=c", *overrides)
-    assert _filtering(cfg, rules).settings() == MaskFiltering(**expected).settings()
+    assert _filtering(cfg.filtering, rules).settings() == MaskFiltering(**expected).settings()
 
 
 # --- folders ----------------------------------------------------------------------------------------------------------
