@@ -59,6 +59,7 @@ def option_values(cfg: DictConfig) -> dict[str, Any]:
     fields = PredictionOptions.__dataclass_fields__
     return {
         **{key: cfg[key] for key in fields if key in cfg},
+        "image": cfg.image,
         "vocabulary": cfg.vocabulary if isinstance(cfg.vocabulary, str) else list(cfg.vocabulary),
         "output": Path(cfg.output),
         "sizes": {"shortest": cfg.shortest, "longest": cfg.longest, "overlap": cfg.overlap},
