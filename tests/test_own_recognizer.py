@@ -102,7 +102,9 @@ def test_it_is_trained_and_saved(checkpoint) -> None:
         assert all(0 < float(row["train/recognition"]) < 100 for row in csv.DictReader(file) if row["train/loss"])
 
 
-def test_it_is_built_from_a_checkpoint_only_where_it_is_trusted(checkpoint, monkeypatch, tmp_path, sample_images) -> None:
+def test_it_is_built_from_a_checkpoint_only_where_it_is_trusted(
+    checkpoint, monkeypatch, tmp_path, sample_images
+) -> None:
     with pytest.raises(CheckpointError, match=f"inference.recognizer._target_ = '{NAME}'.*OPSNET_TRUSTED_CLASSES"):
         opsnet.load(checkpoint, device="cpu")
     monkeypatch.setenv("OPSNET_TRUSTED_CLASSES", NAME)

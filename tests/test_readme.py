@@ -57,7 +57,8 @@ ELSEWHERE = {
     'filtering=objectness image=photo.png vocabulary="red car, sky, lamp post"':
         "test_zero_shot.py::test_the_command_writes_named_segments",
     "opsnet-demo checkpoint=last.ckpt": "test_demo_run.py::test_two_visitors_use_every_control",
-    "opsnet-export checkpoint=last.ckpt output=opsnet.onnx": "test_export.py::test_the_file_has_the_outputs_of_the_network",
+    "opsnet-export checkpoint=last.ckpt output=opsnet.onnx":
+        "test_export.py::test_the_file_has_the_outputs_of_the_network",
     "opsnet-doctor experiment=opsnet_r50":
         "test_run.py::test_a_sound_run_is_taken_two_steps_far_and_leaves_nothing",
     "opsnet-train experiment=camvid backbone.weights=lite2.safetensors":

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from opsnet.vocabulary import wordnet
+from opsnet.vocabulary.names import split_names, without_repeats
 from opsnet.vocabulary.vocabulary import (
     Concept,
     Vocabulary,
     VocabularyError,
     is_known_thing,
-    split_names,
-    without_repeats,
 )
 
 KINDS = {"thing": True, "stuff": False}

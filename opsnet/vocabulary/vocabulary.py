@@ -13,6 +13,7 @@ from typing import Any
 
 from opsnet.utils.errors import InputError
 from opsnet.utils.json_fields import field, flag, items, nonblank, whole
+from opsnet.vocabulary.names import split_names, without_repeats
 from opsnet.vocabulary.wordnet import subtree
 
 
@@ -238,17 +239,6 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="utf-8-sig")  # Windows editors may write a byte order mark
     except UnicodeDecodeError as error:
         raise VocabularyError(f"vocabulary file {path} is not UTF-8 text ({error}): save it as UTF-8") from error
-
-
-def split_names(text: str) -> list[str]:
-    """Splits names at commas, normalises whitespace and drops empty names."""
-    return [" ".join(name.split()) for name in text.split(",") if name.strip()]
-
-
-def without_repeats(names: list[str]) -> tuple[str, ...]:
-    """A concept's names without duplicates."""
-    first = {name.casefold(): name for name in reversed(names)}
-    return tuple(name for name in names if first.pop(name.casefold(), None) is not None)
 
 
 def _of_free_names(name: str, rows: list[list[str]]) -> Vocabulary:

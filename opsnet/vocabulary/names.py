@@ -1,0 +1,14 @@
+"""The names of a concept as people write them: comma-separated, with repeats."""
+
+from __future__ import annotations
+
+
+def split_names(text: str) -> list[str]:
+    """Splits names at commas, normalises whitespace and drops empty names."""
+    return [" ".join(name.split()) for name in text.split(",") if name.strip()]
+
+
+def without_repeats(names: list[str]) -> tuple[str, ...]:
+    """A concept's names without duplicates."""
+    first = {name.casefold(): name for name in reversed(names)}
+    return tuple(name for name in names if first.pop(name.casefold(), None) is not None)

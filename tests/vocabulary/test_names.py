@@ -1,0 +1,18 @@
+"""Names as people write them."""
+
+from __future__ import annotations
+
+import pytest
+
+from opsnet.vocabulary.names import split_names, without_repeats
+
+
+@pytest.mark.parametrize(
+    ("text", "names"), [("cat", ["cat"]), (" cat ,big   dog,, ", ["cat", "big dog"]), ("", []), (" , ", [])]
+)
+def test_names_are_split_at_commas(text: str, names: list[str]) -> None:
+    assert split_names(text) == names
+
+
+def test_the_first_of_repeated_names_stays() -> None:
+    assert without_repeats(["Sea", "ocean", "sea", "OCEAN", "lake"]) == ("Sea", "ocean", "lake")
