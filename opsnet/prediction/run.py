@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from hydra.utils import instantiate
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
@@ -85,8 +86,6 @@ def predict(cfg: DictConfig) -> Outcome:
 
 def _filtering(filtering: DictConfig, inference: InferenceConfig) -> MaskFiltering:
     """The configured filter; its defaults are those of the checkpoint's world."""
-    from hydra.utils import instantiate
-
     whole = OmegaConf.create({"filters": dict(inference.filters), "filtering": filtering})
     chosen: MaskFiltering | TrainedFilter = instantiate(whole.filtering)
     return chosen.of(inference.mask_filtering) if isinstance(chosen, TrainedFilter) else chosen
@@ -108,7 +107,7 @@ def _load(options: PredictionOptions) -> Predictor:
             "no network is given: give checkpoint=PATH of a .ckpt written by opsnet-train, or model.weights=PATH of a "
             "published Mask2Former"
         )
-    if not options.modulation._target_.endswith(".ClipOnly"):
+    if getattr(instantiate(options.modulation), "needs_query_embeddings", True):  # `trained` is no recognizer yet
         raise InputError(
             "a Mask2Former from model.weights has no trained query embeddings: choose modulation=clip_only"
         )

@@ -29,6 +29,8 @@ class QueryOnly(Recognizer):
 class ClipOnly(Recognizer):
     """The pooled CLIP embedding only (Table 4, "CLIP")."""
 
+    needs_query_embeddings = False
+
     def forward(self, embeddings: Embeddings, names: PreparedNames, no_object: Tensor) -> tuple[Tensor, Tensor]:
         """Embeddings (B, K, D) -> logits (B, K, M) and the no-object logit (B, K)."""
         return name_logits(embeddings.clip, names.target, no_object)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -52,7 +52,13 @@ def prepare(target: TextBank, train: TextBank) -> PreparedNames:
 
 
 class Recognizer(nn.Module):
-    """Maps both embeddings of each proposal to logits. One with parameters is trained and saved with the model."""
+    """Maps both embeddings of each proposal to logits. One with parameters is trained and saved with the model.
+
+    Attributes:
+        needs_query_embeddings: whether it needs trained query embeddings; published Mask2Former weights have none.
+    """
+
+    needs_query_embeddings: ClassVar[bool] = True
 
     def forward(self, embeddings: Embeddings, names: PreparedNames, no_object: Tensor) -> tuple[Tensor, Tensor]:
         """Scores the target names.
