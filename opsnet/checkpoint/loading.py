@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
+from opsnet.checkpoint.content import renamed_weights, trained_weights
 from opsnet.checkpoint.reading import (
     check_clip_hash,
     load_recognizer,
@@ -32,16 +33,17 @@ from opsnet.utils.errors import CheckpointError, InputError
 from opsnet.vocabulary import Vocabulary
 
 
-def check_resume(path: Path, clip_hash: str, streams: int) -> None:
+def check_resume(path: Path, clip_hash: str, streams: int, weights: Mapping[str, Tensor] | None = None) -> None:
     """Checks that a run can resume from a checkpoint.
 
     Args:
         path: path of the checkpoint.
         clip_hash: hash of the loaded CLIP.
         streams: number of training streams, see :class:`opsnet.data.mixed.MixedDataModule`.
+        weights: of the module that resumes, by their names in it.
 
     Raises:
-        CheckpointError: it is not a checkpoint, or was trained with another CLIP or other data.
+        CheckpointError: it is not a checkpoint, or was trained with another CLIP, other data or another network.
     """
     checkpoint = read_checkpoint(path, key="resume")
     check_clip_hash(checkpoint, clip_hash, f"checkpoint {path}")
@@ -51,6 +53,21 @@ def check_resume(path: Path, clip_hash: str, streams: int) -> None:
         raise CheckpointError(
             f"checkpoint {path} (resume) was trained on {before} streams of images, but data has {streams}: resume "
             "with the data group of the training, or start a new training from its weights with init_from"
+        )
+    if weights is not None:
+        _check_same_weights(checkpoint["state_dict"], weights, path)
+
+
+def _check_same_weights(stored: Mapping[str, Tensor], own: Mapping[str, Tensor], path: Path) -> None:
+    """Refuses a checkpoint that Lightning could not load into the module."""
+    stored, own = renamed_weights(stored), trained_weights(own)
+    wrong = sorted(own.keys() ^ stored.keys())
+    wrong += sorted(key for key in own.keys() & stored.keys() if own[key].shape != stored[key].shape)
+    if wrong:
+        raise CheckpointError(
+            f"checkpoint {path} (resume) has another network, recognizer or losses ({len(wrong)} weights differ, the "
+            f"first is {wrong[0]}): resume with the options of its training, or start a new training from its weights "
+            "with init_from"
         )
 
 
@@ -80,6 +97,7 @@ def load_checkpoint(
     clip_weights: str | Path | None = None,
     device: str = "auto",
     treat_label_names_as_seen: bool = False,
+    key: str = "",
 ) -> TrainedModel:
     """Builds the network that a checkpoint describes and loads its weights.
 
@@ -89,6 +107,7 @@ def load_checkpoint(
         device: "auto" uses CUDA if available.
         treat_label_names_as_seen: treat names that were trained with image labels as training names too, in s and H;
             the paper uses only those of the segments.
+        key: configuration key that holds the path, for messages.
 
     Raises:
         CheckpointError: the file does not exist, is not an OPSNet checkpoint, is damaged, has a configuration that is
@@ -96,7 +115,7 @@ def load_checkpoint(
             although their names are requested.
         ClipWeightsError: CLIP's weights are missing.
     """
-    checkpoint, name = read_checkpoint(path), f"checkpoint {path}"
+    checkpoint, name = read_checkpoint(path, key=key), f"checkpoint {path}"
     trained = load_trained(
         checkpoint, network_weights(checkpoint["state_dict"]), name, clip_weights=clip_weights, device=device,
         treat_label_names_as_seen=treat_label_names_as_seen,

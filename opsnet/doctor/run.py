@@ -152,7 +152,7 @@ def _build(cfg: DictConfig, sets: OpenedSets, resume: Path | None, checklist: Ch
     check_activation(cfg.clip, module.model.clip.text_encoder.clip, checklist)
     with checklist.failing("resume"):
         if resume is not None:
-            check_resume(resume, module.model.clip.weights_hash, streams=1 + (labels is not None))
+            check_resume(resume, module.model.clip.weights_hash, 1 + (labels is not None), module.state_dict())
             checklist.ok("resume", f"from {resume}")
     return module
 

@@ -73,7 +73,9 @@ def open_target(options: EvaluationOptions) -> EvaluationTarget:
 
 def _with_recognizer_of(other: str, target: EvaluationTarget, options: EvaluationOptions) -> EvaluationTarget:
     """The same model with the recognizer of another checkpoint instead of its own."""
-    recognizer = load_checkpoint(other, clip_weights=options.clip_weights, device=options.device).recognizer
+    recognizer = load_checkpoint(
+        other, clip_weights=options.clip_weights, device=options.device, key="recognizer_from"
+    ).recognizer
     inference = dataclasses.replace(target.inference, recognizer=recognizer_config(recognizer))
     return dataclasses.replace(target, recognizer=recognizer, inference=inference)
 

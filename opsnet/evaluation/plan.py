@@ -74,6 +74,11 @@ def plan_of(
         InputError: a setting is unknown, or one to draw or to detail is not scored.
     """
     names = names or options.settings or default_settings(options, inference)
+    if options.recognizer_from and options.settings and not any(n.startswith(f"{TRAINED}/") for n in names):
+        raise InputError(
+            f"recognizer_from is the recognizer of settings {TRAINED}/..., and `settings` has none: add one, e.g. "
+            f"{TRAINED}/{TRAINED}"
+        )
     names = grid(list(dict.fromkeys(names)), options.tune)
     defaults = (f"{recognizer_name(inference.recognizer)}/cls_iou", DEFAULT_SETTING)
     drawn = options.panel_setting or next((name for name in defaults if name in names), names[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from opsnet.recognition.recognizer import Recognizer
 from opsnet.utils.configuration import option, options
 from opsnet.utils.errors import InputError
 
+log = logging.getLogger(__name__)
 CROPS = ("masking", "cropping")
 Filters = Mapping[str, Mapping[str, Any]]
 """Changes of a world to the yamls of conf/filtering, by name: ``{"cls": {"threshold": 0.4}}``."""
@@ -95,7 +97,7 @@ def parse_recognizer(text: str, *, trained: Recognizer | None = None, setting: s
             )
         return trained
     try:
-        return instantiate(recognizer_of(text))  # type: ignore[no-any-return]
+        return _warned(instantiate(recognizer_of(text)), text)
     except KeyError as error:
         raise _unknown("modulation", text, setting or text) from error
     except (ValueError, InstantiationException) as error:  # Hydra raises the latter for a value out of range
@@ -192,6 +194,16 @@ class TrainedRecognizer:
         return instantiate({**config, **changes})  # type: ignore[no-any-return]
 
 
+def _warned(recognizer: Recognizer, name: str) -> Recognizer:
+    """The same; a recognizer that learns and is chosen by name has learned nothing."""
+    if list(recognizer.parameters()):
+        log.warning(
+            "recognizer '%s' learns, and is used with the initial values of its yaml: '%s' is the recognizer of the "
+            "checkpoint, with what it learned", name, TRAINED,
+        )  # fmt: skip
+    return recognizer
+
+
 def choose_recognizer(modulation: DictConfig, trained: TrainedModel) -> Recognizer:
     """The recognizer that the group ``modulation`` of a command selects.
 
@@ -199,7 +211,9 @@ def choose_recognizer(modulation: DictConfig, trained: TrainedModel) -> Recogniz
         InputError: see :meth:`TrainedRecognizer.of`.
     """
     chosen: Recognizer | TrainedRecognizer = instantiate(modulation)
-    return chosen.of(trained) if isinstance(chosen, TrainedRecognizer) else chosen
+    if isinstance(chosen, TrainedRecognizer):
+        return chosen.of(trained)
+    return _warned(chosen, type(chosen).__name__)
 
 
 def recognizer_config(recognizer: Recognizer) -> dict[str, Any]:
@@ -246,6 +260,8 @@ def _filter_options(options: Sequence[str], name: str) -> dict[str, Any]:
 
 
 def _unknown(group: str, name: str, setting: str) -> InputError:
+    if name == setting and group == "modulation":
+        return InputError(f"no modulation '{name}': give one of {', '.join(options(group))} or alpha=A,beta=B")
     extra = f", {', '.join(CROPS)}, alpha=A,beta=B" if group == "modulation" else ""
     return InputError(
         f"setting '{setting}': no {group} '{name}'; a setting is <recognition>/<filter>, "

@@ -63,6 +63,8 @@ def _check_recognizer(cfg: DictConfig, losses: list[str]) -> None:
             f"{type(recognizer).__name__} has parameters, but no loss trains them: add one, e.g. "
             "losses.recognition.weight=1, or choose another modulation"
         )
+    if isinstance(cfg.held_out, str):
+        raise InputError(f"held_out must be a list of names: give held_out=[{cfg.held_out}]")
     if losses and not cfg.held_out:
         raise InputError(
             f"losses.{losses[0]} trains the recognizer on names that the queries do not learn: give some names of the "

@@ -43,7 +43,8 @@ def train(cfg: DictConfig) -> dict[str, float]:
     check_losses(cfg, data)
     module = build_module(cfg, data.datasets["train"].vocabulary, data.label_vocabulary)
     if resume is not None:
-        check_resume(resume, module.model.clip.weights_hash, streams=1 + (data.label_vocabulary is not None))
+        streams = 1 + (data.label_vocabulary is not None)
+        check_resume(resume, module.model.clip.weights_hash, streams, module.state_dict())
     trainer = build_trainer(cfg, folder, resume)
     plan = plan_steps(cfg, trainer, data)
     if trainer.is_global_zero:

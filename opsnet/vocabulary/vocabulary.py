@@ -108,7 +108,10 @@ class Vocabulary:
                 f"vocabulary '{self.name}' has no concept '{unknown[0]}': its names are "
                 f"{', '.join(self.names[:20])}{', ...' if len(self) > 20 else ''}"
             )
-        return Vocabulary(self.name, tuple(c for c in self.concepts if c.name not in names))
+        left = tuple(c for c in self.concepts if c.name not in names)
+        if not left:
+            raise VocabularyError(f"nothing is left of vocabulary '{self.name}': leave fewer of its names out")
+        return Vocabulary(self.name, left)
 
     def categories(self) -> list[dict[str, Any]]:
         """The concepts in the form of a panoptic json, with ``synonyms`` if there are any."""

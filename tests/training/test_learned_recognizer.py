@@ -115,3 +115,39 @@ def test_combinations_that_do_not_match(overrides, message, train_config, tmp_pa
 def test_a_held_out_name_that_the_data_does_not_have(train_config, tmp_path) -> None:
     with pytest.raises(VocabularyError, match="vocabulary 'scenes' has no concept 'red sphere': its names are red"):
         train(train_config(tmp_path, "held_out=[red sphere]"))
+
+
+def test_a_list_of_held_out_names_is_expected(train_config, tmp_path) -> None:
+    given = ["modulation=learned", "losses.recognition.weight=1", "held_out='red circle'"]
+    with pytest.raises(InputError, match=r"held_out must be a list of names: give held_out=\[red circle\]"):
+        train(train_config(tmp_path, *given))
+
+
+def test_no_name_is_left(train_config, tmp_path) -> None:
+    names = ",".join(Vocabulary.load("scenes").names)
+    with pytest.raises(VocabularyError, match="nothing is left of vocabulary 'scenes'"):
+        train(train_config(tmp_path, "modulation=learned", "losses.recognition.weight=1", f"held_out=[{names}]"))
+
+
+def test_resuming_with_another_recognizer_is_refused_before_training(
+    checkpoint, trained, train_config, tmp_path
+) -> None:
+    message = r"\(resume\) has another network, recognizer or losses \(2 weights differ, the first is recognizer\.at_tr"
+    with pytest.raises(CheckpointError, match=message):
+        train(train_config(tmp_path / "a", f"resume={checkpoint}"))
+    with pytest.raises(CheckpointError, match=message):
+        train(train_config(tmp_path / "b", *LEARNED, f"resume={trained.checkpoint}"))
+
+
+def test_a_learned_recognizer_by_its_name_is_the_initial_one(checkpoint, caplog) -> None:
+    predictor = opsnet.load(checkpoint, device="cpu", modulation="learned")
+    assert predictor.recognizer.settings() == pytest.approx(LearnedModulation().settings())
+    assert "'learned' learns, and is used with the initial values" in caplog.text
+
+
+def test_the_recognizer_of_another_checkpoint_needs_a_setting(checkpoint, trained, compose, world_overrides, tmp_path):
+    given = [f"checkpoint={trained.checkpoint}", f"recognizer_from={checkpoint}", f"output={tmp_path}", "panels=0"]
+    with pytest.raises(InputError, match="`settings` has none: add one, e.g. trained/trained"):
+        evaluate(compose("evaluate", *world_overrides, *given, "device=cpu", "settings=[full/cls_iou]"))
+    more = ["device=cpu", "details=false", "settings=[trained/cls_iou]", "~data.module.test.scenes_street"]
+    assert evaluate(compose("evaluate", *world_overrides, *given, *more)).metrics
