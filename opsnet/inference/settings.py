@@ -6,7 +6,7 @@ import dataclasses
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
@@ -21,6 +21,7 @@ from opsnet.utils.errors import InputError
 
 log = logging.getLogger(__name__)
 CROPS = ("masking", "cropping")
+Own = TypeVar("Own", Recognizer, MaskFiltering)
 Filters = Mapping[str, Mapping[str, Any]]
 """Changes of a world to the yamls of conf/filtering, by name: ``{"cls": {"threshold": 0.4}}``."""
 
@@ -91,13 +92,9 @@ def parse_recognizer(text: str, *, trained: Recognizer | None = None, setting: s
         InputError: the name is unknown.
     """
     if text == TRAINED:
-        if trained is None:
-            raise InputError(
-                f"recognizer '{TRAINED}' is that of a checkpoint: give a checkpoint, or another recognizer"
-            )
-        return trained
+        return _of_checkpoint(trained, "recognizer")
     try:
-        return _warned(instantiate(recognizer_of(text)), text)
+        return _warn_if_initial(instantiate(recognizer_of(text)), text)
     except KeyError as error:
         raise _unknown("modulation", text, setting or text) from error
     except (ValueError, InstantiationException) as error:  # Hydra raises the latter for a value out of range
@@ -118,17 +115,19 @@ def parse_filtering(
         InputError: the name is unknown.
     """
     if text == TRAINED:
-        if trained is None:
-            raise InputError(
-                f"filter '{TRAINED}' is that of a checkpoint's training: give a checkpoint, or another filter"
-            )
-        return trained
+        return _of_checkpoint(trained, "filter")
     try:
         raw = option("filtering", text)
     except KeyError as error:
         raise _unknown("filtering", text, setting or text) from error
     whole = OmegaConf.create({"filters": filters or {}, "filtering": raw})
     return instantiate(whole.filtering)  # type: ignore[no-any-return]
+
+
+def _of_checkpoint(own: Own | None, what: str) -> Own:
+    if own is None:
+        raise InputError(f"{what} '{TRAINED}' is that of a checkpoint's training: give a checkpoint, or another {what}")
+    return own
 
 
 def changed(filtering: MaskFiltering, changes: Mapping[str, Any]) -> MaskFiltering:
@@ -194,12 +193,12 @@ class TrainedRecognizer:
         return instantiate({**config, **changes})  # type: ignore[no-any-return]
 
 
-def _warned(recognizer: Recognizer, name: str) -> Recognizer:
-    """The same; a recognizer that learns and is chosen by name has learned nothing."""
+def _warn_if_initial(recognizer: Recognizer, name: str) -> Recognizer:
+    """Returns ``recognizer``, with a warning if it has parameters: one that is built from its yaml is untrained."""
     if list(recognizer.parameters()):
         log.warning(
-            "recognizer '%s' learns, and is used with the initial values of its yaml: '%s' is the recognizer of the "
-            "checkpoint, with what it learned", name, TRAINED,
+            "recognizer '%s' has trainable parameters and is used with their initial values: '%s' is the checkpoint's "
+            "trained recognizer", name, TRAINED,
         )  # fmt: skip
     return recognizer
 
@@ -213,7 +212,7 @@ def choose_recognizer(modulation: DictConfig, trained: TrainedModel) -> Recogniz
     chosen: Recognizer | TrainedRecognizer = instantiate(modulation)
     if isinstance(chosen, TrainedRecognizer):
         return chosen.of(trained)
-    return _warned(chosen, type(chosen).__name__)
+    return _warn_if_initial(chosen, type(chosen).__name__)
 
 
 def recognizer_config(recognizer: Recognizer) -> dict[str, Any]:

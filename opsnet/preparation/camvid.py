@@ -63,17 +63,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def prepare(src: Path, dst: Path, *, sets: Sequence[str] = SETS, workers: int | None = None) -> None:
-    """Converts sets; sets whose json exists are skipped.
-
-    Args:
-        src: folder of the dataset as distributed.
-        dst: folder to write.
-        sets: of :data:`SETS`.
-        workers: processes; by default one per core.
-
-    Raises:
-        DatasetError: a folder or file is missing or invalid.
-    """
+    """Converts sets; arguments and errors as of :func:`opsnet.preparation.ade20k.prepare`."""
     require_folder(src)
     for name in sets:
         for folder in (name, f"{name}annot"):

@@ -61,17 +61,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def prepare(src: Path, dst: Path, *, sets: Sequence[str] = SETS, workers: int | None = None) -> None:
-    """Converts sets; sets whose json exists are skipped.
-
-    Args:
-        src: folder of the dataset as distributed.
-        dst: folder to write.
-        sets: of :data:`SETS`.
-        workers: processes; by default one per core.
-
-    Raises:
-        DatasetError: a folder or file is missing or invalid.
-    """
+    """Converts sets; arguments and errors as of :func:`opsnet.preparation.ade20k.prepare`."""
     require_folder(src)
     where = "VOCtrainval_03-May-2010.tar there, from http://host.robots.ox.ac.uk/pascal/VOC/voc2010"
     require_folder(src / "VOCdevkit", f"unpack {where}")

@@ -89,6 +89,6 @@ def _check_kinds(targets: dict[str, type], has_image_labels: bool) -> None:
         )
     if label_losses and not has_image_labels:
         raise InputError(
-            f"{', '.join(label_losses)} need image labels, but the data has none: choose data=coco_imagenet, or "
-            "image_labels=none"
+            f"{', '.join(label_losses)}: these losses need image labels, but the data has none: choose "
+            "data=coco_imagenet (scenes_plus in the miniature), or image_labels=none"
         )

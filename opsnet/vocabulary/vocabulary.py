@@ -104,10 +104,8 @@ class Vocabulary:
         """
         unknown = [name for name in names if name not in self.names]
         if unknown:
-            raise VocabularyError(
-                f"vocabulary '{self.name}' has no concept '{unknown[0]}': its names are "
-                f"{', '.join(self.names[:20])}{', ...' if len(self) > 20 else ''}"
-            )
+            known = ", ".join(self.names[:20]) + (", ..." if len(self) > 20 else "")
+            raise VocabularyError(f"vocabulary '{self.name}' has no concept '{unknown[0]}': its names are {known}")
         left = tuple(c for c in self.concepts if c.name not in names)
         if not left:
             raise VocabularyError(f"nothing is left of vocabulary '{self.name}': leave fewer of its names out")

@@ -7,13 +7,13 @@ import pytest
 from opsnet.metrics.results import IN_DOMAIN, OUT_OF_DOMAIN
 from opsnet.miniature import measures
 
-PLACE = {"home": (IN_DOMAIN,), "abroad": OUT_OF_DOMAIN}
+ONLY_IN_DOMAIN = (IN_DOMAIN,)
 
 
-def test_difference_at_home_and_abroad(main):
-    assert measures.difference(PLACE["home"], "query_only", "clip_only")(main, None).value == 13
-    abroad = measures.difference(PLACE["abroad"], "full", "query_only")(main, None)
-    assert (abroad.value, abroad.detail) == (10, "46.00 against 36.00")
+def test_difference_in_domain_and_out_of_domain(main):
+    assert measures.difference(ONLY_IN_DOMAIN, "query_only", "clip_only")(main, None).value == 13
+    unseen = measures.difference(OUT_OF_DOMAIN, "full", "query_only")(main, None)
+    assert (unseen.value, unseen.detail) == (10, "46.00 against 36.00")
 
 
 def test_difference_of_two_filters(main):
@@ -23,11 +23,11 @@ def test_difference_of_two_filters(main):
 
 def test_cross_attention_compares_the_two_models(main, baseline):
     assert measures.cross_attention(OUT_OF_DOMAIN, "full")(main, baseline).value == 1
-    assert measures.cross_attention(PLACE["home"], "query_only")(main, baseline).value == 0.5
+    assert measures.cross_attention(ONLY_IN_DOMAIN, "query_only")(main, baseline).value == 0.5
     assert measures.cross_attention(OUT_OF_DOMAIN, "full")(main, None) is None
 
 
-def test_identical_at_home_is_the_largest_difference_of_the_five_measures(main, made):
+def test_identical_in_domain_is_the_largest_difference_of_the_five_measures(main, made):
     assert measures.identical_in_domain(main, None).value == 0
     other = made.results({**main.metrics, "scenes/full/cls_iou/SQ": 88.25, "scenes/full/cls_iou/RQ": 77.9})
     assert measures.identical_in_domain(other, None).value == 0.25

@@ -142,7 +142,7 @@ def test_resuming_with_another_recognizer_is_refused_before_training(
 def test_a_learned_recognizer_by_its_name_is_the_initial_one(checkpoint, caplog) -> None:
     predictor = opsnet.load(checkpoint, device="cpu", modulation="learned")
     assert predictor.recognizer.settings() == pytest.approx(LearnedModulation().settings())
-    assert "'learned' learns, and is used with the initial values" in caplog.text
+    assert "'learned' has trainable parameters and is used with their initial values" in caplog.text
 
 
 def test_the_recognizer_of_another_checkpoint_needs_a_setting(checkpoint, trained, compose, world_overrides, tmp_path):

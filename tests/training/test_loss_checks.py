@@ -27,7 +27,7 @@ def test_valid_combinations(given, data, train_config, tmp_path) -> None:
         (
             ["image_labels=cls_masksum"],
             PLAIN,
-            "losses.image_label_matching, losses.mask_sum need image labels, but the data has none",
+            "losses.image_label_matching, losses.mask_sum: these losses need image labels, but the data has none",
         ),
         (NO_SEGMENTS, PLAIN, "losses has no loss for batches with segments: choose losses=mask2former"),
         (
