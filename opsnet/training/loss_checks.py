@@ -29,7 +29,7 @@ def check_losses(cfg: DictConfig, data: Any) -> None:
     if cfg.get("starts_from") and not cfg.init_from:
         raise InputError(
             f"{cfg.experiment_name} fine-tunes a trained model: give a checkpoint of {cfg.starts_from} in the same "
-            "world by init_from=PATH"
+            "world (in the miniature: of experiment=scenes) by init_from=PATH"
         )
     if isinstance(data.datasets.get("train"), ImageLabelDataset):
         raise InputError(

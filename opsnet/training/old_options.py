@@ -50,7 +50,9 @@ def refuse_old_options(arguments: Sequence[str]) -> Iterator[None]:
     for argument in arguments:
         key, chosen = key_of(argument), argument.partition("=")[2]
         if key == "supervision":
-            raise InputError(f"{argument}: the group was renamed: give {_GROUP.get(chosen, 'losses=mask2former')}")
+            instead = _GROUP.get(chosen, "losses=mask2former")
+            hint = " (losses=scenes in the miniature)" if "mask2former" in instead else ""
+            raise InputError(f"{argument}: the group was renamed: give {instead}{hint}")
         if key in _KEYS:
             raise InputError(f"{argument}: the key was renamed: it is {_KEYS[key]} now")
     try:

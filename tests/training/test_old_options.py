@@ -13,14 +13,16 @@ from opsnet.training.old_options import _GROUP, _KEYS, refuse_old_keys, refuse_o
 from opsnet.training.run import train as run_training
 from opsnet.utils.errors import InputError
 
+MINIATURE = " (losses=scenes in the miniature)"
 SENTENCES = {
-    "supervision=masks": "the group was renamed: give losses=mask2former",
+    "supervision=masks": f"the group was renamed: give losses=mask2former{MINIATURE}",
     "supervision=scenes_cls": "the group was renamed: give losses=scenes image_labels=cls",
-    "supervision=real_cls_masksum": "the group was renamed: give losses=mask2former image_labels=cls_masksum",
+    "supervision=real_cls_masksum":
+        f"the group was renamed: give losses=mask2former image_labels=cls_masksum{MINIATURE}",
     "++supervision.iou_weight=10": "the key was renamed: it is losses.iou.weight now",
     "image_labels.criterion.form=log": "the key was renamed: it is losses.image_label_matching.form now",
     "distillation=1.0": "the key was renamed: it is losses.distillation.weight now",
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("argument", SENTENCES)
