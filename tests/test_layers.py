@@ -19,22 +19,22 @@ LAYERS = [
     ["prediction", "paper"],
     ["training", "evaluation"],
     ["miniature"],
-    ["export", "demo"],
-    ["doctor"],
+    ["exporting", "web_demo"],
+    ["diagnosis"],
     ["commands"],
-    ["__main__"],
+    ["python -m"],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
 
-ENTRY_POINTS = ("train", "evaluate", "predict", "score", "train_clip", "prepare")
-"""Files of a few lines for ``python -m opsnet.train``; a folder has a ``__main__`` for it."""
+ENTRY_POINTS = ("train", "evaluate", "predict", "score", "train_clip", "prepare", "export", "demo", "doctor")
+"""Files of a few lines for ``python -m opsnet.train``."""
 
 
 def unit_of(module: str) -> str:
     """``opsnet.clip.loading`` -> ``clip``."""
     parts = module.split(".")
-    return "__main__" if parts[-1] == "__main__" or parts[1:] in ([name] for name in ENTRY_POINTS) else parts[1]
+    return "python -m" if parts[1:] in ([name] for name in ENTRY_POINTS) else parts[1]
 
 
 def imports_of(path: Path) -> set[str]:

@@ -9,7 +9,7 @@ from opsnet.commands.run_command import run_command
 
 def run(cfg: DictConfig) -> None:
     """Hydra's task; it serves until Ctrl-C."""
-    from opsnet.demo.run import serve
+    from opsnet.web_demo.run import serve
 
     serve(cfg)
 

@@ -15,7 +15,7 @@ from opsnet.commands.run_command import run_command, user_errors
 
 def run(cfg: DictConfig) -> None:
     """Hydra's task; exit code 1 if the data has errors."""
-    from opsnet.doctor.examine import examine
+    from opsnet.diagnosis.examine import examine
 
     if examine(cfg):
         raise SystemExit(1)
@@ -31,12 +31,12 @@ def main() -> None:
 
 def _rehearse_if_asked(arguments: list[str]) -> bool:
     """Rehearses the training that the arguments describe; returns whether they describe one."""
-    from opsnet.doctor.command import compose_training, is_rehearsal
+    from opsnet.diagnosis.command import compose_training, is_rehearsal
 
     if not is_rehearsal(arguments):
         return False
     training = compose_training(arguments)  # a mistyped key is reported before PyTorch is imported
-    from opsnet.doctor.run import rehearse
+    from opsnet.diagnosis.run import rehearse
 
     if rehearse(*training):
         sys.exit(1)

@@ -9,7 +9,7 @@ from opsnet.commands.run_command import run_command
 
 def run(cfg: DictConfig) -> None:
     """Hydra's task."""
-    from opsnet.export.run import export
+    from opsnet.exporting.run import export
 
     export(cfg)
 

@@ -19,7 +19,7 @@ from opsnet.commands import evaluate as evaluate_command
 from opsnet.commands import export as export_command
 from opsnet.commands import predict as predict_command
 from opsnet.evaluation.run import evaluate
-from opsnet.export.run import export
+from opsnet.exporting.run import export
 from opsnet.prediction.predictor import Predictor
 from opsnet.prediction.run import predict
 from opsnet.training.run import build_module
@@ -76,7 +76,7 @@ def test_every_way_to_load_refuses_it_and_nothing_runs(attack: str, planted, can
 @pytest.mark.parametrize("attack", ["os.system", "oc.create"])
 def test_the_page_refuses_it(attack: str, planted, canary, compose, command_of) -> None:
     pytest.importorskip("gradio", reason="the page needs opsnet[demo]")
-    from opsnet.demo.run import demo
+    from opsnet.web_demo.run import demo
 
     for path in planted(ATTACKS[attack]):
         with pytest.raises(CheckpointError, match=ATTACKS[attack].key):

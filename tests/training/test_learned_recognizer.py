@@ -11,7 +11,7 @@ from test_train import stop_and_resume
 import opsnet
 from opsnet.checkpoint.loading import load_checkpoint
 from opsnet.evaluation.run import evaluate
-from opsnet.export.network import ExportNetwork
+from opsnet.exporting.network import ExportNetwork
 from opsnet.recognition.learned_modulation import LearnedModulation
 from opsnet.training.run import build_module, train
 from opsnet.utils.errors import CheckpointError, InputError

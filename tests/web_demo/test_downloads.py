@@ -1,0 +1,42 @@
+"""The downloaded files agree with the map."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+
+import numpy as np
+from PIL import Image
+
+from opsnet.data.panoptic_png import decode_ids
+from opsnet.web_demo import downloads
+from opsnet.web_demo.downloads import IDLE, new_folder, write_downloads
+
+
+def test_the_files_are_a_panoptic_prediction(named_map, tmp_path) -> None:
+    overlay, panoptic, listed = write_downloads(tmp_path, "my.cat.jpg", np.zeros((6, 8, 3), np.uint8), named_map)
+    with Image.open(panoptic) as ids, Image.open(overlay) as drawn:
+        assert (decode_ids(ids) == named_map.ids.numpy()).all()
+        assert drawn.mode == "RGB"
+    data = json.loads(listed.read_text())
+    assert [c["name"] for c in data["categories"]] == ["sea", "<b>cat</b>"]
+    assert data["images"][0]["width"] == 8
+    segments = data["annotations"][0]["segments_info"]
+    assert [(s["id"], s["category_id"], s["area"], s["bbox"]) for s in segments] == [
+        (1, 1, 20, [0, 0, 4, 5]), (2, 2, 20, [4, 0, 4, 5]),
+    ]  # fmt: skip
+    assert data["images"][0]["file_name"] == "my.cat.jpg"
+    assert [p.name for p in (overlay, panoptic)] == ["my.cat_overlay.png", "my.cat.png"]
+    assert segments[1]["names"] == [["<b>cat</b>", 0.75], ["sea", 0.2]]
+
+
+def test_folders_are_new_and_old_ones_are_forgotten(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(downloads.tempfile, "gettempdir", lambda: str(tmp_path))
+    old, young = new_folder(), new_folder()
+    assert old != young
+    (old / "a.png").write_bytes(b"a")
+    past = time.time() - IDLE - 10
+    os.utime(old, (past, past))
+    new_folder()
+    assert young.is_dir() and not old.exists()
