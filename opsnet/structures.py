@@ -185,12 +185,24 @@ class Proposals:
         return _move(self, device)
 
 
+LOGIT_SCALE = 100.0
+"""By which cosines are multiplied to become logits: one over the paper's temperature of 0.01 (section 3.1)."""
+
+
 @dataclass(frozen=True)
 class Embeddings:
-    """Both embeddings of each proposal: ``query`` and ``clip``, each (B, K, D), not normalised."""
+    """Both embeddings of each proposal.
+
+    Attributes:
+        query, clip: (B, K, D) each, not normalised. A proposal without a CLIP embedding has zeros.
+        query_scale, clip_scale: by which cosines of each with names are multiplied to become logits; numbers or
+            0-dimensional tensors.
+    """
 
     query: Tensor
     clip: Tensor
+    query_scale: float | Tensor = LOGIT_SCALE
+    clip_scale: float | Tensor = LOGIT_SCALE
 
 
 @dataclass(frozen=True)

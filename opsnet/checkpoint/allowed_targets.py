@@ -26,8 +26,12 @@ class AllowedTarget:
 NETWORK: Mapping[Key, AllowedTarget] = {
     ("model",): AllowedTarget(("opsnet.model.OPSNet",), given=("backbone", "clip", "zero_shot")),
     ("model", "pixel_decoder"): AllowedTarget(("opsnet.segmenter.pixel_decoder.PixelDecoder",), True, ("in_channels",)),
-    ("model", "query_decoder"): AllowedTarget(("opsnet.segmenter.query_decoder.QueryDecoder",), True, ("clip_dim",)),
-    ("backbone",): AllowedTarget(("opsnet.segmenter.backbone.Backbone",)),
+    ("model", "query_decoder"): AllowedTarget(
+        ("opsnet.segmenter.query_decoder.QueryDecoder",), True, ("clip_dim", "clip_map_dim")
+    ),
+    ("backbone",): AllowedTarget(
+        ("opsnet.segmenter.backbone.Backbone", "opsnet.clip.shared_backbone.SharedClipBackbone")
+    ),
     ("clip",): AllowedTarget(("opsnet.clip.frozen_clip.FrozenClip",)),
     ("clip", "model"): AllowedTarget(("opsnet.clip.loading.load_clip",)),
     ("clip", "model", "architecture"): AllowedTarget(("open_clip.create_model", "opsnet.clip.tiny.tiny_clip"), True),

@@ -18,12 +18,13 @@ class FrozenClip(nn.Module):
     """Wraps an open_clip model for OPSNet.
 
     Args:
-        model: an open_clip ResNet CLIP (see :func:`opsnet.clip.loading.load_clip`).
+        model: an open_clip CLIP with a ResNet or ConvNeXt (see :func:`opsnet.clip.loading.load_clip`).
         tokenizer: texts -> token ids (P, L).
         templates: prompt templates, see :func:`opsnet.clip.prompts.prompt_templates`.
         synonyms: whether to use all names of a concept or only its first.
         text_cache: folder in which text embeddings are cached between runs; ``None``: no cache.
         mean, std: the image normalisation with which CLIP was trained, RGB in 0..1.
+        pooling: how CLIP's map becomes an embedding per proposal, see :class:`ClipImageEncoder`.
         pool_stride: average the feature map to this stride in pixels for Mask Pooling; ``None``: the trunk's stride.
         precision: precision of the image encoder, "fp32" or "bf16"; ``None``: the trainer's.
     """
@@ -38,12 +39,13 @@ class FrozenClip(nn.Module):
         text_cache: str | Path | None = None,
         mean: Sequence[float] = OPENAI_MEAN,
         std: Sequence[float] = OPENAI_STD,
+        pooling: str | None = None,
         pool_stride: int | None = None,
         precision: str | None = None,
     ) -> None:
         super().__init__()
         self.image_encoder = ClipImageEncoder(
-            clip=model, mean=mean, std=std, pool_stride=pool_stride, precision=precision
+            clip=model, mean=mean, std=std, pooling=pooling, pool_stride=pool_stride, precision=precision
         )
         self.text_encoder = TextEncoder(
             clip=model, tokenizer=tokenizer, templates=templates, synonyms=synonyms, cache=text_cache
@@ -54,6 +56,12 @@ class FrozenClip(nn.Module):
     def embed_dim(self) -> int:
         """D."""
         return self.image_encoder.embed_dim
+
+    @property
+    def logit_scale(self) -> float:
+        """The factor by which CLIP multiplies cosines, at most 100 as in its training."""
+        learned: Tensor = self.text_encoder.clip.logit_scale.detach()  # type: ignore[operator, assignment]
+        return min(float(learned.exp()), 100.0)
 
     @property
     def weights_hash(self) -> str:

@@ -18,7 +18,7 @@ from opsnet.evaluation.mask_bytes import pack, unpack
 from opsnet.inference.names import DomainNames
 from opsnet.inference.network_output import NetworkOutput
 from opsnet.recognition.recognizer import prepare
-from opsnet.structures import Proposals, TextBank
+from opsnet.structures import LOGIT_SCALE, Proposals, TextBank
 from opsnet.utils.errors import InputError
 from opsnet.utils.files import atomic_path
 
@@ -38,7 +38,7 @@ def write_outputs(path: Path, outputs: NetworkOutput, masks: str) -> None:
     }
     more = {
         "masks": about, "padded": outputs.padded, "valid_sizes": outputs.valid_sizes, "map_sizes": outputs.map_sizes,
-        "image_ids": outputs.image_ids,
+        "image_ids": outputs.image_ids, "scales": outputs.scales,
     }  # fmt: skip
     _write(path, tensors, more)
 
@@ -57,13 +57,19 @@ def read_outputs(path: Path) -> NetworkOutput:
         valid = _sizes(more["valid_sizes"])
         maps = _sizes(more["map_sizes"]) if "map_sizes" in more else valid  # missing in files of earlier versions
         height, width = more["padded"]
-        return NetworkOutput(proposals, clip, (height, width), valid, maps, tuple(more["image_ids"]))
+        scales = _scales(more.get("scales", (LOGIT_SCALE, LOGIT_SCALE)))  # missing in files of earlier versions
+        return NetworkOutput(proposals, clip, (height, width), valid, maps, tuple(more["image_ids"]), scales)
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(path, error) from error
 
 
 def _sizes(stored: Sequence[Sequence[int]]) -> tuple[tuple[int, int], ...]:
     return tuple((int(height), int(width)) for height, width in stored)
+
+
+def _scales(stored: Sequence[float]) -> tuple[float, float]:
+    query, clip = stored
+    return float(query), float(clip)
 
 
 def write_names(path: Path, domain: DomainNames, recognizer: Mapping[str, Tensor] | None = None) -> None:
@@ -93,7 +99,8 @@ def read_names(path: Path) -> DomainNames:
             )
             for side in ("target", "train")
         )  # fmt: skip
-        return DomainNames(prepare(target, train), tuple(more["seen"]), tensors["void"], float(more["overlap"]))
+        seen = tuple(more["seen"])
+        return DomainNames(prepare(target, train, seen), seen, tensors["void"], float(more["overlap"]))
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(path, error) from error
 

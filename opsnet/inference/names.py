@@ -37,7 +37,8 @@ class NameCache:
         names = self._prepared.get(vocabulary)
         if names is None or names.train is not train:
             same = vocabulary == self.train_vocabulary
-            names = self._prepared[vocabulary] = prepare(train if same else self._embed(vocabulary), train)
+            seen = vocabulary.seen_in(self.train_vocabulary)
+            names = self._prepared[vocabulary] = prepare(train if same else self._embed(vocabulary), train, seen)
         self._prepared.move_to_end(vocabulary)
         while len(self._prepared) > CACHED:
             self._prepared.popitem(last=False)
@@ -82,8 +83,5 @@ class DomainNames:
 
     def to(self, device: torch.device | str) -> DomainNames:
         """The same with every tensor on ``device``."""
-        names = PreparedNames(
-            self.names.target.to(device), self.names.train.to(device), self.names.nearest.to(device),
-            self.names.similarity.to(device),
-        )  # fmt: skip
-        return dataclasses.replace(self, names=names, no_object_embed=self.no_object_embed.to(device))
+        no_object_embed = self.no_object_embed.to(device)
+        return dataclasses.replace(self, names=self.names.to(device), no_object_embed=no_object_embed)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from opsnet.model import OPSNet
 from opsnet.recognition.proposal_crops import crop_images, embed_crops, mask_images
-from opsnet.structures import Batch, Embeddings, Proposals
+from opsnet.structures import LOGIT_SCALE, Batch, Embeddings, Proposals
 
 Size = tuple[int, int]
 POOLING = "pooling"
@@ -28,6 +28,7 @@ class NetworkOutput:
         valid_sizes: (height, width) in pixels of each image inside the padding.
         map_sizes: (height, width) in pixels of each image's panoptic map.
         image_ids: the dataset's id of each image.
+        scales: by which cosines of query and CLIP embeddings are multiplied, see :class:`Embeddings`.
     """
 
     proposals: Proposals
@@ -36,20 +37,24 @@ class NetworkOutput:
     valid_sizes: tuple[Size, ...]
     map_sizes: tuple[Size, ...]
     image_ids: tuple[int | str, ...]
+    scales: tuple[float, float] = (LOGIT_SCALE, LOGIT_SCALE)
 
     @classmethod
-    def of(cls, proposals: Proposals, batch: Batch, clip: Mapping[str, Tensor] | None = None) -> NetworkOutput:
+    def of(
+        cls, proposals: Proposals, batch: Batch, clip: Mapping[str, Tensor] | None = None,
+        scales: tuple[float, float] = (LOGIT_SCALE, LOGIT_SCALE),
+    ) -> NetworkOutput:  # fmt: skip
         """The output for a batch, with the batch's sizes and ids."""
         padded = (batch.images.shape[-2], batch.images.shape[-1])
         sizes = tuple(batch.valid_sizes), tuple(batch.map_sizes)
-        return cls(proposals, clip or {}, padded, *sizes, tuple(batch.image_ids))
+        return cls(proposals, clip or {}, padded, *sizes, tuple(batch.image_ids), scales)
 
     def __len__(self) -> int:
         return len(self.valid_sizes)
 
     def embeddings(self, source: str = POOLING) -> Embeddings:
         """Query and CLIP embeddings of the proposals, (B, K, D) each; ``source`` is a key of ``clip``."""
-        return Embeddings(query=self.proposals.query_embeds, clip=self.clip[source])
+        return Embeddings(self.proposals.query_embeds, self.clip[source], *self.scales)
 
     def to(self, device: torch.device | str) -> NetworkOutput:
         """The same output with every tensor on ``device``."""
@@ -68,7 +73,7 @@ def run_network(model: OPSNet, batch: Batch, sources: Collection[str] = (POOLING
     """
     proposals, clip_map = model(batch.images, batch.valid_sizes)
     clip = {source: CLIP_SOURCES[source](model, batch, proposals, clip_map) for source in sources}
-    return NetworkOutput.of(proposals, batch, clip)
+    return NetworkOutput.of(proposals, batch, clip, (float(model.query_scale()), model.clip_scale()))
 
 
 def _pooled(model: OPSNet, batch: Batch, proposals: Proposals, clip_map: Tensor) -> Tensor:

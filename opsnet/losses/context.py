@@ -28,7 +28,7 @@ class SegmentContext(MatchedPredictions):
         batch: B images.
         names: the M names of the dataset as target names, and the N of them that the queries learn as training names.
         proposals: those of the last layer, with those of all layers in ``supervision``.
-        seen_clip_map: (B, D, h, w) if the queries attend to CLIP's map, otherwise ``None``.
+        seen_clip_map: (B, C, h, w) if the queries attend to CLIP's map or share its trunk, otherwise ``None``.
     """
 
     model: OPSNet
@@ -46,7 +46,7 @@ class SegmentContext(MatchedPredictions):
 
     @cached_property
     def clip_map(self) -> Tensor:
-        """CLIP's adapted map (B, D, h, w)."""
+        """CLIP's map (B, C, h, w)."""
         if self.seen_clip_map is not None:
             return self.seen_clip_map
         images = self.batch.images.contiguous(memory_format=torch.channels_last)
@@ -71,7 +71,7 @@ def segment_context(
 ) -> SegmentContext:
     """Runs the network on a batch with segments and matches its predictions with them.
 
-    CLIP's image encoder runs only if the queries attend to its map.
+    CLIP's image encoder runs only if the queries attend to its map, or it is the backbone.
 
     Args:
         batch: B images.
@@ -85,7 +85,7 @@ def segment_context(
     targets = batch.targets
     if learned is not None:
         targets = SegmentTargets(targets.masks, [learned[labels] for labels in targets.labels])
-    if model.query_decoder.clip_attention is None:
+    if model.query_decoder.clip_attention is None and not model.shares_clip:
         proposals, clip_map = model.propose(batch.images, None, batch.valid_sizes), None
     else:
         proposals, clip_map = model(batch.images, batch.valid_sizes)
@@ -110,7 +110,7 @@ class ImageLabelContext:
         targets: their labels, indices into ``names``.
         names: the C label names as target names, and the N names of the segments as training names.
         proposals: those of the last decoder layer.
-        clip_map: CLIP's adapted map (B, D, h, w).
+        clip_map: CLIP's map (B, C, h, w).
         seed: seed for random choices in this step.
     """
 

@@ -36,7 +36,8 @@ class QueryDistillation(SegmentLoss):
 
     def setup(self, model: OPSNet) -> None:
         """Copies the network except CLIP, which is frozen and whose map is an input."""
-        start = copy.deepcopy(model, {id(model.clip): None})
+        encoder = model.clip.image_encoder  # which a shared backbone keeps using
+        start = copy.deepcopy(model, {id(model.clip): None, id(encoder): encoder})
         self._start = (start.requires_grad_(False).eval(),)
 
     @property

@@ -39,7 +39,9 @@ class Recognition(SegmentLoss):
         """The loss, a scalar."""
         chosen = self._choose_names(context)
         names = prepare(context.names.target.select(chosen), context.names.train)
-        embeddings = Embeddings(context.embeddings.query.detach(), context.embeddings.clip.detach())
+        known = context.embeddings
+        scale = float(known.query_scale), float(known.clip_scale)
+        embeddings = Embeddings(known.query.detach(), known.clip.detach(), *scale)
         logits, no_object = context.recognizer(embeddings, names, context.model.no_object_embed.detach())
         logits = torch.cat((logits, no_object[..., None]), dim=-1)
         weight = torch.ones(len(chosen) + 1, device=logits.device, dtype=logits.dtype)

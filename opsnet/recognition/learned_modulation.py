@@ -1,7 +1,8 @@
 """Embedding Modulation with learned strengths that depend on a name's similarity to the training names.
 
 The paper uses one alpha and one beta for all names (section 3.3, Table 6). Here each name has three strengths,
-functions of d = 1 - max_j H_ij, its distance from the training names (s: the domain similarity, T = 0.01):
+functions of d = 1 - max_j H_ij, its distance from the training names (s: the domain similarity; T = 0.01, or one over
+the learned scale of the query logits):
 
     a(d) = alpha exp(alpha_slope d)        b(d) = beta + beta_slope d        c(d) = scale exp(scale_slope d)
 
@@ -19,8 +20,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from opsnet.ops.cosines import cosines_reference
 from opsnet.ops.precision import widened
-from opsnet.recognition.recognizer import PreparedNames, Recognizer, cosine_logits
+from opsnet.recognition.recognizer import PreparedNames, Recognizer
 from opsnet.structures import Embeddings
 
 
@@ -55,14 +57,14 @@ class LearnedModulation(Recognizer):
         """Embeddings (B, K, D) -> logits (B, K, M) and the no-object logit (B, K)."""
         target, query, clip = names.target, widened(embeddings.query), widened(embeddings.clip)
         agreement = F.cosine_similarity(query, clip, dim=-1)[..., None]  # of the two embeddings of a proposal
-        nearest = names.nearest.to(query)
+        nearest, logit_scale = names.nearest.to(query), embeddings.query_scale
         alpha, beta, scale = self.numbers(1 - nearest)
         far = 1 - names.similarity.to(query)
         weight = alpha * far
         rows = weight if target.concept is None else weight[target.concept]
-        logits = target.max_per_concept(_fused_logits(query, clip, target.embeds, rows, agreement))
+        logits = target.max_per_concept(_fused_logits(query, clip, target.embeds, rows, agreement)) * logit_scale
         general = self.numbers(far)[0] * far
-        no_object_logits = _fused_logits(query, clip, no_object[None], general[None], agreement)[..., 0]
+        no_object_logits = _fused_logits(query, clip, no_object[None], general[None], agreement)[..., 0] * logit_scale
         return logits * scale / nearest**beta, no_object_logits
 
     def numbers(self, distance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -81,7 +83,7 @@ class LearnedModulation(Recognizer):
 
 
 def _fused_logits(query: Tensor, clip: Tensor, text: Tensor, weight: Tensor, agreement: Tensor) -> Tensor:
-    """Cosine over the temperature of ``E_q + weight E_c``, both L2-normalised, with a weight per row of ``text``.
+    """Cosine of ``E_q + weight E_c``, both L2-normalised, with a weight per row of ``text``.
 
     Expanded to (q.t + w c.t) / |q + w c|, which avoids a fused embedding per name.
 
@@ -92,4 +94,4 @@ def _fused_logits(query: Tensor, clip: Tensor, text: Tensor, weight: Tensor, agr
         agreement: (B, K, 1), cosine of the two.
     """
     length = (1 + weight**2 + 2 * weight * agreement).clamp(min=1e-6).sqrt()
-    return (cosine_logits(query, text) + weight * cosine_logits(clip, text)) / length
+    return (cosines_reference(query, text) + weight * cosines_reference(clip, text)) / length

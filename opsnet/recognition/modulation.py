@@ -23,7 +23,7 @@ class QueryOnly(Recognizer):
 
     def forward(self, embeddings: Embeddings, names: PreparedNames, no_object: Tensor) -> tuple[Tensor, Tensor]:
         """Embeddings (B, K, D) -> logits (B, K, M) and the no-object logit (B, K)."""
-        return name_logits(embeddings.query, names.target, no_object)
+        return name_logits(embeddings.query, names.target, no_object, scale=embeddings.query_scale)
 
 
 class ClipOnly(Recognizer):
@@ -33,7 +33,7 @@ class ClipOnly(Recognizer):
 
     def forward(self, embeddings: Embeddings, names: PreparedNames, no_object: Tensor) -> tuple[Tensor, Tensor]:
         """Embeddings (B, K, D) -> logits (B, K, M) and the no-object logit (B, K)."""
-        return name_logits(embeddings.clip, names.target, no_object)
+        return name_logits(embeddings.clip, names.target, no_object, scale=embeddings.clip_scale)
 
 
 class FixedEnsemble(Recognizer):
@@ -45,7 +45,8 @@ class FixedEnsemble(Recognizer):
 
     def forward(self, embeddings: Embeddings, names: PreparedNames, no_object: Tensor) -> tuple[Tensor, Tensor]:
         """Embeddings (B, K, D) -> logits (B, K, M) and the no-object logit (B, K)."""
-        return name_logits(_fuse(embeddings, self.clip_weight), names.target, no_object)
+        fused = _fuse(embeddings, self.clip_weight)
+        return name_logits(fused, names.target, no_object, scale=embeddings.query_scale)
 
 
 class EmbeddingModulation(Recognizer):
@@ -72,7 +73,8 @@ class EmbeddingModulation(Recognizer):
         """Embeddings (B, K, D) -> logits (B, K, M), and the no-object logit (B, K), which is not debiased."""
         divisor = names.nearest.to(embeddings.query) ** self.beta
         fused = _fuse(embeddings, self.alpha * (1 - names.similarity))
-        logits, no_object_logits = name_logits(fused, names.target, no_object, divisor=divisor)
+        scale = embeddings.query_scale  # with which no-object was trained
+        logits, no_object_logits = name_logits(fused, names.target, no_object, scale=scale, divisor=divisor)
         return logits / divisor, no_object_logits
 
 

@@ -6,6 +6,7 @@ Domain similarity    s = mean_i max_j H_ij,   H (M, N) = cosines between target 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -13,9 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from opsnet.ops.cosines import cosines, cosines_reference
-from opsnet.structures import Embeddings, TextBank
+from opsnet.structures import LOGIT_SCALE, Embeddings, TextBank
 
-TEMPERATURE = 0.01  # section 3.1
 SAME_NAME = 1e-6  # names whose cosine is this close to 1 are the same: rounding keeps it from being exactly 1
 
 
@@ -28,12 +28,15 @@ class PreparedNames:
         train: text bank of the N training names.
         nearest: ``max_j H_ij`` of each target name, (M,) in (0, 1]; exactly 1 for a training name.
         similarity: s, a 0-dimensional tensor; 1 if all target names are training names.
+        same_text: which target names have a name, synonyms included, that is literally one of the training names, (M,)
+            bool; ``None`` if only the embeddings are known.
     """
 
     target: TextBank
     train: TextBank
     nearest: Tensor
     similarity: Tensor
+    same_text: Tensor | None = None
 
     @property
     def seen(self) -> Tensor:
@@ -42,13 +45,22 @@ class PreparedNames:
 
     def select(self, concepts: Tensor) -> PreparedNames:
         """Keeps only some target names, int64 (C,) in ascending order; s remains that of all names."""
-        return PreparedNames(self.target.select(concepts), self.train, self.nearest[concepts], self.similarity)
+        same_text = None if self.same_text is None else self.same_text[concepts]
+        nearest = self.nearest[concepts]
+        return PreparedNames(self.target.select(concepts), self.train, nearest, self.similarity, same_text)
+
+    def to(self, device: torch.device | str) -> PreparedNames:
+        """The same with every tensor on ``device``."""
+        same_text = None if self.same_text is None else self.same_text.to(device)
+        nearest, similarity = self.nearest.to(device), self.similarity.to(device)
+        return PreparedNames(self.target.to(device), self.train.to(device), nearest, similarity, same_text)
 
 
-def prepare(target: TextBank, train: TextBank) -> PreparedNames:
-    """Prepares M target names for prediction by queries trained with N names."""
+def prepare(target: TextBank, train: TextBank, same_text: Sequence[bool] | None = None) -> PreparedNames:
+    """Prepares M target names for prediction by queries trained with N names; ``same_text``: M flags."""
     nearest = nearest_similarity(target, train)
-    return PreparedNames(target, train, nearest, target.mean(nearest.double()))
+    flags = None if same_text is None else torch.tensor(same_text, device=nearest.device)
+    return PreparedNames(target, train, nearest, target.mean(nearest.double()), flags)
 
 
 class Recognizer(nn.Module):
@@ -97,26 +109,28 @@ def domain_similarity(target: TextBank, train: TextBank) -> float:
     return float(prepare(target, train).similarity)
 
 
-def cosine_logits(embeds: Tensor, text: Tensor) -> Tensor:
-    """Cosines divided by the temperature: (B, K, D), (M, D) -> (B, K, M), in fp32 also under autocast.
+def cosine_logits(embeds: Tensor, text: Tensor, scale: float | Tensor = LOGIT_SCALE) -> Tensor:
+    """Cosines times ``scale``: (B, K, D), (M, D) -> (B, K, M), in fp32 also under autocast.
 
-    In bf16 a cosine is precise to 0.004, which the temperature turns into 0.4 in the logit.
+    In bf16 a cosine is precise to 0.004, which a scale of 100 turns into 0.4 in the logit.
     """
-    return cosines_reference(embeds, text) / TEMPERATURE
+    return cosines_reference(embeds, text) * scale
 
 
 def name_logits(
-    embeds: Tensor, target: TextBank, no_object: Tensor, *, divisor: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
+    embeds: Tensor, target: TextBank, no_object: Tensor, *, scale: float | Tensor = LOGIT_SCALE,
+    divisor: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Embeddings (B, K, D) -> logits (B, K, M) of each concept's best name, and the no-object logit (B, K).
 
     Args:
         embeds: not normalised.
         target: M names.
         no_object: (D,).
+        scale: by which cosines are multiplied.
         divisor: (M,) by which the caller will divide the logits. With very many names only the best logits are exact,
             and the divisor determines which are the best, see :func:`opsnet.ops.cosines.cosines`.
     """
     rows = divisor if divisor is None or target.concept is None else divisor[target.concept]
-    logits = cosines(embeds, target.embeds, rows) / TEMPERATURE
-    return target.max_per_concept(logits), cosine_logits(embeds, no_object[None])[..., 0]
+    logits = cosines(embeds, target.embeds, rows) * scale
+    return target.max_per_concept(logits), cosine_logits(embeds, no_object[None], scale)[..., 0]

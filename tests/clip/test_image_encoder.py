@@ -24,13 +24,18 @@ class Tower(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(3, 4, 4, stride=4), nn.BatchNorm2d(4))
+        self.conv1, self.bn1, self.act1 = nn.Conv2d(3, 4, 2, stride=2), nn.BatchNorm2d(4), nn.ReLU()
+        self.conv2, self.bn2, self.act2 = nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4), nn.ReLU()
+        self.conv3, self.bn3, self.act3 = nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4), nn.ReLU()
+        self.avgpool = nn.AvgPool2d(2)
         self.layer1, self.layer2 = nn.Conv2d(4, 4, 2, stride=2), nn.Dropout(0.5)
         self.layer3, self.layer4 = nn.ReLU(), nn.Identity()
         self.attnpool = Pool()
 
     def forward(self, images: Tensor) -> Tensor:
-        x = self.layer4(self.layer3(self.layer2(self.layer1(self.stem(images)))))
+        for conv, norm, act in (("conv1", "bn1", "act1"), ("conv2", "bn2", "act2"), ("conv3", "bn3", "act3")):
+            images = getattr(self, act)(getattr(self, norm)(getattr(self, conv)(images)))
+        x = self.layer4(self.layer3(self.layer2(self.layer1(self.avgpool(images)))))
         return self.attnpool.c_proj(self.attnpool.v_proj(x.mean((-2, -1))))
 
 
@@ -51,7 +56,7 @@ def test_the_map_keeps_the_trunks_resolution_at_any_size() -> None:
 def test_images_are_normalised_as_clip_was() -> None:
     encoder = make_encoder()
     seen: list[Tensor] = []
-    encoder.visual.stem.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    encoder.visual.conv1.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     image = torch.tensor([1.0, 0.75, 0.5]).view(1, 3, 1, 1).expand(1, 3, 8, 8)
     encoder(image)
     encoder.embed_whole(image)
@@ -131,5 +136,5 @@ def test_a_tower_without_attention_pool_is_refused() -> None:
     class VisionTransformer(nn.Module):
         pass
 
-    with pytest.raises(ValueError, match="VisionTransformer has no attention pool.*such as clip=rn50"):
+    with pytest.raises(ValueError, match="VisionTransformer has neither an attention pool.*such as clip=rn50"):
         ClipImageEncoder(clip=SimpleNamespace(visual=VisionTransformer()), mean=(0, 0, 0), std=(1, 1, 1))

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from opsnet.recognition.modulation import ClipOnly, EmbeddingModulation, FixedEnsemble, QueryOnly
-from opsnet.recognition.recognizer import TEMPERATURE, cosine_logits, domain_similarity, nearest_similarity, prepare
-from opsnet.structures import Embeddings, TextBank
+from opsnet.recognition.recognizer import cosine_logits, domain_similarity, nearest_similarity, prepare
+from opsnet.structures import LOGIT_SCALE, Embeddings, TextBank
 
 
 def bank(embeds: Tensor) -> TextBank:
@@ -94,7 +94,7 @@ def test_opposite_names_stay_above_zero() -> None:
 
 def test_cosine_logits_by_hand() -> None:
     logits = cosine_logits(5 * angle(0, 60)[None], 3 * angle(0, 90))
-    assert TEMPERATURE == 0.01
+    assert LOGIT_SCALE == 1 / 0.01
     assert logits[0, 0].tolist() == pytest.approx([100.0, 0.0], abs=1e-4)
     assert logits[0, 1].tolist() == pytest.approx([50.0, 100 * math.cos(math.radians(30))])
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from opsnet.ops.adaptive_average import adaptive_average
+from opsnet.ops.mask_average import mask_average
 
 
 def mask_pooling(features: Tensor, mask_logits: Tensor) -> Tensor:
@@ -27,6 +27,4 @@ def mask_pooling(features: Tensor, mask_logits: Tensor) -> Tensor:
         if inside.shape[-2:] != features.shape[-2:]
         else inside
     )
-    total = weights.sum(dim=(-2, -1))[..., None]
-    pooled = torch.einsum("bkhw, bdhw -> bkd", weights, features)
-    return pooled / total.clamp(min=torch.finfo(features.dtype).tiny)
+    return mask_average(features, weights)

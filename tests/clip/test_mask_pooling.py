@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from opsnet.recognition.mask_pooling import mask_pooling
+from opsnet.clip.mask_pooling import mask_pooling
 
 
 def masks(*rows: list[list[int]]) -> torch.Tensor:
