@@ -15,7 +15,7 @@ LAYERS = [
     ["model"],
     ["inference", "losses"],
     ["checkpoint"],
-    ["visualization", "sweep", "preparation"],
+    ["visualization", "sweep", "preparation", "published"],
     ["prediction", "paper"],
     ["training", "evaluation"],
     ["miniature"],

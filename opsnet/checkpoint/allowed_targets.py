@@ -34,7 +34,9 @@ NETWORK: Mapping[Key, AllowedTarget] = {
     ),
     ("clip",): AllowedTarget(("opsnet.clip.frozen_clip.FrozenClip",)),
     ("clip", "model"): AllowedTarget(("opsnet.clip.loading.load_clip",)),
-    ("clip", "model", "architecture"): AllowedTarget(("open_clip.create_model", "opsnet.clip.tiny.tiny_clip"), True),
+    ("clip", "model", "architecture"): AllowedTarget(
+        ("open_clip.create_model", "opsnet.clip.tiny.tiny_clip", "opsnet.clip.loading.custom_clip"), True
+    ),
     ("clip", "tokenizer"): AllowedTarget(("open_clip.get_tokenizer", "open_clip.tokenizer.SimpleTokenizer")),
 }
 RECOGNIZER: Key = ("inference", "recognizer")

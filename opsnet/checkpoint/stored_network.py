@@ -14,6 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from opsnet.checkpoint.allowed_targets import ALLOWED_TARGETS, IN_FOLDER, RECOGNIZER, Key
 from opsnet.checkpoint.stored_config import check_config, check_inference, dotted, locate
 from opsnet.clip.loading import ClipWeightsError, is_torchscript
@@ -25,20 +27,23 @@ from opsnet.utils.files import checksum
 HINT = "give clip_weights=PATH of the CLIP with which the checkpoint was trained"
 
 
-def build_model(config: Any, name: str, *, clip_weights: str | Path | None = None) -> OPSNet:
+def build_model(
+    config: Any, name: str, *, clip_weights: str | Path | None = None, clip_model: nn.Module | None = None
+) -> OPSNet:
     """Builds the network of a configuration; only CLIP's weights are loaded.
 
     Args:
         config: untrusted configuration, see :func:`opsnet.checkpoint.content.portable_config`.
         name: name of the checkpoint or folder, for messages.
         clip_weights: path of CLIP's weights; default: the path used in training.
+        clip_model: an open_clip model with its weights, which replaces that of the configuration.
 
     Raises:
         CheckpointError: the configuration is not allowed, or no network can be built from it.
         ClipWeightsError: CLIP's weights are missing.
     """
     config = check_config(config, name)
-    clip = _clip_for_here(config["clip"], name, clip_weights)
+    clip = _clip_for_here(config["clip"], name, clip_weights, clip_model)
     try:
         with _collector_paused():
             parts = {"backbone": _build(("backbone",), config["backbone"]), "clip": _build(("clip",), clip)}
@@ -73,14 +78,19 @@ def build_recognizer(config: Any, name: str) -> Recognizer:
 
 def _build(key: Key, node: Mapping[str, Any], **given: Any) -> Any:
     own = {k: v for k, v in node.items() if not k.startswith("_")}
-    arguments = {k: _build((*key, k), v) if (*key, k) in ALLOWED_TARGETS else v for k, v in own.items()}
+    parts = {k for k in own if (*key, k) in ALLOWED_TARGETS and isinstance(own[k], Mapping)}
+    arguments = {k: _build((*key, k), v) if k in parts else v for k, v in own.items()}
     target = locate(node["_target_"])
     return partial(target, **arguments) if ALLOWED_TARGETS[key].partial else target(**arguments, **given)
 
 
-def _clip_for_here(stored: Mapping[str, Any], name: str, clip_weights: str | Path | None) -> dict[str, Any]:
-    """CLIP's configuration with the paths of this machine."""
+def _clip_for_here(
+    stored: Mapping[str, Any], name: str, clip_weights: str | Path | None, clip_model: nn.Module | None
+) -> dict[str, Any]:
+    """CLIP's configuration with the paths of this machine, or with a given model."""
     clip = {**stored, "text_cache": text_cache() if stored["text_cache"] else None}
+    if clip_model is not None:
+        return {**clip, "model": clip_model}
     clip["model"] = {**stored["model"], "hint": HINT}
     if clip_weights is None:
         _check_remembered(stored["model"]["weights"], name)

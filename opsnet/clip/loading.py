@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 from textwrap import shorten
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -60,6 +61,38 @@ def load_clip(*, architecture: Callable[[], nn.Module], weights: str | Path, hin
             reason = _short(error)
             raise ClipWeightsError(f"CLIP weights {path} do not fit clip.model.architecture: {reason}") from error
     return model.eval().requires_grad_(False)
+
+
+_CLIP = {"embed_dim", "quick_gelu"}
+_VISION = {
+    "layers", "width", "head_width", "image_size", "patch_size", "timm_model_name", "timm_model_pretrained",
+    "timm_pool", "timm_proj", "timm_drop", "timm_drop_path",
+}  # fmt: skip
+_TEXT = {"context_length", "vocab_size", "width", "heads", "layers"}
+
+
+def custom_clip(*, config: Mapping[str, Any]) -> nn.Module:
+    """An open_clip model without weights from its configuration, for one that open_clip has no name for.
+
+    Args:
+        config: content of an ``open_clip_config.json``'s ``model_cfg``: ``embed_dim``, ``quick_gelu``, ``vision_cfg``
+            and ``text_cfg``. Towers of Hugging Face and pretrained parts, which would be downloaded, are refused.
+
+    Raises:
+        ClipWeightsError: the configuration has other keys, or no model can be built from it.
+    """
+    from open_clip.model import CLIP
+
+    parts = {**config, "vision_cfg": dict(config.get("vision_cfg", {})), "text_cfg": dict(config.get("text_cfg", {}))}
+    for part, known in ((parts, _CLIP | {"vision_cfg", "text_cfg"}), (parts["vision_cfg"], _VISION),
+                        (parts["text_cfg"], _TEXT)):  # fmt: skip
+        if unknown := part.keys() - known:
+            raise ClipWeightsError(f"the configuration of CLIP has '{min(unknown)}', which is none of {sorted(known)}")
+    parts["vision_cfg"]["timm_model_pretrained"] = False
+    try:
+        return CLIP(**parts)  # type: ignore[no-any-return]
+    except Exception as error:  # sizes that do not fit one another raise many types
+        raise ClipWeightsError(f"no CLIP can be built from its configuration ({_short(error)})") from error
 
 
 def _short(error: Exception) -> str:

@@ -1,6 +1,6 @@
 """A disk cache of text embeddings: 21,843 names take minutes once, and a fraction of a second afterwards.
 
-A bank is one safetensors file in half precision, named by a hash of everything that it depends on, with a checksum.
+A bank is one safetensors file, named by a hash of everything that it depends on, with a checksum.
 While a bank is computed, parts of it are stored, so that an interrupted run can resume and several processes can share
 the work.
 """
@@ -37,14 +37,14 @@ class TextCache:
         self.folder, self.part = Path(folder).expanduser(), part
 
     def rows(self, names: Sequence[str], embed: Embed, **depends_on: object) -> Tensor:
-        """Embeddings of the names, (R, D) float32, rounded to half precision whether they are read or computed.
+        """Embeddings of the names, (R, D) float32.
 
         Args:
             names: R texts.
             embed: computes the embeddings of a list of names.
             depends_on: json values that the embeddings also depend on; other values use another file.
         """
-        text = json.dumps({"names": list(names), **depends_on}, sort_keys=True)
+        text = json.dumps({"names": list(names), "dtype": "float32", **depends_on}, sort_keys=True)
         path = self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.safetensors"
         found = _read(path, len(names))
         if found is None:
@@ -53,7 +53,7 @@ class TextCache:
             if _write(path, found):
                 for _, file in parts:
                     file.unlink(missing_ok=True)
-        return found.float()
+        return found
 
     def _compute(self, path: Path, names: Sequence[str], embed: Embed) -> list[tuple[Tensor, Path]]:
         from rich.console import Console
@@ -66,7 +66,7 @@ class TextCache:
             file = path.with_name(f"{path.stem}.{begin}.safetensors")
             rows = _read(file, len(some))
             if rows is None:
-                rows = embed(some).half().cpu()
+                rows = embed(some).float().cpu()
                 if len(begins) > 1:
                     _write(file, rows)
             parts.append((rows, file))

@@ -49,6 +49,7 @@ class PixelDecoder(nn.Module):
         layers, heads, points, hidden: sizes of the encoder.
         fine_dim: dimension of the FPN, ``dim`` by default. Its finest convolution costs most in a small decoder.
         checkpointing: recompute the encoder's activations in the backward pass instead of storing them.
+        norm_groups: groups of the GroupNorms; ``None``: of eight channels each, as Mask2Former's 32 groups of 256.
         precision: "fp32" ignores autocast, as in Mask2Former; ``None`` follows it.
 
     Raises:
@@ -58,7 +59,7 @@ class PixelDecoder(nn.Module):
     def __init__(
         self, *, in_channels: Sequence[int], dim: int = 256, mask_dim: int = 256, encoder_levels: int = 3,
         layers: int = 6, heads: int = 8, points: int = 4, hidden: int = 1024, fine_dim: int | None = None,
-        checkpointing: bool = False, precision: str | None = "fp32",
+        checkpointing: bool = False, norm_groups: int | None = None, precision: str | None = "fp32",
     ) -> None:  # fmt: skip
         super().__init__()
         if precision not in (None, "fp32"):
@@ -67,7 +68,7 @@ class PixelDecoder(nn.Module):
             raise ValueError(f"encoder_levels ({encoder_levels}) must be 1 to the backbone's {len(in_channels)} maps")
         self.encoder_levels, self.checkpointing, self.precision = encoder_levels, checkpointing, precision
         coarse, fine = in_channels[::-1][:encoder_levels], in_channels[::-1][encoder_levels:]
-        self.input_projections = nn.ModuleList(_projection(c, dim) for c in coarse)
+        self.input_projections = nn.ModuleList(_projection(c, dim, groups=norm_groups) for c in coarse)
         self.level_embed = nn.Parameter(torch.randn(encoder_levels, dim))
         self.layers = nn.ModuleList(
             EncoderLayer(dim=dim, levels=encoder_levels, heads=heads, points=points, hidden=hidden)
@@ -75,9 +76,11 @@ class PixelDecoder(nn.Module):
         )
         width = fine_dim or dim
         self.narrow = nn.Identity() if width == dim else nn.Conv2d(dim, width, 1)
-        self.laterals = nn.ModuleList(_projection(c, width, bias=False) for c in fine)
+        self.laterals = nn.ModuleList(_projection(c, width, bias=False, groups=norm_groups) for c in fine)
         self.outputs = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(width, width, 3, padding=1, bias=False), _norm(width), nn.ReLU(inplace=True))
+            nn.Sequential(
+                nn.Conv2d(width, width, 3, padding=1, bias=False), _norm(width, norm_groups), nn.ReLU(inplace=True)
+            )
             for _ in fine
         )
         self.mask_features = nn.Conv2d(width, mask_dim, 1)
@@ -128,18 +131,16 @@ def _centres(height: int, width: int, device: torch.device) -> Tensor:
     return torch.stack((x.expand(height, width), y[:, None].expand(height, width)), dim=-1).flatten(0, 1)
 
 
-def _norm(dim: int) -> nn.GroupNorm:
-    return nn.GroupNorm(
-        max(1, dim // 8), dim
-    )  # eight channels per group, as with Mask2Former's 32 groups of 256 channels
+def _norm(dim: int, groups: int | None) -> nn.GroupNorm:
+    return nn.GroupNorm(groups or max(1, dim // 8), dim)
 
 
-def _projection(in_channels: int, dim: int, bias: bool = True) -> nn.Sequential:
+def _projection(in_channels: int, dim: int, *, bias: bool = True, groups: int | None = None) -> nn.Sequential:
     convolution = nn.Conv2d(in_channels, dim, 1, bias=bias)
     nn.init.xavier_uniform_(convolution.weight)
     if convolution.bias is not None:
         nn.init.zeros_(convolution.bias)
-    return nn.Sequential(convolution, _norm(dim))
+    return nn.Sequential(convolution, _norm(dim, groups))
 
 
 def _fill_for_fpn(part: nn.Module) -> None:

@@ -65,6 +65,7 @@ class QueryDecoder(nn.Module):
         embed_head: "linear" (OPSNet) or "mask_pooled" (FC-CLIP), see :mod:`opsnet.segmenter.embedding_heads`.
         iou_head: whether the IoU of each mask is predicted (section 3.4). Without it, as in FC-CLIP, the mean
             probability of the pixels inside a mask takes its place.
+        classes: classes of a published Mask2Former's class head, see :meth:`add_class_head`; 0: none.
 
     Raises:
         ValueError: ``clip_attention`` or ``embed_head`` is unknown.
@@ -74,7 +75,7 @@ class QueryDecoder(nn.Module):
         self, *, mask_dim: int, clip_dim: int, levels: int = 3, dim: int = 256, layers: int = 9, heads: int = 8,
         hidden: int = 2048, queries: int = 100, clip_attention: str | int | None = "head",
         clip_attention_masked: bool = True, clip_map_dim: int | None = None, embed_head: str = "linear",
-        iou_head: bool = True,
+        iou_head: bool = True, classes: int = 0,
     ) -> None:  # fmt: skip
         super().__init__()
         # True equals 1 in Python, but "true" in yaml does not mean the second layer.
@@ -91,6 +92,8 @@ class QueryDecoder(nn.Module):
         self.embed_head: nn.Module = EMBEDDING_HEADS[embed_head](dim=dim, mask_dim=mask_dim, clip_dim=clip_dim)
         self.iou_head = nn.Linear(dim, 1) if iou_head else None
         self.class_head: nn.Linear | None = None
+        if classes:
+            self.add_class_head(classes)
         self.clip_at = clip_attention
         self.clip_attention = (
             None

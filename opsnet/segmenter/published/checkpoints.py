@@ -9,13 +9,13 @@ from pathlib import Path
 
 from torch import nn
 
-from opsnet.segmenter.published.layouts import CLASS_HEAD, convert
+from opsnet.segmenter.published.layouts import CLASS_HEAD, CLIP, Converted, convert
 from opsnet.segmenter.published.weight_files import WeightsError, read_weights
 from opsnet.segmenter.query_decoder import QueryDecoder
 
 log = logging.getLogger(__name__)
 # Parts that OPSNet adds to Mask2Former and that must be trained; and a counter that does not affect predictions.
-_OWN = (
+UNTRAINED = (
     "query_decoder.embed_head.",
     "query_decoder.iou_head.",
     "query_decoder.clip_attention.",
@@ -47,7 +47,7 @@ class Loaded:
 
 
 def load_published(model: nn.Module, path: Path | str, *, class_head: bool = False) -> Loaded:
-    """Loads the weights of ``backbone``, ``pixel_decoder`` and ``query_decoder`` of a model.
+    """Loads the weights of ``backbone``, ``pixel_decoder`` and ``query_decoder`` of a published Mask2Former.
 
     Args:
         model: an ``OPSNet``, or any module with these three parts.
@@ -58,22 +58,57 @@ def load_published(model: nn.Module, path: Path | str, *, class_head: bool = Fal
     Raises:
         WeightsError: the weights are unreadable, of another kind, incomplete or of another size; nothing is loaded.
     """
-    try:
-        converted = convert(read_weights(path))
-    except WeightsError as error:
-        raise WeightsError(str(error) if str(path) in str(error) else f"weights {path}: {error}") from error
-    state, unused = dict(converted.state), list(converted.unused)
-    head = {name: state.pop(name) for name in converted.state if name.startswith(CLASS_HEAD)}
-    if class_head and not head:
+    converted = convert_file(path)
+    heads = [name for name in converted.state if name.startswith(CLASS_HEAD)]
+    if class_head and not heads:
         raise WeightsError(
             f"weights {path} hold no class head, whose no-object score is needed: give the original weights"
         )
-    if not class_head:
-        unused += head
+    if class_head:
+        decoder = model.get_submodule("query_decoder")
+        assert isinstance(decoder, QueryDecoder)
+        decoder.add_class_head(len(converted.state[CLASS_HEAD + "bias"]) - 1)
+    try:
+        return load_converted(model, converted, path)
+    except WeightsError:
+        if class_head:
+            decoder.class_head = None
+        raise
+
+
+def convert_file(path: Path | str) -> Converted:
+    """The weights of a file or folder under this project's names.
+
+    Raises:
+        WeightsError: they are unreadable or have no decoder of Mask2Former.
+    """
+    try:
+        return convert(read_weights(path))
+    except WeightsError as error:
+        raise WeightsError(str(error) if str(path) in str(error) else f"weights {path}: {error}") from error
+
+
+def load_converted(
+    model: nn.Module, converted: Converted, path: Path | str, *, untrained: tuple[str, ...] = UNTRAINED
+) -> Loaded:
+    """Loads converted weights except CLIP's, completely or not at all.
+
+    Args:
+        model: a module with the parts of ``OPSNet``.
+        converted: the weights.
+        path: their file, for messages.
+        untrained: prefixes of weights that may be missing.
+
+    Raises:
+        WeightsError: the weights are incomplete, of another network or of another size; nothing is loaded.
+    """
     own = model.state_dict()
+    state = {name: tensor for name, tensor in converted.state.items() if not name.startswith(CLIP)}
+    unused = [*converted.unused, *(n for n in state if n.startswith(CLASS_HEAD) and n not in own)]
+    state = {name: tensor for name, tensor in state.items() if name not in unused}
     foreign = [*converted.unknown, *(name for name in state if name not in own)]
     absent = [name for name in own if name not in state and not name.endswith(_COUNT)]
-    lacking = [name for name in absent if not name.startswith(_OWN)]
+    lacking = [name for name in absent if not name.startswith(untrained)]
     if foreign or lacking:
         example = f"'{foreign[0]}' is unexpected" if foreign else f"'{lacking[0]}' is missing"
         raise WeightsError(
@@ -90,11 +125,6 @@ def load_published(model: nn.Module, path: Path | str, *, class_head: bool = Fal
             f"{tuple(theirs)} in the file and {tuple(ours)} in the model: choose the backbone=... and "
             "model.query_decoder... that they were trained with"
         )
-    if class_head:
-        decoder = model.get_submodule("query_decoder")
-        assert isinstance(decoder, QueryDecoder)
-        decoder.add_class_head(len(head[CLASS_HEAD + "bias"]) - 1)
-        state |= head
     model.load_state_dict(state, strict=False)
     found = Loaded(tuple(state), tuple(unused), tuple(absent))
     log.info("weights %s: %s", path, found)

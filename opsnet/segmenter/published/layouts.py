@@ -1,8 +1,9 @@
-"""Published Mask2Former weights under this project's names.
+"""Published weights of Mask2Former and its open-vocabulary relatives under this project's names.
 
 The networks are identical layer by layer; they differ only in names and in whether the three projections of an
 attention are stored as one matrix. Two layouts are supported: that of transformers (old and new names) and that of
-detectron2, in which the authors published their weights; backbones are ResNets and Swins.
+detectron2, in which the authors published their weights; backbones are ResNets and Swins. FC-CLIP and OVRCOAT use
+detectron2's; their backbone is an open_clip model, which may be left out of the file.
 OPSNet's own parts (embedding head, IoU head, cross-attention to CLIP) have no counterpart, and neither has the class
 head in OPSNet.
 """
@@ -44,11 +45,13 @@ _PARTS = {
 }
 # Not needed for predictions.
 _UNUSED = re.compile(
-    r"criterion\..+|pixel_mean|pixel_std|"
+    r"frozen_backbone\..+|criterion\..+|pixel_mean|pixel_std|"
     r".+\.(relative_position_index|attn_mask)|"
     r"(model\.)?pixel_level_module\.encoder\.(swin\.)?layernorm\..+"
 )
 CLASS_HEAD = "query_decoder.class_head."
+CLIP = "clip."
+"""Prefix of the weights of an open_clip model in :attr:`Converted.state`."""
 _SAMPLING = r"(sampling_offsets|attention_weights|value_proj|output_proj)"
 _BATCH_NORM = r"(weight|bias|running_mean|running_var)"
 
@@ -143,6 +146,11 @@ def _detectron2_decoders() -> Layout:
         (encoder + r"self_attn\." + _SAMPLING + r"\.(.+)", r"pixel_decoder.layers.\1.attention.<\2>.\3"),
         (encoder + r"norm1\.(.+)", r"pixel_decoder.layers.\1.norm.\2"),
         (encoder + r"(linear1|linear2|norm2)\.(.+)", r"pixel_decoder.layers.\1.feed_forward.<\2>.\3"),
+        (query + r"class_embed\.layers\.(\d)\.(.+)", r"query_decoder.embed_head.mlp.[\1].\2"),
+        (query + r"_mask_pooling_proj\.(.+)", r"query_decoder.embed_head.project.\1"),
+        (query + r"logit_scale", r"log_logit_scale"),
+        (r"void_embedding\.weight", r"no_object_embed"),
+        (r"backbone\.clip_model\.(.+)", CLIP + r"\1"),
         (query + r"class_embed\.(.+)", CLASS_HEAD + r"\1"),
         (query + r"(?:query_feat|static_query)\.weight", r"query_decoder.query_features.weight"),
         (query + r"query_embed\.weight", r"query_decoder.query_positions.weight"),
@@ -193,7 +201,9 @@ def convert(source: Mapping[str, Tensor]) -> Converted:
     state: dict[str, Tensor] = {}
     unused, unknown = [], []
     for name, tensor in source.items():
-        if name.endswith("num_batches_tracked"):  # does not affect predictions, and detectron2 does not store it
+        if name.endswith("num_batches_tracked") and not name.startswith(
+            "backbone.clip_model."
+        ):  # does not affect predictions, and detectron2 does not store it
             continue
         if _UNUSED.fullmatch(name):
             unused.append(name)
@@ -211,6 +221,8 @@ def convert(source: Mapping[str, Tensor]) -> Converted:
             f"no pixel or query decoder among the {len(source)} tensors of this state dict: give the weights of a "
             "Mask2Former, in transformers' or detectron2's layout"
         )
+    if "no_object_embed" in state:  # a table of one row
+        state["no_object_embed"] = state["no_object_embed"].flatten()
     return Converted(_joined(state), tuple(unused), tuple(unknown))
 
 
