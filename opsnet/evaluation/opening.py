@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from opsnet.checkpoint.loading import load_checkpoint
 from opsnet.checkpoint.reading import load_recognizer
 from opsnet.checkpoint.stored_network import build_recognizer
 from opsnet.data.datamodule import PanopticDataModule
@@ -18,6 +17,7 @@ from opsnet.evaluation.store import FOLDER, ProposalWriter, fingerprint, open_do
 from opsnet.inference.config import InferenceConfig
 from opsnet.inference.settings import recognizer_config
 from opsnet.inference.trained_model import TrainedModel, pick_device
+from opsnet.published.open_model import open_model
 from opsnet.recognition.recognizer import Recognizer
 from opsnet.utils.errors import InputError
 
@@ -53,8 +53,8 @@ def open_target(options: EvaluationOptions) -> EvaluationTarget:
     if (options.checkpoint is None) == (options.proposals is None):
         raise InputError("give either checkpoint=PATH of a .ckpt written by opsnet-train, or proposals=FOLDER")
     if options.checkpoint is not None:
-        trained = load_checkpoint(
-            options.checkpoint, clip_weights=options.clip_weights, device=options.device,
+        trained = open_model(
+            options.checkpoint, clip=options.clip_model, clip_weights=options.clip_weights, device=options.device,
             treat_label_names_as_seen=options.treat_label_names_as_seen,
         )  # fmt: skip
         target = EvaluationTarget(
@@ -73,7 +73,7 @@ def open_target(options: EvaluationOptions) -> EvaluationTarget:
 
 def _with_recognizer_of(other: str, target: EvaluationTarget, options: EvaluationOptions) -> EvaluationTarget:
     """The same model with the recognizer of another checkpoint instead of its own."""
-    recognizer = load_checkpoint(
+    recognizer = open_model(
         other, clip_weights=options.clip_weights, device=options.device, key="recognizer_from"
     ).recognizer
     inference = dataclasses.replace(target.inference, recognizer=recognizer_config(recognizer))

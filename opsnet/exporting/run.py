@@ -9,11 +9,11 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from opsnet.checkpoint.loading import load_checkpoint
 from opsnet.exporting.network import SMALLEST, ExportError, ExportNetwork, trace, write_graph
 from opsnet.exporting.parity import SIZES, Parity, check, compare, drawn_batch, runner
 from opsnet.inference.settings import choose_recognizer, recognizer_config
 from opsnet.inference.trained_model import TrainedModel
+from opsnet.published.open_model import open_model
 from opsnet.recognition.recognizer import Recognizer
 from opsnet.structures import SIZE_DIVISOR, TextBank
 from opsnet.utils.files import atomic_path
@@ -38,7 +38,7 @@ def export(cfg: DictConfig) -> Parity:
     output = Path(cfg.output).expanduser()
     _refuse(cfg, output)
     words = None if cfg.vocabulary is None else Vocabulary.load(_text(cfg.vocabulary))
-    trained = load_checkpoint(cfg.checkpoint, clip_weights=cfg.clip_weights, device="cpu")
+    trained = open_model(cfg.checkpoint, clip=cfg.clip_model, clip_weights=cfg.clip_weights, device="cpu")
     recognizer = choose_recognizer(cfg.modulation, trained)
     network = ExportNetwork(trained.model, trained.names.train_bank(), recognizer)
     print("tracing the network", flush=True)

@@ -32,6 +32,7 @@ class PredictionOptions:
     filtering: DictConfig
     network: DictConfig
     checkpoint: str | None = None
+    clip_model: str | None = None
     clip_weights: str | None = None
     treat_label_names_as_seen: bool = False
     device: str = "auto"

@@ -11,8 +11,7 @@ from typing import Any
 import torch
 from huggingface_hub import ModelHubMixin
 
-from opsnet.checkpoint.folder import fetch, is_hub_id, read, save
-from opsnet.checkpoint.loading import load_checkpoint
+from opsnet.checkpoint.folder import fetch, read, save
 from opsnet.inference.config import InferenceConfig
 from opsnet.inference.network_output import NetworkOutput, run_network
 from opsnet.inference.settings import parse_filtering, parse_recognizer, recognizer_config
@@ -21,6 +20,7 @@ from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.prediction.carriers import NamedMap
 from opsnet.prediction.images import ImageLike, NetworkSize, as_list, padded_size, to_batch, to_pixels
 from opsnet.prediction.naming import UnknownRule, label_segments
+from opsnet.published.open_model import open_model
 from opsnet.recognition.recognizer import PreparedNames, Recognizer
 from opsnet.structures import TextBank
 from opsnet.utils.errors import InputError
@@ -36,32 +36,33 @@ Pixels = int | None | str
 
 
 def load(
-    path_or_hub_id: str | Path, *, device: str = "auto", clip_weights: str | Path | None = None,
-    modulation: str | Recognizer | None = None, filtering: str | MaskFiltering | None = None,
-    treat_label_names_as_seen: bool = False,
+    path_or_hub_id: str | Path, *, device: str = "auto", clip: str | Path | None = None,
+    clip_weights: str | Path | None = None, modulation: str | Recognizer | None = None,
+    filtering: str | MaskFiltering | None = None, treat_label_names_as_seen: bool = False,
 ) -> Predictor:  # fmt: skip
-    """A predictor from a checkpoint of ``opsnet-train``, a folder of ``save_pretrained``, or its id on the Hub.
+    """A predictor from a checkpoint, a folder of ``save_pretrained``, or published weights; local or on the Hub.
+
+    What a file is is recognised by its content: a checkpoint of ``opsnet-train``, or weights of Mask2Former
+    (detectron2's or transformers'), FC-CLIP or OVRCOAT, whose sizes are those of the weights.
 
     Args:
         path_or_hub_id: the file, the folder, or "owner/name".
+        clip: for published weights: an option of conf/clip, or the path of an ``open_clip_config.json``, if it is not
+            the usual one.
         device: "auto" uses CUDA if available.
         clip_weights: path of CLIP's weights; default: the path used in training.
         modulation, filtering: see :class:`Predictor`.
         treat_label_names_as_seen: see :func:`opsnet.checkpoint.loading.load_checkpoint`.
 
     Raises:
-        CheckpointError: it does not exist, is not an OPSNet, is damaged, or was trained with another CLIP.
+        CheckpointError, WeightsError: it does not exist, is not a network, is damaged, or was trained with another
+            CLIP.
         ClipWeightsError: CLIP's weights are missing.
     """
-    path = Path(path_or_hub_id).expanduser()
-    if path.is_dir() or (is_hub_id(str(path_or_hub_id)) and not path.is_file()):
-        return Predictor.from_pretrained(
-            path_or_hub_id, device=device, clip_weights=clip_weights, modulation=modulation, filtering=filtering,
-            treat_label_names_as_seen=treat_label_names_as_seen,
-        )  # fmt: skip
-    trained = load_checkpoint(
-        path, clip_weights=clip_weights, device=device, treat_label_names_as_seen=treat_label_names_as_seen
-    )
+    trained = open_model(
+        path_or_hub_id, clip=clip, clip_weights=clip_weights, device=device,
+        treat_label_names_as_seen=treat_label_names_as_seen,
+    )  # fmt: skip
     return Predictor(trained, modulation=modulation, filtering=filtering)
 
 

@@ -97,6 +97,7 @@ def _load(options: PredictionOptions) -> Predictor:
     if options.checkpoint is not None:
         predictor = load(
             options.checkpoint,
+            clip=options.clip_model,
             clip_weights=options.clip_weights,
             device=options.device,
             treat_label_names_as_seen=options.treat_label_names_as_seen,

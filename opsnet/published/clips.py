@@ -87,8 +87,8 @@ def clip_inside(config: Mapping[str, Any], state: Mapping[str, Tensor], path: ob
     wrong = [name for name in wrong if not name.endswith(("num_batches_tracked", "attn_mask"))]
     if wrong:
         raise WeightsError(
-            f"the CLIP in weights {path} is another one ({len(wrong)} tensors differ, e.g. '{wrong[0]}'): give clip=NAME "
-            "of the CLIP that it was trained with, or clip=FILE of its open_clip_config.json"
+            f"the CLIP in weights {path} is another one ({len(wrong)} tensors differ, e.g. '{wrong[0]}'): give "
+            "clip=NAME, or clip=FILE, an open_clip_config.json, of the CLIP that it was trained with"
         )
     model.load_state_dict(weights, strict=False)
     return model.eval().requires_grad_(False)

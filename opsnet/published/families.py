@@ -48,16 +48,13 @@ _ZERO_SHOT = InferenceConfig(
     shortest=MASK2FORMER.shortest,
     recognizer={"_target_": "opsnet.recognition.modulation.ClipOnly"},
 )
-_FCCLIP = (
-    "sem_seg_head.predictor.class_embed.layers.",
-    "sem_seg_head.predictor._mask_pooling_proj.",
-    "void_embedding.",
-)
+_PREDICTOR = "sem_seg_head.predictor."
+_FCCLIP = (f"{_PREDICTOR}class_embed.layers.", f"{_PREDICTOR}_mask_pooling_proj.", "void_embedding.")
 _TRANSFORMERS = (("transformer_module.",), ("model.transformer_module.",))
 FAMILIES = (
     Family("OVRCOAT", (*_FCCLIP, "frozen_backbone."), True, _fcclip(0.5), ("clip.",)),
     Family("FC-CLIP", _FCCLIP, True, _fcclip(0.0), ("clip.",)),
-    Family("Mask2Former (detectron2)", ("sem_seg_head.predictor.class_embed.",), False, _ZERO_SHOT, UNTRAINED),
+    Family("Mask2Former (detectron2)", (f"{_PREDICTOR}class_embed.",), False, _ZERO_SHOT, UNTRAINED),
     *(Family("Mask2Former (transformers)", marks, False, _ZERO_SHOT, UNTRAINED) for marks in _TRANSFORMERS),
 )
 """The first whose marks a file has."""

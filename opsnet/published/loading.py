@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def load_published_model(
     family = recognise(source, path)
     try:
         converted = convert(source)
-        config = {
+        config: dict[str, Any] = {
             "model": model_config(converted.state, is_open=family.is_open),
             "backbone": _shared_backbone() if family.is_open else backbone_config(converted.state),
             "clip": clip_config(clip, converted.state, is_open=family.is_open, weights=clip_weights),
@@ -70,6 +71,4 @@ def _shared_backbone() -> dict[str, Any]:
 
 def stored_inference(inference: InferenceConfig) -> dict[str, Any]:
     """Inference settings as a checkpoint stores them."""
-    import dataclasses
-
     return {key: value for key, value in dataclasses.asdict(inference).items() if key != "overlap"}

@@ -20,6 +20,7 @@ UNTRAINED = (
     "query_decoder.iou_head.",
     "query_decoder.clip_attention.",
     "no_object_embed",
+    "log_logit_scale",
     "clip.",
 )
 _COUNT = "num_batches_tracked"
@@ -64,15 +65,15 @@ def load_published(model: nn.Module, path: Path | str, *, class_head: bool = Fal
         raise WeightsError(
             f"weights {path} hold no class head, whose no-object score is needed: give the original weights"
         )
-    if class_head:
-        decoder = model.get_submodule("query_decoder")
-        assert isinstance(decoder, QueryDecoder)
-        decoder.add_class_head(len(converted.state[CLASS_HEAD + "bias"]) - 1)
+    if not class_head:
+        return load_converted(model, converted, path)
+    decoder = model.get_submodule("query_decoder")
+    assert isinstance(decoder, QueryDecoder)
+    decoder.add_class_head(len(converted.state[CLASS_HEAD + "bias"]) - 1)
     try:
         return load_converted(model, converted, path)
     except WeightsError:
-        if class_head:
-            decoder.class_head = None
+        decoder.class_head = None
         raise
 
 

@@ -201,9 +201,8 @@ def convert(source: Mapping[str, Tensor]) -> Converted:
     state: dict[str, Tensor] = {}
     unused, unknown = [], []
     for name, tensor in source.items():
-        if name.endswith("num_batches_tracked") and not name.startswith(
-            "backbone.clip_model."
-        ):  # does not affect predictions, and detectron2 does not store it
+        # Counters do not affect predictions, and detectron2 does not store them.
+        if name.endswith("num_batches_tracked") and not name.startswith("backbone.clip_model."):
             continue
         if _UNUSED.fullmatch(name):
             unused.append(name)
