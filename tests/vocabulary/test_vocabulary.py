@@ -164,6 +164,17 @@ def test_pascal_context_has_its_59_classes() -> None:
     assert Vocabulary.load("pascal_context").ids == tuple(range(1, 60))
 
 
+def test_the_documented_table_lists_every_packaged_vocabulary() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "vocabularies.md").read_text(encoding="utf-8")
+    rows = [line.strip("| ").split(" | ") for line in page.split("\n## ")[1].splitlines() if line.startswith("| `")]
+    documented = {}
+    for names, classes, things, *_ in rows[1:]:
+        numbers = [[int(n.replace(",", "")) for n in cell.split(", ")] for cell in (classes, things)]
+        documented |= dict(zip(names.replace("`", "").split(", "), zip(*numbers, strict=True), strict=True))
+    loaded = {name: Vocabulary.load(name) for name in packaged_vocabularies()}
+    assert documented == {name: (len(v), sum(v.is_thing)) for name, v in loaded.items()}
+
+
 @pytest.mark.parametrize("name", packaged_vocabularies())
 def test_packaged_names_are_words_and_mean_one_concept(name: str) -> None:
     names = [n for concept in Vocabulary.load(name).concepts for n in concept.names]
