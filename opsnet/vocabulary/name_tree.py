@@ -9,13 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from opsnet.vocabulary import wordnet
-from opsnet.vocabulary.names import split_names, without_repeats
-from opsnet.vocabulary.vocabulary import (
-    Concept,
-    Vocabulary,
-    VocabularyError,
-    is_known_thing,
-)
+from opsnet.vocabulary.names import VocabularyError, split_names, without_repeats
+from opsnet.vocabulary.vocabulary import Concept, Vocabulary, is_known_thing
 
 KINDS = {"thing": True, "stuff": False}
 WORDNET = "wordnet:"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -11,14 +10,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from opsnet.utils.errors import InputError
 from opsnet.utils.json_fields import field, flag, items, nonblank, whole
-from opsnet.vocabulary.names import split_names, without_repeats
+from opsnet.vocabulary.names import VocabularyError, folded, split_names, without_repeats
+from opsnet.vocabulary.text_list import ids_of_classes, read_rows, read_text
 from opsnet.vocabulary.wordnet import subtree
-
-
-class VocabularyError(InputError):
-    """A vocabulary cannot be read or used; the message names it and the fix."""
 
 
 @dataclass(frozen=True)
@@ -85,9 +80,12 @@ class Vocabulary:
         return {c.id: i for i, c in enumerate(self.concepts)}
 
     def seen_in(self, train: Vocabulary) -> tuple[bool, ...]:
-        """For each concept, whether any of its names is in ``train``, synonyms included."""
-        known = {name.casefold() for concept in train.concepts for name in concept.names}
-        return tuple(any(name.casefold() in known for name in concept.names) for concept in self.concepts)
+        """For each concept, whether it shares a name with ``train``, synonyms included, in upper or lower case.
+
+        FC-CLIP's rule, except that it compares the case too, which CLIP's tokenizer removes.
+        """
+        known = folded(name for concept in train.concepts for name in concept.names)
+        return tuple(not known.isdisjoint(folded(concept.names)) for concept in self.concepts)
 
     def union(self, other: Vocabulary) -> Vocabulary:
         """This vocabulary plus the concepts of ``other`` without a common name, which get new ids."""
@@ -139,8 +137,10 @@ class Vocabulary:
         Args:
             spec: the name of a packaged vocabulary (``coco``, ``ade20k``, ...), ``imagenet1k`` or ``imagenet21k``,
                 ``wordnet:`` and a synset such as ``animal.n.01`` for its subtree, the path of a .json or .txt file (one
-                concept per line, commas between its names, optionally preceded by ``id:``), or a comma-separated list
-                of names; a ``Vocabulary`` is returned unchanged.
+                concept per line, commas between its names, optionally preceded by ``id:``), a packaged name and such a
+                file (``cityscapes:names.txt``) for its ids and things with the file's names, or a comma-separated list
+                of names; a ``Vocabulary`` is returned unchanged. A .txt file with the classes of a packaged vocabulary
+                has its things; otherwise :meth:`from_names` says what is a thing.
 
         Raises:
             VocabularyError: the name is unknown, the file is unreadable, or it has no usable names.
@@ -157,6 +157,9 @@ class Vocabulary:
             return _imagenet(text)
         if text.startswith("wordnet:"):
             return _of_synsets(text, subtree(text.removeprefix("wordnet:")))
+        packaged, _, file = text.partition(":")
+        if packaged in packaged_vocabularies() and file.endswith(".txt"):
+            return _renamed(_packaged(packaged), Path(file).expanduser())
         path = Path(text).expanduser()
         if path.suffix in (".json", ".txt"):
             return _from_json(path) if path.suffix == ".json" else _from_txt(path)
@@ -174,7 +177,7 @@ class Vocabulary:
         Raises:
             VocabularyError: there is no name, or one occurs twice.
         """
-        return _of_free_names(name, [[n] for n in names])
+        return _of_free_names(name, [(n,) for n in names])
 
 
 def _concept(category: Mapping[str, Any]) -> Concept:
@@ -198,7 +201,7 @@ def _packaged(name: str) -> Vocabulary:
 
 def _from_json(path: Path) -> Vocabulary:
     try:
-        vocabulary = Vocabulary.from_categories(path.stem, json.loads(_read(path))["categories"])
+        vocabulary = Vocabulary.from_categories(path.stem, json.loads(read_text(path))["categories"])
     except (json.JSONDecodeError, AttributeError, KeyError, TypeError, ValueError) as error:
         if isinstance(error, VocabularyError):
             raise
@@ -209,44 +212,39 @@ def _from_json(path: Path) -> Vocabulary:
     return vocabulary
 
 
-_NOT_A_CLASS = "invalid_class_id"  # used in published lists for unused ids
-_KEYED_LINE = re.compile(r"(?P<id>\d+)\s*:(?P<names>.*)")
-
-
 def _from_txt(path: Path) -> Vocabulary:
-    """Reads one concept per line; if every line begins with ``id:``, as in published lists, names may repeat."""
-    lines = [(number, line.strip()) for number, line in enumerate(_read(path).splitlines(), start=1)]
-    lines = [(number, line) for number, line in lines if line and not line.startswith("#")]
-    keyed = [_KEYED_LINE.fullmatch(line) for _, line in lines]
-    rows = []
-    for (number, line), match in zip(lines, keyed, strict=True):
-        names = split_names(match["names"] if match and all(keyed) else line)
-        if not names:
-            raise VocabularyError(f"line {number} of vocabulary file {path} has no name: write one there or remove it")
-        rows.append(names)
-    if not rows or not all(keyed):
-        return _of_free_names(path.stem, rows)
-    ids = [int(match["id"]) for match in keyed if match]
-    known = [(i, names) for i, names in zip(ids, rows, strict=True) if names != [_NOT_A_CLASS]]
-    return Vocabulary(
-        path.stem, tuple(Concept(i, n[0], is_known_thing(n[0]), without_repeats(n)[1:]) for i, n in known)
-    )
+    rows = read_rows(path)
+    keyed = {row.id: row.names for row in rows if row.id is not None}
+    if not keyed:
+        return _of_free_names(path.stem, [row.names for row in rows])
+    kinds = _kinds_by_id(keyed)
+    return Vocabulary(path.stem, tuple(Concept(i, n[0], kinds[i], n[1:]) for i, n in keyed.items()))
 
 
-def _read(path: Path) -> str:
-    if not path.is_file():
-        raise VocabularyError(f"vocabulary file {path} does not exist: check the path")
-    try:
-        return path.read_text(encoding="utf-8-sig")  # Windows editors may write a byte order mark
-    except UnicodeDecodeError as error:
-        raise VocabularyError(f"vocabulary file {path} is not UTF-8 text ({error}): save it as UTF-8") from error
+def _kinds_by_id(keyed: Mapping[int, tuple[str, ...]]) -> dict[int, bool]:
+    """Thing or stuff as in the packaged vocabulary of the same classes, or else by name."""
+    for v in map(_packaged, packaged_vocabularies()):
+        if len(v) == len(keyed) and (ids := ids_of_classes(keyed, {c.id: c.names for c in v.concepts})):
+            return dict(zip(ids, v.is_thing))
+    return {i: is_known_thing(names[0]) for i, names in keyed.items()}
 
 
-def _of_free_names(name: str, rows: list[list[str]]) -> Vocabulary:
+def _renamed(vocabulary: Vocabulary, path: Path) -> Vocabulary:
+    """A packaged vocabulary with the names that a published list gives its classes."""
+    keyed = {row.id: row.names for row in read_rows(path) if row.id is not None}
+    ids = ids_of_classes(keyed, {c.id: c.names for c in vocabulary.concepts})
+    if ids is None:
+        raise VocabularyError(
+            f"{path} does not list the classes of vocabulary '{vocabulary.name}': write lines 'id:name,synonym' with "
+            f"its ids, {min(vocabulary.ids)} to {max(vocabulary.ids)}, or in its order with 0 to {len(vocabulary) - 1}"
+        )
+    rows = [(c, keyed[i]) for c, i in zip(vocabulary.concepts, ids)]
+    return Vocabulary(path.stem, tuple(Concept(c.id, n[0], c.is_thing, n[1:]) for c, n in rows))
+
+
+def _of_free_names(name: str, rows: list[tuple[str, ...]]) -> Vocabulary:
     _refuse_repeated(name, "name", [names[0] for names in rows])
-    return Vocabulary(
-        name, tuple(Concept(i, n[0], is_known_thing(n[0]), without_repeats(n)[1:]) for i, n in enumerate(rows, start=1))
-    )
+    return Vocabulary(name, tuple(Concept(i, n[0], is_known_thing(n[0]), n[1:]) for i, n in enumerate(rows, start=1)))
 
 
 def _refuse_repeated(vocabulary: str, kind: str, values: Iterable[int | str]) -> None:
@@ -258,8 +256,8 @@ def _refuse_repeated(vocabulary: str, kind: str, values: Iterable[int | str]) ->
         seen.add(key)
 
 
-# Before the synthetic world's: the first that has a name determines its kind.
-_THING_OR_STUFF = ("coco", "ade20k", "cityscapes", "mapillary_vistas", "pascal_context")
+# The first that has a name determines its kind; the others, such as the synthetic world's, follow in any order.
+_THING_OR_STUFF = ("coco", "ade20k", "cityscapes", "mapillary_vistas", "pascal_context", "lvis_1203", "coco_stuff_171")
 
 
 def is_known_thing(name: str) -> bool:
@@ -272,8 +270,9 @@ def _known_kinds() -> dict[str, bool]:
     others = [name for name in packaged_vocabularies() if name not in _THING_OR_STUFF]
     kinds: dict[str, bool] = {}
     for vocabulary in (_packaged(name) for name in (*_THING_OR_STUFF, *others)):
-        for concept in vocabulary.concepts:
-            kinds.setdefault(concept.name.casefold(), concept.is_thing)
+        if any(vocabulary.is_thing):  # a list without things, as CamVid's, does not tell things from stuff
+            for concept in vocabulary.concepts:
+                kinds.setdefault(concept.name.casefold(), concept.is_thing)
     return kinds
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from opsnet.vocabulary.names import split_names, without_repeats
+from opsnet.vocabulary.names import folded, split_names, without_repeats
 
 
 @pytest.mark.parametrize(
@@ -16,3 +16,7 @@ def test_names_are_split_at_commas(text: str, names: list[str]) -> None:
 
 def test_the_first_of_repeated_names_stays() -> None:
     assert without_repeats(["Sea", "ocean", "sea", "OCEAN", "lake"]) == ("Sea", "ocean", "lake")
+
+
+def test_upper_and_lower_case_do_not_count() -> None:
+    assert folded(["Sea", "SEA", "Straße"]) == {"sea", "strasse"}

@@ -33,6 +33,14 @@ def test_it_can_be_a_key() -> None:
         ("ade20k", 100, 50),
         ("cityscapes", 8, 11),
         ("mapillary_vistas", 37, 28),
+        ("pascal_context", 34, 25),
+        ("pascal_context_459", 386, 73),
+        ("ade20k_847", 664, 183),
+        ("lvis_1203", 1203, 0),
+        ("coco_stuff_171", 80, 91),
+        ("voc_20", 20, 0),
+        ("voc_21", 20, 1),
+        ("camvid", 0, 11),
         ("scenes", 12, 6),
         ("scenes_novel", 16, 8),
         ("scenes_street", 8, 6),
@@ -156,12 +164,58 @@ def test_pascal_context_has_its_59_classes() -> None:
     assert Vocabulary.load("pascal_context").ids == tuple(range(1, 60))
 
 
+def test_the_documented_table_lists_every_packaged_vocabulary() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "vocabularies.md").read_text(encoding="utf-8")
+    rows = [line.strip("| ").split(" | ") for line in page.split("\n## ")[1].splitlines() if line.startswith("| `")]
+    documented = {}
+    for names, classes, things, *_ in rows[1:]:
+        numbers = [[int(n.replace(",", "")) for n in cell.split(", ")] for cell in (classes, things)]
+        documented |= dict(zip(names.replace("`", "").split(", "), zip(*numbers, strict=True), strict=True))
+    loaded = {name: Vocabulary.load(name) for name in packaged_vocabularies()}
+    assert documented == {name: (len(v), sum(v.is_thing)) for name, v in loaded.items()}
+
+
 @pytest.mark.parametrize("name", packaged_vocabularies())
 def test_packaged_names_are_words_and_mean_one_concept(name: str) -> None:
     names = [n for concept in Vocabulary.load(name).concepts for n in concept.names]
     assert all(n == " ".join(n.split()) and not set("_;,") & set(n) for n in names)
     assert not any(part in n for n in names for part in ("-merged", "-other", "-stuff"))
     assert len({n.casefold() for n in names}) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("name", "ids"),
+    [
+        ("ade20k_847", range(1, 848)),
+        ("pascal_context_459", range(1, 460)),
+        ("lvis_1203", range(1, 1204)),
+        ("voc_20", range(1, 21)),
+        ("voc_21", range(21)),
+    ],
+)
+def test_ids_without_gaps(name: str, ids: range) -> None:
+    assert Vocabulary.load(name).ids == tuple(ids)
+
+
+def test_coco_stuff_has_cocos_ids() -> None:
+    stuff, coco = Vocabulary.load("coco_stuff_171"), Vocabulary.load("coco")
+    assert stuff.ids == tuple(i for i in range(1, 183) if i not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83, 91))
+    both = [c for c in coco.concepts if c.id in stuff.index_of_id]
+    assert len(both) == 80 + 36  # the other 17 of the panoptic classes are mergers
+    for c in both:
+        assert (c.name, c.is_thing) == (stuff.names[i := stuff.index_of_id[c.id]], stuff.is_thing[i])
+
+
+def test_classes_of_a_large_list_are_of_the_kind_that_the_small_one_says() -> None:
+    for small, large in (("ade20k", "ade20k_847"), ("pascal_context", "pascal_context_459")):
+        kinds = {(c.name, c.is_thing) for c in Vocabulary.load(large).concepts}
+        assert {(c.name, c.is_thing) for c in Vocabulary.load(small).concepts} <= kinds
+
+
+def test_voc_21_is_the_background_and_voc_20() -> None:
+    concepts = Vocabulary.load("voc_21").concepts
+    assert concepts[0] == Concept(0, "background", False)
+    assert concepts[1:] == Vocabulary.load("voc_20").concepts
 
 
 def test_imagenet1k() -> None:
@@ -210,6 +264,51 @@ def test_an_id_twice_in_a_keyed_list_is_refused(tmp_path: Path) -> None:
         Vocabulary.load(path)
 
 
+CITYSCAPES = Vocabulary.load("cityscapes")
+
+
+def keyed(path: Path, ids: range | tuple[int, ...], names: tuple[str, ...] = CITYSCAPES.names) -> Path:
+    path.write_text("".join(f"{i}:{name},my {name}\n" for i, name in zip(ids, names, strict=True)))
+    return path
+
+
+@pytest.mark.parametrize("ids", [CITYSCAPES.ids, range(19)], ids=["ids of the dataset", "training ids"])
+def test_a_list_of_a_packaged_datasets_classes_has_its_things(tmp_path: Path, ids: range | tuple[int, ...]) -> None:
+    # By name, as in COCO, a traffic light is a thing; in Cityscapes it is stuff.
+    path = keyed(tmp_path / "street.txt", ids)
+    vocabulary = Vocabulary.load(path)
+    assert vocabulary.ids == tuple(ids)
+    assert vocabulary.is_thing == CITYSCAPES.is_thing
+    renamed = Vocabulary.load(f"cityscapes:{path}")
+    assert renamed.name == "street"
+    assert (renamed.ids, renamed.is_thing) == (CITYSCAPES.ids, CITYSCAPES.is_thing)
+    assert renamed.concepts[0] == Concept(7, "road", False, ("my road",))
+
+
+def test_things_are_found_by_id_in_a_list_of_another_order(tmp_path: Path) -> None:
+    vocabulary = Vocabulary.load(keyed(tmp_path / "street.txt", CITYSCAPES.ids[::-1], CITYSCAPES.names[::-1]))
+    assert vocabulary.ids == CITYSCAPES.ids[::-1]
+    assert vocabulary.is_thing == CITYSCAPES.is_thing[::-1]
+
+
+def test_a_list_with_other_classes_goes_by_name(tmp_path: Path) -> None:
+    path = keyed(tmp_path / "mine.txt", range(19), ("traffic light", "grass", *(f"class {i}" for i in range(17))))
+    assert Vocabulary.load(path).is_thing == (True, False, *[True] * 17)
+    with pytest.raises(VocabularyError) as error:
+        Vocabulary.load(f"cityscapes:{path}")
+    assert str(error.value) == (
+        f"{path} does not list the classes of vocabulary 'cityscapes': write lines 'id:name,synonym' with its ids, "
+        "7 to 33, or in its order with 0 to 18"
+    )
+
+
+def test_a_list_without_ids_cannot_rename(tmp_path: Path) -> None:
+    path = tmp_path / "names.txt"
+    path.write_text("\n".join(CITYSCAPES.names))
+    with pytest.raises(VocabularyError, match="does not list the classes of vocabulary 'cityscapes'"):
+        Vocabulary.load(f"cityscapes:{path}")
+
+
 @pytest.mark.parametrize("line", [",", " , ,"])
 def test_a_line_of_commas_is_named(tmp_path: Path, line: str) -> None:
     path = tmp_path / "names.txt"
@@ -226,6 +325,11 @@ def test_ten_thousand_odd_words(tmp_path: Path) -> None:
     assert len(vocabulary) == 10_000
     assert vocabulary.names[0] == "word 0"
     assert vocabulary.names[-3:] == ("🦒", "x" * 300, "two words")
+
+
+def test_a_list_without_things_does_not_decide() -> None:
+    assert Vocabulary.load("camvid").is_thing == (False,) * 11
+    assert Vocabulary.load("pedestrian").is_thing == (True,)
 
 
 def test_cocos_word_on_thing_or_stuff_comes_first() -> None:
