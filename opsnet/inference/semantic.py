@@ -7,9 +7,9 @@
 p_k is the softmax over the names and no-object, whose own column is dropped. Every pixel gets the class with the
 highest score, so none is void. Mask Filtering and the merge's overlap threshold have no part in it.
 
-Masks are resized to the image's original size before the sigmoid, as in Mask2Former's panoptic configurations. Its
-purely semantic ones (in FC-CLIP: A-847, PC-459, PC-59, PAS-20, PAS-21) resize the scores instead; the result is nearly
-the same.
+Masks are resized to the image's original size before the sigmoid, as in Mask2Former's panoptic configurations. Those
+for semantic sets only (in FC-CLIP: A-847, PC-459, PC-59, PAS-20 and PAS-21) resize the scores instead, which is not
+implemented.
 """
 
 from __future__ import annotations
