@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from opsnet.evaluation.scored_image import ImageMasks
-from opsnet.inference.semantic import class_probabilities, semantic_labels
+from opsnet.inference.semantic import class_probabilities, mask_probabilities, semantic_labels
 from opsnet.metrics.average_precision import ImageInstances, InstanceResult, summarise_instances
 from opsnet.metrics.class_rows import Row as CsvRow
 from opsnet.metrics.class_rows import class_rows, write_rows
@@ -112,7 +112,8 @@ class Details:
         self.confusions += count_confusions(image.overlaps)
         if not self.options.need_masks:
             return
-        probabilities = image.masks.full()
+        masks = image.masks
+        probabilities = mask_probabilities(masks.logits, masks.padded, masks.valid, masks.size)
         classes = class_probabilities(image.logits, image.no_object)
         if self.options.semantic:
             labels = semantic_labels(probabilities, classes)

@@ -19,7 +19,7 @@ import math
 import torch
 from torch import Tensor
 
-from opsnet.inference.network_output import NetworkOutput
+from opsnet.inference.network_output import Size
 from opsnet.ops.contest import in_groups
 from opsnet.panoptic.merge import upsample_masks
 
@@ -37,17 +37,17 @@ def class_probabilities(logits: Tensor, no_object: Tensor) -> Tensor:
     return torch.cat((logits, no_object[..., None]), dim=-1).softmax(-1)[..., :-1]
 
 
-def mask_probabilities(output: NetworkOutput, index: int) -> Tensor:
-    """Mask probabilities (K, H, W) of one image at its size in ``output.map_sizes``, in fp32.
+def mask_probabilities(mask_logits: Tensor, padded: Size, valid: Size, size: Size) -> Tensor:
+    """Mask probabilities (K, H, W) of one image in fp32, resized a few at a time on a CPU.
 
-    On a CPU, only a few of them are resized at a time.
+    Args:
+        mask_logits: (K, h, w).
+        padded, valid, size: as in :func:`opsnet.panoptic.merge.upsample_masks`.
     """
-    logits, size = output.proposals.mask_logits[index], output.map_sizes[index]
-    valid = output.valid_sizes[index]
-    probabilities = logits.new_empty((len(logits), *size), dtype=torch.float32)
-    every = torch.arange(len(logits), device=logits.device)
-    for k in in_groups(every, max(output.padded, size, key=math.prod)):
-        probabilities[k] = upsample_masks(logits[k].float(), output.padded, valid, size)
+    probabilities = mask_logits.new_empty((len(mask_logits), *size), dtype=torch.float32)
+    every = torch.arange(len(mask_logits), device=mask_logits.device)
+    for k in in_groups(every, max(padded, size, key=math.prod)):
+        probabilities[k] = upsample_masks(mask_logits[k].float(), padded, valid, size)
     return probabilities
 
 

@@ -60,11 +60,12 @@ def label_pixels(
         vocabulary: M concepts.
         top_k: number of names listed per segment.
     """
-    classes = class_probabilities(logits, no_object)
-    return [
-        _label_image(mask_probabilities(output, i), classes[i], output.proposals.iou[i], vocabulary, top_k)
-        for i in range(len(output))
-    ]
+    classes, proposals = class_probabilities(logits, no_object), output.proposals
+    maps = []
+    for i, (valid, size) in enumerate(zip(output.valid_sizes, output.map_sizes, strict=True)):
+        masks = mask_probabilities(proposals.mask_logits[i], output.padded, valid, size)
+        maps.append(_label_image(masks, classes[i], proposals.iou[i], vocabulary, top_k))
+    return maps
 
 
 def _label_image(masks: Tensor, classes: Tensor, iou: Tensor, vocabulary: Vocabulary, top_k: int) -> NamedMap:

@@ -8,10 +8,8 @@ import pytest
 import torch
 
 from opsnet.inference import semantic as module
-from opsnet.inference.network_output import NetworkOutput
 from opsnet.inference.semantic import class_probabilities, mask_probabilities, semantic_labels, semantic_scores
 from opsnet.panoptic.merge import upsample_masks
-from opsnet.structures import Proposals
 
 
 def test_no_object_takes_its_share_of_the_probability() -> None:
@@ -46,10 +44,9 @@ def test_parts_equal_the_whole_and_stay_small(at_once: int, monkeypatch) -> None
 
 
 def test_masks_in_bf16_are_resized_in_fp32() -> None:
-    logits = torch.randn(1, 3, 4, 4, generator=torch.Generator().manual_seed(0)).bfloat16()
-    proposals = Proposals(logits, torch.zeros(1, 3, 4), torch.ones(1, 3))
-    found = mask_probabilities(NetworkOutput(proposals, {}, (16, 16), ((16, 16),), ((16, 16),), (0,)), 0)
-    torch.testing.assert_close(found, upsample_masks(logits[0].float(), (16, 16), (16, 16)))
+    logits = torch.randn(3, 4, 4, generator=torch.Generator().manual_seed(0)).bfloat16()
+    found = mask_probabilities(logits, (16, 16), (16, 16), (16, 16))
+    torch.testing.assert_close(found, upsample_masks(logits.float(), (16, 16), (16, 16)))
 
 
 def test_bf16_masks_are_summed_in_the_precision_of_the_classes() -> None:
@@ -63,9 +60,7 @@ def test_bf16_masks_are_summed_in_the_precision_of_the_classes() -> None:
 def test_masks_of_one_image_at_its_own_size(size: tuple[int, int], monkeypatch) -> None:
     """Resized a few at a time, they are those of the merge."""
     monkeypatch.setattr("opsnet.ops.contest.CACHE_ELEMENTS", 2 * 96 * 96)
-    logits = 4 * torch.randn(2, 5, 24, 24, generator=torch.Generator().manual_seed(0))
-    proposals = Proposals(logits, torch.zeros(2, 5, 4), torch.ones(2, 5))
-    output = NetworkOutput(proposals, {}, (96, 96), ((96, 96), (90, 70)), ((96, 96), size), (0, 1))
-    found = mask_probabilities(output, 1)
+    logits = 4 * torch.randn(5, 24, 24, generator=torch.Generator().manual_seed(0))
+    found = mask_probabilities(logits, (96, 96), (90, 70), size)
     assert found.shape == (5, *size)
-    torch.testing.assert_close(found, upsample_masks(logits[1], (96, 96), (90, 70), size))
+    torch.testing.assert_close(found, upsample_masks(logits, (96, 96), (90, 70), size))

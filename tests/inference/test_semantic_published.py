@@ -9,10 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from opsnet.inference.network_output import NetworkOutput
 from opsnet.inference.semantic import class_probabilities, mask_probabilities, semantic_labels, semantic_scores
 from opsnet.metrics.instances import instances_from_proposals
-from opsnet.structures import Proposals
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "published_models" / "fcclip_small"
 SIZE, PADDED = (97, 141), (128, 160)
@@ -27,10 +25,13 @@ def published(request):
     expected = {key: torch.from_numpy(value) for key, value in np.load(folder / "expected.npz").items()}
     about = json.loads((folder / "about.json").read_text())
     masks, logits = expected["pred_masks"], expected["final_logits"]
-    proposals = Proposals(masks, torch.zeros(*masks.shape[:2], 4), torch.ones(masks.shape[:2]))
-    output = NetworkOutput(proposals, {}, PADDED, (SIZE,), (SIZE,), (0,))
     is_thing = [i in about["test_things"] for i in range(len(about["test_names"]))]
-    return expected, is_thing, mask_probabilities(output, 0), class_probabilities(logits[:, :-1], logits[:, -1])
+    return (
+        expected,
+        is_thing,
+        mask_probabilities(masks[0], PADDED, SIZE, SIZE),
+        class_probabilities(logits[:, :-1], logits[:, -1]),
+    )
 
 
 def test_semantic_scores(published) -> None:

@@ -171,8 +171,10 @@ def test_semantic_maps_of_both_rules(predictor, sample_images) -> None:
     assert same(merged, for_task(predictor.name(proposed, WORDS)[0], "semantic"))
     found = predictor.name(proposed, WORDS, task="semantic", semantic="proposals")[0]
     logits = predictor.recognizer(proposed.embeddings(), names, predictor.trained.model.no_object_embed)
-    classes = class_probabilities(*logits)[0]
-    labels = semantic_scores(mask_probabilities(proposed, 0), classes).argmax(0)
+    classes, sizes = class_probabilities(*logits)[0], (proposed.valid_sizes[0], proposed.map_sizes[0])
+    labels = semantic_scores(
+        mask_probabilities(proposed.proposals.mask_logits[0], proposed.padded, *sizes), classes
+    ).argmax(0)
     assert len(labels.unique()) > 1
     assert torch.equal(torch.tensor([0, *(s.label for s in found.segments)])[found.ids], labels)
     assert [s.id for s in found.segments] == found.ids.unique().tolist()
