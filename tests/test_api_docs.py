@@ -24,6 +24,7 @@ def test_the_blocks_run(lenient_checkpoint: Path, world: Any, tmp_path: Path, mo
     found = blocks(DOCS / "api.md")
     for number, block in enumerate(found, start=1):
         exec(compile(block, f"block {number} of docs/api.md", "exec"), names)
-    assert len(found) == 6
+    assert len(found) == 7
+    assert (names["summed"].ids > 0).all()
     assert names["second"].vocabulary.names == ("red circle", "sea", "boat")
     assert names["same"].train_vocabulary == names["predictor"].train_vocabulary

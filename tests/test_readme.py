@@ -31,6 +31,7 @@ RUN = {
     "opsnet-evaluate checkpoint=last.ckpt settings=[full/cls_iou,clip_only/cls_iou]": [],
     "opsnet-evaluate table=6 checkpoint=last.ckpt": ["trained_as=opsnet_r50"],
     "opsnet-evaluate checkpoint=last.ckpt settings=[full/cls_iou] oracles=true instances=true": [],
+    "opsnet-evaluate checkpoint=last.ckpt settings=[full/cls] semantic_from_proposals=true instances=true": [],
     "opsnet-evaluate checkpoint=last.ckpt data=coco data.split=tuning data.tuning_images=2000 "
     "tune.threshold=[0,0.05,0.1]": [],
     "opsnet-evaluate checkpoint=last.ckpt save_proposals=true": ["hydra.run.dir=FOLDER"],

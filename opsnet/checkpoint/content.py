@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from opsnet.clip.prompts import NAMED, prompt_templates
+from opsnet.inference.config import checked_semantic
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.utils.errors import InputError
 from opsnet.vocabulary import Vocabulary
@@ -74,7 +75,7 @@ def portable_config(
         label_vocabulary: the vocabulary of its image labels (OPSNet+).
 
     Raises:
-        InputError: no filter or recognizer is chosen, or the prompt templates cannot be read.
+        InputError: no filter or recognizer is chosen, ``semantic`` is unknown, or the prompt templates cannot be read.
     """
     parts = network_config(cfg)
     clip = parts["clip"]
@@ -105,4 +106,5 @@ def _inference(cfg: DictConfig) -> dict[str, Any]:
         "filters": filters,
         **{key: OmegaConf.select(cfg.data, key) for key in ("shortest", "longest") if key in cfg.data},
         "tuning_images": OmegaConf.select(cfg.data, "tuning_images") or 0,
+        "semantic": checked_semantic(cfg.semantic),
     }

@@ -28,7 +28,7 @@ from opsnet.utils.errors import CheckpointError
 from opsnet.utils.files import atomic_path, checksum, write_json
 
 CONFIG, MODEL = "config.json", "model.safetensors"
-SETTINGS = ("recognizer", "filtering", "overlap", "shortest", "longest")
+SETTINGS = ("recognizer", "filtering", "overlap", "shortest", "longest", "semantic")
 """Fields of :class:`InferenceConfig` in which a predictor may differ from its checkpoint."""
 
 

@@ -42,7 +42,7 @@ from opsnet.checkpoint.allowed_targets import (
     Key,
 )  # fmt: skip
 from opsnet.clip.prompts import NAMED
-from opsnet.inference.config import InferenceConfig
+from opsnet.inference.config import SEMANTIC, InferenceConfig
 from opsnet.utils.errors import CheckpointError
 
 _WORD = re.compile(r"[\w.+-]*")
@@ -188,6 +188,8 @@ def _check_inference(inference: Any, name: str) -> None:
             refuse(name, ("inference", key), value, f"it must be one of {', '.join(sorted(known))}")
         if ("inference", key) == RECOGNIZER:
             _check_place({"inference": inference}, RECOGNIZER, name)
+        elif key == "semantic" and value not in SEMANTIC:
+            refuse(name, ("inference", key), value, f"it must be {' or '.join(SEMANTIC)}")
         else:
             _check_argument(value, ("inference", key), name)
 

@@ -1,15 +1,18 @@
-"""Optional metrics beyond PQ and mIoU: per class, confusions, average precision (AP), and the oracles' upper bounds."""
+"""Optional metrics beyond PQ and mIoU: per class, confusions, those from proposals, and the oracles' upper bounds.
+
+From proposals, before the merge: average precision (AP) and the mIoU that Mask2Former and FC-CLIP report.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from opsnet.evaluation.scored_image import ImageMasks
+from opsnet.inference.semantic import class_probabilities, mask_probabilities, semantic_labels
 from opsnet.metrics.average_precision import ImageInstances, InstanceResult, summarise_instances
 from opsnet.metrics.class_rows import Row as CsvRow
 from opsnet.metrics.class_rows import class_rows, write_rows
@@ -19,7 +22,13 @@ from opsnet.metrics.instances import instances_from_map, instances_from_proposal
 from opsnet.metrics.oracles import ORACLES, NamedMasks
 from opsnet.metrics.panoptic_averages import PanopticCounts, PanopticResult, summarise
 from opsnet.metrics.panoptic_quality import count_image
-from opsnet.metrics.semantic import SemanticResult
+from opsnet.metrics.semantic import (
+    PROPOSALS,
+    SemanticCounts,
+    SemanticResult,
+    count_semantic_map,
+    summarise_semantic,
+)
 from opsnet.panoptic.mask_filtering import Filtered
 from opsnet.panoptic.merge import merge_panoptic
 from opsnet.structures import GroundTruth, TextBank
@@ -53,14 +62,20 @@ class ImageEvaluation:
 
 @dataclass(frozen=True)
 class DetailOptions:
-    """Which details to compute: csv files of classes and confusions, AP of instances, oracles."""
+    """Which details to compute: csv files of classes and confusions, AP of instances, oracles, mIoU from proposals."""
 
     classes: bool = True
     instances: bool = False
     oracles: bool = False
+    semantic: bool = False
+
+    @property
+    def need_masks(self) -> bool:
+        """Whether all masks are needed at the size of the ground truth."""
+        return self.instances or self.oracles or self.semantic
 
     def __bool__(self) -> bool:
-        return self.classes or self.instances or self.oracles
+        return self.classes or self.need_masks
 
 
 @dataclass
@@ -79,30 +94,45 @@ class Details:
     overlap: float
     options: DetailOptions
     confusions: ConfusionCounts = field(init=False)
-    images: list[ImageInstances] = field(init=False, default_factory=list)
+    pixels: SemanticCounts = field(init=False)
+    images: dict[str, list[ImageInstances]] = field(init=False)
     oracles: dict[str, PanopticCounts] = field(init=False)
-    _precision: InstanceResult | None = field(init=False, default=None)
+    _precision: dict[str, InstanceResult] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self.is_thing: list[bool] = self.target.is_thing.tolist()
         self.confusions = ConfusionCounts.zeros(len(self.is_thing))
+        self.pixels = SemanticCounts.zeros(len(self.is_thing))
+        # The filter "cls" ranks by class probability itself, so both APs are one.
+        self.images = {"": []} if self.kind == "cls" else {"": [], PROPOSALS: []}
         self.oracles = {name: PanopticCounts.zeros(len(self.is_thing)) for name in ORACLES if self.options.oracles}
 
     def add(self, image: ImageEvaluation) -> None:
         """Adds one image."""
         self.confusions += count_confusions(image.overlaps)
-        if not (self.options.instances or self.options.oracles):
+        if not self.options.need_masks:
             return
-        probabilities = image.masks.full()
+        masks = image.masks
+        probabilities = mask_probabilities(masks.logits, masks.padded, masks.valid, masks.size)
+        classes = class_probabilities(image.logits, image.no_object)
+        if self.options.semantic:
+            labels = semantic_labels(probabilities, classes)
+            self.pixels += count_semantic_map(labels, image.truth, len(self.is_thing))
         if self.options.instances:
-            predicted = instances_from_proposals(probabilities, self._pair_scores(image), self.is_thing)
-            self.images.append(ImageInstances(predicted, instances_from_map(image.truth)))
-            self._precision = None
+            self._add_instances(probabilities, classes, image)
         if self.options.oracles:
             _, labels, keep, merge_scores = image.row
             self._add_oracles(NamedMasks(probabilities, merge_scores, labels, keep), image.truth)
 
-    def _pair_scores(self, image: ImageEvaluation) -> Tensor:
+    def _add_instances(self, probabilities: Tensor, classes: Tensor, image: ImageEvaluation) -> None:
+        true = instances_from_map(image.truth)
+        scores = {"": self._pair_scores(image, classes), PROPOSALS: classes}
+        for ranking, images in self.images.items():
+            predicted = instances_from_proposals(probabilities, scores[ranking], self.is_thing)
+            images.append(ImageInstances(predicted, true))
+        self._precision.clear()
+
+    def _pair_scores(self, image: ImageEvaluation, classes: Tensor) -> Tensor:
         """Scores of all pairs of a proposal and a name, (K, M), ranked as the filter ranks proposals.
 
         The filter by predicted IoU alone does not rank a proposal's names, so only its best name is a pair.
@@ -110,9 +140,7 @@ class Details:
         iou = image.masks.iou[:, None]
         if self.kind == "iou":
             return F.one_hot(image.logits.argmax(-1), len(self.is_thing)) * iou
-        rivals = torch.cat((image.logits, image.no_object[:, None]), dim=-1)
-        names = rivals.softmax(-1)[:, :-1]
-        return names * iou if self.kind == "cls_iou" else names
+        return classes * iou if self.kind == "cls_iou" else classes
 
     def _add_oracles(self, masks: NamedMasks, truth: GroundTruth) -> None:
         for name in self.oracles:
@@ -122,30 +150,50 @@ class Details:
             )
             self.oracles[name] += count_image(prediction, truth, len(self.is_thing))
 
-    def precision(self) -> InstanceResult | None:
-        """Average precision over the images so far; ``None`` if not requested."""
-        if self.options.instances and self._precision is None:
-            self._precision = summarise_instances(self.images, len(self.is_thing))
-        return self._precision
+    def precision(self, ranking: str = "") -> InstanceResult | None:
+        """Average precision over the images so far; ``None`` if not requested.
+
+        Args:
+            ranking: "", by the setting's filter, or ``PROPOSALS``, see
+                :data:`opsnet.metrics.instances.RANKING_RULE`.
+        """
+        if not self.options.instances:
+            return None
+        ranking = ranking if ranking in self.images else ""
+        if ranking not in self._precision:
+            self._precision[ranking] = summarise_instances(self.images[ranking], len(self.is_thing))
+        return self._precision[ranking]
+
+    def semantic(self) -> SemanticResult | None:
+        """The semantic maps from proposals, scored over the images so far; ``None`` if not requested."""
+        return summarise_semantic(self.pixels) if self.options.semantic else None
 
     def metrics(self) -> dict[str, float]:
-        """In percent: ``AP``, ``AP50``, ``AP75``, and the oracles' PQ and its parts as ``oracle/<name>/PQ``."""
-        precision = self.precision()
-        metrics = precision.as_dict() if precision else {}
+        """All requested, in percent.
+
+        ``AP``, ``AP50`` and ``AP75``; these, ``mIoU`` and the other semantic metrics with the suffix ``_proposals``;
+        and the oracles' PQ and its parts as ``oracle/<name>/PQ``.
+        """
+        found = [("", self.precision()), (PROPOSALS, self.precision(PROPOSALS)), (PROPOSALS, self.semantic())]
+        metrics: dict[str, float] = {}
+        for suffix, result in found:
+            metrics.update({f"{measure}{suffix}": v for measure, v in (result.as_dict() if result else {}).items()})
         for name, counts in self.oracles.items():
-            result = summarise(counts, self.is_thing).as_dict()
-            metrics.update({f"oracle/{name.replace(' ', '')}/{measure}": value for measure, value in result.items()})
+            bound = summarise(counts, self.is_thing).as_dict()
+            metrics.update({f"oracle/{name.replace(' ', '')}/{measure}": value for measure, value in bound.items()})
         return metrics
 
     def write(self, folder: Path, file: str, panoptic: PanopticResult, semantic: SemanticResult) -> None:
         """Writes ``per_class/<file>`` and, if there are confusions, ``confusions/<file>`` into ``folder``."""
         names = self.target.names
-        write_rows(
-            folder / "per_class" / file, class_rows(names, panoptic, semantic, self.precision(), self.confusions)
-        )
+        rows = class_rows(
+            names, panoptic, semantic, self.precision(), self.confusions,
+            semantic_proposals=self.semantic(), instances_proposals=self.precision(PROPOSALS),
+        )  # fmt: skip
+        write_rows(folder / "per_class" / file, rows)
         misses = most_common(self.confusions, names, top=len(names) ** 2)
         if misses:
-            rows: list[CsvRow] = [
+            shown: list[CsvRow] = [
                 {"truth": m.truth, "predicted": m.predicted, "count": m.count, "share": m.share} for m in misses
             ]
-            write_rows(folder / "confusions" / file, rows)
+            write_rows(folder / "confusions" / file, shown)

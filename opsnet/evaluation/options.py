@@ -42,6 +42,7 @@ class EvaluationOptions:
     panel_setting: str | None = None
     details: bool = False
     instances: bool = False
+    semantic_from_proposals: bool | None = None
     oracles: bool = False
     detail_setting: str | Sequence[str] | None = None
     save_proposals: bool = False

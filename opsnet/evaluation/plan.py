@@ -88,7 +88,12 @@ def plan_of(
         options.output,
         panels=options.panels,
         panel_setting=drawn,
-        details=DetailOptions(classes=options.details, instances=options.instances, oracles=options.oracles),
+        details=DetailOptions(
+            classes=options.details,
+            instances=options.instances,
+            oracles=options.oracles,
+            semantic=_semantic(options, inference),
+        ),
         detail_settings=(detailed,) if isinstance(detailed, str) else tuple(detailed),
     )
 
@@ -114,6 +119,12 @@ def _setting(name: str, options: EvaluationOptions, inference: InferenceConfig, 
         name, filters=_filters(options, inference), trained=inference.mask_filtering, recognizer=recognizer
     )
     return dataclasses.replace(setting, overlap=options.overlap) if setting.overlap is None else setting
+
+
+def _semantic(options: EvaluationOptions, inference: InferenceConfig) -> bool:
+    """Whether semantic maps from proposals are scored; by default if the checkpoint's are made in this way."""
+    given = options.semantic_from_proposals
+    return inference.semantic == "proposals" if given is None else given
 
 
 def _filters(options: EvaluationOptions, inference: InferenceConfig) -> dict[str, dict[str, Any]]:

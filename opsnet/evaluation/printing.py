@@ -12,16 +12,27 @@ from opsnet.evaluation.details import ORACLE_RULE
 from opsnet.evaluation.tuning import BestCell
 from opsnet.metrics.average_precision import INSTANCE_RULE
 from opsnet.metrics.confusions import Confusion
-from opsnet.metrics.semantic import SEMANTIC_RULE
+from opsnet.metrics.instances import RANKING_RULE
+from opsnet.metrics.panoptic_averages import PANOPTIC_RULE
+from opsnet.metrics.semantic import PROPOSALS, PROPOSALS_RULE, SEMANTIC_RULE
 from opsnet.paper.rows import TableRow
 
 ORACLE = "/oracle/"
+_PIXELS, _INSTANCES = ("mIoU", "mIoU_occurring"), ("AP", "AP50", "AP75")
+_FROM_PROPOSALS = (
+    ("semantic maps, percent", PROPOSALS_RULE, f"mIoU{PROPOSALS}", (*_PIXELS, *(f"{m}{PROPOSALS}" for m in _PIXELS))),
+    (
+        "instances, percent", f"{INSTANCE_RULE}; {RANKING_RULE}", "AP",
+        (*_INSTANCES, *(f"{m}{PROPOSALS}" for m in _INSTANCES)),
+    ),
+)  # fmt: skip
+"""Title, caption, measure without which a setting is left out, and measures of the tables from proposals."""
 
 
 def print_metrics(
     metrics: Mapping[str, float], misses: Mapping[str, Sequence[Confusion]], console: Console | None = None
 ) -> None:
-    """Prints a row per domain and setting, and tables of AP, oracles and confusions if there are any.
+    """Prints a row per domain and setting, and tables of mIoU and AP from proposals, oracles and confusions if any.
 
     Args:
         metrics: in percent, by ``<domain>/<setting>/<measure>``.
@@ -31,10 +42,11 @@ def print_metrics(
     console = console or Console()
     names = [key.removesuffix("/PQ") for key in metrics if key.endswith("/PQ") and ORACLE not in key]
     measures = ("PQ", "PQth", "PQst", "SQ", "RQ", "mIoU")
-    console.print(_table("percent", SEMANTIC_RULE, names, measures, metrics))
-    with_ap = [name for name in names if f"{name}/AP" in metrics]
-    if with_ap:
-        console.print(_table("instances, percent", INSTANCE_RULE, with_ap, ("AP", "AP50", "AP75"), metrics))
+    console.print(_table("percent", f"{PANOPTIC_RULE}; {SEMANTIC_RULE}", names, measures, metrics))
+    for title, caption, first, of_table in _FROM_PROPOSALS:
+        having = [name for name in names if f"{name}/{first}" in metrics]
+        if having:
+            console.print(_table(title, caption, having, of_table, metrics))
     bounds = [key.removesuffix("/PQ") for key in metrics if key.endswith("/PQ") and ORACLE in key]
     if bounds:
         console.print(_upper_bounds(names, bounds, measures[:-1], metrics))

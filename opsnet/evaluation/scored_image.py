@@ -49,10 +49,9 @@ class ImageMasks:
             output.map_sizes[index],
         )  # fmt: skip
 
-    def full(self, chosen: Tensor | None = None) -> Tensor:
-        """Probabilities (n, H, W) at the size of the ground truth, of the chosen masks or of all."""
-        logits = self.logits if chosen is None else self.logits[chosen]
-        return upsample_masks(logits, self.padded, self.valid, self.size)
+    def full(self, chosen: Tensor) -> Tensor:
+        """Probabilities (n, H, W) of the chosen masks, at the size of the ground truth."""
+        return upsample_masks(self.logits[chosen], self.padded, self.valid, self.size)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import OmegaConf
 
 from opsnet.utils.configuration import option, options
+from opsnet.utils.errors import InputError
 
 if TYPE_CHECKING:
     from opsnet.panoptic.mask_filtering import MaskFiltering
@@ -18,6 +19,10 @@ TRAINED = "trained"
 
 FULL: Mapping[str, Any] = {"_target_": "opsnet.recognition.modulation.EmbeddingModulation", "alpha": 10.0, "beta": 0.5}
 """The paper's recognizer, ``conf/modulation/full.yaml``; also that of early checkpoints, which do not store one."""
+
+SEMANTIC = ("panoptic", "proposals")
+"""How a semantic map is made: from the panoptic map, merged by class, or from the proposals before the merge
+(:mod:`opsnet.inference.semantic`)."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,7 @@ class InferenceConfig:
             is ``None``, images are only made smaller.
         tuning_images: number of training images that were held out for tuning thresholds.
         recognizer: class and arguments of the recognizer, which turns embeddings into logits, as in conf/modulation.
+        semantic: how a semantic map is made, one of :data:`SEMANTIC`.
     """
 
     filtering: Mapping[str, Any]
@@ -41,6 +47,7 @@ class InferenceConfig:
     longest: int | None = 1333
     tuning_images: int = 0
     recognizer: Mapping[str, Any] = field(default_factory=lambda: dict(FULL))
+    semantic: str = "panoptic"
 
     @classmethod
     def of(cls, stored: Mapping[str, Any]) -> InferenceConfig:
@@ -61,6 +68,17 @@ class InferenceConfig:
         from opsnet.panoptic.mask_filtering import MaskFiltering
 
         return MaskFiltering(**self.filtering)
+
+
+def checked_semantic(name: str) -> str:
+    """Validates how semantic maps are made.
+
+    Raises:
+        InputError: it is none of :data:`SEMANTIC`.
+    """
+    if name not in SEMANTIC:
+        raise InputError(f"semantic must be {' or '.join(SEMANTIC)}, got {name}: change `semantic`")
+    return name
 
 
 MASK2FORMER = InferenceConfig({"kind": "iou", "threshold": 0.8}, shortest=800)

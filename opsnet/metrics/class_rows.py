@@ -10,7 +10,7 @@ from pathlib import Path
 from opsnet.metrics.average_precision import InstanceResult
 from opsnet.metrics.confusions import ConfusionCounts
 from opsnet.metrics.panoptic_averages import PanopticResult
-from opsnet.metrics.semantic import SemanticResult
+from opsnet.metrics.semantic import PROPOSALS, SemanticResult
 from opsnet.utils.files import atomic_path
 
 Row = dict[str, str | int | float]
@@ -22,6 +22,8 @@ def class_rows(
     semantic: SemanticResult | None = None,
     instances: InstanceResult | None = None,
     confusions: ConfusionCounts | None = None,
+    semantic_proposals: SemanticResult | None = None,
+    instances_proposals: InstanceResult | None = None,
 ) -> list[Row]:
     """One row per class, in the order of the vocabulary, with the columns of the given results.
 
@@ -33,6 +35,8 @@ def class_rows(
         semantic: adds IoU and Acc in percent.
         instances: adds AP, AP50 and AP75 in percent.
         confusions: adds ``misnamed`` and ``unmasked``, whose sum is FN.
+        semantic_proposals, instances_proposals: add the columns of ``semantic`` and ``instances`` with the suffix
+            ``_proposals``.
 
     Raises:
         ValueError: the numbers of names and classes differ.
@@ -43,10 +47,14 @@ def class_rows(
         for name, c in zip(names, panoptic.per_class, strict=True)
     ]  # fmt: skip
     more: list[list[Row]] = []
-    if semantic:
-        more.append([{"IoU": c.iou, "Acc": c.acc} for c in semantic.per_class])
-    if instances:
-        more.append([{"AP": c.ap, "AP50": c.ap50, "AP75": c.ap75} for c in instances.per_class])
+    for pixels, suffix in ((semantic, ""), (semantic_proposals, PROPOSALS)):
+        if pixels:
+            more.append([{f"IoU{suffix}": c.iou, f"Acc{suffix}": c.acc} for c in pixels.per_class])
+    for found, suffix in ((instances, ""), (instances_proposals, PROPOSALS)):
+        if found:
+            more.append([
+                {f"AP{suffix}": c.ap, f"AP50{suffix}": c.ap50, f"AP75{suffix}": c.ap75} for c in found.per_class
+            ])  # fmt: skip
     if confusions:
         missed = zip(confusions.misnamed.tolist(), confusions.unmasked.tolist())
         more.append([{"misnamed": misnamed, "unmasked": unmasked} for misnamed, unmasked in missed])

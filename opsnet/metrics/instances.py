@@ -14,6 +14,12 @@ from torch import Tensor
 
 from opsnet.structures import GroundTruth, PanopticMap
 
+RANKING_RULE = (
+    "AP ranks the pairs of a proposal and a name as the setting's filter ranks proposals; AP_proposals by class "
+    "probability x mean mask probability inside the mask, as Mask2Former and FC-CLIP do, whatever the filter"
+)
+"""To be printed with the results; :func:`instances_from_proposals` computes both."""
+
 
 @dataclass(frozen=True)
 class Instance:

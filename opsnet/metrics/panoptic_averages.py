@@ -13,6 +13,12 @@ import numpy.typing as npt
 
 IntArray = npt.NDArray[np.int64]
 
+PANOPTIC_RULE = (
+    "PQ, SQ and RQ are means over the classes that occur in the ground truth or the prediction (panopticapi): a class "
+    "that is only predicted counts as 0"
+)
+"""To be printed with the results."""
+
 
 @dataclass(frozen=True)
 class PanopticCounts:

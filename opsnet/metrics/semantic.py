@@ -1,4 +1,4 @@
-"""Semantic segmentation from panoptic maps (paper, Table 8): mIoU, fwIoU, mACC and pACC.
+"""Semantic segmentation, from panoptic maps (paper, Table 8) or semantic ones: mIoU, fwIoU, mACC and pACC.
 
 Segments of one class count together. The arithmetic is that of detectron2's ``SemSegEvaluator``, which Mask2Former and
 the papers built on it report::
@@ -19,16 +19,27 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
-from opsnet.metrics.image_overlaps import ImageOverlaps
+from opsnet.metrics.image_overlaps import ImageOverlaps, image_overlaps
 from opsnet.metrics.panoptic_averages import IntArray
+from opsnet.structures import GroundTruth, PanopticMap, Segment
 
 SEMANTIC_RULE = (
-    "mIoU and mACC are means over the classes with ground-truth pixels (detectron2); mIoU_occurring also counts a "
-    "class that is only predicted, as 0 (mmsegmentation); ground-truth void is ignored, predicted void is a miss, "
-    "crowd counts"
+    "mIoU and mACC are means over the classes with ground-truth pixels (detectron2 since July 2022); mIoU_occurring "
+    "also counts a class that is only predicted, as 0 (mmsegmentation, detectron2 up to release 0.6); ground-truth "
+    "void is ignored, predicted void is a miss, crowd counts"
 )
 """To be printed with the results."""
+
+PROPOSALS = "_proposals"
+"""Suffix of metrics of semantic maps and instances that are made from proposals, as Mask2Former and FC-CLIP do."""
+
+PROPOSALS_RULE = (
+    "mIoU is that of the panoptic map, merged by class; mIoU_proposals is that of the sum over all proposals of class "
+    "probability x mask probability, which Mask2Former and FC-CLIP report"
+)
+"""To be printed with these metrics."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +114,22 @@ def count_semantic(overlaps: ImageOverlaps) -> SemanticCounts:
     # Not bincount: with hundreds of classes its mostly zero float array costs more than the image's pixels.
     np.add.at(counts.pixels, (rows[:, None], columns[None, :]), overlaps.pixels)
     return counts
+
+
+def count_semantic_map(labels: Tensor, truth: GroundTruth, num_classes: int) -> SemanticCounts:
+    """Pixels per pair of classes in one image, whose prediction is a semantic map.
+
+    Args:
+        labels: (H, W) int64 in 0..M-1, or -1 for void.
+        truth: ids (H, W).
+        num_classes: M.
+
+    Raises:
+        ValueError: the maps differ in size, the ground truth's map and segments disagree, or a label is out of range.
+    """
+    present = [label for label in labels.unique().tolist() if label >= 0]
+    prediction = PanopticMap(labels + 1, tuple(Segment(label + 1, label, False) for label in present))
+    return count_semantic(image_overlaps(prediction, truth, num_classes))
 
 
 def summarise_semantic(counts: SemanticCounts) -> SemanticResult:

@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from opsnet.prediction.writing import TASKS
+from opsnet.prediction.writing import checked_task
 from opsnet.utils.errors import InputError
 
 
@@ -37,6 +37,7 @@ class PredictionOptions:
     treat_label_names_as_seen: bool = False
     device: str = "auto"
     task: str = "panoptic"
+    semantic: str | None = None
     top_k: int = 1
     batch_size: int = 8
     unknown: float | None = None
@@ -44,8 +45,7 @@ class PredictionOptions:
     sizes: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.task not in TASKS:
-            raise InputError(f"task must be one of {', '.join(TASKS)}, got '{self.task}'")
+        checked_task(self.task)
         for key in ("top_k", "batch_size"):
             if getattr(self, key) < 1:
                 raise InputError(f"{key} must be at least 1, got {getattr(self, key)}: change `{key}`")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -12,7 +12,7 @@ import torch
 from huggingface_hub import ModelHubMixin
 
 from opsnet.checkpoint.folder import fetch, read, save
-from opsnet.inference.config import InferenceConfig
+from opsnet.inference.config import InferenceConfig, checked_semantic
 from opsnet.inference.network_output import NetworkOutput, run_network
 from opsnet.inference.settings import parse_filtering, parse_recognizer, recognizer_config
 from opsnet.inference.trained_model import TrainedModel
@@ -20,15 +20,15 @@ from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.prediction.carriers import NamedMap
 from opsnet.prediction.images import ImageLike, NetworkSize, as_list, padded_size, to_batch, to_pixels
 from opsnet.prediction.naming import UnknownRule, label_segments
+from opsnet.prediction.semantic_naming import is_from_proposals, label_pixels
+from opsnet.prediction.words import Words, as_words
+from opsnet.prediction.writing import for_task
 from opsnet.published.open_model import open_model
 from opsnet.recognition.recognizer import PreparedNames, Recognizer
 from opsnet.structures import TextBank
 from opsnet.utils.errors import InputError
 from opsnet.vocabulary import Vocabulary
-from opsnet.vocabulary.name_tree import NameTree, is_tree
-
-Words = str | Path | Vocabulary | NameTree | Iterable[str]
-"""A vocabulary or an argument of :meth:`Vocabulary.load`, a tree or an argument of :meth:`NameTree.load`, or names."""
+from opsnet.vocabulary.name_tree import NameTree
 
 AUTO = "auto"
 Pixels = int | None | str
@@ -86,18 +86,23 @@ class Predictor(
         shortest, longest: pixels of the edges to which images are resized, see :class:`NetworkSize`; "auto": those of
             the network's evaluation. Maps have the image's original size.
         overlap: segments that keep less of their mask are dropped; ``None``: as in training.
+        semantic: how semantic maps are made: "panoptic" or "proposals"; ``None``: as stored with the network.
+
+    Raises:
+        InputError: an argument is invalid.
     """
 
     def __init__(
         self, trained: TrainedModel, *, modulation: str | Recognizer | None = None,
         filtering: str | MaskFiltering | None = None, shortest: Pixels = AUTO, longest: Pixels = AUTO,
-        overlap: float | None = None,
+        overlap: float | None = None, semantic: str | None = None,
     ) -> None:  # fmt: skip
         self.trained, inference = trained, trained.inference
         self.size = _network_size(inference, shortest, longest)
         self.overlap = inference.overlap if overlap is None else overlap
         self.recognizer = trained.recognizer if modulation is None else self._recognizer(modulation)
         self.filtering = inference.mask_filtering if filtering is None else self._filter(filtering)
+        self.semantic = inference.semantic if semantic is None else checked_semantic(semantic)
         self._network, self._text = Lock(), Lock()
 
     @property
@@ -113,7 +118,8 @@ class Predictor(
     def __call__(
         self, images: ImageLike | Sequence[ImageLike], vocabulary: Words, *, top_k: int = 1, batch_size: int = 8,
         modulation: str | Recognizer | None = None, filtering: str | MaskFiltering | None = None,
-        unknown: UnknownRule | None = None, path_margin: float = 0.1,
+        unknown: UnknownRule | None = None, path_margin: float = 0.1, task: str = "panoptic",
+        semantic: str | None = None,
     ) -> NamedMap | list[NamedMap]:  # fmt: skip
         """Segments images and labels the segments.
 
@@ -128,6 +134,9 @@ class Predictor(
             modulation, filtering: replace the predictor's own.
             unknown: keep good masks without a confident name as "unknown".
             path_margin: in a tree, a path ends where the best child leads by less than this.
+            task: "panoptic"; "semantic": one segment per class; "instance": only things.
+            semantic: replaces the predictor's own, for the task "semantic"; with "proposals", the map does not depend
+                on the filter and the overlap threshold.
 
         Returns:
             One map for one image, a list for a list.
@@ -143,7 +152,7 @@ class Predictor(
             output = self.propose([pixels[i] for i in chosen])
             found = self.name(
                 output, words, modulation=modulation, filtering=filtering, top_k=top_k, unknown=unknown,
-                path_margin=path_margin,
+                path_margin=path_margin, task=task, semantic=semantic,
             )  # fmt: skip
             maps.update(zip(chosen, found, strict=True))
         return maps[0] if is_one else [maps[i] for i in range(len(listed))]
@@ -174,14 +183,14 @@ class Predictor(
     def name(
         self, output: NetworkOutput, vocabulary: Words, *, modulation: str | Recognizer | None = None,
         filtering: str | MaskFiltering | None = None, top_k: int = 1, unknown: UnknownRule | None = None,
-        path_margin: float = 0.1,
+        path_margin: float = 0.1, task: str = "panoptic", semantic: str | None = None,
     ) -> list[NamedMap]:  # fmt: skip
         """Labels the segments of network outputs; one map per image. Arguments as in :meth:`__call__`.
 
         The text embeddings of a new vocabulary are computed once and cached.
 
         Raises:
-            InputError: the vocabulary, recognizer or filter is invalid.
+            InputError: the vocabulary, recognizer, filter or task is invalid; see also :func:`is_from_proposals`.
         """
         if top_k < 1:
             raise InputError(f"top_k must be at least 1, got {top_k}")
@@ -189,11 +198,15 @@ class Predictor(
         target = words.word_vocabulary if isinstance(words, NameTree) else words
         recognizer = self.recognizer if modulation is None else self._recognizer(modulation)
         rank = self.filtering if filtering is None else self._filter(filtering)
+        from_proposals = is_from_proposals(task, semantic, self.semantic, words, unknown)
         logits, no_object = recognizer(output.embeddings(), self.prepared(target), self.trained.model.no_object_embed)
-        return label_segments(
+        if from_proposals:
+            return label_pixels(output, logits, no_object, target, top_k=top_k)
+        maps = label_segments(
             output, logits, no_object, words, filtering=rank, overlap=self.overlap, top_k=top_k,
             unknown=unknown, path_margin=path_margin,
         )  # fmt: skip
+        return [for_task(named, task) for named in maps]
 
     def _filter(self, value: str | MaskFiltering) -> MaskFiltering:
         inference = self.trained.inference
@@ -241,6 +254,7 @@ class Predictor(
             overlap=self.overlap,
             shortest=self.size.shortest,
             longest=self.size.longest,
+            semantic=self.semantic,
         )
         save(self.trained, save_directory, settings=settings, recognizer=self.recognizer, include_clip=include_clip)
 
@@ -263,21 +277,6 @@ class Predictor(
             folder, device=device, clip_weights=clip_weights, treat_label_names_as_seen=treat_label_names_as_seen
         )
         return cls(trained, modulation=modulation, filtering=filtering)
-
-
-def as_words(words: Words) -> Vocabulary | NameTree:
-    """A vocabulary or tree from any of the forms of :data:`Words`.
-
-    Raises:
-        VocabularyError, WordNetError: it cannot be read or is invalid.
-    """
-    if isinstance(words, NameTree):
-        return words
-    if isinstance(words, (str, Path)) and is_tree(words):
-        return NameTree.load(words)
-    if isinstance(words, (str, Path, Vocabulary)):
-        return Vocabulary.load(words)
-    return Vocabulary.from_names([" ".join(str(name).split()) for name in words])
 
 
 def _network_size(inference: InferenceConfig, shortest: Pixels, longest: Pixels) -> NetworkSize:

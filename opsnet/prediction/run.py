@@ -22,7 +22,9 @@ from opsnet.prediction.carriers import NamedMap
 from opsnet.prediction.images import NetworkSize, padded_size, to_pixels
 from opsnet.prediction.naming import UnknownRule
 from opsnet.prediction.options import PredictionOptions, option_values
-from opsnet.prediction.predictor import Predictor, as_words, load
+from opsnet.prediction.predictor import Predictor, load
+from opsnet.prediction.semantic_naming import is_from_proposals
+from opsnet.prediction.words import as_words
 from opsnet.prediction.writing import PredictionWriter, shown_name
 from opsnet.utils.errors import InputError
 
@@ -69,6 +71,8 @@ def predict(cfg: DictConfig) -> Outcome:
         rules["unknown"] = UnknownRule(margin=options.unknown)
     rules["modulation"] = choose_recognizer(options.modulation, predictor.trained).eval().to(predictor.device)
     rules["filtering"] = _filtering(options.filtering, predictor.trained.inference)
+    rules |= {"task": options.task, "semantic": options.semantic}
+    is_from_proposals(options.task, options.semantic, predictor.semantic, words, rules.get("unknown"))
     writer = PredictionWriter(options.output, options.task)
     start = time.monotonic()
     try:

@@ -29,15 +29,24 @@ COLUMNS = (
 )  # fmt: skip
 
 
+def checked_task(task: str) -> str:
+    """Validates a task.
+
+    Raises:
+        InputError: it is unknown.
+    """
+    if task not in TASKS:
+        raise InputError(f"task must be one of {', '.join(TASKS)}, got '{task}'")
+    return task
+
+
 def for_task(named: NamedMap, task: str) -> NamedMap:
     """The map for a task: "semantic" has one segment per class, "instance" only things.
 
     Raises:
         InputError: the task is unknown.
     """
-    if task not in TASKS:
-        raise InputError(f"task must be one of {', '.join(TASKS)}, got '{task}'")
-    if task == "panoptic":
+    if checked_task(task) == "panoptic":
         return named
     kept = [s for s in named.segments if s.is_thing or task == "semantic"]
     classes: dict[int, list[NamedSegment]] = {}

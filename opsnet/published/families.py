@@ -40,7 +40,7 @@ class Family:
 
 def _fcclip(clip_trust: float) -> InferenceConfig:
     recognizer = {**_ENSEMBLE, "clip_trust": clip_trust}
-    return InferenceConfig(_NO_OBJECT, shortest=800, longest=1333, recognizer=recognizer)
+    return InferenceConfig(_NO_OBJECT, shortest=800, longest=1333, recognizer=recognizer, semantic="proposals")
 
 
 _ZERO_SHOT = InferenceConfig(

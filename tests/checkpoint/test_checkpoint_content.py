@@ -31,6 +31,15 @@ def test_what_is_a_checkpoints_own_is_none_to_train_with(compose) -> None:
             portable_config(cfg, Vocabulary.load("scenes"))
 
 
+def test_a_checkpoint_carries_how_its_semantic_maps_are_made(compose) -> None:
+    for given in ("panoptic", "proposals"):
+        cfg = compose("train", f"semantic={given}", "clip.model.weights=random")
+        assert InferenceConfig.of(portable_config(cfg, Vocabulary.load("scenes"))).semantic == given
+    cfg = compose("train", "semantic=masks", "clip.model.weights=random")
+    with pytest.raises(InputError, match="semantic must be panoptic or proposals, got masks: change `semantic`"):
+        portable_config(cfg, Vocabulary.load("scenes"))
+
+
 @pytest.mark.parametrize("modulation", ["full", "query_only", "ensemble_2", "geometric_ensemble"])
 def test_a_checkpoint_carries_its_recognizer(modulation: str, compose) -> None:
     cfg = compose("train", f"modulation={modulation}", "clip.model.weights=random")

@@ -105,6 +105,7 @@ def test_the_command_line_says_it_in_a_sentence(name: str, planted, canary, comm
         {"modulation": {"_target_": "os.system"}},
         {"recognizer": {"_target_": "os.system"}},
         {"filtering": {"kind": "x"}},
+        {"semantic": "masks"},
         {"surprise": 1},
         {"overlap": "${oc.env:HOME}"},
     ],

@@ -96,6 +96,16 @@ def test_a_folder_from_before_recognizers_were_stored_has_the_name_of_one(modula
     assert predictor.filtering.kind == "iou"
 
 
+def test_how_semantic_maps_are_made_is_saved(lenient_model, moved, tmp_path) -> None:
+    Predictor(lenient_model, semantic="proposals").save_pretrained(tmp_path / "new")
+    assert opsnet.load(tmp_path / "new", device="cpu").semantic == "proposals"
+    content = json.loads((moved / "config.json").read_text())  # a folder from before it was stored
+    del content["opsnet"]["settings"]["semantic"]
+    content["opsnet"]["config"]["inference"].pop("semantic", None)
+    (moved / "config.json").write_text(json.dumps(content))
+    assert opsnet.load(moved, device="cpu").semantic == "panoptic"
+
+
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"opsnet": {}}', '{"opsnet": {"sha256": {}, "config": 3}}'])
 def test_another_config_is_refused(text, moved) -> None:
     (moved / "config.json").write_text(text)

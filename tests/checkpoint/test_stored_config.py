@@ -100,6 +100,9 @@ def test_how_a_network_is_used_is_checked_alone_too() -> None:
         check_inference({"surprise": 1}, "mine")
     with pytest.raises(CheckpointError, match=r"inference\.recognizer\._target_ = 'os\.system'"):
         check_inference({"recognizer": {"_target_": "os.system"}}, "mine")
+    with pytest.raises(CheckpointError, match=r"inference\.semantic = 'masks': it must be panoptic or proposals"):
+        check_inference({"semantic": "masks"}, "mine")
+    assert check_inference({"semantic": "proposals"}, "mine") == {"semantic": "proposals"}
 
 
 # --- thousands of damaged ones ----------------------------------------------------------------------------------------

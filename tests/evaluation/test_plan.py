@@ -107,3 +107,12 @@ def test_a_setting_that_is_not_scored_cannot_be_detailed() -> None:
 def test_whether_any_detail_is_requested() -> None:
     assert not plan(details=False).details
     assert plan(details=False, oracles=True).details
+    assert plan(details=False, semantic_from_proposals=True).details
+
+
+def test_maps_from_proposals_are_scored_if_the_checkpoints_are_made_so() -> None:
+    proposals = dataclasses.replace(MINIATURE, semantic="proposals")
+    assert not plan().details.semantic
+    assert plan(semantic_from_proposals=True).details.semantic
+    assert plan(proposals).details.semantic
+    assert not plan(proposals, semantic_from_proposals=False).details.semantic

@@ -33,12 +33,24 @@ def test_metrics_instances_and_oracles_have_separate_tables() -> None:
     text = printed()
     first, *ap, plain, oracle = cells(text, "scenes/full/cls")
     assert first[1:] == ["50.0", "51.0", "52.0", "53.0", "54.0", "55.0"]
-    assert ap == [["scenes/full/cls", "30.0", "31.0", "32.0"]]
+    assert ap == [["scenes/full/cls", "30.0", "31.0", "32.0", *["nan"] * 3]]
     assert plain[1:] == ["none", "50.0", "51.0", "52.0", "53.0", "54.0"]
     assert oracle[1:] == ["names", "70.0", "71.0", "72.0", "73.0", "74.0"]
     assert cells(text, "scenes/full/cls_iou") == [["scenes/full/cls_iou", "60.0", *["nan"] * 5]]
     for words in ("ground-truth void is ignored", "COCOeval", "if one step before the merge were perfect"):
-        assert words in text
+        assert words in " ".join(text.split())
+
+
+def test_what_was_made_from_proposals_stands_beside_what_was_not() -> None:
+    pixels = {"mIoU": 40.0, "mIoU_occurring": 39.0, "mIoU_proposals": 45.0, "mIoU_occurring_proposals": 44.0}
+    more = {"AP_proposals": 35.0, "AP50_proposals": 36.0, "AP75_proposals": 37.0}
+    text = printed({**METRICS, **{f"scenes/full/cls/{m}": value for m, value in {**pixels, **more}.items()}})
+    rows = cells(text, "scenes/full/cls")
+    assert ["scenes/full/cls", "40.0", "39.0", "45.0", "44.0"] in rows
+    assert ["scenes/full/cls", "30.0", "31.0", "32.0", "35.0", "36.0", "37.0"] in rows
+    flat = " ".join(text.split())
+    for words in ("which Mask2Former and FC-CLIP report", "whatever the filter", "(panopticapi): a class that is only"):
+        assert words in flat
 
 
 def test_details_that_were_not_computed_are_not_printed() -> None:

@@ -10,6 +10,7 @@ import torch
 from opsnet.checkpoint.loading import load_checkpoint
 from opsnet.data.batching import collate
 from opsnet.data.panoptic_dataset import PanopticDataset
+from opsnet.evaluation.details import DetailOptions, Details
 from opsnet.evaluation.scorer import SettingScorer, class_groups
 from opsnet.inference.network_output import run_network
 from opsnet.inference.segment import predict
@@ -18,6 +19,7 @@ from opsnet.inference.trained_model import TrainedModel
 from opsnet.metrics.image_overlaps import image_overlaps
 from opsnet.metrics.semantic import SemanticCounts, count_semantic, summarise_semantic
 from opsnet.panoptic.mask_filtering import Filtered, MaskFiltering
+from opsnet.prediction.semantic_naming import label_pixels
 from opsnet.recognition.recognizer import domain_similarity
 from opsnet.structures import Batch, GroundTruth, PanopticMap
 from opsnet.vocabulary import Vocabulary
@@ -115,6 +117,23 @@ def test_scores_equal_a_metric_of_the_maps(lenient, world) -> None:
     expected = summarise_semantic(seen).as_dict()
     assert 0 < expected["mIoU"] < 100
     assert expected.items() <= scorer.results()["full/cls_iou"].items()
+
+
+def test_maps_from_proposals_are_scored_as_prediction_makes_them(lenient, world) -> None:
+    batch, data = batch_of(world, "scenes")
+    one, domain = setting("full/cls_iou"), lenient.domain(data.vocabulary)
+    output = run_network(lenient.model, batch)
+    sizes = [(48, 64)] * len(batch.panoptic)  # not the network's
+    truths = [GroundTruth(truth.ids[::2, :64].contiguous(), truth.segments) for truth in batch.panoptic]
+    output = dataclasses.replace(output, map_sizes=tuple(sizes))
+    details = Details(domain.target, "cls_iou", 0.8, DetailOptions(semantic=True))
+    SettingScorer(domain, [one], {one.name: details}).score(output, truths)
+    logits = one.recognizer(output.embeddings(), domain.names, domain.no_object_embed)
+    expected = SemanticCounts.zeros(len(data.vocabulary))
+    for truth, found in zip(truths, label_pixels(output, *logits, data.vocabulary), strict=True):
+        expected += count_semantic(image_overlaps(found, truth, len(data.vocabulary)))
+    assert expected.pixels[:-1].sum() > 0
+    assert (details.pixels.pixels == expected.pixels).all()
 
 
 def test_in_domain_full_equals_query_only_exactly_and_clip_only_does_not(lenient, world) -> None:

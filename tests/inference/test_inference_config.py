@@ -5,8 +5,17 @@ from __future__ import annotations
 import pytest
 from omegaconf import OmegaConf
 
-from opsnet.inference.config import FULL, TRAINED, InferenceConfig, recognizer_name, recognizer_of
+from opsnet.inference.config import (
+    FULL,
+    SEMANTIC,
+    TRAINED,
+    InferenceConfig,
+    checked_semantic,
+    recognizer_name,
+    recognizer_of,
+)
 from opsnet.utils.configuration import option, options
+from opsnet.utils.errors import InputError
 
 
 def test_the_default_recognizer_is_the_papers() -> None:
@@ -21,6 +30,15 @@ def test_every_form_that_checkpoints_have_had() -> None:
     assert (older.filtering, older.overlap, older.recognizer) == ({"kind": "cls"}, 0.7, FULL)
     stored = {"overlap": 0.7, "inference": {"filtering": {}, "recognizer": {"_target_": "a.B"}}}
     assert InferenceConfig.of(stored).recognizer == {"_target_": "a.B"}
+    assert InferenceConfig.of(stored).semantic == "panoptic"
+    newer = {"overlap": 0.7, "inference": {"filtering": {}, "semantic": "proposals"}}
+    assert InferenceConfig.of(newer).semantic == "proposals"
+
+
+def test_how_semantic_maps_are_made() -> None:
+    assert [checked_semantic(name) for name in SEMANTIC] == ["panoptic", "proposals"]
+    with pytest.raises(InputError, match="semantic must be panoptic or proposals, got x"):
+        checked_semantic("x")
 
 
 def test_names_of_recognizers_lead_there_and_back() -> None:

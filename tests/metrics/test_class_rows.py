@@ -37,6 +37,17 @@ def test_all_measures_side_by_side(tmp_path: Path) -> None:
     assert (second["name"], second["kind"], second["IoU"], second["AP"], second["FN"]) == ("sky", "stuff", "", "", "0")
 
 
+def test_what_was_made_from_proposals_has_columns_of_its_own() -> None:
+    semantic = summarise_semantic(SemanticCounts(np.array([[3, 0, 1], [0, 0, 0], [9, 9, 9]])))
+    worse = summarise_semantic(SemanticCounts(np.array([[1, 0, 3], [0, 0, 0], [9, 9, 9]])))
+    classes = tuple(ClassPrecision(i, 40.0, 50.0, 0.0, 3) for i in range(2))
+    instances = InstanceResult(40.0, 50.0, 0.0, 2, classes)
+    first = class_rows(NAMES, PANOPTIC, semantic, semantic_proposals=worse, instances_proposals=instances)[0]
+    assert (first["IoU"], first["IoU_proposals"], first["Acc_proposals"]) == (75, 25, 25)
+    assert (first["AP_proposals"], first["AP50_proposals"], first["AP75_proposals"]) == (40, 50, 0)
+    assert "AP" not in first
+
+
 def test_only_what_is_given() -> None:
     rows = class_rows(NAMES, PANOPTIC)
     assert list(rows[1]) == ["name", "kind", "PQ", "SQ", "RQ", "TP", "FP", "FN"]

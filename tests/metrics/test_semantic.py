@@ -11,7 +11,15 @@ from pq_reference import carriers
 from torchmetrics.functional.classification import multiclass_accuracy, multiclass_jaccard_index
 
 from opsnet.metrics.image_overlaps import image_overlaps
-from opsnet.metrics.semantic import SEMANTIC_RULE, SemanticCounts, count_semantic, mean_iou, summarise_semantic
+from opsnet.metrics.semantic import (
+    SEMANTIC_RULE,
+    SemanticCounts,
+    count_semantic,
+    count_semantic_map,
+    mean_iou,
+    summarise_semantic,
+)
+from opsnet.structures import GroundTruth, Segment
 
 
 def counts_of(truth, truth_segments, prediction, prediction_segments, classes: int) -> SemanticCounts:
@@ -98,3 +106,27 @@ def test_random_maps_equal_torchmetrics(void_predicted: bool) -> None:
         macro = multiclass_jaccard_index(prediction, truth, average="macro", **settings)
         assert result.miou_occurring == pytest.approx(100 * macro.item(), abs=1e-4)
         assert result.miou_occurring < result.miou, "class 6 is only predicted"
+
+
+def test_a_semantic_map_by_hand() -> None:
+    # Truth: void, class 2 (two segments, one of them crowd), class 0. Prediction: class 1 on void and on one pixel of
+    # class 2, void (-1) on another, class 0 on class 0.
+    truth = GroundTruth(
+        torch.tensor([[0, 4, 4, 7, 2]]),
+        (Segment(4, 2, True), Segment(7, 2, True, is_crowd=True), Segment(2, 0, False)),
+    )
+    counts = count_semantic_map(torch.tensor([[1, 1, 2, -1, 0]]), truth, 3)
+    assert counts.pixels.tolist() == [[1, 0, 0, 0], [0, 0, 0, 0], [0, 1, 1, 1], [0, 1, 0, 0]]
+    result = summarise_semantic(counts)
+    assert result.miou == pytest.approx((100 + 100 / 3) / 2)
+    assert result.miou_occurring == pytest.approx((100 + 100 / 3 + 0) / 3)
+
+
+def test_a_semantic_map_counts_as_the_panoptic_map_of_its_classes() -> None:
+    truth, labels = random_labels(0)
+    ids, segments = image_of(truth)
+    carrier = GroundTruth(torch.from_numpy(ids), tuple(Segment(i, c, True) for i, (c, _) in segments.items()))
+    found = count_semantic_map(torch.from_numpy(labels), carrier, CLASSES)
+    assert np.array_equal(found.pixels, counts_of(ids, segments, *image_of(labels), CLASSES).pixels)
+    with pytest.raises(ValueError, match="label 7, but there are 7 classes"):
+        count_semantic_map(torch.from_numpy(labels + 1), carrier, CLASSES)

@@ -235,6 +235,9 @@ def test_a_missing_checkpoint(config, tmp_path) -> None:
     ("override", "message"),
     [
         ("task=depth", "task must be one of panoptic, semantic, instance, got 'depth'"),
+        ("semantic=proposals", "semantic=proposals is for task=semantic, got task=panoptic: give task=semantic too"),
+        ("semantic=x task=semantic", "semantic must be panoptic or proposals, got x"),
+        ("semantic=proposals task=semantic unknown=0.1", "has no unknown segments and no tree of names"),
         ("top_k=0", "top_k must be at least 1, got 0"),
         ("batch_size=0", "batch_size must be at least 1"),
         ("longest=0", "longest must be at least 1"),
@@ -244,7 +247,7 @@ def test_a_missing_checkpoint(config, tmp_path) -> None:
 )
 def test_options_out_of_range(override, message, config, tmp_path) -> None:
     with pytest.raises(InputError, match=message):
-        predict(config(override))
+        predict(config(*override.split()))
     assert not (tmp_path / "out").exists()
 
 
@@ -325,6 +328,17 @@ def test_other_tasks(task, name, config, tmp_path) -> None:
     predict(config(f"task={task}"))
     assert (tmp_path / "out" / name).is_file()
     assert not (tmp_path / "out" / "panoptic.json").exists()
+
+
+def test_semantic_maps_from_proposals(config, tmp_path) -> None:
+    """Without void, although the filter keeps no proposal."""
+    found = predict(config("task=semantic", "semantic=proposals", "filtering.threshold=2", "top_k=2")).last
+    values = np.asarray(Image.open(tmp_path / "out" / "semantic" / "photo.of mine.png"))
+    assert values.shape == (53, 37)
+    assert values.min() > 0
+    assert sorted(np.unique(values)) == sorted(s.label + 1 for s in found.segments)
+    assert all(len(s.top) == 2 and s.top[0].label == s.label for s in found.segments)
+    assert predict(config("task=semantic", "filtering.threshold=2")).last.segments == ()
 
 
 def test_unknown_and_a_tree_of_names(config, tmp_path) -> None:

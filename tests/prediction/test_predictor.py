@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -10,12 +11,16 @@ import torch
 
 import opsnet
 from opsnet.inference import names as names_module
+from opsnet.inference.network_output import NetworkOutput
 from opsnet.inference.segment import predict
+from opsnet.inference.semantic import class_probabilities, mask_probabilities, semantic_scores
 from opsnet.inference.settings import parse_filtering
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.prediction import predictor as module
 from opsnet.prediction.images import NetworkSize
-from opsnet.prediction.predictor import Predictor, as_words
+from opsnet.prediction.predictor import Predictor
+from opsnet.prediction.words import as_words
+from opsnet.prediction.writing import for_task
 from opsnet.recognition.modulation import ClipOnly, EmbeddingModulation
 from opsnet.utils.errors import CheckpointError, InputError
 from opsnet.vocabulary.vocabulary import Vocabulary, VocabularyError
@@ -147,6 +152,41 @@ def test_a_tree_in_a_file(predictor, sample_images, tmp_path) -> None:
     for segment in found.segments:
         assert [n.name for n in segment.path][-1] == segment.name
         assert segment.path[0].name == ("thing" if segment.is_thing else "stuff")
+
+
+def embedded_as(output: NetworkOutput, text: torch.Tensor) -> NetworkOutput:
+    """A hardly trained network has the same name everywhere: here the masks are of the left and the right half in turn,
+    and their embeddings those of the names (M, D)."""
+    masks = torch.full_like(output.proposals.mask_logits, -2.0)
+    middle = masks.shape[-1] // 2
+    masks[:, ::2, :, :middle] = masks[:, 1::2, :, middle:] = 2.0
+    embeds = text[torch.arange(masks.shape[1]) % len(text)][None]
+    proposals = dataclasses.replace(output.proposals, mask_logits=masks, query_embeds=embeds)
+    return dataclasses.replace(output, proposals=proposals, clip={"pooling": embeds})
+
+
+def test_semantic_maps_of_both_rules(predictor, sample_images) -> None:
+    names = predictor.prepared(as_words(WORDS))
+    proposed = embedded_as(predictor.propose(sample_images[:1]), names.target.embeds)
+    merged = predictor.name(proposed, WORDS, task="semantic")[0]
+    assert same(merged, for_task(predictor.name(proposed, WORDS)[0], "semantic"))
+    found = predictor.name(proposed, WORDS, task="semantic", semantic="proposals")[0]
+    logits = predictor.recognizer(proposed.embeddings(), names, predictor.trained.model.no_object_embed)
+    classes, sizes = class_probabilities(*logits)[0], (proposed.valid_sizes[0], proposed.map_sizes[0])
+    labels = semantic_scores(
+        mask_probabilities(proposed.proposals.mask_logits[0], proposed.padded, *sizes), classes
+    ).argmax(0)
+    assert len(labels.unique()) > 1
+    assert torch.equal(torch.tensor([0, *(s.label for s in found.segments)])[found.ids], labels)
+    assert [s.id for s in found.segments] == found.ids.unique().tolist()
+    own = Predictor(predictor.trained, semantic="proposals")  # with any filter
+    assert same(own.name(proposed, WORDS, task="semantic", filtering=MaskFiltering(threshold=2))[0], found)
+    assert same(
+        own.name(proposed, WORDS, task="semantic", semantic="panoptic", filtering=predictor.filtering)[0], merged
+    )
+    assert same(own.name(proposed, WORDS, filtering=predictor.filtering)[0], predictor.name(proposed, WORDS)[0])
+    with pytest.raises(InputError, match="semantic must be panoptic or proposals, got x"):
+        Predictor(predictor.trained, semantic="x")
 
 
 def test_bad_input(predictor, sample_images) -> None:
