@@ -1,8 +1,8 @@
 """GroupNorm with small rounding errors on a CPU.
 
-For maps in channels-last format PyTorch's CPU kernel takes the variance as E[x^2] - E[x]^2 and sums place after place in
-fp32. Both lose digits: on a map of 160 x 160 whose groups have a mean of ten standard deviations, outputs are wrong by
-0.004, and by 1.7 at 300.
+For maps in channels-last format PyTorch's CPU kernel takes the variance as E[x^2] - E[x]^2 and sums place after place
+in fp32. Both lose digits: on a map of 160 x 160 whose groups have a mean of ten standard deviations, outputs are wrong
+by 0.004, and by 1.7 at 300.
 """
 
 from __future__ import annotations
