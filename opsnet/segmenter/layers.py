@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from opsnet.ops.group_norm import group_norm
 from opsnet.ops.inplace_relu import inplace_relu
 
 
@@ -25,6 +26,14 @@ def sine_positions(height: int, width: int, dim: int, device: torch.device) -> T
     rows = encode(y)[:, None].expand(height, width, half)
     columns = encode(x)[None].expand(height, width, half)
     return torch.cat((rows, columns), dim=-1).permute(2, 0, 1)[None]
+
+
+class GroupNorm(nn.GroupNorm):
+    """PyTorch's GroupNorm, exact on a CPU too, see :mod:`opsnet.ops.group_norm`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) -> (B, C, h, w)."""
+        return group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
 
 
 class Attention(nn.Module):

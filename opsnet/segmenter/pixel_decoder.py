@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from opsnet.ops.precision import full_precision
 from opsnet.segmenter.deformable_attention import DeformableAttention
-from opsnet.segmenter.layers import FeedForward, sine_positions
+from opsnet.segmenter.layers import FeedForward, GroupNorm, sine_positions
 
 
 @dataclass(frozen=True)
@@ -131,8 +131,8 @@ def _centres(height: int, width: int, device: torch.device) -> Tensor:
     return torch.stack((x.expand(height, width), y[:, None].expand(height, width)), dim=-1).flatten(0, 1)
 
 
-def _norm(dim: int, groups: int | None) -> nn.GroupNorm:
-    return nn.GroupNorm(groups or max(1, dim // 8), dim)
+def _norm(dim: int, groups: int | None) -> GroupNorm:
+    return GroupNorm(groups or max(1, dim // 8), dim)
 
 
 def _projection(in_channels: int, dim: int, *, bias: bool = True, groups: int | None = None) -> nn.Sequential:
