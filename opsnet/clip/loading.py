@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 from textwrap import shorten
-from typing import Any
+from typing import Any, cast
 
 import torch
+from omegaconf import OmegaConf
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -83,6 +84,8 @@ def custom_clip(*, config: Mapping[str, Any]) -> nn.Module:
     """
     from open_clip.model import CLIP
 
+    if OmegaConf.is_config(config):  # open_clip takes a list of layers for a ResNet only if it is Python's
+        config = cast(Mapping[str, Any], OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
     parts = {**config, "vision_cfg": dict(config.get("vision_cfg", {})), "text_cfg": dict(config.get("text_cfg", {}))}
     for part, known in ((parts, _CLIP | {"vision_cfg", "text_cfg"}), (parts["vision_cfg"], _VISION),
                         (parts["text_cfg"], _TEXT)):  # fmt: skip

@@ -19,8 +19,9 @@ PARTS = {
     "pixel_decoder": "pixel decoder",
     "query_decoder": "query decoder",
     "clip": "CLIP, frozen",
+    "no_object_embed": "no-object embedding",
+    "log_logit_scale": "logit scale",
 }
-REST = "no-object embedding"
 ADAM_STATES = 2  # tensors that AdamW stores per parameter
 
 
@@ -32,12 +33,11 @@ def count_parameters(model: nn.Module) -> dict[str, tuple[int, int]]:
     """
     counts: dict[str, tuple[int, int]] = {}
     for name, parameter in model.named_parameters():
-        part = PARTS.get(name.split(".")[0], REST)
+        part = PARTS[name.split(".")[0]]
         trained, frozen = counts.get(part, (0, 0))
         size = parameter.numel()
         counts[part] = (trained + size, frozen) if parameter.requires_grad else (trained, frozen + size)
-    order = [*PARTS.values(), REST]
-    return {part: counts[part] for part in order if part in counts}
+    return {part: counts[part] for part in PARTS.values() if part in counts}
 
 
 def checkpoint_bytes(model: nn.Module) -> int:
@@ -55,6 +55,15 @@ def check_weights(cfg: DictConfig, model: Any, checklist: Checklist) -> None:
         model: an OPSNet, built from it.
         checklist: receives a result for the backbone and one for CLIP.
     """
+    _check_backbone(cfg, model, checklist)
+    _check_clip(cfg, model.clip.weights_hash, checklist)
+
+
+def _check_backbone(cfg: DictConfig, model: Any, checklist: Checklist) -> None:
+    if model.shares_clip:
+        levels = ", ".join(map(str, cfg.backbone.levels))
+        checklist.ok("backbone weights", f"none: it is CLIP's frozen trunk, levels {levels}")
+        return
     backbone = cfg.backbone
     origin = cfg.init_from or cfg.model.get("weights") or backbone.get("weights")
     if not origin and backbone.get("pretrained", False):
@@ -70,8 +79,10 @@ def check_weights(cfg: DictConfig, model: Any, checklist: Checklist) -> None:
         )
     else:
         checklist.ok("backbone weights", f"{summary}: random, trained from scratch")
-    weights = str(cfg.clip.model.weights)
-    summary = f"hash {model.clip.weights_hash}"
+
+
+def _check_clip(cfg: DictConfig, digest: str, checklist: Checklist) -> None:
+    weights, summary = str(cfg.clip.model.weights), f"hash {digest}"
     if weights == "random":
         checklist.warn("CLIP weights", f"{summary}: random weights, only for tests: give clip.model.weights=FILE")
         return

@@ -13,4 +13,5 @@ def mask_average(features: Tensor, weights: Tensor) -> Tensor:
     """
     total = weights.sum(dim=(-2, -1))[..., None]
     table = features.permute(0, 2, 3, 1).flatten(1, 2)  # (B, h * w, C): a view in both of PyTorch's memory formats
-    return (weights.flatten(2) @ table) / total.clamp(min=torch.finfo(features.dtype).tiny)
+    # A tiny divisor would do for the values, but its gradient is infinite, and NaN times a weight of zero.
+    return (weights.flatten(2) @ table) / torch.where(total > torch.finfo(features.dtype).tiny, total, 1)

@@ -5,7 +5,7 @@ Usage: python -m scripts.benchmarks.model_card backbone=swin_l [--size 640] [--j
 Multiply-adds are those of a forward pass in training, with masks after every decoder layer, as in the published
 values. Nothing is computed and no weights are loaded: the networks are built on PyTorch's meta device. Multiply-adds
 are half the FLOPs of ``torch.utils.flop_counter``, which counts convolutions, matrix products and attention, but not
-the bilinear samples of the deformable attention.
+the bilinear samples of the deformable attention. With backbone=clip, CLIP's trunk is the backbone too and counts once.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ from rich.table import Table
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from opsnet.clip.frozen_clip import FrozenClip
+from opsnet.clip.pooling import AdapterPooling, AttentionPooling, ProjectAfterPooling
+from opsnet.clip.trunks import ConvNeXtTrunk
 from opsnet.structures import compute_mask_logits
 from opsnet.utils.errors import exit_on_user_error
 from scripts.benchmarks.untrained import untrained_config
@@ -31,6 +34,12 @@ PAPER = (
     "Adapter's two projections merged into one. Its 485 G do not fit a CLIP input of 640: 82 G above Mask2Former's "
     "are what CLIP's trunk takes at 864."
 )
+
+POOLINGS: dict[type, str] = {
+    AdapterPooling: "Spatial Adapter, frozen",
+    AttentionPooling: "CLIP's attention pool, frozen; once per proposal, not counted",
+    ProjectAfterPooling: "CLIP's projection, frozen; once per proposal, not counted",
+}
 
 
 @dataclass(frozen=True)
@@ -64,22 +73,27 @@ def model_card(overrides: Sequence[str], *, size: int = 640) -> list[Part]:
         (parameters, macs), (less_parameters, less_macs) = total(modules), total(without)
         return Part(name, (parameters - less_parameters) / 1e6, (macs - less_macs) / 1e9)
 
-    decoder = model.query_decoder
-    ours = ["query_decoder.embed_head", "query_decoder.iou_head"]
-    if decoder.clip_attention is not None:
-        ours.append("query_decoder.clip_attention")
+    heads = ("embed_head", "iou_head", "clip_attention")
+    ours = [f"query_decoder.{name}" for name in heads if getattr(model.query_decoder, name) is not None]
     mask2former = [
         part("backbone", "backbone"),
         part("pixel decoder", "pixel_decoder"),
         part("query decoder", "query_decoder", without=ours),
     ]
-    names = [name for name, _ in model.clip.image_encoder.visual.named_children() if name != "attnpool"]
     added = [
         part("embedding head, IoU head, cross-attention to CLIP", *ours),
-        part("CLIP's trunk, frozen", *(f"clip.image_encoder.visual.{name}" for name in names)),
-        part("Spatial Adapter, frozen", "clip.image_encoder.adapter"),
+        part("CLIP's trunk, frozen", *(f"clip.image_encoder.visual.{name}" for name in _trunk(model.clip))),
+        part(POOLINGS[type(model.clip.image_encoder.pooling)], "clip.image_encoder.pooling"),
     ]
     return [*mask2former, _sum("Mask2Former", mask2former), *added, _sum("OPSNet", mask2former + added)]
+
+
+def _trunk(clip: FrozenClip) -> list[str]:
+    """Names of the modules of CLIP's image tower that are called for a map, without the pool at its end."""
+    visual: Any = clip.image_encoder.visual
+    if isinstance(clip.image_encoder.trunk, ConvNeXtTrunk):
+        return ["trunk.stem", *(f"trunk.stages.{i}" for i in range(len(visual.trunk.stages)))]
+    return [name for name, _ in visual.named_children() if name != "attnpool"]
 
 
 def _meta_model(overrides: Sequence[str]) -> Any:

@@ -17,9 +17,14 @@ FULL_SIZE = ["model=mask2former", "clip=rn50", "losses=mask2former", "optim=mask
 
 
 def untrained_config(overrides: Sequence[str]) -> DictConfig:
-    """conf/train.yaml with the full-size networks and ``overrides``, without loading any weights."""
+    """conf/train.yaml with the full-size networks and ``overrides``, without loading any weights.
+
+    An experiment among the overrides, or a group, replaces the default ones.
+    """
+    given = {override.partition("=")[0] for override in overrides}
+    start = [o for o in FULL_SIZE if o.partition("=")[0] not in given and ("experiment" not in given or "." in o)]
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        cfg = compose("train", overrides=[*FULL_SIZE, *overrides])
+        cfg = compose("train", overrides=[*start, *overrides])
     parts: list[Any] = [cfg.backbone, cfg.clip.model.architecture]
     for part in parts:
         if part.get("pretrained"):

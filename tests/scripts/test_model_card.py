@@ -8,6 +8,8 @@ import pytest
 
 from scripts.benchmarks import model_card
 
+POOLINGS = set(model_card.POOLINGS.values())
+
 # Millions of parameters and 1e9 multiply-adds at 640, of transformers' Mask2Former (its class head, 0.03M, included).
 PEER = {"r50": (44.04, 102.8), "r101": (63.03, 133.1), "swin_s": (68.75, 141.1), "swin_l": (215.49, 395.4)}
 
@@ -21,6 +23,19 @@ def test_mask2formers_part_has_the_published_size(backbone: str) -> None:
     assert parts["Spatial Adapter, frozen"].parameters == pytest.approx((2048 * 1024 + 1024) / 1e6)
     if backbone == "swin_l":
         assert parts["OPSNet"].parameters == pytest.approx(242, rel=0.005)
+
+
+# Millions of parameters of the trunk and of what pools proposals: FC-CLIP's published layouts.
+SHARED = {"fcclip_r50": (23.53, 14.79), "opsnet_shared_r50": (23.53, 2.10), "fcclip_convnext_l": (196.23, 3.54)}
+
+
+@pytest.mark.parametrize("experiment", SHARED)
+def test_a_shared_trunk_counts_once(experiment: str) -> None:
+    parts = {part.name: part for part in model_card.model_card([f"experiment={experiment}"], size=64)}
+    trunk, (pooling,) = parts["CLIP's trunk, frozen"], [part for name, part in parts.items() if name in POOLINGS]
+    assert (trunk.parameters, pooling.parameters) == pytest.approx(SHARED[experiment], rel=0.005)
+    assert trunk.gmacs > 0
+    assert (parts["backbone"].parameters, parts["backbone"].gmacs) == (0, 0)
 
 
 def test_the_json_has_the_parts_and_their_sums(capsys) -> None:
