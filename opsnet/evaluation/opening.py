@@ -87,6 +87,7 @@ def open_sources(
 
     Raises:
         ProposalsError: stored proposals cannot be used, or cannot be written into the run's folder.
+        InputError: the network lacks what a source of CLIP embeddings needs.
     """
     datasets: dict[str, Any] = {name: data.datasets[f"test/{name}"] for name in data.test_names}
     trained, needed = evaluated.trained, plan.sources

@@ -102,7 +102,7 @@ def default_settings(options: EvaluationOptions, inference: InferenceConfig) -> 
     own = f"{recognizer}/{TRAINED}"
     if options.tune:
         return [own]
-    names = paper_settings(crops=False)
+    names = paper_settings(other_sources=False)
     filters = _filters(options, inference)
     kinds = [kind for kind in KINDS if f"{recognizer}/{kind}" in names]
     scored = [parse_filtering(kind, filters=filters).settings() for kind in kinds]

@@ -108,8 +108,8 @@ def _log_notes(options: EvaluationOptions, inference: InferenceConfig) -> None:
     """Logs which settings are skipped by default, and warns if thresholds would be tuned on training images."""
     if not options.settings and options.table is None and not options.tune:
         log.info(
-            "skipped masking/cls_iou and cropping/cls_iou (Table 5), which run CLIP once per proposal: add them to "
-            "`settings`, or give table=5"
+            "skipped masking/cls_iou and cropping/cls_iou (Table 5), which run CLIP once per proposal, and "
+            "masked_attention/cls_iou, which runs it once more per image: add them to `settings`, or give table=5"
         )
     if options.split == "tuning" and inference.tuning_images < options.tuning_images:
         log.warning(
