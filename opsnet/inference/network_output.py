@@ -113,7 +113,7 @@ CLIP_SOURCES: Mapping[str, Callable[[OPSNet, Batch, Proposals, Tensor], Tensor]]
 """Sources of a CLIP embedding for each proposal, (B, K, D).
 
 - pooling: the network's own pooling of CLIP's map, for OPSNet Mask Pooling;
-- masked_attention: CLIP's attention pool on the trunk's map, limited to the mask, as FC-CLIP does with ResNets; one more
+- masked_attention: CLIP's attention pool on the trunk's map, limited to the mask, as in FC-CLIP with ResNets; one more
   pass of CLIP per image, if the network's own pooling is another;
 - masking, cropping: Table 5's baselines, a pass of CLIP per proposal.
 """
@@ -127,6 +127,6 @@ def check_sources(model: OPSNet, sources: Collection[str]) -> None:
     """
     if MASKED_ATTENTION in sources and getattr(model.clip.image_encoder.visual, "attnpool", None) is None:
         raise InputError(
-            f"setting {MASKED_ATTENTION}/... needs the attention pool of a CLIP ResNet, and this network's CLIP has none: "
-            "leave it out of `settings`, or of table=5 by row=[1,2,3]"
+            f"setting {MASKED_ATTENTION}/... needs the attention pool of a CLIP ResNet, and this network's CLIP has "
+            "none: leave it out of `settings`, or of table=5 by row=[1,2,3]"
         )

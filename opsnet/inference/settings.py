@@ -217,6 +217,16 @@ def choose_recognizer(modulation: DictConfig, trained: TrainedModel) -> Recogniz
     return _warn_if_initial(chosen, type(chosen).__name__)
 
 
+def own_recognition(config: Mapping[str, Any], recognizer: Recognizer) -> str:
+    """The name of a checkpoint's recognizer in settings; ``trained`` if it learns: other names build an untrained one.
+
+    Args:
+        config: its class and arguments.
+        recognizer: the recognizer itself.
+    """
+    return TRAINED if list(recognizer.parameters()) else recognizer_name(config)
+
+
 def recognizer_config(recognizer: Recognizer) -> dict[str, Any]:
     """Class and arguments of a recognizer, as stored in a checkpoint.
 

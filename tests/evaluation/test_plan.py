@@ -59,6 +59,13 @@ def test_a_checkpoint_with_another_recognizer_is_scored_and_detailed_with_it() -
     assert [s.name for s in tuned.settings] == ["query_only/trained,threshold=0"]
 
 
+def test_a_recognizer_that_learns_is_the_checkpoints_and_not_one_built_anew() -> None:
+    learned = {"_target_": "opsnet.recognition.learned_modulation.LearnedModulation", "alpha": 10.0, "beta": 0.5}
+    found = plan(dataclasses.replace(MINIATURE, recognizer=learned))  # the numbers of conf/modulation/learned.yaml
+    assert [s.name for s in found.settings] == [*paper_settings(other_sources=False), "trained/trained"]
+    assert list(found.settings[-1].recognizer.parameters())
+
+
 def test_thresholds_are_those_of_the_checkpoints_world_unless_the_configuration_has_others() -> None:
     names = ["full/cls", "full/iou", "full/cls_iou", "full/cls,threshold=0.2"]
 
