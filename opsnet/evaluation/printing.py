@@ -61,7 +61,8 @@ def print_comparison(metrics: Mapping[str, float], domains: Sequence[str], conso
         keys = [k for k in metrics if k.startswith(f"{domain}/") and k.endswith("/PQ") and ORACLE not in k]
         names = [key.removesuffix("/PQ") for key in keys]
         more = [m for m in _IF_COMPUTED if any(f"{name}/{m}" in metrics for name in names)]
-        table = Table("recognizer", *_COMPARED, *more, title=f"{domain}, percent", caption=_COMPARISON_RULE)
+        caption = _COMPARISON_RULE if domain == domains[-1] else None
+        table = Table("recognizer", *_COMPARED, *more, title=f"{domain}, percent", caption=caption)
         for name in names:
             values = (metrics.get(f"{name}/{m}", math.nan) for m in (*_COMPARED, *more))
             table.add_row(name.removeprefix(f"{domain}/"), *("-" if math.isnan(v) else f"{v:.1f}" for v in values))
