@@ -100,6 +100,11 @@ class OPSNet(nn.Module):
         pooled = self.clip.image_encoder.pool(clip_map, proposals.mask_logits, size)
         return Embeddings(proposals.query_embeds, pooled, self.query_scale(), self.clip_scale())
 
+    @property
+    def has_query_embeddings(self) -> bool:
+        """Whether query embeddings are trained for names; a published Mask2Former with its own class head has none."""
+        return self.query_decoder.class_head is None
+
     def query_scale(self) -> float | Tensor:
         """By which cosines of query embeddings are multiplied; at most 100, if it is learned."""
         return LOGIT_SCALE if self.log_logit_scale is None else self.log_logit_scale.exp().clamp(max=LOGIT_SCALE)

@@ -33,6 +33,7 @@ MAIN: Figures = {
     "ensemble_4/cls_iou": (62, 43, 41),
     "cropping/cls_iou": (22, 21, 19),
     "masking/cls_iou": (12, 11, 9),
+    "masked_attention/cls_iou": (57, 41, 39),
 }
 BASELINE: Figures = {
     "clip_only/cls": (49, 34, 32),

@@ -30,6 +30,7 @@ RUN = {
     "opsnet-train experiment=scenes_plus init_from=last.ckpt": [*TRAIN[:-1], "trainer.max_steps=2"],
     "opsnet-evaluate checkpoint=last.ckpt settings=[full/cls_iou,clip_only/cls_iou]": [],
     "opsnet-evaluate table=6 checkpoint=last.ckpt": ["trained_as=opsnet_r50"],
+    "opsnet-evaluate checkpoint=last.ckpt compare=recognizers": [],
     "opsnet-evaluate checkpoint=last.ckpt settings=[full/cls_iou] oracles=true instances=true": [],
     "opsnet-evaluate checkpoint=last.ckpt settings=[full/cls] semantic_from_proposals=true instances=true": [],
     "opsnet-evaluate checkpoint=last.ckpt data=coco data.split=tuning data.tuning_images=2000 "

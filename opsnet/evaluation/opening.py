@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from opsnet.checkpoint.folder import fetch
 from opsnet.checkpoint.reading import load_recognizer
 from opsnet.checkpoint.stored_network import build_recognizer
 from opsnet.data.datamodule import PanopticDataModule
@@ -32,6 +34,7 @@ class EvaluationTarget:
         inference: the inference settings of its validation.
         recognizer: the recognizer of its validation.
         trained: the network; ``None`` if stored proposals are evaluated.
+        query_embeddings: whether it has trained query embeddings; a published Mask2Former has none.
     """
 
     name: str
@@ -39,6 +42,7 @@ class EvaluationTarget:
     inference: InferenceConfig
     recognizer: Recognizer
     trained: TrainedModel | None
+    query_embeddings: bool = True
 
 
 def open_target(options: EvaluationOptions) -> EvaluationTarget:
@@ -58,17 +62,19 @@ def open_target(options: EvaluationOptions) -> EvaluationTarget:
             treat_label_names_as_seen=options.treat_label_names_as_seen,
         )  # fmt: skip
         target = EvaluationTarget(
-            f"checkpoint {options.checkpoint}", trained.experiment, trained.inference, trained.recognizer, trained
-        )
+            f"checkpoint {options.checkpoint}", trained.experiment, trained.inference, trained.recognizer, trained,
+            trained.model.has_query_embeddings,
+        )  # fmt: skip
         return _with_recognizer_of(options.recognizer_from, target, options) if options.recognizer_from else target
     if options.save_proposals:
         raise InputError("save_proposals=true needs the network: give checkpoint=PATH instead of proposals=FOLDER")
-    experiment, inference, weights = stored_origin(str(options.proposals))
-    inference = inference or InferenceConfig.of({"overlap": 0.8})
+    origin = stored_origin(str(options.proposals))
+    inference = origin.inference or InferenceConfig.of({"overlap": 0.8})
     recognizer = build_recognizer(inference.recognizer, str(options.proposals))
-    if weights:  # earlier folders describe what was learned by the recognizer's arguments only
-        load_recognizer(recognizer, weights, str(options.proposals))
-    return EvaluationTarget(f"proposals {options.proposals}", experiment, inference, recognizer, None)
+    if origin.recognizer:  # earlier folders describe what was learned by the recognizer's arguments only
+        load_recognizer(recognizer, origin.recognizer, str(options.proposals))
+    name = f"proposals {options.proposals}"
+    return EvaluationTarget(name, origin.experiment, inference, recognizer, None, origin.query_embeddings)
 
 
 def _with_recognizer_of(other: str, target: EvaluationTarget, options: EvaluationOptions) -> EvaluationTarget:
@@ -80,6 +86,12 @@ def _with_recognizer_of(other: str, target: EvaluationTarget, options: Evaluatio
     return dataclasses.replace(target, recognizer=recognizer, inference=inference)
 
 
+def _local(checkpoint: str) -> Path:
+    """The file or folder of a checkpoint on this machine; of a Hub id, its cached snapshot."""
+    path = Path(checkpoint).expanduser()
+    return path if path.is_file() else fetch(checkpoint)
+
+
 def open_sources(
     options: EvaluationOptions, plan: Plan, evaluated: EvaluationTarget, data: PanopticDataModule
 ) -> Mapping[str, Source]:
@@ -87,6 +99,7 @@ def open_sources(
 
     Raises:
         ProposalsError: stored proposals cannot be used, or cannot be written into the run's folder.
+        InputError: the network lacks what a source of CLIP embeddings needs.
     """
     datasets: dict[str, Any] = {name: data.datasets[f"test/{name}"] for name in data.test_names}
     trained, needed = evaluated.trained, plan.sources
@@ -97,9 +110,10 @@ def open_sources(
         needed = tuple(sorted({*needed, "pooling"}))
         rules = dataclasses.asdict(evaluated.inference)
         made_by = {
-            "checkpoint": fingerprint(str(options.checkpoint)),
+            "checkpoint": fingerprint(_local(str(options.checkpoint))),
             "experiment": evaluated.experiment,
             "rules": rules,
+            **({} if evaluated.query_embeddings else {"query_embeddings": False}),
         }
     sources: dict[str, Source] = {}
     for (name, dataset), loader in zip(datasets.items(), data.test_dataloader(), strict=True):

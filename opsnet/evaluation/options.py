@@ -16,6 +16,7 @@ class EvaluationOptions:
 
     Attributes:
         settings: names of inference settings; empty: the default ones.
+        compare: "recognizers": the settings of :mod:`opsnet.evaluation.comparison`.
         filters: changes to the filters in conf/filtering by name, without those that are null.
         tune: values with which every setting is scored, by filter option.
         split: the evaluated split, if the data has several.
@@ -32,6 +33,7 @@ class EvaluationOptions:
     recognizer_from: str | None = None
     device: str = "auto"
     settings: tuple[str, ...] = ()
+    compare: str | None = None
     filters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     overlap: float | None = None
     tune: Mapping[str, Sequence[float]] = field(default_factory=dict)

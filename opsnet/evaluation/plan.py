@@ -10,8 +10,8 @@ from typing import Any
 
 from opsnet.evaluation.details import DetailOptions
 from opsnet.evaluation.options import EvaluationOptions
-from opsnet.inference.config import TRAINED, InferenceConfig, recognizer_name
-from opsnet.inference.settings import Setting, grid, paper_settings, parse_filtering, parse_setting
+from opsnet.inference.config import TRAINED, InferenceConfig
+from opsnet.inference.settings import Setting, grid, own_recognition, paper_settings, parse_filtering, parse_setting
 from opsnet.panoptic.mask_filtering import KINDS
 from opsnet.recognition.recognizer import Recognizer
 from opsnet.utils.errors import InputError
@@ -73,14 +73,14 @@ def plan_of(
     Raises:
         InputError: a setting is unknown, or one to draw or to detail is not scored.
     """
-    names = names or options.settings or default_settings(options, inference)
+    names = names or options.settings or default_settings(options, inference, recognizer)
     if options.recognizer_from and options.settings and not any(n.startswith(f"{TRAINED}/") for n in names):
         raise InputError(
             f"recognizer_from is the recognizer of settings {TRAINED}/..., and `settings` has none: add one, e.g. "
             f"{TRAINED}/{TRAINED}"
         )
     names = grid(list(dict.fromkeys(names)), options.tune)
-    defaults = (f"{recognizer_name(inference.recognizer)}/cls_iou", DEFAULT_SETTING)
+    defaults = (f"{own_recognition(inference.recognizer, recognizer)}/cls_iou", DEFAULT_SETTING)
     drawn = options.panel_setting or next((name for name in defaults if name in names), names[0])
     detailed = options.detail_setting or drawn
     return Plan(
@@ -98,18 +98,18 @@ def plan_of(
     )
 
 
-def default_settings(options: EvaluationOptions, inference: InferenceConfig) -> list[str]:
+def default_settings(options: EvaluationOptions, inference: InferenceConfig, recognizer: Recognizer) -> list[str]:
     """Settings to score if none are given: those of the paper that run CLIP once per image, and the checkpoint's own.
 
     When tuning, only the checkpoint's own.
     """
-    recognizer = recognizer_name(inference.recognizer)
-    own = f"{recognizer}/{TRAINED}"
+    recognition = own_recognition(inference.recognizer, recognizer)
+    own = f"{recognition}/{TRAINED}"
     if options.tune:
         return [own]
-    names = paper_settings(crops=False)
+    names = paper_settings(other_sources=False)
     filters = _filters(options, inference)
-    kinds = [kind for kind in KINDS if f"{recognizer}/{kind}" in names]
+    kinds = [kind for kind in KINDS if f"{recognition}/{kind}" in names]
     scored = [parse_filtering(kind, filters=filters).settings() for kind in kinds]
     return names if inference.mask_filtering.settings() in scored else [*names, own]
 

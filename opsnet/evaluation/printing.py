@@ -27,6 +27,12 @@ _FROM_PROPOSALS = (
     ),
 )  # fmt: skip
 """Title, caption, measure without which a setting is left out, and measures of the tables from proposals."""
+_COMPARED = ("PQ", "PQ_seen", "PQ_unseen", "mIoU")
+_IF_COMPUTED = ("mIoU_proposals", "AP")
+_COMPARISON_RULE = (
+    "the network's own recognizer first; PQ_seen and PQ_unseen: classes whose names were and were not trained; "
+    + SEMANTIC_RULE
+)
 
 
 def print_metrics(
@@ -52,6 +58,27 @@ def print_metrics(
         console.print(_upper_bounds(names, bounds, measures[:-1], metrics))
     if any(misses.values()):
         console.print(_confusions(misses))
+
+
+def print_comparison(metrics: Mapping[str, float], domains: Sequence[str], console: Console | None = None) -> None:
+    """Prints a table per domain with a row per setting, for ``compare=recognizers``.
+
+    Args:
+        metrics: in percent, by ``<domain>/<setting>/<measure>``.
+        domains: names of the domains.
+        console: the console to print on.
+    """
+    console = console or Console()
+    for domain in domains:
+        keys = [k for k in metrics if k.startswith(f"{domain}/") and k.endswith("/PQ") and ORACLE not in k]
+        names = [key.removesuffix("/PQ") for key in keys]
+        more = [m for m in _IF_COMPUTED if any(f"{name}/{m}" in metrics for name in names)]
+        caption = _COMPARISON_RULE if domain == domains[-1] else None
+        table = Table("recognizer", *_COMPARED, *more, title=f"{domain}, percent", caption=caption)
+        for name in names:
+            values = (metrics.get(f"{name}/{m}", math.nan) for m in (*_COMPARED, *more))
+            table.add_row(name.removeprefix(f"{domain}/"), *("-" if math.isnan(v) else f"{v:.1f}" for v in values))
+        console.print(table)
 
 
 def print_rows(

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from omegaconf import DictConfig
 
+from opsnet.evaluation.comparison import check_comparison, compared_settings
 from opsnet.evaluation.domains import evaluate_domain
-from opsnet.evaluation.opening import open_sources, open_target
+from opsnet.evaluation.opening import EvaluationTarget, open_sources, open_target
 from opsnet.evaluation.options import EvaluationOptions, option_values
 from opsnet.evaluation.plan import plan_of
-from opsnet.evaluation.printing import print_metrics, print_rows, print_tuned
+from opsnet.evaluation.printing import print_comparison, print_metrics, print_rows, print_tuned
 from opsnet.evaluation.rows import asked_rows, rows_of_checkpoint
 from opsnet.evaluation.tuning import BestCell, best_of_grid
 from opsnet.inference.config import InferenceConfig
@@ -62,13 +64,13 @@ def evaluate(cfg: DictConfig) -> Evaluation:
     from hydra.utils import instantiate
 
     options = EvaluationOptions(**option_values(cfg))
+    check_comparison(options)
     rows = asked_rows(options)
-    if options.table is None:  # refuses invalid settings before the network is built
+    if options.table is None and options.compare is None:  # refuses invalid settings before the network is built
         plan_of(options, InferenceConfig({}), EmbeddingModulation())
     target = open_target(options)
     rows = rows_of_checkpoint(rows, target.experiment, trained_as=options.trained_as, name=target.name)
-    row_settings = None if options.table is None else [row.measured_as for row in rows]
-    plan = plan_of(options, target.inference, target.recognizer, row_settings)
+    plan = plan_of(options, target.inference, target.recognizer, _given_settings(options, target, rows))
     _log_notes(options, target.inference)
     data = instantiate(cfg.data.module, _convert_="object")
     data.prepare_data()
@@ -104,12 +106,20 @@ def evaluate(cfg: DictConfig) -> Evaluation:
     return found
 
 
+def _given_settings(options: EvaluationOptions, target: EvaluationTarget, rows: Sequence[TableRow]) -> list[str] | None:
+    """Names of the settings of ``table`` or ``compare``; ``None`` without either."""
+    if options.compare is not None:
+        config, queries = target.inference.recognizer, target.query_embeddings
+        return compared_settings(config, target.recognizer, query_embeddings=queries)
+    return None if options.table is None else [row.measured_as for row in rows]
+
+
 def _log_notes(options: EvaluationOptions, inference: InferenceConfig) -> None:
     """Logs which settings are skipped by default, and warns if thresholds would be tuned on training images."""
-    if not options.settings and options.table is None and not options.tune:
+    if not (options.settings or options.table is not None or options.compare is not None or options.tune):
         log.info(
-            "skipped masking/cls_iou and cropping/cls_iou (Table 5), which run CLIP once per proposal: add them to "
-            "`settings`, or give table=5"
+            "skipped masking/cls_iou and cropping/cls_iou (Table 5), which run CLIP once per proposal, and "
+            "masked_attention/cls_iou, which runs it once more per image: add them to `settings`, or give table=5"
         )
     if options.split == "tuning" and inference.tuning_images < options.tuning_images:
         log.warning(
@@ -128,7 +138,10 @@ def evaluate_and_print(cfg: DictConfig) -> None:
     if not found.metrics:
         raise InputError("data.module.test has no domain: choose a data group with test sets, e.g. data=scenes")
     if cfg.show:
-        print_metrics(found.metrics, found.misses)
+        if cfg.get("compare"):
+            print_comparison(found.metrics, list(found.domain_similarity))
+        else:
+            print_metrics(found.metrics, found.misses)
         print_tuned(found.tuned)
         print_rows(found.rows, found.metrics, list(found.domain_similarity))
         for domain, size in found.kilobytes.items():

@@ -13,7 +13,7 @@ from opsnet.data.panoptic_dataset import PanopticDataset
 from opsnet.evaluation.proposal_files import ProposalsError
 from opsnet.evaluation.store import ProposalWriter, StoredDomain
 from opsnet.inference.names import DomainNames
-from opsnet.inference.network_output import NetworkOutput, run_network
+from opsnet.inference.network_output import NetworkOutput, check_sources, run_network
 from opsnet.inference.trained_model import TrainedModel
 from opsnet.structures import Batch, GroundTruth
 
@@ -57,12 +57,16 @@ class NetworkSource:
         dataset: images of the domain.
         sources: sources of CLIP embeddings to compute.
         writer: stores the network's outputs.
+
+    Raises:
+        InputError: the network lacks what a source needs.
     """
 
     def __init__(
         self, trained: TrainedModel, loader: Iterable[Batch], dataset: PanopticDataset, sources: Collection[str],
         writer: ProposalWriter | None = None,
     ) -> None:  # fmt: skip
+        check_sources(trained.model, sources)
         self.trained, self.loader, self.sources, self.writer = trained, loader, tuple(sources), writer
         self.names = trained.domain(dataset.vocabulary)
 

@@ -120,16 +120,31 @@ def open_domain(folder: Path | str, domain: str) -> StoredDomain:
     return stored
 
 
-def stored_origin(folder: Path | str) -> tuple[str | None, InferenceConfig | None, dict[str, Tensor]]:
-    """The experiment that trained the network of the proposals, and its inference settings; ``None`` if unknown.
+@dataclass(frozen=True)
+class StoredOrigin:
+    """The network that made proposals.
 
-    The third value is the weights of its recognizer; empty if it has none.
+    Attributes:
+        experiment: the experiment that trained it; ``None`` if unknown.
+        inference: its inference settings; ``None`` if unknown.
+        recognizer: weights of its recognizer; empty if it has none.
+        query_embeddings: whether its query embeddings were trained.
     """
+
+    experiment: str | None
+    inference: InferenceConfig | None
+    recognizer: Mapping[str, Tensor]
+    query_embeddings: bool = True
+
+
+def stored_origin(folder: Path | str) -> StoredOrigin:
+    """The network of the proposals in a folder."""
     paths = sorted(_stored(folder).glob(f"*/{ABOUT}"))
     about = _about(paths[0]) if paths else {}
     inference = _inference(about["rules"], paths[0]) if "rules" in about else None
     text = paths[0].parent / TEXT if paths else None
-    return about.get("experiment"), inference, read_recognizer(text) if text is not None and text.is_file() else {}
+    recognizer = read_recognizer(text) if text is not None and text.is_file() else {}
+    return StoredOrigin(about.get("experiment"), inference, recognizer, about.get("query_embeddings", True) is True)
 
 
 def _inference(stored: Any, path: Path) -> InferenceConfig:
@@ -170,7 +185,7 @@ class ProposalWriter:
         names: the domain's names.
         vocabulary: the dataset's vocabulary.
         made_by: origin of the proposals: the ``checkpoint``'s :func:`fingerprint`, the ``experiment`` that trained it,
-            and the ``rules`` of its inference.
+            the ``rules`` of its inference, and ``query_embeddings: False`` if they were not trained.
         batches: number of images of each batch.
         sources: sources of the CLIP embeddings.
         masks: one of the kinds of :mod:`opsnet.evaluation.mask_bytes`.
@@ -219,9 +234,12 @@ class ProposalWriter:
 
 
 def fingerprint(checkpoint: Path | str) -> str:
-    """The first 16 hex digits of the SHA-256 of a checkpoint's bytes."""
-    digest = hashlib.sha256()
-    with Path(checkpoint).expanduser().open("rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
+    """The first 16 hex digits of the SHA-256 of a checkpoint's bytes; of a folder, of its files' names and bytes."""
+    path, digest = Path(checkpoint).expanduser(), hashlib.sha256()
+    for part in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]:
+        if part != path:
+            digest.update(str(part.relative_to(path)).encode())
+        with part.open("rb") as file:
+            while block := file.read(2**20):
+                digest.update(block)
     return digest.hexdigest()[:16]

@@ -9,12 +9,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from opsnet.clip.pooling import AttentionPooling
 from opsnet.model import OPSNet
+from opsnet.ops.normalization import inside_images
 from opsnet.recognition.proposal_crops import crop_images, embed_crops, mask_images
 from opsnet.structures import LOGIT_SCALE, Batch, Embeddings, Proposals
+from opsnet.utils.errors import InputError
 
 Size = tuple[int, int]
 POOLING = "pooling"
+MASKED_ATTENTION = "masked_attention"
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,7 @@ class NetworkOutput:
 
     Attributes:
         proposals: masks (B, K, h, w), query embeddings (B, K, D) and predicted IoU (B, K).
-        clip: CLIP embedding of each proposal, (B, K, D), by its source: "pooling", "masking" or "cropping".
+        clip: CLIP embedding of each proposal, (B, K, D), by its source, a key of :data:`CLIP_SOURCES`.
         padded: (height, width) in pixels of the batch.
         valid_sizes: (height, width) in pixels of each image inside the padding.
         map_sizes: (height, width) in pixels of each image's panoptic map.
@@ -69,7 +73,7 @@ def run_network(model: OPSNet, batch: Batch, sources: Collection[str] = (POOLING
     Args:
         model: the network.
         batch: B images, on the network's device.
-        sources: keys of :data:`CLIP_SOURCES`; all but "pooling" run CLIP once per proposal (Table 5's baselines).
+        sources: keys of :data:`CLIP_SOURCES`.
     """
     proposals, clip_map = model(batch.images, batch.valid_sizes)
     clip = {source: CLIP_SOURCES[source](model, batch, proposals, clip_map) for source in sources}
@@ -92,9 +96,37 @@ def _cropped(model: OPSNet, batch: Batch, proposals: Proposals, clip_map: Tensor
     return embed_crops(encoder.embed_whole, images, len(batch.images))
 
 
+def _attended(model: OPSNet, batch: Batch, proposals: Proposals, clip_map: Tensor) -> Tensor:
+    encoder = model.clip.image_encoder
+    if isinstance(encoder.pooling, AttentionPooling):
+        return _pooled(model, batch, proposals, clip_map)
+    maps, _ = encoder.pyramid(batch.images, inside_images(batch.valid_sizes, batch.images))
+    return AttentionPooling(encoder.visual).pool(maps[-1], proposals.mask_logits)
+
+
 CLIP_SOURCES: Mapping[str, Callable[[OPSNet, Batch, Proposals, Tensor], Tensor]] = {
     POOLING: _pooled,
+    MASKED_ATTENTION: _attended,
     "masking": _masked,
     "cropping": _cropped,
 }
-"""Sources of a CLIP embedding for each proposal, (B, K, D): Mask Pooling of CLIP's map, and Table 5's two baselines."""
+"""Sources of a CLIP embedding for each proposal, (B, K, D).
+
+- pooling: the network's own pooling of CLIP's map, for OPSNet Mask Pooling;
+- masked_attention: CLIP's attention pool on the trunk's map, limited to the mask, as in FC-CLIP with ResNets; one more
+  pass of CLIP per image, if the network's own pooling is another;
+- masking, cropping: Table 5's baselines, a pass of CLIP per proposal.
+"""
+
+
+def check_sources(model: OPSNet, sources: Collection[str]) -> None:
+    """Checks before the first image that a network has the parts that the sources need.
+
+    Raises:
+        InputError: the network's CLIP has no attention pool, and "masked_attention" is among the sources.
+    """
+    if MASKED_ATTENTION in sources and getattr(model.clip.image_encoder.visual, "attnpool", None) is None:
+        raise InputError(
+            f"setting {MASKED_ATTENTION}/... needs the attention pool of a CLIP ResNet, and this network's CLIP has "
+            "none: leave it out of `settings`, or of table=5 by row=[1,2,3]"
+        )

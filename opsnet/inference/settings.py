@@ -20,7 +20,9 @@ from opsnet.utils.configuration import option, options
 from opsnet.utils.errors import InputError
 
 log = logging.getLogger(__name__)
-CROPS = ("masking", "cropping")
+OTHER_SOURCES = ("masking", "cropping", "masked_attention")
+"""Sources of CLIP embeddings, each a setting of CLIP alone, that need more passes of CLIP than one per image; see
+:data:`opsnet.inference.network_output.CLIP_SOURCES`."""
 Own = TypeVar("Own", Recognizer, MaskFiltering)
 Filters = Mapping[str, Mapping[str, Any]]
 """Changes of a world to the yamls of conf/filtering, by name: ``{"cls": {"threshold": 0.4}}``."""
@@ -35,7 +37,7 @@ class Setting:
         recognition, filter: the two parts of the name.
         recognizer: embeddings -> logits.
         filtering: logits and IoU -> scores.
-        clip_embeds: source of the CLIP embeddings: "pooling", "masking" or "cropping".
+        clip_embeds: source of the CLIP embeddings: "pooling" or one of :data:`OTHER_SOURCES`.
         overlap: the merge's overlap threshold; ``None``: the checkpoint's.
     """
 
@@ -56,7 +58,7 @@ def parse_setting(
 
     ``full/cls_iou``: an option of conf/modulation and one of conf/filtering.
     ``alpha=5,beta=0.25/cls_iou``: Embedding Modulation with any coefficients.
-    ``cropping/cls_iou``: only CLIP, on a crop of each proposal.
+    ``cropping/cls_iou``: only CLIP, on a crop of each proposal; likewise the other :data:`OTHER_SOURCES`.
     ``trained/trained``: recognizer and filter of the checkpoint's training; ``full/trained``: only its filter.
     ``full/cls_iou,threshold=0.1,compete=cls,drop_no_object=true,overlap=0.7``: with changed filter options.
 
@@ -74,8 +76,8 @@ def parse_setting(
     changes = _filter_options(options, name)
     overlap = changes.pop("overlap", None)
     filtering = changed(parse_filtering(kind, filters=filters, trained=trained, setting=name), changes)
-    source = recognition if recognition in CROPS else "pooling"
-    known = "clip_only" if recognition in CROPS else recognition
+    source = recognition if recognition in OTHER_SOURCES else "pooling"
+    known = "clip_only" if recognition in OTHER_SOURCES else recognition
     chosen = parse_recognizer(known, trained=recognizer, setting=name)
     return Setting(name, recognition, filter_name, chosen, filtering, source, overlap)
 
@@ -215,6 +217,16 @@ def choose_recognizer(modulation: DictConfig, trained: TrainedModel) -> Recogniz
     return _warn_if_initial(chosen, type(chosen).__name__)
 
 
+def own_recognition(config: Mapping[str, Any], recognizer: Recognizer) -> str:
+    """The name of a checkpoint's recognizer in settings; ``trained`` if it learns: other names build an untrained one.
+
+    Args:
+        config: its class and arguments.
+        recognizer: the recognizer itself.
+    """
+    return TRAINED if list(recognizer.parameters()) else recognizer_name(config)
+
+
 def recognizer_config(recognizer: Recognizer) -> dict[str, Any]:
     """Class and arguments of a recognizer, as stored in a checkpoint.
 
@@ -261,7 +273,7 @@ def _filter_options(options: Sequence[str], name: str) -> dict[str, Any]:
 def _unknown(group: str, name: str, setting: str) -> InputError:
     if name == setting and group == "modulation":
         return InputError(f"no modulation '{name}': give one of {', '.join(options(group))} or alpha=A,beta=B")
-    extra = f", {', '.join(CROPS)}, alpha=A,beta=B" if group == "modulation" else ""
+    extra = f", {', '.join(OTHER_SOURCES)}, alpha=A,beta=B" if group == "modulation" else ""
     return InputError(
         f"setting '{setting}': no {group} '{name}'; a setting is <recognition>/<filter>, "
         f"with {group} one of {', '.join(options(group))}{extra}"
@@ -272,16 +284,16 @@ def paper_settings(
     alphas: Sequence[float] = (0, 2.5, 5, 10, 15, 20),
     betas: Sequence[float] = (0, 0.25, 0.5, 0.75, 1, 1.5),
     *,
-    crops: bool = True,
+    other_sources: bool = True,
 ) -> list[str]:
     """Names of every setting of Tables 1 and 4 to 7; the grid over ``alphas`` and ``betas`` is Table 6.
 
     Args:
         alphas, betas: values of the grid.
-        crops: include masking and cropping, which run CLIP once per proposal.
+        other_sources: include :data:`OTHER_SOURCES`, which run CLIP again, per proposal or per image.
     """
     names = [f"{r}/{f}" for r in ("query_only", "clip_only", "ensemble_1", "full") for f in ("cls", "iou", "cls_iou")]
-    more = ("ensemble_2", "ensemble_3", "ensemble_4", "fusion_only", *(CROPS if crops else ()))
+    more = ("ensemble_2", "ensemble_3", "ensemble_4", "fusion_only", *(OTHER_SOURCES if other_sources else ()))
     names += [f"{r}/cls_iou" for r in more]
     names += [f"alpha={a:g},beta={b:g}/cls_iou" for a in alphas for b in betas]
     return names

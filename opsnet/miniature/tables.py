@@ -25,12 +25,6 @@ _OURS: dict[int, str] = {
     7: "Ours: Modulated is EF + LD.",
 }
 
-# Rows that are not in the paper: table -> (heading, training, setting).
-_MORE: dict[int, tuple[tuple[str, str, str], ...]] = {
-    1: (("OPSNet without cross-attention (ours)", BASELINE, "full/cls_iou"),),
-    7: (("CLIP, IoU (ours)", "opsnet_r50", "clip_only/iou"),),
-}
-
 
 def build_tables(main: Results, baseline: Results | None) -> tuple[Table, ...]:
     """Tables 1 and 3 to 7, from the full model's results and those of the model without cross-attention."""
@@ -54,17 +48,12 @@ def _tuned_table(main: Results) -> Table:
 
 def _settings_table(number: int, main: Results, baseline: Results | None) -> Table:
     known = [row for row in table_rows(number) if row.setting]
-    rows = [
-        (_heading(row), *_ours(row.training, row.measured_as, main, baseline), *_published(row)) for row in known
-    ] + [
-        (title, *_ours(training, setting, main, baseline), ABSENT, ABSENT)
-        for title, training, setting in _MORE.get(number, ())
-    ]
+    rows = [(_heading(row), *_ours(row.training, row.measured_as, main, baseline), *_published(row)) for row in known]
     return Table(_title(number), _caption(number), _COLUMNS, tuple(rows), notes=_notes(number))
 
 
 def _heading(row: TableRow) -> str:
-    return f"{row.row} {row.title}" if row.table == 1 else row.title
+    return f"{row.row} {row.title}" if row.table == 1 and not row.is_ours else row.title
 
 
 def _ours(training: str, setting: str, main: Results, baseline: Results | None) -> tuple[str, ...]:

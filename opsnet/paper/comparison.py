@@ -21,21 +21,24 @@ class ComparedMetric:
         paper_set: the paper's dataset.
         domain: the corresponding domain of ours; the dataset itself in the real world.
         measure: PQ, mIoU, ...
-        paper, ours: percent; misprints of the paper are corrected; ``None``: not run.
+        paper: percent, with misprints corrected; ``None``: not in the paper.
+        ours: percent; ``None``: not run.
         comparable: whether both are measured on the same dataset.
     """
 
     paper_set: str
     domain: str
     measure: str
-    paper: float
+    paper: float | None
     ours: float | None
     comparable: bool
 
     @property
     def difference(self) -> float | None:
         """Ours minus the paper's in points; ``None`` if one is missing or the datasets differ."""
-        return self.ours - self.paper if self.ours is not None and self.comparable else None
+        if self.ours is None or self.paper is None or not self.comparable:
+            return None
+        return self.ours - self.paper
 
 
 @dataclass(frozen=True)
@@ -64,13 +67,11 @@ def compare(table: int | str, runs: Runs, world: World) -> tuple[Comparison, ...
 def _compare(row: TableRow, runs: Runs, world: World) -> Comparison:
     run = runs.evaluation(row, world)
     metrics = []
-    for paper_set, printed in row.paper.items():
+    for paper_set, measure in row.columns:
         domain = world.domain(paper_set)
-        for measure in printed:
-            ours = run.metric(row, domain, measure) if run else None
-            paper = row.published(paper_set, measure)
-            assert paper is not None  # the measures come from the row itself
-            metrics.append(ComparedMetric(paper_set, domain, measure, paper, ours, world.is_real))
+        ours = run.metric(row, domain, measure) if run else None
+        paper = row.published(paper_set, measure)
+        metrics.append(ComparedMetric(paper_set, domain, measure, paper, ours, world.is_real))
     missing = any(metric.ours is None for metric in metrics)
     return Comparison(row, tuple(metrics), run, commands(row, runs, world) if missing else ())
 
@@ -102,9 +103,10 @@ def _shown(checkpoint: Path | None, training: str) -> str:
 def pairs_in_paper_order(comparisons: Sequence[Comparison], paper_set: str, measure: str) -> tuple[int, int]:
     """The number of pairs of rows that our results rank as in the paper, and the number of pairs.
 
-    Ties in the paper and rows that were not run do not count.
+    Ties in the paper, rows that are not in the paper and rows that were not run do not count.
     """
-    metrics = [f for c in comparisons if (f := c.metric(paper_set, measure)) is not None and f.ours is not None]
-    pairs = [(a, b) for a, b in combinations(metrics, 2) if a.paper != b.paper]
-    agree = sum((a.paper - b.paper) * ((a.ours or 0) - (b.ours or 0)) > 0 for a, b in pairs)
+    found = [f for c in comparisons if (f := c.metric(paper_set, measure)) is not None]
+    values = [(f.paper, f.ours) for f in found if f.paper is not None and f.ours is not None]
+    pairs = [(a, b) for a, b in combinations(values, 2) if a[0] != b[0]]
+    agree = sum((a[0] - b[0]) * (a[1] - b[1]) > 0 for a, b in pairs)
     return agree, len(pairs)

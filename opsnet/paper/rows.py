@@ -5,13 +5,13 @@ A file has a ``title`` and ``rows``, keyed by the paper's row numbers. A row has
 - ``name``: the paper's name of the row;
 - ``training``, an experiment of conf/experiment (next to ``title`` if it is the same for all rows), and ``setting``,
   how its checkpoint is scored; or ``published``, the backbone of a published Mask2Former;
-- ``paper``: dataset -> measure -> percent, as printed;
+- ``paper``: dataset -> measure -> percent, as printed; or ``ours: true``, if the paper has no such row;
 - optionally ``corrected``: the values implied by the paper's other results in place of a misprint; and ``note``.
 
 A table over alpha and beta has ``grid`` instead of ``rows``: both lists, the same keys with ``{alpha}`` and ``{beta}``
 as placeholders, results as a matrix, and ``notes`` by row.
 
-Tables refer to trainings, not vice versa: a row has one training, while ``opsnet_r50`` provides 44 rows of eight
+Tables refer to trainings, not vice versa: a row has one training, while ``opsnet_r50`` provides 46 rows of eight
 tables.
 """
 
@@ -38,11 +38,11 @@ class TableRow:
     """A row of a table of the paper.
 
     Attributes:
-        table, row: numbers in the paper; the rows of Table 6 are its cells in row-major order.
-        title: the paper's name of the row.
+        table, row: numbers in the paper; the rows of Table 6 are its cells in row-major order; rows of ours come last.
+        title: the paper's name of the row, or ours followed by "(ours)".
         training: the experiment whose checkpoint is scored, or ``mask2former_<backbone>`` for published weights.
         setting: how it is scored, see :func:`opsnet.inference.settings.parse_setting`; ``None`` for published weights.
-        paper: the paper's results as printed.
+        paper: the paper's results as printed; empty for a row of ours.
         corrected: values implied by the paper's other results, in place of misprints.
         note: a note on the results.
         published_backbone: for published weights, an option of conf/backbone.
@@ -62,6 +62,17 @@ class TableRow:
     def name(self) -> str:
         """``Table 4, row 3``."""
         return f"Table {self.table}, row {self.row}"
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the paper has no such row."""
+        return not self.paper
+
+    @property
+    def columns(self) -> tuple[tuple[str, str], ...]:
+        """Dataset and measure of each result; for a row of ours those of all rows of its table."""
+        rows = table_rows(self.table) if self.is_ours else (self,)
+        return tuple(dict.fromkeys((dataset, m) for row in rows for dataset, given in row.paper.items() for m in given))
 
     @property
     def measured_as(self) -> str:
@@ -119,11 +130,15 @@ def all_rows() -> tuple[TableRow, ...]:
 
 
 def numbered(rows: Sequence[TableRow]) -> str:
-    """The row numbers as text: ``row 3``, ``rows 2, 5``, ``rows 1 to 20``."""
-    numbers = [row.row for row in rows]
-    if len(numbers) > 2 and numbers == list(range(numbers[0], numbers[-1] + 1)):
-        return f"rows {numbers[0]} to {numbers[-1]}"
-    return f"row{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
+    """The row numbers as text: ``row 3``, ``rows 2, 5``, ``rows 1 to 20``, ``rows 2 to 5, 8``."""
+    spans: list[list[int]] = []
+    for row in rows:
+        if spans and row.row == spans[-1][-1] + 1:
+            spans[-1].append(row.row)
+        else:
+            spans.append([row.row])
+    parts = [f"{span[0]} to {span[-1]}" if len(span) > 2 else ", ".join(map(str, span)) for span in spans]
+    return f"row{'s' if len(rows) > 1 else ''} {', '.join(parts)}"
 
 
 def _load(table: int) -> dict[str, Any]:
@@ -150,13 +165,17 @@ def _shared(content: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any
 
 
 def _row(
-    table: int, row: int, *, name: str, paper: PaperResults, training: str | None = None, setting: str | None = None,
-    published: str | None = None, corrected: PaperResults | None = None, note: str | None = None,
+    table: int, row: int, *, name: str, paper: PaperResults | None = None, training: str | None = None,
+    setting: str | None = None, published: str | None = None, corrected: PaperResults | None = None,
+    note: str | None = None, ours: bool = False,
 ) -> TableRow:  # fmt: skip
+    if bool(paper) == ours:
+        raise ValueError(f"row {row}: give either paper, its printed results, or ours: true")
     if (training is None) != (setting is None) or (training is None) == (published is None):
         raise ValueError(f"row {row}: give either training and setting, or published")
     weights = training or f"mask2former_{published}"
-    return TableRow(table, row, name, weights, setting, paper, corrected or {}, note, published)
+    title = f"{name} (ours)" if ours else name
+    return TableRow(table, row, title, weights, setting, paper or {}, corrected or {}, note, published)
 
 
 def _cells(

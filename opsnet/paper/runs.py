@@ -54,7 +54,7 @@ class Runs:
 
     def evaluation(self, row: TableRow, world: World) -> Run | None:
         """The newest evaluation of a row among those that cover most of its domains; ``None`` if it was not run."""
-        places = [(world.domain(d), measure) for d, figures in row.paper.items() for measure in figures]
+        places = [(world.domain(dataset), measure) for dataset, measure in row.columns]
         best, most = None, 0
         for run in self.runs:
             covered = sum(run.metric(row, *place) is not None for place in places)

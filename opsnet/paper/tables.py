@@ -73,8 +73,12 @@ def _list(comparisons: Sequence[Comparison], world: World, shown: list[Column]) 
 def _cells(metric: ComparedMetric | None, world: World) -> tuple[str, ...]:
     if metric is None:
         return (ABSENT,) * (3 if world.is_real else 2)
-    cells = (f"{metric.paper:.1f}", percent(metric.ours))
+    cells = (_printed(metric), percent(metric.ours))
     return (*cells, _signed(metric.difference)) if world.is_real else cells
+
+
+def _printed(metric: ComparedMetric) -> str:
+    return ABSENT if metric.paper is None else f"{metric.paper:.1f}"
 
 
 def _signed(value: float | None) -> str:
@@ -90,7 +94,7 @@ def _grid(comparisons: Sequence[Comparison], world: World) -> Cells:
         cells[float(match["alpha"]), float(match["beta"])] = c.metrics[0]
     alphas, betas = sorted({a for a, _ in cells}), sorted({b for _, b in cells})
     blocks: list[tuple[str, Callable[[ComparedMetric], str]]] = [
-        ("paper", lambda f: f"{f.paper:.1f}"),
+        ("paper", _printed),
         ("ours", lambda f: percent(f.ours)),
         *([("diff.", lambda f: _signed(f.difference))] if world.is_real else []),
     ]
@@ -182,7 +186,7 @@ def to_csv(comparisons: Sequence[Comparison]) -> str:
     for c in comparisons:
         row = c.row
         for f in c.metrics:
-            figures = (f.paper, *("" if v is None else round(v, 4) for v in (f.ours, f.difference)))
+            figures = ("" if v is None else round(v, 4) for v in (f.paper, f.ours, f.difference))
             what = (row.table, row.row, row.title, row.training, row.measured_as)
             where = (f.paper_set, f.domain, f.measure)
             writer.writerow((*what, *where, *figures, c.run.folder if c.run else "", "; ".join(c.commands)))

@@ -112,6 +112,29 @@ def test_one_pass_over_table_6_equals_a_job_per_cell(config, lenient_checkpoint,
     assert len(set(quality.values())) > 10  # they differ, so that mixing them up would fail
 
 
+def test_compared_recognizers_have_the_metrics_of_an_evaluation_of_each(
+    config, lenient_checkpoint, tmp_path, monkeypatch, capsys
+) -> None:
+    monkeypatch.setattr("opsnet.evaluation.sources.run_network", planted)
+    given = [f"checkpoint={lenient_checkpoint}", "panels=0", "~data.module.test.scenes_street"]
+    evaluate_and_print(config(tmp_path, *given, "compare=recognizers"))
+    compared = json.loads((tmp_path / "results.json").read_text())["metrics"]
+    names = [name.split("/")[1] for name in compared if re.match("scenes_novel/.*/PQ$", name)]
+    assert (names[0], len(names)) == ("full", 10)  # the checkpoint's own first
+    assert len({compared[f"scenes_novel/{name}/trained/PQ"] for name in names}) > 5
+    for name in names:
+        assert evaluate(config(tmp_path, *given, f"settings=[{name}/trained]")).metrics.items() <= compared.items()
+    printed = capsys.readouterr().out
+    assert [line.strip() for line in printed.splitlines() if ", percent" in line] == [
+        "scenes, percent", "scenes_novel, percent",
+    ]  # fmt: skip
+    for name in names:
+        rows = [line for line in printed.splitlines() if f" {name}/trained " in line]
+        for domain, row in zip(("scenes", "scenes_novel"), rows, strict=True):
+            for measure in ("PQ", "PQ_seen", "mIoU"):
+                assert f" {compared[f'{domain}/{name}/trained/{measure}']:.1f} " in row
+
+
 def test_a_job_per_row_of_a_table(lenient_checkpoint, world_overrides, command, tmp_path) -> None:
     given = [f"checkpoint={lenient_checkpoint}", "trained_as=opsnet_r50", "panels=0", "details=false", "show=false"]
     few = ["device=cpu", "~data.module.test.scenes_street", f"hydra.sweep.dir={tmp_path / 'rows'}"]

@@ -32,7 +32,7 @@ def plan(inference: InferenceConfig = MINIATURE, **keys) -> Plan:
 
 def test_default_settings_are_those_of_the_paper_except_the_slow_ones() -> None:
     found = plan()
-    assert [s.name for s in found.settings] == paper_settings(crops=False)
+    assert [s.name for s in found.settings] == paper_settings(other_sources=False)
     assert (found.panel_setting, found.detail_settings) == ("full/cls_iou", ("full/cls_iou",))
     assert found.sources == ("pooling",)  # CLIP runs once per image, not once per proposal
     assert plan(settings=["masking/cls_iou"]).sources == ("masking",)
@@ -41,22 +41,29 @@ def test_default_settings_are_those_of_the_paper_except_the_slow_ones() -> None:
 def test_a_checkpoint_with_another_filter_is_scored_with_it_too() -> None:
     rules = dataclasses.replace(MINIATURE, filtering={"kind": "cls", "threshold": 0.125})
     found = plan(rules)
-    assert [s.name for s in found.settings] == [*paper_settings(crops=False), "full/trained"]
+    assert [s.name for s in found.settings] == [*paper_settings(other_sources=False), "full/trained"]
     assert found.settings[-1].filtering.threshold == 0.125
 
 
 def test_a_checkpoint_with_another_recognizer_is_scored_and_detailed_with_it() -> None:
     query = dataclasses.replace(MINIATURE, recognizer={"_target_": "opsnet.recognition.modulation.QueryOnly"})
     found = plan(query)
-    assert [s.name for s in found.settings] == paper_settings(crops=False)  # query_only/cls_iou is among them
+    assert [s.name for s in found.settings] == paper_settings(other_sources=False)  # query_only/cls_iou is among them
     assert (found.panel_setting, found.detail_settings) == ("query_only/cls_iou", ("query_only/cls_iou",))
     target = "opsnet.recognition.geometric_ensemble.GeometricEnsemble"
     other = dataclasses.replace(MINIATURE, recognizer={"_target_": target, "seen": 0.1, "unseen": 0.9})
     found = plan(other)
-    assert [s.name for s in found.settings] == [*paper_settings(crops=False), "trained/trained"]
+    assert [s.name for s in found.settings] == [*paper_settings(other_sources=False), "trained/trained"]
     assert (found.settings[-1].recognizer.seen, found.settings[-1].recognizer.unseen) == (0.1, 0.9)
     tuned = plan(query, tune={"threshold": [0], "overlap": None})
     assert [s.name for s in tuned.settings] == ["query_only/trained,threshold=0"]
+
+
+def test_a_recognizer_that_learns_is_the_checkpoints_and_not_one_built_anew() -> None:
+    learned = {"_target_": "opsnet.recognition.learned_modulation.LearnedModulation", "alpha": 10.0, "beta": 0.5}
+    found = plan(dataclasses.replace(MINIATURE, recognizer=learned))  # the numbers of conf/modulation/learned.yaml
+    assert [s.name for s in found.settings] == [*paper_settings(other_sources=False), "trained/trained"]
+    assert list(found.settings[-1].recognizer.parameters())
 
 
 def test_thresholds_are_those_of_the_checkpoints_world_unless_the_configuration_has_others() -> None:

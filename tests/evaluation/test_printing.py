@@ -6,7 +6,7 @@ import io
 
 from rich.console import Console
 
-from opsnet.evaluation.printing import print_metrics, print_rows
+from opsnet.evaluation.printing import print_comparison, print_metrics, print_rows
 from opsnet.metrics.confusions import Confusion
 from opsnet.paper.rows import table_row
 
@@ -61,6 +61,29 @@ def test_details_that_were_not_computed_are_not_printed() -> None:
 def test_confusions() -> None:
     text = printed(misses={"scenes/full/cls": [Confusion("cat", "dog", 3, 0.25)]})
     assert ["scenes/full/cls", "cat", "dog", "3", "25%"] in cells(text, "scenes/full/cls")
+
+
+def test_a_comparison_has_a_table_per_domain_and_a_dash_where_nothing_is_measured() -> None:
+    metrics = {
+        f"{domain}/{name}/trained/{measure}": 10.0 * i + k
+        for domain in ("scenes", "scenes_novel")
+        for i, name in enumerate(("full", "clip_only"), start=1)
+        for k, measure in enumerate(("PQ", "PQ_seen", "SQ", "mIoU"))
+    }
+    metrics |= {"scenes_novel/full/trained/PQ_unseen": 5.0, "scenes_novel/full/trained/mIoU_proposals": 7.0}
+    metrics["scenes_novel/full/trained/oracle/names/PQ"] = 99.0
+    console = Console(file=io.StringIO(), width=160)
+    print_comparison(metrics, ["scenes", "scenes_novel"], console)
+    text = console.file.getvalue()
+    assert [line.strip() for line in text.splitlines() if "percent" in line] == [
+        "scenes, percent", "scenes_novel, percent",
+    ]  # fmt: skip
+    assert cells(text, "full/trained") == [
+        ["full/trained", "10.0", "11.0", "-", "13.0"], ["full/trained", "10.0", "11.0", "5.0", "13.0", "7.0"],
+    ]  # fmt: skip
+    assert cells(text, "clip_only/trained")[1] == ["clip_only/trained", "20.0", "21.0", "-", "23.0", "-"]
+    assert "99.0" not in text
+    assert "detectron2" in text  # the rule of mIoU
 
 
 def test_rows_of_a_table() -> None:

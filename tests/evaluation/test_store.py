@@ -10,7 +10,7 @@ import torch
 from test_proposal_files import outputs
 
 from opsnet.evaluation.proposal_files import ProposalsError
-from opsnet.evaluation.store import ProposalWriter, fingerprint, open_domain, stored_origin
+from opsnet.evaluation.store import ProposalWriter, StoredOrigin, fingerprint, open_domain, stored_origin
 from opsnet.inference.names import DomainNames
 from opsnet.recognition.recognizer import prepare
 from opsnet.structures import TextBank
@@ -40,7 +40,7 @@ def test_stored_batches_are_read_back(tmp_path: Path) -> None:
     assert stored.names().target.names == ("cat",)
     assert stored.sources == ("pooling",)
     assert stored.bytes() > sum(m.nbytes for m in masks) / 2
-    assert stored_origin(tmp_path) == ("opsnet_r50", None, {})  # older folders have no inference settings
+    assert stored_origin(tmp_path) == StoredOrigin("opsnet_r50", None, {})  # older folders have no inference settings
     stored.require_vocabulary(CAT)
     with pytest.raises(ProposalsError, match="stored with a vocabulary that differs from the current 'cats'"):
         stored.require_vocabulary(Vocabulary.from_names(["cat", "dog"], name="cats"))
@@ -108,3 +108,14 @@ def test_the_fingerprint_is_of_the_bytes(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"x" * 3_000_000)
     (tmp_path / "b").write_bytes(b"x" * 2_999_999 + b"y")
     assert fingerprint(tmp_path / "a") == fingerprint(tmp_path / "a") != fingerprint(tmp_path / "b")
+
+
+def test_the_fingerprint_of_a_folder_is_of_all_its_files(tmp_path: Path) -> None:
+    found = []
+    for name, content in (("config.json", b"{}"), ("a/model.safetensors", b"x"), ("a/model.safetensors", b"y")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+        found.append(fingerprint(tmp_path))
+    (tmp_path / "config.json").rename(tmp_path / "settings.json")
+    assert len({*found, fingerprint(tmp_path)}) == 4
+    assert fingerprint(tmp_path) == fingerprint(str(tmp_path))

@@ -50,11 +50,11 @@ def test_fusion_only_does_not_debias() -> None:
     assert (modulation.alpha, modulation.beta) == (10.0, 0.0)
 
 
-@pytest.mark.parametrize("crops", ["masking", "cropping"])
-def test_crops_of_each_proposal_use_only_clip(crops: str) -> None:
-    setting = parse_setting(f"{crops}/cls_iou")
+@pytest.mark.parametrize("source", ["masking", "cropping", "masked_attention"])
+def test_other_clip_embeddings_than_the_pooled_use_only_clip(source: str) -> None:
+    setting = parse_setting(f"{source}/cls_iou")
     assert isinstance(setting.recognizer, ClipOnly)
-    assert setting.clip_embeds == crops
+    assert setting.clip_embeds == source
 
 
 def test_a_cell_of_the_grid() -> None:
@@ -75,7 +75,7 @@ def test_an_unknown_recognition_lists_the_known() -> None:
     with pytest.raises(InputError) as error:
         parse_setting("fulll/cls_iou")
     assert "setting 'fulll/cls_iou': no modulation 'fulll'" in str(error.value)
-    for known in ("full", "query_only", "ensemble_4", "masking", "cropping", "alpha=A,beta=B"):
+    for known in ("full", "query_only", "ensemble_4", "masking", "cropping", "masked_attention", "alpha=A,beta=B"):
         assert known in str(error.value)
 
 
@@ -142,13 +142,14 @@ def test_a_grid_of_thresholds_and_overlaps() -> None:
     assert grid(["full/cls"], {}) == ["full/cls"]
 
 
-def test_without_crops() -> None:
-    assert set(paper_settings()) - set(paper_settings(crops=False)) == {"masking/cls_iou", "cropping/cls_iou"}
+def test_without_further_passes_of_clip() -> None:
+    slow = {f"{source}/cls_iou" for source in ("masking", "cropping", "masked_attention")}
+    assert set(paper_settings()) - set(paper_settings(other_sources=False)) == slow
 
 
 def test_the_papers_settings_can_all_be_built() -> None:
     names = paper_settings()
-    assert len(names) == len(set(names)) == 12 + 6 + 6 * 6
+    assert len(names) == len(set(names)) == 12 + 7 + 6 * 6
     for name in names:
         assert parse_setting(name).name == name
 

@@ -52,6 +52,7 @@ def test_tables_4_5_and_7(main, baseline):
     assert rows_of(tables, "4")["Modulation: EF"] == ("68.0", "46.0", "44.0", "45.0", "52.4", "16.9")
     assert rows_of(tables, "5")["Cropping, N passes"] == ("22.0", "21.0", "19.0", "20.0", "19.6", "9.4")
     assert rows_of(tables, "5")["Mask Pooling, 1 pass"] == ("55.0", "39.0", "37.0", "38.0", "22.7", "10.7")
+    assert rows_of(tables, "5")["Masked attention, 2 passes (ours)"] == ("57.0", "41.0", "39.0", "40.0", "-", "-")
     assert rows_of(tables, "7")["CLIP, IoU (ours)"] == ("54.0", "38.0", "36.0", "37.0", "-", "-")
     assert rows_of(tables, "7")["Modulated, Cls IoU"][-2:] == ("51.4", "16.4")
 

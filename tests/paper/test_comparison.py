@@ -88,6 +88,18 @@ def test_rows_that_the_paper_ties_do_not_count(tmp_path) -> None:
     assert pairs_in_paper_order(compare(4, Runs(tmp_path), REAL), "coco", "PQ") == (0, 0)
 
 
+def test_a_row_of_ours_has_the_columns_of_its_table_and_nothing_to_differ_from(tmp_path) -> None:
+    measured = {"masking": 5.0, "cropping": 6.0, "clip_only": 8.0, "masked_attention": 1.0}
+    metrics = {f"ade20k/{name}/cls_iou/PQ": pq for name, pq in measured.items()}
+    write_evaluation(tmp_path / "a", metrics, experiment="opsnet_r50")
+    comparisons = compare(5, Runs(tmp_path), REAL)
+    metric = comparisons[3].metric("ade20k", "PQ")
+    assert (metric.paper, metric.ours, metric.difference) == (None, 1.0, None)
+    assert comparisons[3].metric("coco", "PQ").ours is None
+    assert comparisons[3].commands  # COCO is missing
+    assert pairs_in_paper_order(comparisons, "ade20k", "PQ") == (3, 3)  # of the paper's rows alone
+
+
 def test_every_row_of_every_table_is_there(tmp_path) -> None:
     for table in range(1, 10):
         assert [c.row for c in compare(table, Runs(tmp_path), SCENES)] == list(table_rows(table))

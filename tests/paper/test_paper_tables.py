@@ -56,11 +56,19 @@ def test_notes_say_where_figures_come_from_and_what_to_run(runs) -> None:
     assert f"Rows 6, 7: {runs.folder / 'a'} (seed 3)." in notes
     name = "opsnet_r50_no_clip_attention"
     assert (
-        f"Rows 2 to 5 not run: `opsnet-train experiment={name}`, then `opsnet-evaluate table=1 world=real "
+        f"Rows 2 to 5, 8 not run: `opsnet-train experiment={name}`, then `opsnet-evaluate table=1 world=real "
         f"checkpoint=runs/{name}/DATE/checkpoints/last.ckpt`."
     ) in notes
     assert any(note.startswith("Row 1 not run: `python -m scripts.published.score_mask2former") for note in notes)
     assert any(note.startswith("Rows 6, 7 incomplete: ") for note in notes)  # PQth and others are missing
+
+
+def test_a_row_of_ours_has_no_value_of_the_paper(runs) -> None:
+    title = "OPSNet without cross-attention (ours)"
+    assert rows(runs, 1, REAL)["8"] == (title, "-", "not run", "-", "-", "not run", "-")
+    assert rows(runs, 1, SCENES)["8"] == (title, "-", "not run", "-", "not run")
+    lines = csv.DictReader(io.StringIO(to_csv(compare(1, runs, REAL))))
+    assert {(line["paper"], line["difference"]) for line in lines if line["row"] == "8"} == {("", "")}
 
 
 def test_a_grid_for_table_6(runs) -> None:
@@ -88,7 +96,7 @@ def test_stand_ins_are_called_so(runs) -> None:
 def test_csv_has_every_figure(runs) -> None:
     lines = list(csv.DictReader(io.StringIO(to_csv(compare(1, runs, REAL)))))
     assert tuple(lines[0]) == FIELDS
-    assert len(lines) == 5 + 6 * 10
+    assert len(lines) == 5 + 6 * 10 + 10  # row 8 is ours, with the columns of the others
     (line,) = [x for x in lines if (x["row"], x["paper_set"], x["measure"]) == ("7", "ade20k", "PQ")]
     assert (line["paper"], line["ours"], line["difference"]) == ("17.7", "18.0", "0.3")
     assert line["setting"] == "full/cls_iou"
