@@ -74,11 +74,11 @@ def test_weights_of_mask2former_leave_the_new_heads_as_they_are(build: Build, tm
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["model.query_decoder.queries=9"], r"fcclip\.pth \(init_from\) have another size: 2 .* it is of FC-CLIP: model="),
-        (["model.query_decoder.iou_head=true"], r"another network: .* is of FC-CLIP: model=fcclip backbone=clip, with "),
-        (["clip.model.weights={other}"], r"contain another CLIP than clip= \(.* give clip=.* and clip\.model\.weights="),
+        (["model.query_decoder.queries=9"], r"pth \(init_from\) have another size: 2 .*; it is of FC-CLIP: model="),
+        (["model.query_decoder.iou_head=true"], r"another network: .* of FC-CLIP: model=fcclip backbone=clip, with "),
+        (["clip.model.weights={other}"], r"contain another CLIP than clip= \(.* give clip=.* and clip\.model\."),
     ],
-)  # fmt: skip
+)
 def test_weights_of_another_network_are_refused(overrides, message, build: Build, world, tmp_path) -> None:
     path = saved(tmp_path / "fcclip.pth", build(0))
     given = [override.format(other=world.other_clip) for override in overrides]
