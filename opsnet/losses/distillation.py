@@ -1,8 +1,8 @@
 """Query distillation (not in the paper): keeps what the queries were trained to recognise during a fine-tuning.
 
 With image labels (OPSNet+) it addresses a drop in Table 3: PQ in the training domain falls from 52.4 to 51.7. With
-other masks it limits what is forgotten: segments of names that the new data does not label count as background, so their
-queries learn no-object.
+other masks it limits what is forgotten: segments of names that the new data does not label count as background, so
+their queries learn no-object.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Draws what fine-tunings learn and forget: PQ on their own validation images and on a probed domain over the steps.
 
-python -m scripts.published.forgetting_curve runs/mine runs/other --before before/results.json --domain coco --out forgetting.png
+python -m scripts.published.forgetting_curve runs/mine runs/other --domain coco --before before/results.json
 
 A run is the folder of an ``opsnet-train`` with ``probes.domains``; its label is the folder's name. ``--before`` is the
-``results.json`` of an ``opsnet-evaluate`` of the initial weights with one setting and the same images: the point at step 0.
+``results.json`` of an ``opsnet-evaluate`` of the initial weights, with one setting and the same images: step 0.
 The numbers are printed as a table in Markdown.
 """
 
