@@ -2,24 +2,53 @@
 
 from __future__ import annotations
 
+import json
 import re
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from opsnet.model import OPSNet
 
-SMALL_FCCLIP = (  # of experiment=finetune, for the tests' tiny CLIP
-    "clip=tiny",
-    "clip.templates=['a {}']",
-    "backbone.levels=[1,2,3]",
-    "model=scenes",
-    "model.pixel_decoder.fine_dim=64",
-    "model.query_decoder.clip_attention=null",
-    "+model.learn_logit_scale=true",
-    "+model.query_decoder.embed_head=mask_pooled",
-    "+model.query_decoder.iou_head=false",
+CLIP_CONFIG = {  # an open_clip_config.json of a ConvNeXt like CLIP's, but small
+    "model_cfg": {
+        "embed_dim": 32,
+        "vision_cfg": {
+            "timm_model_name": "test_convnext",
+            "timm_model_pretrained": False,
+            "timm_pool": "",
+            "timm_proj": "mlp",
+            "image_size": 64,
+        },
+        "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
+    }
+}
+SMALL_FCCLIP = (  # of experiment=finetune
+    "+model.pixel_decoder.dim=64",
+    "+model.pixel_decoder.mask_dim=64",
+    "+model.pixel_decoder.layers=1",
+    "+model.pixel_decoder.hidden=64",
+    "model.query_decoder.mask_dim=64",
+    "+model.query_decoder.dim=64",
+    "+model.query_decoder.layers=2",
+    "+model.query_decoder.hidden=64",
+    "model.query_decoder.queries=8",
 )
+
+
+def small_clip(weights: str | Path) -> list[str]:
+    """Overrides that replace CLIP by the small one; ``weights`` is a file, or "random"."""
+    config = json.dumps(CLIP_CONFIG["model_cfg"]).replace('""', "''").replace('"', "").replace(" ", "")
+    return [
+        "clip.model.architecture._target_=opsnet.clip.loading.custom_clip",
+        f"+clip.model.architecture.config={config}",
+        "~clip.model.architecture.model_name",
+        "~clip.model.architecture.pretrained",
+        f"clip.model.weights={weights}",
+    ]
+
+
 _PIXEL, _QUERY, _ENCODER = "sem_seg_head.pixel_decoder.", "sem_seg_head.predictor.", r"pixel_decoder\.layers\.(\d+)\."
 _LAYER = r"query_decoder\.layers\.(\d+)\."
 _NAMES = [

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from fcclip_layout import SMALL_FCCLIP, as_fcclip
+from fcclip_layout import CLIP_CONFIG, SMALL_FCCLIP, as_fcclip, small_clip
 
+from opsnet.clip.loading import custom_clip
 from opsnet.model import OPSNet
 from opsnet.published.initial_weights import load_published_weights
 from opsnet.segmenter.published.weight_files import WeightsError
@@ -20,14 +21,24 @@ from opsnet.vocabulary import Vocabulary
 Build = Callable[..., OPSNet]
 
 
-@pytest.fixture
-def build(compose, world, tmp_path: Path) -> Build:
-    """(seed, overrides) -> a small network of experiment=finetune."""
-
-    def built(seed: int, *overrides: str) -> OPSNet:
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Weights of two small CLIPs."""
+    folder = tmp_path_factory.mktemp("clips")
+    for seed in (0, 1):
         torch.manual_seed(seed)
-        paths = [f"output={tmp_path}", f"paths.data={world.data}", "init_from=null"]
-        cfg = compose("train", "experiment=finetune", *SMALL_FCCLIP, *paths, *overrides)
+        torch.save(custom_clip(config=CLIP_CONFIG["model_cfg"]).state_dict(), folder / f"{seed}.pt")
+    return [folder / "0.pt", folder / "1.pt"]
+
+
+@pytest.fixture
+def build(compose, clips, tmp_path: Path) -> Build:
+    """(seed, overrides, which CLIP) -> a small network of experiment=finetune."""
+
+    def built(seed: int, *overrides: str, clip: int = 0) -> OPSNet:
+        torch.manual_seed(seed)
+        given = [*SMALL_FCCLIP, *small_clip(clips[clip]), f"output={tmp_path}", *overrides]
+        cfg = compose("train", "experiment=finetune", *given)
         return build_module(cfg, Vocabulary.load("scenes")).model
 
     return built
@@ -72,17 +83,20 @@ def test_weights_of_mask2former_leave_the_new_heads_as_they_are(build: Build, tm
 
 
 @pytest.mark.parametrize(
-    ("overrides", "message"),
+    ("overrides", "clip", "message"),
     [
-        (["model.query_decoder.queries=9"], r"pth \(init_from\) have another size: 2 .*; it is of FC-CLIP: model="),
-        (["model.query_decoder.iou_head=true"], r"another network: .* of FC-CLIP: model=fcclip backbone=clip, with "),
-        (["clip.model.weights={other}"], r"contain another CLIP than clip= \(.* give clip=.* and clip\.model\."),
+        (["model.query_decoder.queries=9"], 0, r"pth \(init_from\) have another size: 2 .*; it is of FC-CLIP: model="),
+        (
+            ["model.query_decoder.iou_head=true"],
+            0,
+            r"another network: .* of FC-CLIP: model=fcclip backbone=clip, with ",
+        ),
+        ([], 1, r"contain another CLIP than clip= \(.* give clip=.* and clip\.model\."),
     ],
 )
-def test_weights_of_another_network_are_refused(overrides, message, build: Build, world, tmp_path) -> None:
+def test_weights_of_another_network_are_refused(overrides, clip, message, build: Build, tmp_path) -> None:
     path = saved(tmp_path / "fcclip.pth", build(0))
-    given = [override.format(other=world.other_clip) for override in overrides]
-    model = build(1, *given)
+    model = build(1, *overrides, clip=clip)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     with pytest.raises(WeightsError, match=message):
         load_published_weights(model, path)
