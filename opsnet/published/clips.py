@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
@@ -17,6 +18,7 @@ from opsnet.segmenter.published.layouts import CLIP
 from opsnet.segmenter.published.weight_files import WeightsError
 from opsnet.utils.configuration import option, options
 
+_NOT_WEIGHTS = ("num_batches_tracked", "attn_mask")  # ends of names
 # The channels of the coarsest map and D -> an option of conf/clip.
 _BY_SIZE = {
     (1536, 768): "convnext_large_d_320",
@@ -45,7 +47,7 @@ def clip_config(
         ClipWeightsError, WeightsError: the CLIP is unknown, or the file's sizes are those of no published one.
     """
     if clip is None:
-        clip = _fitting(state) if is_open else "rn50"
+        clip = fitting_clip(state) if is_open else "rn50"
     path = Path(clip).expanduser()
     found = _described(path) if path.suffix == ".json" else _named(str(clip))
     own: dict[str, Any] = {"text_cache": True}
@@ -84,7 +86,7 @@ def clip_inside(config: Mapping[str, Any], state: Mapping[str, Tensor], path: ob
     own = model.state_dict()
     wrong = sorted(own.keys() ^ weights.keys())
     wrong += sorted(name for name in own.keys() & weights.keys() if own[name].shape != weights[name].shape)
-    wrong = [name for name in wrong if not name.endswith(("num_batches_tracked", "attn_mask"))]
+    wrong = [name for name in wrong if not name.endswith(_NOT_WEIGHTS)]
     if wrong:
         raise WeightsError(
             f"the CLIP in weights {path} is another one ({len(wrong)} tensors differ, e.g. '{wrong[0]}'): give "
@@ -94,7 +96,37 @@ def clip_inside(config: Mapping[str, Any], state: Mapping[str, Tensor], path: ob
     return model.eval().requires_grad_(False)
 
 
-def _fitting(state: Mapping[str, Tensor]) -> str:
+def check_same_clip(clip: nn.Module, state: Mapping[str, Tensor], path: object) -> None:
+    """Refuses published weights whose CLIP is another than the one that a network was built with.
+
+    Args:
+        clip: the open_clip model.
+        state: weights by their names in this project; without a CLIP among them nothing is checked.
+        path: the file, for the message.
+
+    Raises:
+        WeightsError: a tensor differs by more than the rounding to the file's precision.
+    """
+    own, given = clip.state_dict(), {n.removeprefix(CLIP): t for n, t in state.items() if n.startswith(CLIP)}
+    wrong = [n for n, t in given.items() if not n.endswith(_NOT_WEIGHTS) and not _is_same(own.get(n), t)]
+    if wrong:
+        raise WeightsError(
+            f"weights {path} contain another CLIP than clip= ({len(wrong)} of {len(given)} tensors differ, e.g. "
+            f"'{wrong[0]}'): give clip=... and clip.model.weights=PATH of the one inside, which opsnet.load(...) and "
+            "save_pretrained('FOLDER') write as FOLDER/clip.safetensors"
+        )
+
+
+def _is_same(own: Tensor | None, given: Tensor) -> bool:
+    return own is not None and own.shape == given.shape and torch.equal(own.cpu().to(given.dtype), given)
+
+
+def fitting_clip(state: Mapping[str, Tensor]) -> str:
+    """The option of conf/clip whose sizes a network of FC-CLIP has.
+
+    Raises:
+        WeightsError: they are those of no published one.
+    """
     size = (state["pixel_decoder.input_projections.0.0.weight"].shape[1], len(state["no_object_embed"]))
     if size not in _BY_SIZE:
         raise WeightsError(

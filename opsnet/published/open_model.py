@@ -39,7 +39,7 @@ def open_model(
         if _is_saved(folder):
             return read(folder, **own)  # type: ignore[arg-type]
         return load_published_model(folder, clip=clip, clip_weights=clip_weights, device=device)
-    if path.suffix == ".ckpt" or not path.is_file() or _is_checkpoint(path):
+    if path.suffix == ".ckpt" or not path.is_file() or is_checkpoint(path):
         return load_checkpoint(path, key=key, **own)  # type: ignore[arg-type]
     return load_published_model(path, clip=clip, clip_weights=clip_weights, device=device)
 
@@ -53,7 +53,7 @@ def _is_saved(folder: Path) -> bool:
     return not isinstance(content, dict) or "model_type" not in content
 
 
-def _is_checkpoint(path: Path) -> bool:
+def is_checkpoint(path: Path) -> bool:
     """Whether a file is a checkpoint of this project, by its keys."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)

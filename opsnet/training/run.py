@@ -83,14 +83,14 @@ def build_module(cfg: DictConfig, vocabulary: Any, label_vocabulary: Any = None)
     """The LightningModule of a configuration, for the vocabularies of the training data and the image labels.
 
     Raises:
-        CheckpointError: ``init_from`` is a checkpoint of another network.
+        CheckpointError, WeightsError: ``init_from`` has the weights of another network or CLIP.
         InputError: a loss has no class or no weight.
     """
     from hydra.utils import instantiate
 
     from opsnet.checkpoint.content import network_config, portable_config
-    from opsnet.checkpoint.loading import load_initial_weights
     from opsnet.losses.building import build_losses
+    from opsnet.published.initial_weights import initialize
     from opsnet.training.module import OPSNetModule
 
     known = vocabulary.without(cfg.held_out) if cfg.held_out else vocabulary
@@ -99,7 +99,7 @@ def build_module(cfg: DictConfig, vocabulary: Any, label_vocabulary: Any = None)
     model = instantiate(start["model"], backbone=start["backbone"], clip=start["clip"])
     recognizer = instantiate(cfg.modulation)
     if cfg.init_from:
-        load_initial_weights(model, cfg.init_from, recognizer)
+        initialize(model, cfg.init_from, recognizer)
     return OPSNetModule(
         model=model,
         losses=build_losses(cfg.losses, model),

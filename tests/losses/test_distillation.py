@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -60,6 +61,29 @@ def test_the_loss_is_the_divergence_weighted_by_the_predicted_iou(model, context
     assert float(loss.detach()) == pytest.approx(expected, rel=1e-4)
     loss.backward()
     assert moved.grad.abs().sum() > 0
+
+
+def test_given_names_are_compared_instead_of_those_of_the_training(model, context) -> None:
+    """The training has two names, of which no query changes; what happens to the others counts."""
+    loss = QueryDistillation(weight=1.0, names="scenes")
+    loss.setup(model)
+    old = context.names.train
+    with torch.no_grad():
+        initial, _ = model(context.batch.images, context.batch.valid_sizes)
+    noise = torch.randn(initial.query_embeds.shape, generator=torch.Generator().manual_seed(1))
+    moved = (initial.query_embeds + 0.3 * noise * initial.query_embeds.std()).requires_grad_()
+    context.names = SimpleNamespace(train=old.select(torch.tensor([0, 1])))
+    context.layers = [SimpleNamespace(logits=model.training_logits(initial, context.names.train).detach())]
+    context.model, context.proposals = model, replace(initial, query_embeds=moved)
+    before, after = (model.training_logits(p, old).detach() for p in (initial, context.proposals))
+    each = F.kl_div(after.log_softmax(-1), before.softmax(-1), reduction="none").sum(-1)
+    expected = ((initial.iou * each).sum(1) / initial.iou.sum(1)).mean()
+    assert expected > 0.01
+    found = loss(context)
+    assert float(found.detach()) == pytest.approx(float(expected), rel=1e-4)
+    found.backward()
+    assert moved.grad.abs().sum() > 0
+    assert float(distillation(model)(context)) == pytest.approx(0, abs=1e-6)
 
 
 def test_the_initial_network_is_a_copy_that_does_not_change(model) -> None:

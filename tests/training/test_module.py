@@ -102,7 +102,7 @@ def test_other_targets_are_refused(module, batch) -> None:
 
 def test_a_step_of_two_kinds_adds_the_losses_of_both(train_config, batch, monkeypatch, tmp_path) -> None:
     overrides = ["image_labels=cls_masksum", "matching.points=64", "losses.distillation.weight=2", "init_from=x"]
-    monkeypatch.setattr("opsnet.checkpoint.loading.load_initial_weights", lambda *_: None)
+    monkeypatch.setattr("opsnet.published.initial_weights.load_initial_weights", lambda *_: None)
     torch.manual_seed(0)
     names = Vocabulary.load("scenes"), Vocabulary.load("scenes_labels")
     module = build_module(train_config(tmp_path, *overrides), *names).eval()

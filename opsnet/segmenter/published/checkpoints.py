@@ -33,7 +33,7 @@ class Loaded:
     Attributes:
         loaded: names in this project that were loaded.
         unused: names in the file that are not needed.
-        missing: names in this project that published weights do not have; they are unchanged.
+        missing: names in this project, except CLIP's, that published weights do not have; they are unchanged.
     """
 
     loaded: tuple[str, ...]
@@ -108,7 +108,7 @@ def load_converted(
     unused = [*converted.unused, *(n for n in state if n.startswith(CLASS_HEAD) and n not in own)]
     state = {name: tensor for name, tensor in state.items() if name not in unused}
     foreign = [*converted.unknown, *(name for name in state if name not in own)]
-    absent = [name for name in own if name not in state and not name.endswith(_COUNT)]
+    absent = [n for n in own if n not in state and not n.endswith(_COUNT) and not n.startswith(CLIP)]
     lacking = [name for name in absent if not name.startswith(untrained)]
     if foreign or lacking:
         example = f"'{foreign[0]}' is unexpected" if foreign else f"'{lacking[0]}' is missing"
