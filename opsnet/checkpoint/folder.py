@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -190,7 +191,7 @@ def fetch(folder_or_hub_id: str | Path, **how: Any) -> Path:
         CheckpointError: neither exists.
     """
     path = Path(folder_or_hub_id).expanduser()
-    if path.is_dir():
+    if os.path.isdir(path):  # pathlib raises for text that no folder can be named
         return path
     if not is_hub_id(str(folder_or_hub_id)):
         raise CheckpointError(f"{path} is not a folder: give one of save_pretrained, or owner/name of one on the Hub")

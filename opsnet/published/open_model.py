@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import torch
@@ -39,10 +40,11 @@ def open_model(
         ClipWeightsError: CLIP's weights are missing.
     """
     path = Path(path_or_hub_id).expanduser()
-    if path.is_dir() or (is_hub_id(str(path_or_hub_id)) and not path.is_file()):
+    is_file = os.path.isfile(path)  # False for text that no file can be named, where pathlib raises
+    if os.path.isdir(path) or (is_hub_id(str(path_or_hub_id)) and not is_file):
         path = fetch(path_or_hub_id)
         is_own = _is_saved(path)
-    elif path.suffix == ".ckpt" or path.is_file():
+    elif path.suffix == ".ckpt" or is_file:
         is_own = path.suffix == ".ckpt" or _is_checkpoint(path)
     else:
         raise CheckpointError(
@@ -69,9 +71,11 @@ def _is_saved(folder: Path) -> bool:
     try:
         content = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
-        is_published = any(folder.glob("*.safetensors*")) or (folder / TORCH).is_file()
-        return not is_published or (folder / IN_FOLDER).exists()
-    return not isinstance(content, dict) or "model_type" not in content
+        content = None
+    if isinstance(content, dict):
+        return "model_type" not in content
+    has_weights = any(folder.glob("*.safetensors*")) or (folder / TORCH).is_file()
+    return not has_weights or (folder / IN_FOLDER).exists()
 
 
 def _is_checkpoint(path: Path) -> bool:
