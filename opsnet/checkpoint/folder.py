@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,6 +29,10 @@ from opsnet.utils.errors import CheckpointError
 from opsnet.utils.files import atomic_path, checksum, write_json
 
 CONFIG, MODEL = "config.json", "model.safetensors"
+SAFETENSORS = ("model*.safetensors", "model.safetensors.index.json", CLIP)
+"""Files of weights that are downloaded from the Hub: ours or those of transformers, also in several shards."""
+TORCH = "pytorch_model.bin"
+"""What is downloaded if there are none of :data:`SAFETENSORS`."""
 SETTINGS = ("recognizer", "filtering", "overlap", "shortest", "longest", "semantic")
 """Fields of :class:`InferenceConfig` in which a predictor may differ from its checkpoint."""
 
@@ -165,13 +170,18 @@ def _config(folder: Path) -> dict[str, Any]:
     return content
 
 
+FILE_SUFFIXES = (".ckpt", ".pt", ".pth", ".pkl", ".bin", ".safetensors")
+
+
 def is_hub_id(text: str) -> bool:
     """Whether the text may be a Hub id "owner/name", and not a checkpoint's file name or another path."""
-    return re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", text) is not None and not text.endswith((".ckpt", ".pt", ".pth"))
+    return re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", text) is not None and not text.endswith(FILE_SUFFIXES)
 
 
 def fetch(folder_or_hub_id: str | Path, **how: Any) -> Path:
     """The folder itself, or a snapshot downloaded from the Hub, which is cached for offline use.
+
+    Of a snapshot only the configuration and the weights are downloaded: PyTorch's only if there are no safetensors.
 
     Args:
         folder_or_hub_id: a folder, or a Hub id "owner/name".
@@ -181,17 +191,22 @@ def fetch(folder_or_hub_id: str | Path, **how: Any) -> Path:
         CheckpointError: neither exists.
     """
     path = Path(folder_or_hub_id).expanduser()
-    if path.is_dir():
+    if os.path.isdir(path):  # pathlib raises for text that no folder can be named
         return path
     if not is_hub_id(str(folder_or_hub_id)):
         raise CheckpointError(f"{path} is not a folder: give one of save_pretrained, or owner/name of one on the Hub")
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(str(folder_or_hub_id), allow_patterns=[CONFIG, MODEL, CLIP], **how))
+        for patterns in ([CONFIG, *SAFETENSORS], [CONFIG, TORCH]):
+            folder = Path(snapshot_download(str(folder_or_hub_id), allow_patterns=patterns, **how))
+            if any(folder.glob("model*.safetensors")):
+                break
+        return folder
     except Exception as error:  # refused, not found, offline: any of a dozen classes of two libraries
         reason = " ".join(str(error).split())[:200]
         raise CheckpointError(
             f"{folder_or_hub_id} is not a folder and could not be downloaded from the Hub ({type(error).__name__}: "
-            f"{reason}): check the name, the network and your access"
+            f"{reason}): check the name, the network and your access, or download {CONFIG} and {MODEL} (or {TORCH}) "
+            f"from https://huggingface.co/{folder_or_hub_id} into a folder elsewhere and give that folder"
         ) from error

@@ -49,8 +49,16 @@ def read_checkpoint(path: str | Path, *, key: str = "") -> dict[str, Any]:
     return checkpoint
 
 
-def check_finite(weights: Mapping[str, Any], name: str) -> None:
+DIVERGED = "the training has diverged: give an earlier checkpoint, or train again with a lower optim.optimizer.lr"
+
+
+def check_finite(weights: Mapping[str, Any], name: str, reason: str = DIVERGED) -> None:
     """Refuses non-finite weights.
+
+    Args:
+        weights: the weights.
+        name: name of the checkpoint or file, for the message.
+        reason: why a weight is not finite, and the fix, for the message.
 
     Raises:
         CheckpointError: a weight is not a tensor, or contains NaN or infinity.
@@ -59,10 +67,7 @@ def check_finite(weights: Mapping[str, Any], name: str) -> None:
         if not isinstance(value, Tensor):
             raise CheckpointError(f"{name}: {key} is a {type(value).__name__}, not a weight: give another checkpoint")
         if value.is_floating_point() and not bool(value.isfinite().all()):
-            raise CheckpointError(
-                f"{name}: {key} contains NaN or infinity, so the training has diverged: give an earlier checkpoint, or "
-                "train again with a lower optim.optimizer.lr"
-            )
+            raise CheckpointError(f"{name}: {key} contains NaN or infinity, so {reason}")
 
 
 def check_clip_hash(

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from opsnet.clip.architecture import architecture_hash, uses_quick_gelu
 from opsnet.utils.errors import InputError
 
+OFFLINE = "give clip.model.weights=PATH of a local file and clip.model.architecture.pretrained=null"
 _OPENAI_SIZES = {"input_resolution", "context_length", "vocab_size"}  # stored with the weights in OpenAI's archives
 
 
@@ -52,8 +53,7 @@ def load_clip(*, architecture: Callable[[], nn.Module], weights: str | Path, hin
         model = architecture()
     except Exception as error:  # a failed download raises any of a dozen classes of open_clip's dependencies
         raise ClipWeightsError(
-            f"could not build the CLIP model ({type(error).__name__}: {_short(error)}); offline, give "
-            "clip.model.weights=PATH of a local file and clip.model.architecture.pretrained=null"
+            f"could not build the CLIP model ({type(error).__name__}: {_short(error)}); offline, {hint or OFFLINE}"
         ) from error
     if text not in ("builtin", "random"):
         try:

@@ -59,7 +59,7 @@ def open_target(options: EvaluationOptions) -> EvaluationTarget:
     if options.checkpoint is not None:
         trained = open_model(
             options.checkpoint, clip=options.clip_model, clip_weights=options.clip_weights, device=options.device,
-            treat_label_names_as_seen=options.treat_label_names_as_seen,
+            treat_label_names_as_seen=options.treat_label_names_as_seen, train_vocabulary=options.train_vocabulary,
         )  # fmt: skip
         target = EvaluationTarget(
             f"checkpoint {options.checkpoint}", trained.experiment, trained.inference, trained.recognizer, trained,

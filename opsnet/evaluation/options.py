@@ -28,6 +28,7 @@ class EvaluationOptions:
     seed: int = 0
     checkpoint: str | None = None
     clip_model: str | None = None
+    train_vocabulary: str | None = None
     clip_weights: str | None = None
     treat_label_names_as_seen: bool = False
     recognizer_from: str | None = None

@@ -38,7 +38,10 @@ def export(cfg: DictConfig) -> Parity:
     output = Path(cfg.output).expanduser()
     _refuse(cfg, output)
     words = None if cfg.vocabulary is None else Vocabulary.load(_text(cfg.vocabulary))
-    trained = open_model(cfg.checkpoint, clip=cfg.clip_model, clip_weights=cfg.clip_weights, device="cpu")
+    trained = open_model(
+        cfg.checkpoint, clip=cfg.clip_model, clip_weights=cfg.clip_weights, device="cpu",
+        train_vocabulary=cfg.train_vocabulary,
+    )  # fmt: skip
     recognizer = choose_recognizer(cfg.modulation, trained)
     network = ExportNetwork(trained.model, trained.names.train_bank(), recognizer)
     print("tracing the network", flush=True)

@@ -33,6 +33,7 @@ class PredictionOptions:
     network: DictConfig
     checkpoint: str | None = None
     clip_model: str | None = None
+    train_vocabulary: str | None = None
     clip_weights: str | None = None
     treat_label_names_as_seen: bool = False
     device: str = "auto"

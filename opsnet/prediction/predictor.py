@@ -39,6 +39,7 @@ def load(
     path_or_hub_id: str | Path, *, device: str = "auto", clip: str | Path | None = None,
     clip_weights: str | Path | None = None, modulation: str | Recognizer | None = None,
     filtering: str | MaskFiltering | None = None, treat_label_names_as_seen: bool = False,
+    train_vocabulary: str | Path | Vocabulary | None = None,
 ) -> Predictor:  # fmt: skip
     """A predictor from a checkpoint, a folder of ``save_pretrained``, or published weights; local or on the Hub.
 
@@ -53,6 +54,7 @@ def load(
         clip_weights: path of CLIP's weights; default: the path used in training.
         modulation, filtering: see :class:`Predictor`.
         treat_label_names_as_seen: see :func:`opsnet.checkpoint.loading.load_checkpoint`.
+        train_vocabulary: for published weights: the names that they were trained with; default: ``coco``.
 
     Raises:
         CheckpointError, WeightsError: it does not exist, is not a network, is damaged, or was trained with another
@@ -61,7 +63,7 @@ def load(
     """
     trained = open_model(
         path_or_hub_id, clip=clip, clip_weights=clip_weights, device=device,
-        treat_label_names_as_seen=treat_label_names_as_seen,
+        treat_label_names_as_seen=treat_label_names_as_seen, train_vocabulary=train_vocabulary,
     )  # fmt: skip
     return Predictor(trained, modulation=modulation, filtering=filtering)
 

@@ -105,6 +105,7 @@ def _load(options: PredictionOptions) -> Predictor:
             clip_weights=options.clip_weights,
             device=options.device,
             treat_label_names_as_seen=options.treat_label_names_as_seen,
+            train_vocabulary=options.train_vocabulary,
         )
         return Predictor(predictor.trained, **options.sizes)
     if options.network.model.weights is None:

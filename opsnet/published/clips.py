@@ -152,6 +152,7 @@ def _described(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
         config = content.get("model_cfg", content)
         length = int(config["text_cfg"]["context_length"])
+        config["vision_cfg"].keys()
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ClipWeightsError(f"{path} is not the configuration of an open_clip model ({error!r})") from error
     architecture = {"_target_": "opsnet.clip.loading.custom_clip", "_partial_": True, "config": config}

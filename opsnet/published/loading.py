@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from opsnet.checkpoint.reading import check_finite
 from opsnet.checkpoint.stored_network import build_model, build_recognizer
 from opsnet.inference.config import InferenceConfig
 from opsnet.inference.trained_model import TrainedModel, pick_device
 from opsnet.published.clips import clip_config, clip_inside, has_clip
-from opsnet.published.families import recognise
-from opsnet.published.sizes import backbone_config, model_config
+from opsnet.published.families import Family, recognise
+from opsnet.published.sizes import HEADS, backbone_config, model_config
 from opsnet.segmenter.published.checkpoints import load_converted
-from opsnet.segmenter.published.layouts import convert
+from opsnet.segmenter.published.layouts import Converted, convert
 from opsnet.segmenter.published.weight_files import WeightsError, read_weights
+from opsnet.utils.errors import InputError
 from opsnet.vocabulary import Vocabulary
+
+AGAIN = "download the file again"
 
 
 def load_published_model(
     path: str | Path, *, clip: str | Path | None = None, clip_weights: str | Path | None = None, device: str = "auto",
-    train_vocabulary: str | Path | Vocabulary = "coco",
+    train_vocabulary: str | Path | Vocabulary | None = None,
 ) -> TrainedModel:  # fmt: skip
     """A published Mask2Former, FC-CLIP or OVRCOAT, with the inference settings of its publication.
 
@@ -30,26 +37,19 @@ def load_published_model(
         clip: the CLIP that names are embedded with, see :func:`opsnet.published.clips.clip_config`.
         clip_weights: path of CLIP's weights; default: those in the file, else open_clip's, which are downloaded once.
         device: "auto" uses CUDA if available.
-        train_vocabulary: the names that it was trained with.
+        train_vocabulary: the names that it was trained with, see :meth:`Vocabulary.load`; default: ``coco``.
 
     Raises:
         WeightsError: the weights cannot be read, are of no known family, incomplete or of an unknown size.
         CheckpointError: a weight is not finite.
         ClipWeightsError: CLIP's weights are missing or do not fit.
+        VocabularyError: the training names cannot be read.
     """
+    vocabulary = Vocabulary.load("coco" if train_vocabulary is None else train_vocabulary)
     source = read_weights(path)
-    check_finite(source, f"weights {path}")
+    check_finite(source, f"weights {path}", f"the file is damaged: {AGAIN}")
     family = recognise(source, path)
-    try:
-        converted = convert(source)
-        config: dict[str, Any] = {
-            "model": model_config(converted.state, is_open=family.is_open),
-            "backbone": _shared_backbone() if family.is_open else backbone_config(converted.state),
-            "clip": clip_config(clip, converted.state, is_open=family.is_open, weights=clip_weights),
-        }
-    except WeightsError as error:
-        raise WeightsError(f"weights {path} ({family.name}): {error}") from error
-    vocabulary = Vocabulary.load(train_vocabulary)
+    converted, config = _configuration(source, family, path, clip, clip_weights)
     config |= {
         "experiment": None,
         "overlap": family.inference.overlap,
@@ -58,11 +58,58 @@ def load_published_model(
     }
     own_clip = clip_weights is None and has_clip(converted.state)
     clip_model = clip_inside(config["clip"], converted.state, path) if own_clip else None
-    model = build_model(config, str(path), clip_weights=clip_weights, clip_model=clip_model)
-    load_converted(model, converted, path, untrained=family.untrained)
+    model = build_model(config, f"weights {path}", clip_weights=clip_weights, clip_model=clip_model)
+    load_converted(model, converted, path, untrained=family.untrained, fix=AGAIN)
     device = pick_device(device)
     recognizer = build_recognizer(family.inference.recognizer, str(path)).eval().to(device)
     return TrainedModel(model.eval().to(device), vocabulary, family.inference, None, config, recognizer)
+
+
+def _configuration(
+    source: Mapping[str, Tensor], family: Family, path: str | Path, clip: str | Path | None,
+    clip_weights: str | Path | None,
+) -> tuple[Converted, dict[str, Any]]:  # fmt: skip
+    """The weights under our names, and the groups that build their network.
+
+    Raises:
+        WeightsError, ClipWeightsError: see :func:`load_published_model`.
+    """
+    name = f"weights {path} ({family.name})"
+    try:
+        _check_heads(Path(path))
+        converted = convert(source)
+        state = converted.state
+        return converted, {
+            "model": model_config(state, is_open=family.is_open),
+            "backbone": _shared_backbone() if family.is_open else backbone_config(state),
+            "clip": clip_config(clip, state, is_open=family.is_open, weights=clip_weights),
+        }
+    except WeightsError as error:
+        raise WeightsError(f"{name}: {error}") from error
+    except InputError:
+        raise
+    except (LookupError, ArithmeticError, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise WeightsError(
+            f"{name}: its decoders are incomplete or have other sizes ({type(error).__name__}: {reason}): {AGAIN}"
+        ) from error
+
+
+def _check_heads(folder: Path) -> None:
+    """Refuses a folder of transformers with another number of heads, which no shape depends on.
+
+    Raises:
+        WeightsError: its ``config.json`` says so, or is not one.
+    """
+    path = folder / "config.json"
+    if not path.is_file():
+        return
+    try:
+        heads = json.loads(path.read_text(encoding="utf-8")).get("num_attention_heads", HEADS)
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        raise WeightsError(f"{path} is not a configuration of transformers ({error!r}): {AGAIN}") from error
+    if heads != HEADS:
+        raise WeightsError(f"{path} has num_attention_heads={heads}, but every published one has {HEADS}")
 
 
 def _shared_backbone() -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """The configuration of a published network from the shapes of its weights, so that no option is needed.
 
-Numbers of heads and groups do not change shapes: they are those of every published model, 8 and 32.
+Numbers of heads and groups do not change shapes: they are those of every published model, 8 and 32. A function raises
+``KeyError``, ``IndexError`` or another error of Python where a weight that determines a size is missing or has another
+shape; :func:`opsnet.published.loading.load_published_model` reports it.
 """
 
 from __future__ import annotations
@@ -35,14 +37,8 @@ def model_config(weights: Weights, *, is_open: bool) -> dict[str, Any]:
     Args:
         weights: by their names in this project.
         is_open: whether the network has FC-CLIP's heads.
-
-    Raises:
-        WeightsError: a weight that determines a size is missing or has no such size.
     """
-    try:
-        pixel, query = _pixel_decoder(weights), _query_decoder(weights)
-    except (KeyError, IndexError, ZeroDivisionError) as error:
-        raise WeightsError(f"its decoders are incomplete ({error}): download the file again") from error
+    pixel, query = _pixel_decoder(weights), _query_decoder(weights)
     if is_open:
         query |= {"embed_head": "mask_pooled", "iou_head": False}
     elif f"{CLASS_HEAD}bias" in weights:

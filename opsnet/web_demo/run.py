@@ -64,7 +64,10 @@ def demo(cfg: DictConfig) -> Any:
     from opsnet.vocabulary.vocabulary import packaged_vocabularies
     from opsnet.web_demo.layout import build_page
 
-    predictor = load(checkpoint, device=cfg.device, clip=cfg.clip_model, clip_weights=cfg.clip_weights)
+    predictor = load(
+        checkpoint, device=cfg.device, clip=cfg.clip_model, clip_weights=cfg.clip_weights,
+        train_vocabulary=cfg.train_vocabulary,
+    )  # fmt: skip
     sides = {key: cfg[key] for key in ("shortest", "longest") if cfg[key] != AUTO}
     predictor.size = dataclasses.replace(predictor.size, **sides)
     if cfg.threshold is not None:

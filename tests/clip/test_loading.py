@@ -97,6 +97,16 @@ def test_a_failed_download_says_what_helps_offline() -> None:
         load_clip(architecture=offline, weights="builtin")
 
 
+def test_a_failed_download_gives_the_callers_hint() -> None:
+    """``opsnet.load`` has no clip.model.weights."""
+
+    def offline() -> nn.Module:
+        raise ConnectionError("no route to host")
+
+    with pytest.raises(ClipWeightsError, match=r"no route to host\); offline, give clip_weights=PATH$"):
+        load_clip(architecture=offline, weights="builtin", hint="give clip_weights=PATH")
+
+
 def test_a_long_reason_is_cut_before_the_fix() -> None:
     def offline() -> nn.Module:
         raise ConnectionError("tried a mirror\n" * 100)

@@ -24,6 +24,7 @@ UNTRAINED = (
     "clip.",
 )
 _COUNT = "num_batches_tracked"
+GROUPS = "choose the backbone=... and model.query_decoder... that they were trained with, or download the file again"
 
 
 @dataclass(frozen=True)
@@ -90,8 +91,9 @@ def convert_file(path: Path | str) -> Converted:
 
 
 def load_converted(
-    model: nn.Module, converted: Converted, path: Path | str, *, untrained: tuple[str, ...] = UNTRAINED
-) -> Loaded:
+    model: nn.Module, converted: Converted, path: Path | str, *, untrained: tuple[str, ...] = UNTRAINED,
+    fix: str = GROUPS,
+) -> Loaded:  # fmt: skip
     """Loads converted weights except CLIP's, completely or not at all.
 
     Args:
@@ -99,6 +101,7 @@ def load_converted(
         converted: the weights.
         path: their file, for messages.
         untrained: prefixes of weights that may be missing.
+        fix: what to do if they do not fit, for the message.
 
     Raises:
         WeightsError: the weights are incomplete, of another network or of another size; nothing is loaded.
@@ -114,8 +117,7 @@ def load_converted(
         example = f"'{foreign[0]}' is unexpected" if foreign else f"'{lacking[0]}' is missing"
         raise WeightsError(
             f"weights {path} are of another network: {len(foreign)} tensors do not belong to this model and "
-            f"{len(lacking)} tensors are missing (e.g. {example}): choose the backbone=... and model=... that they "
-            "were trained with, or download the file again"
+            f"{len(lacking)} tensors are missing (e.g. {example}): {fix}"
         )
     sizes = [(name, tensor.shape, own[name].shape) for name, tensor in state.items()]
     wrong = [size for size in sizes if size[1] != size[2]]
@@ -123,8 +125,7 @@ def load_converted(
         name, theirs, ours = wrong[0]
         raise WeightsError(
             f"weights {path} have another size: {len(wrong)} of {len(sizes)} tensors differ, e.g. '{name}' is "
-            f"{tuple(theirs)} in the file and {tuple(ours)} in the model: choose the backbone=... and "
-            "model.query_decoder... that they were trained with"
+            f"{tuple(theirs)} in the file and {tuple(ours)} in the model: {fix}"
         )
     model.load_state_dict(state, strict=False)
     found = Loaded(tuple(state), tuple(unused), tuple(absent))

@@ -31,6 +31,8 @@ _ADMITTED = {
     ("_codecs", "encode"),
 }
 _WRAPPERS = ("model", "state_dict")
+FOLDER_FILES = ("model.safetensors", "pytorch_model.bin")
+"""Files with the weights in a folder of transformers; the first that exists is read."""
 
 
 class WeightsError(InputError):
@@ -50,8 +52,8 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
     """All tensors of a file or folder by name, on the CPU.
 
     Args:
-        path: a ``.safetensors`` file, a folder of transformers (``model.safetensors``, also sharded), a ``.pkl`` of
-            detectron2, or a file in PyTorch's own format.
+        path: a ``.safetensors`` file, a folder of transformers (``model.safetensors``, also sharded, or else
+            ``pytorch_model.bin``), a ``.pkl`` of detectron2, or a file in PyTorch's own format.
 
     Raises:
         WeightsError: the file is missing, truncated, not a file of weights, or holds code.
@@ -61,18 +63,19 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
         return _folder(path)
     if not path.is_file():
         raise WeightsError(f"weights {path} do not exist: check the path")
-    if path.suffix == ".safetensors":
-        return _guarded(path, _safetensors)
-    return _plain(path, _guarded(path, _detectron2 if path.suffix == ".pkl" else _torch))
+    read = {".safetensors": _safetensors, ".pkl": _detectron2}.get(path.suffix, _torch)
+    return _plain(path, _guarded(path, read))
 
 
 def _folder(folder: Path) -> dict[str, Tensor]:
     index = folder / "model.safetensors.index.json"
     if index.is_file():
         return {name: tensor for shard in _shards(index) for name, tensor in read_weights(folder / shard).items()}
-    if not (folder / "model.safetensors").is_file():
-        raise WeightsError(f"folder {folder} holds no model.safetensors: give a folder of transformers, or a file")
-    return read_weights(folder / "model.safetensors")
+    for name in FOLDER_FILES:
+        if (folder / name).is_file():
+            return read_weights(folder / name)
+    known = " or ".join(FOLDER_FILES)
+    raise WeightsError(f"folder {folder} holds no {known}: give a folder of transformers, or a file")
 
 
 def _shards(index: Path) -> list[str]:
@@ -126,4 +129,15 @@ def _plain(path: Path, content: Any) -> dict[str, Tensor]:
     tensors = {str(k): v for k, v in arrays.items() if isinstance(v, Tensor)}
     if not tensors:
         raise WeightsError(f"weights {path} hold no tensor: give a state dict")
+    if odd := [name for name, tensor in tensors.items() if not _is_stored(tensor)]:
+        raise WeightsError(
+            f"weights {path} hold '{odd[0]}', which is not a tensor with all its numbers in the file: download it again"
+        )
     return tensors
+
+
+def _is_stored(tensor: Tensor) -> bool:
+    """Whether a file has all values of a tensor: an expanded one would need more memory than the file has bytes."""
+    if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized:
+        return False
+    return tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
