@@ -18,9 +18,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from opsnet.clip.frozen_clip import FrozenClip
 from opsnet.model import OPSNet
 from opsnet.recognition.recognizer import Recognizer, prepare
-from opsnet.structures import SIZE_DIVISOR, TextBank
+from opsnet.structures import SIZE_DIVISOR, Embeddings, TextBank
 from opsnet.utils.errors import InputError
 
 INPUTS = ("image", "size", "text", "concept")
@@ -46,6 +47,7 @@ class ExportNetwork(nn.Module):
         super().__init__()
         self.model, self.recognizer, self.train_bank = model, recognizer, train
         model.clip.image_encoder.precision = None
+        self.clip_scale = model.clip_scale()  # a number, because CLIP's text tower, which has it, is not in the graph
         self.requires_grad_(False).eval()
 
     def forward(
@@ -68,7 +70,8 @@ class ExportNetwork(nn.Module):
     def forward_bank(self, image: Tensor, size: Tensor, target: TextBank) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """As :meth:`forward`, but with a text bank, and logits (B, K, M)."""
         proposals, clip_map = self.model(image, size)
-        embeddings = self.model.embed(proposals, clip_map, (image.shape[-2], image.shape[-1]))
+        pooled = self.model.clip.image_encoder.pool(clip_map, proposals.mask_logits, (image.shape[-2], image.shape[-1]))
+        embeddings = Embeddings(proposals.query_embeds, pooled, self.model.query_scale(), self.clip_scale)
         names = prepare(target, self.train_bank)
         logits, no_object = self.recognizer(embeddings, names, self.model.no_object_embed)
         return proposals.mask_logits, logits, no_object, proposals.iou
@@ -119,20 +122,26 @@ def trace(network: ExportNetwork, height: int | None, width: int | None) -> torc
     batch = dim("images", min=1, max=1024)
     shapes: dict[str, Any] = {"image": {0: batch, **sides}, "size": {0: batch}}
     shapes |= {"text": {0: names}, "concept": {0: names}}
-    clip = network.model.clip  # its text tower and attention pool are not in the graph, but would be stored in the file
-    with torch.no_grad(), _without(clip, "text_encoder"), _without(clip.image_encoder.visual, "attnpool"):
+    with torch.no_grad(), _without_unused(network.model.clip):
         return torch.export.export(network, (image, size, text, torch.arange(3)), dynamic_shapes=shapes, strict=False)
 
 
 @contextmanager
-def _without(module: nn.Module, child: str) -> Iterator[None]:
-    """Temporarily removes a child module."""
-    taken = getattr(module, child)
-    setattr(module, child, None)
+def _without_unused(clip: FrozenClip) -> Iterator[None]:
+    """Temporarily removes the parts of CLIP that are not in the graph but would be stored in the file."""
+    encoder = clip.image_encoder
+    unused: list[tuple[nn.Module, str]] = [(clip, "text_encoder")]
+    pool = getattr(encoder.visual, "attnpool", None)
+    if pool is not None and all(module is not pool for module in encoder.pooling.modules()):
+        unused.append((encoder.visual, "attnpool"))
+    taken = [(parent, child, getattr(parent, child)) for parent, child in unused]
+    for parent, child, _ in taken:
+        setattr(parent, child, None)
     try:
         yield
     finally:
-        setattr(module, child, taken)
+        for parent, child, module in taken:
+            setattr(parent, child, module)
 
 
 def _is_swin(backbone: Any) -> bool:
