@@ -6,9 +6,12 @@ A trunk has no weights of its own: its stages are those of the tower that it is 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, ClassVar, Protocol
 
 from torch import Tensor, nn
+
+from opsnet.ops.scaled_mlp import MlpWeights, scaled_mlp
 
 Stage = Callable[[Tensor], Tensor]
 
@@ -59,8 +62,8 @@ class ConvNeXtTrunk:
         """The stem and the four stages, the last with the norm before the pool."""
         trunk = visual.trunk
         yield trunk.stem
-        yield from trunk.stages[:-1]
-        yield lambda x: trunk.norm_pre(trunk.stages[-1](x))  # type: ignore[no-any-return]
+        yield from (partial(_convnext_stage, stage) for stage in trunk.stages[:-1])
+        yield lambda x: trunk.norm_pre(_convnext_stage(trunk.stages[-1], x))  # type: ignore[no-any-return]
 
     def channels(self, visual: Any) -> tuple[int, ...]:
         """Channels of the stem and of each stage."""
@@ -89,6 +92,32 @@ def _stem(visual: Any, x: Tensor) -> Tensor:
         convolution, norm, activation = (getattr(visual, f"{part}{i}") for part in ("conv", "bn", "act"))
         x = activation(norm(convolution(x)))
     return x
+
+
+def _convnext_stage(stage: Any, x: Tensor) -> Tensor:
+    """Downsampling and the blocks, like the stage itself but faster."""
+    x = stage.downsample(x)
+    for block in stage.blocks:
+        x = _convnext_block(block, x) if _is_plain(block) else block(x)
+    return x
+
+
+def _convnext_block(block: Any, x: Tensor) -> Tensor:
+    """(B, C, h, w) -> the same shape."""
+    y = block.norm(block.conv_dw(x).permute(0, 2, 3, 1))
+    fc1, fc2 = block.mlp.fc1, block.mlp.fc2
+    weights = MlpWeights(fc1.weight, fc1.bias, fc2.weight, fc2.bias, block.gamma)
+    return scaled_mlp(y, x.permute(0, 2, 3, 1), weights).permute(0, 3, 1, 2)
+
+
+def _is_plain(block: Any) -> bool:
+    """Whether a block is that of the first ConvNeXt: linear layers with GELU, a scale, the input as the shortcut."""
+    from timm.layers import Mlp  # here: importing takes seconds, and a tower of timm has imported it
+    from timm.layers.activations import GELU
+
+    if type(block.mlp) is not Mlp or block.use_conv_mlp or block.gamma is None:
+        return False
+    return isinstance(block.mlp.act, GELU) and all(type(m) is nn.Identity for m in (block.mlp.norm, block.shortcut))
 
 
 def _last_channels(layer: nn.Module) -> int | None:
