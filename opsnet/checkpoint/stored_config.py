@@ -41,6 +41,7 @@ from opsnet.checkpoint.allowed_targets import (
     TRUSTED,
     Key,
 )  # fmt: skip
+from opsnet.clip.custom_config import first_problem
 from opsnet.clip.prompts import NAMED
 from opsnet.inference.config import SEMANTIC, InferenceConfig
 from opsnet.utils.errors import CheckpointError
@@ -206,8 +207,14 @@ def _check_clip(clip: Mapping[str, Any], name: str) -> None:
     by_name = weights in ("builtin", "random", IN_FOLDER)
     if not isinstance(weights, str) or not (by_name or Path(weights).is_absolute()):
         refuse(name, ("clip", "model", "weights"), weights, "it must be builtin or an absolute path")
+    _check_custom_clip(clip["model"]["architecture"], ("clip", "model", "architecture"), name)
     _check_open_clip(clip["model"]["architecture"], ("clip", "model", "architecture"), name)
     _check_open_clip(clip["tokenizer"], ("clip", "tokenizer"), name)
+
+
+def _check_custom_clip(node: Mapping[str, Any], key: Key, name: str) -> None:
+    if node["_target_"] == "opsnet.clip.loading.custom_clip" and (problem := first_problem(node.get("config"))):
+        refuse(name, (*key, "config", *problem.key), problem.value, problem.reason)
 
 
 def _check_open_clip(node: Mapping[str, Any], key: Key, name: str) -> None:

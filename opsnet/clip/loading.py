@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from opsnet.clip.architecture import architecture_hash, uses_quick_gelu
+from opsnet.clip.custom_config import first_problem
 from opsnet.utils.errors import InputError
 
 OFFLINE = "give clip.model.weights=PATH of a local file and clip.model.architecture.pretrained=null"
@@ -51,6 +52,8 @@ def load_clip(*, architecture: Callable[[], nn.Module], weights: str | Path, hin
             )
     try:
         model = architecture()
+    except ClipWeightsError:  # of custom_clip, which downloads nothing
+        raise
     except Exception as error:  # a failed download raises any of a dozen classes of open_clip's dependencies
         raise ClipWeightsError(
             f"could not build the CLIP model ({type(error).__name__}: {_short(error)}); offline, {hint or OFFLINE}"
@@ -64,34 +67,26 @@ def load_clip(*, architecture: Callable[[], nn.Module], weights: str | Path, hin
     return model.eval().requires_grad_(False)
 
 
-_CLIP = {"embed_dim", "quick_gelu"}
-_VISION = {
-    "layers", "width", "head_width", "image_size", "patch_size", "timm_model_name", "timm_model_pretrained",
-    "timm_pool", "timm_proj", "timm_drop", "timm_drop_path",
-}  # fmt: skip
-_TEXT = {"context_length", "vocab_size", "width", "heads", "layers"}
-
-
 def custom_clip(*, config: Mapping[str, Any]) -> nn.Module:
     """An open_clip model without weights from its configuration, for one that open_clip has no name for.
 
     Args:
         config: content of an ``open_clip_config.json``'s ``model_cfg``: ``embed_dim``, ``quick_gelu``, ``vision_cfg``
-            and ``text_cfg``. Towers of Hugging Face and pretrained parts, which would be downloaded, are refused.
+            and ``text_cfg``. What would be downloaded or is huge is refused, see :mod:`opsnet.clip.custom_config`.
 
     Raises:
-        ClipWeightsError: the configuration has other keys, or no model can be built from it.
+        ClipWeightsError: the configuration has other keys or values, or no model can be built from it.
     """
     from open_clip.model import CLIP
 
     if OmegaConf.is_config(config):  # open_clip takes a list of layers for a ResNet only if it is Python's
         config = cast(Mapping[str, Any], OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
-    parts = {**config, "vision_cfg": dict(config.get("vision_cfg", {})), "text_cfg": dict(config.get("text_cfg", {}))}
-    for part, known in ((parts, _CLIP | {"vision_cfg", "text_cfg"}), (parts["vision_cfg"], _VISION),
-                        (parts["text_cfg"], _TEXT)):  # fmt: skip
-        if unknown := part.keys() - known:
-            raise ClipWeightsError(f"the configuration of CLIP has '{min(unknown)}', which is none of {sorted(known)}")
-    parts["vision_cfg"]["timm_model_pretrained"] = False
+    if problem := first_problem(config):
+        key = ".".join(("config", *problem.key))
+        raise ClipWeightsError(
+            f"the configuration of CLIP has {key} = {shorten(repr(problem.value), 100)}: {problem.reason}"
+        )
+    parts = {**config, **{part: dict(config[part]) for part in ("vision_cfg", "text_cfg")}}
     try:
         return CLIP(**parts)  # type: ignore[no-any-return]
     except Exception as error:  # sizes that do not fit one another raise many types

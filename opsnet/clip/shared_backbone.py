@@ -22,9 +22,10 @@ class SharedClipBackbone(nn.Module):
 
     def __init__(self, *, levels: Sequence[int] = (1, 2, 3, 4)) -> None:
         super().__init__()
-        self.levels = tuple(levels)
-        if not self.levels or not set(self.levels) <= set(range(5)) or list(self.levels) != sorted(set(self.levels)):
-            raise ValueError(f"backbone.levels must be ascending numbers of 0..4, got {list(levels)}")
+        given = levels if isinstance(levels, Sequence) else ()
+        self.levels = tuple(level for level in given if type(level) is int and 0 <= level <= 4)
+        if not self.levels or len(self.levels) != len(given) or list(self.levels) != sorted(set(self.levels)):
+            raise ValueError(f"backbone.levels must be ascending numbers of 0..4, got {levels}")
         self._encoder: tuple[ClipImageEncoder, ...] = ()  # a tuple, so that its weights stay CLIP's in a state dict
 
     def share(self, encoder: ClipImageEncoder) -> None:

@@ -23,6 +23,18 @@ def _node(target: str, **arguments: Any) -> dict[str, Any]:
     return {"_target_": target, **arguments}
 
 
+def custom_clip(**changed: Any) -> dict[str, Any]:
+    """A CLIP by its own configuration, of which some values are changed."""
+    vision = {"timm_model_name": "test_convnext", "timm_model_pretrained": False, "image_size": 64}
+    text = {"context_length": 16, "vocab_size": 100, "width": 16, "heads": 2, "layers": 1}
+    config = {"embed_dim": 24, "vision_cfg": vision, "text_cfg": text}
+    for part, values in changed.items():
+        config[part] = {**config[part], **values} if isinstance(values, dict) else values  # type: ignore[dict-item]
+    return _node("opsnet.clip.loading.custom_clip", _partial_=True, config=config)
+
+
+ARCHITECTURE = ("clip", "model", "architecture")
+CUSTOM = "clip.model.architecture.config."
 SHELL = _node("os.system", command=f"touch {CANARY}")
 ATTACKS = {
     "os.system": Attack(("backbone",), SHELL, "backbone._target_", "os.system"),
@@ -106,5 +118,46 @@ ATTACKS = {
         "clip.model.architecture.pretrained", "evil",
     ),
     "CLIP beside the checkpoint": Attack(("clip", "model", "weights"), "evil.pt", "clip.model.weights", "evil.pt"),
+    "text tower of Hugging Face": Attack(
+        ARCHITECTURE, custom_clip(text_cfg={"hf_model_name": "evil"}), f"{CUSTOM}text_cfg.hf_model_name", "evil"
+    ),
+    "tokenizer of Hugging Face": Attack(
+        ARCHITECTURE, custom_clip(text_cfg={"hf_tokenizer_name": "evil"}), f"{CUSTOM}text_cfg.hf_tokenizer_name",
+        "evil",
+    ),
+    "image tower of the Hub": Attack(
+        ARCHITECTURE, custom_clip(vision_cfg={"timm_model_name": "hf-hub:evil/model"}),
+        f"{CUSTOM}vision_cfg.timm_model_name", "hf-hub:evil/model",
+    ),
+    "image tower of a folder": Attack(
+        ARCHITECTURE, custom_clip(vision_cfg={"timm_model_name": "local-dir:evil"}),
+        f"{CUSTOM}vision_cfg.timm_model_name", "local-dir:evil",
+    ),
+    "image tower of a URL": Attack(
+        ARCHITECTURE, custom_clip(vision_cfg={"timm_model_name": "https://evil.example/model"}),
+        f"{CUSTOM}vision_cfg.timm_model_name", "https://evil.example/model",
+    ),
+    "pretrained image tower": Attack(
+        ARCHITECTURE, custom_clip(vision_cfg={"timm_model_pretrained": True}),
+        f"{CUSTOM}vision_cfg.timm_model_pretrained", "True",
+    ),
+    "endless text tower": Attack(
+        ARCHITECTURE, custom_clip(text_cfg={"layers": 10**9}), f"{CUSTOM}text_cfg.layers", "1000000000"
+    ),
+    "huge CLIP": Attack(ARCHITECTURE, custom_clip(embed_dim=10**12), f"{CUSTOM}embed_dim", "1000000000000"),
+    "CLIP of one argument more": Attack(
+        ARCHITECTURE, {**custom_clip(), "cache_dir": "evil"}, "clip.model.architecture.cache_dir", "evil"
+    ),
+    "CLIP by a name alone": Attack(
+        ARCHITECTURE, custom_clip(vision_cfg="evil"), f"{CUSTOM}vision_cfg", "evil"
+    ),
+    "backbone by a method": Attack(
+        ("backbone",), _node("opsnet.clip.shared_backbone.SharedClipBackbone.share", encoder="evil"),
+        "backbone._target_", "SharedClipBackbone.share",
+    ),
+    "levels of a file": Attack(
+        ("backbone",), _node("opsnet.clip.shared_backbone.SharedClipBackbone", levels="/etc/passwd"),
+        "backbone.levels", "/etc/passwd",
+    ),
     "argument": Attack(("model", "pixel_decoder", "in_channels"), [1], "model.pixel_decoder.in_channels", "1"),
 }  # fmt: skip

@@ -7,11 +7,12 @@ import random
 from typing import Any
 
 import pytest
-from attacks import ATTACKS
+from attacks import ATTACKS, custom_clip
 
 from opsnet.checkpoint.allowed_targets import ALLOWED_TARGETS, TRUSTED
 from opsnet.checkpoint.content import portable_config
 from opsnet.checkpoint.stored_config import check_config, check_inference
+from opsnet.checkpoint.stored_network import build_model
 from opsnet.utils.configuration import options
 from opsnet.utils.errors import CheckpointError
 from opsnet.vocabulary import Vocabulary
@@ -42,6 +43,15 @@ def test_what_trainings_store_is_admitted(backbone: str, compose) -> None:
 def test_every_recognizer_of_the_listing_is_admitted(modulation: str, compose) -> None:
     cfg = compose("train", "world=real", f"modulation={modulation}")
     assert check_config(portable_config(cfg, Vocabulary.load("coco")), "mine")["inference"]["recognizer"]["_target_"]
+
+
+def test_a_clip_by_its_own_configuration_is_admitted(stored) -> None:
+    config = copy.deepcopy(stored)
+    config["backbone"] = {"_target_": "opsnet.clip.shared_backbone.SharedClipBackbone", "levels": [1, 2, 3, 4]}
+    config["clip"]["model"]["architecture"] = custom_clip()
+    checked = check_config(config, "mine")
+    assert checked["clip"]["model"]["architecture"] == custom_clip()
+    assert build_model(config, "mine").backbone.channels == (24, 32, 48, 64)
 
 
 @pytest.mark.parametrize("key", [key for key in ALLOWED_TARGETS if key[0] != "inference"])

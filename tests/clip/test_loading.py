@@ -11,7 +11,7 @@ import torch
 from openai_clip import CONTEXT, small_clip
 from torch import Tensor, nn
 
-from opsnet.clip.loading import ClipWeightsError, clip_hash, load_clip, weights_hash
+from opsnet.clip.loading import ClipWeightsError, clip_hash, custom_clip, load_clip, weights_hash
 
 
 def architecture() -> nn.Module:
@@ -190,3 +190,35 @@ def test_the_file_that_openai_publishes_is_read(archive: Path) -> None:
 def test_the_file_that_openai_publishes_is_refused_in_a_clip_with_gelu(archive: Path) -> None:
     with pytest.raises(ClipWeightsError, match=r"RN50.pt are OpenAI's, trained with QuickGELU.*model_name=RN50-quick"):
         load_clip(architecture=partial(small_clip, quick_gelu=False), weights=archive)
+
+
+CUSTOM = {
+    "embed_dim": 24,
+    "vision_cfg": {"layers": [1, 1, 1, 1], "width": 8, "image_size": 64},
+    "text_cfg": {"context_length": CONTEXT, "width": 16, "heads": 2, "layers": 2},
+}
+
+
+def test_a_clip_without_a_name_is_built_from_its_configuration() -> None:
+    built, known = custom_clip(config={**CUSTOM, "quick_gelu": True}), small_clip()
+    assert {k: v.shape for k, v in built.state_dict().items()} == {k: v.shape for k, v in known.state_dict().items()}
+    assert clip_hash(built).split("-")[1] == clip_hash(known).split("-")[1]  # the same activation
+    assert clip_hash(custom_clip(config=CUSTOM)).split("-")[1] != clip_hash(known).split("-")[1]
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (
+            {"vision_cfg": {"timm_model_name": "hf-hub:a/b"}},
+            "config.vision_cfg.timm_model_name = 'hf-hub:a/b': .* word",
+        ),
+        ({"text_cfg": {"hf_model_name": "bert"}}, "config.text_cfg.hf_model_name = 'bert': it must be one of "),
+        ({"text_cfg": {**CUSTOM["text_cfg"], "heads": 3}}, "no CLIP can be built from its configuration"),  # type: ignore[dict-item]
+    ],
+)
+def test_a_configuration_that_does_not_fit_is_one_sentence(changed: dict, message: str) -> None:
+    build = partial(custom_clip, config={**CUSTOM, **changed})
+    with pytest.raises(ClipWeightsError, match=message) as caught:
+        load_clip(architecture=build, weights="random")
+    assert "offline" not in str(caught.value)  # a download would not help

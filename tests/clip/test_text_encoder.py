@@ -168,7 +168,7 @@ def test_a_name_has_one_embedding_in_all_banks_in_memory(clip: nn.Module, tmp_pa
         clip=clip, tokenizer=SimpleTokenizer(context_length=CONTEXT), templates=["{}", "a {}"], cache=tmp_path
     )
     alone = encoder(Vocabulary.load("cat")).embeds[0]
-    encoder.cache = None  # what is computed now is not rounded to half precision
+    encoder.cache = None
     among = encoder(other).embeds
     assert torch.equal(among[1], alone)
     assert torch.equal(among[2], alone)
@@ -185,6 +185,8 @@ def test_another_activation_or_precision_is_another_file_of_the_cache(tmp_path: 
         return encoder(Vocabulary.load("cat, grass")).embeds
 
     for options in ({}, {"quick_gelu": False}, {"dtype": torch.bfloat16}):
-        torch.testing.assert_close(embeds(cache=tmp_path, **options), embeds(**options), atol=5e-4, rtol=0)
+        computed = embeds(**options)
+        for _ in ("computed and stored", "read"):  # not rounded: published figures are met within 1e-4
+            assert torch.equal(embeds(cache=tmp_path, **options), computed)
     assert (embeds() - embeds(quick_gelu=False)).abs().max() > 5e-3
     assert len(list(tmp_path.iterdir())) == 3
