@@ -18,7 +18,7 @@ from opsnet.utils.configuration import config_dir
 CONF = config_dir()
 COMMANDS = sorted(p.stem for p in CONF.glob("*.yaml"))
 GROUPS = sorted((p.parent.name, p.stem) for p in CONF.glob("*/*.yaml"))
-SLOW = {("backbone", "swin_l")}
+SLOW = {("backbone", "swin_l"), ("clip", "rn50x16"), ("clip", "rn50x64")}
 # How a group is built on its own; the others are tested by name below.
 OFFLINE = {
     "backbone": ["++backbone.pretrained=false"],
@@ -63,7 +63,7 @@ def test_every_command_composes_and_resolves(name, compose, tmp_path) -> None:
 
 @pytest.mark.parametrize(("group", "option"), options("backbone", "clip", "filtering", "modulation", "trainer"))
 def test_every_part_is_built(group, option, compose, tmp_path) -> None:
-    extra = ["clip.model.architecture.pretrained=null"] if (group, option) == ("clip", "rn50") else []
+    extra = ["clip.model.architecture.pretrained=null"] if group == "clip" and option != "tiny" else []
     strategy = ["trainer.strategy=auto"] if (group, option) == ("trainer", "ddp") else []
     cfg = compose("train", f"{group}={option}", f"output={tmp_path}", *OFFLINE.get(group, []), *extra, *strategy)
     OmegaConf.resolve(cfg)
@@ -71,13 +71,27 @@ def test_every_part_is_built(group, option, compose, tmp_path) -> None:
     assert f"{type(part).__module__}.{type(part).__name__}" == cfg[group]._target_.replace(
         "lightning.Trainer", "lightning.pytorch.trainer.trainer.Trainer"
     )
-    if group == "backbone":
+    if group == "backbone" and option != "clip":
         assert len(part.channels) == 4
         sizes = [tuple(m.shape[1:]) for m in part(torch.rand(1, 3, 64, 64))]
         assert sizes == [(c, 64 // s, 64 // s) for c, s in zip(part.channels, part.strides, strict=True)]
     if group == "clip":
-        assert part.image_encoder(torch.rand(1, 3, 64, 64)).shape[1] == part.embed_dim
+        images = torch.rand(1, 3, 64, 64)
+        clip_map = part.image_encoder(images)
+        assert clip_map.shape[1] == part.image_encoder.map_dim
+        pooled = part.image_encoder.pool(clip_map, torch.ones(1, 2, 64, 64), (64, 64))
+        assert pooled.shape == (1, 2, part.embed_dim)
         assert not any(p.requires_grad for p in part.parameters())
+
+
+@pytest.mark.parametrize("world", ["real", "scenes"])
+def test_the_shared_backbone_has_the_levels_of_its_world(world, compose, tmp_path) -> None:
+    small = ["clip=tiny", "clip.model.weights=random", "model=scenes"]
+    cfg = compose("train", f"world={world}", "backbone=clip", *small, f"output={tmp_path}")
+    backbone = instantiate(cfg.model, backbone=cfg.backbone, clip=cfg.clip).backbone
+    strides = [96 // m.shape[-1] for m in backbone(torch.rand(1, 3, 96, 96))]
+    assert strides == ([4, 8, 8, 8] if world == "real" else [2, 4, 8, 8])  # the tiny CLIP's fourth stage is empty
+    assert not list(backbone.parameters())
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,8 @@ def composed(compose, name: str, world: str | None, tmp_path, command: str = "tr
 def test_every_kind_of_experiment_composes_in_both_worlds(name, world, compose, tmp_path) -> None:
     train = composed(compose, name, world, tmp_path)
     assert train.experiment_name == name
-    assert train.clip.model.architecture.get("model_name") == CLIP[world]
+    clip = "convnext_large_d_320" if name.endswith("_convnext_l") else CLIP[world]
+    assert train.clip.model.architecture.get("model_name") == clip
     tested = composed(compose, name, world, tmp_path, "evaluate")
     assert tested.experiment_name == name
     rows = rows_of(name)
@@ -80,6 +81,21 @@ def test_the_baseline_differs_from_the_method_in_the_attention_to_clip_only(worl
         container["model"]["query_decoder"].pop("clip_attention", None)
         plain.append(container)
     assert plain[0] == plain[1]
+
+
+def test_fcclip_has_its_own_heads_and_trains_as_the_others(compose, tmp_path) -> None:
+    fcclip, ours = (composed(compose, f"{name}_r50", None, tmp_path) for name in ("fcclip", "opsnet_shared"))
+    decoder = fcclip.model.query_decoder
+    assert (decoder.embed_head, decoder.iou_head, decoder.clip_attention) == ("mask_pooled", False, None)
+    assert (decoder.queries, fcclip.model.learn_logit_scale, fcclip.losses.iou.weight) == (250, True, 0)
+    assert (fcclip.clip.pooling, fcclip.clip.templates) == ("attention", "vild14")
+    convnext = composed(compose, "fcclip_convnext_l", None, tmp_path)
+    assert (convnext.clip.pooling, convnext.clip.templates) == ("project_after", "vild14")
+    for key in ("backbone", "optim", "trainer", "matching", "overlap", "data"):
+        assert fcclip[key] == ours[key] == convnext[key]
+    row = composed(compose, "opsnet_r50", None, tmp_path)
+    for key in ("optim", "trainer", "matching", "overlap", "data", "model", "clip", "losses", "modulation"):
+        assert row[key] == ours[key]
 
 
 def test_swin_l_has_twice_the_queries_and_epochs_in_the_real_world(compose, tmp_path) -> None:
