@@ -43,9 +43,7 @@ def test_differences_are_measured() -> None:
     assert found.mask == pytest.approx(0.5, abs=1e-3)
     assert found.mask_logit == 8
     assert found.score == pytest.approx(0.5, abs=1e-3)
-    with pytest.raises(
-        ExportError, match=r"masks by 5\.0e-01, scores by 5\.0e-01 \(tolerance 0\.0001, .*\); nothing was"
-    ):
+    with pytest.raises(ExportError, match=r"masks by 5\.0e-01, scores by 5\.0e-01 \(tolerance 0.*nothing was"):
         check(found, 1e-4)
 
 
