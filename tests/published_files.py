@@ -166,7 +166,8 @@ def write_pth(state: dict[str, Tensor], path: Path, dtype: torch.dtype = torch.f
 def write_pkl(state: dict[str, Tensor], path: Path) -> Path:
     """Writes the pickle of arrays in which detectron2 publishes."""
     arrays = {name: tensor.detach().numpy() for name, tensor in state.items()}
-    path.write_bytes(pickle.dumps({"model": arrays, "__author__": "a test"}, protocol=2))
+    with path.open("wb") as file:
+        pickle.dump({"model": arrays, "__author__": "a test"}, file)
     return path
 
 

@@ -125,8 +125,8 @@ def _plain(path: Path, content: Any) -> dict[str, Tensor]:
             content = content[wrapper]
     if not isinstance(content, Mapping):
         raise WeightsError(f"weights {path} hold a {type(content).__name__}, not a dict of tensors: give a state dict")
-    arrays = {k: torch.from_numpy(np.array(v)) if isinstance(v, np.ndarray) else v for k, v in content.items()}
-    tensors = {str(k): v for k, v in arrays.items() if isinstance(v, Tensor)}
+    as_tensors = {k: _as_tensor(v) for k, v in content.items()}
+    tensors = {str(k): v for k, v in as_tensors.items() if isinstance(v, Tensor)}
     if not tensors:
         raise WeightsError(f"weights {path} hold no tensor: give a state dict")
     if odd := [name for name, tensor in tensors.items() if not _is_stored(tensor)]:
@@ -134,6 +134,11 @@ def _plain(path: Path, content: Any) -> dict[str, Tensor]:
             f"weights {path} hold '{odd[0]}', which is not a tensor with all its numbers in the file: download it again"
         )
     return tensors
+
+
+def _as_tensor(value: Any) -> Any:
+    """An array as a tensor of the same memory, copied only if it may not be written to; other values unchanged."""
+    return torch.from_numpy(np.require(value, requirements="W")) if isinstance(value, np.ndarray) else value
 
 
 def _is_stored(tensor: Tensor) -> bool:
