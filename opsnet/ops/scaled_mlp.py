@@ -2,8 +2,8 @@
 
     shortcut + gamma * (W2 gelu(W1 x + b1) + b2)
 
-The hidden layer is four times as wide as the map, 79 MB for the first stage of a ConvNeXt-L at 640 x 640 pixels. Written
-and read three times (product, bias, GELU), it costs a sixth of the time of the products, unless it stays in the cache.
+The hidden layer is four times as wide as the map: 79 MB for the first stage of a ConvNeXt-L at 640 x 640 pixels. It is
+written and read three times (bias, product, GELU), which takes part of the time unless it stays in the cache.
 """
 
 from __future__ import annotations

@@ -2,10 +2,10 @@
 
 Usage: python -m scripts.benchmarks.fcclip [--clip rn50] [--size 640] [--rounds 5] [--bf16] [--json]
 
-The plain side (scripts/benchmarks/fcclip_peer.py) has the same random weights. Both alternate in one process and are
-compared before they are timed. Prints the least seconds of each part over the rounds, for one image, and how many times as fast ours is;
-seconds of CPU time, because other programs on the machine change them less than wall-clock time.
-With ``--bf16`` both also run under autocast in bf16, the trainer's precision.
+The plain side (scripts/benchmarks/fcclip_peer.py) has the same random weights. Both alternate in one process, and
+their results are compared. Prints the least seconds of each part over the rounds, for one image, and how many times as
+fast as the plain side in fp32 that is. They are seconds of CPU time, because other programs on the machine change them
+less than wall-clock time. With ``--bf16`` both also run under autocast in bf16, the trainer's precision.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ SEEN, UNSEEN = 0.4, 0.8  # FC-CLIP's exponents
 
 
 def decoders(channels: Sequence[int], queries: int, seed: int = 0) -> Any:
-    """transformers' Mask2Former with random weights for maps of ``channels``; its own backbone is small and not used."""
+    """transformers' Mask2Former with random weights for maps of ``channels``; its small backbone is not used."""
     from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, ResNetConfig
 
     torch.manual_seed(seed)
@@ -65,7 +65,7 @@ class PlainFcClip(nn.Module):
         return maps
 
     def queries(self, features: Any) -> tuple[Tensor, Tensor]:
-        """Mask logits (B, K, h, w) and logits of names and no-object (B, K, M + 1) after the last of ten predictions."""
+        """Mask logits (B, K, h, w) and logits of names and no-object (B, K, M + 1) of the last prediction of ten."""
         output = self.query_decoder(list(features.multi_scale_features), features.mask_features)
         layers = zip(output.intermediate_hidden_states, output.masks_queries_logits, strict=True)
         logits = [self._classify(queries.transpose(0, 1), masks, features.mask_features) for queries, masks in layers]
@@ -106,7 +106,7 @@ def mean_inside(features: Tensor, masks: Tensor) -> Tensor:
 
 def masked_attention_pool(pool: Any, clip_map: Tensor, masks: Tensor) -> Tensor:
     """CLIP's attention pool for every mask, by PyTorch's own multi-head attention."""
-    batch, channels, h, w = clip_map.shape
+    channels, h, w = clip_map.shape[1:]
     place = pool.positional_embedding
     side = int((len(place) - 1) ** 0.5)
     grid = place[1:].T.reshape(1, channels, side, side)

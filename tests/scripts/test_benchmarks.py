@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from scripts.benchmarks import memory, networks, operations, pairs, precision
+from scripts.benchmarks import fcclip, memory, networks, operations, pairs, precision
 
 
 def test_both_sides_of_post_processing_give_the_same_map() -> None:
@@ -92,3 +92,11 @@ def test_the_cost_of_bf16_in_masks(world, lenient_checkpoint, capsys, monkeypatc
     flips = [float(row[28:].split()[0]) for row in rows]
     assert flips[0] == 0
     assert 0 < flips[1] < 20
+
+
+def test_fcclip_agrees_with_the_plain_implementation() -> None:
+    row = fcclip.measure("rn50", size=128, rounds=1, bf16=False, overrides=["model.query_decoder.queries=20"])
+    assert row["agreement"]["ours"]["masks"] < 1e-3  # a random mask's logit may lie so close to 0 that rounding decides
+    assert row["agreement"]["ours"]["names"] == 1
+    seconds = row["seconds"]["ours"]
+    assert seconds["total"] == pytest.approx(sum(seconds[part] for part in fcclip.PARTS))
