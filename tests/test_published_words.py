@@ -25,7 +25,11 @@ from opsnet.web_demo.responses import segment_image
 WORDS = "red circle, blue square, green stripes, sea"
 PUBLISHED = Path(__file__).resolve().parents[2] / "shared" / "data" / "published_models" / "fcclip_small"
 ABSENT = pytest.mark.skipif(not PUBLISHED.is_dir(), reason=f"the published models are not at {PUBLISHED}")
-KINDS = ["random convnext", "random resnet", *(pytest.param(f"published {k}", marks=ABSENT) for k in ("convnext", "rn50"))]  # fmt: skip
+KINDS = [
+    "random convnext",
+    "random resnet",
+    *(pytest.param(f"published {kind}", marks=ABSENT) for kind in ("convnext", "rn50")),
+]
 EVERY = [name for name in options("modulation") if name != "trained"]
 
 
