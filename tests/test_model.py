@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import pytest
 import torch
 from hydra.utils import instantiate
 
+from opsnet.checkpoint.loading import load_checkpoint
 from opsnet.inference.segment import predict
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.recognition.modulation import ClipOnly, EmbeddingModulation, QueryOnly
 from opsnet.recognition.recognizer import cosine_logits, prepare
 from opsnet.structures import Batch, TextBank
+from opsnet.training.run import train
 from opsnet.vocabulary import Vocabulary
 
 QUERIES = 6
@@ -140,3 +143,69 @@ def test_an_image_without_kept_proposals_is_all_void(model, images) -> None:
 def test_batches_travel_whole(images) -> None:
     batch = Batch(images, [(64, 96)] * 2, [0, 1], "custom")
     assert dataclasses.asdict(batch.to("cpu")).keys() == dataclasses.asdict(batch).keys()
+
+
+# --- a learned logit scale --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def scaled(compose):
+    """The same sizes, with a learned logit scale and CLIP's trunk as the backbone."""
+    torch.manual_seed(0)
+    cfg = compose(
+        "train", "clip.model.weights=random", f"model.query_decoder.queries={QUERIES}", "output=nowhere",
+        "+model.learn_logit_scale=true", "backbone=clip",
+    )  # fmt: skip
+    return instantiate(cfg.model, backbone=cfg.backbone, clip=cfg.clip).eval()
+
+
+def test_the_learned_scale_is_that_of_training_and_recognition(scaled, images) -> None:
+    names = bank(scaled, "sea", "tree")
+    assert scaled.query_scale().item() == pytest.approx(1 / 0.07)
+    with torch.no_grad():
+        proposals, clip_map = scaled(images)
+        logits = scaled.training_logits(proposals, names)
+        embeddings = scaled.embed(proposals, clip_map, (64, 96))
+        named, void = QueryOnly()(embeddings, prepare(names, names), scaled.no_object_embed)
+    cosines = torch.cosine_similarity(proposals.query_embeds[:, :, None], names.embeds[None, None], dim=-1)
+    torch.testing.assert_close(logits[..., :2], cosines / 0.07, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(torch.cat((named, void[..., None]), dim=-1), logits, atol=1e-4, rtol=1e-4)
+    own = scaled.clip.text_encoder.clip.logit_scale.exp().item()
+    assert embeddings.clip_scale == pytest.approx(own)
+    assert own < 100
+
+
+def test_the_learned_scale_has_a_gradient_up_to_100(scaled, images) -> None:
+    names, before = bank(scaled, "sea", "tree"), scaled.log_logit_scale.detach().clone()
+    with torch.no_grad():
+        proposals, _ = scaled(images)
+    try:
+        for value, is_learning in ((3.0, True), (5.0, False)):
+            scaled.zero_grad(set_to_none=True)
+            with torch.no_grad():
+                scaled.log_logit_scale.fill_(value)
+            assert scaled.query_scale().item() == pytest.approx(min(math.exp(value), 100), rel=1e-5)
+            scaled.training_logits(proposals, names).square().sum().backward()
+            assert bool(scaled.log_logit_scale.grad) == is_learning
+    finally:
+        with torch.no_grad():
+            scaled.log_logit_scale.copy_(before)
+        scaled.zero_grad(set_to_none=True)
+
+
+def test_without_a_learned_scale_both_are_100(model) -> None:
+    assert (model.query_scale(), model.clip_scale()) == (100, 100)
+    assert "log_logit_scale" not in model.state_dict()
+
+
+def test_the_learned_scale_is_trained_saved_and_loaded(train_config, tmp_path) -> None:
+    train(train_config(tmp_path / "run", "+model.learn_logit_scale=true", "backbone=clip"))
+    path = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    saved = torch.load(path, weights_only=False)["state_dict"]
+    scale = saved["model.log_logit_scale"]
+    assert scale.item() != pytest.approx(math.log(1 / 0.07), abs=1e-7)
+    assert not [name for name in saved if name.startswith(("model.backbone.", "model.clip."))]
+    loaded = load_checkpoint(path, device="cpu").model
+    assert torch.equal(loaded.log_logit_scale, scale)
+    assert loaded.shares_clip
+    assert loaded.query_scale().item() == pytest.approx(scale.exp().item())

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import weakref
 from types import SimpleNamespace
 
 import pytest
 import torch
+from openai_clip import small_clip
 from torch import Tensor, nn
 
 from opsnet.clip.image_encoder import ClipImageEncoder
@@ -138,3 +140,49 @@ def test_a_tower_without_attention_pool_is_refused() -> None:
 
     with pytest.raises(ValueError, match="VisionTransformer has neither an attention pool.*such as clip=rn50"):
         ClipImageEncoder(clip=SimpleNamespace(visual=VisionTransformer()), mean=(0, 0, 0), std=(1, 1, 1))
+
+
+# --- all maps in one pass ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pooling", ["adapter", "attention"])
+def test_the_pyramid_ends_in_the_map_of_the_forward_pass(pooling: str) -> None:
+    encoder = ClipImageEncoder(clip=small_clip(), mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4), pooling=pooling)
+    images = torch.rand(2, 3, 64, 96)
+    inside = torch.zeros(2, 1, 64, 96)
+    inside[:, :, :40, :50] = 1
+    for padding in (None, inside):
+        maps, clip_map = encoder.pyramid(images, padding)
+        assert torch.equal(clip_map, encoder(images, padding))
+        assert tuple(m.shape[1] for m in maps) == encoder.channels
+        assert not any(m.requires_grad for m in maps)
+        expected = maps[-1] if pooling == "attention" else encoder.pooling.adapter(maps[-1])
+        assert torch.equal(clip_map, expected)
+    assert clip_map.shape[1] == encoder.map_dim == {"adapter": 24, "attention": 256}[pooling]
+    assert encoder.embed_dim == 24
+
+
+def test_the_maps_have_the_encoders_precision() -> None:
+    encoder, image = make_encoder(precision="bf16"), torch.rand(1, 3, 16, 16)
+    maps, clip_map = encoder.pyramid(image)
+    assert {m.dtype for m in (*maps, clip_map)} == {torch.float32}
+    assert not torch.equal(maps[0], make_encoder().pyramid(image)[0][0])
+    with torch.autocast("cpu", torch.bfloat16):
+        assert make_encoder().pyramid(image)[0][-1].dtype == torch.bfloat16
+
+
+def test_the_forward_pass_keeps_no_map_of_a_stage_alive() -> None:
+    """At 800 x 1333 pixels a ConvNeXt-L's maps are 90 MB an image, which a separate backbone has no use for."""
+    encoder = ClipImageEncoder(clip=small_clip(), mean=(0, 0, 0), std=(1, 1, 1))
+    first: list[weakref.ref[Tensor]] = []
+    alive: list[bool] = []
+    encoder.visual.layer1.register_forward_hook(lambda _, __, output: first.append(weakref.ref(output)))
+    encoder.visual.layer4.register_forward_hook(lambda *_: alive.append(first[-1]() is not None))
+    encoder(torch.rand(1, 3, 64, 64))
+    encoder.pyramid(torch.rand(1, 3, 64, 64))
+    assert alive == [False, True]
+
+
+def test_an_unknown_pooling_is_refused() -> None:
+    with pytest.raises(ValueError, match="clip.pooling must be one of adapter, project_after, attention, or null"):
+        make_encoder(pooling="mean")

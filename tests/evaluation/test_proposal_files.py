@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
+from opsnet.evaluation import proposal_files
 from opsnet.evaluation.proposal_files import ProposalsError, read_names, read_outputs, write_names, write_outputs
 from opsnet.inference.names import DomainNames
 from opsnet.inference.network_output import NetworkOutput
@@ -79,3 +81,38 @@ def test_a_text_file_is_not_a_batch(tmp_path: Path) -> None:
     write_names(tmp_path / "text.safetensors", DomainNames(prepare(bank, bank), (True,), torch.ones(2), 0.8))
     with pytest.raises(ProposalsError, match=r"text\.safetensors is truncated or not a file of proposals"):
         read_outputs(tmp_path / "text.safetensors")
+
+
+def test_scales_are_read_back_and_are_100_in_earlier_files(tmp_path: Path) -> None:
+    before = dataclasses.replace(outputs(), scales=(14.285714, 63.5))
+    write_outputs(tmp_path / "0.safetensors", before, "exact")
+    after = read_outputs(tmp_path / "0.safetensors")
+    assert after.scales == before.scales
+    embeddings = after.embeddings()
+    assert (embeddings.query_scale, embeddings.clip_scale) == before.scales
+    tensors, more = proposal_files._read(tmp_path / "0.safetensors")
+    del more["scales"]
+    proposal_files._write(tmp_path / "old.safetensors", tensors, more)
+    assert read_outputs(tmp_path / "old.safetensors").scales == (100, 100)
+
+
+@pytest.mark.parametrize("scales", [None, "many", [1.0], [1.0, 2.0, 3.0]])
+def test_damaged_scales_are_refused(scales: object, tmp_path: Path) -> None:
+    write_outputs(tmp_path / "0.safetensors", outputs(), "exact")
+    tensors, more = proposal_files._read(tmp_path / "0.safetensors")
+    proposal_files._write(tmp_path / "0.safetensors", tensors, {**more, "scales": scales})
+    with pytest.raises(ProposalsError, match=r"0\.safetensors is truncated or not a file of proposals"):
+        read_outputs(tmp_path / "0.safetensors")
+
+
+def test_which_names_are_the_same_text_is_read_back(tmp_path: Path) -> None:
+    """Not the cosine: "dog" has the embedding of a training name and another text, as an alias of it may have."""
+    rows = torch.eye(3)
+    target = TextBank("target", ("cat", "dog"), torch.tensor([True, True]), rows[[0, 1]])
+    train = TextBank("train", ("hound", "sea"), torch.tensor([True, True]), rows[[1, 2]])
+    seen = (True, False)
+    write_names(tmp_path / "text.safetensors", DomainNames(prepare(target, train, seen), seen, rows[0], 0.6))
+    found = read_names(tmp_path / "text.safetensors").names
+    assert found.same_text is not None
+    assert found.same_text.tolist() == [True, False]
+    assert found.seen.tolist() == [False, True]

@@ -90,3 +90,22 @@ def test_its_settings_rebuild_it_in_its_current_state(names, embeddings) -> None
 def test_invalid_values_are_refused(wrong) -> None:
     with pytest.raises(ValueError, match=r"modulation\.alpha and modulation\.scale must be above 0"):
         LearnedModulation(**wrong)
+
+
+def test_logits_have_the_scale_of_the_query(names: PreparedNames) -> None:
+    query, clip, void = random(5, 2, 3), random(6, 2, 3), random(7)
+    way = LearnedModulation(alpha_slope=0.5, beta_slope=0.2, scale_slope=-0.3)
+    plain = way(Embeddings(query, clip), names, void)
+    scaled = way(Embeddings(query, clip, query_scale=25.0, clip_scale=3.0), names, void)
+    for a, b in zip(plain, scaled, strict=True):
+        torch.testing.assert_close(a / 4, b)
+
+
+def test_an_empty_mask_leaves_the_direction_of_the_query(names: PreparedNames) -> None:
+    """A CLIP embedding of zeros: finite, and the ranking is that of the query embedding."""
+    query, void = random(5, 1, 4), random(7)
+    way = LearnedModulation(beta=0.0)
+    logits, _ = way(Embeddings(query, torch.zeros_like(query)), names, void)
+    expected = names.target.max_per_concept(query @ names.target.embeds.T)
+    assert logits.isfinite().all()
+    assert torch.equal(logits.argsort(-1), expected.argsort(-1))

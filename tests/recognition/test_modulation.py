@@ -211,3 +211,47 @@ def test_trained_concepts_with_synonyms_keep_the_query_logits() -> None:
     expected = QueryOnly()(embeddings, prepare(train, train), void)
     for a, b in zip(EmbeddingModulation()(embeddings, prepare(train, train), void), expected, strict=True):
         assert torch.equal(a, b)
+
+
+# --- scales of the embeddings -----------------------------------------------------------------------------------------
+
+SCALED = Embeddings(angle(0)[None], angle(90)[None], query_scale=30.0, clip_scale=torch.tensor(50.0))
+TWO, VOID = bank(angle(0, 60)), angle(180)[0]
+
+
+@pytest.mark.parametrize(
+    ("way", "expected"),  # of the names at 0 and 60 degrees, and of no-object at 180
+    [
+        (QueryOnly(), [30.0, 15.0, -30.0]),
+        (ClipOnly(), [0.0, 50 * math.cos(math.radians(30)), 0.0]),
+        # The sum of both directions lies at 45 degrees. A fusion has the scale of the query.
+        (FixedEnsemble(clip_weight=1.0), [30 * math.cos(math.radians(a)) for a in (45, 15, 135)]),
+        # s = 0.75, so that alpha = 4 fuses with a weight of 1; the second name is divided by 0.5 ** 0.5.
+        (
+            EmbeddingModulation(alpha=4.0, beta=0.5),
+            [30 * math.cos(math.radians(a)) / b for a, b in ((45, 1), (15, 0.5**0.5), (135, 1))],
+        ),
+    ],
+    ids=lambda x: by_class(x) if not isinstance(x, list) else "",
+)
+def test_scales_by_hand(way, expected: list[float]) -> None:
+    logits, no_object = way(SCALED, prepare(TWO, bank(angle(0))), VOID)
+    assert [*logits.flatten().tolist(), no_object.item()] == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_learned_scale_has_a_gradient() -> None:
+    for way in (QueryOnly(), FixedEnsemble(), EmbeddingModulation()):
+        scale = torch.tensor(30.0, requires_grad=True)
+        logits, _ = way(Embeddings(angle(10)[None], angle(90)[None], scale), prepare(TWO, bank(angle(0))), VOID)
+        logits.sum().backward()
+        assert scale.grad is not None
+        assert scale.grad.item() == pytest.approx(logits.sum().item() / 30, rel=1e-4)
+
+
+@pytest.mark.parametrize("way", WAYS, ids=by_class)
+def test_a_recognizer_is_rebuilt_from_its_settings(way) -> None:
+    twin = type(way)(**way.settings())
+    assert twin.settings() == way.settings()
+    (embeddings, void), names = random_embeddings(1), prepare(random_bank(2, 6), random_bank(1, 8))
+    for a, b in zip(way(embeddings, names, void), twin(embeddings, names, void), strict=True):
+        assert torch.equal(a, b)

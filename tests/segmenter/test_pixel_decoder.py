@@ -104,3 +104,19 @@ def test_nearly_constant_maps_cost_no_precision_in_channels_last() -> None:
         features = decoder([m.contiguous(memory_format=torch.channels_last) for m in maps])
     for ours, theirs in zip((features.pixels, *features.memory), (exact.pixels, *exact.memory), strict=True):
         torch.testing.assert_close(ours.double(), theirs, rtol=0, atol=1e-3)
+
+
+def test_groups_of_the_norms() -> None:
+    """Eight channels each by default, as Mask2Former's 32 of 256; a published network of another width has 32 too."""
+
+    def groups(decoder: PixelDecoder) -> set[int]:
+        return {m.num_groups for m in decoder.modules() if isinstance(m, torch.nn.GroupNorm)}
+
+    assert groups(make_decoder(dim=256, layers=0)) == {32}
+    assert groups(make_decoder()) == {2}
+    assert groups(make_decoder(norm_groups=4)) == {4}
+    assert groups(make_decoder(norm_groups=4, fine_dim=8)) == {4}
+    with torch.no_grad():
+        two, four = (make_decoder(norm_groups=count)(make_maps()).pixels for count in (2, 4))
+        assert torch.equal(two, make_decoder()(make_maps()).pixels)
+    assert not torch.allclose(two, four, atol=1e-3)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from opsnet.segmenter.pixel_decoder import PixelFeatures
-from opsnet.segmenter.query_decoder import ClipAttention, QueryDecoder
+from opsnet.segmenter.query_decoder import ClipAttention, QueryDecoder, mask_confidence
 from opsnet.structures import Proposals
 
 LAYERS = 3
@@ -167,3 +167,56 @@ def test_every_parameter_gets_a_gradient(at: str | int | None) -> None:
     proposals = run(decoder, *make_inputs())
     sum(x.mask_logits.sum() + x.query_embeds.square().sum() + x.iou.sum() for x in all_layers(proposals)).backward()
     assert [name for name, p in decoder.named_parameters() if p.grad is None] == []
+
+
+# --- FC-CLIP's and Mask2Former's heads --------------------------------------------------------------------------------
+
+
+def test_mask_confidence_by_hand() -> None:
+    probabilities = torch.tensor([[[0.9, 0.7], [0.4, 0.1]], [[0.2, 0.1], [0.3, 0.5]]])
+    found = mask_confidence(probabilities.logit()[None])
+    assert found.shape == (1, 2)
+    assert found[0].tolist() == pytest.approx([0.8, 0.0])  # 0.9 and 0.7 are inside; 0.5 is not, so that none is
+
+
+def test_without_an_iou_head_the_mask_confidence_takes_its_place() -> None:
+    decoder, inputs = make_decoder(iou_head=False), make_inputs()
+    with torch.no_grad():
+        short, long = decoder(*inputs), run(decoder, *inputs)
+    assert not [name for name in decoder.state_dict() if name.startswith("iou_head")]
+    assert torch.equal(short.iou, mask_confidence(short.mask_logits))
+    assert torch.equal(short.iou, long.iou)
+    assert ((short.iou == 0) | (short.iou > 0.5)).all()
+    assert not short.iou.requires_grad
+    with_head = make_decoder()(*inputs)
+    assert not torch.equal(with_head.iou, mask_confidence(with_head.mask_logits))
+
+
+def test_a_class_head_replaces_the_iou_by_one_minus_no_object() -> None:
+    decoder, (features, clip_map) = make_decoder(classes=3), make_inputs()
+    assert decoder.class_head is not None
+    assert decoder.class_head.weight.shape == (4, 16)
+    assert not decoder.class_head.weight.requires_grad
+    with torch.no_grad():
+        decoder.class_head.weight.zero_()
+        decoder.class_head.bias.copy_(torch.tensor([1.0, 1.0, 1.0, 3.0]).log())  # no-object is half of the sum
+        found = decoder(features, clip_map)
+    torch.testing.assert_close(found.iou, torch.full((2, 4), 0.5))
+
+
+def test_a_mask_pooled_head_reads_the_masks_of_its_own_layer() -> None:
+    decoder, (features, clip_map) = make_decoder(embed_head="mask_pooled", clip_attention=None), make_inputs()
+    with torch.no_grad():
+        proposals = run(decoder, features, clip_map)
+        for layer in proposals.supervision.layers:
+            inside = (torch.einsum("bkc,bchw->bkhw", layer.mask_embeds, features.pixels) > 0).float()
+            pooled = torch.einsum("bkhw,bchw->bkc", inside, features.pixels) / inside.sum((-2, -1))[..., None]
+            pooled = pooled.nan_to_num(0)
+            found = decoder.embed_head(torch.zeros(2, 4, 16), layer.mask_embeds, features.pixels)
+            torch.testing.assert_close(found, decoder.embed_head.mlp(decoder.embed_head.project(pooled)))
+    assert not torch.equal(proposals.supervision.layers[0].query_embeds, proposals.supervision.layers[1].query_embeds)
+
+
+def test_an_unknown_embedding_head_is_refused() -> None:
+    with pytest.raises(ValueError, match="embed_head must be one of linear, mask_pooled, got 'mlp'"):
+        make_decoder(embed_head="mlp")
