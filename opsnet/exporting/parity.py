@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,8 +32,6 @@ class Parity:
         mask, mask_logit, score: largest difference of mask probabilities, mask logits and proposal scores.
         pixels: number of pixels with different segments in the two maps, out of ``of_pixels``.
         segments: total number of segments in the network's maps.
-        rounding: largest change of a mask probability or score by rounding alone.
-        excess, excess_pixels: like ``mask`` or ``score``, and ``pixels``, beyond twice what rounding changes.
     """
 
     runs: int = 0
@@ -44,9 +41,6 @@ class Parity:
     pixels: int = 0
     of_pixels: int = 0
     segments: int = 0
-    rounding: float = 0.0
-    excess: float = 0.0
-    excess_pixels: int = 0
 
 
 def drawn_batch(size: tuple[int, int], seed: int, padded: tuple[int | None, int | None] = (None, None)) -> Batch:
@@ -71,102 +65,45 @@ def drawn_batch(size: tuple[int, int], seed: int, padded: tuple[int | None, int 
     return Batch(images=images, valid_sizes=[(height, width)], image_ids=[seed], vocabulary="drawn")
 
 
-@dataclass(frozen=True)
-class Rounding:
-    """By how much rounding alone changes a network's outputs for one image, see :mod:`opsnet.exporting.rounding`.
-
-    Attributes:
-        mask, score: largest change of mask probabilities and of proposal scores.
-        pixels: number of pixels whose segment changes.
-        segments: whether the list of segments changes.
-    """
-
-    mask: float = 0.0
-    score: float = 0.0
-    pixels: int = 0
-    segments: bool = False
-
-
 def compare(
     network: ExportNetwork, exported: Runner, batches: Sequence[Batch], targets: Sequence[TextBank], *,
-    filtering: MaskFiltering, overlap: float, rounding: Sequence[Rounding] = (),
+    filtering: MaskFiltering, overlap: float,
 ) -> Iterator[Parity]:  # fmt: skip
     """Runs every image with every vocabulary through both; yields the differences so far after each.
 
-    Args:
-        network: the network.
-        exported: the exported file.
-        batches: one image each.
-        targets: vocabularies.
-        filtering, overlap: of the maps.
-        rounding: what rounding changes for each image; default: nothing.
-
     Raises:
-        ExportError: the maps have different segments, and not because of rounding.
+        ExportError: the maps have different segments.
     """
     found = Parity()
-    for batch, own in zip(batches, rounding or [Rounding()] * len(batches), strict=True):
+    for batch in batches:
         size = torch.tensor(batch.valid_sizes)
         for target in targets:
             with torch.no_grad():
                 ours = network.forward_bank(batch.images, size, target)
             theirs = exported(batch.images, size, target)
-            change, segments = difference(ours, theirs, batch, target, filtering=filtering, overlap=overlap)
-            if change.segments and not own.segments:
-                raise ExportError(
-                    "the exported network predicts different segments for an image of "
-                    f"{batch.valid_sizes[0]} pixels with {len(target.names)} names; nothing was written"
-                )
-            found.mask_logit = max(found.mask_logit, _distance(ours[0], theirs[0]))
-            _add(found, change, own)
-            found.of_pixels += batch.images.shape[0] * batch.valid_sizes[0][0] * batch.valid_sizes[0][1]
-            found.segments += segments
+            a, b = (_map(outputs, batch, target, filtering, overlap) for outputs in (ours, theirs))
+            _refuse_other_segments(a, b, batch, target)
+            _add_numbers(found, ours, theirs, filtering)
+            found.pixels += int((a.ids != b.ids).sum())
+            found.of_pixels += a.ids.numel()
+            found.segments += len(a.segments)
             found.runs += 1
             yield found
-
-
-def difference(
-    ours: Outputs, theirs: Outputs, batch: Batch, target: TextBank, *, filtering: MaskFiltering, overlap: float
-) -> tuple[Rounding, int]:
-    """The differences of two outputs for an image, and the number of segments of the first one's map."""
-    a, b = (_map(outputs, batch, target, filtering, overlap) for outputs in (ours, theirs))
-    scores = [filtering(logits, no_object, iou)[0] for _, logits, no_object, iou in (ours, theirs)]
-    return Rounding(
-        mask=_distance(ours[0].sigmoid(), theirs[0].sigmoid()),
-        score=_distance(*scores),
-        pixels=int((a.ids != b.ids).sum()),
-        segments=[(s.id, s.label) for s in a.segments] != [(s.id, s.label) for s in b.segments],
-    ), len(a.segments)
-
-
-def _add(found: Parity, change: Rounding, own: Rounding) -> None:
-    found.mask, found.score = _larger(found.mask, change.mask), _larger(found.score, change.score)
-    found.pixels += change.pixels
-    allowed = max(own.mask, own.score)  # with other names a mask's change reaches the score in another way
-    found.rounding = max(found.rounding, allowed)
-    found.excess = _larger(found.excess, _larger(change.mask, change.score) - 2 * allowed)
-    found.excess_pixels += max(0, change.pixels - 2 * own.pixels)
-
-
-def _larger(a: float, b: float) -> float:
-    """The larger of two numbers; nan if one is."""
-    return math.nan if math.isnan(a) or math.isnan(b) else max(a, b)
 
 
 def check(parity: Parity, tolerance: float) -> None:
     """Checks the differences.
 
     Raises:
-        ExportError: masks or scores differ by more than ``tolerance``, or maps by more than ties; in each image twice
-            what rounding changes is allowed too.
+        ExportError: masks or scores differ by more than ``tolerance``, or maps by more than ties.
     """
-    if not parity.excess <= tolerance:  # nan differs too
+    worst = max(parity.mask, parity.score)
+    if not worst <= tolerance:  # nan differs too
         raise ExportError(
             f"the exported network differs from the original: masks by {parity.mask:.1e}, scores by {parity.score:.1e} "
-            f"(tolerance {tolerance:g}, rounding alone changes {parity.rounding:.1e}); nothing was written. Give "
-            f"tolerance={parity.excess * 2:.0e} if this is acceptable"
+            f"(tolerance {tolerance:g}); nothing was written. Give tolerance={worst * 2:.0e} if this is acceptable"
         )
-    if parity.excess_pixels > TIES * parity.of_pixels:
+    if parity.pixels > TIES * parity.of_pixels:
         raise ExportError(
             f"the exported network's maps differ in {parity.pixels} of {parity.of_pixels} pixels; nothing was written"
         )
@@ -176,6 +113,21 @@ def _map(outputs: Outputs, batch: Batch, target: TextBank, filtering: MaskFilter
     masks, logits, no_object, iou = outputs
     output, named = NetworkOutput.of(Proposals(masks, torch.zeros(0), iou), batch), logits[..., : len(target.names)]
     return segment(output, named, no_object, target.is_thing.tolist(), filtering=filtering, overlap=overlap)[0]
+
+
+def _refuse_other_segments(a: PanopticMap, b: PanopticMap, batch: Batch, target: TextBank) -> None:
+    if [(s.id, s.label) for s in a.segments] != [(s.id, s.label) for s in b.segments]:
+        raise ExportError(
+            f"the exported network predicts different segments ({len(b.segments)} instead of {len(a.segments)}) for an "
+            f"image of {batch.valid_sizes[0]} pixels with {len(target.names)} names; nothing was written"
+        )
+
+
+def _add_numbers(found: Parity, ours: Outputs, theirs: Outputs, filtering: MaskFiltering) -> None:
+    found.mask_logit = max(found.mask_logit, _distance(ours[0], theirs[0]))
+    found.mask = max(found.mask, _distance(ours[0].sigmoid(), theirs[0].sigmoid()))
+    scores = [filtering(logits, no_object, iou)[0] for _, logits, no_object, iou in (ours, theirs)]
+    found.score = max(found.score, _distance(*scores))
 
 
 def _distance(a: Tensor, b: Tensor) -> float:

@@ -11,7 +11,6 @@ from omegaconf import DictConfig
 
 from opsnet.exporting.network import SMALLEST, ExportError, ExportNetwork, trace, write_graph
 from opsnet.exporting.parity import SIZES, Parity, check, compare, drawn_batch, runner
-from opsnet.exporting.rounding import steadiest
 from opsnet.inference.settings import choose_recognizer, recognizer_config
 from opsnet.inference.trained_model import TrainedModel
 from opsnet.published.open_model import open_model
@@ -21,7 +20,6 @@ from opsnet.utils.files import atomic_path
 from opsnet.vocabulary import Vocabulary
 
 FORMATS = ("onnx", "pt2")
-CANDIDATES = 4  # images to choose from for each size of the comparison
 
 
 def export(cfg: DictConfig) -> Parity:
@@ -92,15 +90,12 @@ def _compare(cfg: DictConfig, network: ExportNetwork, trained: TrainedModel, pat
     from rich.progress import track
 
     padded = (cfg.height, cfg.width)
-    drawn = [[drawn_batch(size, i + len(SIZES) * j, padded) for j in range(CANDIDATES)] for i, size in enumerate(SIZES)]
-    filtering = instantiate(cfg.filtering)
-    print("drawing images on which rounding decides little", flush=True)
-    batches, rounding = steadiest(network, drawn, network.train_bank, filtering=filtering, overlap=trained.overlap)
+    batches = [drawn_batch(size, seed, padded) for seed, size in enumerate(SIZES)]
     names = trained.train_vocabulary.names
     targets = [network.train_bank, trained.names.bank(Vocabulary.from_names(names[:1]))]
     targets.append(trained.names.bank(Vocabulary.load("scenes_novel")))
     runs = compare(
-        network, runner(path), batches, targets, filtering=filtering, overlap=trained.overlap, rounding=rounding
+        network, runner(path), batches, targets, filtering=instantiate(cfg.filtering), overlap=trained.overlap
     )
     total = len(batches) * len(targets)
     *_, parity = track(runs, description="Comparing with the network", total=total)
@@ -125,7 +120,7 @@ def _print(cfg: DictConfig, parity: Parity, output: Path, words: Vocabulary | No
     print(
         f"{parity.runs} runs compared with the network, {parity.segments} segments: masks within {parity.mask:.1e} "
         f"(their logits {parity.mask_logit:.1e}), scores within {parity.score:.1e}, maps the same but for "
-        f"{parity.pixels} of {parity.of_pixels} pixels; rounding alone changes up to {parity.rounding:.1e}"
+        f"{parity.pixels} of {parity.of_pixels} pixels"
     )
     if parity.segments == 0:
         print("no map had a segment: only masks and scores were compared")

@@ -87,11 +87,10 @@ def test_the_file_has_the_outputs_of_the_network_at_any_size(kind: str, suffix: 
 @pytest.mark.slow
 @pytest.mark.skipif(not PUBLISHED.is_dir(), reason=f"the published models are not at {PUBLISHED}")
 @pytest.mark.parametrize("kind", ["convnext", "rn50"])
-@pytest.mark.parametrize("suffix", ["pt2", "onnx"])
-def test_published_weights_export(kind: str, suffix: str, compose: Any, tmp_path: Path) -> None:
-    folder, output = PUBLISHED / kind, tmp_path / f"a.{suffix}"
+def test_published_weights_export(kind: str, compose: Any, tmp_path: Path) -> None:
+    folder, output = PUBLISHED / kind, tmp_path / "a.pt2"
     given = [f"checkpoint={folder / 'model_final.pth'}", f"clip_model={folder / 'open_clip_config.json'}"]
-    found = export(compose("export", *given, f"format={suffix}", f"output={output}", "filtering.threshold=-1"))
+    found = export(compose("export", *given, "format=pt2", f"output={output}", "filtering.threshold=-1"))
     assert found.runs == 15
-    assert found.excess <= 1e-4
+    assert max(found.mask, found.score) <= 1e-4
     assert output.is_file()
