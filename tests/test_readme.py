@@ -67,6 +67,8 @@ ELSEWHERE = {
         "test_run.py::test_a_sound_run_is_taken_two_steps_far_and_leaves_nothing",
     "opsnet-train experiment=camvid backbone.weights=lite2.safetensors":
         "test_camvid.py::test_two_steps_a_validation_and_an_evaluation",
+    "opsnet-train experiment=finetune init_from=fcclip.pth data=own":
+        "test_finetuning.py::test_the_commands_of_the_page_run",
     "opsnet-train-clip": "test_train_clip.py::test_a_resumed_training_ends_with_the_same_weights",
     "python -m scripts.miniature.summarize_seeds RUN RUN RUN":
         "test_summarize_seeds.py::test_prints_and_writes_both_tables",
