@@ -11,7 +11,8 @@ from typing import Any
 from opsnet.evaluation.details import DetailOptions
 from opsnet.evaluation.options import EvaluationOptions
 from opsnet.inference.config import TRAINED, InferenceConfig
-from opsnet.inference.settings import Setting, grid, own_recognition, paper_settings, parse_filtering, parse_setting
+from opsnet.inference.setting_lists import grid, paper_settings
+from opsnet.inference.settings import Setting, own_recognition, parse_filtering, parse_setting
 from opsnet.panoptic.mask_filtering import KINDS
 from opsnet.recognition.recognizer import Recognizer
 from opsnet.utils.errors import InputError

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from opsnet.inference.settings import paper_settings
+from opsnet.inference.setting_lists import paper_settings
 from opsnet.metrics.results import TUNED
 from opsnet.sweep.launch import Job, quoted
 from opsnet.utils.errors import exit_on_user_error

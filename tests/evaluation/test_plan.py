@@ -11,7 +11,7 @@ from opsnet.checkpoint.stored_network import build_recognizer
 from opsnet.evaluation.options import EvaluationOptions, option_values
 from opsnet.evaluation.plan import Plan, plan_of
 from opsnet.inference.config import InferenceConfig
-from opsnet.inference.settings import paper_settings
+from opsnet.inference.setting_lists import paper_settings
 from opsnet.utils.errors import InputError
 
 MINIATURE = InferenceConfig.of({"overlap": 0.6})

@@ -82,7 +82,8 @@ def test_the_job_continues_after_successful_processes(job) -> None:
 
 
 def test_the_settings_of_the_baseline_exist(job) -> None:
-    from opsnet.inference.settings import paper_settings, parse_setting
+    from opsnet.inference.setting_lists import paper_settings
+    from opsnet.inference.settings import parse_setting
 
     assert {parse_setting(name).name for name in job.BASELINE_SETTINGS} <= set(paper_settings())
 
