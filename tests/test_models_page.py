@@ -79,7 +79,7 @@ def reader(folder: Path, monkeypatch: pytest.MonkeyPatch, command: Any) -> Any:
     monkeypatch.setenv("OPSNET_DATA", "data")
     monkeypatch.setenv("OPSNET_RUNS", "runs")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(folder / "hub"))
-    monkeypatch.setattr("opsnet.published.clips._fitting", lambda state: "clip.json")
+    monkeypatch.setattr("opsnet.published.clips.fitting_clip", lambda state: "clip.json")
     return lambda words, *more: run_documented(words, command, *more)
 
 

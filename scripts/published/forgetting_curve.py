@@ -72,7 +72,8 @@ def draw(drawing: Drawing, out: Path) -> Path:
             axes.plot([p[0] for p in points], [p[k] for p in points], marker="o", markersize=3, label=label)
         axes.set(title=title, xlabel="step", ylabel="PQ (%)", ylim=(0, None))
         axes.grid(alpha=0.3)
-    figure.axes[1].legend(fontsize=8)
+    lines, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(lines, labels, loc="outside lower center", ncols=6, fontsize=8)
     return save_figure(figure, out)
 
 

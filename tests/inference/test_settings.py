@@ -5,11 +5,10 @@ from __future__ import annotations
 import pytest
 
 from opsnet.checkpoint.stored_network import build_recognizer
+from opsnet.inference.setting_lists import grid, paper_settings
 from opsnet.inference.settings import (
     TrainedFilter,
     choose_recognizer,
-    grid,
-    paper_settings,
     parse_filtering,
     parse_recognizer,
     parse_setting,

@@ -97,7 +97,7 @@ def test_another_strength_or_vocabulary_needs_no_network(predictor, sample_image
 def test_text_is_cached_and_the_oldest_entries_are_dropped(predictor, monkeypatch) -> None:
     calls = []
     prepare = names_module.prepare
-    monkeypatch.setattr(names_module, "prepare", lambda t, n: calls.append(t.names) or prepare(t, n))
+    monkeypatch.setattr(names_module, "prepare", lambda t, *rest: calls.append(t.names) or prepare(t, *rest))
     monkeypatch.setattr(names_module, "CACHED", 2)
     for words in ("a, b", "a, b", "c, d", "e, f", "a, b"):
         predictor.text(Vocabulary.load(words))

@@ -255,10 +255,10 @@ def test_data_own_reads_own_masks(tmp_path: Path, prepare, compose) -> None:
 
 
 def test_every_data_yaml_is_tested() -> None:
-    """scenes in test_conf; imagenet below; combinations in test_worlds and test_mixed."""
+    """scenes in test_conf; imagenet below; combinations in test_worlds and test_mixed; own_coco in test_finetuning."""
     options = {path.stem for path in (config_dir() / "data").glob("*.yaml")}
     together = {"real", "real_plus", "coco_imagenet", "scenes_plus"}
-    assert options == {*TREES, "own", "imagenet", "scenes"} | together
+    assert options == {*TREES, "own", "own_coco", "imagenet", "scenes"} | together
 
 
 @pytest.mark.parametrize("class_folders", [False, True])

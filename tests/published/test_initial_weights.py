@@ -13,11 +13,13 @@ from fcclip_layout import CLIP_CONFIG, SMALL_FCCLIP, as_fcclip, small_clip
 from opsnet.clip.loading import custom_clip
 from opsnet.model import OPSNet
 from opsnet.published.initial_weights import load_published_weights
+from opsnet.published.loading import load_published_model
 from opsnet.segmenter.published.weight_files import WeightsError
 from opsnet.training.run import build_module
 from opsnet.utils.errors import CheckpointError
 from opsnet.vocabulary import Vocabulary
 
+PUBLISHED = Path(__file__).parents[3] / "shared" / "data" / "published_models" / "fcclip_small"
 Build = Callable[..., OPSNet]
 
 
@@ -52,6 +54,22 @@ def saved(path: Path, model: OPSNet, **how: bool) -> Path:
 def differing(model: OPSNet, other: OPSNet) -> set[str]:
     own, others = model.state_dict(), other.state_dict()
     return {name for name in own if not torch.equal(own[name], others[name])}
+
+
+@pytest.mark.skipif(not PUBLISHED.is_dir(), reason="the small published models are not here")
+@pytest.mark.parametrize("kind", ["convnext", "rn50"])
+def test_a_file_written_by_the_publishers_code(kind) -> None:
+    """Its CLIP is stored in half precision, as the network is."""
+    path = PUBLISHED / kind / "model_final.pth"
+    model = load_published_model(path, clip=PUBLISHED / kind / "open_clip_config.json", device="cpu").model
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    trained = [parameter for name, parameter in model.named_parameters() if not name.startswith("clip.")]
+    with torch.no_grad():
+        for parameter in trained:
+            parameter.add_(1.0)
+    loaded = load_published_weights(model, path)
+    assert len(loaded.loaded) >= len(trained) > 100
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
 
 
 @pytest.mark.parametrize("with_clip", [True, False])

@@ -42,7 +42,11 @@ class Watch(Callback):
 
     def on_fit_start(self, trainer, module) -> None:
         visual = module.model.clip.image_encoder.visual
-        ends = (visual.trunk.stem, visual.trunk.stages[-1]) if hasattr(visual, "trunk") else (visual.bn1, visual.layer4)
+        ends = (
+            (visual.trunk.stem, visual.trunk.stages[-1].blocks[-1].conv_dw)
+            if hasattr(visual, "trunk")
+            else (visual.bn1, visual.layer4)
+        )
         self.passes = [0, 0]
         for i, end in enumerate(ends):
             end.register_forward_hook(lambda *_, i=i: self.count(i))
