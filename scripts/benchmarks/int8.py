@@ -9,7 +9,8 @@ warnings are silenced here): this script measures what it would bring, it is not
 a CLIP ConvNeXt stays in fp32, because its blocks read the weights of their linear layers.
 
 Both networks run on one thread, on the images of a folder or on drawn scenes. They are timed, in turns on every image,
-and compared with the training names. Masks and names of random weights mean nothing and are not compared.
+and compared: masks, the best training names, and masks of images in a batch with those of the same images one by one
+(an input is quantised by its range over the batch). Random weights are not compared, their masks mean nothing.
 """
 
 from __future__ import annotations
@@ -87,11 +88,11 @@ def mebibytes(model: OPSNet) -> float:
     return sum(t.nbytes for t in tensors.values()) / 2**20
 
 
-def mask_ious(fp32: NetworkOutput, int8: NetworkOutput) -> list[float]:
-    """IoU of both masks of each query of an image, (K,); 1 if both are empty."""
-    masks, others = (output.proposals.mask_logits[0] >= 0 for output in (fp32, int8))
-    shared, either = (masks & others).flatten(1).sum(1), (masks | others).flatten(1).sum(1)
-    return torch.where(either > 0, shared / either.clamp(min=1), 1.0).tolist()
+def mask_ious(logits: Tensor, others: Tensor) -> list[float]:
+    """IoU of the masks of two tensors (B, K, h, w) of logits, B * K values; 1 if both masks are empty."""
+    a, b = logits >= 0, others >= 0
+    shared, either = (a & b).flatten(2).sum(2), (a | b).flatten(2).sum(2)
+    return torch.where(either > 0, shared / either.clamp(min=1), 1.0).flatten().tolist()
 
 
 @torch.no_grad()
@@ -123,7 +124,8 @@ def report_masks(fp32: Predictor, int8: Predictor, images: Sequence[Any]) -> Ite
     every, chosen, same = list[float](), list[float](), list[bool]()
     for image in images:
         a, b = fp32.propose(image), int8.propose(image)
-        ious, (queries, best), (_, other) = mask_ious(a, b), segments(fp32, a), segments(int8, b)
+        (queries, best), (_, other) = segments(fp32, a), segments(int8, b)
+        ious = mask_ious(a.proposals.mask_logits, b.proposals.mask_logits)
         every += ious
         chosen += [ious[q] for q in queries]
         same += [best[q] == other[q] for q in queries]
@@ -131,6 +133,16 @@ def report_masks(fp32: Predictor, int8: Predictor, images: Sequence[Any]) -> Ite
     if same:
         yield f"masks of the queries that are segments in fp32: mean IoU {fmean(chosen):.4f} of {len(chosen)}"
     yield f"segments in fp32 whose query has the same best name in int8: {sum(same)} of {len(same)}"
+
+
+def report_batch(predictors: Mapping[str, Predictor], images: Sequence[Any]) -> str:
+    """A line on how much masks depend on the other images of a batch; ``images`` have one size."""
+    found = []
+    for key, predictor in predictors.items():
+        alone = torch.cat([predictor.propose(image).proposals.mask_logits for image in images])
+        together = predictor.propose(images).proposals.mask_logits
+        found.append(f"{key} {fmean(mask_ious(together, alone)):.4f}")
+    return f"masks of {len(images)} drawn scenes in a batch and one by one: mean IoU {', '.join(found)}"
 
 
 def report_cost(predictors: Mapping[str, Predictor], images: Sequence[Any], rounds: int) -> Iterator[str]:
@@ -194,8 +206,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         predictors = {key: Predictor(network) for key, network in networks.items()}
         for line in report_cost(predictors, images, options.rounds):
             print(line, flush=True)
-        for line in report_masks(*predictors.values(), images) if not is_random else ():
-            print(line)
+        if not is_random:
+            print(*report_masks(*predictors.values(), images), report_batch(predictors, drawn[:8]), sep="\n")
         for key, network in networks.items() if options.pq is not None else ():
             found = scores(network, options.pq)
             print(f"{key}: " + ", ".join(f"PQ {domain} {values['PQ']:.2f}" for domain, values in found.items()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from pathlib import Path
 
@@ -42,7 +41,7 @@ def test_the_printed_figures(checkpoint, lenient_model, world_overrides, capsys)
     threads = torch.get_num_threads()
     int8.main([str(checkpoint), "--count", "2", "--rounds", "1", "--pq", "data=scenes", *world_overrides])
     torch.set_num_threads(threads)
-    fp32, small, ratio, masks, chosen, names, *pq, version = capsys.readouterr().out.splitlines()
+    fp32, small, ratio, masks, chosen, names, batch, *pq, version = capsys.readouterr().out.splitlines()
     seconds, mebibytes = zip(*(map(float, re.findall(r": ([\d.]+) CPU.* ([\d.]+) MiB", x)[0]) for x in (fp32, small)))
     assert min(seconds) > 0
     assert mebibytes[0] > mebibytes[1]
@@ -52,6 +51,9 @@ def test_the_printed_figures(checkpoint, lenient_model, world_overrides, capsys)
     assert f"of {2 * queries} queries" in masks
     assert 0.5 < float(masks.split("IoU ")[1].split()[0]) < 1  # close to fp32, but not fp32
     assert 0 < int(names.split()[-1]) == int(chosen.split()[-1]) <= 2 * queries
+    together = re.findall(r"(fp32|int8) ([\d.]+)", batch.split("IoU")[1])
+    assert dict(together)["fp32"] == "1.0000"
+    assert 0.5 < float(dict(together)["int8"]) < 1
     assert [re.findall(r"PQ (\w+) ", line) for line in pq] == [["scenes", "scenes_novel", "scenes_street"]] * 2
     assert version == f"torch {torch.__version__}"
 
@@ -68,15 +70,11 @@ def test_the_scores_are_those_of_evaluation(checkpoint, world_overrides, compose
             assert values[measure] == pytest.approx(expected[f"{domain}/trained/trained/{measure}"])
 
 
-def test_masks_of_the_same_query_are_compared(lenient_model, sample_images) -> None:
-    output = int8.Predictor(lenient_model).propose(sample_images[0])
-    assert set(int8.mask_ious(output, output)) == {1.0}
-    masks = torch.full((2, *output.proposals.mask_logits.shape), -1.0)
-    masks[0, 0, 0, 0, :3] = masks[1, 0, 0, 0, 1:5] = 1.0
-    pair = (dataclasses.replace(output, proposals=dataclasses.replace(output.proposals, mask_logits=m)) for m in masks)
-    ious = int8.mask_ious(*pair)
-    assert ious[0] == pytest.approx(2 / 5)
-    assert set(ious[1:]) == {1.0}
+def test_masks_of_the_same_query_are_compared() -> None:
+    masks = torch.full((2, 2, 3, 4, 8), -1.0)
+    masks[0, 1, 0, 0, :3] = masks[1, 1, 0, 0, 1:5] = 1.0
+    masks[:, 0, 2, 1] = 1.0
+    assert int8.mask_ious(*masks) == pytest.approx([1, 1, 1, 2 / 5, 1, 1])
 
 
 def test_a_random_fcclip_has_the_weights_of_r50(capsys) -> None:
