@@ -6,6 +6,7 @@ per image with :mod:`opsnet.evaluation.scored_image`, whose maps are tested to e
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import torch
@@ -65,7 +66,7 @@ def segment(
 def merge(
     output: NetworkOutput, index: int, kept: Tensor, rows: Filtered, is_thing: Sequence[bool], overlap: float
 ) -> PanopticMap:
-    """The panoptic map (H, W) of one image from the proposals that are kept.
+    """The panoptic map (H, W) of one image from the proposals that are kept; ``Segment.proposal`` counts all of them.
 
     Args:
         output: of B images.
@@ -74,8 +75,12 @@ def merge(
         rows: their scores and labels, (n,) each.
         is_thing, overlap: see :func:`segment`.
     """
-    return merge_masks(
+    merged = merge_masks(
         output.proposals.mask_logits[index][kept], rows.scores, rows.labels, is_thing, padded=output.padded,
         valid=output.valid_sizes[index], size=output.map_sizes[index], iou=output.proposals.iou[index][kept],
         merge_scores=rows.merge_scores, overlap=overlap,
     )  # fmt: skip
+    places = kept.tolist()
+    own = [None if s.proposal is None else places[s.proposal] for s in merged.segments]
+    segments = (dataclasses.replace(s, proposal=proposal) for s, proposal in zip(merged.segments, own, strict=True))
+    return PanopticMap(merged.ids, tuple(segments))

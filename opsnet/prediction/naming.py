@@ -83,8 +83,9 @@ def label_segments(
         own = Filtered(scores[i, kept], chosen, keep[i, kept], merge_scores[i, kept])
         merged = merge(output, i, kept, own, shown.is_thing, overlap)
         rows = [_proposal(s) for s in merged.segments]
-        top = _top_names(logits[i, kept[rows]], no_object[i, kept[rows]], vocabulary, top_k)
-        maps.append(_labelled(merged, shown, top, [paths[r] for r in rows] if tree else None))
+        top = _top_names(logits[i, rows], no_object[i, rows], vocabulary, top_k)
+        path_of = dict(zip(kept.tolist(), paths))
+        maps.append(_labelled(merged, shown, top, [path_of[r] for r in rows] if tree else None))
     return maps
 
 

@@ -104,7 +104,7 @@ def segments(predictor: Predictor, output: NetworkOutput) -> tuple[list[int], li
     kept = rows.keep[0].nonzero()[:, 0]
     own = Filtered(*(values[0][kept] for values in rows))
     found = merge(output, 0, kept, own, names.target.is_thing.tolist(), predictor.overlap).segments
-    return [int(kept[s.proposal]) for s in found if s.proposal is not None], logits[0].argmax(-1).tolist()
+    return [s.proposal for s in found if s.proposal is not None], logits[0].argmax(-1).tolist()
 
 
 def timed(predictors: Mapping[str, Predictor], images: Sequence[Any], rounds: int) -> dict[str, list[float]]:

@@ -36,6 +36,12 @@ def test_names_scores_boxes_and_the_best_names(proposed) -> None:
     assert answer.vocabulary is VOCABULARY
 
 
+def test_a_segments_proposal_counts_those_that_were_dropped(proposed) -> None:
+    answer = named(proposed, iou=(0.01, 0.8, 0.7))  # the first is below the threshold
+    assert [(s.name, s.proposal) for s in answer.segments] == [("sky", 1)]
+    assert [s.proposal for s in named(proposed).segments] == [0, 1]
+
+
 def test_top_k_above_the_number_of_names(proposed) -> None:
     assert [n.name for n in named(proposed, top_k=9).segments[0].top] == ["cat", "dog", "sky"]
 
