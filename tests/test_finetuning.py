@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 from documented import ROOT, blocks, class_masks, run_documented
-from fcclip_layout import CLIP_CONFIG, SMALL_FCCLIP, as_fcclip, small_clip
+from fcclip_layout import CLIP_CONFIG, SMALL_FCCLIP, small_clip
 from official_trees import coco_tree
+from published_files import fcclip_state
 from small_training import SMALL
 
 from opsnet.commands import train
@@ -29,7 +30,7 @@ def weights(compose, tmp_path: Path) -> Path:
     torch.manual_seed(0)
     given = [*SMALL_FCCLIP, *small_clip("random"), f"output={tmp_path}"]
     module = build_module(compose("train", "experiment=finetune", *given), Vocabulary.load("coco"))
-    torch.save({"model": as_fcclip(module.model)}, tmp_path / "fcclip.pth")
+    torch.save({"model": fcclip_state(module.model)}, tmp_path / "fcclip.pth")
     torch.save(module.model.clip.text_encoder.clip.state_dict(), tmp_path / "clip.pt")
     (tmp_path / "open_clip_config.json").write_text(json.dumps(CLIP_CONFIG))
     return tmp_path / "fcclip.pth"

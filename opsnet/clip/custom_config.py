@@ -1,7 +1,8 @@
 """What the configuration of a CLIP without a public name may contain (an ``open_clip_config.json``'s ``model_cfg``).
 
-Such a configuration comes with the weights, from a stranger. open_clip downloads what some of its keys name, and builds
-networks of any size: so only keys of plain sizes are known, each with a limit of several times the largest CLIP's.
+Such a configuration comes with the weights and is not trusted. open_clip downloads what some of its keys name,
+and builds networks of any size: so only keys of plain sizes are known, each with a limit of several times the
+largest CLIP's.
 """
 
 from __future__ import annotations

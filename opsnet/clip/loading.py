@@ -22,6 +22,7 @@ from opsnet.clip.custom_config import first_problem
 from opsnet.utils.errors import InputError
 
 OFFLINE = "give clip.model.weights=PATH of a local file and clip.model.architecture.pretrained=null"
+_UNREADABLE = (RuntimeError, AttributeError, KeyError, ValueError, EOFError, UnpicklingError, SafetensorError)
 _OPENAI_SIZES = {"input_resolution", "context_length", "vocab_size"}  # stored with the weights in OpenAI's archives
 
 
@@ -61,7 +62,7 @@ def load_clip(*, architecture: Callable[[], nn.Module], weights: str | Path, hin
     if text not in ("builtin", "random"):
         try:
             model.load_state_dict(_weights_for(model, path))
-        except (RuntimeError, AttributeError, EOFError, UnpicklingError, SafetensorError, zipfile.BadZipFile) as error:
+        except (*_UNREADABLE, zipfile.BadZipFile) as error:
             reason = _short(error)
             raise ClipWeightsError(f"CLIP weights {path} do not fit clip.model.architecture: {reason}") from error
     return model.eval().requires_grad_(False)

@@ -69,7 +69,7 @@ def load(
 
 
 class Predictor(
-    ModelHubMixin, library_name="opsnet", pipeline_tag="image-segmentation", license="apache-2.0",
+    ModelHubMixin, library_name="opsnet", pipeline_tag="image-segmentation",
     tags=["panoptic-segmentation", "open-vocabulary"],
 ):  # fmt: skip
     """Segments images and labels the segments with arbitrary class names.

@@ -90,31 +90,25 @@ def clip_inside(config: Mapping[str, Any], state: Mapping[str, Tensor], path: ob
     if wrong:
         raise WeightsError(
             f"the CLIP in weights {path} is another one ({len(wrong)} tensors differ, e.g. '{wrong[0]}'): give "
-            "clip=NAME, or clip=FILE, an open_clip_config.json, of the CLIP that it was trained with"
+            "clip=NAME, or clip=FILE, an open_clip_config.json, of its own (in commands: clip_model)"
         )
     model.load_state_dict(weights, strict=False)
     return model.eval().requires_grad_(False)
 
 
-def check_same_clip(clip: nn.Module, state: Mapping[str, Tensor], path: object) -> None:
-    """Refuses published weights whose CLIP is another than the one that a network was built with.
+def clip_differences(clip: nn.Module, state: Mapping[str, Tensor]) -> str:
+    """How the CLIP of a network differs from the one in published weights, in words; empty if it does not.
 
     Args:
         clip: the open_clip model.
-        state: weights by their names in this project; without a CLIP among them nothing is checked.
-        path: the file, for the message.
-
-    Raises:
-        WeightsError: a tensor differs by more than the rounding to the file's precision.
+        state: weights by their names in this project; without a CLIP among them nothing differs. Rounding to their
+            precision is no difference.
     """
     own, given = clip.state_dict(), {n.removeprefix(CLIP): t for n, t in state.items() if n.startswith(CLIP)}
     wrong = [n for n, t in given.items() if not n.endswith(_NOT_WEIGHTS) and not _is_same(own.get(n), t)]
-    if wrong:
-        raise WeightsError(
-            f"weights {path} contain another CLIP than clip= ({len(wrong)} of {len(given)} tensors differ, e.g. "
-            f"'{wrong[0]}'): give clip=... and clip.model.weights=PATH of the one inside, which opsnet.load(...) and "
-            "save_pretrained('FOLDER') write as FOLDER/clip.safetensors"
-        )
+    if not wrong:
+        return ""
+    return f"another CLIP than the one given ({len(wrong)} of {len(given)} tensors differ, e.g. '{wrong[0]}')"
 
 
 def _is_same(own: Tensor | None, given: Tensor) -> bool:
@@ -130,8 +124,8 @@ def fitting_clip(state: Mapping[str, Tensor]) -> str:
     size = (state["pixel_decoder.input_projections.0.0.weight"].shape[1], len(state["no_object_embed"]))
     if size not in _BY_SIZE:
         raise WeightsError(
-            f"its CLIP has {size[0]} channels and D = {size[1]}, as no published one: give clip=FILE of its "
-            "open_clip_config.json"
+            f"its CLIP has {size[0]} channels and D = {size[1]}, as no published one: give clip=FILE (commands: "
+            "clip_model=FILE), its open_clip_config.json"
         )
     return _BY_SIZE[size]
 

@@ -7,13 +7,19 @@ from pathlib import Path
 from opsnet.checkpoint.loading import load_initial_weights
 from opsnet.checkpoint.reading import check_finite
 from opsnet.model import OPSNet
-from opsnet.published.clips import check_same_clip, fitting_clip
+from opsnet.published.clips import clip_differences, fitting_clip
 from opsnet.published.families import Family, recognise
-from opsnet.published.open_model import is_checkpoint
+from opsnet.published.open_model import is_checkpoint, is_saved
 from opsnet.recognition.recognizer import Recognizer
 from opsnet.segmenter.published.checkpoints import Loaded, load_converted
 from opsnet.segmenter.published.layouts import Converted, convert
 from opsnet.segmenter.published.weight_files import WeightsError, read_weights
+from opsnet.utils.errors import CheckpointError
+
+_CLIP_INSIDE = (
+    "give clip=... and clip.model.weights=PATH of the one inside, which opsnet.load(...) and save_pretrained('FOLDER') "
+    "write as FOLDER/clip.safetensors"
+)
 
 
 def initialize(model: OPSNet, path: str | Path, recognizer: Recognizer | None = None) -> None:
@@ -29,6 +35,11 @@ def initialize(model: OPSNet, path: str | Path, recognizer: Recognizer | None = 
             CLIP; nothing is loaded.
     """
     path = Path(path).expanduser()
+    if path.is_dir() and is_saved(path):
+        raise CheckpointError(
+            f"{path} (init_from) is a folder of save_pretrained, for inference: give the checkpoint or published "
+            "weights that it was made from"
+        )
     if not path.is_dir() and (path.suffix == ".ckpt" or not path.is_file() or is_checkpoint(path)):
         load_initial_weights(model, path, recognizer)
     else:
@@ -51,7 +62,8 @@ def load_published_weights(model: OPSNet, path: Path) -> Loaded:
     family = recognise(source, name)
     converted = convert(source)
     try:
-        check_same_clip(model.clip.text_encoder.clip, converted.state, name)
+        if differences := clip_differences(model.clip.text_encoder.clip, converted.state):
+            raise WeightsError(f"weights {name} contain {differences}: {_CLIP_INSIDE}")
         return load_converted(model, converted, name, untrained=family.untrained)
     except WeightsError as error:
         raise WeightsError(f"{error}; it is of {family.name}{_options(family, converted)}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from opsnet.checkpoint.reading import check_finite
 from opsnet.checkpoint.stored_network import build_model, build_recognizer
 from opsnet.inference.config import InferenceConfig
 from opsnet.inference.trained_model import TrainedModel, pick_device
-from opsnet.published.clips import clip_config, clip_inside, has_clip
+from opsnet.published.clips import clip_config, clip_differences, clip_inside, has_clip
 from opsnet.published.families import Family, recognise
 from opsnet.published.sizes import HEADS, backbone_config, model_config
 from opsnet.segmenter.published.checkpoints import load_converted
@@ -23,6 +24,7 @@ from opsnet.segmenter.published.weight_files import WeightsError, read_weights
 from opsnet.utils.errors import InputError
 from opsnet.vocabulary import Vocabulary
 
+log = logging.getLogger(__name__)
 AGAIN = "download the file again"
 
 
@@ -35,7 +37,8 @@ def load_published_model(
     Args:
         path: weights, see :func:`opsnet.segmenter.published.weight_files.read_weights`.
         clip: the CLIP that names are embedded with, see :func:`opsnet.published.clips.clip_config`.
-        clip_weights: path of CLIP's weights; default: those in the file, else open_clip's, which are downloaded once.
+        clip_weights: path of CLIP's weights, which replace those in the file (with a warning if they differ); default:
+            those in the file, else open_clip's, which are downloaded once.
         device: "auto" uses CUDA if available.
         train_vocabulary: the names that it was trained with, see :meth:`Vocabulary.load`; default: ``coco``.
 
@@ -59,6 +62,10 @@ def load_published_model(
     own_clip = clip_weights is None and has_clip(converted.state)
     clip_model = clip_inside(config["clip"], converted.state, path) if own_clip else None
     model = build_model(config, f"weights {path}", clip_weights=clip_weights, clip_model=clip_model)
+    if differences := clip_differences(model.clip.text_encoder.clip, converted.state):
+        log.warning(
+            "weights %s contain %s by clip_weights, which is used instead: its heads do not know it", path, differences
+        )
     load_converted(model, converted, path, untrained=family.untrained, fix=AGAIN)
     device = pick_device(device)
     recognizer = build_recognizer(family.inference.recognizer, str(path)).eval().to(device)

@@ -43,7 +43,7 @@ def open_model(
     is_file = os.path.isfile(path)  # False for text that no file can be named, where pathlib raises
     if os.path.isdir(path) or (is_hub_id(str(path_or_hub_id)) and not is_file):
         path = fetch(path_or_hub_id)
-        is_own = _is_saved(path)
+        is_own = is_saved(path)
     elif path.suffix == ".ckpt" or is_file:
         is_own = path.suffix == ".ckpt" or is_checkpoint(path)
     else:
@@ -66,7 +66,7 @@ def open_model(
     return load_checkpoint(path, key=key, **own)  # type: ignore[arg-type]
 
 
-def _is_saved(folder: Path) -> bool:
+def is_saved(folder: Path) -> bool:
     """Whether a folder is one of ``save_pretrained``, complete or not; transformers' have a ``model_type``."""
     try:
         content = json.loads((folder / CONFIG).read_text(encoding="utf-8"))

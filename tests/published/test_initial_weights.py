@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from fcclip_layout import CLIP_CONFIG, SMALL_FCCLIP, as_fcclip, small_clip
+from fcclip_layout import CLIP_CONFIG, SMALL_FCCLIP, small_clip
+from published_files import fcclip_state
 
 from opsnet.clip.loading import custom_clip
 from opsnet.model import OPSNet
-from opsnet.published.initial_weights import load_published_weights
+from opsnet.published.initial_weights import initialize, load_published_weights
 from opsnet.published.loading import load_published_model
 from opsnet.segmenter.published.weight_files import WeightsError
 from opsnet.training.run import build_module
@@ -47,7 +48,7 @@ def build(compose, clips, tmp_path: Path) -> Build:
 
 
 def saved(path: Path, model: OPSNet, **how: bool) -> Path:
-    torch.save({"model": as_fcclip(model, **how)}, path)
+    torch.save({"model": fcclip_state(model, **how)}, path)
     return path
 
 
@@ -88,7 +89,7 @@ def test_a_training_starts_from_published_weights(with_clip, build: Build, tmp_p
 def test_weights_of_mask2former_leave_the_new_heads_as_they_are(build: Build, tmp_path, caplog) -> None:
     source, model = build(0), build(1)
     own = ("class_embed", "_mask_pooling_proj", "logit_scale", "void_embedding", "backbone.")
-    state = {k: v for k, v in as_fcclip(source).items() if not any(part in k for part in own)}
+    state = {k: v for k, v in fcclip_state(source).items() if not any(part in k for part in own)}
     state["sem_seg_head.predictor.class_embed.weight"] = torch.zeros(134, 64)
     torch.save(state, tmp_path / "mask2former.pth")
     with caplog.at_level(logging.INFO):
@@ -109,7 +110,7 @@ def test_weights_of_mask2former_leave_the_new_heads_as_they_are(build: Build, tm
             0,
             r"another network: .* of FC-CLIP: model=fcclip backbone=clip, with ",
         ),
-        ([], 1, r"contain another CLIP than clip= \(.* give clip=.* and clip\.model\."),
+        ([], 1, r"contain another CLIP than the one given \(.* give clip=.* and clip\.model\."),
     ],
 )
 def test_weights_of_another_network_are_refused(overrides, clip, message, build: Build, tmp_path) -> None:
@@ -123,7 +124,7 @@ def test_weights_of_another_network_are_refused(overrides, clip, message, build:
 
 def test_the_clip_in_the_file_may_be_rounded(build: Build, tmp_path) -> None:
     model = build(0)
-    state = {name: tensor.half() for name, tensor in as_fcclip(model).items()}
+    state = {name: tensor.half() for name, tensor in fcclip_state(model).items()}
     torch.save(state, tmp_path / "half.pth")
     load_published_weights(model, tmp_path / "half.pth")
     name = next(name for name in state if name.startswith("backbone.") and name.endswith("weight"))
@@ -135,7 +136,7 @@ def test_the_clip_in_the_file_may_be_rounded(build: Build, tmp_path) -> None:
 
 def test_options_are_given_for_a_known_clip(build: Build, tmp_path) -> None:
     """A file with the sizes of RN50 and without its CLIP."""
-    state = as_fcclip(build(0), with_clip=False)
+    state = fcclip_state(build(0), with_clip=False)
     state["sem_seg_head.pixel_decoder.input_proj.0.0.weight"] = torch.zeros(64, 2048, 1, 1)
     state["void_embedding.weight"] = torch.zeros(1, 1024)
     torch.save(state, tmp_path / "r50.pth")
@@ -147,10 +148,16 @@ def test_other_files_are_refused(build: Build, tmp_path) -> None:
     torch.save({"weight": torch.zeros(1)}, tmp_path / "foreign.pth")
     with pytest.raises(WeightsError, match=r"foreign\.pth \(init_from\) are of no known model"):
         build(0, f"init_from={tmp_path / 'foreign.pth'}")
-    state = as_fcclip(build(0))
+    state = fcclip_state(build(0))
     state["void_embedding.weight"][0, 0] = float("nan")
     torch.save(state, tmp_path / "diverged.pth")
     with pytest.raises(CheckpointError, match=r"diverged\.pth \(init_from\): void_embedding\.weight contains NaN"):
         build(0, f"init_from={tmp_path / 'diverged.pth'}")
     with pytest.raises(CheckpointError, match=r"no\.pth \(init_from\) does not exist"):
         build(0, "init_from=no.pth")
+
+
+def test_a_folder_of_save_pretrained_is_refused_with_what_to_give(convnext, tmp_path) -> None:
+    convnext.open().save_pretrained(tmp_path / "saved")
+    with pytest.raises(CheckpointError, match=r"\(init_from\) is a folder of save_pretrained.*give the checkpoint"):
+        initialize(convnext.network, tmp_path / "saved")

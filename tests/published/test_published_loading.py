@@ -72,6 +72,27 @@ def test_one_pass_of_the_trunk_serves_masks_and_names(published, image) -> None:
     assert len(calls) == 1
 
 
+def test_another_clip_beside_the_one_inside_is_told(published, tmp_path: Path, caplog) -> None:
+    assert same(published.open(clip_weights=published.clip), published.network)
+    assert not caplog.records
+    inside = torch.load(published.clip, weights_only=True)
+    other = {name: value + 0.1 if value.is_floating_point() else value for name, value in inside.items()}
+    torch.save(other, tmp_path / "other.pt")
+    published.open(clip_weights=tmp_path / "other.pt")
+    assert "contain another CLIP than the one given" in caplog.text
+
+
+def test_a_wrong_file_of_clip_weights_is_the_one_that_is_named(published, tmp_path: Path) -> None:
+    (tmp_path / "text.pth").write_text("hello")
+    with pytest.raises(ClipWeightsError, match=r"CLIP weights .*text\.pth do not fit"):
+        published.open(clip_weights=tmp_path / "text.pth")
+
+
+def test_a_saved_folder_claims_no_licence(published, tmp_path: Path) -> None:
+    published.open().save_pretrained(tmp_path / "saved")
+    assert "license" not in (tmp_path / "saved" / "README.md").read_text()
+
+
 def test_without_the_clip_inside_it_comes_from_its_own_file(published, tmp_path: Path) -> None:
     path = write_pth(fcclip_state(published.network, with_clip=False), tmp_path / "decoder.pth")
     assert same(published.open(path, clip_weights=published.clip), published.network)
