@@ -86,8 +86,8 @@ def test_the_file_has_the_outputs_of_the_network_at_any_size(kind: str, suffix: 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not PUBLISHED.is_dir(), reason=f"the published models are not at {PUBLISHED}")
-# All masks of the ResNet agree within 4.3e-5, but one proposal's score differs by 7.1e-4. Not traced; most likely a mask
-# logit of nearly 0 is on the other side in the graph, and its pooling inside binary masks of few cells changes.
+# All masks of the ResNet agree within 4.3e-5, but one proposal's score differs by 7.1e-4. Not traced; most likely a
+# mask logit of nearly 0 is on the other side in the graph, and its pooling inside binary masks of few cells changes.
 @pytest.mark.parametrize(("kind", "tolerance"), [("convnext", 1e-4), ("rn50", 1e-3)])
 def test_published_weights_export(kind: str, tolerance: float, compose: Any, tmp_path: Path) -> None:
     folder, output = PUBLISHED / kind, tmp_path / "a.pt2"
