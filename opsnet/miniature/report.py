@@ -10,6 +10,7 @@ from rich.console import Console
 
 from opsnet.metrics.results import OUT_OF_DOMAIN, Results, load_run
 from opsnet.miniature.rankings import Outcome, check, rankings_table
+from opsnet.miniature.summary import summarize
 from opsnet.miniature.tables import build_tables
 from opsnet.utils.files import write_text
 from opsnet.visualization.plots import alpha_beta_heatmap, learning_curves
@@ -35,6 +36,7 @@ def write_report(run: Path, *, title: str) -> Path:
     outcomes = check(main, baseline)
     parts = [
         f"# {title}\n",
+        " ".join(summarize(main, outcomes)) + "\n",
         f"Experiment `{main.experiment}`, seed {main.seed}. {_count(outcomes)}\n",
         to_markdown(rankings_table(outcomes)),
         *(to_markdown(table) for table in build_tables(main, baseline)),
@@ -49,13 +51,14 @@ def write_report(run: Path, *, title: str) -> Path:
 
 
 def print_report(run: Path, console: Console) -> None:
-    """Prints the tables and rankings of a finished run to a terminal.
+    """Prints what a finished run found, in sentences and then in tables, to a terminal.
 
     Raises:
         ResultsError: the folder holds no readable results.
     """
     main, baseline = load_run(run)
     outcomes = check(main, baseline)
+    console.print("", *summarize(main, outcomes), "", sep="\n", highlight=False)
     tables = (*build_tables(main, baseline), _similarity_table(main), _seconds_table(main, baseline))
     for table in (*tables, rankings_table(outcomes, brief=True)):
         console.print(to_rich(table))

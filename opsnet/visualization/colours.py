@@ -1,11 +1,9 @@
-"""Distinct colours for the segments of an image, reproducible and, if possible, the same for a name in every image."""
+"""Muted colours of classes: the same in every image, in ground truth and prediction; instances are shades of it."""
 
 from __future__ import annotations
 
 import colorsys
 from collections.abc import Sequence
-
-import numpy as np
 
 from opsnet.structures import Segment
 
@@ -15,47 +13,41 @@ VOID = (128, 128, 128)
 Colour = tuple[int, int, int]
 """Red, green, blue in 0..255."""
 
-_HUES = 12
-_TONES = ((0.85, 0.95), (0.9, 0.62), (0.42, 1.0))
-"""Saturation and value: bright, dark, pale."""
+_GOLDEN = 0.618034
+"""Steps by this fraction of a circle spread any number of values evenly, and put neighbours far apart."""
 
-_CLEARLY_APART = 110.0
-"""Redmean distance above which two colours are easy to distinguish."""
+_FIRST = 0.57
+"""Hue of class 0: blue, because a red first class looks like a warning."""
+
+_TONES = ((0.55, 0.84), (0.65, 0.58), (0.38, 0.95))
+"""Saturation and value of every third class: medium, dark, pale. All are muted, so that the image stays readable."""
+
+_SHADES = 0.9
+"""Range of an instance's shade: from 45% towards black to 45% towards white."""
 
 
-def palette(count: int) -> list[Colour]:
-    """At least ``count`` different colours other than the grey of void; neighbours in the list differ much in hue."""
-    hues = max(_HUES, -(-count // len(_TONES)))
-    stride = next(s for s in range(round(hues * 0.4), hues + 1) if np.gcd(s, hues) == 1)
-    order = [(tone, (step * stride) % hues) for tone in range(len(_TONES)) for step in range(hues)]
-    rgb = [colorsys.hsv_to_rgb((hue + tone / 3) / hues, *_TONES[tone]) for tone, hue in order]
-    return [(round(r * 255), round(g * 255), round(b * 255)) for r, g, b in rgb]
+def class_colour(label: int) -> Colour:
+    """The colour of class ``label``, which depends on nothing else; never the grey of void."""
+    red, green, blue = colorsys.hsv_to_rgb((_FIRST + label * _GOLDEN) % 1, *_TONES[label % len(_TONES)])
+    return round(red * 255), round(green * 255), round(blue * 255)
 
 
 def segment_colours(segments: Sequence[Segment]) -> dict[int, Colour]:
-    """Segment id -> colour, all different.
-
-    A segment's label determines its preferred colour, so a name usually has the same colour in all images. If that is
-    too similar to a colour in use, the next sufficiently different one is taken; if there is none, the most different.
-    """
-    candidates = np.array(palette(len(segments)))
-    gaps = np.full(len(candidates), np.inf)
-    chosen: dict[int, Colour] = {}
-    for segment in sorted(segments, key=lambda s: (s.label, s.id)):
-        ordered = np.roll(gaps, -segment.label)
-        place = int(np.argmax(ordered >= _CLEARLY_APART)) if ordered.max() >= _CLEARLY_APART else int(ordered.argmax())
-        colour = candidates[(place + segment.label) % len(candidates)]
-        gaps = np.minimum(gaps, _distances(candidates, colour))
-        chosen[segment.id] = (int(colour[0]), int(colour[1]), int(colour[2]))
-    return chosen
+    """Segment id -> colour: that of its class; further instances of a class, by id, are lighter or darker shades."""
+    seen: dict[int, int] = {}
+    colours = {}
+    for segment in sorted(segments, key=lambda s: s.id):
+        instance = seen.get(segment.label, 0)
+        seen[segment.label] = instance + 1
+        colours[segment.id] = _shade(class_colour(segment.label), instance)
+    return colours
 
 
-def _distances(colours: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Perceptual difference of (n, 3) colours to ``other``: the "redmean" distance in RGB, 0 to about 765, (n,)."""
-    red = (colours[:, 0] + other[0]) / 2
-    weights = np.stack([2 + red / 256, np.full_like(red, 4.0), 2 + (255 - red) / 256], axis=1)
-    distances: np.ndarray = np.sqrt((weights * (colours - other) ** 2).sum(axis=1))
-    return distances
+def _shade(colour: Colour, instance: int) -> Colour:
+    amount = ((instance * _GOLDEN + 0.5) % 1 - 0.5) * _SHADES  # 0 for the first
+    towards, share = (255, amount) if amount > 0 else (0, -amount)
+    red, green, blue = (round(value + (towards - value) * share) for value in colour)
+    return red, green, blue
 
 
 def text_colour(background: Colour) -> Colour:

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import torch
 from matplotlib import font_manager
 from PIL import Image, ImageDraw, ImageFont
 
@@ -22,6 +23,7 @@ _PADDING = 3
 _COLOUR_SHARE = 0.6
 _GREY_SHARE = 0.65
 _FEWEST_POINTS = 7
+_VOID_NOTE = "void: not annotated, or no segment predicted"
 
 
 def draw_overlay(
@@ -192,21 +194,28 @@ def panel(
         raise ValueError(
             f"a panel needs at least one row and three column titles; got {len(rows)} rows and {list(titles)}"
         )
-    return sheet([_cells(*row, names) for row in rows], titles, out)
+    void = any(_has_void(panoptic) for _, *maps in rows for panoptic in maps)
+    return sheet([_cells(*row, names) for row in rows], titles, out, note=_VOID_NOTE if void else "")
 
 
-def sheet(cells: Sequence[Sequence[np.ndarray]], titles: Sequence[str], out: Path) -> Path:
+def _has_void(panoptic: PanopticMap) -> bool:
+    return bool((~torch.isin(panoptic.ids, torch.tensor([s.id for s in panoptic.segments]))).any())
+
+
+def sheet(cells: Sequence[Sequence[np.ndarray]], titles: Sequence[str], out: Path, note: str = "") -> Path:
     """Writes a PNG of images in rows and columns.
 
     Args:
         cells: rows of images (H, W, 3) uint8 RGB of any sizes; a row may be shorter than the titles.
         titles: headings of the columns.
         out: file to write, replaced atomically.
+        note: what void pixels mean, written below the rows beside a square of their colour; empty: no such line.
     """
     width, gap = max(c.shape[1] for line in cells for c in line), 12
     points = max(14, width // 28)
     heights = [max(c.shape[0] for c in line) for line in cells]
-    size = (len(titles) * (width + gap) + gap, sum(heights) + gap * (len(cells) + 1) + 2 * points)
+    below = 2 * points if note else 0
+    size = (len(titles) * (width + gap) + gap, sum(heights) + gap * (len(cells) + 1) + 2 * points + below)
     drawn = Image.new("RGB", size, "white")
     draw, top = ImageDraw.Draw(drawn), gap + 2 * points
     for column, title in enumerate(titles):
@@ -217,6 +226,9 @@ def sheet(cells: Sequence[Sequence[np.ndarray]], titles: Sequence[str], out: Pat
             left = gap + column * (width + gap) + (width - cell.shape[1]) // 2
             drawn.paste(Image.fromarray(cell), (left, top + (height - cell.shape[0]) // 2))
         top += height + gap
+    if note:
+        draw.rectangle((gap, top, gap + points, top + points), fill=VOID, outline=(25, 25, 25))
+        draw.text((2 * gap + points, top + points // 2), note, font=font(points), fill=(25, 25, 25), anchor="lm")
     return _save_png(drawn, out)
 
 

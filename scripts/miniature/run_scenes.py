@@ -1,7 +1,7 @@
 """The main job in the synthetic world: draw it, train its CLIP, train OPSNet twice, fine-tune it, evaluate, report.
 
-``make run`` and ``make smoke`` call this. Each phase runs the project's commands in separate processes; ``--resume``
-continues an interrupted run of the same seed.
+``make run`` and ``make smoke`` call this. Each phase runs the project's commands in separate processes, whose output is
+shown and kept in ``log.txt`` of the run's folder; ``--resume`` continues an interrupted run of the same seed.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from opsnet.metrics.results import TUNED
 from opsnet.sweep.launch import Job, quoted
 from opsnet.utils.errors import exit_on_user_error
 from scripts.miniature.jobs import command, draw_scenes, runs_folder, side_by_side, smoke
+from scripts.miniature.run_log import RunLog
 
 BASELINE = "no_cross_attention"
 MODELS = {"opsnet": "opsnet_r50", BASELINE: "opsnet_r50_no_clip_attention"}
@@ -36,25 +37,32 @@ def main(words: Sequence[str] | None = None) -> None:
     """Runs the phases one after the other, the two models in parallel."""
     arguments = _arguments(words)
     run = _folder(arguments)
-    print(f"Writing to {run}; about {'three' if arguments.smoke else 'twenty'} minutes on two cores.", flush=True)
     seconds = _read_seconds(run)
+    with RunLog(run / "log.txt") as log:
+        how_long = "2 to 3" if arguments.smoke else "16 to 25"
+        log.say(f"Writing to {run}; {how_long} minutes on two cores, longer beside other work.")
+        _phases(arguments, run, seconds, log)
+    _report(run, seconds)
+
+
+def _phases(arguments: argparse.Namespace, run: Path, seconds: dict[str, float], log: RunLog) -> None:
     world = [f"seed={arguments.seed}", *(smoke()["world"] if arguments.smoke else [])]
-    with _timed(run, seconds, "CLIP"):
+    with _timed(run, seconds, "CLIP", log):
         overrides = [*(smoke()["clip"] if arguments.smoke else []), f"hydra.run.dir={run / 'clip'}"]
-        _wait(_start(command("train_clip", overrides), threads=2))  # nothing runs in parallel
-    with _timed(run, seconds, "drawing"):
-        _wait(_start(draw_scenes(arguments.seed, shrunk=arguments.smoke)))
+        _run(log, {"CLIP": command("train_clip", overrides)}, threads=2)  # nothing runs in parallel
+    with _timed(run, seconds, "drawing", log):
+        _run(log, {"": draw_scenes(arguments.seed, shrunk=arguments.smoke)})
     # Another name, so that scripts.paper.table does not use results of the shortened form.
     name = ["experiment_name=smoke"] if arguments.smoke else []
-    with _timed(run, seconds, "training"):
-        _train(run, [*world, *name, *(smoke()["train"] if arguments.smoke else []), *arguments.overrides])
-    with _timed(run, seconds, "fine-tuning"):
+    with _timed(run, seconds, "training", log):
+        _train(run, [*world, *name, *(smoke()["train"] if arguments.smoke else []), *arguments.overrides], log)
+    with _timed(run, seconds, "fine-tuning", log), log.captured():
         shrunk = smoke()["fine_tuning"] if arguments.smoke else []
         side_by_side([fine_tuning(run, tuned, [*world, *name, *shrunk]) for tuned in TUNED], STOPPED)
-    with _timed(run, seconds, "evaluation"):
-        _evaluate(run, world)
-        side_by_side([tuned_evaluation(run, tuned, world) for tuned in TUNED], STOPPED)
-    _report(run, seconds)
+    with _timed(run, seconds, "evaluation", log):
+        _evaluate(run, world, log)
+        with log.captured():
+            side_by_side([tuned_evaluation(run, tuned, world) for tuned in TUNED], STOPPED)
 
 
 def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
@@ -77,16 +85,14 @@ def _folder(arguments: argparse.Namespace) -> Path:
     return parent / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
 
 
-def _train(run: Path, overrides: list[str]) -> None:
+def _train(run: Path, overrides: list[str], log: RunLog) -> None:
     """Trains both models in parallel, with one core each."""
-    processes = []
+    lines = {}
     for name, experiment in MODELS.items():
-        if (run / name / "results.json").is_file():
-            continue
-        bar = [] if name == "opsnet" else ["trainer.enable_progress_bar=false"]
-        where = [f"experiment={experiment}", "world=scenes", f"hydra.run.dir={run / name}", "resume=auto"]
-        processes.append(_start(command("train", [*where, *bar, *overrides])))
-    _wait(*processes)
+        if not (run / name / "results.json").is_file():
+            where = [f"experiment={experiment}", "world=scenes", f"hydra.run.dir={run / name}", "resume=auto"]
+            lines[name] = command("train", [*where, "progress_every=60", *overrides])
+    _run(log, lines)
 
 
 def fine_tuning(run: Path, name: str, overrides: list[str]) -> Job:
@@ -105,7 +111,7 @@ def tuned_evaluation(run: Path, name: str, overrides: list[str]) -> Job:
     return Job(list(TUNED).index(name), where, (*how, *overrides), module="opsnet.evaluate")
 
 
-def _evaluate(run: Path, overrides: list[str]) -> None:
+def _evaluate(run: Path, overrides: list[str], log: RunLog) -> None:
     # All settings of the paper, also those that run CLIP once per proposal: the report includes Table 5.
     main = [f"settings=[{','.join(paper_settings())}]", "experiment_name=make_run", f"hydra.run.dir={run}"]
     baseline = [
@@ -113,11 +119,11 @@ def _evaluate(run: Path, overrides: list[str]) -> None:
         "panels=0",
         f"hydra.run.dir={run / BASELINE / 'evaluation'}",
     ]
-    processes = []
+    lines = {}
     for name, where in (("opsnet", main), (BASELINE, baseline)):
         checkpoint = run / name / "checkpoints" / "last.ckpt"
-        processes.append(_start(command("evaluate", [f"checkpoint={checkpoint}", "show=false", *where, *overrides])))
-    _wait(*processes)
+        lines[name] = command("evaluate", [f"checkpoint={checkpoint}", "show=false", *where, *overrides])
+    _run(log, lines)
 
 
 def _report(run: Path, seconds: dict[str, float]) -> None:
@@ -134,10 +140,14 @@ def _report(run: Path, seconds: dict[str, float]) -> None:
     print(f"\n{report} has the tables and images; total {results['seconds']['total'] / 60:.1f} minutes.")
 
 
-def _start(line: list[str], threads: int = 1) -> subprocess.Popen[bytes]:
-    """Starts a command; with one thread by default, because two commands with two threads each are much slower."""
+def _run(log: RunLog, lines: dict[str, list[str]], threads: int = 1) -> None:
+    """Runs commands in parallel until all end; one thread each by default, since two with two threads are slower."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONWARNINGS": "ignore"}
-    return subprocess.Popen(line, env=environment)
+    processes = []
+    for name, line in lines.items():
+        with log.writer(name) as out:
+            processes.append(subprocess.Popen(line, env=environment, stdout=out, stderr=subprocess.STDOUT))
+    _wait(*processes)
 
 
 def _wait(*processes: subprocess.Popen[bytes]) -> None:
@@ -158,10 +168,10 @@ def _wait(*processes: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
-def _timed(run: Path, seconds: dict[str, float], phase: str) -> Iterator[None]:
+def _timed(run: Path, seconds: dict[str, float], phase: str, log: RunLog) -> Iterator[None]:
     """Adds the wall-clock seconds of a phase to ``seconds`` and to a file in the run's folder, across interruptions."""
     start = time.monotonic()
-    print(f"--- {phase}", flush=True)
+    log.begin(phase)
     try:
         yield
     finally:

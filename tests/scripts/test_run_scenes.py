@@ -12,6 +12,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from scripts.miniature import run_scenes
+from scripts.miniature.run_log import RunLog
 
 
 @pytest.fixture
@@ -60,7 +61,8 @@ def test_resume_continues_the_newest_run_without_a_report(job, tmp_path) -> None
 def test_the_seconds_of_a_phase_add_up_across_interruptions(job, tmp_path) -> None:
     (tmp_path / "seconds.json").write_text(json.dumps({"training": 100.0, "CLIP": 5.0}))
     seconds = job._read_seconds(tmp_path)
-    with pytest.raises(KeyboardInterrupt), job._timed(tmp_path, seconds, "training"):
+    log = RunLog(tmp_path / "log.txt", lambda line: None)
+    with log, pytest.raises(KeyboardInterrupt), job._timed(tmp_path, seconds, "training", log):
         raise KeyboardInterrupt
     again = job._read_seconds(tmp_path)
     assert 100 < again["training"] < 101
@@ -77,8 +79,16 @@ def test_a_failed_process_stops_the_other_and_the_job(job) -> None:
     assert failing.returncode == 3
 
 
-def test_the_job_continues_after_successful_processes(job) -> None:
-    job._wait(*(subprocess.Popen([sys.executable, "-c", ""]) for _ in range(2)))
+def test_the_output_of_parallel_commands_is_one_log(job, tmp_path) -> None:
+    shown: list[str] = []
+    code = "import sys; print('step 1 of 2'); print('a warning', file=sys.stderr)"
+    with RunLog(tmp_path / "log.txt", shown.append) as log:
+        job._run(log, {name: [sys.executable, "-c", code] for name in ("opsnet", "other")})
+    kept = (tmp_path / "log.txt").read_text().splitlines()
+    assert sorted(line[9:] for line in kept) == [
+        "opsnet: a warning", "opsnet: step 1 of 2", "other: a warning", "other: step 1 of 2",
+    ]  # fmt: skip
+    assert kept == shown
 
 
 def test_the_settings_of_the_baseline_exist(job) -> None:

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from opsnet.structures import PanopticMap, Segment
-from opsnet.visualization.colours import segment_colours
+from opsnet.visualization.colours import VOID, segment_colours
 from opsnet.visualization.overlays import draw_overlay, panel
 
 NAMES = ("grass", "sky", "cat", "dog")
@@ -108,14 +108,31 @@ def test_panel_puts_image_truth_and_prediction_side_by_side(tmp_path, image, sce
     prediction = PanopticMap(torch.zeros(96, 96, dtype=torch.int64), ())
     out = panel([(image, scene, prediction)] * 2, NAMES, ("image", "truth", "OPSNet"), tmp_path / "new" / "panel.png")
     pixels = np.asarray(Image.open(out)).astype(int)
-    assert pixels.shape == (2 * 480 + 3 * 12 + 2 * 17, 3 * 480 + 4 * 12, 3)
+    assert pixels.shape == (2 * 480 + 3 * 12 + 4 * 17, 3 * 480 + 4 * 12, 3)
+    assert pixels[-2 * 17 + 5, 12 + 5].tolist() == list(VOID)  # the legend's square
     grey = (pixels.max(-1) - pixels.min(-1)) == 0
-    thirds = [grey[60:, 12 + i * 492 : 12 + i * 492 + 480].mean() for i in range(3)]
+    thirds = [grey[60:-40, 12 + i * 492 : 12 + i * 492 + 480].mean() for i in range(3)]
     assert thirds[0] == 1
     assert thirds[1] < 0.3
     assert thirds[2] == 1
     assert (pixels[:40] < 100).any()  # titles
     assert [p.name for p in out.parent.iterdir()] == ["panel.png"]
+
+
+def test_a_panel_without_void_has_no_legend(tmp_path, image, scene):
+    full = PanopticMap(scene.ids.clamp(min=1), scene.segments)
+    out = panel([(image, full, full)], NAMES, ("image", "truth", "OPSNet"), tmp_path / "panel.png")
+    assert Image.open(out).size == (3 * 480 + 4 * 12, 480 + 2 * 12 + 2 * 17)
+
+
+def test_a_class_has_one_colour_in_truth_and_prediction(tmp_path, image, scene):
+    moved = PanopticMap(
+        torch.where(scene.ids == 1, 7, scene.ids), (Segment(7, 1, False), *scene.segments[1:3], Segment(4, 3, True))
+    )
+    out = panel([(image, scene, moved)], NAMES, ("image", "truth", "OPSNet"), tmp_path / "panel.png")
+    pixels = np.asarray(Image.open(out))
+    row, truth, prediction = 12 + 2 * 17 + 60, 12 + 492 + 60, 12 + 2 * 492 + 60
+    assert (pixels[row, truth] == pixels[row, prediction]).all()
 
 
 def test_panel_needs_one_title_per_column(tmp_path, image, scene):
