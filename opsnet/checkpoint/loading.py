@@ -33,7 +33,9 @@ from opsnet.utils.errors import CheckpointError, InputError
 from opsnet.vocabulary import Vocabulary
 
 
-def check_resume(path: Path, clip_hash: str, streams: int, weights: Mapping[str, Tensor] | None = None) -> None:
+def check_resume(
+    path: Path, clip_hash: str, streams: int, weights: Mapping[str, Tensor] | None = None
+) -> dict[str, Any]:
     """Checks that a run can resume from a checkpoint.
 
     Args:
@@ -41,6 +43,9 @@ def check_resume(path: Path, clip_hash: str, streams: int, weights: Mapping[str,
         clip_hash: hash of the loaded CLIP.
         streams: number of training streams, see :class:`opsnet.data.mixed.MixedDataModule`.
         weights: of the module that resumes, by their names in it.
+
+    Returns:
+        The content of the checkpoint.
 
     Raises:
         CheckpointError: it is not a checkpoint, or was trained with another CLIP, other data or another network.
@@ -56,6 +61,7 @@ def check_resume(path: Path, clip_hash: str, streams: int, weights: Mapping[str,
         )
     if weights is not None:
         _check_same_weights(checkpoint["state_dict"], weights, path)
+    return checkpoint
 
 
 def _check_same_weights(stored: Mapping[str, Tensor], own: Mapping[str, Tensor], path: Path) -> None:

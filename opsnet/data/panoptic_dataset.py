@@ -113,6 +113,11 @@ class PanopticDataset(Dataset[Sample]):
         """The id of every image, in the order of the dataset."""
         return [entry.image_id for entry in self._entries]
 
+    @property
+    def image_paths(self) -> list[Path]:
+        """The file of every image, in the order of the dataset."""
+        return [self.images / entry.image for entry in self._entries]
+
     def read_image(self, index: int) -> NDArray[np.uint8]:
         """Reads an image without any transform, RGB (H, W, 3)."""
         return read_rgb(self.images / self._entries[index].image)

@@ -12,6 +12,7 @@ from opsnet.checkpoint.folder import fetch
 from opsnet.checkpoint.reading import load_recognizer
 from opsnet.checkpoint.stored_network import build_recognizer
 from opsnet.data.datamodule import PanopticDataModule
+from opsnet.evaluation.data_hash import data_hashes
 from opsnet.evaluation.options import EvaluationOptions
 from opsnet.evaluation.plan import Plan
 from opsnet.evaluation.sources import NetworkSource, Source, StoredSource
@@ -120,7 +121,8 @@ def open_sources(
         source = NetworkSource(trained, loader, dataset, needed)
         if options.save_proposals:
             source.writer = ProposalWriter(
-                plan.output / FOLDER, name, names=source.names, vocabulary=dataset.vocabulary, made_by=made_by,
+                plan.output / FOLDER, name, names=source.names, vocabulary=dataset.vocabulary,
+                made_by={**made_by, "data": data_hashes(dataset)},
                 batches=[len(batch) for batch in loader.batches], sources=needed, masks=options.proposal_masks,
                 recognizer=evaluated.recognizer.state_dict(),
             )  # fmt: skip

@@ -10,6 +10,7 @@ from typing import Protocol
 import torch
 
 from opsnet.data.panoptic_dataset import PanopticDataset
+from opsnet.evaluation.data_hash import data_hashes, differing
 from opsnet.evaluation.proposal_files import ProposalsError
 from opsnet.evaluation.store import ProposalWriter, StoredDomain
 from opsnet.inference.names import DomainNames
@@ -100,7 +101,7 @@ class StoredSource:
         sources: sources of CLIP embeddings that the settings need.
 
     Raises:
-        ProposalsError: vocabulary or number of images differ, or a source is missing.
+        ProposalsError: vocabulary, images or annotations differ, or a source is missing.
     """
 
     def __init__(
@@ -113,6 +114,13 @@ class StoredSource:
                 f"{stored.folder} has proposals of {images} images, but the data has {len(dataset)}: give the data "
                 "with which they were stored"
             )
+        if isinstance(stored.about.get("data"), dict):  # earlier versions stored no hashes
+            other = differing(stored.about["data"], data_hashes(dataset))
+            if other:
+                raise ProposalsError(
+                    f"{stored.folder} has proposals of other {' and '.join(other)} than {dataset.annotations}: give "
+                    "the data with which they were stored (for the miniature the same seed), or save them again"
+                )
         missing = set(sources) - set(stored.sources)
         if missing:
             raise ProposalsError(

@@ -185,7 +185,8 @@ class ProposalWriter:
         names: the domain's names.
         vocabulary: the dataset's vocabulary.
         made_by: origin of the proposals: the ``checkpoint``'s :func:`fingerprint`, the ``experiment`` that trained it,
-            the ``rules`` of its inference, and ``query_embeddings: False`` if they were not trained.
+            the ``rules`` of its inference, ``query_embeddings: False`` if they were not trained, and the hashes of the
+            ``data``, see :func:`opsnet.evaluation.data_hash.data_hashes`.
         batches: number of images of each batch.
         sources: sources of the CLIP embeddings.
         masks: one of the kinds of :mod:`opsnet.evaluation.mask_bytes`.

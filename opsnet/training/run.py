@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any, cast
@@ -26,16 +27,26 @@ def train(cfg: DictConfig) -> dict[str, float]:
     Raises:
         CheckpointError, DatasetError, VocabularyError, ClipWeightsError: invalid input, before training starts.
     """
+    from opsnet.training.checkpoint_io import remove_leftovers
+    from opsnet.training.resume import find_resume
+    from opsnet.training.run_folder import own_folder
+
+    folder = Path(cfg.output)
+    resume = find_resume(cfg)
+    with own_folder(folder, resume):
+        remove_leftovers(folder / "checkpoints")
+        return _train(cfg, folder, resume)
+
+
+def _train(cfg: DictConfig, folder: Path, resume: Path | None) -> dict[str, float]:
     import lightning as L
     from hydra.utils import instantiate
 
     from opsnet.checkpoint.loading import check_resume
     from opsnet.training.loss_checks import check_losses
     from opsnet.training.recipe import plan_steps
-    from opsnet.training.resume import find_resume
+    from opsnet.training.resume import check_same_options
 
-    folder = Path(cfg.output)
-    resume = find_resume(cfg)
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     data = instantiate(cfg.data.module, _convert_="object")
     data.prepare_data()
@@ -44,7 +55,8 @@ def train(cfg: DictConfig) -> dict[str, float]:
     module = build_module(cfg, data.datasets["train"].vocabulary, data.label_vocabulary)
     if resume is not None:
         streams = 1 + (data.label_vocabulary is not None)
-        check_resume(resume, module.model.clip.weights_hash, streams, module.state_dict())
+        checkpoint = check_resume(resume, module.model.clip.weights_hash, streams, module.state_dict())
+        check_same_options(checkpoint, cfg, resume)
     trainer = build_trainer(cfg, folder, resume)
     plan = plan_steps(cfg, trainer, data)
     if trainer.is_global_zero:
@@ -63,11 +75,30 @@ def train(cfg: DictConfig) -> dict[str, float]:
 
 
 def fit(trainer: Any, module: Any, data: Any, resume: Path | None) -> None:
-    """Runs Lightning's ``fit``; after an error, the other processes on this machine are terminated."""
+    """Runs Lightning's ``fit``; after an error, the other processes on this machine are terminated.
+
+    Raises:
+        NonFiniteError: NaN in the images or weights made the network fail.
+        KeyboardInterrupt: after Ctrl-C, for which Lightning only exits with code 1.
+        SystemExit: after SIGTERM, with the code 143 by which schedulers know it; Lightning's is 0.
+    """
+    from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+    from opsnet.training.callbacks import NonFiniteGradients
+
     try:
         trainer.fit(module, data, ckpt_path=resume, weights_only=True)
-    except Exception:
+    except SIGTERMException:
+        sys.exit(128 + signal.SIGTERM)
+    except SystemExit as exit_:
+        if isinstance(exit_.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise
+    except Exception as error:
         _end_other_processes(trainer)
+        for callback in trainer.callbacks:
+            if isinstance(callback, NonFiniteGradients) and (cause := callback.cause(trainer, module)):
+                raise cause from error
         raise
 
 
@@ -128,8 +159,17 @@ def build_trainer(cfg: DictConfig, folder: Path, resume: Path | None = None) -> 
     from hydra.utils import instantiate
     from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, RichProgressBar
 
-    from opsnet.training.callbacks import InterruptCheckpoint, LogImages, ProgressLines, RecordRun, SeedEveryStep
+    from opsnet.training.callbacks import (
+        InterruptCheckpoint,
+        KeepOptions,
+        LogImages,
+        NonFiniteGradients,
+        ProgressLines,
+        RecordRun,
+        SeedEveryStep,
+    )
     from opsnet.training.callbacks.record import keep_run_id
+    from opsnet.training.checkpoint_io import DurableCheckpointIO
     from opsnet.training.csv_logger import ResumableCSVLogger
 
     for name in ("lightning.pytorch", "lightning.fabric"):  # hides hints on unused devices, and advertisements
@@ -146,6 +186,8 @@ def build_trainer(cfg: DictConfig, folder: Path, resume: Path | None = None) -> 
         ),
         InterruptCheckpoint(folder=checkpoints),
         SeedEveryStep(seed=cfg.seed),
+        KeepOptions(cfg),
+        NonFiniteGradients(mode=cfg.on_nonfinite, limit=cfg.nonfinite_limit, folder=folder),
         LearningRateMonitor("step"),
         LogImages(),
         *_probes(cfg),
@@ -164,6 +206,7 @@ def build_trainer(cfg: DictConfig, folder: Path, resume: Path | None = None) -> 
         accumulate_grad_batches=cfg.trainer.get("accumulate_grad_batches") or 1,  # set by plan_steps
         default_root_dir=str(folder),
         callbacks=callbacks,
+        plugins=[*(instantiate(cfg.trainer.get("plugins")) or ()), DurableCheckpointIO()],
         logger=[ResumableCSVLogger(folder, resume=resume), *extra],
     )
 

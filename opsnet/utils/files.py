@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,9 @@ from typing import Any
 def atomic_path(path: Path | str) -> Iterator[Path]:
     """A temporary path next to ``path``, renamed to it if the block succeeds and removed otherwise.
 
-    It has the same suffix, for libraries that infer the format from it.
+    It has the same suffix, for libraries that infer the format from it. Readers and killed processes see the old or the
+    new file; a power cut may lose the new one (:func:`replace_durably` waits for the disk, which thousands of small
+    files cannot afford).
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -25,6 +27,22 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def replace_durably(temporary: Path, path: Path) -> None:
+    """Renames ``temporary`` to ``path`` once its content is on the disk, so that a power cut leaves no empty file."""
+    descriptor = os.open(temporary, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    temporary.replace(path)
+    with suppress(OSError):  # some filesystems, and Windows, cannot synchronize a folder
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def write_text(path: Path | str, text: str) -> None:

@@ -54,6 +54,14 @@ def test_the_error_of_an_incomplete_folder_says_how_to_resume(tmp_path: Path) ->
         open_domain(tmp_path, "scenes")
 
 
+def test_a_folder_is_not_continued_with_another_transform(tmp_path: Path) -> None:
+    made_by = {"checkpoint": "abc", "experiment": "opsnet_r50", "data": {"annotations": "1", "transform": "2"}}
+    writer(tmp_path, made_by=made_by)
+    writer(tmp_path, made_by=made_by)
+    with pytest.raises(ProposalsError, match="proposals of another checkpoint, data or kind"):
+        writer(tmp_path, made_by={**made_by, "data": {"annotations": "1", "transform": "3"}})
+
+
 def test_a_resumed_run_reuses_stored_batches(tmp_path: Path) -> None:
     writer(tmp_path).write(0, outputs())
     again = writer(tmp_path)

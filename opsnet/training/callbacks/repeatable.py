@@ -14,6 +14,7 @@ from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from torch import Tensor, nn
 
 from opsnet.checkpoint.content import FROZEN_PREFIXES
+from opsnet.utils.errors import CheckpointError
 
 log = logging.getLogger(__name__)
 
@@ -68,9 +69,13 @@ class InterruptCheckpoint(Callback):
         if not self._settle(trainer):
             return
         path = self.folder / "last.ckpt"
-        # Like trainer.save_checkpoint, but without waiting for all processes. Lightning writes atomically.
+        # Like trainer.save_checkpoint, but without waiting for all processes.
         checkpoint = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
-        trainer.strategy.checkpoint_io.save_checkpoint(checkpoint, path)
+        try:
+            trainer.strategy.checkpoint_io.save_checkpoint(checkpoint, path)
+        except CheckpointError as error:  # the exception that stopped the run says more
+            log.warning("interrupted at step %d, which was not saved: %s", trainer.global_step, error)
+            return
         log.warning("interrupted at step %d; resume=auto continues from %s", trainer.global_step, path)
 
     @torch.no_grad()
