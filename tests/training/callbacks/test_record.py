@@ -132,7 +132,7 @@ def test_an_interrupted_run_keeps_its_metrics_and_resumes_the_same_wandb_run(
     config = train_config(folder, *SHORT)
     with monkeypatch.context() as patch:
         patch.setattr("opsnet.training.callbacks.LogImages", Interrupt)
-        with pytest.raises(SystemExit):
+        with pytest.raises(KeyboardInterrupt):
             train(config)
     assert {0, 1} <= losses(folder).keys()
     (first,) = [read_wandb(path) for path in wandb_files(folder)]
