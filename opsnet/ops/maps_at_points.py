@@ -76,7 +76,8 @@ def _weighted_rows(table: Tensor, indices: Tensor, weights: Tensor) -> Tensor:
 def _pixel_rows(maps: Tensor) -> Tensor:
     """Maps (B, C, h, w) -> a table of all pixels, (B * h * w, C)."""
     batch, channels, height, width = maps.shape
-    if maps.is_contiguous(memory_format=torch.channels_last):
+    has_gradient = torch.is_grad_enabled() and maps.requires_grad  # the copies below would lose it
+    if has_gradient or maps.is_contiguous(memory_format=torch.channels_last):
         return maps.permute(0, 2, 3, 1).reshape(-1, channels)
     rows = maps.new_empty(batch, height * width, channels)
     for table, one in zip(rows, maps, strict=True):
