@@ -36,7 +36,7 @@ class Steps(Callback):
         waited: seconds between batches, of each step.
         losses: of the last batch of each step.
         syncs: synchronisations of the last step, by source line.
-        peak: GiB allocated at most; ``None`` on a CPU.
+        peak: GiB allocated at most in the steps; ``None`` on a CPU.
         images: per step, on this process.
         same_weights: whether all processes have the same weights at the end.
     """
@@ -73,6 +73,8 @@ class Steps(Callback):
             self._counting.close()
             synchronize(module.device.type)
             now = time.perf_counter()
+            if module.device.type == "cuda":
+                self.peak = torch.cuda.max_memory_allocated() / 2**30
             self.seconds.append(now - self._step_began)
             self.waited.append(self._waited)
             self.losses.append(float(outputs["loss"]) * trainer.accumulate_grad_batches)  # Lightning has divided by it
@@ -84,8 +86,6 @@ class Steps(Callback):
     def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Compares the weights of all processes."""
         self._counting.close()
-        if module.device.type == "cuda":
-            self.peak = torch.cuda.max_memory_allocated() / 2**30
         sums = torch.stack([p.detach().double().sum() for p in module.parameters() if p.requires_grad])
         everywhere = trainer.strategy.all_gather(sums).view(-1, len(sums))
         self.same_weights = bool((everywhere == everywhere[:1]).all())
