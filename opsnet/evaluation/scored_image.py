@@ -17,6 +17,7 @@ from opsnet.metrics.panoptic_arithmetic import count_segments
 from opsnet.metrics.panoptic_averages import PanopticCounts
 from opsnet.metrics.semantic import SemanticCounts, count_semantic
 from opsnet.ops.contest import in_groups
+from opsnet.panoptic.dense_merge import DenseMerge
 from opsnet.panoptic.mask_filtering import Filtered
 from opsnet.panoptic.merge import upsample_masks
 from opsnet.panoptic.sparse_merge import Merged, SparseMerge
@@ -92,7 +93,8 @@ def score_image(
     draw = np.zeros(len(first), bool)
     np.logical_or.at(draw, group_of, np.asarray(with_map, bool))
     regions = GroundTruthRegions.of(truth, len(is_thing))
-    merge = SparseMerge(
+    kind = DenseMerge if masks.logits.device.type == "cuda" else SparseMerge
+    merge = kind(
         (masks.full(k) for k in in_groups(used, masks.size)), regions.index, len(regions), is_thing,
         iou=masks.iou[used],
     )  # fmt: skip

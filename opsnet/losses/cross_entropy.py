@@ -54,5 +54,5 @@ class CrossEntropy(SegmentLoss):
         target = torch.full(logits.shape[:2], no_object, dtype=torch.int64, device=logits.device)
         target[image, proposal] = label
         weight = torch.ones(no_object + 1, device=logits.device, dtype=logits.dtype)
-        weight[no_object] = self.no_object_weight
+        weight[no_object:].fill_(self.no_object_weight)  # an assignment would wait for the GPU
         return F.cross_entropy(logits.flatten(0, 1), target.flatten(), weight, reduction="sum")

@@ -7,6 +7,7 @@ fp32, so the order of the additions, and therefore the last digits, differ betwe
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -25,14 +26,20 @@ def supported(value: Tensor) -> bool:
 
 def sampling_triton(value: Tensor, shapes: list[tuple[int, int]], locations: Tensor, weights: Tensor) -> Tensor:
     """As :func:`opsnet.ops.deformable_sampling.deformable_sampling`."""
-    sizes = torch.tensor(shapes, device=value.device, dtype=torch.int32)
-    areas = sizes[:, 0] * sizes[:, 1]
-    starts = (areas.cumsum(0) - areas).to(torch.int32)
+    sizes, starts = _levels(tuple(shapes), str(value.device))
     # Half precision would be accurate only to half a pixel on a wide map.
     mixed: Tensor = _Sampling.apply(
         value.contiguous(), locations.float().contiguous(), weights.float().contiguous(), sizes, starts
     )
     return mixed.flatten(2)
+
+
+@lru_cache(maxsize=256)
+def _levels(shapes: tuple[tuple[int, int], ...], device: str) -> tuple[Tensor, Tensor]:
+    """(h, w) of each level, (levels, 2), and the row at which it starts, (levels,); kept, since copying them waits."""
+    sizes = torch.tensor(shapes, dtype=torch.int32)
+    areas = sizes[:, 0] * sizes[:, 1]
+    return sizes.to(device), (areas.cumsum(0) - areas).to(torch.int32).to(device)
 
 
 class _Sampling(torch.autograd.Function):

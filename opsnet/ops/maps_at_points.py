@@ -20,8 +20,8 @@ def sample_points(maps: Tensor, points: Tensor) -> Tensor:
 class SharedPoints:
     """Points of each image at which any number of its maps are sampled, all channels of a point at once.
 
-    For many channels several times as fast as :func:`sample_points`, which samples channel by channel; equal up to
-    rounding.
+    On a CPU and for many channels several times as fast as :func:`sample_points`, which samples channel by channel;
+    equal up to rounding. On a GPU that function is six times as fast, and is used (docs/benchmarks.md, "GPU").
 
     Args:
         points: (B, P, 2), (x, y) in 0..1.
@@ -39,6 +39,9 @@ class SharedPoints:
             out: an earlier output of the same shape to overwrite, without gradients: on a CPU allocating memory for
                 thousands of points takes longer than sampling them.
         """
+        if maps.device.type == "cuda":
+            values = sample_points(maps, self.points.to(maps.dtype))
+            return values if out is None else out.copy_(values)
         batch, channels, height, width = maps.shape
         if (height, width) not in self._corners:
             self._corners[height, width] = self._find_corners(height, width)
@@ -55,7 +58,7 @@ class SharedPoints:
     def _find_corners(self, height: int, width: int) -> tuple[Tensor, Tensor]:
         """The four pixels around each point as rows of a table of all pixels, and their weights; both (B * P, 4)."""
         device = self.points.device
-        x, y = (self.points * self.points.new_tensor((width, height)) - 0.5).unbind(-1)
+        x, y = self.points[..., 0] * width - 0.5, self.points[..., 1] * height - 0.5
         indices, weights = [], []
         for row, row_share in _neighbours(y):
             for column, column_share in _neighbours(x):
@@ -76,7 +79,8 @@ def _weighted_rows(table: Tensor, indices: Tensor, weights: Tensor) -> Tensor:
 def _pixel_rows(maps: Tensor) -> Tensor:
     """Maps (B, C, h, w) -> a table of all pixels, (B * h * w, C)."""
     batch, channels, height, width = maps.shape
-    if maps.is_contiguous(memory_format=torch.channels_last):
+    has_gradient = torch.is_grad_enabled() and maps.requires_grad  # the copies below would lose it
+    if has_gradient or maps.is_contiguous(memory_format=torch.channels_last):
         return maps.permute(0, 2, 3, 1).reshape(-1, channels)
     rows = maps.new_empty(batch, height * width, channels)
     for table, one in zip(rows, maps, strict=True):

@@ -56,7 +56,7 @@ class Sides:
     plain: Callable[[Tensor], Result]
 
 
-def build(clip: str, overrides: Sequence[str] = ()) -> Sides:
+def build(clip: str, overrides: Sequence[str] = (), device: str = "cpu") -> Sides:
     """Both sides with random weights; ``clip`` is a key of :data:`CLIPS`."""
     from hydra.utils import instantiate
 
@@ -70,10 +70,11 @@ def build(clip: str, overrides: Sequence[str] = ()) -> Sides:
     rows = F.normalize(torch.randn(NAMES + 1, model.clip.embed_dim), dim=-1)
     names = prepare(_bank(rows[:-1]), _bank(rows[:SEEN]))
     model.no_object_embed.data = rows[-1]
+    model, names, rows = model.to(device), names.to(device), rows.to(device)
     own = model.clip.image_encoder.visual
     shared = {id(p): p for p in own.parameters() if p.ndim < 4}  # without a memory format, so the same for both
     visual = copy.deepcopy(own, shared).to(memory_format=torch.contiguous_format)
-    peer = PlainFcClip(model, visual, rows, names.seen).eval().requires_grad_(False)
+    peer = PlainFcClip(model, visual, rows, names.seen).eval().requires_grad_(False).to(device)
     return Sides(lambda images: run_ours(model, names, images), lambda images: run_plain(peer, images))
 
 

@@ -77,3 +77,15 @@ def test_masks_at_points_have_no_gradient() -> None:
     for count in (5, 50):
         (masks,) = masks_at_points(SharedPoints(torch.rand(1, count, 2)), embeds, pixels)
         assert not masks.requires_grad
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_the_gradient_reaches_maps_in_either_memory_format(layout: torch.memory_format) -> None:
+    torch.manual_seed(0)
+    maps, points, weights = torch.randn(2, 6, 5, 9), torch.rand(2, 20, 2), torch.randn(2, 6, 20)
+    gradients = []
+    for way in (lambda m: SharedPoints(points).read(m), lambda m: sample_points(m, points)):
+        given = maps.contiguous(memory_format=layout).requires_grad_()
+        (way(given) * weights).sum().backward()
+        gradients.append(given.grad)
+    torch.testing.assert_close(*gradients)

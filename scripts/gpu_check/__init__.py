@@ -1,0 +1,1 @@
+"""Checks and timings for whoever has a GPU: ``make gpu-check``."""
