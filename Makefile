@@ -10,14 +10,14 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run smoke tables test test-slow lint format clean distclean
+.PHONY: help venv run smoke tables docs test test-slow lint format clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "  PYTHON=python3.12 selects the interpreter of .venv, SEED=1 the seed of run, smoke and tables,"
 	@echo "  WORKERS=8 the number of processes of test;"
-	@echo "  ARGS=\"...\" is passed on by run, tables, test and test-slow, e.g. make test ARGS=\"-k vocabulary\""
+	@echo "  ARGS=\"...\" is passed on by run, tables, docs, test and test-slow, e.g. make test ARGS=\"-k vocabulary\""
 
 venv: $(STAMP) ## build .venv with opsnet (editable) and its development dependencies
 	@:
@@ -30,6 +30,9 @@ smoke: $(STAMP) ## run a shortened scenes experiment
 
 tables: $(STAMP) ## train and evaluate every row of the paper's tables in miniature
 	$(PY) -m scripts.miniature.run_tables --seed $(SEED) $(ARGS)
+
+docs: $(STAMP) ## build the documentation site into site/, without network
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict $(ARGS)
 
 # Small networks gain little from threads: two processes with one thread each take two thirds of the time.
 test: $(STAMP) ## run the tests except the slow ones
@@ -48,7 +51,7 @@ format: $(STAMP) ## format the sources and fix what ruff can fix
 	$(PY) -m ruff format .
 
 clean: ## remove caches, build outputs and runs; keeps .venv and data
-	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis runs
+	rm -rf build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis runs
 	find . \( -path ./.git -o -path ./$(VENV) -o -path ./data \) -prune -o -name __pycache__ -type d -exec rm -rf {} +
 
 distclean: clean ## remove .venv and data as well
