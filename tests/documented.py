@@ -1,6 +1,6 @@
 """The code of README.md and docs/: blocks and command lines, and helpers to run them as a reader would.
 
-``tests/test_documented.py`` runs all of it; ``tests/documented_exceptions.py`` says what is run elsewhere, or only composed.
+``tests/test_documented.py`` runs all of it; ``tests/documented_exceptions.py`` says what is run elsewhere, or composed.
 """
 
 from __future__ import annotations

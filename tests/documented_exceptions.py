@@ -1,7 +1,7 @@
 """What ``tests/test_documented.py`` does not simply run in the reader's folder, as it is written, and why.
 
-A command of a new page needs nothing here if it runs in that folder (``tests/documented_folder.py``). Otherwise it needs
-one entry, in the first of these that fits: ADDED, ELSEWHERE or PAGES_ELSEWHERE, COMPOSED, NOT_RUN.
+A command of a new page needs nothing here if it runs in that folder (``tests/documented_folder.py``). Otherwise it
+needs one entry, in the first of these that fits: ADDED, ELSEWHERE or PAGES_ELSEWHERE, COMPOSED, NOT_RUN.
 """
 
 from __future__ import annotations

@@ -94,7 +94,9 @@ def words_of(line: str) -> list[str]:
 @pytest.mark.parametrize("line", chosen("run", slow=True))
 def test_it_runs(line: Line, reader: Callable[..., None], world_overrides: list[str]) -> None:
     text = line.text
-    assert COMMAND.search(text), f"{line.page}: '{text}' is no command of this project: add it to NOT_RUN, with a reason"
+    assert COMMAND.search(text), (
+        f"{line.page}: '{text}' is no command of this project: add it to NOT_RUN, with a reason"
+    )
     small: list[str] = []
     if "data=" not in text and re.search(r"opsnet-(train|evaluate) ", text):
         small = [word for word in world_overrides if not word.startswith("paths")]
@@ -192,7 +194,9 @@ def test_other_blocks_are_what_they_say(block: Block) -> None:
 
 def test_the_extras_exist() -> None:
     """``pip install '.[demo]'`` and the like; the name is not on PyPI yet, so no text installs it from there."""
-    section = (ROOT / "pyproject.toml").read_text().partition("[project.optional-dependencies]\n")[2].partition("\n\n")[0]
+    section = (
+        (ROOT / "pyproject.toml").read_text().partition("[project.optional-dependencies]\n")[2].partition("\n\n")[0]
+    )
     extras = re.findall(r"^(\w+) = ", section, re.MULTILINE)
     texts = [*PAGES, *(ROOT / "opsnet").rglob("*.py"), *(ROOT / "conf").rglob("*.yaml"), *ROOT.glob("docs/*/*.ipynb")]
     for path in texts:

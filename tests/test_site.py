@@ -95,7 +95,9 @@ def test_links_lead_somewhere_on_github(path: Path) -> None:
         if anchor and target.suffix == ".md":
             assert anchor in slugs(target), f"{path.name}: {link}"
         if path.parent.name == "docs":
-            assert target.is_relative_to(ROOT / "docs"), f"{path.name}: {link} leaves docs/, so the site does not have it"
+            assert target.is_relative_to(ROOT / "docs"), (
+                f"{path.name}: {link} leaves docs/, so the site does not have it"
+            )
 
 
 def test_roles_of_docstrings_are_removed() -> None:

@@ -75,7 +75,7 @@ def draw_shares(ax: Axes) -> None:
         ax.plot(at, [100 * clip_share(recognizer, s) for s in at], label=name, lw=2.5 if "10" in name else 1.3)
     for name, s in DATASETS.items():
         ax.axvline(s, color="0.75", lw=0.8, zorder=0)
-        ax.text(s, 62, name, rotation=90, ha="right", va="bottom", fontsize=7, color="0.4")
+        ax.text(s, 4, name, rotation=90, ha="right", va="bottom", fontsize=7, color="0.4")
     ax.set(xlabel="domain similarity s", ylabel="CLIP's share of the embedding (%)", title="Embedding Fusion")
     ax.legend(fontsize=7, loc="lower left")
 
