@@ -145,7 +145,7 @@ def test_it_is_a_target(line: Line) -> None:
 @pytest.mark.parametrize("test", sorted({*ELSEWHERE.values(), *SCRIPTS.values(), *PAGES_ELSEWHERE.values()}))
 def test_it_has_a_test_of_its_own(test: str) -> None:
     file, _, name = test.partition("::")
-    found = [path for path in (ROOT / "tests").rglob(file)]
+    found = list((ROOT / "tests").rglob(file))
     assert any(f"def {name or 'test_'}" in path.read_text(encoding="utf-8") for path in found)
 
 

@@ -69,4 +69,5 @@ def test_weights_of_ones_own_are_used(lenient_checkpoint: Path, world, tmp_path:
     done = run(code + "\n\nprint(overlay.size, len(result.segments))", tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
     assert not (tmp_path / "runs").exists()
-    assert re.search(r"\(\d+, \d+\) [1-9]", done.stdout)
+    assert re.search(r"^\(480, 480\) \d+$", done.stdout, re.MULTILINE)
+    assert len(re.findall(r"^.* -> \[.*\]$", done.stdout, re.MULTILINE)) == 3
