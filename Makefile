@@ -10,14 +10,14 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run smoke tables gpu-check test test-slow lint format clean distclean
+.PHONY: help venv run smoke tables gpu-check docs test test-slow lint format clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "  PYTHON=python3.12 selects the interpreter of .venv, SEED=1 the seed of run, smoke and tables,"
 	@echo "  WORKERS=8 the number of processes of test;"
-	@echo "  ARGS=\"...\" is passed on by run, tables, gpu-check, test and test-slow, e.g. make test ARGS=\"-k vocabulary\""
+	@echo "  ARGS=\"...\" is passed on by run, tables, gpu-check, docs, test and test-slow, e.g. make test ARGS=\"-k vocabulary\""
 
 venv: $(STAMP) ## build .venv with opsnet (editable) and its development dependencies
 	@:
@@ -33,6 +33,9 @@ tables: $(STAMP) ## train and evaluate every row of the paper's tables in miniat
 
 gpu-check: $(STAMP) ## check and time opsnet on a GPU (on a CPU in small sizes); writes runs/gpu_check/report.md
 	$(PY) -m scripts.gpu_check $(ARGS)
+
+docs: $(STAMP) ## build the documentation site into site/, without network
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict $(ARGS)
 
 # Small networks gain little from threads: two processes with one thread each take two thirds of the time.
 test: $(STAMP) ## run the tests except the slow ones
@@ -51,7 +54,7 @@ format: $(STAMP) ## format the sources and fix what ruff can fix
 	$(PY) -m ruff format .
 
 clean: ## remove caches, build outputs and runs; keeps .venv and data
-	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis runs
+	rm -rf build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis runs
 	find . \( -path ./.git -o -path ./$(VENV) -o -path ./data \) -prune -o -name __pycache__ -type d -exec rm -rf {} +
 
 distclean: clean ## remove .venv and data as well

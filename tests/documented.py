@@ -1,4 +1,7 @@
-"""The commands in a documentation page, and helpers to run them as a reader would."""
+"""The code of README.md and docs/: blocks and command lines, and helpers to run them as a reader would.
+
+``tests/test_documented.py`` runs all of it; ``tests/documented_exceptions.py`` says what is run elsewhere, or composed.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import json
 import re
 import shlex
 import shutil
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,34 +20,70 @@ from PIL import Image
 from opsnet.data.panoptic_png import read_ids
 
 ROOT = Path(__file__).parent.parent
-COMMAND = re.compile(r"(\.venv/bin/)?(opsnet-[a-z-]+|python -m scripts\.[\w.]+|make [a-z]+)\b")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+COMMAND = re.compile(r"(?:\.venv/bin/)?(opsnet-[a-z-]+|python -m scripts\.[\w.]+|make [a-z-]+)\b")
+SHELL = ("", "sh", "bash")
+"""Languages of blocks whose lines are commands."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block: its page, as ``docs/api.md``; its language, "" if none is given; its text."""
+
+    page: str
+    language: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """A command line: its page; where it stands: in a "block", a "table" or a "sentence"; the block's language."""
+
+    page: str
+    place: str
+    text: str
+    language: str = ""
+
+
+def fenced(page: Path) -> list[Block]:
+    """All blocks of a page, in order."""
+    parts = re.split(r"^```(.*)\n", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    name = str(page.relative_to(ROOT))
+    return [Block(name, language.strip(), text) for language, text in zip(parts[1::4], parts[2::4], strict=True)]
 
 
 def blocks(page: Path, kind: str = "") -> list[str]:
-    """The fenced blocks of a language, or without one."""
-    parts = re.split(r"^```(.*)\n", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    return [text for language, text in zip(parts[1::4], parts[2::4], strict=True) if language == kind]
+    """The text of the blocks of a language, or without one."""
+    return [block.text for block in fenced(page) if block.language == kind]
 
 
-def commands(page: Path) -> list[str]:
-    """The distinct command lines in blocks without a language, in tables and in sentences.
+def lines(page: Path) -> list[Line]:
+    """The command lines of a page: every line of its shell blocks, and what looks like a command elsewhere.
 
-    In sentences, a command without arguments is only mentioned and is skipped.
+    Outside blocks, a command without arguments is only mentioned and is skipped.
     """
-    fenced = [line for block in blocks(page) for line in block.replace("\\\n", " ").splitlines()]
+    name = str(page.relative_to(ROOT))
+    shell = [block for block in fenced(page) if block.language in SHELL]
+    found = [Line(name, "block", text, block.language) for block in shell for text in _split(block)]
     prose = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
-    named = [
-        code
-        for line in prose.splitlines()
-        for code in re.findall(r"`([^`]+)`", line)
-        if line.startswith("|") or " " in code
-    ]
-    return list(dict.fromkeys(" ".join(code.split()) for code in [*fenced, *named] if COMMAND.match(code)))
+    for paragraph in prose.splitlines():
+        place = "table" if paragraph.startswith("|") else "sentence"
+        for code in re.findall(r"`([^`]+)`", paragraph):
+            if COMMAND.match(code) and " " in code:
+                found.append(Line(name, place, code))
+    return found
+
+
+def _split(block: Block) -> list[str]:
+    """The commands of a shell block, without comments, each on one line."""
+    joined = re.sub(r"\s*\\\n\s*", " ", block.text)
+    uncommented = [re.sub(r"(^|\s+)#.*", "", line) for line in joined.splitlines()]
+    return [part.strip() for line in uncommented for part in line.split("; ") if part.strip()]
 
 
 def run_documented(words: list[str], command: Any, *more: str) -> None:
     """Runs a command line with the fixture ``command``, or a script in this process, with ``more`` arguments."""
-    if words[:2] == ["python", "-m"]:
+    if words[0].endswith("python") and words[1] == "-m":
         import_module(words[2]).main([*words[3:], *more])
         return
     name = Path(words[0]).name.removeprefix("opsnet-").replace("-", "_")

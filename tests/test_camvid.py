@@ -19,6 +19,7 @@ def data(world, tmp_path: Path) -> list[str]:
     camvid.prepare(tmp_path / "src", tmp_path / "camvid", workers=1)
     return [
         f"paths.data={world.data}", f"data.root={tmp_path / 'camvid'}", "data.module.num_workers=0",
+        "backbone.pretrained=false",
         "+data.test.limit=2", "+data.module.val.limit=2",
     ]  # fmt: skip
 
@@ -32,6 +33,7 @@ def test_two_steps_a_validation_and_an_evaluation(data, compose, tmp_path: Path)
     metrics = train(cfg)
     assert 0 <= metrics["val/PQ"] <= 100
     checkpoint = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    assert compose("train", "experiment=camvid", *data[:2], *out).backbone.pretrained  # no frozen stages at random
     given = ["experiment=camvid", f"checkpoint={checkpoint}", f"output={tmp_path / 'out'}", "device=cpu", "panels=0"]
     found = evaluate(compose("evaluate", *given, *data)).metrics
     names = {name.removeprefix("camvid/").rpartition("/")[0] for name in found}

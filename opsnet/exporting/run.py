@@ -65,7 +65,7 @@ def _refuse(cfg: DictConfig, output: Path) -> None:
         raise ExportError(f"output {output} must end in .{cfg.format}: change output or format")
     missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if importlib.util.find_spec(name) is None]
     if cfg.format == "onnx" and missing:
-        raise ExportError(f"format=onnx needs {', '.join(missing)}: pip install 'opsnet[export]'")
+        raise ExportError(f"format=onnx needs {', '.join(missing)}: pip install '.[export]' in the clone")
 
 
 def _text(words: Any) -> str:

@@ -81,7 +81,7 @@ def require_submitit(arguments: list[str]) -> None:
     """
     asked = [argument for argument in arguments if argument.startswith("launcher=submitit")]
     if asked and importlib.util.find_spec("submitit") is None:
-        raise InputError(f"{asked[0]} needs hydra-submitit-launcher: pip install 'opsnet[slurm]'")
+        raise InputError(f"{asked[0]} needs hydra-submitit-launcher: pip install '.[slurm]' in the clone")
 
 
 def submit(jobs: list[Job], cluster: str, queue: Mapping[str, Any]) -> list[Any]:

@@ -58,7 +58,7 @@ def demo(cfg: DictConfig) -> Any:
         InputError: gradio is not installed, or no checkpoint was found.
     """
     if importlib.util.find_spec("gradio") is None:
-        raise InputError("the page needs gradio: pip install 'opsnet[demo]'")
+        raise InputError("the page needs gradio: pip install '.[demo]' in the clone")
     checkpoint = cfg.checkpoint or newest_checkpoint(Path(cfg.paths.runs))
     from opsnet.prediction.predictor import AUTO, load
     from opsnet.vocabulary.vocabulary import packaged_vocabularies

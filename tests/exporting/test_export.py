@@ -144,7 +144,10 @@ def test_a_missing_package(command, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     code, error = command(main, f"hydra.run.dir={tmp_path / 'run'}", "checkpoint=no.ckpt")
     assert code == 2
-    assert "format=onnx needs onnx, onnxscript, onnxruntime: pip install 'opsnet[export]'" in error.splitlines()[-1]
+    assert (
+        "format=onnx needs onnx, onnxscript, onnxruntime: pip install '.[export]' in the clone"
+        in error.splitlines()[-1]
+    )
 
 
 # --- slow -------------------------------------------------------------------------------------------------------------

@@ -44,7 +44,7 @@ def test_no_run_is_one_sentence(command, tmp_path) -> None:
 def test_a_missing_gradio_is_one_sentence(command, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     code, error = command(main, f"hydra.run.dir={tmp_path / 'run'}")
-    assert (code, error.splitlines()[-1]) == (2, "error: the page needs gradio: pip install 'opsnet[demo]'")
+    assert (code, error.splitlines()[-1]) == (2, "error: the page needs gradio: pip install '.[demo]' in the clone")
 
 
 def test_examples_are_images_with_class_names(tmp_path) -> None:
