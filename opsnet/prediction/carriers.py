@@ -47,7 +47,7 @@ class NamedSegment(Segment):
 
 
 @dataclass(frozen=True)
-class NamedMap(PanopticMap):
+class PanopticResult(PanopticMap):
     """A panoptic map (H, W) of one image with class names.
 
     Attributes:

@@ -17,7 +17,7 @@ from opsnet.inference.network_output import NetworkOutput, run_network
 from opsnet.inference.settings import parse_filtering, parse_recognizer, recognizer_config
 from opsnet.inference.trained_model import TrainedModel
 from opsnet.panoptic.mask_filtering import MaskFiltering
-from opsnet.prediction.carriers import NamedMap
+from opsnet.prediction.carriers import PanopticResult
 from opsnet.prediction.images import ImageLike, NetworkSize, as_list, padded_size, to_batch, to_pixels
 from opsnet.prediction.naming import UnknownRule, label_segments
 from opsnet.prediction.semantic_naming import is_from_proposals, label_pixels
@@ -122,7 +122,7 @@ class Predictor(
         modulation: str | Recognizer | None = None, filtering: str | MaskFiltering | None = None,
         unknown: UnknownRule | None = None, path_margin: float = 0.1, task: str = "panoptic",
         semantic: str | None = None,
-    ) -> NamedMap | list[NamedMap]:  # fmt: skip
+    ) -> PanopticResult | list[PanopticResult]:  # fmt: skip
         """Segments images and labels the segments.
 
         Args:
@@ -149,7 +149,7 @@ class Predictor(
         words = as_words(vocabulary)
         listed, is_one = as_list(images)
         pixels = [to_pixels(image) for image in listed]
-        maps: dict[int, NamedMap] = {}
+        maps: dict[int, PanopticResult] = {}
         for chosen in self._batches([p.shape[:2] for p in pixels], batch_size):
             output = self.propose([pixels[i] for i in chosen])
             found = self.name(
@@ -186,7 +186,7 @@ class Predictor(
         self, output: NetworkOutput, vocabulary: Words, *, modulation: str | Recognizer | None = None,
         filtering: str | MaskFiltering | None = None, top_k: int = 1, unknown: UnknownRule | None = None,
         path_margin: float = 0.1, task: str = "panoptic", semantic: str | None = None,
-    ) -> list[NamedMap]:  # fmt: skip
+    ) -> list[PanopticResult]:  # fmt: skip
         """Labels the segments of network outputs; one map per image. Arguments as in :meth:`__call__`.
 
         The text embeddings of a new vocabulary are computed once and cached.

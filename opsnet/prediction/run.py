@@ -18,7 +18,7 @@ from opsnet.inference.config import InferenceConfig
 from opsnet.inference.settings import TrainedFilter, choose_recognizer
 from opsnet.inference.trained_model import load_zero_shot
 from opsnet.panoptic.mask_filtering import MaskFiltering
-from opsnet.prediction.carriers import NamedMap
+from opsnet.prediction.carriers import PanopticResult
 from opsnet.prediction.images import NetworkSize, padded_size, to_pixels
 from opsnet.prediction.naming import UnknownRule
 from opsnet.prediction.options import PredictionOptions, option_values
@@ -48,7 +48,7 @@ class Outcome:
     done: int = 0
     failed: list[str] = field(default_factory=list)
     seconds: float = 0.0
-    last: NamedMap | None = None
+    last: PanopticResult | None = None
 
 
 def predict(cfg: DictConfig) -> Outcome:
@@ -184,7 +184,7 @@ def _print(outcome: Outcome, count: int, folder: Path) -> None:
         console.print(f"written to {folder}", soft_wrap=True)
 
 
-def _print_segments(named: NamedMap, console: Any) -> None:
+def _print_segments(named: PanopticResult, console: Any) -> None:
     from rich.table import Table
 
     several = any(len(s.top) > 1 for s in named.segments)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from opsnet.data.coco_panoptic import content, image_record, segment_record, write_annotation
 from opsnet.data.panoptic_records import ImageFile, SegmentInfo
-from opsnet.prediction.carriers import NamedMap, NamedSegment, NameScore
+from opsnet.prediction.carriers import NamedSegment, NameScore, PanopticResult
 from opsnet.prediction.naming import boxes_of
 from opsnet.utils.errors import InputError
 from opsnet.utils.files import atomic_path, write_json, write_text
@@ -40,7 +40,7 @@ def checked_task(task: str) -> str:
     return task
 
 
-def for_task(named: NamedMap, task: str) -> NamedMap:
+def for_task(named: PanopticResult, task: str) -> PanopticResult:
     """The map for a task: "semantic" has one segment per class, "instance" only things.
 
     Raises:
@@ -84,7 +84,7 @@ class PredictionWriter:
         self._names: Counter[str] = Counter()
         self._vocabulary: Vocabulary | None = None
 
-    def add(self, image: Path, pixels: NDArray[np.uint8], named: NamedMap) -> None:
+    def add(self, image: Path, pixels: NDArray[np.uint8], named: PanopticResult) -> None:
         """Writes the files of one image.
 
         Args:
@@ -115,11 +115,11 @@ class PredictionWriter:
         same = self._names[image.name]
         return image.name if same == 1 else f"{image.name}_{same}"
 
-    def _add_panoptic(self, number: int, name: str, named: NamedMap) -> list[dict[str, Any]]:
+    def _add_panoptic(self, number: int, name: str, named: PanopticResult) -> list[dict[str, Any]]:
         segments = [panoptic_segment(s, named.vocabulary) for s in named.segments]
         return [write_annotation(self.folder / "panoptic", number, f"{name}.png", named.ids.cpu().numpy(), segments)]
 
-    def _add_semantic(self, number: int, name: str, named: NamedMap) -> list[dict[str, Any]]:
+    def _add_semantic(self, number: int, name: str, named: PanopticResult) -> list[dict[str, Any]]:
         from PIL import Image
 
         values = torch.tensor([0, *(s.label + 1 for s in named.segments)])
@@ -128,7 +128,7 @@ class PredictionWriter:
             Image.fromarray(values[named.ids.cpu()].numpy().astype(kind)).save(path)
         return [{"image_id": number, "file_name": f"{name}.png"}]
 
-    def _add_instance(self, number: int, name: str, named: NamedMap) -> list[dict[str, Any]]:
+    def _add_instance(self, number: int, name: str, named: PanopticResult) -> list[dict[str, Any]]:
         from opsnet.metrics.instances import instances_from_map
 
         ids = named.vocabulary.ids
