@@ -91,4 +91,4 @@ def _label_image(masks: Tensor, classes: Tensor, iou: Tensor, vocabulary: Vocabu
                 float(iou[proposal]), proposal=proposal, name=vocabulary.names[label], box=boxes[i], top=top,
             )
         )  # fmt: skip
-    return PanopticResult(ids=ids, segments=tuple(segments), vocabulary=vocabulary)
+    return PanopticResult(ids=ids, segments=tuple(segments), vocabulary=vocabulary, task="semantic")

@@ -50,6 +50,15 @@ def segment_colours(segments: Sequence[Segment]) -> dict[int, Colour]:
     return chosen
 
 
+def class_colours(segments: Sequence[Segment], classes: int) -> dict[int, Colour]:
+    """Segment id -> the colour of its class, the same in all images and frames with a vocabulary of ``classes`` names.
+
+    The first 36 names have clearly different colours, further ones are closer to each other.
+    """
+    colours = palette(classes)
+    return {s.id: colours[s.label] for s in segments}
+
+
 def _distances(colours: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Perceptual difference of (n, 3) colours to ``other``: the "redmean" distance in RGB, 0 to about 765, (n,)."""
     red = (colours[:, 0] + other[0]) / 2

@@ -25,8 +25,9 @@ _FEWEST_POINTS = 7
 
 
 def draw_overlay(
-    image: np.ndarray, panoptic: PanopticMap, names: Sequence[str], scale: int | None = None
-) -> np.ndarray:
+    image: np.ndarray, panoptic: PanopticMap, names: Sequence[str], scale: int | None = None,
+    colours: dict[int, Colour] | None = None,
+) -> np.ndarray:  # fmt: skip
     """Draws segments and their names over an image.
 
     Args:
@@ -34,6 +35,7 @@ def draw_overlay(
         panoptic: the map, at the image's size; void pixels are drawn grey.
         names: the vocabulary that the segments' labels index.
         scale: integer enlargement factor; ``None``: small images to about 480 pixels, larger ones not at all.
+        colours: segment id -> colour; ``None``: :func:`segment_colours`.
 
     Returns:
         (H * scale, W * scale, 3) uint8 RGB.
@@ -44,7 +46,7 @@ def draw_overlay(
     present = set(np.unique(ids).tolist())
     segments = [s for s in panoptic.segments if s.id in present]
     ids = _enlarge_ids(np.where(np.isin(ids, [s.id for s in segments]), ids, 0), scale)
-    colours = segment_colours(segments)
+    colours = segment_colours(segments) if colours is None else colours
     drawn = _outline(_blend(_enlarge(image, scale), ids, colours), ids)
     return _write_names(drawn, ids, segments, names, colours)
 

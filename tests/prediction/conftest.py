@@ -34,4 +34,4 @@ def proposed() -> Callable[..., NetworkOutput]:
 @pytest.fixture
 def predictor(lenient_model: TrainedModel) -> Predictor:
     """A predictor with a hardly trained network that keeps every proposal."""
-    return Predictor(lenient_model, filtering=MaskFiltering(kind="cls_iou", threshold=-1))
+    return Predictor(lenient_model, filtering=MaskFiltering(kind="cls_iou", threshold=0))

@@ -90,7 +90,7 @@ def test_another_strength_or_vocabulary_needs_no_network(predictor, sample_image
 
     monkeypatch.setattr(predictor.trained.model, "forward", refuse)
     assert same(predictor.name(proposed, WORDS, modulation=ClipOnly(), top_k=3)[0], expected)
-    other = predictor.name(proposed, ["sea", "a  tree"], filtering=MaskFiltering(kind="iou", threshold=-1))[0]
+    other = predictor.name(proposed, ["sea", "a  tree"], filtering=MaskFiltering(kind="iou", threshold=0))[0]
     assert other.vocabulary.names == ("sea", "a tree")
 
 
@@ -115,7 +115,7 @@ def test_concurrent_users_get_their_own_maps(predictor, sample_images) -> None:
 
 def test_maps_of_large_images_keep_their_size(lenient_model) -> None:
     image = np.random.default_rng(0).integers(0, 255, (120, 90, 3), dtype=np.uint8)
-    small = Predictor(lenient_model, filtering=MaskFiltering(threshold=-1), longest=64)
+    small = Predictor(lenient_model, filtering=MaskFiltering(threshold=0), longest=64)
     proposed = small.propose(image)
     assert proposed.padded == (64, 64)
     assert proposed.valid_sizes == ((64, 48),)
@@ -126,7 +126,7 @@ def test_maps_of_large_images_keep_their_size(lenient_model) -> None:
 
 def test_maps_of_resized_images_are_those_of_evaluation(lenient_model) -> None:
     image = np.random.default_rng(0).integers(0, 255, (120, 90, 3), dtype=np.uint8)
-    small = Predictor(lenient_model, filtering=MaskFiltering(threshold=-1), longest=64)
+    small = Predictor(lenient_model, filtering=MaskFiltering(threshold=0), longest=64)
     batch = module.to_batch([image], size=NetworkSize(longest=64))
     assert (batch.valid_sizes, batch.original_sizes) == ([(64, 48)], [(120, 90)])
     names = lenient_model.names.prepared(Vocabulary.load(WORDS))
@@ -180,7 +180,7 @@ def test_semantic_maps_of_both_rules(predictor, sample_images) -> None:
     assert torch.equal(torch.tensor([0, *(s.label for s in found.segments)])[found.ids], labels)
     assert [s.id for s in found.segments] == found.ids.unique().tolist()
     own = Predictor(predictor.trained, semantic="proposals")  # with any filter
-    assert same(own.name(proposed, WORDS, task="semantic", filtering=MaskFiltering(threshold=2))[0], found)
+    assert same(own.name(proposed, WORDS, task="semantic", filtering=MaskFiltering(threshold=1))[0], found)
     assert same(
         own.name(proposed, WORDS, task="semantic", semantic="panoptic", filtering=predictor.filtering)[0], merged
     )
