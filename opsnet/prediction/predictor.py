@@ -179,7 +179,7 @@ class Predictor(
         return results[0] if source.is_one else [results[i] for i in range(len(read))]
 
     def _stream(self, source: ImageSource, labelling: Labelling, batch_size: int) -> Iterator[PanopticResult]:
-        images = source.readable(lambda error: warnings.warn(f"skipped: {error}", stacklevel=4))
+        images = source.readable(lambda error: warnings.warn(f"skipped: {error}", stacklevel=5))
         for batch in in_batches(images, batch_size, self.size):
             yield from self._label(self.propose(batch), labelling)
 
