@@ -310,6 +310,27 @@ def test_the_exit_code_is_1_if_images_are_skipped(config, command, folder, lenie
     assert command(main, *given, f"image={folder}/[acd].*")[0] == 0
 
 
+def test_a_video_gives_files_per_frame(config, clip, tmp_path, capsys) -> None:
+    outcome = predict(config(f"image='{clip}'", "batch_size=3"))
+    assert (outcome.done, outcome.failed) == (4, [])
+    assert "4 of 4 images" in capsys.readouterr().out
+    frames = [f"my clip_{i:06d}" for i in range(4)]
+    assert {p.stem for p in (tmp_path / "out" / "panoptic").iterdir()} == set(frames)
+    data = json.loads((tmp_path / "out" / "panoptic.json").read_text())
+    assert [image["file_name"] for image in data["images"]] == [f"{name}.png" for name in frames]
+
+
+def test_an_image_from_an_address(config, command, server, lenient_checkpoint, tmp_path) -> None:
+    config()  # the checkpoint is read once for all tests
+    out = tmp_path / "run"
+    given = [f"checkpoint={lenient_checkpoint}", f"vocabulary={WORDS}", f"hydra.run.dir={out}"]
+    assert command(main, *given, f"image={server}/some/photo%20one.png?size=3&b=/x") == (0, "")
+    assert (out / "photo one_overlay.png").is_file()
+    code, error = command(main, *given, f"image={server}/missing.png")
+    assert code == 2
+    assert f"image {server}/missing.png cannot be downloaded (HTTP 404 Not Found)" in error
+
+
 @pytest.mark.parametrize(("task", "name"), [("semantic", "semantic.json"), ("instance", "instances.json")])
 def test_other_tasks(task, name, config, tmp_path) -> None:
     predict(config(f"task={task}"))

@@ -5,10 +5,8 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 
 from opsnet.prediction.sources import image_source
@@ -17,22 +15,7 @@ from opsnet.utils.errors import InputError
 
 av = pytest.importorskip("av", reason="PyAV, the extra video, is not installed")
 
-LEVELS = (20, 90, 160, 230)
-
-
-@pytest.fixture
-def clip(tmp_path) -> Path:
-    """Four frames, 64 wide and 48 high, each of one grey; the upper left quarter is white."""
-    path = tmp_path / "my clip.mp4"
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=5)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        for level in LEVELS:
-            pixels = np.full((48, 64, 3), level, np.uint8)
-            pixels[:24, :32] = 255
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
-        container.mux(stream.encode())
-    return path
+LEVELS = (20, 90, 160, 230)  # of the fixture's frames
 
 
 def test_every_frame_in_order(clip) -> None:

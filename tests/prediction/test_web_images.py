@@ -2,59 +2,15 @@
 
 from __future__ import annotations
 
-import http.server
-import io
-import threading
-import time
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
-from PIL import Image
+from web_server import PIXELS
 
 from opsnet.prediction import web_images
 from opsnet.prediction.images import to_pixels
 from opsnet.prediction.sources import image_source
 from opsnet.prediction.web_images import is_url
 from opsnet.utils.errors import InputError
-
-PIXELS = np.arange(5 * 4 * 3, dtype=np.uint8).reshape(5, 4, 3)
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        if self.path.startswith("/moved"):
-            self.send_response(302)
-            self.send_header("Location", "/a.png" if self.path == "/moved" else "file:///etc/hostname")
-            self.end_headers()
-            return
-        if self.path == "/missing.png":
-            self.send_error(404)
-            return
-        self.send_response(200)
-        self.end_headers()
-        if self.path == "/page":
-            self.wfile.write(b"<html>")
-        elif self.path == "/slow":
-            for _ in range(20):
-                self.wfile.write(b"x")
-                self.wfile.flush()
-                time.sleep(0.1)
-        else:
-            file = io.BytesIO()
-            Image.fromarray(PIXELS).save(file, "PNG")
-            self.wfile.write(file.getvalue())
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@pytest.fixture
-def server() -> Iterator[str]:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
-        threading.Thread(target=httpd.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{httpd.server_address[1]}"
-        httpd.shutdown()
 
 
 @pytest.mark.parametrize("path", ["/a.png", "/moved", "/some/photo%20one.png?size=3&b=/x#y"])
