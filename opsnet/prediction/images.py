@@ -18,6 +18,7 @@ from torchvision.transforms.v2.functional import resize
 
 from opsnet.data.images import decode_rgb, read_rgb, to_rgb
 from opsnet.data.transforms import EvalTransform, as_image
+from opsnet.inference.config import InferenceConfig
 from opsnet.prediction.web_images import download, is_url
 from opsnet.structures import SIZE_DIVISOR, Batch
 from opsnet.utils.errors import InputError
@@ -140,6 +141,26 @@ class NetworkSize:
         if self.shortest is None and max(height, width) <= longest:
             return height, width
         return EvalTransform(shortest=min(edge, self.longest or edge), longest=self.longest).size(height, width)
+
+
+AUTO = "auto"
+Pixels: TypeAlias = int | str | None
+"""Length of an edge: a number, ``None`` for no limit, or ``"auto"``."""
+
+
+def network_size(inference: InferenceConfig, shortest: Pixels, longest: Pixels) -> NetworkSize:
+    """The given size; "auto" edges are those of the network's evaluation.
+
+    Raises:
+        InputError: an edge is invalid.
+    """
+    for key, value in (("shortest", shortest), ("longest", longest)):
+        if value != AUTO and value is not None and not (isinstance(value, int) and value >= 1):
+            raise InputError(f"{key} must be at least 1 pixel, null for no limit, or {AUTO}, got {value}")
+    return NetworkSize(
+        inference.shortest if shortest == AUTO else shortest,  # type: ignore[arg-type]
+        inference.longest if longest == AUTO else longest,  # type: ignore[arg-type]
+    )
 
 
 def padded_size(height: int, width: int) -> tuple[int, int]:

@@ -15,18 +15,18 @@ import torch
 from huggingface_hub import ModelHubMixin
 
 from opsnet.checkpoint.folder import fetch, read, save
-from opsnet.inference.config import InferenceConfig, checked_semantic
+from opsnet.inference.config import checked_semantic
 from opsnet.inference.network_output import NetworkOutput, run_network
 from opsnet.inference.settings import parse_filtering, parse_recognizer, recognizer_config
 from opsnet.inference.trained_model import TrainedModel
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.prediction import arguments
 from opsnet.prediction.carriers import PanopticResult
-from opsnet.prediction.images import ImageLike, NetworkSize, padded_size, to_batch
+from opsnet.prediction.images import AUTO, ImageLike, Pixels, network_size, to_batch
 from opsnet.prediction.labelling import Labelling, Proposed
 from opsnet.prediction.naming import UnknownRule, label_segments
 from opsnet.prediction.semantic_naming import is_from_proposals, label_pixels
-from opsnet.prediction.sources import ImageSource, image_source, in_batches
+from opsnet.prediction.sources import ImageSource, by_padded_size, image_source, in_batches
 from opsnet.prediction.words import Words, as_words
 from opsnet.prediction.writing import for_task
 from opsnet.published.open_model import open_model
@@ -34,10 +34,6 @@ from opsnet.recognition.recognizer import PreparedNames, Recognizer
 from opsnet.structures import TextBank
 from opsnet.utils.errors import InputError
 from opsnet.vocabulary import Vocabulary
-
-AUTO = "auto"
-Pixels = int | None | str
-"""Length of an edge: a number, ``None`` for no limit, or ``"auto"``."""
 
 
 @arguments.known_arguments
@@ -113,7 +109,7 @@ class Predictor(
         if not isinstance(trained, TrainedModel):
             raise InputError(f"trained must be a network, got {type(trained).__name__}: call opsnet.load(PATH)")
         self.trained, inference = trained, trained.inference
-        self.size = _network_size(inference, shortest, longest)
+        self.size = network_size(inference, shortest, longest)
         self.overlap = inference.overlap if overlap is None else arguments.share("overlap", overlap)
         self.recognizer = trained.recognizer if modulation is None else self._recognizer(modulation)
         self.filtering = inference.mask_filtering if filtering is None else self._filter(filtering)
@@ -173,7 +169,7 @@ class Predictor(
             return self._stream(source, labelling, size)
         read = source.read()
         results: dict[int, PanopticResult] = {}
-        for chosen in self._batches([image.pixels.shape[:2] for image in read], size):
+        for chosen in by_padded_size(read, size, self.size):
             found = self._label(self.propose([read[i] for i in chosen]), labelling)
             results.update(zip(chosen, found, strict=True))
         return results[0] if source.is_one else [results[i] for i in range(len(read))]
@@ -182,13 +178,6 @@ class Predictor(
         images = source.readable(lambda error: warnings.warn(f"skipped: {error}", stacklevel=5))
         for batch in in_batches(images, batch_size, self.size):
             yield from self._label(self.propose(batch), labelling)
-
-    def _batches(self, sizes: Sequence[tuple[int, ...]], batch_size: int) -> list[list[int]]:
-        """Indices of images by (height, width), in groups of one padded size and up to ``batch_size`` images."""
-        by_size: dict[tuple[int, int], list[int]] = {}
-        for i, (height, width) in enumerate(sizes):
-            by_size.setdefault(padded_size(*self.size.of(height, width)), []).append(i)
-        return [group[i : i + batch_size] for group in by_size.values() for i in range(0, len(group), batch_size)]
 
     @torch.inference_mode()
     def propose(self, images: ImageLike | Sequence[ImageLike]) -> Proposed:
@@ -265,10 +254,10 @@ class Predictor(
         return value
 
     def _recognizer(self, value: str | Recognizer) -> Recognizer:
-        if isinstance(value, Recognizer):
-            return value
         if not isinstance(value, str):
-            raise InputError(f"modulation must be text such as 'alpha=5,beta=0.25' or a Recognizer, got {value!r}")
+            if isinstance(value, type) or not callable(value):
+                raise InputError(f"modulation must be text such as 'alpha=5,beta=0.25' or a Recognizer, got {value!r}")
+            return value
         return parse_recognizer(value, trained=self.trained.recognizer).eval().to(self.device)
 
     def text(self, vocabulary: Vocabulary) -> TextBank:
@@ -329,18 +318,3 @@ class Predictor(
             folder, device=device, clip_weights=clip_weights, treat_label_names_as_seen=treat_label_names_as_seen
         )
         return cls(trained, modulation=modulation, filtering=filtering)
-
-
-def _network_size(inference: InferenceConfig, shortest: Pixels, longest: Pixels) -> NetworkSize:
-    """The given size; "auto" edges are those of the network's evaluation.
-
-    Raises:
-        InputError: an edge is invalid.
-    """
-    for key, value in (("shortest", shortest), ("longest", longest)):
-        if value != AUTO and value is not None and not (isinstance(value, int) and value >= 1):
-            raise InputError(f"{key} must be at least 1 pixel, null for no limit, or {AUTO}, got {value}")
-    return NetworkSize(
-        inference.shortest if shortest == AUTO else shortest,  # type: ignore[arg-type]
-        inference.longest if longest == AUTO else longest,  # type: ignore[arg-type]
-    )

@@ -14,7 +14,6 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from opsnet.prediction.images import ImageLike, NetworkSize, SourceImage, padded_size, to_pixels
@@ -150,10 +149,18 @@ def in_batches(
     images: Iterable[SourceImage], batch_size: int, network_size: NetworkSize
 ) -> Iterator[list[SourceImage]]:
     """Groups up to ``batch_size`` successive images of equal padded size, so that a map does not depend on others."""
-
-    def padded(pixels: NDArray[np.uint8]) -> tuple[int, int]:
-        return padded_size(*network_size.of(pixels.shape[0], pixels.shape[1]))
-
-    for _, alike in itertools.groupby(images, key=lambda image: padded(image.pixels)):
+    for _, alike in itertools.groupby(images, key=lambda image: _padded(image, network_size)):
         while batch := list(itertools.islice(alike, batch_size)):
             yield batch
+
+
+def by_padded_size(images: Sequence[SourceImage], batch_size: int, network_size: NetworkSize) -> list[list[int]]:
+    """Indices of images in groups of one padded size and up to ``batch_size`` images."""
+    by_size: dict[tuple[int, int], list[int]] = {}
+    for i, image in enumerate(images):
+        by_size.setdefault(_padded(image, network_size), []).append(i)
+    return [group[i : i + batch_size] for group in by_size.values() for i in range(0, len(group), batch_size)]
+
+
+def _padded(image: SourceImage, network_size: NetworkSize) -> tuple[int, int]:
+    return padded_size(*network_size.of(image.pixels.shape[0], image.pixels.shape[1]))

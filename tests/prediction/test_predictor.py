@@ -277,6 +277,7 @@ def test_a_video_is_read_frame_by_frame(predictor, clip) -> None:
         ({"vocabulary": b"sea"}, "got b'sea'"),
         ({"vocabulary": ["sea", None]}, "its names texts, got None"),
         ({"modulation": 5}, "modulation must be text such as 'alpha=5,beta=0.25' or a Recognizer, got 5"),
+        ({"modulation": EmbeddingModulation}, "or a Recognizer, got <class"),
         ({"modulation": "alpha=10,beta=1e6"}, r"modulation\.beta must lie in 0\.\.10, got 10\.0 and 1000000\.0"),
         ({"filtering": 0.5}, "filtering must be text such as 'cls_iou,threshold=0.1' or a MaskFiltering, got 0.5"),
         ({"filtering": "cls_iou,threshold=nan"}, r"filtering\.threshold must lie in 0\.\.1, got nan"),
