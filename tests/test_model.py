@@ -97,7 +97,7 @@ def test_a_step_reaches_every_trained_parameter_and_never_clip(model, images) ->
 def test_prediction_is_cut_to_the_valid_part(model, images) -> None:
     batch = Batch(images, [(50, 90), (64, 96)], [0, 1], "custom")
     names = bank(model, "sea", "tree")
-    keep_all = MaskFiltering(kind="iou", threshold=-1)
+    keep_all = MaskFiltering(kind="iou", threshold=0)
     maps = predict(model, batch, prepare(names, names), recognizer=QueryOnly(), filtering=keep_all, overlap=0)
     assert [tuple(m.ids.shape) for m in maps] == [(50, 90), (64, 96)]
     for found in maps:
@@ -108,7 +108,7 @@ def test_prediction_is_cut_to_the_valid_part(model, images) -> None:
 def test_prediction_leaves_no_graph_behind_and_repeats_itself(model, images) -> None:
     batch = Batch(images, [(64, 96)] * 2, [0, 1], "custom")
     names, trained = bank(model, "sea", "tree"), bank(model, "sea", "flower")
-    options = {"recognizer": EmbeddingModulation(), "filtering": MaskFiltering(kind="iou", threshold=-1), "overlap": 0}
+    options = {"recognizer": EmbeddingModulation(), "filtering": MaskFiltering(kind="iou", threshold=0), "overlap": 0}
     first, second = (predict(model, batch, prepare(names, trained), **options) for _ in range(2))
     assert all(torch.equal(a.ids, b.ids) and a.segments == b.segments for a, b in zip(first, second, strict=True))
     assert all(isinstance(s.score, float) for m in first for s in m.segments)
@@ -128,7 +128,7 @@ def test_the_recognizer_decides_which_embedding_names(model, images) -> None:
         return recognizer
 
     for kind in (QueryOnly, ClipOnly):
-        predict(model, batch, names, recognizer=spy(kind), filtering=MaskFiltering(threshold=2), overlap=0)
+        predict(model, batch, names, recognizer=spy(kind), filtering=MaskFiltering(threshold=1), overlap=0)
     assert seen[QueryOnly].shape == (2, QUERIES, 10)
     assert not torch.allclose(seen[QueryOnly], seen[ClipOnly], atol=0.1)
 
@@ -136,7 +136,7 @@ def test_the_recognizer_decides_which_embedding_names(model, images) -> None:
 def test_an_image_without_kept_proposals_is_all_void(model, images) -> None:
     batch = Batch(images, [(64, 96), (40, 40)], [0, 1], "custom")
     names = bank(model, "sea")
-    maps = predict(model, batch, prepare(names, names), recognizer=QueryOnly(), filtering=MaskFiltering(threshold=2))
+    maps = predict(model, batch, prepare(names, names), recognizer=QueryOnly(), filtering=MaskFiltering(threshold=1))
     assert [(m.segments, int(m.ids.sum()), tuple(m.ids.shape)) for m in maps] == [((), 0, (64, 96)), ((), 0, (40, 40))]
 
 

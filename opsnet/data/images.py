@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -78,15 +79,35 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
         raise DatasetError(f"{path} cannot be read as an image ({error}): replace the file") from error
 
 
+def decode_rgb(content: bytes, name: str) -> NDArray[np.uint8]:
+    """The bytes of an image file as upright RGB (H, W, 3); ``name`` stands for a path in messages.
+
+    Raises:
+        DatasetError: they are not an image.
+    """
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            return to_rgb(image)
+    except Exception as error:  # as in read_image
+        raise DatasetError(f"{name} cannot be read as an image ({error}): replace the file") from error
+
+
 def to_rgb(image: Image.Image) -> NDArray[np.uint8]:
     """Converts an image to upright RGB (H, W, 3).
 
     Cameras store rotation as a tag, while annotations are drawn on the upright image. 16-bit greyscale is rescaled
     (Pillow would clip it at 255), and transparent pixels become white instead of showing the colour stored below them.
+
+    Raises:
+        ValueError: the pixels are floating-point numbers, whose range is unknown.
     """
+    if image.mode == "F":
+        raise ValueError("its pixels are floating-point numbers of unknown range: convert it to 8 bits")
     upright = ImageOps.exif_transpose(image)
     if upright.mode.startswith("I"):
         upright = Image.fromarray((np.asarray(upright).clip(0, 65_535) // 257).astype(np.uint8))
+    if upright.mode == "La":  # Pillow converts it to LA only
+        upright = upright.convert("LA")
     if upright.has_transparency_data:
         see_through = upright.convert("RGBA")
         upright = Image.alpha_composite(Image.new("RGBA", see_through.size, "white"), see_through)

@@ -20,7 +20,7 @@ from opsnet.metrics.confusions import ConfusionCounts, count_confusions, most_co
 from opsnet.metrics.image_overlaps import ImageOverlaps
 from opsnet.metrics.instances import instances_from_map, instances_from_proposals
 from opsnet.metrics.oracles import ORACLES, NamedMasks
-from opsnet.metrics.panoptic_averages import PanopticCounts, PanopticResult, summarise
+from opsnet.metrics.panoptic_averages import PanopticCounts, PanopticScores, summarise
 from opsnet.metrics.panoptic_quality import count_image
 from opsnet.metrics.semantic import (
     PROPOSALS,
@@ -183,7 +183,7 @@ class Details:
             metrics.update({f"oracle/{name.replace(' ', '')}/{measure}": value for measure, value in bound.items()})
         return metrics
 
-    def write(self, folder: Path, file: str, panoptic: PanopticResult, semantic: SemanticResult) -> None:
+    def write(self, folder: Path, file: str, panoptic: PanopticScores, semantic: SemanticResult) -> None:
         """Writes ``per_class/<file>`` and, if there are confusions, ``confusions/<file>`` into ``folder``."""
         names = self.target.names
         rows = class_rows(

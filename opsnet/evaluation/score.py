@@ -26,7 +26,7 @@ from opsnet.metrics.panoptic_arithmetic import (
     count_segments,
     overlap_table,
 )
-from opsnet.metrics.panoptic_averages import IntArray, PanopticCounts, PanopticResult, Quality, summarise
+from opsnet.metrics.panoptic_averages import IntArray, PanopticCounts, PanopticScores, Quality, summarise
 from opsnet.utils.errors import DatasetError
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class Score:
         images: number of scored images.
     """
 
-    result: PanopticResult
+    result: PanopticScores
     categories: tuple[Category, ...]
     images: int
 

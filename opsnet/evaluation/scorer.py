@@ -13,7 +13,7 @@ from opsnet.evaluation.scored_image import ImageMasks, score_image
 from opsnet.inference.names import DomainNames
 from opsnet.inference.network_output import NetworkOutput
 from opsnet.inference.settings import Setting
-from opsnet.metrics.panoptic_averages import PanopticCounts, PanopticResult, summarise
+from opsnet.metrics.panoptic_averages import PanopticCounts, PanopticScores, summarise
 from opsnet.metrics.semantic import SemanticCounts, summarise_semantic
 from opsnet.panoptic.mask_filtering import Filtered
 from opsnet.structures import GroundTruth, PanopticMap
@@ -83,7 +83,7 @@ class SettingScorer:
             )
         return logits
 
-    def panoptic(self, name: str) -> PanopticResult:
+    def panoptic(self, name: str) -> PanopticScores:
         """PQ and its parts of a setting, averaged and per class."""
         return summarise(self.counts[name], self.is_thing)
 

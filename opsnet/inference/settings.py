@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -72,10 +72,9 @@ def parse_setting(
         InputError: the name or an option is unknown.
     """
     recognition, _, filter_name = name.partition("/")
-    kind, *options = filter_name.split(",")
-    changes = _filter_options(options, name)
+    kind, changes = _filter_options(filter_name, name)
     overlap = changes.pop("overlap", None)
-    filtering = changed(parse_filtering(kind, filters=filters, trained=trained, setting=name), changes)
+    filtering = changed(_named_filter(kind, filters, trained, name), changes)
     source = recognition if recognition in OTHER_SOURCES else "pooling"
     known = "clip_only" if recognition in OTHER_SOURCES else recognition
     chosen = parse_recognizer(known, trained=recognizer, setting=name)
@@ -104,24 +103,30 @@ def parse_recognizer(text: str, *, trained: Recognizer | None = None, setting: s
 
 
 def parse_filtering(
-    text: str, *, filters: Filters | None = None, trained: MaskFiltering | None = None, setting: str | None = None
+    text: str, *, filters: Filters | None = None, trained: MaskFiltering | None = None
 ) -> MaskFiltering:
-    """Builds a filter from its name: an option of conf/filtering, or ``trained``.
+    """Builds a filter from its name, an option of conf/filtering or ``trained``, with options: cls_iou,threshold=0.1.
 
     Args:
-        text: the name.
+        text: the name, and options separated by commas.
         filters, trained: see :func:`parse_setting`.
-        setting: name of the setting that contains it, for messages.
 
     Raises:
-        InputError: the name is unknown.
+        InputError: the name or an option is unknown, or a value is invalid.
     """
-    if text == TRAINED:
+    kind, changes = _filter_options(text, text)
+    if "overlap" in changes:
+        raise InputError(f"filtering '{text}': overlap is no option of the filter: give it to Predictor(..., overlap=)")
+    return changed(_named_filter(kind, filters, trained, text), changes)
+
+
+def _named_filter(name: str, filters: Filters | None, trained: MaskFiltering | None, setting: str) -> MaskFiltering:
+    if name == TRAINED:
         return _of_checkpoint(trained, "filter")
     try:
-        raw = option("filtering", text)
+        raw = option("filtering", name)
     except KeyError as error:
-        raise _unknown("filtering", text, setting or text) from error
+        raise _unknown("filtering", name, setting) from error
     whole = OmegaConf.create({"filters": filters or {}, "filtering": raw})
     return instantiate(whole.filtering)  # type: ignore[no-any-return]
 
@@ -255,14 +260,15 @@ FILTER_OPTIONS: dict[str, Callable[[str], Any]] = {
 }
 
 
-def _filter_options(options: Sequence[str], name: str) -> dict[str, Any]:
-    """``["threshold=0.1", ...]`` as values.
+def _filter_options(text: str, name: str) -> tuple[str, dict[str, Any]]:
+    """``cls_iou,threshold=0.1`` -> the filter's name and its options; ``name`` is that of the setting, for messages.
 
     Raises:
         InputError: an option is unknown, or a value is invalid.
     """
     try:
-        return {key: FILTER_OPTIONS[key](value) for key, value in (option.split("=") for option in options)}
+        kind, *options = (part.strip() for part in text.split(","))
+        return kind, {key: FILTER_OPTIONS[key](value) for key, value in (option.split("=") for option in options)}
     except (ValueError, KeyError) as error:
         raise InputError(
             f"setting '{name}': the options of a filter are threshold=0.1, overlap=0.8, compete=cls (or iou, cls_iou) "

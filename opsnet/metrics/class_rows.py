@@ -9,7 +9,7 @@ from pathlib import Path
 
 from opsnet.metrics.average_precision import InstanceResult
 from opsnet.metrics.confusions import ConfusionCounts
-from opsnet.metrics.panoptic_averages import PanopticResult
+from opsnet.metrics.panoptic_averages import PanopticScores
 from opsnet.metrics.semantic import PROPOSALS, SemanticResult
 from opsnet.utils.files import atomic_path
 
@@ -18,7 +18,7 @@ Row = dict[str, str | int | float]
 
 def class_rows(
     names: Sequence[str],
-    panoptic: PanopticResult,
+    panoptic: PanopticScores,
     semantic: SemanticResult | None = None,
     instances: InstanceResult | None = None,
     confusions: ConfusionCounts | None = None,

@@ -69,7 +69,7 @@ class ClassQuality:
 
 
 @dataclass(frozen=True)
-class PanopticResult:
+class PanopticScores:
     """Panoptic quality of a set of images: over all classes, over things, over stuff, and per class."""
 
     all: Quality
@@ -96,7 +96,7 @@ class PanopticResult:
         }
 
 
-def summarise(counts: PanopticCounts, is_thing: Sequence[bool]) -> PanopticResult:
+def summarise(counts: PanopticCounts, is_thing: Sequence[bool]) -> PanopticScores:
     """Averages counts into PQ, SQ and RQ.
 
     Classes that never occur (TP + FP + FN = 0) are excluded from the averages; a class without a match counts as 0.
@@ -126,7 +126,7 @@ def summarise(counts: PanopticCounts, is_thing: Sequence[bool]) -> PanopticResul
 
     columns = (pq, sq, rq, counts.tp, counts.fp, counts.fn)
     rows = zip(things.tolist(), *(column.tolist() for column in columns))
-    return PanopticResult(
+    return PanopticScores(
         all=average(occurs),
         things=average(occurs & things),
         stuff=average(occurs & ~things),

@@ -15,7 +15,7 @@ from torchmetrics import Metric
 
 from opsnet.metrics.image_overlaps import image_overlaps
 from opsnet.metrics.panoptic_arithmetic import count_segments
-from opsnet.metrics.panoptic_averages import PanopticCounts, PanopticResult, summarise
+from opsnet.metrics.panoptic_averages import PanopticCounts, PanopticScores, summarise
 from opsnet.structures import GroundTruth, PanopticMap
 
 
@@ -73,12 +73,12 @@ class PanopticQuality(Metric):
         """``PQ``, ``PQth``, ``PQst``, ``SQ`` and ``RQ`` in percent, over all ranks."""
         return self._summarise().as_dict()
 
-    def result(self) -> PanopticResult:
+    def result(self) -> PanopticScores:
         """The averages and per-class results over all ranks; must be called on every rank."""
         with self.sync_context(dist_sync_fn=self.dist_sync_fn):
             return self._summarise()
 
-    def _summarise(self) -> PanopticResult:
+    def _summarise(self) -> PanopticScores:
         states = (self.tp, self.fp, self.fn, self.iou_sum)
         return summarise(PanopticCounts(*(state.cpu().numpy() for state in states)), self.is_thing)
 

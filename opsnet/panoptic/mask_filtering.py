@@ -38,7 +38,7 @@ class MaskFiltering(nn.Module):
             only with "cls".
 
     Raises:
-        ValueError: the kind is unknown.
+        ValueError: the kind is unknown, or the threshold is outside 0..1.
     """
 
     def __init__(
@@ -53,6 +53,8 @@ class MaskFiltering(nn.Module):
         for key, value in (("kind", kind), ("compete", compete or kind)):
             if value not in KINDS:
                 raise ValueError(f"filtering.{key} must be one of {', '.join(KINDS)}, got '{value}'")
+        if not 0 <= threshold <= 1:  # nan too; a percentage would drop everything without a word
+            raise ValueError(f"filtering.threshold must lie in 0..1, got {threshold}")
         self.kind, self.threshold, self.compete = kind, threshold, compete or kind
         self.drop_no_object = kind == "cls" if drop_no_object is None else drop_no_object
 

@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from opsnet.prediction import formats
+from opsnet.prediction.images import ImageLike, to_pixels
 from opsnet.structures import PanopticMap, Segment
+from opsnet.utils.errors import InputError
 from opsnet.vocabulary import Vocabulary
 
+if TYPE_CHECKING:
+    import pandas
+    import supervision
+    from PIL import Image
+
 UNKNOWN = "unknown"
+MOST, LONGEST = 5, 30  # segments in a result's repr, and letters per name
+NOTEBOOK = 1280  # pixels of an overlay's longer side in a notebook
 
 
 @dataclass(frozen=True)
@@ -46,14 +64,147 @@ class NamedSegment(Segment):
     path: tuple[NameScore, ...] = ()
 
 
-@dataclass(frozen=True)
-class NamedMap(PanopticMap):
-    """A panoptic map (H, W) of one image with class names.
+@dataclass(frozen=True, repr=False)
+class PanopticResult(PanopticMap):
+    """The panoptic map (H, W) of one image with class names, and its conversion to the formats of other tools.
+
+    Methods list the segments in the order of :attr:`segments`.
 
     Attributes:
+        ids: (H, W) int64 segment ids, 0 = void.
         segments: segments with names, scores and boxes.
         vocabulary: the vocabulary that labels index; if unknown segments were requested, its last concept is "unknown".
+        image: the image (H, W, 3) uint8 RGB; ``None`` if the result was not made from one.
+        file_name: the image's name, "image.png" for an image without a file.
+        task: "panoptic"; "semantic": one segment per class; "instance": only things.
     """
 
     segments: tuple[NamedSegment, ...]
     vocabulary: Vocabulary
+    image: NDArray[np.uint8] | None = field(default=None, compare=False)
+    file_name: str = "image.png"
+    task: str = "panoptic"
+
+    def __repr__(self) -> str:
+        largest = sorted(self.segments, key=lambda s: -s.area)
+        shown = [f"{s.name[:LONGEST]} {s.score:.2f}" for s in largest[:MOST]] + ["..."] * (len(largest) > MOST)
+        count = f"{len(largest)} segment{'' if len(largest) == 1 else 's'}"
+        listed = f": {', '.join(shown)}" if shown else ""
+        return f"PanopticResult({self.ids.shape[0]} x {self.ids.shape[1]}, {count}{listed})"
+
+    def _repr_png_(self) -> bytes | None:
+        """The overlay, for notebooks."""
+        if self.image is None:
+            return None
+        overlay, file = self.plot(), io.BytesIO()
+        overlay.thumbnail((NOTEBOOK, NOTEBOOK))
+        overlay.save(file, "PNG")
+        return file.getvalue()
+
+    @property
+    def masks(self) -> Tensor:
+        """(n, H, W) bool, a mask per segment; they do not overlap."""
+        ids = torch.tensor([s.id for s in self.segments], dtype=self.ids.dtype, device=self.ids.device)
+        return self.ids == ids[:, None, None]
+
+    @property
+    def boxes(self) -> Tensor:
+        """(n, 4) int64: left, top, right and bottom of each segment in pixels; right and bottom are exclusive.
+
+        So right - left is the width in pixels, as in COCO, whose boxes are left, top, width and height.
+        """
+        boxes = torch.tensor([s.box for s in self.segments], dtype=torch.int64).reshape(-1, 4)
+        return torch.cat((boxes[:, :2], boxes[:, :2] + boxes[:, 2:]), dim=1).to(self.ids.device)
+
+    def plot(self, image: ImageLike = None, *, scale: int | None = None) -> Image.Image:
+        """The overlay: the image with the segments' colours, outlines and names. A class has one colour in all images.
+
+        Args:
+            image: drawn instead of :attr:`image`; any form of one image.
+            scale: integer enlargement factor; ``None``: small images to about 480 pixels, larger ones not at all.
+
+        Returns:
+            A PIL image, which notebooks show; ``.show()`` opens it and ``.save("overlay.png")`` writes it.
+
+        Raises:
+            InputError: there is no image, or its size is not that of the map.
+        """
+        from PIL import Image
+
+        from opsnet.visualization.overlays import draw_overlay
+
+        return Image.fromarray(draw_overlay(self.pixels(image), self, self.vocabulary.names, scale))
+
+    def pixels(self, image: ImageLike = None) -> NDArray[np.uint8]:
+        """``image`` or else :attr:`image` as (H, W, 3) uint8 RGB.
+
+        Raises:
+            InputError: see :meth:`plot`.
+        """
+        if image is None and self.image is None:
+            raise InputError("this result has no image: give it as `image`")
+        pixels = self.image if image is None else to_pixels(image)
+        assert pixels is not None
+        if pixels.shape[:2] != tuple(self.ids.shape):
+            raise InputError(f"the image is {pixels.shape[:2]} and the map {tuple(self.ids.shape)}: give its own image")
+        return pixels
+
+    def save(self, folder: str | Path, image: ImageLike = None) -> Path:
+        """Writes the files that ``opsnet-predict`` writes, see :class:`PredictionWriter`: overlay, PNG, json and csv.
+
+        Args:
+            folder: created if it does not exist; for several images see
+                :func:`opsnet.prediction.writing.save_results`.
+            image: the image, if the result has none.
+
+        Returns:
+            The folder.
+
+        Raises:
+            InputError: there is no image, the folder is a file, or it holds the results of other images.
+        """
+        from opsnet.prediction.writing import save_result
+
+        return save_result(self, folder, self.pixels(image))
+
+    def to_coco(self, image_id: int = 0, first_id: int = 1) -> dict[str, Any]:
+        """A COCO dataset of one image: ``images``, ``annotations`` and ``categories``, which json can hold.
+
+        Annotations are the segments, things and stuff, with ``segmentation`` (compressed RLE, as pycocotools reads it),
+        ``bbox`` (left, top, width, height), ``area``, ``score`` and the vocabulary's ``category_id``. The list is also
+        one of COCO's results, for ``COCO.loadRes``.
+
+        Args:
+            image_id: the image's id.
+            first_id: id of the first annotation, to be unique among several images.
+        """
+        return formats.coco_dataset(self, image_id, first_id)
+
+    def to_coco_panoptic(self, image_id: int = 0) -> tuple[dict[str, Any], Image.Image]:
+        """COCO's panoptic format: an entry of ``annotations`` with its ``segments_info``, and the PNG of segment ids.
+
+        The PNG is a PIL image, id = R + 256 G + 65536 B; save it under the entry's ``file_name``.
+        """
+        return formats.coco_panoptic(self, image_id)
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """A row per segment, with the columns of ``segments.csv``: names, scores, area and box."""
+        return formats.data_frame(self)
+
+    def to_geojson(self) -> dict[str, Any]:
+        """A ``FeatureCollection`` with a feature per segment, a Polygon or MultiPolygon with holes.
+
+        Coordinates are [x, y] in pixels from the image's top left corner, y downwards; outlines follow the borders of
+        pixels exactly. ``properties`` has name, category_id, isthing, score, predicted_iou and area.
+        """
+        return formats.geojson(self)
+
+    def to_supervision(self) -> supervision.Detections:
+        """Detections with masks, boxes (exclusive, see :attr:`boxes`), confidence, class_id and ``data``.
+
+        ``class_id`` indexes ``vocabulary.names``; ``data`` has ``class_name`` and ``is_thing``.
+
+        Raises:
+            InputError: supervision is not installed.
+        """
+        return formats.supervision_detections(self)

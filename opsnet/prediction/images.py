@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -15,64 +16,109 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.transforms.v2.functional import resize
 
-from opsnet.data.images import read_rgb, to_rgb
+from opsnet.data.images import decode_rgb, read_rgb, to_rgb
 from opsnet.data.transforms import EvalTransform, as_image
+from opsnet.inference.config import InferenceConfig
+from opsnet.prediction.web_images import download, is_url
 from opsnet.structures import SIZE_DIVISOR, Batch
 from opsnet.utils.errors import InputError
 
 ImageLike: TypeAlias = Any
-"""A path, a PIL image, an array (H, W, 3) or (H, W) uint8, or a tensor (3, H, W), uint8 or floats in 0..1."""
+"""One image: a path, an address (http, https), the bytes of an image file, a PIL image, an array (H, W, 3), (H, W, 4)
+or (H, W), or a tensor (3, H, W), (4, H, W) or (1, H, W). Arrays and tensors are RGB, uint8 or floats in 0..1."""
+
+CHANNELS = (1, 3, 4)
+_FORMS = (
+    "a path, an address, bytes, a PIL image, an array (H, W, 3) uint8 or a tensor (3, H, W) uint8, or floats in 0..1"
+)
 
 
-def as_list(images: ImageLike | Sequence[ImageLike]) -> tuple[list[ImageLike], bool]:
-    """The images as a list, and whether there was a single one. A 4-dimensional tensor or array is several images."""
-    if isinstance(images, (Tensor, np.ndarray)):
-        return (list(images), False) if images.ndim == 4 else ([images], True)
-    if isinstance(images, (list, tuple)):
-        return list(images), False
-    return [images], True
+@dataclass(frozen=True)
+class SourceImage:
+    """An image that was read.
+
+    Attributes:
+        file_name: its name, without folders.
+        pixels: (H, W, 3) uint8 RGB, upright.
+    """
+
+    file_name: str
+    pixels: NDArray[np.uint8]
 
 
 def to_pixels(image: ImageLike) -> NDArray[np.uint8]:
     """One image as (H, W, 3) uint8 RGB, rotated upright.
 
     Raises:
-        InputError: the file does not exist or is not an image, or the array has an unsupported shape or dtype.
+        InputError: it does not exist, cannot be downloaded or is not an image, or an array has an unsupported shape,
+            dtype or range.
     """
     from PIL import Image
 
+    if isinstance(image, SourceImage):
+        return image.pixels
     if isinstance(image, (str, PathLike)):
-        path = Path(image).expanduser()
-        if not path.is_file():
-            raise InputError(f"image {path} does not exist: give image=PATH of an image")
-        return read_rgb(path)
+        return _from_text(os.fspath(image))
+    if isinstance(image, (bytes, bytearray, memoryview)):
+        return decode_rgb(bytes(image), f"image of {len(image)} bytes")
     if isinstance(image, Image.Image):
-        return to_rgb(image)
+        try:
+            return to_rgb(image)
+        except (OSError, ValueError, SyntaxError) as error:  # its file is decoded only now, and may be damaged
+            raise InputError(f"the PIL image of mode {image.mode} cannot be used ({error})") from error
     if isinstance(image, Tensor):
         return _from_tensor(image)
-    if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim in (2, 3):
-        return to_rgb(Image.fromarray(_checked(image)))
-    kind = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
-    raise InputError(
-        f"an image must be a path, a PIL image, an array (H, W, 3) uint8 or a tensor (3, H, W), got {kind}"
-    )
+    if isinstance(image, np.ndarray):
+        return _from_array(image)
+    raise InputError(f"an image must be {_FORMS}, got {type(image).__name__}")
 
 
-def _checked(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    if 0 in array.shape or (array.ndim == 3 and array.shape[2] not in (3, 4)):
-        raise InputError(f"an image array must be (H, W, 3) and not empty, got {array.shape}")
-    return array
+def _from_text(text: str) -> NDArray[np.uint8]:
+    if is_url(text):
+        return decode_rgb(download(text), f"image {text}")
+    path = Path(os.path.expanduser(text))
+    if os.path.isdir(path):
+        raise InputError(f"image {path} is a folder: give it alone, or list its images")
+    if not os.path.isfile(path):  # False for text that no file can be named, where pathlib raises
+        raise InputError(f"image {path} does not exist: give image=PATH of an image")
+    return read_rgb(path)
+
+
+def _from_array(array: NDArray[Any]) -> NDArray[np.uint8]:
+    from PIL import Image
+
+    if array.ndim not in (2, 3) or 0 in array.shape or array.shape[2:] not in ((), (1,), (3,), (4,)):
+        is_tensor_like = array.ndim == 3 and array.shape[0] in CHANNELS
+        hint = ": call .transpose(1, 2, 0)" if is_tensor_like else ""
+        raise InputError(
+            f"an image array must be (H, W, 3), (H, W, 4) or (H, W) and not empty, got {array.shape}{hint}"
+        )
+    pixels = _to_bytes(array[..., 0] if array.shape[2:] == (1,) else array)
+    return to_rgb(Image.fromarray(np.ascontiguousarray(pixels)))
 
 
 def _from_tensor(image: Tensor) -> NDArray[np.uint8]:
-    if image.ndim != 3 or image.shape[0] != 3 or 0 in image.shape:
-        raise InputError(f"an image tensor must be (3, H, W), got {tuple(image.shape)}")
-    if image.is_floating_point():
-        image = (image * 255).round().clamp(0, 255)
-    elif image.dtype != torch.uint8:
-        raise InputError(f"an image tensor must be uint8 or floats in 0..1, got {image.dtype}")
-    pixels: NDArray[np.uint8] = image.byte().permute(1, 2, 0).cpu().numpy()
-    return pixels
+    if image.ndim != 3 or image.shape[0] not in CHANNELS or 0 in image.shape:
+        hint = ": call .permute(2, 0, 1)" if image.ndim == 3 and image.shape[-1] in CHANNELS else ""
+        raise InputError(f"an image tensor must be (3, H, W), got {tuple(image.shape)}{hint}")
+    whole = image.detach().float() if image.is_floating_point() else image
+    return _from_array(whole.permute(1, 2, 0).cpu().numpy())
+
+
+def _to_bytes(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """uint8 as it is, floats in 0..1 times 255; all else is refused, since a wrong range would be read as black."""
+    if values.dtype == np.uint8:
+        return values
+    if not np.issubdtype(values.dtype, np.floating):
+        raise InputError(f"an image must be uint8 or floats in 0..1, got {values.dtype}")
+    low, high = float(values.min()), float(values.max())
+    if math.isnan(low):
+        raise InputError("an image of floats must lie in 0..1, and this one has NaN: remove it")
+    if low < 0 or high > 1:
+        raise InputError(
+            f"an image of floats must lie in 0..1, got {low:g} to {high:g}: scale it, or convert it to uint8 in 0..255"
+        )
+    return np.rint(values * 255).astype(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -95,6 +141,26 @@ class NetworkSize:
         if self.shortest is None and max(height, width) <= longest:
             return height, width
         return EvalTransform(shortest=min(edge, self.longest or edge), longest=self.longest).size(height, width)
+
+
+AUTO = "auto"
+Pixels: TypeAlias = int | str | None
+"""Length of an edge: a number, ``None`` for no limit, or ``"auto"``."""
+
+
+def network_size(inference: InferenceConfig, shortest: Pixels, longest: Pixels) -> NetworkSize:
+    """The given size; "auto" edges are those of the network's evaluation.
+
+    Raises:
+        InputError: an edge is invalid.
+    """
+    for key, value in (("shortest", shortest), ("longest", longest)):
+        if value != AUTO and value is not None and not (isinstance(value, int) and value >= 1):
+            raise InputError(f"{key} must be at least 1 pixel, null for no limit, or {AUTO}, got {value}")
+    return NetworkSize(
+        inference.shortest if shortest == AUTO else shortest,  # type: ignore[arg-type]
+        inference.longest if longest == AUTO else longest,  # type: ignore[arg-type]
+    )
 
 
 def padded_size(height: int, width: int) -> tuple[int, int]:

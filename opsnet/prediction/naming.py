@@ -10,7 +10,7 @@ from torch import Tensor
 from opsnet.inference.network_output import NetworkOutput
 from opsnet.inference.segment import merge
 from opsnet.panoptic.mask_filtering import Filtered, MaskFiltering
-from opsnet.prediction.carriers import UNKNOWN, NamedMap, NamedSegment, NameScore
+from opsnet.prediction.carriers import UNKNOWN, NamedSegment, NameScore, PanopticResult
 from opsnet.recognition.hierarchy import Path, descend, subtree_best
 from opsnet.structures import PanopticMap, Segment
 from opsnet.vocabulary import Concept, Vocabulary
@@ -39,7 +39,7 @@ def with_unknown(vocabulary: Vocabulary) -> Vocabulary:
 def label_segments(
     output: NetworkOutput, logits: Tensor, no_object: Tensor, words: Vocabulary | NameTree, *, filtering: MaskFiltering,
     overlap: float, top_k: int = 1, unknown: UnknownRule | None = None, path_margin: float = 0.1,
-) -> list[NamedMap]:  # fmt: skip
+) -> list[PanopticResult]:  # fmt: skip
     """Mask Filtering and merge, and the names, scores and box of each segment.
 
     With a tree, proposals are ranked by its top level, because the probability of one of thousands of names is hardly
@@ -128,7 +128,7 @@ def name_score(vocabulary: Vocabulary, label: int, score: float) -> NameScore:
 
 def _labelled(
     merged: PanopticMap, vocabulary: Vocabulary, top: list[tuple[NameScore, ...]], paths: list[Path] | None
-) -> NamedMap:
+) -> PanopticResult:
     boxes = boxes_of(merged.ids, len(merged.segments))
     segments = []
     for i, (s, best) in enumerate(zip(merged.segments, top, strict=True)):
@@ -141,7 +141,7 @@ def _labelled(
                 top=best, path=path,
             )
         )  # fmt: skip
-    return NamedMap(ids=merged.ids, segments=tuple(segments), vocabulary=vocabulary)
+    return PanopticResult(ids=merged.ids, segments=tuple(segments), vocabulary=vocabulary)
 
 
 def boxes_of(ids: Tensor, count: int) -> list[tuple[int, int, int, int]]:

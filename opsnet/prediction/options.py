@@ -62,7 +62,7 @@ def option_values(cfg: DictConfig) -> dict[str, Any]:
     return {
         **{key: cfg[key] for key in fields if key in cfg},
         "image": cfg.image,
-        "vocabulary": cfg.vocabulary if isinstance(cfg.vocabulary, str) else list(cfg.vocabulary),
+        "vocabulary": cfg.vocabulary if isinstance(cfg.vocabulary, str) else [str(name) for name in cfg.vocabulary],
         "output": Path(cfg.output),
         "sizes": {"shortest": cfg.shortest, "longest": cfg.longest, "overlap": cfg.overlap},
         "network": cfg,

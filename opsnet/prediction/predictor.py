@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from os import PathLike
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -12,15 +15,18 @@ import torch
 from huggingface_hub import ModelHubMixin
 
 from opsnet.checkpoint.folder import fetch, read, save
-from opsnet.inference.config import InferenceConfig, checked_semantic
+from opsnet.inference.config import checked_semantic
 from opsnet.inference.network_output import NetworkOutput, run_network
 from opsnet.inference.settings import parse_filtering, parse_recognizer, recognizer_config
 from opsnet.inference.trained_model import TrainedModel
 from opsnet.panoptic.mask_filtering import MaskFiltering
-from opsnet.prediction.carriers import NamedMap
-from opsnet.prediction.images import ImageLike, NetworkSize, as_list, padded_size, to_batch, to_pixels
+from opsnet.prediction import arguments
+from opsnet.prediction.carriers import PanopticResult
+from opsnet.prediction.images import AUTO, ImageLike, Pixels, network_size, to_batch
+from opsnet.prediction.labelling import Labelling, Proposed
 from opsnet.prediction.naming import UnknownRule, label_segments
 from opsnet.prediction.semantic_naming import is_from_proposals, label_pixels
+from opsnet.prediction.sources import ImageSource, by_padded_size, image_source, in_batches
 from opsnet.prediction.words import Words, as_words
 from opsnet.prediction.writing import for_task
 from opsnet.published.open_model import open_model
@@ -28,13 +34,9 @@ from opsnet.recognition.recognizer import PreparedNames, Recognizer
 from opsnet.structures import TextBank
 from opsnet.utils.errors import InputError
 from opsnet.vocabulary import Vocabulary
-from opsnet.vocabulary.name_tree import NameTree
-
-AUTO = "auto"
-Pixels = int | None | str
-"""Length of an edge: a number, ``None`` for no limit, or ``"auto"``."""
 
 
+@arguments.known_arguments
 def load(
     path_or_hub_id: str | Path, *, device: str = "auto", clip: str | Path | None = None,
     clip_weights: str | Path | None = None, modulation: str | Recognizer | None = None,
@@ -57,10 +59,15 @@ def load(
         train_vocabulary: for published weights: the names that they were trained with; default: ``coco``.
 
     Raises:
+        InputError: ``path_or_hub_id`` is not text or a path.
         CheckpointError, WeightsError: it does not exist, is not a network, is damaged, or was trained with another
             CLIP.
         ClipWeightsError: CLIP's weights are missing.
     """
+    if not isinstance(path_or_hub_id, (str, PathLike)) or not os.fspath(path_or_hub_id):
+        raise InputError(
+            f"path_or_hub_id must be a path (checkpoint, folder, weights) or owner/name, got {path_or_hub_id!r}"
+        )
     trained = open_model(
         path_or_hub_id, clip=clip, clip_weights=clip_weights, device=device,
         treat_label_names_as_seen=treat_label_names_as_seen, train_vocabulary=train_vocabulary,
@@ -99,9 +106,11 @@ class Predictor(
         filtering: str | MaskFiltering | None = None, shortest: Pixels = AUTO, longest: Pixels = AUTO,
         overlap: float | None = None, semantic: str | None = None,
     ) -> None:  # fmt: skip
+        if not isinstance(trained, TrainedModel):
+            raise InputError(f"trained must be a network, got {type(trained).__name__}: call opsnet.load(PATH)")
         self.trained, inference = trained, trained.inference
-        self.size = _network_size(inference, shortest, longest)
-        self.overlap = inference.overlap if overlap is None else overlap
+        self.size = network_size(inference, shortest, longest)
+        self.overlap = inference.overlap if overlap is None else arguments.share("overlap", overlap)
         self.recognizer = trained.recognizer if modulation is None else self._recognizer(modulation)
         self.filtering = inference.mask_filtering if filtering is None else self._filter(filtering)
         self.semantic = inference.semantic if semantic is None else checked_semantic(semantic)
@@ -117,16 +126,18 @@ class Predictor(
         """The names that the network was trained with."""
         return self.trained.train_vocabulary
 
+    @arguments.known_arguments
     def __call__(
         self, images: ImageLike | Sequence[ImageLike], vocabulary: Words, *, top_k: int = 1, batch_size: int = 8,
         modulation: str | Recognizer | None = None, filtering: str | MaskFiltering | None = None,
         unknown: UnknownRule | None = None, path_margin: float = 0.1, task: str = "panoptic",
         semantic: str | None = None,
-    ) -> NamedMap | list[NamedMap]:  # fmt: skip
+    ) -> PanopticResult | list[PanopticResult] | Iterator[PanopticResult]:  # fmt: skip
         """Segments images and labels the segments.
 
         Args:
-            images: one image or a list; each is a path, a PIL image, an array (H, W, 3) uint8 or a tensor (3, H, W).
+            images: one image or a list; each is a path, an address (http, https), the bytes of a file, a PIL image, an
+                array (H, W, 3) or a tensor (3, H, W). Or a folder, a pattern such as ``photos/*.jpg``, or a video file.
             vocabulary: class names, see :meth:`Vocabulary.load`, or a list of names; or a tree, see
                 :meth:`NameTree.load`: a .yaml file or ``wordnet:animal.n.01``, by which segments are labelled level by
                 level.
@@ -141,83 +152,111 @@ class Predictor(
                 on the filter and the overlap threshold.
 
         Returns:
-            One map for one image, a list for a list.
+            One result for one image and a list for a list. For a folder, a pattern or a video an iterator, which reads
+            images as it goes; those that cannot be read are skipped with a warning.
 
         Raises:
-            InputError: an image or the vocabulary cannot be read; raised before anything is computed.
+            InputError: an image or the vocabulary cannot be read, or an argument is invalid; raised before anything is
+                computed.
+            TypeError: there is no such argument.
         """
-        words = as_words(vocabulary)
-        listed, is_one = as_list(images)
-        pixels = [to_pixels(image) for image in listed]
-        maps: dict[int, NamedMap] = {}
-        for chosen in self._batches([p.shape[:2] for p in pixels], batch_size):
-            output = self.propose([pixels[i] for i in chosen])
-            found = self.name(
-                output, words, modulation=modulation, filtering=filtering, top_k=top_k, unknown=unknown,
-                path_margin=path_margin, task=task, semantic=semantic,
-            )  # fmt: skip
-            maps.update(zip(chosen, found, strict=True))
-        return maps[0] if is_one else [maps[i] for i in range(len(listed))]
+        labelling = self._labelling(
+            vocabulary, modulation=modulation, filtering=filtering, top_k=top_k, unknown=unknown,
+            path_margin=path_margin, task=task, semantic=semantic,
+        )  # fmt: skip
+        size, source = arguments.whole("batch_size", batch_size), image_source(images)
+        if source.is_stream:
+            return self._stream(source, labelling, size)
+        read = source.read()
+        results: dict[int, PanopticResult] = {}
+        for chosen in by_padded_size(read, size, self.size):
+            found = self._label(self.propose([read[i] for i in chosen]), labelling)
+            results.update(zip(chosen, found, strict=True))
+        return results[0] if source.is_one else [results[i] for i in range(len(read))]
 
-    def _batches(self, sizes: Sequence[tuple[int, ...]], batch_size: int) -> list[list[int]]:
-        """Indices of images by (height, width), in groups of one padded size and up to ``batch_size`` images."""
-        by_size: dict[tuple[int, int], list[int]] = {}
-        for i, (height, width) in enumerate(sizes):
-            by_size.setdefault(padded_size(*self.size.of(height, width)), []).append(i)
-        size = max(1, batch_size)
-        return [group[i : i + size] for group in by_size.values() for i in range(0, len(group), size)]
+    def _stream(self, source: ImageSource, labelling: Labelling, batch_size: int) -> Iterator[PanopticResult]:
+        images = source.readable(lambda error: warnings.warn(f"skipped: {error}", stacklevel=5))
+        for batch in in_batches(images, batch_size, self.size):
+            yield from self._label(self.propose(batch), labelling)
 
     @torch.inference_mode()
-    def propose(self, images: ImageLike | Sequence[ImageLike]) -> NetworkOutput:
+    def propose(self, images: ImageLike | Sequence[ImageLike]) -> Proposed:
         """One forward pass over one image or a list of images.
 
         Raises:
-            InputError: an image cannot be read, or the list is empty.
+            InputError: an image cannot be read, the list is empty, or the images of a folder, a pattern or a video are
+                given, which may be too many.
         """
-        pixels = tuple(to_pixels(image) for image in as_list(images)[0])
-        if not pixels:
+        source = image_source(images)
+        if source.is_stream:
+            raise InputError("propose() takes an image or a list, because it keeps all in memory: list the images")
+        read = tuple(source.read())
+        if not read:
             raise InputError("there is no image to segment: give one or more")
-        batch = to_batch(pixels, size=self.size)
+        batch = to_batch([image.pixels for image in read], size=self.size)
         with self._network:
-            return run_network(self.trained.model, batch.to(self.device))
+            return Proposed.of_images(run_network(self.trained.model, batch.to(self.device)), read)
 
-    @torch.inference_mode()
+    @arguments.known_arguments
     def name(
         self, output: NetworkOutput, vocabulary: Words, *, modulation: str | Recognizer | None = None,
         filtering: str | MaskFiltering | None = None, top_k: int = 1, unknown: UnknownRule | None = None,
         path_margin: float = 0.1, task: str = "panoptic", semantic: str | None = None,
-    ) -> list[NamedMap]:  # fmt: skip
-        """Labels the segments of network outputs; one map per image. Arguments as in :meth:`__call__`.
+    ) -> list[PanopticResult]:  # fmt: skip
+        """Labels the segments of network outputs; one result per image. Arguments as in :meth:`__call__`.
 
         The text embeddings of a new vocabulary are computed once and cached.
 
         Raises:
             InputError: the vocabulary, recognizer, filter or task is invalid; see also :func:`is_from_proposals`.
         """
-        if top_k < 1:
-            raise InputError(f"top_k must be at least 1, got {top_k}")
-        words = as_words(vocabulary)
-        target = words.word_vocabulary if isinstance(words, NameTree) else words
-        recognizer = self.recognizer if modulation is None else self._recognizer(modulation)
-        rank = self.filtering if filtering is None else self._filter(filtering)
-        from_proposals = is_from_proposals(task, semantic, self.semantic, words, unknown)
-        logits, no_object = recognizer(output.embeddings(), self.prepared(target), self.trained.model.no_object_embed)
-        if from_proposals:
-            return label_pixels(output, logits, no_object, target, top_k=top_k)
-        maps = label_segments(
-            output, logits, no_object, words, filtering=rank, overlap=self.overlap, top_k=top_k,
-            unknown=unknown, path_margin=path_margin,
+        labelling = self._labelling(
+            vocabulary, modulation=modulation, filtering=filtering, top_k=top_k, unknown=unknown,
+            path_margin=path_margin, task=task, semantic=semantic,
         )  # fmt: skip
-        return [for_task(named, task) for named in maps]
+        return self._label(output, labelling)
+
+    def _labelling(
+        self, vocabulary: Words, *, modulation: str | Recognizer | None, filtering: str | MaskFiltering | None,
+        semantic: str | None, **rules: Any,
+    ) -> Labelling:  # fmt: skip
+        words, task = as_words(vocabulary), rules["task"]
+        return Labelling(
+            words=words,
+            recognizer=self.recognizer if modulation is None else self._recognizer(modulation),
+            filtering=self.filtering if filtering is None else self._filter(filtering),
+            from_proposals=is_from_proposals(task, semantic, self.semantic, words, rules["unknown"]),
+            **rules,
+        )
+
+    @torch.inference_mode()
+    def _label(self, output: NetworkOutput, how: Labelling) -> list[PanopticResult]:
+        names, no_object = self.prepared(how.target), self.trained.model.no_object_embed
+        logits, no_object_logits = how.recognizer(output.embeddings(), names, no_object)
+        if how.from_proposals:
+            found = label_pixels(output, logits, no_object_logits, how.target, top_k=how.top_k)
+        else:
+            panoptic = label_segments(
+                output, logits, no_object_logits, how.words, filtering=how.filtering, overlap=self.overlap,
+                top_k=how.top_k, unknown=how.unknown, path_margin=how.path_margin,
+            )  # fmt: skip
+            found = [for_task(result, how.task) for result in panoptic]
+        return output.with_images(found) if isinstance(output, Proposed) else found
 
     def _filter(self, value: str | MaskFiltering) -> MaskFiltering:
         inference = self.trained.inference
         if isinstance(value, str):
             return parse_filtering(value, filters=inference.filters, trained=inference.mask_filtering)
+        if not isinstance(value, MaskFiltering):
+            raise InputError(
+                f"filtering must be text such as 'cls_iou,threshold=0.1' or a MaskFiltering, got {value!r}"
+            )
         return value
 
     def _recognizer(self, value: str | Recognizer) -> Recognizer:
         if not isinstance(value, str):
+            if isinstance(value, type) or not callable(value):
+                raise InputError(f"modulation must be text such as 'alpha=5,beta=0.25' or a Recognizer, got {value!r}")
             return value
         return parse_recognizer(value, trained=self.trained.recognizer).eval().to(self.device)
 
@@ -241,9 +280,9 @@ class Predictor(
 
         Raises:
             CheckpointError: the network was not trained.
-            InputError: the recognizer cannot be described by a configuration.
+            InputError: the recognizer cannot be described by a configuration, or the folder is a file.
         """
-        folder = Path(save_directory).expanduser()
+        folder = arguments.folder("save_directory", save_directory)
         self._save_pretrained(folder, include_clip=include_clip)
         if not (folder / "README.md").exists():
             self.generate_model_card().save(folder / "README.md")
@@ -279,18 +318,3 @@ class Predictor(
             folder, device=device, clip_weights=clip_weights, treat_label_names_as_seen=treat_label_names_as_seen
         )
         return cls(trained, modulation=modulation, filtering=filtering)
-
-
-def _network_size(inference: InferenceConfig, shortest: Pixels, longest: Pixels) -> NetworkSize:
-    """The given size; "auto" edges are those of the network's evaluation.
-
-    Raises:
-        InputError: an edge is invalid.
-    """
-    for key, value in (("shortest", shortest), ("longest", longest)):
-        if value != AUTO and value is not None and not (isinstance(value, int) and value >= 1):
-            raise InputError(f"{key} must be at least 1 pixel, null for no limit, or {AUTO}, got {value}")
-    return NetworkSize(
-        inference.shortest if shortest == AUTO else shortest,  # type: ignore[arg-type]
-        inference.longest if longest == AUTO else longest,  # type: ignore[arg-type]
-    )

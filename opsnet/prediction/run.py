@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-import glob
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from hydra.utils import instantiate
-from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
 from opsnet.inference.config import InferenceConfig
 from opsnet.inference.settings import TrainedFilter, choose_recognizer
 from opsnet.inference.trained_model import load_zero_shot
 from opsnet.panoptic.mask_filtering import MaskFiltering
-from opsnet.prediction.carriers import NamedMap
-from opsnet.prediction.images import NetworkSize, padded_size, to_pixels
+from opsnet.prediction.carriers import PanopticResult
+from opsnet.prediction.formats import shown_name
+from opsnet.prediction.images import SourceImage
 from opsnet.prediction.naming import UnknownRule
 from opsnet.prediction.options import PredictionOptions, option_values
 from opsnet.prediction.predictor import Predictor, load
 from opsnet.prediction.semantic_naming import is_from_proposals
+from opsnet.prediction.sources import ImageSource, image_source, in_batches
 from opsnet.prediction.words import as_words
-from opsnet.prediction.writing import PredictionWriter, shown_name
+from opsnet.prediction.writing import PredictionWriter
 from opsnet.utils.errors import InputError
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
-"""Suffixes of the image files that are used from a folder."""
-
-Read = tuple[Path, NDArray[np.uint8]]
 
 
 @dataclass
@@ -48,7 +42,7 @@ class Outcome:
     done: int = 0
     failed: list[str] = field(default_factory=list)
     seconds: float = 0.0
-    last: NamedMap | None = None
+    last: PanopticResult | None = None
 
 
 def predict(cfg: DictConfig) -> Outcome:
@@ -63,8 +57,9 @@ def predict(cfg: DictConfig) -> Outcome:
     """
     options = PredictionOptions(**option_values(cfg))
     words = as_words(options.vocabulary)
-    paths = find_images(options.image)
-    known = {paths[0]: to_pixels(paths[0])} if len(paths) == 1 else {}
+    source = image_source(options.image)
+    if source.count == 1:
+        source = image_source(source.read())
     predictor, outcome = _load(options), Outcome()
     rules: dict[str, Any] = {"path_margin": options.path_margin}
     if options.unknown is not None:
@@ -76,15 +71,14 @@ def predict(cfg: DictConfig) -> Outcome:
     writer = PredictionWriter(options.output, options.task)
     start = time.monotonic()
     try:
-        for batch in _batches(_read(paths, known, outcome), options.batch_size, predictor.size):
-            proposed = predictor.propose([pixels for _, pixels in batch])
-            for (path, pixels), named in zip(batch, predictor.name(proposed, words, top_k=options.top_k, **rules)):
-                writer.add(path, pixels, named)
-                outcome.done, outcome.last = outcome.done + 1, named
+        for batch in in_batches(_images(source, outcome), options.batch_size, predictor.size):
+            for result in predictor.name(predictor.propose(batch), words, top_k=options.top_k, **rules):
+                writer.add(Path(result.file_name), result.pixels(), result)
+                outcome.done, outcome.last = outcome.done + 1, result
     finally:  # an interrupted run keeps its results so far
         outcome.seconds = time.monotonic() - start
         writer.finish()
-    _print(outcome, len(paths), options.output)
+    _print(outcome, source.is_stream, options.output)
     return outcome
 
 
@@ -120,71 +114,39 @@ def _load(options: PredictionOptions) -> Predictor:
     return Predictor(load_zero_shot(options.network, device=options.device), **options.sizes)
 
 
-def find_images(text: str) -> list[Path]:
-    """The images of ``image=``: a file, all images of a folder, or all files that match a pattern such as ``a/*.jpg``.
-
-    Raises:
-        InputError: there are none.
-    """
-    path = Path(text).expanduser()
-    if path.is_dir():
-        found = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
-        if not found:
-            raise InputError(f"image folder {path} has no images ({', '.join(SUFFIXES)}): give another")
-        return found
-    if path.exists() or not glob.has_magic(str(path)):
-        return [path]
-    found = sorted(p for p in map(Path, glob.glob(str(path), recursive=True)) if p.is_file())
-    if not found:
-        raise InputError(f"image {path} matches no file: check the pattern")
-    return found
-
-
-def _read(paths: list[Path], known: dict[Path, NDArray[np.uint8]], outcome: Outcome) -> Iterator[Read]:
+def _images(source: ImageSource, outcome: Outcome) -> Iterator[SourceImage]:
     """Yields images one by one with a progress bar; those that cannot be read are reported and skipped."""
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), disable=len(paths) < 2) as progress:
-        for path in progress.track(paths, description="Predicting"):
-            try:
-                pixels = known[path] if path in known else to_pixels(path)
-            except InputError as error:
-                outcome.failed.append(str(error))
-                progress.console.print(f"skipped: {error}", soft_wrap=True)
-                continue
-            yield path, pixels
+    with Progress(console=Console(stderr=True), disable=not source.is_stream) as progress:
+
+        def skip(error: InputError) -> None:
+            outcome.failed.append(str(error))
+            progress.console.print(f"skipped: {error}", soft_wrap=True)
+            progress.advance(task)
+
+        task = progress.add_task("Predicting", total=source.count)
+        for image in source.readable(skip):
+            yield image
+            progress.advance(task)
 
 
-def _batches(images: Iterator[Read], size: int, network_size: NetworkSize) -> Iterator[list[Read]]:
-    """Groups up to ``size`` successive images of equal padded size, so that maps do not depend on other images."""
-    batch: list[Read] = []
-    shape: tuple[int, int] | None = None
-    for path, pixels in images:
-        own = padded_size(*network_size.of(pixels.shape[0], pixels.shape[1]))
-        if batch and (own != shape or len(batch) == size):
-            yield batch
-            batch = []
-        shape = own
-        batch.append((path, pixels))
-    if batch:
-        yield batch
-
-
-def _print(outcome: Outcome, count: int, folder: Path) -> None:
+def _print(outcome: Outcome, is_stream: bool, folder: Path) -> None:
     from rich.console import Console
 
     console = Console()
-    if count == 1 and outcome.last is not None:
+    if not is_stream and outcome.last is not None:
         _print_segments(outcome.last, console)
     rate = outcome.done / max(outcome.seconds, 1e-9)
-    if count > 1:
+    if is_stream:
+        count = outcome.done + len(outcome.failed)
         console.print(f"{outcome.done} of {count} images, {rate:.2f} images per second", soft_wrap=True)
     if outcome.done:
         console.print(f"written to {folder}", soft_wrap=True)
 
 
-def _print_segments(named: NamedMap, console: Any) -> None:
+def _print_segments(named: PanopticResult, console: Any) -> None:
     from rich.table import Table
 
     several = any(len(s.top) > 1 for s in named.segments)

@@ -8,7 +8,7 @@ from torch import Tensor
 from opsnet.inference.config import checked_semantic
 from opsnet.inference.network_output import NetworkOutput
 from opsnet.inference.semantic import class_probabilities, mask_probabilities, semantic_labels
-from opsnet.prediction.carriers import NamedMap, NamedSegment
+from opsnet.prediction.carriers import NamedSegment, PanopticResult
 from opsnet.prediction.naming import UnknownRule, boxes_of, name_score
 from opsnet.prediction.writing import checked_task
 from opsnet.utils.errors import InputError
@@ -47,7 +47,7 @@ def is_from_proposals(
 
 def label_pixels(
     output: NetworkOutput, logits: Tensor, no_object: Tensor, vocabulary: Vocabulary, *, top_k: int = 1
-) -> list[NamedMap]:
+) -> list[PanopticResult]:
     """One map (H, W) per image with a segment per class, in the order of the vocabulary; no pixel is void.
 
     A segment's score is its share of the scores of all names on its pixels, which orders its best names too; its
@@ -68,7 +68,7 @@ def label_pixels(
     return maps
 
 
-def _label_image(masks: Tensor, classes: Tensor, iou: Tensor, vocabulary: Vocabulary, top_k: int) -> NamedMap:
+def _label_image(masks: Tensor, classes: Tensor, iou: Tensor, vocabulary: Vocabulary, top_k: int) -> PanopticResult:
     """From mask probabilities (K, H, W), class probabilities (K, M) and predicted IoU (K,) of one image."""
     labels = semantic_labels(masks, classes)
     areas = torch.bincount(labels.flatten(), minlength=len(vocabulary))
@@ -91,4 +91,4 @@ def _label_image(masks: Tensor, classes: Tensor, iou: Tensor, vocabulary: Vocabu
                 float(iou[proposal]), proposal=proposal, name=vocabulary.names[label], box=boxes[i], top=top,
             )
         )  # fmt: skip
-    return NamedMap(ids=ids, segments=tuple(segments), vocabulary=vocabulary)
+    return PanopticResult(ids=ids, segments=tuple(segments), vocabulary=vocabulary, task="semantic")

@@ -7,9 +7,12 @@ from pathlib import Path
 
 from opsnet.vocabulary import Vocabulary
 from opsnet.vocabulary.name_tree import NameTree, is_tree
+from opsnet.vocabulary.names import VocabularyError
 
 Words = str | Path | Vocabulary | NameTree | Iterable[str]
 """A vocabulary or an argument of :meth:`Vocabulary.load`, a tree or an argument of :meth:`NameTree.load`, or names."""
+
+_FORMS = "names separated by commas, a file, a list's name such as coco, or a list of names"
 
 
 def as_words(words: Words) -> Vocabulary | NameTree:
@@ -24,4 +27,9 @@ def as_words(words: Words) -> Vocabulary | NameTree:
         return NameTree.load(words)
     if isinstance(words, (str, Path, Vocabulary)):
         return Vocabulary.load(words)
-    return Vocabulary.from_names([" ".join(str(name).split()) for name in words])
+    if words is None or isinstance(words, bytes) or not isinstance(words, Iterable):
+        raise VocabularyError(f"vocabulary must be {_FORMS}, got {words!r}")
+    names = list(words)
+    if wrong := [name for name in names if not isinstance(name, str)]:
+        raise VocabularyError(f"vocabulary must be {_FORMS}, and its names texts, got {wrong[0]!r}")
+    return Vocabulary.from_names([" ".join(name.split()) for name in names])

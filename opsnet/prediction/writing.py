@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,19 +16,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from opsnet.data.coco_panoptic import content, image_record, segment_record, write_annotation
-from opsnet.data.panoptic_records import ImageFile, SegmentInfo
-from opsnet.prediction.carriers import NamedMap, NamedSegment, NameScore
+from opsnet.data.coco_panoptic import content, image_record, write_annotation
+from opsnet.data.panoptic_records import ImageFile
+from opsnet.prediction import arguments
+from opsnet.prediction.carriers import NamedSegment, PanopticResult
+from opsnet.prediction.formats import COLUMNS, coco_instances, panoptic_segment, row_of
 from opsnet.prediction.naming import boxes_of
 from opsnet.utils.errors import InputError
 from opsnet.utils.files import atomic_path, write_json, write_text
 from opsnet.vocabulary import Vocabulary
 
 TASKS = ("panoptic", "semantic", "instance")
-COLUMNS = (
-    "file", "id", "category_id", "name", "kind", "score", "predicted_iou", "area", "left", "top", "width", "height",
-    "names", "path",
-)  # fmt: skip
 
 
 def checked_task(task: str) -> str:
@@ -40,14 +40,14 @@ def checked_task(task: str) -> str:
     return task
 
 
-def for_task(named: NamedMap, task: str) -> NamedMap:
+def for_task(named: PanopticResult, task: str) -> PanopticResult:
     """The map for a task: "semantic" has one segment per class, "instance" only things.
 
     Raises:
         InputError: the task is unknown.
     """
     if checked_task(task) == "panoptic":
-        return named
+        return replace(named, task=task)
     kept = [s for s in named.segments if s.is_thing or task == "semantic"]
     classes: dict[int, list[NamedSegment]] = {}
     for s in kept:
@@ -60,7 +60,8 @@ def for_task(named: NamedMap, task: str) -> NamedMap:
         merged.append(replace(best, id=number, area=area))
     ids = id_of.to(named.ids.device)[named.ids]
     boxes = boxes_of(ids, len(merged))
-    return replace(named, ids=ids, segments=tuple(replace(s, box=boxes[s.id - 1]) for s in merged))
+    segments = tuple(replace(s, box=boxes[s.id - 1]) for s in merged)
+    return replace(named, ids=ids, segments=segments, task=task)
 
 
 class PredictionWriter:
@@ -84,7 +85,7 @@ class PredictionWriter:
         self._names: Counter[str] = Counter()
         self._vocabulary: Vocabulary | None = None
 
-    def add(self, image: Path, pixels: NDArray[np.uint8], named: NamedMap) -> None:
+    def add(self, image: Path, pixels: NDArray[np.uint8], named: PanopticResult) -> None:
         """Writes the files of one image.
 
         Args:
@@ -92,15 +93,10 @@ class PredictionWriter:
             pixels: (H, W, 3).
             named: its map (H, W).
         """
-        from PIL import Image
-
-        from opsnet.visualization.overlays import draw_overlay
-
         named, name, number = for_task(named, self.task), self._name_of(image), len(self._images)
         self._vocabulary = named.vocabulary
-        overlay = draw_overlay(pixels, named, named.vocabulary.names, scale=None)
         with atomic_path(self.folder / f"{name}_overlay.png") as path:
-            Image.fromarray(overlay).save(path)
+            named.plot(pixels).save(path)
         height, width = pixels.shape[:2]
         self._images.append(image_record(ImageFile(number, image.name), height, width))
         self._rows += [row_of(image.name, s, named.vocabulary) for s in named.segments]
@@ -115,11 +111,11 @@ class PredictionWriter:
         same = self._names[image.name]
         return image.name if same == 1 else f"{image.name}_{same}"
 
-    def _add_panoptic(self, number: int, name: str, named: NamedMap) -> list[dict[str, Any]]:
+    def _add_panoptic(self, number: int, name: str, named: PanopticResult) -> list[dict[str, Any]]:
         segments = [panoptic_segment(s, named.vocabulary) for s in named.segments]
         return [write_annotation(self.folder / "panoptic", number, f"{name}.png", named.ids.cpu().numpy(), segments)]
 
-    def _add_semantic(self, number: int, name: str, named: NamedMap) -> list[dict[str, Any]]:
+    def _add_semantic(self, number: int, name: str, named: PanopticResult) -> list[dict[str, Any]]:
         from PIL import Image
 
         values = torch.tensor([0, *(s.label + 1 for s in named.segments)])
@@ -128,17 +124,8 @@ class PredictionWriter:
             Image.fromarray(values[named.ids.cpu()].numpy().astype(kind)).save(path)
         return [{"image_id": number, "file_name": f"{name}.png"}]
 
-    def _add_instance(self, number: int, name: str, named: NamedMap) -> list[dict[str, Any]]:
-        from opsnet.metrics.instances import instances_from_map
-
-        ids = named.vocabulary.ids
-        return [
-            {
-                "image_id": number, "category_id": ids[s.label], "score": round(s.score, 4), "bbox": list(s.box),
-                "segmentation": {**instance.mask, "counts": instance.mask["counts"].decode()},
-            }
-            for s, instance in zip(named.segments, instances_from_map(named), strict=True)
-        ]  # fmt: skip
+    def _add_instance(self, number: int, name: str, named: PanopticResult) -> list[dict[str, Any]]:
+        return coco_instances(named, number)
 
     def finish(self) -> None:
         """Writes the json and csv files for the images so far."""
@@ -147,7 +134,7 @@ class PredictionWriter:
         text = io.StringIO()
         table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
         table.writeheader()
-        table.writerows(self._rows)
+        table.writerows({**row, **{key: f"{row[key]:.4f}" for key in ("score", "predicted_iou")}} for row in self._rows)
         write_text(self.folder / "segments.csv", text.getvalue())
         categories = self._vocabulary.categories()
         if self.task == "instance":
@@ -161,32 +148,55 @@ class PredictionWriter:
         write_json(self.folder / "semantic.json", semantic)
 
 
-def panoptic_segment(segment: NamedSegment, vocabulary: Vocabulary) -> dict[str, Any]:
-    """A segment as an entry of COCO's ``segments_info``, with its scores."""
-    names = {"names": [[n.name, round(n.score, 4)] for n in segment.top]} if len(segment.top) > 1 else {}
-    path = {"path": [[n.name, round(n.score, 4)] for n in segment.path]} if segment.path else {}
-    info = SegmentInfo(segment.id, vocabulary.ids[segment.label], area=segment.area)
-    return {
-        **segment_record(info, segment.box), "isthing": int(segment.is_thing), "score": round(segment.score, 4),
-        "predicted_iou": round(segment.iou, 4), **names, **path,
-    }  # fmt: skip
+def save_results(results: Iterable[PanopticResult], folder: str | Path) -> Path:
+    """Writes the results of several images, which may be an iterator, into one folder, as ``opsnet-predict`` does.
+
+    Args:
+        results: results of one task, with their images.
+        folder: created if it does not exist; files of earlier results are replaced.
+
+    Returns:
+        The folder.
+
+    Raises:
+        InputError: a result has no image, the tasks differ, or the folder is a file.
+    """
+    writer: PredictionWriter | None = None
+    path = arguments.folder("folder", folder)
+    try:
+        for result in results:
+            writer = writer or PredictionWriter(path, result.task)
+            if result.task != writer.task:
+                raise InputError(f"the results are of tasks {writer.task} and {result.task}: use a folder per task")
+            writer.add(Path(result.file_name), result.pixels(), result)
+    finally:  # what was written before an error can be used
+        if writer is not None:
+            writer.finish()
+    return path
 
 
-def row_of(file: str, segment: NamedSegment, vocabulary: Vocabulary) -> dict[str, Any]:
-    """A segment as a row of :data:`COLUMNS`."""
-    left, top, width, height = segment.box
-    return {
-        "file": file, "id": segment.id, "category_id": vocabulary.ids[segment.label], "name": segment.name,
-        "kind": "thing" if segment.is_thing else "stuff", "score": f"{segment.score:.4f}",
-        "predicted_iou": f"{segment.iou:.4f}", "area": segment.area, "left": left, "top": top, "width": width,
-        "height": height, "names": _listed(segment.top, "; "), "path": _listed(segment.path, " > "),
-    }  # fmt: skip
+def save_result(result: PanopticResult, folder: str | Path, pixels: NDArray[np.uint8]) -> Path:
+    """Writes the result of one image; see :meth:`PanopticResult.save`."""
+    path = arguments.folder("folder", folder)
+    others = _images_in(path) - {result.file_name}
+    if others:
+        raise InputError(
+            f"folder {path} holds the result of {min(others)}, whose json would be replaced: give another folder, or "
+            "write all with opsnet.save_results(results, folder)"
+        )
+    writer = PredictionWriter(path, result.task)
+    writer.add(Path(result.file_name), pixels, result)
+    writer.finish()
+    return path
 
 
-def _listed(names: Sequence[NameScore], between: str) -> str:
-    return between.join(f"{shown_name(n)} {n.score:.3f}" for n in names)
-
-
-def shown_name(name: NameScore) -> str:
-    """A name with its synonyms: "gown, robe"."""
-    return ", ".join((name.name, *name.synonyms))
+def _images_in(folder: Path) -> set[str]:
+    """The file names of the images whose results a folder holds; those without a segment are not in the table."""
+    names: set[str] = set()
+    with suppress(OSError, ValueError, KeyError, csv.Error), (folder / "segments.csv").open(encoding="utf-8") as file:
+        names |= {row["file"] for row in csv.DictReader(file)}
+    for task in TASKS:
+        with suppress(OSError, ValueError, KeyError, TypeError):  # no file, or none of ours
+            data = json.loads((folder / f"{task}.json").read_text(encoding="utf-8"))
+            names |= {str(image["file_name"]) for image in data["images"]}
+    return names

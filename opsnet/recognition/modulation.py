@@ -17,6 +17,9 @@ from opsnet.ops.precision import widened
 from opsnet.recognition.recognizer import PreparedNames, Recognizer, name_logits
 from opsnet.structures import Embeddings
 
+LARGEST_BETA = 10.0
+"""The paper's beta is 0.5. H is at least 0.001, so logits of up to 100 / H ** beta exceed float32 from 12 on."""
+
 
 class QueryOnly(Recognizer):
     """The trained query embedding only (Table 4, "Query")."""
@@ -58,14 +61,15 @@ class EmbeddingModulation(Recognizer):
         beta: strength of the debiasing; 0 leaves the logits unchanged.
 
     Raises:
-        ValueError: a strength is negative, infinite or nan.
+        ValueError: a strength is negative, infinite or nan, or beta exceeds :data:`LARGEST_BETA`.
     """
 
     def __init__(self, *, alpha: float = 10.0, beta: float = 0.5) -> None:
         super().__init__()
-        if not (0 <= alpha < math.inf and 0 <= beta < math.inf):
+        if not (0 <= alpha < math.inf and 0 <= beta <= LARGEST_BETA):
             raise ValueError(
-                f"modulation.alpha and modulation.beta must not be negative, infinite or nan, got {alpha} and {beta}"
+                f"modulation.alpha must not be negative, infinite or nan, and modulation.beta must lie in "
+                f"0..{LARGEST_BETA:g}, got {alpha} and {beta}"
             )
         self.alpha, self.beta = alpha, beta
 

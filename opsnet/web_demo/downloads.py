@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from opsnet.prediction.carriers import NamedMap
+from opsnet.prediction.carriers import PanopticResult
 from opsnet.prediction.writing import PredictionWriter
 
 IDLE = 3600  # seconds after which a visitor's image and files are deleted
@@ -26,7 +26,9 @@ def new_folder() -> Path:
     return Path(tempfile.mkdtemp(dir=root))
 
 
-def write_downloads(folder: Path, name: str, pixels: NDArray[np.uint8], found: NamedMap) -> tuple[Path, Path, Path]:
+def write_downloads(
+    folder: Path, name: str, pixels: NDArray[np.uint8], found: PanopticResult
+) -> tuple[Path, Path, Path]:
     """Writes the same files as ``opsnet-predict`` for one image: overlay, panoptic PNG and json.
 
     Args:

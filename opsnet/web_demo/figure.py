@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from opsnet.data.panoptic_png import ids_to_rgb
-from opsnet.prediction.carriers import NamedMap, NamedSegment
+from opsnet.prediction.carriers import NamedSegment, PanopticResult
 from opsnet.structures import PanopticMap
 from opsnet.visualization.colours import segment_colours
 from opsnet.visualization.overlays import draw_overlay
@@ -21,7 +21,7 @@ from opsnet.visualization.overlays import draw_overlay
 SHOWN = 1280  # pixels of the longer side in the browser
 
 
-def figure(pixels: NDArray[np.uint8], found: NamedMap) -> str:
+def figure(pixels: NDArray[np.uint8], found: PanopticResult) -> str:
     """An image (H, W, 3) and its map as HTML."""
     small, ids = _shrink(pixels, found.ids.cpu().numpy())
     overlay = draw_overlay(small, PanopticMap(torch.from_numpy(ids), found.segments), found.vocabulary.names)
@@ -61,7 +61,7 @@ def _data_url(pixels: NDArray[np.uint8], kind: str) -> str:
     return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def segment_table(found: NamedMap) -> str:
+def segment_table(found: PanopticResult) -> str:
     """The segments as a table, the largest first, in the colours of the overlay."""
     colours = segment_colours(found.segments)
     rows = []

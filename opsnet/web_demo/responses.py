@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from opsnet.data.images import to_rgb
 from opsnet.inference.network_output import NetworkOutput
-from opsnet.prediction.carriers import NamedMap
+from opsnet.prediction.carriers import PanopticResult
 from opsnet.prediction.predictor import Predictor
 from opsnet.recognition.modulation import EmbeddingModulation
 from opsnet.recognition.vocabulary_fit import VocabularyFit, vocabulary_fit
@@ -47,7 +47,7 @@ class Response:
     """
 
     seen: ProcessedImage
-    map: NamedMap
+    map: PanopticResult
     fit: VocabularyFit
     cut: tuple[str, ...]
     network_seconds: float

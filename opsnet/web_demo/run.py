@@ -60,7 +60,8 @@ def demo(cfg: DictConfig) -> Any:
     if importlib.util.find_spec("gradio") is None:
         raise InputError("the page needs gradio: pip install '.[demo]' in the clone")
     checkpoint = cfg.checkpoint or newest_checkpoint(Path(cfg.paths.runs))
-    from opsnet.prediction.predictor import AUTO, load
+    from opsnet.prediction.images import AUTO
+    from opsnet.prediction.predictor import load
     from opsnet.vocabulary.vocabulary import packaged_vocabularies
     from opsnet.web_demo.layout import build_page
 

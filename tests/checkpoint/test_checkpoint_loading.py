@@ -85,7 +85,7 @@ def test_it_is_used_with_the_recognizer_that_it_was_trained_with(lenient_checkpo
     checkpoint = torch.load(lenient_checkpoint, weights_only=True)
     checkpoint["opsnet"]["config"]["inference"]["recognizer"] = {"_target_": f"{QueryOnly.__module__}.QueryOnly"}
     torch.save(checkpoint, tmp_path / "query_only.ckpt")
-    filtering = MaskFiltering(kind="iou", threshold=-1)
+    filtering = MaskFiltering(kind="iou", threshold=0)
     predictor = opsnet.load(tmp_path / "query_only.ckpt", device="cpu", filtering=filtering)
     assert type(predictor.recognizer) is QueryOnly
     proposed = predictor.propose(sample_images[0])

@@ -23,7 +23,7 @@ WORDS = "red circle, green stripes, grass"
 @pytest.fixture(scope="module")
 def saved(lenient_model, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("saved") / "first"
-    filtering = MaskFiltering(kind="iou", threshold=-1)
+    filtering = MaskFiltering(kind="iou", threshold=0)
     Predictor(lenient_model, modulation="alpha=7,beta=0.25", filtering=filtering).save_pretrained(folder)
     return folder
 
@@ -44,7 +44,7 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_moved_and_offline_it_gives_the_same_maps(lenient_model, moved, sample_images, offline, monkeypatch) -> None:
     monkeypatch.setenv("OPSNET_DATA", "/nowhere")
-    filtering = MaskFiltering(kind="iou", threshold=-1)
+    filtering = MaskFiltering(kind="iou", threshold=0)
     first = Predictor(lenient_model, modulation="alpha=7,beta=0.25", filtering=filtering)
     again = opsnet.load(moved, device="cpu")
     assert (again.size, again.overlap) == (first.size, first.overlap)

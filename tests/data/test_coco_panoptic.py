@@ -25,7 +25,7 @@ from opsnet.data.panoptic_records import file_name
 from opsnet.data.set_inspection import PanopticInspector
 from opsnet.data.set_listing import list_images
 from opsnet.evaluation.score import Score, score
-from opsnet.prediction.carriers import NamedMap, NamedSegment
+from opsnet.prediction.carriers import NamedSegment, PanopticResult
 from opsnet.prediction.writing import PredictionWriter
 from opsnet.utils.errors import DatasetError
 
@@ -374,6 +374,10 @@ def test_a_segment_that_others_hide_altogether_may_be_written(tmp_path: Path) ->
 def test_a_predicted_map_that_contradicts_itself_is_not_written(tmp_path: Path) -> None:
     segments = (NamedSegment(1, 0, True, 0.5, 2, 0.6, name="cat", box=(0, 0, 2, 1)),)
     writer = PredictionWriter(tmp_path, "panoptic")
-    writer.add(Path("b.png"), np.zeros((1, 3, 3), np.uint8), NamedMap(torch.tensor([[1, 1, 0]]), segments, VOCABULARY))
+    writer.add(
+        Path("b.png"), np.zeros((1, 3, 3), np.uint8), PanopticResult(torch.tensor([[1, 1, 0]]), segments, VOCABULARY)
+    )
     with pytest.raises(DatasetError, match=r"a\.png cannot be written: the map holds segment id 2"):
-        writer.add(Path("a.png"), np.zeros((1, 3, 3), np.uint8), NamedMap(torch.tensor(IDS), segments, VOCABULARY))
+        writer.add(
+            Path("a.png"), np.zeros((1, 3, 3), np.uint8), PanopticResult(torch.tensor(IDS), segments, VOCABULARY)
+        )

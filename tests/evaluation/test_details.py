@@ -68,7 +68,7 @@ def image_of(logits, no_object, iou, masks) -> ImageEvaluation:
     truth = GroundTruth(torch.tensor([[1, 1, 2, 2]]), (Segment(1, 0, True), Segment(2, 2, True)))
     images = ImageMasks(torch.tensor(masks).view(-1, 1, 4), torch.tensor(iou), (1, 4), (1, 4), (1, 4))
     logits, no_object = torch.tensor(logits).log(), torch.tensor(no_object).log()
-    row = MaskFiltering(threshold=-1)(logits, no_object, images.iou)
+    row = MaskFiltering(threshold=0)(logits, no_object, images.iou)
     only = Filtered(*(values[None] for values in row))
     (scored,) = score_image(images, truth, only, with_map=[False], is_thing=BANK.is_thing.tolist(), overlaps=[0.8])
     return ImageEvaluation(images, row, logits, no_object, scored.overlaps, truth)

@@ -35,7 +35,7 @@ def lenient(lenient_checkpoint) -> TrainedModel:
 def setting(name: str) -> Setting:
     """A setting that keeps every proposal."""
     found = parse_setting(name)
-    return dataclasses.replace(found, filtering=MaskFiltering(kind=found.filter, threshold=-1))
+    return dataclasses.replace(found, filtering=MaskFiltering(kind=found.filter, threshold=0))
 
 
 def batch_of(world, domain: str) -> tuple[Batch, PanopticDataset]:
@@ -191,7 +191,7 @@ def test_crops_and_masked_images_are_scored_too(lenient, world) -> None:
 def test_an_image_without_any_kept_proposal_is_empty_not_an_error(lenient, world) -> None:
     batch, data = batch_of(world, "scenes")
     names = lenient.names.prepared(lenient.train_vocabulary)
-    none = dataclasses.replace(setting("full/cls_iou"), filtering=MaskFiltering(threshold=2.0))
+    none = dataclasses.replace(setting("full/cls_iou"), filtering=MaskFiltering(threshold=1))
     maps = scored(lenient, data, [none], batch)[none.name]
     direct = predict(lenient.model, batch, names, recognizer=none.recognizer, filtering=none.filtering)
     assert all(m.segments == () and m.ids.shape == (96, 96) and not m.ids.any() for m in (*maps, *direct))

@@ -71,7 +71,7 @@ def test_stuff_of_several_proposals_has_the_best_ones_names(proposed) -> None:
 
 
 def test_no_segments(proposed) -> None:
-    answer = named(proposed, threshold=2, top_k=2)
+    answer = named(proposed, threshold=1, top_k=2)
     assert answer.segments == ()
     assert not answer.ids.any()
 

@@ -9,7 +9,7 @@ from PIL import Image
 from torchvision import tv_tensors
 
 from opsnet.data.transforms import EvalTransform, as_image
-from opsnet.prediction.images import NetworkSize, as_list, to_batch, to_pixels
+from opsnet.prediction.images import NetworkSize, SourceImage, to_batch, to_pixels
 from opsnet.utils.errors import InputError
 
 PIXELS = np.arange(5 * 4 * 3, dtype=np.uint8).reshape(5, 4, 3)
@@ -18,26 +18,67 @@ PIXELS = np.arange(5 * 4 * 3, dtype=np.uint8).reshape(5, 4, 3)
 def test_every_form_gives_the_same_pixels(tmp_path) -> None:
     Image.fromarray(PIXELS).save(tmp_path / "a.png")
     tensor = torch.from_numpy(PIXELS.copy()).permute(2, 0, 1)
-    forms = [tmp_path / "a.png", str(tmp_path / "a.png"), Image.fromarray(PIXELS), PIXELS, tensor, tensor / 255]
-    assert all(np.array_equal(to_pixels(form), PIXELS) for form in forms)
+    content = (tmp_path / "a.png").read_bytes()
+    paths = [tmp_path / "a.png", str(tmp_path / "a.png"), content, bytearray(content), memoryview(content)]
+    arrays = [PIXELS, PIXELS / 255, (PIXELS / 255).astype(np.float32), PIXELS[:, ::-1][:, ::-1]]
+    tensors = [tensor, tensor / 255, tensor.double() / 255, (tensor / 255).requires_grad_()]
+    for form in [*paths, Image.fromarray(PIXELS), *arrays, *tensors, SourceImage("a.png", PIXELS)]:
+        assert np.array_equal(to_pixels(form), PIXELS), type(form)
 
 
-def test_grey_and_transparent_arrays() -> None:
-    assert np.array_equal(to_pixels(PIXELS[..., 0]), np.repeat(PIXELS[..., :1], 3, axis=2))
+def test_grey_and_transparent_arrays_and_tensors() -> None:
+    grey = np.repeat(PIXELS[..., :1], 3, axis=2)
+    for form in (PIXELS[..., 0], PIXELS[..., :1], torch.from_numpy(PIXELS[..., 0].copy())[None]):
+        assert np.array_equal(to_pixels(form), grey)
     clear = np.concatenate([PIXELS, np.zeros((5, 4, 1), np.uint8)], axis=2)
     assert (to_pixels(clear) == 255).all()
+    assert (to_pixels(torch.from_numpy(clear).permute(2, 0, 1)) == 255).all()
+
+
+@pytest.mark.parametrize(
+    "mode", ["1", "L", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV", "I", "I;16", "LA", "La", "RGBa"]
+)
+def test_pil_images_of_every_mode(mode: str) -> None:
+    image = Image.new(mode, (4, 5))
+    pixels = to_pixels(image)
+    assert (pixels.shape, pixels.dtype) == ((5, 4, 3), np.uint8)
+
+
+def test_a_pil_image_is_rotated_by_its_exif_orientation() -> None:
+    image = Image.new("RGB", (40, 20))
+    image.paste((255, 0, 0), (0, 0, 10, 20))
+    image.getexif()[0x0112] = 6  # its left becomes the top
+    pixels = to_pixels(image)
+    assert pixels.shape == (40, 20, 3)
+    assert (pixels[:10, :, 0] == 255).all() and (pixels[10:] == 0).all()
+
+
+NAN = PIXELS / 255
+NAN[0, 0, 0] = np.nan
 
 
 @pytest.mark.parametrize(
     ("image", "message"),
     [
         ("no.png", "image no.png does not exist: give image=PATH"),
-        (PIXELS.astype(float), r"an array \(H, W, 3\) uint8 or a tensor .*, got float64 \(5, 4, 3\)"),
-        (PIXELS[:0], r"must be \(H, W, 3\) and not empty, got \(0, 4, 3\)"),
+        ("n" * 300, "n does not exist"),
+        ("a\0.png", "does not exist"),
+        (".", r"image \. is a folder: give it alone, or list its images"),
+        (b"not an image", "image of 12 bytes cannot be read as an image"),
+        (PIXELS.astype(float), r"floats must lie in 0\.\.1, got 0 to 59: scale it, or convert it to uint8"),
+        (PIXELS / 255 - 0.5, r"got -0\.5 to -0\.26"),
+        (NAN, r"floats must lie in 0\.\.1, and this one has NaN"),
+        (torch.from_numpy(NAN).permute(2, 0, 1), "has NaN"),
+        (torch.full((3, 4, 4), 255.0), r"floats must lie in 0\.\.1, got 255 to 255"),
+        (PIXELS.astype(np.uint16), r"uint8 or floats in 0\.\.1, got uint16"),
+        (PIXELS > 3, r"got bool"),
+        (PIXELS[:0], r"must be \(H, W, 3\), .* and not empty, got \(0, 4, 3\)"),
         (PIXELS[..., :2], r"got \(5, 4, 2\)"),
-        (torch.zeros(5, 4, 3), r"an image tensor must be \(3, H, W\), got \(5, 4, 3\)"),
-        (torch.zeros(3, 4, 4, dtype=torch.int64), "uint8 or floats in 0..1, got torch.int64"),
-        (7, "got int"),
+        (torch.zeros(5, 4, 3), r"an image tensor must be \(3, H, W\), got \(5, 4, 3\): call \.permute\(2, 0, 1\)"),
+        (torch.zeros(3, 4, 4, dtype=torch.int64), r"uint8 or floats in 0\.\.1, got int64"),
+        (Image.new("F", (4, 4)), "mode F .*floating-point numbers of unknown range: convert it to 8 bits"),
+        (7, "an image must be a path, an address, .* got int"),
+        (None, "got NoneType"),
     ],
 )
 def test_unsupported_images(image, message) -> None:
@@ -45,10 +86,9 @@ def test_unsupported_images(image, message) -> None:
         to_pixels(image)
 
 
-def test_one_or_several() -> None:
-    assert as_list(PIXELS) == ([PIXELS], True)
-    assert len(as_list(np.stack([PIXELS, PIXELS]))[0]) == 2
-    assert as_list(["a.png", "b.png"]) == (["a.png", "b.png"], False)
+def test_an_array_with_channels_first_says_how_to_turn_it() -> None:
+    with pytest.raises(InputError, match=r"got \(3, 50, 40\): call \.transpose\(1, 2, 0\)"):
+        to_pixels(np.zeros((3, 50, 40), np.uint8))
 
 
 def test_large_images_are_made_smaller_with_their_aspect_ratio() -> None:

@@ -18,7 +18,7 @@ from opsnet.inference.config import InferenceConfig
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.prediction.images import to_batch
 from opsnet.prediction.predictor import Predictor
-from opsnet.prediction.run import _filtering, find_images, predict
+from opsnet.prediction.run import _filtering, predict
 from opsnet.utils.errors import CheckpointError, InputError
 from opsnet.vocabulary.vocabulary import VocabularyError
 
@@ -48,7 +48,7 @@ def config(compose, lenient_checkpoint, image_path, tmp_path, monkeypatch, train
         if not load:
             monkeypatch.setattr("opsnet.prediction.run.load", lambda *_, **__: Predictor(trained_model))
         given = [f"checkpoint={lenient_checkpoint}", f"image='{image_path}'", f"vocabulary='{WORDS}'", "device=cpu"]
-        return compose("predict", *given, f"output={tmp_path / 'out'}", "filtering.threshold=-1", *overrides)
+        return compose("predict", *given, f"output={tmp_path / 'out'}", "filtering.threshold=0", *overrides)
 
     return make
 
@@ -100,7 +100,7 @@ def test_score_reads_the_files(config, tmp_path) -> None:
 
 
 def test_an_image_without_segments_is_written_too(config, tmp_path) -> None:
-    answer = predict(config("filtering.threshold=2")).last
+    answer = predict(config("filtering.threshold=1")).last
     assert answer.segments == ()
     data = json.loads((tmp_path / "out" / "panoptic.json").read_text())
     assert data["annotations"][0]["segments_info"] == []
@@ -310,17 +310,25 @@ def test_the_exit_code_is_1_if_images_are_skipped(config, command, folder, lenie
     assert command(main, *given, f"image={folder}/[acd].*")[0] == 0
 
 
-def test_which_files_are_selected(folder, tmp_path) -> None:
-    assert [p.name for p in find_images(str(folder))] == ["a.png", "b.png", "c.jpg", "d.png"]
-    assert [p.name for p in find_images(f"{folder}/*.png")] == ["a.png", "b.png", "d.png"]
-    assert find_images("nowhere.png") == [Path("nowhere.png")]
-    (tmp_path / "odd [1].png").write_text("")
-    assert find_images(str(tmp_path / "odd [1].png")) == [tmp_path / "odd [1].png"]
-    with pytest.raises(InputError, match=r"/\*\.gif matches no file: check the pattern"):
-        find_images(f"{folder}/*.gif")
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="has no images"):
-        find_images(str(tmp_path / "empty"))
+def test_a_video_gives_files_per_frame(config, clip, tmp_path, capsys) -> None:
+    outcome = predict(config(f"image='{clip}'", "batch_size=3"))
+    assert (outcome.done, outcome.failed) == (4, [])
+    assert "4 of 4 images" in capsys.readouterr().out
+    frames = [f"my clip_{i:06d}" for i in range(4)]
+    assert {p.stem for p in (tmp_path / "out" / "panoptic").iterdir()} == set(frames)
+    data = json.loads((tmp_path / "out" / "panoptic.json").read_text())
+    assert [image["file_name"] for image in data["images"]] == [f"{name}.png" for name in frames]
+
+
+def test_an_image_from_an_address(config, command, server, lenient_checkpoint, tmp_path) -> None:
+    config()  # the checkpoint is read once for all tests
+    out = tmp_path / "run"
+    given = [f"checkpoint={lenient_checkpoint}", f"vocabulary={WORDS}", f"hydra.run.dir={out}"]
+    assert command(main, *given, f"image={server}/some/photo%20one.png?size=3&b=/x") == (0, "")
+    assert (out / "photo one_overlay.png").is_file()
+    code, error = command(main, *given, f"image={server}/missing.png")
+    assert code == 2
+    assert f"image {server}/missing.png cannot be downloaded (HTTP 404 Not Found)" in error
 
 
 @pytest.mark.parametrize(("task", "name"), [("semantic", "semantic.json"), ("instance", "instances.json")])
@@ -332,13 +340,13 @@ def test_other_tasks(task, name, config, tmp_path) -> None:
 
 def test_semantic_maps_from_proposals(config, tmp_path) -> None:
     """Without void, although the filter keeps no proposal."""
-    found = predict(config("task=semantic", "semantic=proposals", "filtering.threshold=2", "top_k=2")).last
+    found = predict(config("task=semantic", "semantic=proposals", "filtering.threshold=1", "top_k=2")).last
     values = np.asarray(Image.open(tmp_path / "out" / "semantic" / "photo.of mine.png"))
     assert values.shape == (53, 37)
     assert values.min() > 0
     assert sorted(np.unique(values)) == sorted(s.label + 1 for s in found.segments)
     assert all(len(s.top) == 2 and s.top[0].label == s.label for s in found.segments)
-    assert predict(config("task=semantic", "filtering.threshold=2")).last.segments == ()
+    assert predict(config("task=semantic", "filtering.threshold=1")).last.segments == ()
 
 
 def test_unknown_and_a_tree_of_names(config, tmp_path) -> None:

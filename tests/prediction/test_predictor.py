@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import opsnet
 from opsnet.inference import names as names_module
@@ -16,6 +18,7 @@ from opsnet.inference.segment import predict
 from opsnet.inference.semantic import class_probabilities, mask_probabilities, semantic_scores
 from opsnet.inference.settings import parse_filtering
 from opsnet.panoptic.mask_filtering import MaskFiltering
+from opsnet.prediction import images as images_module
 from opsnet.prediction import predictor as module
 from opsnet.prediction.images import NetworkSize
 from opsnet.prediction.predictor import Predictor
@@ -90,7 +93,7 @@ def test_another_strength_or_vocabulary_needs_no_network(predictor, sample_image
 
     monkeypatch.setattr(predictor.trained.model, "forward", refuse)
     assert same(predictor.name(proposed, WORDS, modulation=ClipOnly(), top_k=3)[0], expected)
-    other = predictor.name(proposed, ["sea", "a  tree"], filtering=MaskFiltering(kind="iou", threshold=-1))[0]
+    other = predictor.name(proposed, ["sea", "a  tree"], filtering=MaskFiltering(kind="iou", threshold=0))[0]
     assert other.vocabulary.names == ("sea", "a tree")
 
 
@@ -115,7 +118,7 @@ def test_concurrent_users_get_their_own_maps(predictor, sample_images) -> None:
 
 def test_maps_of_large_images_keep_their_size(lenient_model) -> None:
     image = np.random.default_rng(0).integers(0, 255, (120, 90, 3), dtype=np.uint8)
-    small = Predictor(lenient_model, filtering=MaskFiltering(threshold=-1), longest=64)
+    small = Predictor(lenient_model, filtering=MaskFiltering(threshold=0), longest=64)
     proposed = small.propose(image)
     assert proposed.padded == (64, 64)
     assert proposed.valid_sizes == ((64, 48),)
@@ -126,7 +129,7 @@ def test_maps_of_large_images_keep_their_size(lenient_model) -> None:
 
 def test_maps_of_resized_images_are_those_of_evaluation(lenient_model) -> None:
     image = np.random.default_rng(0).integers(0, 255, (120, 90, 3), dtype=np.uint8)
-    small = Predictor(lenient_model, filtering=MaskFiltering(threshold=-1), longest=64)
+    small = Predictor(lenient_model, filtering=MaskFiltering(threshold=0), longest=64)
     batch = module.to_batch([image], size=NetworkSize(longest=64))
     assert (batch.valid_sizes, batch.original_sizes) == ([(64, 48)], [(120, 90)])
     names = lenient_model.names.prepared(Vocabulary.load(WORDS))
@@ -180,7 +183,7 @@ def test_semantic_maps_of_both_rules(predictor, sample_images) -> None:
     assert torch.equal(torch.tensor([0, *(s.label for s in found.segments)])[found.ids], labels)
     assert [s.id for s in found.segments] == found.ids.unique().tolist()
     own = Predictor(predictor.trained, semantic="proposals")  # with any filter
-    assert same(own.name(proposed, WORDS, task="semantic", filtering=MaskFiltering(threshold=2))[0], found)
+    assert same(own.name(proposed, WORDS, task="semantic", filtering=MaskFiltering(threshold=1))[0], found)
     assert same(
         own.name(proposed, WORDS, task="semantic", semantic="panoptic", filtering=predictor.filtering)[0], merged
     )
@@ -205,15 +208,140 @@ def test_bad_input(predictor, sample_images) -> None:
         parse_filtering("x")
 
 
-def test_the_package_itself_imports_nothing_heavy() -> None:
-    import subprocess
-    import sys
-
-    code = "import sys, opsnet; assert 'torch' not in sys.modules; opsnet.nothing"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "has no attribute 'nothing'" in found.stderr
-
-
 def test_the_former_name_of_treat_label_names_as_seen_is_refused(tmp_path) -> None:
     with pytest.raises(InputError, match="label_names_known was renamed: give treat_label_names_as_seen"):
         Predictor.from_pretrained(tmp_path, label_names_known=True)
+
+
+# --- results and inputs of the API ------------------------------------------------------------------------------------
+
+
+def test_results_have_their_image(predictor, sample_images, tmp_path) -> None:
+    Image.fromarray(sample_images[0]).save(tmp_path / "a.png")
+    found = predictor(tmp_path / "a.png", WORDS)
+    assert found.file_name == "a.png"
+    assert np.array_equal(found.image, sample_images[0])
+    assert found.plot().size[0] >= 37
+    assert predictor(tmp_path / "a.png", WORDS, task="semantic", semantic="proposals").task == "semantic"
+    proposed = predictor.propose([tmp_path / "a.png", sample_images[1]])
+    assert [r.file_name for r in predictor.name(proposed, WORDS)] == ["a.png", "image_1.png"]
+    assert repr(proposed) == f"Proposed(2 x {proposed.proposals.iou.shape[1]} proposals: a.png, image_1.png)"
+    bare = NetworkOutput(**{f.name: getattr(proposed, f.name) for f in dataclasses.fields(NetworkOutput)})
+    assert predictor.name(bare, WORDS)[0].image is None
+
+
+@pytest.fixture
+def folder(sample_images, tmp_path) -> Path:
+    path = tmp_path / "images"
+    path.mkdir()
+    for name, pixels in zip("acd", sample_images, strict=True):
+        Image.fromarray(pixels).save(path / f"{name}.png")
+    (path / "b.png").write_text("not an image")
+    return path
+
+
+def test_a_folder_is_read_as_it_goes(predictor, folder, monkeypatch) -> None:
+    read = []
+    read_rgb = images_module.read_rgb
+    monkeypatch.setattr(images_module, "read_rgb", lambda path: read.append(path.name) or read_rgb(path))
+    results = predictor(folder, WORDS, batch_size=1)
+    assert read == []
+    first = next(results)
+    assert (first.file_name, read) == ("a.png", ["a.png"])
+    with pytest.warns(UserWarning, match=r"skipped: .*b\.png cannot be read as an image"):
+        rest = list(results)
+    assert [r.file_name for r in rest] == ["c.png", "d.png"]
+    for result in (first, *rest):
+        assert same(result, predictor(folder / result.file_name, WORDS))
+    pattern = predictor(f"{folder}/[ac].png", WORDS)
+    assert [r.file_name for r in pattern] == ["a.png", "c.png"]
+
+
+def test_a_video_is_read_frame_by_frame(predictor, clip) -> None:
+    found = list(predictor(clip, WORDS, batch_size=3))
+    assert [r.file_name for r in found] == [f"my clip_{i:06d}.png" for i in range(4)]
+    assert [r.image[24:, 32:].mean().round(-1) for r in found] == [20, 90, 160, 230]
+    assert all(r.ids.shape == (48, 64) for r in found)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"top_k": 2.5}, "top_k must be a whole number of at least 1, got 2.5"),
+        ({"top_k": True}, "top_k must be at least 1, got True"),
+        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        ({"path_margin": float("nan")}, r"path_margin must lie in 0\.\.1, got nan"),
+        ({"unknown": 0.1}, r"unknown must be None or a rule such as UnknownRule\(margin=0\.1\), got 0\.1"),
+        ({"vocabulary": None}, "vocabulary must be names separated by commas, .* or a list of names, got None"),
+        ({"vocabulary": 5}, "got 5"),
+        ({"vocabulary": b"sea"}, "got b'sea'"),
+        ({"vocabulary": ["sea", None]}, "its names texts, got None"),
+        ({"modulation": 5}, "modulation must be text such as 'alpha=5,beta=0.25' or a Recognizer, got 5"),
+        ({"modulation": EmbeddingModulation}, "or a Recognizer, got <class"),
+        ({"modulation": "alpha=10,beta=1e6"}, r"modulation\.beta must lie in 0\.\.10, got 10\.0 and 1000000\.0"),
+        ({"filtering": 0.5}, "filtering must be text such as 'cls_iou,threshold=0.1' or a MaskFiltering, got 0.5"),
+        ({"filtering": "cls_iou,threshold=nan"}, r"filtering\.threshold must lie in 0\.\.1, got nan"),
+        ({"filtering": "cls_iou,threshold=50"}, r"filtering\.threshold must lie in 0\.\.1, got 50"),
+        ({"filtering": "cls_iou,x=1"}, "the options of a filter are threshold=0.1"),
+        ({"filtering": "cls_iou,overlap=0.7"}, r"overlap is no option of the filter: give it to Predictor\("),
+        ({"task": "depth"}, "task must be one of panoptic, semantic, instance, got 'depth'"),
+        ({"images": "/dev/null/x"}, "image /dev/null/x does not exist"),
+    ],
+)
+def test_arguments_out_of_range_are_refused_before_the_network_runs(predictor, arguments, message, monkeypatch) -> None:
+    monkeypatch.setattr(predictor.trained.model, "forward", lambda *_, **__: pytest.fail("the network ran"))
+    given = {"images": np.zeros((8, 8, 3), np.uint8), "vocabulary": WORDS, **arguments}
+    with pytest.raises(InputError, match=message):
+        predictor(**given)
+
+
+def test_a_folder_without_images_is_refused_at_once(predictor, tmp_path) -> None:
+    """Not when the first result is taken."""
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=r"image folder .*empty has no images"):
+        predictor(tmp_path / "empty", WORDS)
+    with pytest.raises(InputError, match="top_k must be at least 1"):
+        predictor(str(tmp_path), WORDS, top_k=0)
+    with pytest.raises(InputError, match=r"propose\(\) takes an image or a list"):
+        Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+        predictor.propose(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("threshold", r"has no argument threshold: .* give filtering='cls_iou,threshold=0\.1'"),
+        ("alpha", r"give modulation='alpha=5,beta=0\.25'"),
+        ("overlap", r"give Predictor\(predictor\.trained, overlap=0\.8\)"),
+        ("topk", r"has no argument topk: did you mean top_k\?"),
+        ("zzz", r"has no argument zzz: its arguments are images, vocabulary, top_k"),
+    ],
+)
+def test_unknown_arguments_say_which_are_meant(predictor, key, message) -> None:
+    with pytest.raises(TypeError, match=message):
+        predictor(np.zeros((8, 8, 3), np.uint8), WORDS, **{key: 1})
+
+
+def test_load_and_save_name_their_argument(predictor, lenient_checkpoint, tmp_path) -> None:
+    for wrong in (None, 5, ""):
+        with pytest.raises(InputError, match=r"path_or_hub_id must be a path .* got"):
+            opsnet.load(wrong)
+    with pytest.raises(TypeError, match="label_names_known: it was renamed: give treat_label_names_as_seen"):
+        opsnet.load(lenient_checkpoint, label_names_known=True)
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(InputError, match=r"save_directory .*file is a file: give a folder"):
+        predictor.save_pretrained(tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "kept"
+    with pytest.raises(InputError, match=r"trained must be a network, got str: call opsnet\.load\(PATH\)"):
+        Predictor("last.ckpt")
+    for wrong in (-0.1, 1.5, float("nan"), "a"):
+        with pytest.raises(InputError, match=r"overlap must .* 0\.\.1"):
+            Predictor(predictor.trained, overlap=wrong)
+
+
+def test_a_filter_with_options_as_the_docstring_promises(predictor, sample_images) -> None:
+    chosen = Predictor(predictor.trained, filtering="iou, threshold=0.9, compete=cls").filtering
+    assert chosen.settings() == MaskFiltering(kind="iou", threshold=0.9, compete="cls").settings()
+    assert parse_filtering("trained,threshold=0.3", trained=chosen).settings()["compete"] == "cls"
+    assert predictor(sample_images[0], WORDS, filtering="cls_iou,threshold=1").segments == ()
+    assert predictor(sample_images[0], WORDS, filtering="cls_iou,threshold=0").segments

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from pycocotools import mask as coco_masks
 
-from opsnet.prediction.carriers import NamedMap, NamedSegment, NameScore
+from opsnet.prediction.carriers import NamedSegment, NameScore, PanopticResult
 from opsnet.prediction.writing import PredictionWriter, for_task
 from opsnet.utils.errors import InputError
 from opsnet.vocabulary import Concept, Vocabulary
@@ -22,10 +22,10 @@ PIXELS = np.zeros((4, 6, 3), np.uint8)
 
 
 @pytest.fixture
-def named() -> NamedMap:
+def named() -> PanopticResult:
     ids = torch.tensor([[1, 1, 0, 2, 2, 2]] * 2 + [[3, 3, 0, 2, 2, 2]] * 2)
     top = (NameScore(0, 7, "cat", 0.8, ("kitty",)), NameScore(1, 300, "sky", 0.1))
-    return NamedMap(
+    return PanopticResult(
         ids,
         (
             NamedSegment(1, 0, True, 0.5, 4, 0.6, name="cat", box=(0, 0, 2, 2), top=top),
@@ -36,7 +36,7 @@ def named() -> NamedMap:
     )
 
 
-def written(folder: Path, task: str, named: NamedMap, *images: str) -> None:
+def written(folder: Path, task: str, named: PanopticResult, *images: str) -> None:
     writer = PredictionWriter(folder, task)
     for image in images or ("a.png",):
         writer.add(Path(image), PIXELS, named)
@@ -59,7 +59,7 @@ def test_semantic_has_one_segment_per_class(named, tmp_path) -> None:
 def test_many_names_need_sixteen_bits(named, tmp_path) -> None:
     many = Vocabulary("many", tuple(Concept(i, f"n{i}", True) for i in range(400)))
     segments = (NamedSegment(1, 399, True, 1.0, 4, name="n399", box=(0, 0, 2, 2)),)
-    written(tmp_path, "semantic", NamedMap((named.ids == 1).long(), segments, many))
+    written(tmp_path, "semantic", PanopticResult((named.ids == 1).long(), segments, many))
     assert np.asarray(Image.open(tmp_path / "semantic" / "a.png")).max() == 400
 
 

@@ -139,7 +139,7 @@ def test_the_training_names_decide_what_is_seen(convnext, tmp_path: Path) -> Non
 def test_a_saved_folder_is_complete(convnext, image, tmp_path: Path) -> None:
     names = tmp_path / "names.txt"
     names.write_text("3:sea,ocean\n")
-    predictor = convnext.open(train_vocabulary=names, filtering=MaskFiltering(kind="iou", threshold=-1))
+    predictor = convnext.open(train_vocabulary=names, filtering=MaskFiltering(kind="iou", threshold=0))
     predictor.size = SMALL_IMAGES
     predictor.save_pretrained(tmp_path / "saved")
     names.unlink()

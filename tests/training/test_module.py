@@ -20,7 +20,7 @@ from opsnet.vocabulary import Vocabulary
 
 @pytest.fixture(scope="module")
 def cfg(train_config, tmp_path_factory):
-    return train_config(tmp_path_factory.mktemp("module"), "filtering.threshold=-1", "overlap=0")
+    return train_config(tmp_path_factory.mktemp("module"), "filtering.threshold=0", "overlap=0")
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from opsnet.data.panoptic_png import decode_ids
-from opsnet.prediction.carriers import NamedMap
+from opsnet.prediction.carriers import PanopticResult
 from opsnet.web_demo.figure import SHOWN, figure, segment_table
 
 
@@ -42,7 +42,7 @@ def test_ids_and_names_travel_with_the_overlay(named_map) -> None:
 
 def test_a_large_image_is_shown_smaller(named_map) -> None:
     ids = named_map.ids.repeat_interleave(400, 0).repeat_interleave(400, 1)
-    large = NamedMap(ids, named_map.segments, named_map.vocabulary)
+    large = PanopticResult(ids, named_map.segments, named_map.vocabulary)
     html = figure(np.zeros((2400, 3200, 3), np.uint8), large)
     shown = decode_ids(Image.fromarray(image_from(attribute(html, "data-ids"))))
     assert shown.shape == (SHOWN * 6 // 8, SHOWN)
@@ -54,4 +54,4 @@ def test_the_table_lists_the_next_names(named_map) -> None:
     assert html.count("<tr>") == 3
     assert "&lt;b&gt;cat&lt;/b&gt;" in html and "<b>" not in html
     assert "sea 0.20" in html
-    assert "no segment was found" in segment_table(NamedMap(named_map.ids * 0, (), named_map.vocabulary))
+    assert "no segment was found" in segment_table(PanopticResult(named_map.ids * 0, (), named_map.vocabulary))

@@ -1,0 +1,166 @@
+"""Where images come from: one or a list in memory, files, addresses, folders, patterns, and videos. The command, the
+Python API and the tests of both read images here only."""
+
+from __future__ import annotations
+
+import glob
+import itertools
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+from torch import Tensor
+
+from opsnet.prediction.images import ImageLike, NetworkSize, SourceImage, padded_size, to_pixels
+from opsnet.prediction.video import SUFFIXES as VIDEO_SUFFIXES
+from opsnet.prediction.video import Video
+from opsnet.prediction.web_images import is_url
+from opsnet.utils.errors import InputError
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
+"""Suffixes of the image files that are used from a folder."""
+
+Loader = Callable[[], SourceImage]
+
+
+@dataclass(frozen=True)
+class ImageSource:
+    """Images that are read one by one.
+
+    Attributes:
+        loaders: functions that read an image each, which raise :class:`InputError` if it cannot be read.
+        count: number of images, if it is known.
+        is_one: a single image was given.
+        is_stream: a folder, a pattern or a video was given, whose images need not fit into memory.
+    """
+
+    loaders: Iterable[Loader]
+    count: int | None
+    is_one: bool = False
+    is_stream: bool = False
+
+    def read(self) -> list[SourceImage]:
+        """All images.
+
+        Raises:
+            InputError: one cannot be read.
+        """
+        return [load() for load in self.loaders]
+
+    def readable(self, skipped: Callable[[InputError], Any]) -> Iterator[SourceImage]:
+        """Yields the images that can be read; ``skipped`` is called with the error of each other one.
+
+        A damaged video ends with such an error.
+        """
+        loaders = iter(self.loaders)
+        while True:
+            try:
+                load = next(loaders, None)
+                if load is None:
+                    return
+                image = load()
+            except InputError as error:
+                skipped(error)
+            else:
+                yield image
+
+
+def image_source(images: ImageLike | Sequence[ImageLike]) -> ImageSource:
+    """The images of any form.
+
+    Raises:
+        InputError: a folder or pattern has no images, a video cannot be read, or a text is empty. A single image is
+            only read later.
+    """
+    if isinstance(images, (str, os.PathLike)):
+        return _of_text(os.fspath(images))
+    listed, is_one = as_list(images)
+    names = ["image.png"] if is_one else [f"image_{i}.png" for i in range(len(listed))]
+    loaders = [partial(_load, image, name) for image, name in zip(listed, names, strict=True)]
+    return ImageSource(loaders, len(loaders), is_one=is_one)
+
+
+def as_list(images: ImageLike | Sequence[ImageLike]) -> tuple[list[ImageLike], bool]:
+    """The images as a list, and whether there was a single one. A 4-dimensional tensor or array is several images."""
+    if isinstance(images, (Tensor, np.ndarray)):
+        return (list(images), False) if images.ndim == 4 else ([images], True)
+    if isinstance(images, (list, tuple)):
+        return list(images), False
+    return [images], True
+
+
+def _of_text(text: str) -> ImageSource:
+    if not text.strip():
+        raise InputError("image is empty: give the path of an image, a folder, a pattern or a video")
+    if is_url(text):
+        return ImageSource([partial(_load, text, "image.png")], 1, is_one=True)
+    path = Path(os.path.expanduser(text))
+    if os.path.isdir(path):
+        found = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
+        if not found:
+            raise InputError(f"image folder {path} has no images ({', '.join(SUFFIXES)}): give another")
+        return _of_files(found)
+    if os.path.isfile(path) and path.suffix.lower() in VIDEO_SUFFIXES:
+        video = Video.open(path)
+        return ImageSource(_Frames(video), video.count, is_stream=True)
+    if os.path.exists(path) or not glob.has_magic(str(path)):
+        return ImageSource([partial(_load, path, path.name)], 1, is_one=True)
+    found = sorted(p for p in map(Path, glob.glob(str(path), recursive=True)) if p.is_file())
+    if not found:
+        raise InputError(f"image {path} matches no file: check the pattern")
+    return _of_files(found)
+
+
+def _of_files(paths: list[Path]) -> ImageSource:
+    return ImageSource([partial(_load, path, path.name) for path in paths], len(paths), is_stream=True)
+
+
+@dataclass(frozen=True)
+class _Frames:
+    """A video's frames as loaders; they are named ``<video>_000000.png`` and so on."""
+
+    video: Video
+
+    def __iter__(self) -> Iterator[Loader]:
+        for number, pixels in enumerate(self.video):
+            yield partial(SourceImage, f"{self.video.path.stem}_{number:06d}.png", pixels)
+
+
+def _load(image: ImageLike, name: str) -> SourceImage:
+    if isinstance(image, SourceImage):
+        return image
+    return SourceImage(_name_of(image) or name, to_pixels(image))
+
+
+def _name_of(image: ImageLike) -> str:
+    """The file name of an image that has one, else an empty text."""
+    if not isinstance(image, (str, os.PathLike)):
+        return Path(str(getattr(image, "filename", ""))).name  # Pillow's images remember their file
+    text = os.fspath(image)
+    return Path(unquote(urlsplit(text).path) if is_url(text) else text).name
+
+
+def in_batches(
+    images: Iterable[SourceImage], batch_size: int, network_size: NetworkSize
+) -> Iterator[list[SourceImage]]:
+    """Groups up to ``batch_size`` successive images of equal padded size, so that a map does not depend on others."""
+    for _, alike in itertools.groupby(images, key=lambda image: _padded(image, network_size)):
+        while batch := list(itertools.islice(alike, batch_size)):
+            yield batch
+
+
+def by_padded_size(images: Sequence[SourceImage], batch_size: int, network_size: NetworkSize) -> list[list[int]]:
+    """Indices of images in groups of one padded size and up to ``batch_size`` images."""
+    by_size: dict[tuple[int, int], list[int]] = {}
+    for i, image in enumerate(images):
+        by_size.setdefault(_padded(image, network_size), []).append(i)
+    return [group[i : i + batch_size] for group in by_size.values() for i in range(0, len(group), batch_size)]
+
+
+def _padded(image: SourceImage, network_size: NetworkSize) -> tuple[int, int]:
+    return padded_size(*network_size.of(image.pixels.shape[0], image.pixels.shape[1]))
