@@ -24,12 +24,19 @@ class CheckpointError(InputError):
 def exit_on_user_error(*, interrupted: str = "") -> Iterator[None]:
     """Exits with only the message for errors that the user can fix; other errors keep their traceback.
 
+    Ctrl-C exits with code 130, and a closed pipe (``| head``) with 141, as shells report both.
+
     Args:
         interrupted: text to add to the message after Ctrl-C, such as how to resume.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # otherwise Hydra would catch the error and print its own traceback
     try:
         yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        if not _stdout_is_closed():
+            raise
+        sys.exit(141)
     except KeyboardInterrupt:
         print(f"interrupted; {interrupted}" if interrupted else "interrupted", file=sys.stderr)
         sys.exit(130)
@@ -39,6 +46,16 @@ def exit_on_user_error(*, interrupted: str = "") -> Iterator[None]:
             raise
         print(f"error: {cause}", file=sys.stderr)
         sys.exit(2)
+
+
+def _stdout_is_closed() -> bool:
+    """Whether the reader of stdout has gone; what is left to print is then dropped."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
+        return True
+    return False
 
 
 def _input_error(error: BaseException | None) -> str | None:
