@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
+from typing import Any
 
 from opsnet.utils.errors import InputError
 from opsnet.utils.suggestions import closest, did_you_mean
@@ -55,7 +56,7 @@ def read_arguments(given: Sequence[str], *, switches: Collection[str] = ()) -> l
     return [part for argument in overrides for part in _in_hydras_grammar(argument, is_sweep=is_sweep)]
 
 
-def read_options(given: Sequence[str], keys: Collection[str], switches: Collection[str] = ()) -> dict[str, str | bool]:
+def read_options(given: Sequence[str], keys: Collection[str], switches: Collection[str] = ()) -> dict[str, Any]:
     """A command line of a command without configuration, by key.
 
     Args:
@@ -66,7 +67,7 @@ def read_options(given: Sequence[str], keys: Collection[str], switches: Collecti
     Raises:
         InputError: a key is unknown, or a switch is neither true nor false.
     """
-    found: dict[str, str | bool] = {}
+    found: dict[str, Any] = {}
     for override in _overrides(list(given), switches):
         key, value = key_and_value(override)
         if key not in keys:
@@ -150,7 +151,7 @@ def _not_an_override(argument: str, before: Sequence[str]) -> str:
         return f"there is no option {argument}: give key=value or --key value, and -m for a sweep"
     if is_text(key):
         return f"'{argument}' is not key=value; a value with spaces needs quotes: {key}=\"{value} {argument}\""
-    return f"'{argument}' is not key=value: give for example checkpoint=\"{argument}\" or image=\"{argument}\""
+    return f'\'{argument}\' is not key=value: give for example checkpoint="{argument}" or image="{argument}"'
 
 
 def is_text(key: str) -> bool:

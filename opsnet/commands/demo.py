@@ -33,7 +33,7 @@ HELP = Help(
         "paths.runs": "folder in which the newest run is looked for; runs by default",
     },
     more="Read on: docs/demo.md. The page needs pip install 'opsnet[demo]'.",
-)  # fmt: skip
+)
 
 
 def run(cfg: DictConfig) -> None:

@@ -43,7 +43,7 @@ HELP = Help(
     },
     more="Read on: docs/vocabularies.md, docs/datasets.md, docs/training.md (the rehearsal).",
     ask="nothing to examine: give data=coco (or another option of conf/data), vocabulary=my.txt, or both",
-)  # fmt: skip
+)
 
 
 def run(cfg: DictConfig) -> None:

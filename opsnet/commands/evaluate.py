@@ -43,7 +43,7 @@ HELP = Help(
     },
     more="Read on: docs/tables.md, docs/datasets.md (how to get each dataset), docs/models.md (published weights).",
     ask="an evaluation needs checkpoint=PATH or proposals=FOLDER",
-)  # fmt: skip
+)
 
 
 def run(cfg: DictConfig) -> None:

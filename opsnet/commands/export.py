@@ -17,8 +17,14 @@ HELP = Help(
     examples=(
         ("ONNX", "opsnet-export checkpoint=last.ckpt output=opsnet.onnx"),
         ("PyTorch's own format", "opsnet-export checkpoint=last.ckpt output=opsnet.pt2"),
-        ("with names as a matrix beside it", 'opsnet-export checkpoint=last.ckpt output=opsnet.onnx vocabulary="car, sky"'),
-        ("one size of images, which is faster", "opsnet-export checkpoint=last.ckpt output=opsnet.onnx height=640 width=640"),
+        (
+            "with names as a matrix beside it",
+            'opsnet-export checkpoint=last.ckpt output=opsnet.onnx vocabulary="car, sky"',
+        ),
+        (
+            "one size of images, which is faster",
+            "opsnet-export checkpoint=last.ckpt output=opsnet.onnx height=640 width=640",
+        ),
         ("another recognizer", "opsnet-export checkpoint=last.ckpt output=opsnet.onnx modulation=clip_only"),
     ),
     keys={
@@ -34,7 +40,7 @@ HELP = Help(
     },
     more="Read on: docs/export.md (how to run the file). ONNX needs pip install 'opsnet[export]'.",
     ask="an export needs a network",
-)  # fmt: skip
+)
 
 
 def run(cfg: DictConfig) -> None:

@@ -42,7 +42,9 @@ def check_new_keys(config_name: str, arguments: Sequence[str]) -> None:
             continue
         for node in _ancestors(path):
             if node.rpartition(".")[0] in CLOSED and node not in known:
-                raise InputError(f"{argument}: {_unknown_key(node, sorted(known))} ({_help(config_name)} lists the keys)")
+                raise InputError(
+                    f"{argument}: {_unknown_key(node, sorted(known))} ({_help(config_name)} lists the keys)"
+                )
 
 
 @contextmanager
@@ -95,7 +97,9 @@ def _unknown_option(error: Any) -> str | None:
     group, _, name = str(error.missing_cfg_file).rpartition("/")
     if not group or not error.options:
         return None
-    return f"there is no {group}={name}{did_you_mean(closest(name, error.options))}; there is {', '.join(error.options)}"
+    return (
+        f"there is no {group}={name}{did_you_mean(closest(name, error.options))}; there is {', '.join(error.options)}"
+    )
 
 
 def _unknown_argument(text: str, arguments: Sequence[str]) -> str | None:

@@ -17,8 +17,14 @@ HELP = Help(
     examples=(
         ("one image, your own names", 'opsnet-predict checkpoint=last.ckpt image=photo.jpg vocabulary="car, sky"'),
         ("a folder, a file of names", "opsnet-predict checkpoint=last.ckpt image=photos vocabulary=words.txt"),
-        ("names of a dataset, the best five", "opsnet-predict checkpoint=last.ckpt image=photo.jpg vocabulary=coco top_k=5"),
-        ("weaker segments too", "opsnet-predict checkpoint=last.ckpt image=photo.jpg vocabulary=coco filtering.threshold=0.02"),
+        (
+            "names of a dataset, the best five",
+            "opsnet-predict checkpoint=last.ckpt image=photo.jpg vocabulary=coco top_k=5",
+        ),
+        (
+            "weaker segments too",
+            "opsnet-predict checkpoint=last.ckpt image=photo.jpg vocabulary=coco filtering.threshold=0.02",
+        ),
         ("published weights", "opsnet-predict checkpoint=fcclip.pth image=photo.jpg vocabulary=ade20k"),
     ),
     keys={
@@ -29,7 +35,7 @@ HELP = Help(
         "output": "folder to write; runs/predict/<date_time> by default",
         "task": "panoptic, semantic (one segment per class) or instance (only things)",
         "top_k": "names listed per segment; 1 by default",
-        "unknown": "a margin such as 0.1: masks whose best name leads by less are labelled \"unknown\"",
+        "unknown": 'a margin such as 0.1: masks whose best name leads by less are labelled "unknown"',
         "filtering.threshold": "minimum score of a segment, 0..1; the checkpoint's by default",
         "overlap": "segments that keep less of their mask are dropped, 0..1; the checkpoint's by default",
         "modulation": "the recognizer: trained, full, clip_only, query_only, ..., or alpha=5,beta=0.25",
@@ -42,7 +48,7 @@ HELP = Help(
     },
     more="Read on: docs/cookbook.md, docs/vocabularies.md (all forms of names), docs/models.md (published weights).",
     ask="a prediction needs a network, an image and class names",
-)  # fmt: skip
+)
 
 
 def run(cfg: DictConfig) -> None:

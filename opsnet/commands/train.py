@@ -24,8 +24,8 @@ HELP = Help(
         ("a sweep, one job per seed", "opsnet-train -m experiment=scenes seed=0,1,2"),
     ),
     keys={
-        "experiment": "scenes, camvid, finetune, opsnet_r50, opsnet_swin_l, opsnet_plus_r50, fcclip_r50, ... (all files "
-        "of conf/experiment)",
+        "experiment": "scenes, camvid, finetune, opsnet_r50, opsnet_swin_l, opsnet_plus_r50, fcclip_r50, ... (the "
+        "files of conf/experiment)",
         "seed": "of weights, order and augmentation; 0 by default",
         "init_from": "weights to start from, with a fresh optimizer: a checkpoint, or published weights",
         "resume": "auto: the newest unfinished run of this experiment and seed; or a checkpoint",
@@ -41,10 +41,10 @@ HELP = Help(
         "output": "folder to write, instead of runs/<experiment>/<date_time>",
         "-m, skip_done": "-m: a sweep over values with commas; skip_done=true resumes it",
     },
-    more="Read on: docs/training.md, docs/finetuning.md, docs/photographs.md, docs/cluster.md. Before days of GPU time: "
-    "opsnet-doctor with the same arguments rehearses two steps.",
+    more="Read on: docs/training.md, docs/finetuning.md, docs/photographs.md, docs/cluster.md. Before days of GPU "
+    "time: opsnet-doctor with the same arguments rehearses two steps.",
     ask="no experiment is chosen: give experiment=NAME",
-)  # fmt: skip
+)
 
 
 def main() -> None:

@@ -31,7 +31,7 @@ HELP = Help(
         "paths.data": "folder of all data; data, or OPSNET_DATA, by default",
     },
     more="Read on: docs/miniature.md. Other CLIPs are downloaded by open_clip: opsnet-train clip=rn50.",
-)  # fmt: skip
+)
 
 
 def run(cfg: DictConfig) -> None:

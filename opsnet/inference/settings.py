@@ -247,11 +247,17 @@ def _flag(text: str) -> bool:
     return {"true": True, "false": False}[text.lower()]
 
 
+def _share(text: str) -> float:
+    if not 0 <= (value := float(text)) <= 1:
+        raise ValueError(f"{text} is not in 0..1")
+    return value
+
+
 FILTER_OPTIONS: dict[str, Callable[[str], Any]] = {
-    "threshold": float,
+    "threshold": _share,
     "compete": str,
     "drop_no_object": _flag,
-    "overlap": float,
+    "overlap": _share,
 }
 
 
@@ -265,8 +271,8 @@ def _filter_options(options: Sequence[str], name: str) -> dict[str, Any]:
         return {key: FILTER_OPTIONS[key](value) for key, value in (option.split("=") for option in options)}
     except (ValueError, KeyError) as error:
         raise InputError(
-            f"setting '{name}': the options of a filter are threshold=0.1, overlap=0.8, compete=cls (or iou, cls_iou) "
-            "and drop_no_object=true, separated by commas"
+            f"setting '{name}': the options of a filter are threshold=0.1 and overlap=0.8 (0..1), compete=cls (or iou, "
+            "cls_iou) and drop_no_object=true, separated by commas"
         ) from error
 
 

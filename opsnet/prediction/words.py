@@ -9,7 +9,7 @@ from opsnet.vocabulary import Vocabulary
 from opsnet.vocabulary.name_tree import NameTree, is_tree
 
 Words = str | Path | Vocabulary | NameTree | Iterable[str]
-"""A vocabulary or an argument of :meth:`Vocabulary.load`, a tree or an argument of :meth:`NameTree.load`, or names."""
+"""An argument of :meth:`Vocabulary.load`, a tree, or an argument of :meth:`NameTree.load`."""
 
 
 def as_words(words: Words) -> Vocabulary | NameTree:
@@ -22,6 +22,4 @@ def as_words(words: Words) -> Vocabulary | NameTree:
         return words
     if isinstance(words, (str, Path)) and is_tree(words):
         return NameTree.load(words)
-    if isinstance(words, (str, Path, Vocabulary)):
-        return Vocabulary.load(words)
-    return Vocabulary.from_names([" ".join(str(name).split()) for name in words])
+    return Vocabulary.load(words)

@@ -8,8 +8,6 @@ For a concept with several names, z and H are those of the name that fits best.
 
 from __future__ import annotations
 
-import math
-
 from torch import Tensor
 
 from opsnet.ops.fusion import fuse_directions
@@ -58,14 +56,14 @@ class EmbeddingModulation(Recognizer):
         beta: strength of the debiasing; 0 leaves the logits unchanged.
 
     Raises:
-        ValueError: a strength is negative, infinite or nan.
+        ValueError: alpha is not in 0..1000 or beta not in 0..10, far beyond the paper's 20 and 1.5, where logits overflow.
     """
 
     def __init__(self, *, alpha: float = 10.0, beta: float = 0.5) -> None:
         super().__init__()
-        if not (0 <= alpha < math.inf and 0 <= beta < math.inf):
+        if not (0 <= alpha <= 1000 and 0 <= beta <= 10):
             raise ValueError(
-                f"modulation.alpha and modulation.beta must not be negative, infinite or nan, got {alpha} and {beta}"
+                f"modulation.alpha must lie in 0..1000 and modulation.beta in 0..10, got {alpha} and {beta}"
             )
         self.alpha, self.beta = alpha, beta
 

@@ -24,17 +24,21 @@ def train(cfg: DictConfig) -> dict[str, float]:
         The last validation metrics, which are also written to ``results.json`` in the run's folder.
 
     Raises:
-        CheckpointError, DatasetError, VocabularyError, ClipWeightsError: invalid input, before training starts.
+        InputError: invalid input, before training starts.
     """
     import lightning as L
     from hydra.utils import instantiate
 
     from opsnet.checkpoint.loading import check_resume
+    from opsnet.training.initial import with_initial_clip
     from opsnet.training.loss_checks import check_losses
     from opsnet.training.recipe import plan_steps
     from opsnet.training.resume import find_resume
+    from opsnet.training.values import check_training
 
     folder = Path(cfg.output)
+    check_training(cfg)
+    cfg = with_initial_clip(cfg)
     resume = find_resume(cfg)
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     data = instantiate(cfg.data.module, _convert_="object")

@@ -20,13 +20,16 @@ def values(*arguments: str) -> dict[str, object]:
 TYPED = [
     "epoch=3-step=100.ckpt", "my photo (1).png", "red car, sky", "building, edifice; sky", "words with 'quotes'",
     "o'clock, pink flower", 'a "b" c', "[1].png", "{a}.png", "Größe.png", r"C:\photos\new folder\x.png",
-    "C:\\photos\\", "~/photos/*.jpg", "https://host/a.jpg?x=1&y=2", "3", "1e5", "true", "a: b", "50% off", "café, naïve",
+    "C:\\photos\\", "~/photos/*.jpg", "https://host/a.jpg?x=1&y=2", "3", "1e5", "true", "a: b", "50% off",
+    "café, naïve",
     "line\nbreak", "tv/monitor", "", "#1", "a\\'b",
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("text", TYPED)
-@pytest.mark.parametrize("key", ["checkpoint", "image", "vocabulary", "init_from", "model.weights", "data.root", "train"])
+@pytest.mark.parametrize(
+    "key", ["checkpoint", "image", "vocabulary", "init_from", "model.weights", "data.root", "train"]
+)
 def test_texts_are_read_as_typed_in_every_form(key: str, text: str) -> None:
     assert values(f"{key}={text}") == {key: text}
     assert values(f"--{key}={text}") == {key: text}

@@ -32,7 +32,7 @@ def exported(compose, lenient_checkpoint, tmp_path_factory):
     """(folder with opsnet.onnx and opsnet.npz, the parity that the command measured), exported once."""
     folder = tmp_path_factory.mktemp("exported")
     given = [f"checkpoint={lenient_checkpoint}", f"output={folder / 'opsnet.onnx'}", f"vocabulary='{WORDS}'"]
-    return folder, export(compose("export", *given, "filtering.threshold=-1"))
+    return folder, export(compose("export", *given, "filtering.threshold=0"))
 
 
 def test_the_file_has_the_outputs_of_the_network(exported) -> None:
@@ -116,7 +116,7 @@ def test_a_file_that_differs_is_not_written(compose, lenient_checkpoint, tmp_pat
     monkeypatch.setattr(exporting, "write_graph", lambda program, path, *_: path.write_bytes(b"graph"))
     monkeypatch.setattr(exporting, "runner", wrong)
     cfg = compose(
-        "export", f"checkpoint={lenient_checkpoint}", f"output={tmp_path / 'a.onnx'}", "filtering.threshold=2"
+        "export", f"checkpoint={lenient_checkpoint}", f"output={tmp_path / 'a.onnx'}", "filtering.threshold=1"
     )
     with pytest.raises(InputError, match="differs from the original: masks by .*nothing was written"):
         export(cfg)
@@ -162,7 +162,7 @@ def test_a_missing_package(command, tmp_path, monkeypatch) -> None:
 )
 def test_both_formats_open_and_fixed(kind, more, compose, lenient_checkpoint, tmp_path) -> None:
     output = tmp_path / f"opsnet.{kind}"
-    given = [f"checkpoint={lenient_checkpoint}", f"format={kind}", f"output={output}", "filtering.threshold=-1"]
+    given = [f"checkpoint={lenient_checkpoint}", f"format={kind}", f"output={output}", "filtering.threshold=0"]
     found = export(compose("export", *given, *more))
     assert found.runs == 15
     assert found.pixels <= TIES * found.of_pixels

@@ -48,7 +48,7 @@ def config(compose, lenient_checkpoint, image_path, tmp_path, monkeypatch, train
         if not load:
             monkeypatch.setattr("opsnet.prediction.run.load", lambda *_, **__: Predictor(trained_model))
         given = [f"checkpoint={lenient_checkpoint}", f"image='{image_path}'", f"vocabulary='{WORDS}'", "device=cpu"]
-        return compose("predict", *given, f"output={tmp_path / 'out'}", "filtering.threshold=-1", *overrides)
+        return compose("predict", *given, f"output={tmp_path / 'out'}", "filtering.threshold=0", *overrides)
 
     return make
 
@@ -100,7 +100,7 @@ def test_score_reads_the_files(config, tmp_path) -> None:
 
 
 def test_an_image_without_segments_is_written_too(config, tmp_path) -> None:
-    answer = predict(config("filtering.threshold=2")).last
+    answer = predict(config("filtering.threshold=1")).last
     assert answer.segments == ()
     data = json.loads((tmp_path / "out" / "panoptic.json").read_text())
     assert data["annotations"][0]["segments_info"] == []
@@ -332,13 +332,13 @@ def test_other_tasks(task, name, config, tmp_path) -> None:
 
 def test_semantic_maps_from_proposals(config, tmp_path) -> None:
     """Without void, although the filter keeps no proposal."""
-    found = predict(config("task=semantic", "semantic=proposals", "filtering.threshold=2", "top_k=2")).last
+    found = predict(config("task=semantic", "semantic=proposals", "filtering.threshold=1", "top_k=2")).last
     values = np.asarray(Image.open(tmp_path / "out" / "semantic" / "photo.of mine.png"))
     assert values.shape == (53, 37)
     assert values.min() > 0
     assert sorted(np.unique(values)) == sorted(s.label + 1 for s in found.segments)
     assert all(len(s.top) == 2 and s.top[0].label == s.label for s in found.segments)
-    assert predict(config("task=semantic", "filtering.threshold=2")).last.segments == ()
+    assert predict(config("task=semantic", "filtering.threshold=1")).last.segments == ()
 
 
 def test_unknown_and_a_tree_of_names(config, tmp_path) -> None:

@@ -183,9 +183,9 @@ def test_the_ensemble_weights_clip() -> None:
     assert logits.flatten().tolist() == pytest.approx([100 / 10**0.5, 300 / 10**0.5])
 
 
-@pytest.mark.parametrize(("alpha", "beta"), [(-1.0, 0.5), (10.0, -0.5), (math.inf, 0.5), (10.0, math.nan)])
+@pytest.mark.parametrize(("alpha", "beta"), [(-1.0, 0.5), (10.0, -0.5), (math.inf, 0.5), (10.0, math.nan), (10.0, 1e6)])
 def test_invalid_strengths_are_refused(alpha: float, beta: float) -> None:
-    with pytest.raises(ValueError, match=f"must not be negative, infinite or nan, got {alpha} and {beta}"):
+    with pytest.raises(ValueError, match=rf"alpha must lie in 0\.\.1000 and .*beta in 0\.\.10, got {alpha} and {beta}"):
         EmbeddingModulation(alpha=alpha, beta=beta)
 
 

@@ -74,7 +74,7 @@ def address(lenient_checkpoint, tmp_path_factory) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    arguments = [f"checkpoint={lenient_checkpoint}", f"port={port}", "device=cpu", "threshold=-1"]
+    arguments = [f"checkpoint={lenient_checkpoint}", f"port={port}", "device=cpu", "threshold=0"]
     with (folder / "log").open("w") as log:
         server = subprocess.Popen(
             [sys.executable, "-m", "opsnet.demo", *arguments], cwd=folder, stdout=log, stderr=subprocess.STDOUT,
