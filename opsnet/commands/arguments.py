@@ -186,8 +186,10 @@ def as_typed(key: str, text: str, *, is_sweep: bool = False) -> str:
         return text
     if is_sweep and re.fullmatch(r"\w+\(.*\)", text):
         return text
+    if key not in TEXTS and _is_hydras_value(text):  # such as data.module.prepare.labels=80
+        return text
     text = re.sub(r"\\([=,])", r"\1", text)
-    if _PLAIN.fullmatch(text) and not _is_number(text) and text.lower() not in ("true", "false", "null"):
+    if _PLAIN.fullmatch(text) and not _is_hydras_value(text):
         return text
     # A backslash counts only in front of a quote and at the end, where it must be doubled.
     return "'" + re.sub(r"(\\*)('|\Z)", lambda m: 2 * m[1] + ("\\'" if m[2] else ""), text) + "'"
@@ -208,7 +210,10 @@ def _is_list(override: str) -> bool:
         return False
 
 
-def _is_number(text: str) -> bool:
+def _is_hydras_value(text: str) -> bool:
+    """Whether Hydra reads a number, true, false or null."""
+    if text.lower() in ("true", "false", "null"):
+        return True
     try:
         float(text.replace("_", ""))
     except ValueError:

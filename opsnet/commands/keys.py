@@ -34,7 +34,7 @@ def check_new_keys(config_name: str, arguments: Sequence[str]) -> None:
     new = [a for a in overrides_of(arguments) if a.startswith("+")]
     if not new or (cfg := _configuration(config_name, arguments)) is None:
         return
-    groups, known = _groups(arguments), {*_keys(cfg), *OPTIONAL}
+    groups, known = _groups(arguments), {*all_keys(cfg), *OPTIONAL}
     for argument in new:
         key = key_and_value(argument)[0]
         path = key.partition("@")[0].partition(":")[0]
@@ -85,7 +85,7 @@ def _explained(error: Exception, config_name: str, arguments: Sequence[str]) -> 
         return _unknown_argument(str(error), arguments)
     if match := re.search(r"Could not (?:override|delete) '([^']+)'", str(error).partition("\n")[0]):
         cfg = _configuration(config_name, arguments)
-        return None if cfg is None else f"{_unknown_key(match[1], _keys(cfg))} ({_help(config_name)} lists the keys)"
+        return None if cfg is None else f"{_unknown_key(match[1], all_keys(cfg))} ({_help(config_name)} lists the keys)"
     return None
 
 
@@ -165,7 +165,7 @@ def _ancestors(path: str) -> list[str]:
     return [".".join(parts[: i + 1]) for i in range(len(parts))]
 
 
-def _keys(cfg: Any) -> list[str]:
+def all_keys(cfg: Any) -> list[str]:
     """All keys of a configuration, those of nodes too, without resolving anything."""
     from omegaconf import OmegaConf
 

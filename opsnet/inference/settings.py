@@ -100,7 +100,8 @@ def parse_recognizer(text: str, *, trained: Recognizer | None = None, setting: s
     except KeyError as error:
         raise _unknown("modulation", text, setting or text) from error
     except (ValueError, InstantiationException) as error:  # Hydra raises the latter for a value out of range
-        raise InputError(f"setting '{text}' must look like alpha=5,beta=0.25 ({error})") from error
+        reason = error.__cause__ if isinstance(error, InstantiationException) else error
+        raise InputError(f"setting '{text}' must look like alpha=5,beta=0.25 ({reason})") from error
 
 
 def parse_filtering(

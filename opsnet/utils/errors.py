@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,13 +63,13 @@ def exit_on_user_error(*, interrupted: str = "") -> Iterator[None]:
 
 
 def _stdout_is_closed() -> bool:
-    """Whether the reader of stdout has gone; what is left to print is then dropped."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
-        return True
-    return False
+    """Whether the reader of stdout has gone, not that of another pipe; what is left to print is then dropped."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    if not any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0)):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
+    return True
 
 
 def _input_error(error: BaseException | None) -> str | None:

@@ -71,7 +71,7 @@ def question_single_name(text: str, packaged: Iterable[str]) -> None:
     meant = closest(text, packaged, cutoff=0.75)
     if not (meant or looks_like_file or ("/" in text and path.parent.is_dir()) or path.exists()):
         return
-    fix = did_you_mean(meant) or ": check the path"
+    fix = did_you_mean(meant) or ": check the path."
     raise VocabularyError(
         f"vocabulary '{text}' is neither a packaged vocabulary nor a .json or .txt file{fix} To use it as the single "
         f"class name, put a comma behind it: vocabulary='{text},'"

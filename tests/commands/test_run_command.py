@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import subprocess
 import sys
 from importlib import import_module
@@ -108,3 +110,56 @@ def test_ctrl_c_says_how_to_resume(command, tmp_path: Path) -> None:
 
     ended, _ = run_predict(command, "vocabulary=cat", extend=interrupt, interrupted="run it again")
     assert ended == (130, "interrupted; run it again\n")
+
+
+SLEEP = """
+import sys, time
+from opsnet.commands.predict import HELP
+from opsnet.commands.run_command import run_command
+def sleep(cfg):
+    print("started", flush=True)
+    time.sleep(600)
+run_command("predict", sleep, help=HELP, interrupted="start it again")
+"""
+
+
+def test_ctrl_c_ends_the_process_without_a_traceback(tmp_path: Path) -> None:
+    arguments = ["checkpoint=a", "image=b", "vocabulary=c", "hydra/job_logging=none"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLEEP, *arguments], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline() == "started\n"
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=120)
+    assert (process.returncode, error) == (130, "interrupted; start it again\n")
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    "line", ["opsnet.predict --help", "opsnet.train --cfg job", "opsnet.score --json gt={0} pred={0}"]
+)
+def test_a_reader_that_leaves_ends_the_process_without_a_traceback(
+    line: str, unbuffered: str, tmp_path: Path, world
+) -> None:
+    """As ``| head -c 10`` does; the json has more than a pipe holds, and short texts are written at the end."""
+    name, *arguments = line.format(world.data / "scenes_0" / "scenes" / "annotations" / "panoptic_val.json").split()
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", name, *arguments], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": unbuffered},
+        stdout=writing, stderr=subprocess.PIPE, text=True, check=False,
+    )  # fmt: skip
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_hydra_prints_no_overrides_before_the_sentence(command, tmp_path: Path) -> None:
+    def refuse(cfg: object) -> None:
+        raise InputError("no such thing: give another")
+
+    given = ["image=a", "vocabulary=b", f"hydra.run.dir={tmp_path / 'run'}"]
+    assert command(lambda: run_command("predict", refuse, help=HELP), *given) == (
+        2, "error: no such thing: give another\n"
+    )  # fmt: skip

@@ -130,7 +130,9 @@ def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
 
 
 def test_a_path_with_another_ending_is_not_taken_for_a_name(tmp_path: Path) -> None:
-    with pytest.raises(VocabularyError, match=r"is not a .json or .txt file: check the path"):
+    with pytest.raises(
+        VocabularyError, match=r"is neither a packaged vocabulary nor a .json or .txt file: check the path\. "
+    ):
         Vocabulary.load(tmp_path / "names.csv")
 
 
