@@ -56,7 +56,8 @@ class EmbeddingModulation(Recognizer):
         beta: strength of the debiasing; 0 leaves the logits unchanged.
 
     Raises:
-        ValueError: alpha is not in 0..1000 or beta not in 0..10, far beyond the paper's 20 and 1.5, where logits overflow.
+        ValueError: alpha is not in 0..1000 or beta not in 0..10; beyond, far from the paper's 20 and 1.5, logits
+            overflow.
     """
 
     def __init__(self, *, alpha: float = 10.0, beta: float = 0.5) -> None:

@@ -147,8 +147,9 @@ def test_a_reader_that_leaves_ends_the_process_without_a_traceback(
     name, *arguments = line.format(world.data / "scenes_0" / "scenes" / "annotations" / "panoptic_val.json").split()
     reading, writing = os.pipe()
     os.close(reading)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": unbuffered}
     done = subprocess.run(
-        [sys.executable, "-m", name, *arguments], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": unbuffered},
+        [sys.executable, "-m", name, *arguments], cwd=tmp_path, env=environment,
         stdout=writing, stderr=subprocess.PIPE, text=True, check=False,
     )  # fmt: skip
     os.close(writing)
