@@ -164,3 +164,112 @@ def test_score(command, tmp_path) -> None:
         score.main(["--gt", str(tmp_path / "no.json"), "--pred", str(tmp_path / "no.json")])
 
     one_sentence(command(main), str(tmp_path / "no.json"))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "part"),
+    [
+        (["top_k=two"], "top_k must be a whole number of at least 1, got 'two'"),
+        (["unknown=yes"], "unknown must be a number in 0..1 or null, got 'yes'"),
+        (["overlap=x"], "overlap must be a number in 0..1 or null, got 'x'"),
+        (["overlap=1.5"], "overlap must lie in 0..1, got 1.5"),
+        (["filtering.threshold=high"], "filtering.threshold must be a number in 0..1 or null, got 'high'"),
+        (["filtering.threshold=-0.1"], "filtering.threshold must lie in 0..1, got -0.1"),
+        (["shortest=small"], "shortest must be a whole number of at least 1 or auto or null"),
+        (["device=banana"], "device must be auto, cpu, cuda, cuda:1 or mps, got 'banana'"),
+        (["modulation.alpha=nan"], "modulation.alpha must be a number in 0..1000 or null, got nan"),
+        (["modulation.beta=1e6"], "modulation.beta must lie in 0..10, got 1000000.0"),
+        (["treat_label_names_as_seen=maybe"], "treat_label_names_as_seen must be true or false, got 'maybe'"),
+        (["vocabulary=cocoo"], "neither a packaged vocabulary nor a .json or .txt file: did you mean coco? To use it"),
+        (["vocabulary=words.tx"], "neither a packaged vocabulary nor a .json or .txt file: check the path."),
+    ],
+)
+def test_predict_with_values_of_a_wrong_type_or_range(overrides, part, command, tmp_path) -> None:
+    given = ["checkpoint=a.ckpt", "image=a.png", "vocabulary=a", f"hydra.run.dir={tmp_path / 'run'}"]
+    given = [word for word in given if word.partition("=")[0] not in overrides[0]]
+    one_sentence(command(predict.main, *given, *overrides), part)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "part"),
+    [
+        (["trainer.max_steps=abc"], "trainer.max_steps must be a whole number of at least -1 or null, got 'abc'"),
+        (["seed=a"], "seed must be a whole number of at least 0, got 'a'"),
+        (["optim.optimizer.lr=fast"], "optim.optimizer.lr must be a number of at least 0 or null, got 'fast'"),
+        (["data.module.batch_size=0"], "data.module.batch_size must be at least 1, got 0"),
+        (["overlap=2"], "overlap must lie in 0..1, got 2"),
+        (["modulation.alpha=nan"], "modulation.alpha must be a number in 0..1000 or null, got nan"),
+    ],
+)
+def test_train_with_values_of_a_wrong_type_or_range(overrides, part, command, tmp_path) -> None:
+    one_sentence(command(train.main, f"hydra.run.dir={tmp_path / 'run'}", *overrides), part)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "part"),
+    [
+        (["overlap=x"], "overlap must be a number in 0..1 or null, got 'x'"),
+        (["panels=-1"], "panels must be at least 0, got -1"),
+        (["tune.threshold=[0,high]"], "tune.threshold must be a number in 0..1, got 'high'"),
+        (["tune.overlap=7"], "tune.overlap must lie in 0..1, got 7"),
+        (["filters.cls.threshold=2"], "filters.cls.threshold must lie in 0..1, got 2"),
+        (["settings=[full/cls,threshold=7]"], "threshold=0.1 and overlap=0.8 (0..1)"),
+        (["settings=[alpha=5,beta=1e6/cls]"], "modulation.beta in 0..10"),
+        (["device=banana"], "device must be auto, cpu"),
+        (["details=maybe"], "details must be true or false, got 'maybe'"),
+    ],
+)
+def test_evaluate_with_values_of_a_wrong_type_or_range(overrides, part, command, tmp_path) -> None:
+    one_sentence(command(evaluate.main, f"hydra.run.dir={tmp_path / 'run'}", "checkpoint=a.ckpt", *overrides), part)
+
+
+def test_the_doctor_refuses_an_unknown_training_vocabulary_before_clip_is_loaded(command, tmp_path) -> None:
+    given = ["vocabulary=coco", "train=nope", f"hydra.run.dir={tmp_path / 'run'}", "clip.model.weights=nowhere.pt"]
+    answer = command(doctor.main, *given)
+    one_sentence(answer, "training vocabulary 'nope' is neither a packaged vocabulary nor a file", "ade20k, ")
+
+
+@pytest.mark.parametrize("name", ["epoch=3-step=100.ckpt", "my run (1), last.ckpt", "o'clock.ckpt", "[x].ckpt"])
+@pytest.mark.parametrize("module", [train, evaluate, predict])
+def test_a_checkpoint_with_special_letters_in_its_name(module, name, command, tmp_path) -> None:
+    key = "resume" if module is train else "checkpoint"
+    more = ["image=a.png", "vocabulary=a"] if module is predict else []
+    (tmp_path / "a.png").write_bytes(b"")
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    answer = command(module.main, f"hydra.run.dir={tmp_path / 'run'}", f"{key}={name}", *more)
+    one_sentence(answer, f"{name} ", "does not exist" if module is train else "exist")
+
+
+@pytest.mark.parametrize("module", [train, evaluate, predict])
+def test_a_folder_with_one_checkpoint_is_answered_with_it(module, command, tmp_path) -> None:
+    (tmp_path / "mine" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "mine" / "checkpoints" / "last.ckpt").touch()
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    key = "init_from" if module is train else "checkpoint"
+    more = ["image=a.png", "vocabulary=a"] if module is predict else []
+    answer = command(module.main, f"hydra.run.dir={tmp_path / 'run'}", f"{key}=mine", *more)
+    one_sentence(answer, f"did you mean {key}=mine/checkpoints/last.ckpt?")
+
+
+def test_init_from_is_checked_before_data_and_clip(command, tmp_path) -> None:
+    nothing = [f"paths.data={tmp_path}", "data=coco", "clip.model.weights=nowhere.pt"]
+    answer = command(train.main, f"hydra.run.dir={tmp_path / 'run'}", *nothing, "init_from=no.ckpt")
+    one_sentence(answer, "no.ckpt (init_from) does not exist", "published weights")
+
+
+@pytest.mark.parametrize(
+    ("data", "parts"),
+    [
+        ("ade20k", ["opsnet-prepare ade20k ADEChallengeData2016"]),
+        ("camvid", ["opsnet-prepare camvid"]),
+        ("cityscapes", ["opsnet-prepare cityscapes"]),
+        ("pascal_context", ["opsnet-prepare pascal_context"]),
+        ("own", ["opsnet-prepare own ... set=train"]),
+        ("coco", ["unpack the dataset there as distributed", "docs/datasets.md"]),
+    ],
+)
+def test_a_missing_dataset_is_answered_with_how_to_get_it(data, parts, command, tmp_path) -> None:
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "vocabulary.json").write_text('["cat"]')
+    given = [f"hydra.run.dir={tmp_path / 'run'}", f"paths.data={tmp_path}", f"data={data}"]
+    one_sentence(command(train.main, *given), "does not exist", *parts)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from opsnet.clip.architecture import architecture_hash, uses_quick_gelu
 from opsnet.clip.custom_config import first_problem
-from opsnet.utils.errors import InputError
+from opsnet.utils.errors import InputError, reason_of
 
 OFFLINE = "give clip.model.weights=PATH of a local file and clip.model.architecture.pretrained=null"
 _UNREADABLE = (RuntimeError, AttributeError, KeyError, ValueError, EOFError, UnpicklingError, SafetensorError)
@@ -96,7 +96,7 @@ def custom_clip(*, config: Mapping[str, Any]) -> nn.Module:
 
 def _short(error: Exception) -> str:
     """The beginning of an error message, which may list hundreds of keys, or every attempted download."""
-    return shorten(str(error), 300, placeholder="...")
+    return reason_of(error, 300)
 
 
 def _weights_for(model: nn.Module, path: Path) -> dict[str, Tensor]:

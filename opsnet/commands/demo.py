@@ -2,9 +2,38 @@
 
 from __future__ import annotations
 
-from omegaconf import DictConfig
+from typing import TYPE_CHECKING
 
+from opsnet.commands.help import Help
 from opsnet.commands.run_command import run_command
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+HELP = Help(
+    name="opsnet-demo",
+    about="serves a web page that segments an uploaded image and labels it with the names that you type.",
+    examples=(
+        ("the newest training under runs/", "opsnet-demo"),
+        ("a checkpoint", "opsnet-demo checkpoint=last.ckpt"),
+        ("published weights", "opsnet-demo checkpoint=fcclip.pth"),
+        ("another port", "opsnet-demo checkpoint=last.ckpt port=8000"),
+        ("reachable from other machines", "opsnet-demo checkpoint=last.ckpt host=0.0.0.0"),
+    ),
+    keys={
+        "checkpoint": "a .ckpt of opsnet-train, a folder of save_pretrained, published weights, owner/name on the Hub; "
+        "the newest run by default",
+        "port": "7860 by default",
+        "host": "127.0.0.1 by default; 0.0.0.0 makes the page reachable from other machines",
+        "threshold": "minimum score of a segment, 0..1; the checkpoint's by default",
+        "shortest, longest": "pixels of the edges to which images are resized; the checkpoint's by default",
+        "device": "auto, cpu, cuda or cuda:1",
+        "clip_model, train_vocabulary": "for published weights: their CLIP and names, if not the usual ones",
+        "clip_weights": "path of CLIP's weights, if they have moved since training",
+        "paths.runs": "folder in which the newest run is looked for; runs by default",
+    },
+    more="Read on: docs/demo.md. The page needs pip install 'opsnet[demo]'.",
+)
 
 
 def run(cfg: DictConfig) -> None:
@@ -16,7 +45,7 @@ def run(cfg: DictConfig) -> None:
 
 def main() -> None:
     """Console entry point."""
-    run_command("demo", run, texts=("checkpoint",))
+    run_command("demo", run, help=HELP)
 
 
 if __name__ == "__main__":

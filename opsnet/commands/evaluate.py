@@ -2,9 +2,48 @@
 
 from __future__ import annotations
 
-from omegaconf import DictConfig
+from typing import TYPE_CHECKING
 
+from opsnet.commands.help import Help
 from opsnet.commands.run_command import run_command
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+HELP = Help(
+    name="opsnet-evaluate",
+    about="scores a checkpoint on one or more datasets: panoptic quality and mIoU of any number of inference settings "
+    "with one forward pass per image.",
+    examples=(
+        ("the miniature's test sets", "opsnet-evaluate checkpoint=last.ckpt settings=[full/cls_iou,clip_only/cls_iou]"),
+        ("another dataset", "opsnet-evaluate checkpoint=last.ckpt data=ade20k settings=[full/cls_iou]"),
+        ("every recognizer, one table", "opsnet-evaluate checkpoint=last.ckpt compare=recognizers"),
+        ("a table of the paper", "opsnet-evaluate checkpoint=last.ckpt table=6"),
+        ("store the network's outputs", "opsnet-evaluate checkpoint=last.ckpt save_proposals=true"),
+        ("score what is stored", "opsnet-evaluate proposals=FOLDER settings=[alpha=8,beta=0.5/cls_iou]"),
+    ),
+    keys={
+        "checkpoint": "a .ckpt of opsnet-train, a folder of save_pretrained, published weights, owner/name on the Hub",
+        "proposals": "instead of a checkpoint: a folder written by save_proposals=true",
+        "data": "what to test on: scenes (default), coco, ade20k, cityscapes, pascal_context, camvid, own, ...",
+        "world": "scenes or real: the test sets of the miniature or of the paper together",
+        "settings": "names <recognizer>/<filter>, as [full/cls_iou,trained/trained]; by default the paper's",
+        "compare": "recognizers: every recognizer with the checkpoint's filter",
+        "table, row": "rows of the paper's tables instead of settings: 6, [4,6], all",
+        "tune.threshold": "every setting with each of these thresholds, as [0,0.05,0.1]; tune.overlap likewise",
+        "overlap": "segments that keep less of their mask are dropped, 0..1; the checkpoint's by default",
+        "panels": "images per dataset to draw beside their ground truth; 4 by default",
+        "instances": "true: AP of things too",
+        "semantic_from_proposals": "true: mIoU as Mask2Former and FC-CLIP compute it too",
+        "oracles": "true: upper bounds with ground-truth masks, names and filter",
+        "output": "folder to write; runs/evaluate/<date_time> by default",
+        "device": "auto, cpu, cuda or cuda:1",
+        "clip_model, train_vocabulary": "for published weights: their CLIP and names, if not the usual ones",
+        "clip_weights": "path of CLIP's weights, if they have moved since training",
+    },
+    more="Read on: docs/tables.md, docs/datasets.md (how to get each dataset), docs/models.md (published weights).",
+    ask="an evaluation needs checkpoint=PATH or proposals=FOLDER",
+)
 
 
 def run(cfg: DictConfig) -> None:
@@ -16,7 +55,7 @@ def run(cfg: DictConfig) -> None:
 
 def main() -> None:
     """Console entry point."""
-    run_command("evaluate", run)
+    run_command("evaluate", run, help=HELP)
 
 
 if __name__ == "__main__":

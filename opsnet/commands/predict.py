@@ -2,9 +2,53 @@
 
 from __future__ import annotations
 
-from omegaconf import DictConfig
+from typing import TYPE_CHECKING
 
+from opsnet.commands.help import Help
 from opsnet.commands.run_command import run_command
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+HELP = Help(
+    name="opsnet-predict",
+    about="segments images, labels every segment with one of your class names, and writes overlays, COCO panoptic "
+    "files and a table of segments.",
+    examples=(
+        ("one image, your own names", 'opsnet-predict checkpoint=last.ckpt image=photo.jpg vocabulary="car, sky"'),
+        ("a folder, a file of names", "opsnet-predict checkpoint=last.ckpt image=photos vocabulary=words.txt"),
+        (
+            "names of a dataset, the best five",
+            "opsnet-predict checkpoint=last.ckpt image=photo.jpg vocabulary=coco top_k=5",
+        ),
+        (
+            "weaker segments too",
+            "opsnet-predict checkpoint=last.ckpt image=photo.jpg vocabulary=coco filtering.threshold=0.02",
+        ),
+        ("published weights", "opsnet-predict checkpoint=fcclip.pth image=photo.jpg vocabulary=ade20k"),
+    ),
+    keys={
+        "checkpoint": "a .ckpt of opsnet-train, a folder of save_pretrained, published weights, owner/name on the Hub",
+        "image": "an image, a folder, or a pattern such as photos/*.jpg",
+        "vocabulary": "names with commas between them, a .txt or .json file, a packaged name (coco, ade20k, "
+        "cityscapes, ...), or a tree: a .yaml file, wordnet:animal.n.01",
+        "output": "folder to write; runs/predict/<date_time> by default",
+        "task": "panoptic, semantic (one segment per class) or instance (only things)",
+        "top_k": "names listed per segment; 1 by default",
+        "unknown": 'a margin such as 0.1: masks whose best name leads by less are labelled "unknown"',
+        "filtering.threshold": "minimum score of a segment, 0..1; the checkpoint's by default",
+        "overlap": "segments that keep less of their mask are dropped, 0..1; the checkpoint's by default",
+        "modulation": "the recognizer: trained, full, clip_only, query_only, ..., or alpha=5,beta=0.25",
+        "shortest, longest": "pixels of the edges to which images are resized; the checkpoint's by default",
+        "batch_size": "images of equal size per batch; 8 by default",
+        "device": "auto, cpu, cuda or cuda:1",
+        "clip_model": "for published weights: their CLIP, if it is not the usual one",
+        "train_vocabulary": "for published weights: the names that they were trained with; coco by default",
+        "clip_weights": "path of CLIP's weights, if they have moved since training",
+    },
+    more="Read on: docs/cookbook.md, docs/vocabularies.md (all forms of names), docs/models.md (published weights).",
+    ask="a prediction needs a network, an image and class names",
+)
 
 
 def run(cfg: DictConfig) -> None:
@@ -17,7 +61,7 @@ def run(cfg: DictConfig) -> None:
 
 def main() -> None:
     """Console entry point."""
-    run_command("predict", run, texts=("image", "checkpoint", "model.weights", "vocabulary"))
+    run_command("predict", run, help=HELP)
 
 
 if __name__ == "__main__":

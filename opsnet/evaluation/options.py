@@ -9,6 +9,16 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from opsnet.inference.trained_model import pick_device
+from opsnet.utils.option_values import COUNT, SHARE, SHARE_OR_NULL, Number, Switch, check_values
+
+KEYS: dict[str, Number | Switch] = {
+    "seed": COUNT, "overlap": SHARE_OR_NULL, "panels": COUNT, "data.tuning_images": COUNT,
+    "treat_label_names_as_seen": Switch(), "details": Switch(), "instances": Switch(), "oracles": Switch(),
+    "semantic_from_proposals": Switch(null=True), "save_proposals": Switch(), "show": Switch(),
+    **{f"filters.{kind}.threshold": SHARE_OR_NULL for kind in ("cls", "iou", "cls_iou")},
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class EvaluationOptions:
@@ -60,7 +70,12 @@ def option_values(cfg: DictConfig) -> dict[str, Any]:
 
     Args:
         cfg: conf/evaluate.yaml; keys with a default may be missing.
+
+    Raises:
+        InputError: a number, a switch or the device is invalid; the message states the key.
     """
+    check_values(cfg, KEYS)
+    pick_device(cfg.get("device") or "auto")
     fields = EvaluationOptions.__dataclass_fields__
     given = {key: value for key in fields if key in cfg and (value := _plain(cfg[key])) is not None}
     settings, data = given.get("settings"), cfg.get("data") or {}
@@ -68,11 +83,7 @@ def option_values(cfg: DictConfig) -> dict[str, Any]:
         **given,
         "output": Path(cfg.output),
         "settings": (settings,) if isinstance(settings, str) else tuple(settings or ()),
-        "tune": {
-            key: [float(value) for value in values]
-            for key, values in given.get("tune", {}).items()
-            if values is not None
-        },
+        "tune": {key: _shares(f"tune.{key}", v) for key, v in given.get("tune", {}).items() if v is not None},
         "filters": {
             name: {key: value for key, value in changes.items() if value is not None}
             for name, changes in given.get("filters", {}).items()
@@ -80,6 +91,14 @@ def option_values(cfg: DictConfig) -> dict[str, Any]:
         "split": data.get("split"),
         "tuning_images": data.get("tuning_images") or 0,
     }
+
+
+def _shares(key: str, values: Any) -> list[float]:
+    """A number in 0..1 or a list of them."""
+    values = values if isinstance(values, list) else [values]
+    for value in values:
+        SHARE.check(key, value)
+    return [float(value) for value in values]
 
 
 def _plain(value: Any) -> Any:

@@ -17,9 +17,12 @@ from opsnet.published.open_model import open_model
 from opsnet.recognition.recognizer import Recognizer
 from opsnet.structures import SIZE_DIVISOR, TextBank
 from opsnet.utils.files import atomic_path
+from opsnet.utils.option_values import INFERENCE, Number, Switch, check_values
 from opsnet.vocabulary import Vocabulary
 
 FORMATS = ("onnx", "pt2")
+SIDE = Number(SMALLEST, whole=True, null=True)
+KEYS: dict[str, Number | Switch] = {**INFERENCE, "height": SIDE, "width": SIDE, "tolerance": Number(0)}
 
 
 def export(cfg: DictConfig) -> Parity:
@@ -35,9 +38,10 @@ def export(cfg: DictConfig) -> Parity:
         ExportError: format, side or suffix are invalid, a package is missing, or the file's outputs differ.
         CheckpointError, ClipWeightsError, VocabularyError: checkpoint, CLIP or vocabulary are missing or unusable.
     """
-    output = Path(cfg.output).expanduser()
-    _refuse(cfg, output)
-    words = None if cfg.vocabulary is None else Vocabulary.load(_text(cfg.vocabulary))
+    check_values(cfg, KEYS)
+    kind, output = _format_and_file(cfg.format, Path(cfg.output).expanduser())
+    _refuse_missing_packages(kind)
+    words = None if cfg.vocabulary is None else Vocabulary.load(cfg.vocabulary)
     trained = open_model(
         cfg.checkpoint, clip=cfg.clip_model, clip_weights=cfg.clip_weights, device="cpu",
         train_vocabulary=cfg.train_vocabulary,
@@ -47,8 +51,8 @@ def export(cfg: DictConfig) -> Parity:
     print("tracing the network", flush=True)
     program = trace(network, cfg.height, cfg.width)
     with atomic_path(output) as temporary:
-        print(f"writing {cfg.format}", flush=True)
-        write_graph(program, temporary, cfg.format, json.dumps(_metadata(recognizer, trained)))
+        print(f"writing {kind}", flush=True)
+        write_graph(program, temporary, kind, json.dumps(_metadata(recognizer, trained)))
         parity = _compare(cfg, network, trained, temporary)
         check(parity, cfg.tolerance)
     if words is not None:
@@ -57,19 +61,25 @@ def export(cfg: DictConfig) -> Parity:
     return parity
 
 
-def _refuse(cfg: DictConfig, output: Path) -> None:
-    """Checks the configuration before anything is computed."""
-    if cfg.format not in FORMATS:
-        raise ExportError(f"format must be one of {', '.join(FORMATS)}, got '{cfg.format}'")
-    if output.suffix != f".{cfg.format}":
-        raise ExportError(f"output {output} must end in .{cfg.format}: change output or format")
+def _format_and_file(given: str | None, output: Path) -> tuple[str, Path]:
+    """The format, which the suffix of ``output`` chooses unless it is given, and the file with its suffix.
+
+    Raises:
+        ExportError: there is no such format, or the two contradict each other.
+    """
+    kind = given or output.suffix.removeprefix(".") or FORMATS[0]
+    if kind not in FORMATS:
+        wrong = f"format must be one of {', '.join(FORMATS)}, got '{kind}'"
+        raise ExportError(wrong if given else f"output {output} must end in .{' or .'.join(FORMATS)}")
+    if output.suffix not in ("", f".{kind}"):
+        raise ExportError(f"output {output} must end in .{kind}: change output, or leave format out")
+    return kind, output.with_suffix(f".{kind}")
+
+
+def _refuse_missing_packages(kind: str) -> None:
     missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if importlib.util.find_spec(name) is None]
-    if cfg.format == "onnx" and missing:
+    if kind == "onnx" and missing:
         raise ExportError(f"format=onnx needs {', '.join(missing)}: pip install '.[export]' in the clone")
-
-
-def _text(words: Any) -> str:
-    return words if isinstance(words, str) else ", ".join(map(str, words))
 
 
 def _metadata(recognizer: Recognizer, trained: TrainedModel) -> dict[str, Any]:

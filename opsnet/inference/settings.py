@@ -99,7 +99,8 @@ def parse_recognizer(text: str, *, trained: Recognizer | None = None, setting: s
     except KeyError as error:
         raise _unknown("modulation", text, setting or text) from error
     except (ValueError, InstantiationException) as error:  # Hydra raises the latter for a value out of range
-        raise InputError(f"setting '{text}' must look like alpha=5,beta=0.25 ({error})") from error
+        reason = error.__cause__ if isinstance(error, InstantiationException) else error
+        raise InputError(f"setting '{text}' must look like alpha=5,beta=0.25 ({reason})") from error
 
 
 def parse_filtering(
@@ -252,11 +253,17 @@ def _flag(text: str) -> bool:
     return {"true": True, "false": False}[text.lower()]
 
 
+def _share(text: str) -> float:
+    if not 0 <= (value := float(text)) <= 1:
+        raise ValueError(f"{text} is not in 0..1")
+    return value
+
+
 FILTER_OPTIONS: dict[str, Callable[[str], Any]] = {
-    "threshold": float,
+    "threshold": _share,
     "compete": str,
     "drop_no_object": _flag,
-    "overlap": float,
+    "overlap": _share,
 }
 
 
@@ -271,8 +278,8 @@ def _filter_options(text: str, name: str) -> tuple[str, dict[str, Any]]:
         return kind, {key: FILTER_OPTIONS[key](value) for key, value in (option.split("=") for option in options)}
     except (ValueError, KeyError) as error:
         raise InputError(
-            f"setting '{name}': the options of a filter are threshold=0.1, overlap=0.8, compete=cls (or iou, cls_iou) "
-            "and drop_no_object=true, separated by commas"
+            f"setting '{name}': the options of a filter are threshold=0.1 and overlap=0.8 (0..1), compete=cls (or iou, "
+            "cls_iou) and drop_no_object=true, separated by commas"
         ) from error
 
 

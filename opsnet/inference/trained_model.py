@@ -81,10 +81,16 @@ def pick_device(name: str) -> str:
     """The name of a device; "auto" is CUDA if available, else the CPU.
 
     Raises:
-        InputError: CUDA is requested but not available.
+        InputError: it is no device, or one that is not available.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        kind = torch.device(name).type
+    except (RuntimeError, TypeError) as error:
+        raise InputError(f"device must be auto, cpu, cuda, cuda:1 or mps, got '{name}': change `device`") from error
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise InputError(f"device={name}, but PyTorch sees no MPS: give device=cpu")
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise InputError(f"device={name}, but PyTorch sees no GPU: give device=cpu")
     return name

@@ -8,8 +8,15 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from opsnet.inference.trained_model import pick_device
 from opsnet.prediction.writing import checked_task
 from opsnet.utils.errors import InputError
+from opsnet.utils.option_values import EDGE, INFERENCE, POSITIVE, SHARE, SHARE_OR_NULL, Number, Switch, check_values
+
+OWN: dict[str, Number | Switch] = {
+    "top_k": POSITIVE, "batch_size": POSITIVE, "path_margin": SHARE, "unknown": SHARE_OR_NULL,
+    "treat_label_names_as_seen": Switch(),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -47,17 +54,20 @@ class PredictionOptions:
 
     def __post_init__(self) -> None:
         checked_task(self.task)
-        for key in ("top_k", "batch_size"):
-            if getattr(self, key) < 1:
-                raise InputError(f"{key} must be at least 1, got {getattr(self, key)}: change `{key}`")
-        if not 0 <= self.path_margin <= 1:
-            raise InputError(f"path_margin must lie in 0..1, got {self.path_margin}: change `path_margin`")
-        if self.unknown is not None and not 0 < self.unknown <= 1:
-            raise InputError(f"unknown must be a margin in (0, 1], or null, got {self.unknown}")
+        for key, kind in OWN.items():
+            kind.check(key, getattr(self, key))
+        if self.unknown == 0:
+            raise InputError("unknown must be a margin in (0, 1], or null, got 0: change `unknown`")
 
 
 def option_values(cfg: DictConfig) -> dict[str, Any]:
-    """The arguments of :class:`PredictionOptions` in conf/predict.yaml."""
+    """The arguments of :class:`PredictionOptions` in conf/predict.yaml.
+
+    Raises:
+        InputError: a number or the device is invalid; the message states the key.
+    """
+    check_values(cfg, {**INFERENCE, "shortest": EDGE, "longest": EDGE})
+    pick_device(cfg.get("device", "auto"))
     fields = PredictionOptions.__dataclass_fields__
     return {
         **{key: cfg[key] for key in fields if key in cfg},

@@ -10,7 +10,7 @@ from opsnet.vocabulary.name_tree import NameTree, is_tree
 from opsnet.vocabulary.names import VocabularyError
 
 Words = str | Path | Vocabulary | NameTree | Iterable[str]
-"""A vocabulary or an argument of :meth:`Vocabulary.load`, a tree or an argument of :meth:`NameTree.load`, or names."""
+"""An argument of :meth:`Vocabulary.load`, a tree, or an argument of :meth:`NameTree.load`."""
 
 _FORMS = "names separated by commas, a file, a list's name such as coco, or a list of names"
 
@@ -32,4 +32,4 @@ def as_words(words: Words) -> Vocabulary | NameTree:
     names = list(words)
     if wrong := [name for name in names if not isinstance(name, str)]:
         raise VocabularyError(f"vocabulary must be {_FORMS}, and its names texts, got {wrong[0]!r}")
-    return Vocabulary.from_names([" ".join(name.split()) for name in names])
+    return Vocabulary.load(names)

@@ -23,6 +23,7 @@ from opsnet.segmenter.published.layouts import Converted, convert
 from opsnet.segmenter.published.weight_files import WeightsError, read_weights
 from opsnet.utils.errors import InputError
 from opsnet.vocabulary import Vocabulary
+from opsnet.vocabulary.vocabulary import load_training_vocabulary
 
 log = logging.getLogger(__name__)
 AGAIN = "download the file again"
@@ -48,7 +49,7 @@ def load_published_model(
         ClipWeightsError: CLIP's weights are missing or do not fit.
         VocabularyError: the training names cannot be read.
     """
-    vocabulary = Vocabulary.load("coco" if train_vocabulary is None else train_vocabulary)
+    vocabulary = load_training_vocabulary("coco" if train_vocabulary is None else train_vocabulary)
     source = read_weights(path)
     check_finite(source, f"weights {path}", f"the file is damaged: {AGAIN}")
     family = recognise(source, path)

@@ -41,6 +41,8 @@ def open_model(
     """
     path = Path(path_or_hub_id).expanduser()
     is_file = os.path.isfile(path)  # False for text that no file can be named, where pathlib raises
+    if os.path.isdir(path) and (found := weights_inside(path)):
+        raise CheckpointError(f"{path} is a folder: did you mean {key or 'checkpoint'}={found[0]}?")
     if os.path.isdir(path) or (is_hub_id(str(path_or_hub_id)) and not is_file):
         path = fetch(path_or_hub_id)
         is_own = is_saved(path)
@@ -64,6 +66,18 @@ def open_model(
     if path.is_dir():
         return read(path, **own)  # type: ignore[arg-type]
     return load_checkpoint(path, key=key, **own)  # type: ignore[arg-type]
+
+
+def weights_inside(folder: Path) -> list[Path]:
+    """The checkpoints and weights in a folder that is not itself a network's; those of a run in ``checkpoints``.
+
+    ``last.ckpt`` comes first, then ``best.ckpt``, then others by name.
+    """
+    if (folder / CONFIG).exists() or any(folder.glob("*.safetensors*")) or (folder / TORCH).is_file():
+        return []
+    found = [p for place in (folder, folder / "checkpoints") for s in (".ckpt", ".pth", ".pt", ".pkl")
+             for p in place.glob(f"*{s}") if p.is_file()]  # fmt: skip
+    return sorted(found, key=lambda p: (p.name != "last.ckpt", p.name != "best.ckpt", p.name))
 
 
 def is_saved(folder: Path) -> bool:

@@ -8,8 +8,6 @@ For a concept with several names, z and H are those of the name that fits best.
 
 from __future__ import annotations
 
-import math
-
 from torch import Tensor
 
 from opsnet.ops.fusion import fuse_directions
@@ -17,8 +15,8 @@ from opsnet.ops.precision import widened
 from opsnet.recognition.recognizer import PreparedNames, Recognizer, name_logits
 from opsnet.structures import Embeddings
 
-LARGEST_BETA = 10.0
-"""The paper's beta is 0.5. H is at least 0.001, so logits of up to 100 / H ** beta exceed float32 from 12 on."""
+LARGEST_ALPHA, LARGEST_BETA = 1000.0, 10.0
+"""The paper's are at most 20 and 1.5. H is at least 0.001, so logits of up to 100 / H ** beta exceed float32 from 12 on."""
 
 
 class QueryOnly(Recognizer):
@@ -61,15 +59,15 @@ class EmbeddingModulation(Recognizer):
         beta: strength of the debiasing; 0 leaves the logits unchanged.
 
     Raises:
-        ValueError: a strength is negative, infinite or nan, or beta exceeds :data:`LARGEST_BETA`.
+        ValueError: a strength is negative, nan, or exceeds :data:`LARGEST_ALPHA` or :data:`LARGEST_BETA`.
     """
 
     def __init__(self, *, alpha: float = 10.0, beta: float = 0.5) -> None:
         super().__init__()
-        if not (0 <= alpha < math.inf and 0 <= beta <= LARGEST_BETA):
+        if not (0 <= alpha <= LARGEST_ALPHA and 0 <= beta <= LARGEST_BETA):
             raise ValueError(
-                f"modulation.alpha must not be negative, infinite or nan, and modulation.beta must lie in "
-                f"0..{LARGEST_BETA:g}, got {alpha} and {beta}"
+                f"modulation.alpha must lie in 0..{LARGEST_ALPHA:g} and modulation.beta in 0..{LARGEST_BETA:g}, "
+                f"got {alpha} and {beta}"
             )
         self.alpha, self.beta = alpha, beta
 

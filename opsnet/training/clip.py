@@ -19,7 +19,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from opsnet.clip.frozen_clip import OPENAI_MEAN, OPENAI_STD
+from opsnet.training.values import CLIP
 from opsnet.utils.files import atomic_path
+from opsnet.utils.option_values import check_values
 
 log = logging.getLogger(__name__)
 
@@ -81,9 +83,13 @@ def train_clip(cfg: DictConfig) -> Path:
 
     Returns:
         The checkpoint's path; an existing checkpoint is not trained again unless ``cfg.force``.
+
+    Raises:
+        InputError: a number is out of range.
     """
     from hydra.utils import instantiate
 
+    check_values(cfg, CLIP)
     output = Path(cfg.output)
     if output.is_file() and not cfg.force:
         log.info("CLIP checkpoint %s already exists; force=true trains it again", output)

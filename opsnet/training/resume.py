@@ -17,6 +17,7 @@ from opsnet.utils.errors import CheckpointError
 log = logging.getLogger(__name__)
 
 FREE = (
+    "backbone.weights", "clip.model.weights", "clip.text_cache",
     "checkpoint_every", "experiment_name", "hydra", "init_from", "launcher", "logger", "nonfinite_limit",
     "on_nonfinite", "output", "paths", "probes", "progress_every", "resume", "resume_changed", "skip_done", "world",
     "data.module.device_batch_size", "data.module.num_workers", "trainer.accelerator",

@@ -25,13 +25,17 @@ def train(cfg: DictConfig) -> dict[str, float]:
         The last validation metrics, which are also written to ``results.json`` in the run's folder.
 
     Raises:
-        CheckpointError, DatasetError, VocabularyError, ClipWeightsError: invalid input, before training starts.
+        InputError: invalid input, before training starts.
     """
     from opsnet.training.checkpoint_io import remove_leftovers
+    from opsnet.training.initial import with_initial_clip
     from opsnet.training.resume import find_resume
     from opsnet.training.run_folder import own_folder
+    from opsnet.training.values import check_training
 
     folder = Path(cfg.output)
+    check_training(cfg)
+    cfg = with_initial_clip(cfg)
     resume = find_resume(cfg)
     with own_folder(folder, resume):
         remove_leftovers(folder / "checkpoints")

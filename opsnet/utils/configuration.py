@@ -1,17 +1,12 @@
-"""The location of the Hydra configuration, and quoting of command-line arguments for Hydra's grammar."""
+"""The location of the Hydra configuration, and the options of its groups."""
 
 from __future__ import annotations
 
-import re
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from opsnet.utils.errors import InputError
-
-_OPTION = r"(?:beta|threshold|overlap|compete|drop_no_object)="
-_SETTING = re.compile(rf"""(?<![^\[,\s])(?!{_OPTION})[^,\[\]'"\s]+(?:,\s*{_OPTION}[^,\[\]'"\s]+)+""")
-_SETTINGS = ("settings", "panel_setting", "detail_setting")
 
 
 class ConfigurationError(FileNotFoundError):
@@ -87,28 +82,3 @@ def _load(path: Path) -> Any:
     from omegaconf import OmegaConf
 
     return OmegaConf.load(path)
-
-
-def quoted(argument: str, *keys: str) -> str:
-    """Quotes a path or comma-separated list for Hydra's grammar, which reads ``vocabulary=a, b`` as a sweep.
-
-    Args:
-        argument: a command-line argument.
-        keys: keys whose values are strings.
-    """
-    key, _, value = argument.partition("=")
-    if key not in keys or value[:1] in ("'", '"', "["):
-        return argument
-    return f"{key}='{value}'" if "'" not in value else f'{key}="{value}"'
-
-
-def quoted_settings(argument: str) -> str:
-    """Quotes ``settings=[alpha=8,beta=0.5/cls,full/cls,threshold=0.1]`` for Hydra's grammar.
-
-    Hydra would interpret the commas and equals signs inside a setting's name.
-
-    Args:
-        argument: a command-line argument; arguments with other keys are returned unchanged.
-    """
-    key, _, value = argument.partition("=")
-    return f"{key}=" + _SETTING.sub(r"'\g<0>'", value) if key in _SETTINGS else argument

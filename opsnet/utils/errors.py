@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import select
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,9 +22,23 @@ class CheckpointError(InputError):
     """A checkpoint cannot be used; the message names it and the fix."""
 
 
+def reason_of(error: BaseException, length: int = 200) -> str:
+    """What a library says of a file that it cannot read, in one line of at most ``length`` letters.
+
+    Of PyTorch's refusal of a file with code, only the function is kept: its advice is to run the code.
+    """
+    text = " ".join(str(error).split())
+    if "weights_only" in text:
+        named = re.search(r"GLOBAL ([\w.]+)", text)
+        text = f"it holds {named[1]}, which weights do not need" if named else "it is not a file of tensors"
+    return text if len(text) <= length else f"{text[: length - 3]}..."
+
+
 @contextmanager
 def exit_on_user_error(*, interrupted: str = "") -> Iterator[None]:
     """Exits with only the message for errors that the user can fix; other errors keep their traceback.
+
+    Ctrl-C exits with code 130, and a closed pipe (``| head``) with 141, as shells report both.
 
     Args:
         interrupted: text to add to the message after Ctrl-C, such as how to resume.
@@ -30,6 +46,11 @@ def exit_on_user_error(*, interrupted: str = "") -> Iterator[None]:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # otherwise Hydra would catch the error and print its own traceback
     try:
         yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        if not _stdout_is_closed():
+            raise
+        sys.exit(141)
     except KeyboardInterrupt:
         print(f"interrupted; {interrupted}" if interrupted else "interrupted", file=sys.stderr)
         sys.exit(130)
@@ -41,9 +62,19 @@ def exit_on_user_error(*, interrupted: str = "") -> Iterator[None]:
         sys.exit(2)
 
 
+def _stdout_is_closed() -> bool:
+    """Whether the reader of stdout has gone, not that of another pipe; what is left to print is then dropped."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    if not any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0)):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
+    return True
+
+
 def _input_error(error: BaseException | None) -> str | None:
     """The message of the first input error in the chain of causes, if any."""
-    from hydra.errors import HydraException
+    from hydra.errors import HydraException, InstantiationException
     from omegaconf.errors import OmegaConfBaseException
 
     chain = []
@@ -55,8 +86,16 @@ def _input_error(error: BaseException | None) -> str | None:
             return str(item)
     # A key, group or value that does not exist in the configuration; a bug inside instantiate keeps its traceback.
     if chain and isinstance(chain[-1], (HydraException, OmegaConfBaseException, ValueError)):
+        if isinstance(chain[-1], ValueError) and isinstance(chain[0], InstantiationException):
+            return f"{_node(str(chain[0]))}{chain[-1]}"
         for item in chain:
             if isinstance(item, (HydraException, OmegaConfBaseException)):
                 # Omit the search path that Hydra appends; the listed options are sufficient.
                 return " ".join(str(item).split("Config search path:")[0].split())
     return None
+
+
+def _node(message: str) -> str:
+    """The part of the configuration that Hydra says could not be built, as ``"data.module: "``."""
+    found = re.search(r"full_key: (\S+)", message)
+    return f"{found[1]}: " if found else ""

@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from opsnet.utils.json_fields import field, flag, items, nonblank, whole
-from opsnet.vocabulary.names import VocabularyError, folded, split_names, without_repeats
+from opsnet.utils.suggestions import closest, did_you_mean
+from opsnet.vocabulary.names import (
+    VocabularyError,
+    checked_entries,
+    folded,
+    question_single_name,
+    split_concepts,
+    split_names,
+    without_repeats,
+)
 from opsnet.vocabulary.text_list import ids_of_classes, read_rows, read_text
 from opsnet.vocabulary.wordnet import subtree
 
@@ -131,23 +140,29 @@ class Vocabulary:
         return cls(name, tuple(_concept(category) for category in categories))
 
     @classmethod
-    def load(cls, spec: str | Path | Vocabulary) -> Vocabulary:
+    def load(cls, spec: str | Path | Vocabulary | Iterable[str]) -> Vocabulary:
         """Reads a vocabulary.
 
         Args:
             spec: the name of a packaged vocabulary (``coco``, ``ade20k``, ...), ``imagenet1k`` or ``imagenet21k``,
                 ``wordnet:`` and a synset such as ``animal.n.01`` for its subtree, the path of a .json or .txt file (one
                 concept per line, commas between its names, optionally preceded by ``id:``), a packaged name and such a
-                file (``cityscapes:names.txt``) for its ids and things with the file's names, or a comma-separated list
-                of names; a ``Vocabulary`` is returned unchanged. A .txt file with the classes of a packaged vocabulary
-                has its things; otherwise :meth:`from_names` says what is a thing.
+                file (``cityscapes:names.txt``) for its ids and things with the file's names, or a list of names
+                separated by commas, semicolons or line breaks; or a list of entries, each with a name, or with several
+                names of one concept separated by commas. A ``Vocabulary`` is returned unchanged. A .txt file with the
+                classes of a packaged vocabulary has its things; otherwise :meth:`from_names` says what is a thing.
 
         Raises:
-            VocabularyError: the name is unknown, the file is unreadable, or it has no usable names.
+            VocabularyError: the name is unknown, the file is unreadable, or it has no usable names; a single word that
+                resembles a packaged name or a file is questioned.
             WordNetError: WordNet is not installed or has no such synset.
         """
         if isinstance(spec, Vocabulary):
             return spec
+        if not isinstance(spec, (str, Path)):
+            if not isinstance(spec, Iterable):
+                raise VocabularyError(f"a vocabulary is a text, a path or a list of names, not {spec!r}")
+            return cls.from_entries(spec)
         text = str(spec).strip()
         if not text:
             raise VocabularyError("the vocabulary is empty: give at least one name, e.g. vocabulary='cat, grass'")
@@ -163,9 +178,17 @@ class Vocabulary:
         path = Path(text).expanduser()
         if path.suffix in (".json", ".txt"):
             return _from_json(path) if path.suffix == ".json" else _from_txt(path)
-        if "," not in text and "/" in text:
-            raise VocabularyError(f"vocabulary '{text}' is not a .json or .txt file: check the path")
-        return cls.from_names(split_names(text))
+        question_single_name(text, (*packaged_vocabularies(), *_IMAGENETS))
+        return cls.from_entries(split_concepts(text))
+
+    @classmethod
+    def from_entries(cls, entries: Iterable[str], name: str = "custom") -> Vocabulary:
+        """A vocabulary with a concept per entry, whose names are separated by commas: ``["building, edifice", "sky"]``.
+
+        Raises:
+            VocabularyError: there is no entry, one has no name, or a first name occurs twice.
+        """
+        return _of_free_names(name, [without_repeats(split_names(entry)) for entry in checked_entries(entries)])
 
     @classmethod
     def from_names(cls, names: Iterable[str], name: str = "custom") -> Vocabulary:
@@ -187,6 +210,20 @@ def _concept(category: Mapping[str, Any]) -> Concept:
     )
 
 
+def load_training_vocabulary(spec: str | Path | Vocabulary | Iterable[str]) -> Vocabulary:
+    """A vocabulary that a network was trained with, see :meth:`Vocabulary.load`.
+
+    Raises:
+        VocabularyError: it cannot be read, or is a single word, which is a mistyped name of a vocabulary.
+    """
+    vocabulary = Vocabulary.load(spec)
+    if isinstance(spec, str) and vocabulary.names == (spec.strip(),):
+        packaged = packaged_vocabularies()
+        meant = did_you_mean(closest(spec, packaged)) or f": the packaged ones are {', '.join(packaged)}"
+        raise VocabularyError(f"training vocabulary '{spec}' is neither a packaged vocabulary nor a file{meant}")
+    return vocabulary
+
+
 def packaged_vocabularies() -> tuple[str, ...]:
     """Names of the packaged vocabularies."""
     folder = resources.files("opsnet.vocabulary") / "lists"
@@ -201,12 +238,16 @@ def _packaged(name: str) -> Vocabulary:
 
 def _from_json(path: Path) -> Vocabulary:
     try:
-        vocabulary = Vocabulary.from_categories(path.stem, json.loads(read_text(path))["categories"])
+        content = json.loads(read_text(path))
+        if isinstance(content, list) and content and all(isinstance(entry, str) for entry in content):
+            return Vocabulary.from_entries(content, path.stem)
+        vocabulary = Vocabulary.from_categories(path.stem, content["categories"])
     except (json.JSONDecodeError, AttributeError, KeyError, TypeError, ValueError) as error:
         if isinstance(error, VocabularyError):
             raise
         raise VocabularyError(
-            f'vocabulary file {path} is not of the form {{"categories": [{{"id", "name", "isthing"}}]}}: {error!r}'
+            f'vocabulary file {path} is not of the form {{"categories": [{{"id", "name", "isthing"}}]}} or '
+            f'["name", "name, synonym"]: {error!r}'
         ) from error
     _refuse_repeated(vocabulary.name, "name", vocabulary.names)
     return vocabulary

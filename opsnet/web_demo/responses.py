@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from opsnet.recognition.modulation import EmbeddingModulation
 from opsnet.recognition.vocabulary_fit import VocabularyFit, vocabulary_fit
 from opsnet.utils.errors import InputError
 from opsnet.vocabulary import Vocabulary
+from opsnet.vocabulary.names import split_concepts
 
 LARGEST = 25_000_000  # pixels per image; all visitors share the server's memory
 MOST_WORDS, LONGEST_WORD = 1_000, 100  # number of names, and characters per name
@@ -92,7 +92,7 @@ def parse_words(text: str) -> Vocabulary:
     Raises:
         InputError: there are no names, too many, or one is too long.
     """
-    names = [" ".join(name.split()) for name in re.split(r"[,;\n]", text) if name.strip()]
+    names = split_concepts(text)
     first: dict[str, str] = {}
     for name in names:
         first.setdefault(name.casefold(), name)

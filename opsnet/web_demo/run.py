@@ -11,7 +11,11 @@ from typing import Any
 from omegaconf import DictConfig
 
 from opsnet.utils.errors import InputError
+from opsnet.utils.option_values import EDGE, SHARE_OR_NULL, Number, Switch, check_values
 
+KEYS: dict[str, Number | Switch] = {
+    "port": Number(0, 65535, whole=True), "threshold": SHARE_OR_NULL, "shortest": EDGE, "longest": EDGE
+}  # fmt: skip
 EXAMPLES = (("scenes", 3), ("scenes_novel", 5), ("scenes_street", 2))  # domains of the synthetic world, and a seed
 
 
@@ -24,7 +28,8 @@ def newest_checkpoint(runs: Path) -> Path:
     found = [path for path in runs.expanduser().rglob("checkpoints/last.ckpt") if path.is_file()]
     if not found:
         raise InputError(
-            f"there is no trained network under {runs}: train the miniature with `make run`, or give checkpoint=PATH"
+            f"there is no trained network under {runs}: train the miniature with `make run`, or give checkpoint=PATH, "
+            "for example opsnet-demo checkpoint=last.ckpt"
         )
     return max(found, key=lambda path: path.stat().st_mtime)
 
@@ -55,8 +60,9 @@ def demo(cfg: DictConfig) -> Any:
         cfg: conf/demo.yaml.
 
     Raises:
-        InputError: gradio is not installed, or no checkpoint was found.
+        InputError: a number or the device is invalid, gradio is not installed, or no checkpoint was found.
     """
+    check_values(cfg, KEYS)
     if importlib.util.find_spec("gradio") is None:
         raise InputError("the page needs gradio: pip install '.[demo]' in the clone")
     checkpoint = cfg.checkpoint or newest_checkpoint(Path(cfg.paths.runs))

@@ -12,23 +12,21 @@ from pathlib import Path
 
 from rich.console import Console
 
-from opsnet.metrics.results import ResultsError, load_run
+from opsnet.metrics.results import load_run
 from opsnet.miniature.seeds import seed_metrics_table, seed_rankings_table
+from opsnet.utils.errors import exit_on_user_error
 from opsnet.utils.files import write_text
 from opsnet.visualization.tables import to_markdown, to_rich
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Prints both tables and, with ``--out``, writes them as markdown; 2 if a folder is not a finished run."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Prints both tables and, with ``--out``, writes them as markdown."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a finished `make run`")
     parser.add_argument("--out", type=Path, metavar="FILE.md", help="markdown file to write the tables to")
     options = parser.parse_args(arguments)
-    try:
+    with exit_on_user_error():
         runs = [load_run(run) for run in options.runs]
-    except ResultsError as error:
-        print(error, file=sys.stderr)
-        return 2
     tables = (seed_rankings_table(runs), seed_metrics_table(runs))
     # A pipe or a file has no width, and 80 columns would wrap every row.
     console = Console(width=None if sys.stdout.isatty() else 120)
@@ -37,8 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.out:
         write_text(options.out, "# Seeds\n\n" + "\n".join(to_markdown(table) for table in tables))
         console.print(f"Written: {options.out}", highlight=False, soft_wrap=True)
-    return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    main()

@@ -25,8 +25,8 @@ def test_every_preparation_is_named() -> None:
 
 
 def test_help_lists_the_names(capsys) -> None:
-    code, out, _ = ended(capsys, "--help")
-    assert code == 0
+    main(["--help"])
+    out = capsys.readouterr().out
     assert all(name in out and about in out for name, about in PREPARATIONS.items())
 
 
@@ -40,8 +40,46 @@ def test_help_of_a_name_is_its_own(name: str, capsys) -> None:
 def test_the_error_of_an_unknown_name_lists_the_known_ones(capsys) -> None:
     code, _, error = ended(capsys, "coco", "--help")
     assert code == 2
-    assert "invalid choice: 'coco'" in error
-    assert "camvid" in error
+    assert error.startswith("error: there is no preparation 'coco'; give own, ade20k, camvid")
+    assert "did you mean camvid?" in ended(capsys, "canvid")[2]
+    assert "error: nothing to prepare" in ended(capsys)[2]
+
+
+def test_arguments_are_read_by_key_in_every_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[dict] = []
+    for name in ("prepare_masks", "prepare_coco"):
+        monkeypatch.setattr(f"opsnet.preparation.own.{name}", lambda **given: read.append(given))
+    by_place = ["own", "masks", "my images", "masks", "--vocabulary", "a=b.json", "--set", "train", "--connected"]
+    by_key = ["own", "masks", "vocabulary=a=b.json", "set=train", "masks=masks", "images=my images", "connected=true"]
+    for line in (by_place, by_key):
+        main(line)
+    assert read[0] == read[1]
+    assert (read[0]["images"], read[0]["vocabulary"], read[0]["connected"]) == (Path("my images"), "a=b.json", True)
+    main(["own", "coco", "images=a", "annotations=b.json", "set=val", "connected=false"][:5])
+    assert (read[2]["annotations"], read[2]["to"].set) == (Path("b.json"), "val")
+
+
+def test_sets_are_read_by_key(tmp_path: Path) -> None:
+    camvid_tree(tmp_path / "src")
+    main(["camvid", f"src={tmp_path / 'src'}", f"dst={tmp_path / 'dst'}", "sets=val,test", "workers=1"])
+    assert sorted(p.name for p in (tmp_path / "dst").glob("*.json")) == ["camvid_test.json", "camvid_val.json"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["own", "masks", "a", "b", "vocabluary=c", "set=train", "vocabulary=c"], "did you mean vocabulary?"),
+        (["own", "masks", "a", "b", "--set", "train"], "the following arguments are required: --vocabulary"),
+        (["camvid"], "the following arguments are required: SRC"),
+        (["camvid", "a", "sets=trian"], "invalid choice: 'trian'"),
+        (["own", "detectron"], "invalid choice: 'detectron'"),
+    ],
+)
+def test_wrong_arguments_are_one_sentence(arguments: list[str], message: str, capsys) -> None:
+    code, _, error = ended(capsys, *arguments)
+    assert (code, error.count("\n")) == (2, 1)
+    assert error.startswith("error: opsnet-prepare ")
+    assert message in error
 
 
 def test_options_reach_the_preparation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import subprocess
 import sys
 from importlib import import_module
@@ -10,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from opsnet.commands.run_command import run_command, user_errors
+from opsnet.commands.predict import HELP
+from opsnet.commands.run_command import run_command
 from opsnet.utils.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
+SHARED = {"arguments", "help", "keys", "quiet", "run_command"}
 COMMANDS = ["demo", "doctor", "evaluate", "export", "predict", "prepare", "score", "train", "train_clip"]
 
 
@@ -27,11 +31,11 @@ def run_predict(command, *arguments: str, **how) -> tuple[tuple[object, str], li
     """The exit of the command, and the configurations that its task received."""
     seen: list = []
     given = [*arguments, "checkpoint=a.ckpt", "image=a.png"]
-    return command(lambda: run_command("predict", seen.append, texts=("vocabulary",), **how), *given), seen
+    return command(lambda: run_command("predict", seen.append, help=HELP, **how), *given), seen
 
 
 def test_there_is_a_console_command_and_a_module_for_each_file() -> None:
-    files = {path.stem for path in (ROOT / "opsnet" / "commands").glob("*.py")} - {"__init__", "run_command"}
+    files = {path.stem for path in (ROOT / "opsnet" / "commands").glob("*.py")} - {"__init__", *SHARED}
     assert files == set(COMMANDS)
     assert console_scripts() == {f"opsnet-{n.replace('_', '-')}": f"opsnet.commands.{n}:main" for n in COMMANDS}
 
@@ -55,13 +59,7 @@ def test_help_is_printed_without_torch(name: str, tmp_path: Path) -> None:
     assert done.stdout
 
 
-def test_a_text_needs_no_quotes(command, tmp_path: Path) -> None:
-    ended, (cfg,) = run_predict(command, "vocabulary=pink flower, o'clock", f"hydra.run.dir={tmp_path / 'run'}")
-    assert ended == (0, "")
-    assert cfg.vocabulary == "pink flower, o'clock"
-
-
-def test_under_m_its_commas_separate_jobs(command, tmp_path: Path) -> None:
+def test_under_m_the_commas_of_a_text_separate_jobs(command, tmp_path: Path) -> None:
     ended, seen = run_predict(command, "-m", "vocabulary=cat,dog", f"hydra.sweep.dir={tmp_path / 'sweep'}")
     assert ended == (0, "")
     assert [cfg.vocabulary for cfg in seen] == ["cat", "dog"]
@@ -102,12 +100,67 @@ def test_the_log_is_named_after_the_command(command, tmp_path: Path, monkeypatch
         names.append(HydraConfig.get().job.name)
 
     monkeypatch.setattr("opsnet.evaluation.run.evaluate_and_print", note)
-    command(evaluate.main, f"hydra.run.dir={tmp_path / 'run'}")
+    command(evaluate.main, "checkpoint=a.ckpt", f"hydra.run.dir={tmp_path / 'run'}")
     assert names == ["evaluate"]
 
 
-def test_ctrl_c_says_how_to_resume(capsys, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
-    with pytest.raises(SystemExit) as end, user_errors(interrupted="run it again"):
+def test_ctrl_c_says_how_to_resume(command, tmp_path: Path) -> None:
+    def interrupt(_: object) -> list[str]:
         raise KeyboardInterrupt
-    assert (end.value.code, capsys.readouterr().err) == (130, "interrupted; run it again\n")
+
+    ended, _ = run_predict(command, "vocabulary=cat", extend=interrupt, interrupted="run it again")
+    assert ended == (130, "interrupted; run it again\n")
+
+
+SLEEP = """
+import sys, time
+from opsnet.commands.predict import HELP
+from opsnet.commands.run_command import run_command
+def sleep(cfg):
+    print("started", flush=True)
+    time.sleep(600)
+run_command("predict", sleep, help=HELP, interrupted="start it again")
+"""
+
+
+def test_ctrl_c_ends_the_process_without_a_traceback(tmp_path: Path) -> None:
+    arguments = ["checkpoint=a", "image=b", "vocabulary=c", "hydra/job_logging=none"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLEEP, *arguments], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline() == "started\n"
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=120)
+    assert (process.returncode, error) == (130, "interrupted; start it again\n")
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    "line", ["opsnet.predict --help", "opsnet.train --cfg job", "opsnet.score --json gt={0} pred={0}"]
+)
+def test_a_reader_that_leaves_ends_the_process_without_a_traceback(
+    line: str, unbuffered: str, tmp_path: Path, world
+) -> None:
+    """As ``| head -c 10`` does; the json has more than a pipe holds, and short texts are written at the end."""
+    name, *arguments = line.format(world.data / "scenes_0" / "scenes" / "annotations" / "panoptic_val.json").split()
+    reading, writing = os.pipe()
+    os.close(reading)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": unbuffered}
+    done = subprocess.run(
+        [sys.executable, "-m", name, *arguments], cwd=tmp_path, env=environment,
+        stdout=writing, stderr=subprocess.PIPE, text=True, check=False,
+    )  # fmt: skip
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_hydra_prints_no_overrides_before_the_sentence(command, tmp_path: Path) -> None:
+    def refuse(cfg: object) -> None:
+        raise InputError("no such thing: give another")
+
+    given = ["image=a", "vocabulary=b", f"hydra.run.dir={tmp_path / 'run'}"]
+    assert command(lambda: run_command("predict", refuse, help=HELP), *given) == (
+        2, "error: no such thing: give another\n"
+    )  # fmt: skip

@@ -140,6 +140,21 @@ def test_invalid_input_gives_a_short_error(overrides, part, command, tmp_path) -
     assert "Traceback" not in error
 
 
+@pytest.mark.parametrize(
+    ("format", "output", "expected"),
+    [
+        (None, "a.pt2", ("pt2", "a.pt2")),
+        (None, "a.onnx", ("onnx", "a.onnx")),
+        (None, "a", ("onnx", "a.onnx")),
+        ("pt2", "a", ("pt2", "a.pt2")),
+        ("pt2", "a.pt2", ("pt2", "a.pt2")),
+    ],
+)
+def test_the_suffix_chooses_the_format(format, output, expected) -> None:
+    kind, file = exporting._format_and_file(format, Path(output))
+    assert (kind, str(file)) == expected
+
+
 def test_a_missing_package(command, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     code, error = command(main, f"hydra.run.dir={tmp_path / 'run'}", "checkpoint=no.ckpt")

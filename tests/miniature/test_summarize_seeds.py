@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
 from scripts.miniature import summarize_seeds
 
 
 def test_prints_and_writes_both_tables(tmp_path, write_run, capsys):
     runs = [str(write_run(tmp_path / f"run{seed}", seed=seed)) for seed in (4, 11)]
     out = tmp_path / "seeds.md"
-    assert summarize_seeds.main([*runs, "--out", str(out)]) == 0
+    summarize_seeds.main([*runs, "--out", str(out)])
     text = out.read_text(encoding="utf-8")
     assert "| Ranking | Needed | seed 4 | seed 11 | mean | sd | Reproduced in |" in text
     assert "| Out-of-domain: full beats Query | >= 5 | +10.00 | +10.00 | +10.00 | 0.00 | 2 of 2 |" in text
@@ -17,5 +19,8 @@ def test_prints_and_writes_both_tables(tmp_path, write_run, capsys):
 
 
 def test_a_folder_that_is_no_run_is_named(tmp_path, capsys):
-    assert summarize_seeds.main([str(tmp_path / "nowhere")]) == 2
-    assert "nowhere" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as end:
+        summarize_seeds.main([str(tmp_path / "nowhere")])
+    error = capsys.readouterr().err
+    assert end.value.code == 2
+    assert error.startswith("error: ") and "nowhere" in error

@@ -65,10 +65,10 @@ def test_an_experiment_of_ones_own_may_have_an_old_name(command, tmp_path: Path)
     assert "no.ckpt" in error
 
 
-def test_another_name_that_is_not_there_is_hydras_to_report(command) -> None:
+def test_another_name_that_is_not_there_is_reported_with_those_that_are(command) -> None:
     code, error = command(train.main, "experiment=table12_row1")
     assert (code, error.count("\n")) == (2, 1)
-    assert "Could not find 'experiment/table12_row1'" in error
+    assert "there is no experiment=table12_row1" in error
     assert "opsnet_r50" in error
 
 

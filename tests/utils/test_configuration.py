@@ -9,7 +9,7 @@ import pytest
 from hydra import compose as compose_config
 from hydra import initialize_config_dir
 
-from opsnet.utils.configuration import ConfigurationError, _files, _find, config_dir, option, options, quoted_settings
+from opsnet.utils.configuration import ConfigurationError, _files, _find, config_dir, option, options
 from opsnet.utils.errors import InputError
 
 
@@ -96,34 +96,3 @@ def test_every_folder_of_the_package_travels_in_the_wheel() -> None:
     folders = {".".join(path.parent.relative_to(root).parts) for path in (root / "opsnet").rglob("*.py")}
     assert not folders - listed, f"add {sorted(folders - listed)} to [tool.setuptools] packages in pyproject.toml"
     assert not listed - folders, f"remove {sorted(listed - folders)} from [tool.setuptools] packages in pyproject.toml"
-
-
-@pytest.mark.parametrize(
-    ("given", "read"),
-    [
-        ("settings=[alpha=8,beta=0.5/cls_iou]", ["alpha=8,beta=0.5/cls_iou"]),
-        ("settings=[full/cls,alpha=8,beta=0.5/cls,alpha=2,beta=1/iou]",
-         ["full/cls", "alpha=8,beta=0.5/cls", "alpha=2,beta=1/iou"]),
-        ("settings=['alpha=8,beta=0.5/cls']", ["alpha=8,beta=0.5/cls"]),
-        ("settings=alpha=8,beta=0.5/cls", "alpha=8,beta=0.5/cls"),
-        ("settings=[full/cls_iou]", ["full/cls_iou"]),
-        ("settings=full/cls,threshold=0.1,overlap=0.5", "full/cls,threshold=0.1,overlap=0.5"),
-        ("settings=[full/cls,threshold=0.1, clip_only/iou,alpha=8,beta=0.5/cls,compete=iou]",
-         ["full/cls,threshold=0.1", "clip_only/iou", "alpha=8,beta=0.5/cls,compete=iou"]),
-        ("settings=[full/cls,drop_no_object=true,full/iou]", ["full/cls,drop_no_object=true", "full/iou"]),
-        ("settings=['full/cls,threshold=0.1,overlap=0.5',\"full/iou,threshold=0,overlap=1\"]",
-         ["full/cls,threshold=0.1,overlap=0.5", "full/iou,threshold=0,overlap=1"]),
-    ],
-)  # fmt: skip
-def test_settings_need_no_quotes(given: str, read: object, compose) -> None:
-    settings = compose("evaluate", quoted_settings(given)).settings
-    assert (settings if isinstance(settings, str) else list(settings)) == read
-
-
-@pytest.mark.parametrize("key", ["panel_setting", "detail_setting"])
-def test_settings_of_other_keys_need_none_either(key: str, compose) -> None:
-    assert compose("evaluate", quoted_settings(f"{key}=full/cls,threshold=0.1"))[key] == "full/cls,threshold=0.1"
-
-
-def test_other_arguments_stay() -> None:
-    assert quoted_settings("experiment_name=alpha=1,beta=2") == "experiment_name=alpha=1,beta=2"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from opsnet.utils.errors import InputError, exit_on_user_error
+from opsnet.utils.errors import InputError, exit_on_user_error, reason_of
 
 
 @pytest.fixture(autouse=True)
@@ -106,3 +106,31 @@ def test_ctrl_c_tells_how_to_go_on_where_something_goes_on(
         raise KeyboardInterrupt
     assert end.value.code == 130
     assert capsys.readouterr().err == message
+
+
+def test_pytorchs_advice_to_run_the_code_is_left_out() -> None:
+    advice = "Weights only load failed. Re-running with `weights_only` set to `False` will likely succeed."
+    assert reason_of(ValueError(f"{advice} Trying to load unsupported GLOBAL posix.system whose")) == (
+        "it holds posix.system, which weights do not need"
+    )
+    assert reason_of(ValueError(f"{advice} Unsupported operand 149")) == "it is not a file of tensors"
+    assert reason_of(ValueError("failed\n  finding   it")) == "failed finding it"
+    assert reason_of(ValueError("x" * 300)) == "x" * 197 + "..."
+
+
+def test_a_value_that_a_class_refuses_is_named_with_its_part(capsys: pytest.CaptureFixture[str]) -> None:
+    from hydra.utils import instantiate
+
+    node = {"modulation": {"_target_": "opsnet.recognition.modulation.EmbeddingModulation", "beta": 1e6}}
+    with pytest.raises(SystemExit) as end, exit_on_user_error():
+        instantiate(node)
+    assert end.value.code == 2
+    assert capsys.readouterr().err == (
+        "error: modulation: modulation.alpha must lie in 0..1000 and modulation.beta in 0..10, got 10.0 and 1000000.0\n"
+    )
+
+
+def test_a_broken_pipe_to_another_program_is_an_error_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("opsnet.utils.errors._stdout_is_closed", lambda: False)
+    with pytest.raises(BrokenPipeError), exit_on_user_error():
+        raise BrokenPipeError

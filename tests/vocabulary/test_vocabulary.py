@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from opsnet.vocabulary.vocabulary import Concept, Vocabulary, VocabularyError, packaged_vocabularies
+from opsnet.vocabulary.vocabulary import (
+    Concept,
+    Vocabulary,
+    VocabularyError,
+    load_training_vocabulary,
+    packaged_vocabularies,
+)
 
 CAT, GRASS = Concept(7, "cat", True), Concept(3, "grass", False)
 
@@ -130,7 +136,9 @@ def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
 
 
 def test_a_path_with_another_ending_is_not_taken_for_a_name(tmp_path: Path) -> None:
-    with pytest.raises(VocabularyError, match=r"is not a .json or .txt file: check the path"):
+    with pytest.raises(
+        VocabularyError, match=r"is neither a packaged vocabulary nor a .json or .txt file: check the path\. "
+    ):
         Vocabulary.load(tmp_path / "names.csv")
 
 
@@ -367,3 +375,33 @@ def test_a_union_adds_what_is_new_under_new_ids() -> None:
     assert both.name == "a+b"
     assert both.concepts == (*known.concepts, Concept(8, "dog", True), Concept(9, "sky", False, ("blue",)))
     assert known.union(known).concepts == known.concepts
+
+
+def test_a_json_list_of_names_is_a_vocabulary(tmp_path: Path) -> None:
+    path = tmp_path / "names.json"
+    path.write_text('["building, edifice", "sky"]')
+    for spec in (path, '["building, edifice", "sky"]', ["building, edifice", "sky"], ("building,  edifice", " sky")):
+        vocabulary = Vocabulary.load(spec)
+        assert [c.names for c in vocabulary.concepts] == [("building", "edifice"), ("sky",)]
+        assert vocabulary.is_thing == (False, False)
+        assert vocabulary.ids == (1, 2)
+
+
+def test_semicolons_and_line_breaks_separate_classes_as_on_the_page() -> None:
+    assert Vocabulary.load("building, edifice; sky\ntree").names == ("building", "edifice", "sky", "tree")
+
+
+def test_what_is_no_vocabulary_at_all_is_refused() -> None:
+    for spec in (None, 3, [None], ["cat", 3]):
+        with pytest.raises(VocabularyError, match="text"):
+            Vocabulary.load(spec)
+
+
+def test_a_training_vocabulary_is_not_a_single_word() -> None:
+    assert load_training_vocabulary("coco") == Vocabulary.load("coco")
+    assert load_training_vocabulary("cat, dog").names == ("cat", "dog")
+    assert load_training_vocabulary(["cat"]).names == ("cat",)
+    with pytest.raises(VocabularyError, match="training vocabulary 'nope' is neither .*: the packaged ones are ade20k"):
+        load_training_vocabulary("nope")
+    with pytest.raises(VocabularyError, match=r"did you mean coco\?"):
+        load_training_vocabulary("cocoo")

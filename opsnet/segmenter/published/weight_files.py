@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from opsnet.utils.errors import InputError
+from opsnet.utils.errors import InputError, reason_of
 
 # The globals of a pickled dict of numpy arrays; Python 3 reads the bytes of protocol 2 with ``_codecs.encode``.
 _ADMITTED = {
@@ -96,7 +96,7 @@ def _guarded(path: Path, read: Callable[[Path], Any]) -> Any:
     try:
         return read(path)
     except Exception as error:  # broken or foreign files raise many types
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = reason_of(error) or type(error).__name__
         raise WeightsError(
             f"weights {path} cannot be read ({reason}): the file is truncated, not a file of weights, or holds code; "
             "download it again, or convert it to safetensors where it was created"
