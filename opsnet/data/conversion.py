@@ -35,6 +35,7 @@ class Source:
         file_name: its name in the json; the file is linked under this name.
         png: name of the PNG to write.
         labels: the annotation files as distributed, in the order that the script's reader expects.
+        entry: the image's name or number in an annotation file of several images, if that is not its id.
     """
 
     image_id: int | str
@@ -42,6 +43,7 @@ class Source:
     file_name: str
     png: str
     labels: tuple[Path, ...]
+    entry: str = ""
 
 
 Reader = Callable[[Source], tuple[NDArray[np.int64], list[SegmentLabel]]]

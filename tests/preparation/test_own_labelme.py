@@ -63,4 +63,5 @@ def test_invalid_labelme_jsons_are_refused(tmp_path: Path, prepare: Prepare, nam
 def test_the_image_of_a_labelme_json(tmp_path: Path, prepare: Prepare) -> None:
     refused(prepare, labelme_tree(tmp_path, imageWidth=6, imageHeight=8), "first.json is 6 x 8", "one.jpg is 8 x 6")
     arguments = labelme_tree(tmp_path, imageData="abc", imagePath="two.jpg")
-    refused(prepare, arguments, "two.jpg of", "its copy inside the json, imageData, is not used", "put it there")
+    refused(prepare, arguments, "two.jpg of", "its copy inside the json, imageData, cannot be read", "put the image")
+    refused(prepare, labelme_tree(tmp_path, imagePath="two.jpg"), "two.jpg of", "does not exist: put it there")
