@@ -55,7 +55,7 @@ class Destination:
         convert(
             sources, reader, annotations=self.dst / f"panoptic_{self.set}.json",
             images=self.images, categories=vocabulary.categories(), workers=self.workers,
-            recipe=f"{reader} {sources[0]} {vocabulary.categories()}",
+            recipe=f"{reader} {sources[:1]} {vocabulary.categories()}",
         )  # fmt: skip
         if not self.shared.is_file():  # only now, so that a wrong vocabulary can be replaced
             write_json(self.shared, {"categories": vocabulary.categories()})
