@@ -6,7 +6,7 @@ import reprlib
 import sys
 from collections import Counter
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -14,7 +14,7 @@ from opsnet.data.conversion import Source
 from opsnet.data.panoptic_records import ImageId, image_id, repeated
 from opsnet.preparation import own_vocabulary
 from opsnet.preparation.own_destination import Destination
-from opsnet.preparation.own_files import read_json, refuse_same_stems, stored_size
+from opsnet.preparation.own_files import read_json, read_once, refuse_same_stems, stored_size
 from opsnet.preparation.own_images import ImageFolder
 from opsnet.preparation.own_regions import Runs, Size, checked_runs, polygons_to_runs
 from opsnet.preparation.own_shapes import ImageLabels, Shape, ShapeReader, check_crowd, numbers, survey
@@ -141,9 +141,9 @@ class _Content:
     roots: list[dict[str, Any]]
 
 
-@cache
+@read_once
 def _content(path: Path) -> _Content:
-    """Read once per process; forked worker processes inherit it."""
+    """The content of the file."""
     data = read_json(path)
     try:
         records, annotations, categories = (field(data, k, items) for k in ("images", "annotations", "categories"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
@@ -13,7 +13,7 @@ import numpy as np
 
 from opsnet.data.conversion import Source
 from opsnet.preparation.own_destination import Destination
-from opsnet.preparation.own_files import refuse_same_stems
+from opsnet.preparation.own_files import read_once, refuse_same_stems
 from opsnet.preparation.own_images import ImageFolder
 from opsnet.preparation.own_regions import Runs, Size, box_mask_to_runs, ellipse_to_runs, polygons_to_runs
 from opsnet.preparation.own_shapes import ImageLabels, Shape, survey
@@ -83,11 +83,9 @@ class _Content:
     images: dict[str, Element]
 
 
-@cache
+@read_once
 def _content(path: Path) -> _Content:
-    """Read once per process; forked worker processes inherit it."""
-    if not path.is_file():
-        raise InputError(f"{path} does not exist: check the path")
+    """The content of the file."""
     try:
         root = ElementTree.parse(path).getroot()
     except (ElementTree.ParseError, ValueError, RecursionError) as error:

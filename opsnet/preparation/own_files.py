@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -72,6 +73,25 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path} cannot be read ({error.strerror}): check its permissions") from error
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not a json file ({error}): replace it") from error
+
+
+def read_once(parse: Callable[[Path], T]) -> Callable[[Path], T]:
+    """Wraps the reader of a file of many images, so that each process reads the file only once, unless it changes.
+
+    Forked worker processes inherit what their parent has read.
+    """
+
+    @lru_cache(maxsize=2)
+    def version(path: Path, modified: int, size: int) -> T:
+        return parse(path)
+
+    def read(path: Path) -> T:
+        if not path.is_file():
+            raise InputError(f"{path} does not exist: check the path")
+        status = path.stat()
+        return version(path, status.st_mtime_ns, status.st_size)
+
+    return read
 
 
 def upright_size(image: Path) -> tuple[int, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from opsnet.data.conversion import Source
 from opsnet.preparation.own_destination import Destination
-from opsnet.preparation.own_files import read_json, refuse_same_stems, stored_size
+from opsnet.preparation.own_files import read_json, read_once, refuse_same_stems, stored_size
 from opsnet.preparation.own_images import ImageFolder
 from opsnet.preparation.own_regions import Runs, Size, ellipse_to_runs, mask_to_runs, polygons_to_runs, whole_numbers
 from opsnet.preparation.own_shapes import ImageLabels, Shape, numbers, points, survey
@@ -83,9 +83,9 @@ def read_labels(source: Source) -> ImageLabels:
     return ImageLabels(where, size, shapes)
 
 
-@cache
+@read_once
 def _tasks(path: Path) -> dict[str, dict[str, Any]]:
-    """The annotated tasks; read once per process, forked worker processes inherit them."""
+    """The annotated tasks, by their name for messages."""
     data = read_json(path)
     rows = data if isinstance(data, list) else []
     if not rows or not all(isinstance(row, dict) and isinstance(row.get("annotations"), list) for row in rows):

@@ -139,7 +139,7 @@ def from_folder(folder: Path, name: str) -> tuple[Path, Sequence[str] | None]:
     listed = folder / "classes.txt"
     if not listed.is_file():
         return images, None
-    return images, _names(listed.read_text(encoding="utf-8-sig").splitlines(), str(listed))
+    return images, _names(listed.read_text(encoding="utf-8-sig").rstrip().splitlines(), str(listed))
 
 
 def from_yaml(path: Path, name: str) -> tuple[Path, list[str]]:
@@ -173,8 +173,6 @@ def _images_of(path: Path, root: Any, where: str) -> Path:
 
 def _names(names: Any, where: str) -> list[str]:
     found = [str(name).strip() for name in names] if isinstance(names, list) else []
-    while found and not found[-1]:  # an empty last line
-        found.pop()
     if not found or not all(found):
         raise InputError(f"{where} is not a list of names: correct it")
     return found
