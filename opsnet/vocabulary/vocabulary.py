@@ -181,10 +181,19 @@ class Vocabulary:
 
 
 def _concept(category: Mapping[str, Any]) -> Concept:
-    synonyms = tuple(map(str, field(category, "synonyms", items, [])))
     return Concept(
-        field(category, "id", whole), field(category, "name", nonblank), field(category, "isthing", flag), synonyms
+        field(category, "id", whole),
+        field(category, "name", nonblank),
+        field(category, "isthing", flag),
+        field(category, "synonyms", _synonyms, ()),
     )
+
+
+def _synonyms(value: Any) -> tuple[str, ...]:
+    try:
+        return tuple(nonblank(name) for name in items(value))
+    except TypeError:
+        raise TypeError("a list of names") from None
 
 
 def packaged_vocabularies() -> tuple[str, ...]:
