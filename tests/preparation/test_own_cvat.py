@@ -6,32 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from own_exports import CVAT_SHAPES, cvat_tree
 from own_sets import Prepare, grid, read, refused, save_image, vocabulary_of
-
-LABELS = (
-    "<labels><label><name>grass</name></label><label><name>cat</name></label><label><name>dog</name></label></labels>"
-)
-# A cat of two parts; a dog of higher z_order over it; a mask of grass, 2 x 3 from (0, 4), reaching the left edge.
-SHAPES = """
-<polygon label="cat" source="manual" occluded="0" points="0.00,0.00;4.00,0.00;4.00,3.00;0.00,3.00" group_id="4"/>
-<polygon label="dog" points="1,0;5,0;5,4;1,4" z_order="1"/>
-<polygon label="cat" points="7,0;8,0;8,1;7,1" z_order="0" group_id="4"/>
-<mask label="grass" source="manual" occluded="0" rle="0, 2, 1, 3" left="0" top="4" width="3" height="2" z_order="0"/>
-<ellipse label="cat" cx="6" cy="4" rx="1" ry="1" z_order="0"/>
-<tag label="sunny"/>
-"""
-
-
-def cvat_tree(root: Path, shapes: str = SHAPES, **more: str) -> list[object]:
-    save_image(root / "images" / "a" / "one.jpg")
-    attributes = {"id": "0", "name": "a/one.jpg", "width": "8", "height": "6", **more}
-    image = " ".join(f'{key}="{value}"' for key, value in attributes.items())
-    path = root / "annotations.xml"
-    path.write_text(
-        f'<?xml version="1.0" encoding="utf-8"?>\n<annotations><version>1.1</version><meta><job>{LABELS}</job></meta>'
-        f"<image {image}>{shapes}</image></annotations>"
-    )
-    return ["cvat", root / "images", path]
 
 
 def test_cvat(tmp_path: Path, prepare: Prepare) -> None:
@@ -69,7 +45,7 @@ def test_names_and_vocabulary(tmp_path: Path, prepare: Prepare) -> None:
     prepare(*arguments, "--by-name")
     prepare(*cvat_tree(tmp_path / "val", name="a\\one.jpg"), "--set", "val")
     assert list(read(tmp_path / "dst", "val")) == list(read(tmp_path / "dst")) == ["a/one"]
-    other = cvat_tree(tmp_path / "other", SHAPES.replace("dog", "fox"))
+    other = cvat_tree(tmp_path / "other", CVAT_SHAPES.replace("dog", "fox"))
     refused(
         prepare, [*other, "--set", "more"], "has the label 'fox', which the vocabulary", "or rename the label in CVAT"
     )
@@ -77,7 +53,7 @@ def test_names_and_vocabulary(tmp_path: Path, prepare: Prepare) -> None:
 
 def test_shapes_without_a_mask(tmp_path: Path, prepare: Prepare) -> None:
     box = '<box label="dog" xtl="1" ytl="1" xbr="3" ybr="3" z_order="0"/>'
-    arguments = cvat_tree(tmp_path, SHAPES + box)
+    arguments = cvat_tree(tmp_path, CVAT_SHAPES + box)
     refused(
         prepare, arguments, "box 7 in image 0 of", "('dog')", "draw a polygon, mask or ellipse", "--skip-without-mask"
     )

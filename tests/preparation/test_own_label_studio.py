@@ -8,31 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from own_sets import Prepare, grid, read, refused, save_image, vocabulary_of, write
+from own_exports import POLYGON, STUDIO_RESULTS, packed, result, studio_tree
+from own_sets import Prepare, grid, read, refused, vocabulary_of
 
 from opsnet.preparation.own_label_studio import unpacked
-
-SIZES = (3, 7, 11, 15)  # bits of counts, less 1
-
-
-def packed(values: np.ndarray) -> list[int]:
-    """Values of 8 bits in blocks: equal ones as a repetition, others as they are."""
-    bits = f"{values.size:032b}{7:05b}" + "".join(f"{size:04b}" for size in SIZES)
-    values = values.ravel()
-    ends = [*np.flatnonzero(np.diff(values)) + 1, values.size]
-    start = 0
-    for number, end in enumerate(ends):
-        while start < end:
-            count = min(end - start, 2 ** SIZES[number % 4] + 1)
-            index = next(k for k in (number % 4, 0, 1, 2, 3) if count - 1 < 2 ** (SIZES[k] + 1))
-            head = f"{index:02b}{count - 1:0{SIZES[index] + 1}b}"
-            if number % 3:
-                bits += "1" + head + f"{values[start]:08b}"
-            else:
-                bits += "0" + head + "".join(f"{v:08b}" for v in values[start : start + count])
-            start += count
-    bits += "0" * (-len(bits) % 8)
-    return [int(bits[k : k + 8], 2) for k in range(0, len(bits), 8)]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -51,39 +30,6 @@ def test_a_brush_by_hand() -> None:
     for wrong, sentence in ((data[:8], "ends too early"), (data, "4 values of 8 bits, but the image needs 8 of 8")):
         with pytest.raises(ValueError, match=sentence):
             unpacked(wrong, 8 if len(wrong) > 8 else 4)
-
-
-def result(kind: str, value: dict[str, Any], label: str = "cat", **more: Any) -> dict[str, Any]:
-    size = {"original_width": 8, "original_height": 6, "image_rotation": 0}
-    return {**size, "type": kind, "value": {**value, kind: [label]}, "id": f"{kind}{label}", **more}
-
-
-def brush(text: str) -> dict[str, Any]:
-    pixels = np.zeros((6, 8, 4), np.uint8)
-    pixels[grid(text) > 0] = (255, 0, 0, 255)
-    return {"format": "rle", "rle": packed(pixels)}
-
-
-POLYGON = {"points": [[0, 0], [50, 0], [50, 50], [0, 50]], "closed": True}
-RESULTS = [
-    result("polygonlabels", POLYGON),
-    result("brushlabels", brush("........ " * 4 + "11...... 111....."), "grass"),
-    result("ellipselabels", {"x": 75, "y": 100 * 4 / 6, "radiusX": 12.5, "radiusY": 100 / 6, "rotation": 90}, "dog"),
-    {"type": "choices", "value": {"choices": ["indoor"]}, "id": "c"},
-]
-
-
-def studio_tree(root: Path, results: Any = RESULTS, change: Callable[[list[Any]], Any] | None = None) -> list[object]:
-    save_image(root / "images" / "a" / "one.jpg")
-    save_image(root / "images" / "0123abcd-two.jpg")
-    tasks = [
-        {"id": 7, "data": {"image": "/data/upload/1/1a2b3c4d-one.jpg"}, "annotations": [{"result": results}]},
-        {"id": 8, "data": {"image": "/data/upload/1/0123abcd-two.jpg"}, "annotations": [{"result": []}]},
-        {"id": 9, "data": {"image": "gone.jpg"}, "annotations": [{"result": [], "was_cancelled": True}]},
-    ]
-    if change is not None:
-        change(tasks)
-    return ["label_studio", root / "images", write(root / "export.json", tasks)]
 
 
 def test_label_studio(tmp_path: Path, prepare: Prepare) -> None:
@@ -107,7 +53,7 @@ def test_a_label_of_its_own_result_names_the_shape(tmp_path: Path, prepare: Prep
 
 def test_rectangles_have_no_mask(tmp_path: Path, prepare: Prepare) -> None:
     box = result("rectanglelabels", {"x": 0, "y": 0, "width": 10, "height": 10, "rotation": 0})
-    arguments = studio_tree(tmp_path, [*RESULTS, box])
+    arguments = studio_tree(tmp_path, [*STUDIO_RESULTS, box])
     refused(prepare, arguments, "result 5 in task 7 of", "('cat')", "a rectangle has no mask", "--skip-without-mask")
     assert "left out 1 without a mask" in prepare(*arguments, "--skip-without-mask")
 

@@ -8,12 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from own_exports import cvat_tree, studio_tree, voc_tree, yolo_tree
 from own_sets import Prepare, coco_tree, labelme_tree, masks_tree
 from small_training import SMALL
-from test_own_cvat import cvat_tree
-from test_own_label_studio import studio_tree
-from test_own_voc import voc_tree
-from test_own_yolo import yolo_tree
 
 from opsnet.commands import doctor, score, train
 
@@ -38,11 +35,11 @@ def test_a_prepared_set_is_sound_and_scores_100(kind: str, tmp_path: Path, prepa
     annotations = str(tmp_path / "data" / "own" / "panoptic_train.json")
     score.main(["--gt", annotations, "--pred", annotations, "--json"])
     found = json.loads(capsys.readouterr().out)
-    assert found["All"]["pq"] == found["All"]["sq"] == found["All"]["rq"] == 100.0
+    assert found["PQ"] == 100
 
 
 @pytest.mark.skipif(not YOLO.is_dir(), reason=f"real photographs are not at {YOLO}")
-def test_two_steps_of_training_on_real_photographs(tmp_path: Path, world, prepare: Prepare, command) -> None:
+def test_four_steps_of_training_on_real_photographs(tmp_path: Path, world, prepare: Prepare, command) -> None:
     """Eight photographs of coco128_seg: the whole way from YOLO's text files to a validated network."""
     for number, path in enumerate(sorted((YOLO / "images" / "train2017").iterdir())[:8]):
         name = "train" if number < 4 else "val"

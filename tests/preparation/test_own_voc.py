@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from own_sets import CLASSES, NUMBERS, SEMANTIC, Prepare, grid, read, refused, save, save_image, vocabulary_of, write
+from own_exports import LABELMAP, palette, voc_tree
+from own_sets import SEMANTIC, Prepare, grid, read, refused, save, vocabulary_of
 from PIL import Image
 
 from opsnet.data.panoptic_png import read_ids
@@ -18,23 +19,6 @@ REAL = (
     / "shared/data/photos/voc_labelme/examples/instance_segmentation/data_dataset_voc"
 )
 needs_data = pytest.mark.skipif(not REAL.is_dir(), reason=f"real photographs are not at {REAL}")
-LABELMAP = "# label:color_rgb:parts:actions\nbackground:0,0,0::\ngrass:10,200,30::\ncat:1,2,3::\ndog:4,5,6::\n"
-
-
-def palette(pixels: np.ndarray) -> Image.Image:
-    image = Image.fromarray(pixels.astype(np.uint8))
-    image.putpalette([value for index in range(256) for value in standard_colour(index)])
-    return image
-
-
-def voc_tree(root: Path) -> list[object]:
-    folder = root / "voc"
-    save_image(folder / "JPEGImages" / "one.jpg")
-    save_image(folder / "JPEGImages" / "unlabelled.jpg")
-    for name, pixels in (("Class", grid(SEMANTIC, v=255, c=3, d=7)), ("Object", grid(NUMBERS, b=255))):
-        (folder / f"Segmentation{name}").mkdir(parents=True, exist_ok=True)
-        palette(pixels).save(folder / f"Segmentation{name}" / "one.png")
-    return ["voc", folder, "--vocabulary", write(root / "classes.json", CLASSES)]
 
 
 def test_colours_are_those_of_the_devkit() -> None:

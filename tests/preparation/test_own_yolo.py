@@ -7,25 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from own_sets import Prepare, grid, read, refused, save_image, vocabulary_of
+from own_exports import YOLO_ROWS, yolo_tree
+from own_sets import Prepare, grid, read, refused, vocabulary_of
 from PIL import Image
 from pycocotools import mask as runs
 
 from opsnet.data.panoptic_png import read_ids
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "photos" / "coco128_seg"
-ROWS = "1 0 0 0.5 0 0.5 0.5 0 0.5\n\n0 0.5 0.5 1 0.5 1 1 0.5 1\n1 0.25 0 0.75 0 0.75 1 0.25 1\n"
-
-
-def yolo_tree(root: Path, rows: str = ROWS, names: str = "[cat, grass]", images: str = "images/train") -> list[object]:
-    save_image(root / "set" / "images" / "train" / "a" / "one.jpg")
-    save_image(root / "set" / "images" / "train" / "two.jpg", 5, 4)
-    labels = root / "set" / "labels" / "train" / "a" / "one.txt"
-    labels.parent.mkdir(parents=True, exist_ok=True)
-    labels.write_text(rows)
-    path = root / "set" / "data.yaml"
-    path.write_text(f"train: {images}\nnames: {names}\nnc: 2\n")
-    return ["yolo", path]
 
 
 def test_yolo(tmp_path: Path, prepare: Prepare) -> None:
@@ -81,7 +70,7 @@ def test_invalid_rows_are_refused(tmp_path: Path, prepare: Prepare, name: str) -
 
 
 def test_boxes_beside_polygons_can_be_left_out(tmp_path: Path, prepare: Prepare) -> None:
-    said = prepare(*yolo_tree(tmp_path, "0 0.5 0.5 1 1\n" + ROWS), "--skip-without-mask")
+    said = prepare(*yolo_tree(tmp_path, "0 0.5 0.5 1 1\n" + YOLO_ROWS), "--skip-without-mask")
     assert "left out 1 without a mask; the first: line 1 of" in said
     assert [segment[1] for segment in read(tmp_path / "dst")["a/one"][1]] == [2, 1]
 
