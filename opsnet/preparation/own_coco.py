@@ -1,113 +1,108 @@
-"""Converts COCO's json of instances (polygons or run lengths) to the images of a panoptic set."""
+"""COCO's json of instances (polygons or run lengths), as many tools export it, to a panoptic set."""
 
 from __future__ import annotations
 
+import reprlib
+import sys
+from collections import Counter
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
+from functools import partial
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from opsnet.data.coco_panoptic import SegmentLabel
 from opsnet.data.conversion import Source
-from opsnet.preparation.own_files import read_json, refuse_same_stems, require_size, upright_size
-from opsnet.preparation.own_regions import Region, Runs, checked_runs, paint, polygons_to_runs
+from opsnet.data.panoptic_records import ImageId, image_id, repeated
+from opsnet.preparation import own_vocabulary
+from opsnet.preparation.own_destination import Destination
+from opsnet.preparation.own_files import read_json, read_once, refuse_same_stems, stored_size
+from opsnet.preparation.own_images import ImageFolder
+from opsnet.preparation.own_regions import Runs, Size, checked_runs, polygons_to_runs
+from opsnet.preparation.own_shapes import ImageLabels, Shape, ShapeReader, check_crowd, numbers, survey
 from opsnet.utils.errors import InputError
+from opsnet.utils.json_fields import FieldError, field, flag, items, whole
 from opsnet.vocabulary import Vocabulary
 
 FORM = "images[id, file_name], annotations[image_id, category_id, segmentation] and categories[id, name]"
 
 
-@dataclass(frozen=True)
-class CocoReader:
-    """Reads the annotations of an image; a reader for ``convert``.
+def prepare_coco(
+    images: Path, annotations: Path, to: Destination, *, vocabulary: str | None = None, crowd: str | None = None,
+    by_name: bool = False, skip_without_mask: bool = False,
+) -> None:  # fmt: skip
+    """Converts a COCO json of instances.
 
-    Attributes:
-        ids: all ids of the vocabulary.
-        stuff: ids of stuff classes.
+    Args:
+        images: folder.
+        annotations: the json.
+        to: the set to write.
+        vocabulary: replaces the json's categories, with the same ids.
+        crowd: ``keep`` leaves iscrowd as it is, ``instances`` reads crowd as single instances; by default it is kept,
+            unless all annotations have it, which is questioned.
+        by_name: find images by the name of the file alone.
+        skip_without_mask: leave out annotations without a segmentation.
+
+    Raises:
+        InputError, DatasetError: a file is missing or invalid.
     """
-
-    ids: tuple[int, ...]
-    stuff: tuple[int, ...]
-
-    def __call__(self, source: Source) -> tuple[NDArray[np.int64], list[SegmentLabel]]:
-        """Segment ids (H, W) and their labels; an image without annotations is void.
-
-        Raises:
-            InputError: an annotation is invalid, or the image has another size.
-        """
-        path = source.labels[0]
-        content = _content(path)
-        image = content.images[source.image_id]
-        size = upright_size(source.image)
-        if image.get("width") and image.get("height"):
-            declared = (int(image["width"]), int(image["height"]))
-            require_size(f"image {source.image_id} of {path}", declared, source.image)
-        regions = [self._region(a, size, path) for a in content.annotations.get(source.image_id, [])]
-        return paint(regions, size, stuff=self.stuff)
-
-    def _region(self, annotation: dict[str, Any], size: tuple[int, int], path: Path) -> Region:
-        category: int = annotation["category_id"]
-        name = f"annotation {annotation.get('id')} of {path}"
-        if category not in self.ids:
+    classes = json_vocabulary(annotations)
+    if vocabulary is not None:
+        given = Vocabulary.load(vocabulary)
+        require_same_ids(classes, given, annotations)
+        classes = given
+    classes = to.vocabulary(classes)
+    found_sources = sources(images, annotations, by_name=by_name)
+    found = survey(found_sources, read_labels, skip_without_mask=skip_without_mask)
+    for category in found.used:
+        if category not in classes.index_of_id:
             raise InputError(
-                f"{name} has category_id {category}, which the vocabulary lacks: add the category to `categories`"
+                f"{_first_of(annotations, category)} has category_id {category}, which the vocabulary lacks: add the "
+                "category to `categories`"
             )
-        try:
-            pixels = _runs(annotation.get("segmentation"), size)
-        except Exception as error:  # pycocotools raises plain Exception
-            raise InputError(
-                f"{name} has a segmentation that cannot be drawn ({error}): correct or remove it"
-            ) from error
-        return Region(pixels, category, is_crowd=bool(int(annotation.get("iscrowd") or 0)))
+    check_crowd(found, str(annotations), crowd, [(c.id, c.name) for c in classes.concepts])
+    ids = tuple((i, i) for i in classes.ids)
+    reader = ShapeReader(read_labels, ids, own_vocabulary.stuff_ids(classes), crowd == "instances")
+    to.write(found_sources, reader, classes)
 
 
-def _runs(segmentation: Any, size: tuple[int, int]) -> Runs:
-    if isinstance(segmentation, dict):
-        return checked_runs(segmentation, size)
-    if isinstance(segmentation, list):
-        if not all(isinstance(polygon, list) for polygon in segmentation):
-            raise ValueError("polygons are lists within a list")
-        return polygons_to_runs(segmentation, size)
-    raise ValueError("it has none")
+def read_labels(source: Source) -> ImageLabels:
+    """The annotations of an image, labelled by category id."""
+    path = source.labels[0]
+    content = _content(path)
+    size = content.images[source.image_id].size
+    return ImageLabels(f"image {source.image_id} of {path}", size, content.shapes.get(source.image_id, ()))
 
 
-def sources(images: Path, annotations: Path) -> list[Source]:
+def sources(images: Path, annotations: Path, *, by_name: bool = False) -> list[Source]:
     """All images of the json, in its order.
 
     Raises:
-        InputError: the json is not of this form, or two images have the same name.
+        InputError: the json is not of this form, an image is missing, or two have the same name.
     """
-    if not images.is_dir():
-        raise InputError(f"folder {images} does not exist: check the path")
-    found = []
-    for image_id, image in _content(annotations).images.items():
-        name = Path(image["file_name"])
-        if name.is_absolute() or ".." in name.parts:
-            raise InputError(f"{annotations} has file_name {name}: write it relative to the folder of the images")
-        png = name.with_suffix(".png").as_posix()
-        found.append(Source(image_id, images / name, name.as_posix(), png, (annotations,)))
+    folder, found = ImageFolder(images, by_name=by_name), []
+    for number, image in _content(annotations).images.items():
+        name = folder.find(image.file_name, f"image {number} of {annotations}")
+        png = PurePosixPath(name).with_suffix(".png").as_posix()
+        found.append(Source(number, images / name, name, png, (annotations,)))
     refuse_same_stems((Path(s.file_name) for s in found), str(annotations))
     return found
 
 
-def vocabulary(annotations: Path) -> Vocabulary:
-    """The json's categories; those without ``isthing`` are things.
+def json_vocabulary(annotations: Path) -> Vocabulary:
+    """The json's categories; those without ``isthing`` are things, and Roboflow's root category is dropped.
 
     Raises:
         InputError: the json is not of this form.
     """
-    categories = [{"isthing": 1, **c} for c in _content(annotations).categories]
+    content = _content(annotations)
+    for root in content.roots:
+        print(f"left out category {root['id']}: {root['name']}, Roboflow's name for the whole set", file=sys.stderr)
+    categories = [{"isthing": 1, **c} for c in content.categories]
     try:
         return Vocabulary.from_categories(annotations.stem, categories)
     except (KeyError, TypeError, ValueError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(
-            f"`categories` of {annotations} is not a list of id and name ({error!r}): correct it"
-        ) from error
+        raise InputError(f"`categories` of {annotations} is not a list of id and name ({error}): correct it") from error
 
 
 def require_same_ids(categories: Vocabulary, given: Vocabulary, annotations: Path) -> None:
@@ -129,32 +124,100 @@ def require_same_ids(categories: Vocabulary, given: Vocabulary, annotations: Pat
 
 
 @dataclass(frozen=True)
+class _Image:
+    """An entry of ``images``; its name is checked when the file is looked for."""
+
+    file_name: Any
+    size: Size | None
+
+
+@dataclass(frozen=True)
 class _Content:
-    """Content of a json; ``annotations`` by the id of their image, in the json's order."""
+    """Content of a json; ``shapes`` by the id of their image, in the json's order."""
 
-    images: dict[int | str, dict[str, Any]]
-    annotations: dict[int | str, list[dict[str, Any]]]
+    images: dict[ImageId, _Image]
+    shapes: dict[ImageId, list[Shape]]
     categories: list[dict[str, Any]]
+    roots: list[dict[str, Any]]
 
 
-@cache
+@read_once
 def _content(path: Path) -> _Content:
-    """Read once per process; forked worker processes inherit it."""
+    """The content of the file."""
     data = read_json(path)
     try:
-        images = {image["id"]: {**image, "file_name": str(image["file_name"])} for image in data["images"]}
-        by_image: dict[int | str, list[dict[str, Any]]] = {}
-        for annotation in data["annotations"]:
-            known = {**annotation, "category_id": int(annotation["category_id"])}
-            by_image.setdefault(annotation["image_id"], []).append(known)
-        content = _Content(images, by_image, [dict(c) for c in data["categories"]])
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} is not a COCO json of instances ({error!r}): it needs {FORM}") from error
-    if len(images) < len(data["images"]):
-        raise InputError(f"{path} has an image id twice: give each image a unique id")
-    if not images:
+        records, annotations, categories = (field(data, k, items) for k in ("images", "annotations", "categories"))
+    except FieldError as error:
+        raise InputError(f"{path} is not a COCO json of instances ({error}): it needs {FORM}") from error
+    entries = [_entry(path, "images", n, _image, record) for n, record in enumerate(records)]
+    if twice := repeated(entry[0] for entry in entries):
+        raise InputError(f"{path} has image id {twice[0]} twice: give each image a unique id")
+    if not entries:
         raise InputError(f"{path} has no images: check the path")
-    if strangers := by_image.keys() - images.keys():
-        stranger = min(strangers, key=str)
-        raise InputError(f"{path} annotates image {stranger}, which is not in its `images`: add it, or drop both")
-    return content
+    images, shapes = dict(entries), dict[ImageId, list[Shape]]()
+    for number, record in enumerate(annotations):
+        owner, shape = _entry(path, "annotations", number, _shape, record)
+        if owner not in images:
+            raise InputError(f"{path} annotates image {owner}, which is not in its `images`: add it, or drop both")
+        shapes.setdefault(owner, []).append(shape)
+    used = {shape.label for of_image in shapes.values() for shape in of_image}
+    roots = _roots(categories, used)
+    return _Content(images, shapes, [c for c in categories if c not in roots], roots)
+
+
+def _entry(path: Path, key: str, number: int, parse: Any, record: Any) -> Any:
+    """An entry of the json; errors name it."""
+    try:
+        return parse(record, path, f"{key}[{number}] of {path}")
+    except FieldError as error:
+        raise InputError(f"{key}[{number}] of {path}: {error}") from error
+
+
+def _image(record: Any, path: Path, where: str) -> tuple[ImageId, _Image]:
+    number, name = field(record, "id", image_id), field(record, "file_name", lambda value: value)
+    return number, _Image(name, stored_size(record, where))
+
+
+def _shape(record: Any, path: Path, where: str) -> tuple[ImageId, Shape]:
+    owner, category = field(record, "image_id", image_id), field(record, "category_id", whole)
+    is_crowd = field(record, "iscrowd", lambda value: value is not None and flag(value), False)
+    if "id" in record:
+        where = f"annotation {reprlib.repr(record['id'])} of {path}"
+    segmentation = record.get("segmentation")
+    if problem := _without_mask(segmentation):
+        return owner, Shape(where, category, None, problem, is_crowd=is_crowd)
+    return owner, Shape(where, category, partial(_draw, segmentation), is_crowd=is_crowd)
+
+
+def _without_mask(segmentation: Any) -> str:
+    """Why there is nothing to draw: detection sets have boxes alone, and some tools write polygons of two points."""
+    if not segmentation or segmentation == [[]]:
+        return "it has no segmentation"
+    if isinstance(segmentation, list) and all(isinstance(p, list) and len(p) < 6 for p in segmentation):
+        return f"a polygon of {len(segmentation[0])} numbers: it needs x and y for at least three points"
+    return ""
+
+
+def _draw(segmentation: Any, size: Size) -> Runs:
+    if isinstance(segmentation, dict):
+        return checked_runs(segmentation, size)
+    if not isinstance(segmentation, list):
+        raise ValueError("its segmentation is neither polygons nor run lengths")
+    if not all(isinstance(polygon, list) for polygon in segmentation):
+        raise ValueError("polygons are lists within a list")
+    return polygons_to_runs([numbers(polygon) for polygon in segmentation], size)
+
+
+def _roots(categories: list[Any], used: set[Any]) -> list[dict[str, Any]]:
+    """Roboflow's root category: not annotated, of supercategory "none", and the supercategory of the others."""
+    rows = [c for c in categories if isinstance(c, dict)]
+    parents = Counter(str(c.get("supercategory")) for c in rows)
+    return [
+        c for c in rows
+        if c.get("supercategory") == "none" and c.get("id") not in used and parents[str(c.get("name"))]
+    ]  # fmt: skip
+
+
+def _first_of(path: Path, category: Any) -> str:
+    shapes = (shape for of_image in _content(path).shapes.values() for shape in of_image)
+    return next(shape.where for shape in shapes if shape.label == category)

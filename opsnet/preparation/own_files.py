@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from PIL import Image
 
 from opsnet.data import images
 from opsnet.utils.errors import InputError
+from opsnet.utils.json_fields import FieldError, field, whole
 
+T = TypeVar("T")
+
+QUIET_BELOW = 200  # items that are read in a moment
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 
@@ -64,8 +69,29 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path} does not exist: check the path")
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"))
-    except ValueError as error:
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): check its permissions") from error
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not a json file ({error}): replace it") from error
+
+
+def read_once(parse: Callable[[Path], T]) -> Callable[[Path], T]:
+    """Wraps the reader of a file of many images, so that each process reads the file only once, unless it changes.
+
+    Forked worker processes inherit what their parent has read.
+    """
+
+    @lru_cache(maxsize=2)
+    def version(path: Path, modified: int, size: int) -> T:
+        return parse(path)
+
+    def read(path: Path) -> T:
+        if not path.is_file():
+            raise InputError(f"{path} does not exist: check the path")
+        status = path.stat()
+        return version(path, status.st_mtime_ns, status.st_size)
+
+    return read
 
 
 def upright_size(image: Path) -> tuple[int, int]:
@@ -77,8 +103,37 @@ def upright_size(image: Path) -> tuple[int, int]:
     try:
         with Image.open(image) as opened:
             return images.upright_size(opened)
-    except OSError as error:
+    except Exception as error:  # Pillow's readers raise whatever their parsing stumbles over, SyntaxError included
         raise InputError(f"{image} cannot be read as an image ({error}): replace the file") from error
+
+
+def stored_size(record: Any, where: str, width: str = "width", height: str = "height") -> tuple[int, int] | None:
+    """The size of an image that a tool wrote into its labels; None if it lacks or has 0 or null.
+
+    Raises:
+        InputError: it is not two whole numbers; the message begins with ``where``.
+    """
+    try:
+        size = field(record, width, _pixels, 0), field(record, height, _pixels, 0)
+    except FieldError as error:
+        raise InputError(f"{where}: {error}") from error
+    return size if all(size) else None
+
+
+def _pixels(value: Any) -> int:
+    if value is None:
+        return 0
+    if (pixels := whole(value)) < 0:
+        raise TypeError("a number of pixels")
+    return pixels
+
+
+def progress(items: Sequence[T], title: str) -> Iterator[T]:
+    """Yields the items, with a progress bar on stderr if there are many."""
+    from rich.console import Console
+    from rich.progress import track
+
+    yield from track(items, title, console=Console(stderr=True), disable=len(items) < QUIET_BELOW)
 
 
 def require_size(labels: str, size: tuple[int, int], image: Path) -> None:

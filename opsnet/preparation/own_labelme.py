@@ -1,112 +1,80 @@
-"""Converts labelme's jsons, one per image, to the images of a panoptic set."""
+"""labelme's jsons, one per image, to a panoptic set."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import io
-from collections.abc import Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
-from opsnet.data.coco_panoptic import SegmentLabel
 from opsnet.data.conversion import Source
-from opsnet.preparation.own_files import files_by_stem, read_json, require_size, upright_size
-from opsnet.preparation.own_regions import Region, Runs, mask_to_runs, paint, polygons_to_runs
+from opsnet.preparation.own_destination import Destination
+from opsnet.preparation.own_files import files_by_stem, progress, read_json, stored_size
+from opsnet.preparation.own_images import with_slashes
+from opsnet.preparation.own_regions import Runs, Size, box_mask_to_runs, ellipse_to_runs, polygons_to_runs
+from opsnet.preparation.own_shapes import ImageLabels, Shape, points, survey
 from opsnet.utils.errors import InputError
-from opsnet.vocabulary import Vocabulary
+from opsnet.utils.files import atomic_path
 
 VOID = ("__ignore__", "_background_")  # labelme's own labels that are not classes
+Points = list[tuple[float, float]]
 
 
-@dataclass(frozen=True)
-class LabelmeReader:
-    """Reads the shapes of an image; a reader for ``convert``.
+def prepare_labelme(
+    folder: Path, to: Destination, *, vocabulary: str | None = None, skip_without_mask: bool = False
+) -> None:
+    """Converts labelme's jsons.
 
-    Attributes:
-        ids: (label, category id) of all labels.
-        stuff: ids of stuff classes.
-    """
-
-    ids: tuple[tuple[str, int], ...]
-    stuff: tuple[int, ...]
-
-    def __call__(self, source: Source) -> tuple[NDArray[np.int64], list[SegmentLabel]]:
-        """Segment ids (H, W) and their labels; an image without shapes is void.
-
-        Raises:
-            InputError: a shape is invalid, or the image has another size.
-        """
-        path, ids = source.labels[0], dict(self.ids)
-        data, size = _content(path), upright_size(source.image)
-        if data.get("imageWidth") and data.get("imageHeight"):
-            require_size(str(path), (int(data["imageWidth"]), int(data["imageHeight"])), source.image)
-        regions = []
-        for number, shape in enumerate(data["shapes"], start=1):
-            try:
-                pixels = _runs(shape, size)
-            except (KeyError, TypeError, ValueError, OSError) as error:
-                name = f"shape {number} ('{shape['label']}') of {path}"
-                raise InputError(f"{name} cannot be drawn ({error}): correct it in labelme or remove it") from error
-            category = None if shape["label"] in VOID else ids[shape["label"]]
-            regions.append(Region(pixels, category, shape.get("group_id")))
-        return paint(regions, size, stuff=self.stuff)
-
-
-def scan(folder: Path) -> tuple[list[Source], dict[str, Path]]:
-    """All jsons of a folder with their images, and all labels that are classes, by name, each with a json that has it.
+    Args:
+        folder: of the jsons and their images; an image that is missing is taken from its json, if that has a copy.
+        to: the set to write.
+        vocabulary: used to look up the labels; by default that of ``to``, if it exists.
+        skip_without_mask: leave out points and lines.
 
     Raises:
-        InputError: a json is not labelme's, its image is missing, or there are no labels.
+        InputError, DatasetError: a file is missing or invalid.
     """
-    sources: list[Source] = []
-    used: dict[str, Path] = {}
-    for stem, path in files_by_stem(folder, (".json",)).items():
-        data = _content(path)
-        image = _image_path(path, data)
-        sources.append(Source(stem, image, f"{stem}{image.suffix}", f"{stem}.png", (path,)))
-        for shape in data["shapes"]:
-            if shape["label"] not in VOID:
-                used.setdefault(shape["label"], path)
-    if not used:
+    found_sources = sources(folder, to.images)
+    found = survey(found_sources, read_labels, skip_without_mask=skip_without_mask)
+    if not found.used:
         raise InputError(f"no json in {folder} has a shape with a label: label the images first")
-    return sources, dict(sorted(used.items()))
+    to.write_named(found_sources, read_labels, found, tool="labelme", vocabulary=vocabulary)
 
 
-def vocabulary(used: Mapping[str, Path]) -> Vocabulary:
-    """The labels by name, with ids from 1; ``Vocabulary.from_names`` determines which are stuff.
+def sources(folder: Path, images: Path) -> list[Source]:
+    """All jsons of a folder with their images.
 
-    Raises:
-        InputError: two labels differ only in case.
-    """
-    seen: dict[str, str] = {}
-    for label, path in used.items():
-        other = seen.setdefault(label.casefold(), label)
-        if other != label:
-            raise InputError(
-                f"labels '{other}' ({used[other]}) and '{label}' ({path}) differ only in case: rename one in labelme"
-            )
-    return Vocabulary.from_names(used, "labelme")
-
-
-def label_ids(used: Mapping[str, Path], vocabulary: Vocabulary, where: str) -> tuple[tuple[str, int], ...]:
-    """(label, category id) of all labels, looked up by name or synonym, ignoring case.
+    Args:
+        folder: searched with its subfolders.
+        images: folder to which copies of images are written that are only in their json.
 
     Raises:
-        InputError: the vocabulary lacks a label.
+        InputError: a json is not labelme's, or its image is missing.
     """
-    known = {name.casefold(): c.id for c in reversed(vocabulary.concepts) for name in reversed(c.names)}
-    for label, path in used.items():
-        if label.casefold() not in known:
-            raise InputError(
-                f"{path} has the label '{label}', which {where} lacks: add it there, or rename the label in labelme"
-            )
-    return tuple((label, known[label.casefold()]) for label in used)
+    found = []
+    for stem, path in progress(list(files_by_stem(folder, (".json",)).items()), "reading jsons"):
+        image = _image_path(path, _content(path), images / stem)
+        found.append(Source(stem, image, f"{stem}{image.suffix}", f"{stem}.png", (path,)))
+    return found
+
+
+def read_labels(source: Source) -> ImageLabels:
+    """The shapes of an image; a shape without a label is refused.
+
+    Raises:
+        InputError: the json is not labelme's, or a label is blank.
+    """
+    path = source.labels[0]
+    data = _content(path)
+    shapes = [_shape(shape, f"shape {number}", path) for number, shape in enumerate(data["shapes"], start=1)]
+    return ImageLabels(str(path), stored_size(data, str(path), "imageWidth", "imageHeight"), shapes)
 
 
 def _content(path: Path) -> dict[str, Any]:
@@ -120,51 +88,94 @@ def _content(path: Path) -> dict[str, Any]:
     raise InputError(f"{path} is not labelme's: it needs imagePath and shapes[label, points]; move it elsewhere")
 
 
-def _image_path(path: Path, data: dict[str, Any]) -> Path:
-    # A json written on Windows has backslashes.
-    image = path.parent / PureWindowsPath(data["imagePath"]).as_posix()
-    if image.is_file():
-        return image
-    inside = " (its copy inside the json, imageData, is not used)" if data.get("imageData") else ""
-    raise InputError(f"image {image} of {path} does not exist{inside}: put it there, or correct imagePath")
+def _shape(shape: dict[str, Any], entry: str, path: Path) -> Shape:
+    label = shape["label"].strip()
+    if not label:
+        raise InputError(f"{entry} of {path} has a blank label: name it in labelme, or remove it")
+    where, kind, group = f"{entry} ('{label}') of {path}", shape.get("shape_type") or "polygon", shape.get("group_id")
+    draw = _DRAW.get(kind) if isinstance(kind, str) else None
+    if draw is None:
+        return Shape(where, label, None, f"a {kind} has no area: draw a polygon, rectangle, circle or mask")
+    if group is not None and type(group) not in (int, str):
+        raise InputError(f"{where} has group_id {group!r}, not a whole number: correct it")
+    return Shape(where, None if label in VOID else label, partial(_draw, draw, shape), group=group)
 
 
-def _runs(shape: dict[str, Any], size: tuple[int, int]) -> Runs:
-    """The pixels of a shape; a missing ``shape_type`` means polygon, as in labelme's old files."""
-    kind, points = shape.get("shape_type") or "polygon", [(float(x), float(y)) for x, y in shape["points"]]
-    if kind == "mask":
-        return mask_to_runs(_mask(shape, points, size))
-    if kind == "circle":
-        return mask_to_runs(_circle(points, size))
-    if kind == "rectangle" and len(points) == 2:
-        (left, top), (right, bottom) = np.sort(points, axis=0).tolist()
-        points = [(left, top), (right, top), (right, bottom), (left, bottom)]
-    if kind in ("polygon", "rectangle"):
-        return polygons_to_runs([[v for point in points for v in point]], size)
-    raise ValueError(f"a {kind} has no area: draw a polygon, rectangle, circle or mask")
+def _draw(draw: Callable[[dict[str, Any], Points, Size], Runs], shape: dict[str, Any], size: Size) -> Runs:
+    if "points" not in shape:
+        raise ValueError("it has no points")
+    return draw(shape, points(shape["points"]), size)
 
 
-def _circle(points: list[tuple[float, float]], size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Pixels (H, W) whose centre lies within the circle of a centre and a point on its edge."""
-    (x, y), (edge_x, edge_y) = points
-    rows, columns = np.ogrid[: size[1], : size[0]]
-    inside: NDArray[np.bool_] = np.hypot(columns + 0.5 - x, rows + 0.5 - y) <= np.hypot(edge_x - x, edge_y - y)
-    return inside
+def _polygon(shape: dict[str, Any], corners: Points, size: Size) -> Runs:
+    return polygons_to_runs([[v for corner in corners for v in corner]], size)
 
 
-def _mask(shape: dict[str, Any], points: list[tuple[float, float]], size: tuple[int, int]) -> NDArray[np.bool_]:
-    """(H, W): the PNG placed at the box of its first and last pixel."""
-    (left, top), (right, bottom) = np.rint(points).astype(int).tolist()
+def _rectangle(shape: dict[str, Any], corners: Points, size: Size) -> Runs:
+    """Two opposite corners, or all four."""
+    if len(corners) == 2:
+        (left, top), (right, bottom) = np.sort(corners, axis=0).tolist()
+        corners = [(left, top), (right, top), (right, bottom), (left, bottom)]
+    return _polygon(shape, corners, size)
+
+
+def _circle(shape: dict[str, Any], ends: Points, size: Size) -> Runs:
+    """A centre, and a point on the edge."""
+    if len(ends) != 2:
+        raise ValueError("a circle has a centre and a point on its edge")
+    radius = math.dist(*ends)
+    return ellipse_to_runs(ends[0], (radius, radius), 0, size)
+
+
+def _mask(shape: dict[str, Any], corners: Points, size: Size) -> Runs:
+    """A PNG placed at the box of its first and last pixel."""
     try:
         with Image.open(io.BytesIO(base64.b64decode(shape["mask"]))) as png:
             small = np.asarray(png.convert("L")) > 0
-    except (OSError, binascii.Error) as error:
+    except (KeyError, TypeError, OSError, binascii.Error) as error:
         raise ValueError(f"its mask is no PNG in base64: {error}") from error
-    whole = np.zeros((size[1], size[0]), dtype=bool)
-    place = whole[max(top, 0) : bottom + 1, max(left, 0) : right + 1]
-    if place.shape != small.shape:
-        raise ValueError(
-            f"its mask is {small.shape[1]} x {small.shape[0]}, but its points make {place.shape[1]} x {place.shape[0]}"
-        )
-    place[:] = small
-    return whole
+    if len(corners) != 2 or not np.isfinite(corners).all():
+        raise ValueError("its points are not the first and the last pixel of its mask")
+    (left, top), (right, bottom) = np.rint(corners).astype(int).tolist()
+    if small.shape != (bottom - top + 1, right - left + 1):
+        box = f"{right - left + 1} x {bottom - top + 1}"
+        raise ValueError(f"its mask is {small.shape[1]} x {small.shape[0]}, but its points make {box}")
+    return box_mask_to_runs(small, left, top, size)
+
+
+_DRAW = {
+    "polygon": _polygon,
+    "rectangle": _rectangle,
+    "oriented_rectangle": _polygon,
+    "circle": _circle,
+    "mask": _mask,
+}  # fmt: skip
+
+
+def _image_path(path: Path, data: dict[str, Any], copy: Path) -> Path:
+    """The image of a json; a copy inside it is written to ``copy`` with a suffix if there is no other.
+
+    Raises:
+        InputError: there is neither, or the name is absolute.
+    """
+    name = with_slashes(data["imagePath"])
+    is_absolute = name.startswith("/") or PureWindowsPath(name).is_absolute()
+    image = path.parent / (name.rpartition("/")[2] if is_absolute else name)
+    if image.is_file():
+        return image
+    if not data.get("imageData"):
+        raise InputError(f"image {image} of {path} does not exist: put it there, or correct imagePath")
+    try:
+        content = base64.b64decode(data["imageData"])
+        with Image.open(io.BytesIO(content)) as opened:
+            suffix = f".{(opened.format or 'png').lower()}"
+    except Exception as error:  # Pillow's readers raise whatever their parsing stumbles over, SyntaxError included
+        raise InputError(
+            f"image {image} of {path} does not exist, and its copy inside the json, imageData, cannot be read "
+            f"({error}): put the image there, or correct imagePath"
+        ) from error
+    written = copy.with_name(copy.name + suffix)
+    if not written.is_file() or written.stat().st_mtime < path.stat().st_mtime:
+        with atomic_path(written) as temporary:
+            temporary.write_bytes(content)
+    return written

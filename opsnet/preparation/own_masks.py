@@ -1,8 +1,9 @@
-"""Converts maps of category ids, with or without maps of instances, to the images of a panoptic set."""
+"""Maps of category ids, with or without maps of instances, to a panoptic set."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,11 +15,53 @@ from scipy import ndimage
 from opsnet.data.coco_panoptic import SegmentLabel
 from opsnet.data.conversion import Source
 from opsnet.data.panoptic_png import MAX_ID
+from opsnet.preparation.own_destination import Destination
 from opsnet.preparation.own_files import IMAGE_SUFFIXES, files_by_stem, require_size
 from opsnet.utils.errors import InputError
+from opsnet.vocabulary import Vocabulary
 
 VOID = (0, 255)
 Pixels = NDArray[np.int64]
+
+
+def prepare_masks(
+    images: Path, masks: Path, to: Destination, *, vocabulary: str, instances: Path | None = None,
+    connected: bool = False, void: Sequence[int] | None = None,
+) -> None:  # fmt: skip
+    """Converts PNGs of category ids.
+
+    Args:
+        images, masks: folders.
+        to: the set to write.
+        vocabulary: meaning of the ids, see :meth:`Vocabulary.load`.
+        instances: folder of PNGs that number the instances of things.
+        connected: without instances, each connected region of a thing class is a segment.
+        void: values that are void; by default 0 and 255, unless they are ids.
+
+    Raises:
+        InputError, DatasetError: a file is missing or invalid.
+    """
+    classes = to.vocabulary(Vocabulary.load(vocabulary))
+    folders = {"MASKS": masks, **({} if instances is None else {"--instances": instances})}
+    tell_of_joined_things(classes, is_divided=connected or instances is not None)
+    reader = MaskReader(classes.ids, thing_ids(classes), void_values(classes, void), connected)
+    to.write(sources(images, folders), reader, classes)
+
+
+def tell_of_joined_things(classes: Vocabulary, *, is_divided: bool) -> None:
+    """Says on stderr that things will not be told apart, if so."""
+    if any(classes.is_thing) and not is_divided:
+        print("without instances or --connected all things of a class are one segment per image", file=sys.stderr)
+
+
+def void_values(classes: Vocabulary, void: Sequence[int] | None = None) -> tuple[int, ...]:
+    """Values of a map that are void: those given, or else 0 and 255, unless they are ids."""
+    return tuple(value for value in VOID if value not in classes.index_of_id) if void is None else tuple(void)
+
+
+def thing_ids(classes: Vocabulary) -> tuple[int, ...]:
+    """Ids of the thing classes."""
+    return tuple(c.id for c in classes.concepts if c.is_thing)
 
 
 @dataclass(frozen=True)
@@ -43,17 +86,22 @@ class MaskReader:
         Raises:
             InputError: a map cannot be read, has another size than its image, or has an unknown value.
         """
-        classes = self._classes(source)
+        classes = self.classes(source)
         if len(source.labels) > 1:
-            instances = _read(source.labels[1], source.image, colours=True)
+            instances = read_map(source.labels[1], source.image, colours=True)
         elif self.connected:
             instances = self._connected(classes)
         else:
             instances = np.zeros_like(classes)
         return self._segments(classes, instances, crowds=len(source.labels) > 1)
 
-    def _classes(self, source: Source) -> Pixels:
-        classes = _read(source.labels[0], source.image, colours=False)
+    def classes(self, source: Source) -> Pixels:
+        """Category ids (H, W), or void.
+
+        Raises:
+            InputError: the map has an unknown value.
+        """
+        classes = read_map(source.labels[0], source.image, colours=False)
         unknown = set(np.flatnonzero(np.bincount(classes.ravel())).tolist()) - {*self.ids, *self.void}
         if unknown:
             void = ",".join(map(str, sorted({*self.void, min(unknown)})))
@@ -97,14 +145,24 @@ def sources(images: Path, folders: Mapping[str, Path]) -> list[Source]:
     paths = files_by_stem(images, IMAGE_SUFFIXES)
     maps = {option: files_by_stem(folder, (".png",)) for option, folder in folders.items()}
     for option, found in maps.items():
-        _require_same_stems(paths, found, folders[option], option)
+        require_same_stems(paths, found, folders[option], option)
     return [
         Source(stem, path, path.relative_to(images).as_posix(), f"{stem}.png", tuple(m[stem] for m in maps.values()))
         for stem, path in paths.items()
     ]
 
 
-def _require_same_stems(images: Mapping[str, Path], maps: Mapping[str, Path], folder: Path, what: str) -> None:
+def require_same_stems(images: Mapping[str, Path], maps: Mapping[str, Path], folder: Path, what: str) -> None:
+    """Checks that every image has a map and every map an image.
+
+    Args:
+        images, maps: path without suffix -> file.
+        folder: of the maps.
+        what: the option that gave it.
+
+    Raises:
+        InputError: one is missing.
+    """
     bare, stray = sorted(images.keys() - maps.keys()), sorted(maps.keys() - images.keys())
     if bare:
         raise InputError(
@@ -118,12 +176,16 @@ def _require_same_stems(images: Mapping[str, Path], maps: Mapping[str, Path], fo
         )
 
 
-def _read(path: Path, image: Path, *, colours: bool) -> Pixels:
-    """The values of a PNG (H, W); with ``colours`` it may be RGB, which encodes R + 256 G + 65536 B."""
+def read_map(path: Path, image: Path, *, colours: bool) -> Pixels:
+    """The values of a PNG (H, W); with ``colours`` it may be RGB, which encodes R + 256 G + 65536 B.
+
+    Raises:
+        InputError: it cannot be read, has another size than its image, or is coloured without ``colours``.
+    """
     try:
         with Image.open(path) as opened:
             mode, pixels = opened.mode, np.asarray(opened, dtype=np.int64)
-    except OSError as error:
+    except Exception as error:  # Pillow's readers raise whatever their parsing stumbles over, SyntaxError included
         raise InputError(f"map {path} cannot be read as an image ({error}): replace the file") from error
     require_size(f"map {path}", (pixels.shape[1], pixels.shape[0]), image)
     if mode in ("RGB", "RGBA") and colours:

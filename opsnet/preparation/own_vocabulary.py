@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from opsnet.preparation.own_shapes import Label
 from opsnet.utils.errors import InputError
 from opsnet.vocabulary import Concept, Vocabulary
 
@@ -64,6 +65,50 @@ def with_kinds(vocabulary: Vocabulary, *, stuff: Iterable[str], things: Iterable
 def stuff_ids(vocabulary: Vocabulary) -> tuple[int, ...]:
     """Ids of the stuff classes."""
     return tuple(c.id for c in vocabulary.concepts if not c.is_thing)
+
+
+def of_labels(labels: Mapping[Label, str], tool: str) -> Vocabulary:
+    """A vocabulary of labels, with ids from 1; ``Vocabulary.from_names`` determines which are stuff.
+
+    Args:
+        labels: name -> a file that has it.
+        tool: where labels can be renamed.
+
+    Raises:
+        InputError: two labels differ only in case.
+    """
+    seen: dict[str, str] = {}
+    for label in map(str, labels):
+        other = seen.setdefault(label.casefold(), label)
+        if other != label:
+            raise InputError(
+                f"labels '{other}' ({labels[other]}) and '{label}' ({labels[label]}) differ only in case: rename one "
+                f"in {tool}"
+            )
+    return Vocabulary.from_names(map(str, labels), tool)
+
+
+def label_ids(
+    used: Mapping[Label, str], vocabulary: Vocabulary, where: str, tool: str
+) -> tuple[tuple[Label, int], ...]:
+    """(label, category id) of all labels, looked up by name or synonym, ignoring case.
+
+    Args:
+        used: label -> a file that has it.
+        vocabulary: where they are looked up.
+        where: its name for messages.
+        tool: where labels can be renamed.
+
+    Raises:
+        InputError: the vocabulary lacks a label.
+    """
+    known = {name.casefold(): c.id for c in reversed(vocabulary.concepts) for name in reversed(c.names)}
+    for label, path in used.items():
+        if str(label).casefold() not in known:
+            raise InputError(
+                f"{path} has the label '{label}', which {where} lacks: add it there, or rename the label in {tool}"
+            )
+    return tuple((label, known[str(label).casefold()]) for label in used)
 
 
 def _described(concept: Concept) -> str:

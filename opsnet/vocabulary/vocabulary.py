@@ -204,9 +204,11 @@ class Vocabulary:
 
 
 def _concept(category: Mapping[str, Any]) -> Concept:
-    synonyms = tuple(map(str, field(category, "synonyms", items, [])))
     return Concept(
-        field(category, "id", whole), field(category, "name", nonblank), field(category, "isthing", flag), synonyms
+        field(category, "id", whole),
+        field(category, "name", nonblank),
+        field(category, "isthing", flag),
+        field(category, "synonyms", _synonyms, ()),
     )
 
 
@@ -222,6 +224,13 @@ def load_training_vocabulary(spec: str | Path | Vocabulary | Iterable[str]) -> V
         meant = did_you_mean(closest(spec, packaged)) or f": the packaged ones are {', '.join(packaged)}"
         raise VocabularyError(f"training vocabulary '{spec}' is neither a packaged vocabulary nor a file{meant}")
     return vocabulary
+
+
+def _synonyms(value: Any) -> tuple[str, ...]:
+    try:
+        return tuple(nonblank(name) for name in items(value))
+    except TypeError:
+        raise TypeError("a list of names") from None
 
 
 def packaged_vocabularies() -> tuple[str, ...]:

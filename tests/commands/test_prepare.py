@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from documented import ROOT
 from official_trees import camvid_tree
 
 import opsnet.preparation
 from opsnet.commands.prepare import PREPARATIONS, main
+from opsnet.preparation.as_distributed import LAYOUTS
 
 
 def ended(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[object, str, str]:
@@ -21,16 +23,23 @@ def ended(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[objec
 def test_every_preparation_is_named() -> None:
     folder = Path(opsnet.preparation.__file__).parent
     modules = {p.stem for p in folder.glob("*.py") if "\ndef add_arguments(" in p.read_text(encoding="utf-8")}
-    assert modules == set(PREPARATIONS)
+    assert modules - {"as_distributed"} == set(PREPARATIONS)
+
+
+def test_every_dataset_of_the_configuration_has_a_preparation() -> None:
+    """``data=NAME`` and ``opsnet-prepare NAME`` have the same names, whether or not there is something to convert."""
+    groups = {path.stem for path in (ROOT / "conf" / "data").glob("*.yaml")}
+    assert groups | {"wordnet"} == {*PREPARATIONS, *LAYOUTS}
 
 
 def test_help_lists_the_names(capsys) -> None:
     main(["--help"])
     out = capsys.readouterr().out
     assert all(name in out and about in out for name, about in PREPARATIONS.items())
+    assert all(name in out and layout.about in out for name, layout in LAYOUTS.items())
 
 
-@pytest.mark.parametrize("name", PREPARATIONS)
+@pytest.mark.parametrize("name", [*PREPARATIONS, *LAYOUTS])
 def test_help_of_a_name_is_its_own(name: str, capsys) -> None:
     code, out, _ = ended(capsys, name, "--help")
     assert code == 0
@@ -38,9 +47,9 @@ def test_help_of_a_name_is_its_own(name: str, capsys) -> None:
 
 
 def test_the_error_of_an_unknown_name_lists_the_known_ones(capsys) -> None:
-    code, _, error = ended(capsys, "coco", "--help")
+    code, _, error = ended(capsys, "cocoo", "--help")
     assert code == 2
-    assert error.startswith("error: there is no preparation 'coco'; give own, ade20k, camvid")
+    assert error.startswith("error: there is no preparation 'cocoo': did you mean coco?; give own, ade20k, camvid")
     assert "did you mean camvid?" in ended(capsys, "canvid")[2]
     assert "error: nothing to prepare" in ended(capsys)[2]
 

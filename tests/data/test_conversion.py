@@ -66,6 +66,12 @@ def test_a_converted_set_is_read(tmp_path: Path, workers: int) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["images", "set", "set.json", "src"]
 
 
+def test_a_set_without_an_image_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"no image for .*set\.json: check the folders"):
+        converted(tmp_path, [])
+    assert not (tmp_path / "set.json").exists()
+
+
 def test_a_stopped_conversion_goes_on(tmp_path: Path) -> None:
     sources = made(tmp_path)
     content = sources[2].labels[0].read_bytes()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from own_exports import cvat_tree, studio_tree, yolo_tree
 from own_sets import Prepare, coco_tree, labelme_tree, masks_tree, read, refused, save_image, vocabulary_of, write
 
 from opsnet.preparation.own import Destination, prepare_coco
+from opsnet.utils.files import write_json
 
 
 def test_folders_and_stems(tmp_path: Path, prepare: Prepare) -> None:
@@ -70,6 +73,35 @@ def test_stuff_and_things_must_be_known_names(tmp_path: Path, prepare: Prepare) 
 @pytest.mark.parametrize("words", [["--set", "a/b"], ["--void", "x"], ["--connected", "--instances", "a"]])
 def test_invalid_arguments_are_refused(tmp_path: Path, prepare: Prepare, words: list[str]) -> None:
     assert words[0] in prepare(*masks_tree(tmp_path), *words, code=2)
+
+
+@pytest.mark.parametrize("tree", [coco_tree, cvat_tree, labelme_tree, studio_tree, yolo_tree])
+def test_a_stopped_preparation_resumes(tree: Callable[[Path], list[object]], tmp_path: Path, prepare: Prepare) -> None:
+    """What is finished is not written again, unless an option changed; nothing but whole files is left behind."""
+    arguments = tree(tmp_path)
+    prepare(*arguments)
+    json_file = tmp_path / "dst" / "panoptic_train.json"
+    content, pngs = json_file.read_bytes(), sorted(json_file.with_suffix("").rglob("*.png"))
+    parts = json_file.with_name(f".{json_file.stem}.parts")
+    assert pngs and not parts.exists()
+    write_parts = "opsnet.data.conversion.write_json"
+    json_file.unlink()
+    with pytest.MonkeyPatch.context() as patch:  # killed before the json is written, when all images are done
+        patch.setattr(write_parts, lambda path, value: refuse_last(path, json_file, value))
+        with pytest.raises(InterruptedError):
+            prepare(*arguments)
+    assert not json_file.exists()
+    assert " at 0x" not in (parts / "recipe.txt").read_text()  # an address, which differs from run to run
+    before = [path.stat().st_mtime_ns for path in pngs]
+    prepare(*arguments)
+    assert [path.stat().st_mtime_ns for path in pngs] == before
+    assert json_file.read_bytes() == content and not parts.exists()
+
+
+def refuse_last(path: Path, last: Path, value: object) -> None:
+    if path == last:
+        raise InterruptedError
+    write_json(path, value)
 
 
 def test_from_python(tmp_path: Path) -> None:

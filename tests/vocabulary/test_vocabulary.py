@@ -345,7 +345,7 @@ def test_cocos_word_on_thing_or_stuff_comes_first() -> None:
     assert Vocabulary.load("traffic light, tree, skyscraper, unicorn").is_thing == (True, False, False, True)
 
 
-@pytest.mark.parametrize("synonyms", ["kitten", 5])
+@pytest.mark.parametrize("synonyms", ["kitten", 5, [""], ["kitten", " "], ["kitten", 5]])
 def test_synonyms_of_another_form_are_refused(tmp_path: Path, synonyms: object) -> None:
     path = tmp_path / "bad.json"
     path.write_text(json.dumps({"categories": [{"id": 1, "name": "cat", "isthing": 1, "synonyms": synonyms}]}))
