@@ -70,7 +70,7 @@ class Handlers:
             _status(_summary(found)), warning_lines(found.warnings),
             figure(pixels, found.map, name, found.cosines), segment_table(found.map, found.cosines),
             doctor_table(found.fit, train, found.cut, modulated=found.modulated),
-            *[gr.DownloadButton(value=str(file), interactive=True) for file in files],
+            *[gr.update(value=str(file), interactive=True) for file in files],
         ]  # fmt: skip
 
     def choose_model(self, model: str) -> list[Any]:
@@ -104,7 +104,7 @@ class Handlers:
 def cleared(status: str | None = None) -> list[Any]:
     """The outputs before a result: no result of another image or model may stay beside a new one."""
     shown = [status or _status("ready"), "", PLACEHOLDER, NO_SEGMENTS, NO_NAMES]
-    return [*shown, *[gr.DownloadButton(value=None, interactive=False) for _ in range(DOWNLOADS)]]
+    return [*shown, *[gr.update(value=None, interactive=False)] * DOWNLOADS]
 
 
 def introduction(predictor: Predictor) -> str:
