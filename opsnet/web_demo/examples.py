@@ -40,7 +40,7 @@ def examples_for(train: Vocabulary, folder: Path) -> tuple[Example, ...]:
 
     Args:
         train: the model's training names.
-        folder: the page's folder, to which they are written.
+        folder: folder to which they are written.
     """
     if set(train.names).issubset(Vocabulary.load("scenes").names):
         return draw_examples(folder)
@@ -75,7 +75,7 @@ def copy_examples(source: Path, folder: Path) -> tuple[Example, ...]:
 
     Args:
         source: the folder.
-        folder: the page's folder; only files below it are served.
+        folder: folder to which they are copied; gradio serves nothing outside of temporary folders.
 
     Raises:
         InputError: there is no such folder, or no image in it.

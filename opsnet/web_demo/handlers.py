@@ -38,7 +38,7 @@ class Handlers:
     Attributes:
         models: the models to choose from.
         examples: training names -> example images.
-        folder: the page's private folder, below which uploads and downloads lie.
+        folder: the private folder of uploads and downloads.
         images: the images that were processed last.
     """
 

@@ -22,6 +22,7 @@ from opsnet.web_demo.models import Models
 from opsnet.web_demo.uploads import ProcessedImages
 
 LARGEST_FILE = "50mb"
+CHECKED = 300  # seconds between searches for files that are old enough to be deleted
 SHOW_OPACITY = "(percent) => document.documentElement.style.setProperty('--opacity', percent / 100)"
 
 
@@ -42,12 +43,12 @@ def build_page(
         models: shared by all visitors.
         examples: training names -> example images.
         presets: names of packaged vocabularies.
-        folder: private folder for uploads and downloads.
+        folder: private folder for uploads and downloads; examples lie elsewhere, because its files are deleted.
     """
     os.environ["GRADIO_TEMP_DIR"] = str(folder)  # gradio's default is the same folder for all users of a machine
     does = Handlers(models, examples, folder, ProcessedImages())
     first = models.names[0]
-    with models.using(first) as predictor, gr.Blocks(title="OPSNet", delete_cache=(IDLE, IDLE)) as page:
+    with models.using(first) as predictor, gr.Blocks(title="OPSNet", delete_cache=(CHECKED, IDLE)) as page:
         about = gr.HTML(handlers.introduction(predictor), elem_id="title", js_on_load=_script("keys.js"))
         with gr.Row(elem_id="page"):
             with gr.Column(elem_id="inputs", min_width=260):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import logging
+import signal
+import sys
 from collections.abc import Callable, Mapping
 from functools import cache, partial
 from pathlib import Path
@@ -106,13 +108,17 @@ def demo(cfg: DictConfig) -> Any:
     from opsnet.web_demo.models import Models
 
     folder = private_folder()
-    own = None if cfg.examples is None else copy_examples(Path(cfg.examples).expanduser(), folder)
-    examples = cache(lambda train: examples_for(train, folder) if own is None else own)
-    return build_page(Models(choices), examples, packaged_vocabularies(), folder)
+    drawn, uploads = folder / "examples", folder / "uploads"  # apart: gradio deletes what it serves from its own
+    for part in (drawn, uploads):
+        part.mkdir()
+    own = None if cfg.examples is None else copy_examples(Path(cfg.examples).expanduser(), drawn)
+    examples = cache(lambda train: examples_for(train, drawn) if own is None else own)
+    return build_page(Models(choices), examples, packaged_vocabularies(), uploads)
 
 
 def serve(cfg: DictConfig) -> None:
-    """Serves the page until Ctrl-C."""
+    """Serves the page until Ctrl-C, or until it is terminated (exit code 143)."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # an exit that removes the page's folder
     page = demo(cfg)
     from opsnet.web_demo.layout import launch_options
 

@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from opsnet.commands.demo import main
 from opsnet.utils.errors import InputError
 from opsnet.web_demo.run import loaders, newest_checkpoint
+from scripts.web_demo.visitor import served
 
 
 def test_the_newest_run_is_found_in_any_folder(tmp_path) -> None:
@@ -86,3 +87,15 @@ def test_the_examples_are_those_of_a_folder(compose, lenient_checkpoint, tmp_pat
     assert [Path(row[0]["path"]).name for row in shown.samples] == [
         "scenes.png", "scenes_novel.png", "scenes_street.png",
     ]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_terminated_page_leaves_no_file(lenient_checkpoint, tmp_path, monkeypatch) -> None:
+    pytest.importorskip("gradio")
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    with served(tmp_path, f"checkpoint={lenient_checkpoint}", "device=cpu"):
+        (page,) = folder.glob("opsnet-page-*")
+        assert {path.name for path in page.iterdir()} == {"examples", "uploads"}
+    assert list(folder.glob("opsnet-page-*")) == []
