@@ -1,4 +1,4 @@
-"""Names as people write them: separated by commas, semicolons or line breaks, with repeats."""
+"""Names as people write them: separated in various ways, with repeats."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ class VocabularyError(InputError):
 
 
 def split_names(text: str) -> list[str]:
-    """Splits names at commas, semicolons and line breaks, normalises whitespace and drops empty names."""
+    """Splits names at commas, normalises whitespace and drops empty names."""
+    return [" ".join(name.split()) for name in text.split(",") if name.strip()]
+
+
+def split_concepts(text: str) -> list[str]:
+    """Splits a typed list of class names at commas, semicolons and line breaks, on the page and in the commands."""
     return [" ".join(name.split()) for name in re.split(r"[,;\n]", text) if name.strip()]
 
 
-def typed_names(text: str) -> tuple[str, ...]:
-    """The class names in a text that a person typed or pasted, each once; for the commands and for the web page."""
-    return without_repeats(split_names(text))
-
-
 def without_repeats(names: list[str]) -> tuple[str, ...]:
-    """Names without duplicates; upper and lower case are the same."""
+    """A concept's names without duplicates."""
     first = {name.casefold(): name for name in reversed(names)}
     return tuple(name for name in names if first.pop(name.casefold(), None) is not None)
 

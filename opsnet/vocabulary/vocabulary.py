@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from opsnet.utils.json_fields import field, flag, items, nonblank, whole
-from opsnet.vocabulary.names import VocabularyError, folded, split_names, typed_names, without_repeats
+from opsnet.vocabulary.names import VocabularyError, folded, split_concepts, split_names, without_repeats
 from opsnet.vocabulary.text_list import ids_of_classes, read_rows, read_text
 from opsnet.vocabulary.wordnet import subtree
 
@@ -138,9 +138,9 @@ class Vocabulary:
             spec: the name of a packaged vocabulary (``coco``, ``ade20k``, ...), ``imagenet1k`` or ``imagenet21k``,
                 ``wordnet:`` and a synset such as ``animal.n.01`` for its subtree, the path of a .json or .txt file (one
                 concept per line, commas between its names, optionally preceded by ``id:``), a packaged name and such a
-                file (``cityscapes:names.txt``) for its ids and things with the file's names, or names separated by
-                commas, semicolons or line breaks; a ``Vocabulary`` is returned unchanged. A .txt file with the classes
-                of a packaged vocabulary has its things; otherwise :meth:`from_names` says what is a thing.
+                file (``cityscapes:names.txt``) for its ids and things with the file's names, or a comma-separated list
+                of names; a ``Vocabulary`` is returned unchanged. A .txt file with the classes of a packaged vocabulary
+                has its things; otherwise :meth:`from_names` says what is a thing.
 
         Raises:
             VocabularyError: the name is unknown, the file is unreadable, or it has no usable names.
@@ -165,7 +165,7 @@ class Vocabulary:
             return _from_json(path) if path.suffix == ".json" else _from_txt(path)
         if "," not in text and "/" in text:
             raise VocabularyError(f"vocabulary '{text}' is not a .json or .txt file: check the path")
-        return cls.from_names(typed_names(text))
+        return cls.from_names(split_concepts(text))
 
     @classmethod
     def from_names(cls, names: Iterable[str], name: str = "custom") -> Vocabulary:

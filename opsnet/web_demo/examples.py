@@ -14,7 +14,7 @@ from opsnet.miniature.painting import finish
 from opsnet.prediction.run import SUFFIXES
 from opsnet.utils.errors import InputError
 from opsnet.vocabulary import Vocabulary
-from opsnet.vocabulary.names import typed_names
+from opsnet.vocabulary.names import split_concepts, without_repeats
 
 SCENES = (("scenes", 3), ("scenes_novel", 5), ("scenes_street", 2))  # domains of the synthetic world, and a seed
 PHOTOGRAPH = "grace_hopper.jpg"  # in the public domain, part of matplotlib
@@ -94,6 +94,6 @@ def _words(path: Path) -> str | None:
     if not path.is_file():
         return None
     try:
-        return ", ".join(typed_names(path.read_text(encoding="utf-8-sig")))
+        return ", ".join(without_repeats(split_concepts(path.read_text(encoding="utf-8-sig"))))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"examples: {path} cannot be read ({error}): save it as UTF-8 text") from error

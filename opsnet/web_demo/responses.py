@@ -13,7 +13,7 @@ from opsnet.recognition.modulation import EmbeddingModulation
 from opsnet.recognition.vocabulary_fit import VocabularyFit, vocabulary_fit
 from opsnet.utils.errors import InputError
 from opsnet.vocabulary import Vocabulary
-from opsnet.vocabulary.names import typed_names
+from opsnet.vocabulary.names import split_concepts, without_repeats
 from opsnet.web_demo.cosines import Cosines, clip_cosines
 from opsnet.web_demo.recognizers import choose
 from opsnet.web_demo.uploads import ProcessedImage, read_upload
@@ -75,7 +75,7 @@ def segment_image(
         predictor: shared by all visitors and not modified.
         seen: the same image, if it was processed by the same network before.
         path: path of the image.
-        words: class names, see :func:`opsnet.vocabulary.names.typed_names`.
+        words: class names, see :func:`opsnet.vocabulary.names.split_concepts`.
         controls: the page's settings.
 
     Raises:
@@ -130,7 +130,7 @@ def parse_words(text: str) -> Vocabulary:
     Raises:
         InputError: there are no names, too many, or one is too long.
     """
-    names = typed_names(text)
+    names = without_repeats(split_concepts(text))
     if not names:
         raise InputError("there are no class names: enter some, separated by commas")
     if len(names) > MOST_WORDS:

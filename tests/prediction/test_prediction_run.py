@@ -214,7 +214,7 @@ def test_a_truncated_image(config, image_path, tmp_path) -> None:
     [
         ("''", "empty: give at least one name"),
         ("', ,'", "empty: give at least one name"),
-        ("[sea, tree, Sea]", "the name 'sea' twice"),
+        ("'sea, tree, Sea'", "the name 'sea' twice"),
         ("no.txt", r"no\.txt does not exist"),
         ("no.json", r"no\.json does not exist"),
     ],

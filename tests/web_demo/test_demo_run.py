@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
+from PIL import Image
 
 from opsnet.commands.demo import main
 from opsnet.utils.errors import InputError
@@ -87,6 +90,33 @@ def test_the_examples_are_those_of_a_folder(compose, lenient_checkpoint, tmp_pat
     assert [Path(row[0]["path"]).name for row in shown.samples] == [
         "scenes.png", "scenes_novel.png", "scenes_street.png",
     ]  # fmt: skip
+
+
+def asked(address: str, path: Path) -> str:
+    """All that the page answers to a request to segment a file of its machine, as no browser sends it."""
+    config = json.load(urllib.request.urlopen(f"{address}/config"))
+    ids = {c["props"].get("elem_id"): c["id"] for c in config["components"]}
+    (number,) = (i for i, f in enumerate(config["dependencies"]) if [ids["go"], "click"] in f["targets"])
+    inputs = config["dependencies"][number]["inputs"]
+    values = {c["id"]: c["props"].get("value") for c in config["components"]}
+    data = [{ids["image"]: {"path": str(path)}, ids["words"]: "sea"}.get(i, values[i]) for i in inputs]
+    body = json.dumps({"data": data, "fn_index": number, "session_hash": "stranger"}).encode()
+    request = urllib.request.Request(f"{address}/gradio_api/queue/join", body, {"Content-Type": "application/json"})
+    urllib.request.urlopen(request)
+    with urllib.request.urlopen(f"{address}/gradio_api/queue/data?session_hash=stranger", timeout=60) as answer:
+        return str(answer.read().decode())
+
+
+@pytest.mark.slow
+def test_no_file_of_the_server_is_shown(lenient_checkpoint, tmp_path) -> None:
+    pytest.importorskip("gradio")
+    Image.new("RGB", (40, 40), (200, 30, 30)).save(tmp_path / "secret.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    with served(tmp_path, f"checkpoint={lenient_checkpoint}", "device=cpu", "threshold=0") as address:
+        for name in ("pipe.png", "secret.png"):
+            answer = asked(address, tmp_path / name)
+            assert "the image is not on the server (any more)" in answer
+            assert "data:image" not in answer
 
 
 @pytest.mark.slow

@@ -32,7 +32,7 @@ def address(lenient_checkpoint, tmp_path_factory) -> Iterator[str]:
     checkpoint["opsnet"]["config"]["inference"]["recognizer"] = clip_only
     torch.save(checkpoint, folder / "clip.ckpt")
     models = f"models={{trained: {lenient_checkpoint}, CLIP: {folder / 'clip.ckpt'}}}"
-    with served(folder, models, "device=cpu", "threshold=-1") as address:
+    with served(folder, models, "device=cpu", "threshold=0") as address:
         yield address
 
 
@@ -131,7 +131,7 @@ def thresholds_and_opacity(visitor: Visitor) -> None:
     assert "network not run again" in visitor.slide("threshold", 0.99)
     wait_until(lambda: len(visitor.segments()) == sum(score > 0.99 for score in scores))
     assert "No segment was found" in visitor.text("#warnings")
-    visitor.slide("threshold", -1)
+    visitor.slide("threshold", 0)
     wait_until(lambda: len(visitor.segments()) == len(scores))
     assert visitor.text("#warnings") == ""
 

@@ -102,8 +102,9 @@ def test_what_a_visitor_should_know(predictor, image) -> None:
 
 
 def test_names_are_read_as_in_the_commands() -> None:
-    text = " sea,  red   circle\nSea; tree,,"
-    assert parse_words(text).names == Vocabulary.load(text).names == ("sea", "red circle", "tree")
+    text = " sea,  red   circle\nlake; tree,,"
+    assert parse_words(text).names == Vocabulary.load(text).names == ("sea", "red circle", "lake", "tree")
+    assert parse_words("sea, tree, Sea").names == ("sea", "tree")
 
 
 def test_names_are_never_a_file_or_a_packaged_vocabulary(tmp_path) -> None:
