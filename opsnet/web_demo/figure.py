@@ -56,7 +56,14 @@ def figure(pixels: NDArray[np.uint8], found: NamedMap, name: str = "the image", 
 def _description(found: NamedMap, name: str) -> str:
     listed = dict.fromkeys(s.name for s in sorted(found.segments, key=lambda s: -s.area))
     more = f", and {len(listed) - LISTED} more names" if len(listed) > LISTED else ""
-    return f"{name} with {len(found.segments)} segments: {', '.join(list(listed)[:LISTED])}{more}"
+    if not listed:
+        return f"{name} without segments"
+    return f"{name} with {counted(len(found.segments))}: {', '.join(list(listed)[:LISTED])}{more}"
+
+
+def counted(segments: int) -> str:
+    """A number of segments in words."""
+    return f"{segments} segment{'' if segments == 1 else 's'}"
 
 
 def _shrink(pixels: NDArray[np.uint8], ids: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

@@ -17,7 +17,7 @@ from opsnet.vocabulary import Vocabulary
 from opsnet.web_demo.doctor_table import doctor_table
 from opsnet.web_demo.downloads import new_folder, write_downloads
 from opsnet.web_demo.examples import Example
-from opsnet.web_demo.figure import figure, segment_table
+from opsnet.web_demo.figure import counted, figure, segment_table
 from opsnet.web_demo.models import Models
 from opsnet.web_demo.recognizers import offered_recognizers, own_recognizer, recognizer_labels, strengths
 from opsnet.web_demo.responses import Controls, Response, segment_image
@@ -156,5 +156,4 @@ def _status(text: str, *, is_bad: bool = False) -> str:
 
 def _summary(found: Response) -> str:
     network = f"network {found.network_seconds:.2f} s" if found.network_seconds else "network not run again"
-    count = len(found.map.segments)
-    return f"{count} segment{'' if count == 1 else 's'}; {network}, names {found.naming_seconds:.2f} s"
+    return f"{counted(len(found.map.segments))}; {network}, names {found.naming_seconds:.2f} s"

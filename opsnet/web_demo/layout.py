@@ -77,15 +77,17 @@ def _connect(
         "fn": does.respond, "inputs": [model, image, words, *controls], "outputs": outputs, **slow,
         "concurrency_limit": 4, "concurrency_id": "answers",
     }  # fmt: skip
-    for listen in (go.click, words.submit):
-        listen(**answer)
-    for slider in (alpha, beta, threshold):  # `release` alone misses keyboard and number field, `input` the reset
-        gr.on([slider.input, slider.release], **answer, trigger_mode="always_last")
-    gr.on([image.upload, image.clear], handlers.cleared, None, outputs, queue=False, **quick)
-    preset.input(handlers.preset_words, preset, words, **quick)
-    shown.click(does.choose_example, [model, shown], [image, words, *outputs], **quick).then(**answer)
-    recognizer.input(does.choose_recognizer, [model, recognizer], [alpha, beta], **quick).then(**answer)
-    model.input(does.choose_model, model, [about, *controls, shown, *outputs], **slow)
+    sliders = (alpha, beta, threshold)  # `release` alone misses keyboard and number field, `input` the reset
+    answers = [
+        gr.on([go.click, words.submit], **answer),
+        *(gr.on([slider.input, slider.release], **answer, trigger_mode="always_last") for slider in sliders),
+        shown.click(does.choose_example, [model, shown], [image, words, *outputs], **quick).then(**answer),
+        # Not `input`, which a dropdown also sends when it loses the focus unchanged.
+        recognizer.select(does.choose_recognizer, [model, recognizer], [alpha, beta], **quick).then(**answer),
+    ]
+    preset.select(handlers.preset_words, preset, words, **quick)
+    model.select(does.choose_model, model, [about, *controls, shown, *outputs], **slow, cancels=answers)
+    gr.on([image.upload, image.clear], handlers.cleared, None, outputs, queue=False, **quick, cancels=answers)
 
 
 def _inputs(examples: Sequence[Example]) -> list[Any]:

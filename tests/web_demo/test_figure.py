@@ -14,7 +14,7 @@ from PIL import Image
 from opsnet.data.panoptic_png import decode_ids
 from opsnet.prediction.carriers import NamedMap
 from opsnet.visualization.overlays import COLOUR_SHARE, draw_overlay
-from opsnet.web_demo.figure import SHOWN, figure, segment_table
+from opsnet.web_demo.figure import SHOWN, counted, figure, segment_table
 
 
 def image_from(url: str) -> np.ndarray:
@@ -60,6 +60,12 @@ def test_cosines_replace_scores_of_zero(named_map) -> None:
     assert "cosines: &lt;b&gt;cat&lt;/b&gt; 0.31, sea 0.28" in html and "sea 0.20" not in html
     assert "the cosines of the segment's CLIP embedding" in html
     assert "CLIP" not in segment_table(named_map)
+
+
+def test_the_description_of_an_empty_map(named_map) -> None:
+    html = figure(np.zeros((6, 8, 3), np.uint8), NamedMap(named_map.ids * 0, (), named_map.vocabulary), "a.png")
+    assert attribute(html, "alt") == "a.png without segments"
+    assert [counted(n) for n in (0, 1, 2)] == ["0 segments", "1 segment", "2 segments"]
 
 
 def test_a_large_image_is_shown_smaller(named_map) -> None:
