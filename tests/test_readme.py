@@ -60,7 +60,7 @@ ELSEWHERE = {
         "test_zero_shot.py::test_the_command_writes_named_segments",
     "opsnet-predict checkpoint=fcclip_convnext_large.pth image=photo.png vocabulary=words.txt":
         "test_models_page.py::test_the_command_runs",
-    "opsnet-demo checkpoint=last.ckpt": "test_demo_run.py::test_two_visitors_use_every_control",
+    "opsnet-demo checkpoint=last.ckpt": "test_page_in_browser.py::test_two_visitors_use_every_control",
     "opsnet-export checkpoint=last.ckpt output=opsnet.onnx":
         "test_export.py::test_the_file_has_the_outputs_of_the_network",
     "opsnet-doctor experiment=opsnet_r50":

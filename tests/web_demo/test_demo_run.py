@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import time
 import urllib.request
 from pathlib import Path
 
 import pytest
+from documented import ROOT, commands
 from omegaconf import OmegaConf
 from PIL import Image
 
@@ -57,6 +59,19 @@ def test_several_models_have_names_and_settings_of_their_own(compose, lenient_ch
     assert choices["miniature"]().train_vocabulary.name == "scenes"
     with pytest.raises(InputError, match="clip_model"):  # a checkpoint has its own: the setting has arrived
         choices["other"]()
+
+
+@pytest.mark.parametrize(
+    "line", [line for line in commands(ROOT / "docs" / "demo.md") if line.startswith("opsnet-demo")]
+)
+def test_the_commands_of_the_documentation(line, compose, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("last.ckpt", "fcclip_convnext.pth", "fcclip_rn50.pth", "runs/a/checkpoints/last.ckpt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    config = compose("demo", f"paths.runs={tmp_path / 'runs'}", *shlex.split(line)[1:])
+    expected = {"miniature": ["miniature", "FC-CLIP"], "mine": ["mine", "ResNet"]}
+    assert list(loaders(config)) == next((names for name, names in expected.items() if name in line), ["last.ckpt"])
 
 
 @pytest.mark.parametrize(
