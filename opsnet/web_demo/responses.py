@@ -116,11 +116,11 @@ def warnings_of(found: NamedMap, fit: VocabularyFit, cut: tuple[str, ...]) -> tu
     """What a visitor should know before trusting the result, a sentence each."""
     warnings = []
     if not found.segments:
-        warnings.append("No segment was found: lower the threshold, or enter names of what is in the image.")
+        warnings.append("no segment was found: lower the threshold, or enter names of what is in the image")
     if pairs := [f"{a} and {b}" for a, b, _ in fit.look_alikes[:LISTED]]:
-        warnings.append(f"CLIP can hardly distinguish {'; '.join(pairs)}.")
+        warnings.append(f"CLIP can hardly distinguish {'; '.join(pairs)}")
     if cut:
-        warnings.append(f"CLIP does not read these names to their end: {', '.join(cut[:LISTED])}.")
+        warnings.append(f"CLIP does not read these names to their end: {', '.join(cut[:LISTED])}")
     return tuple(warnings)
 
 

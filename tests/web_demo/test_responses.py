@@ -76,7 +76,7 @@ def test_the_threshold_needs_no_further_pass(predictor, image, passes) -> None:
     assert len(passes) == 1
     none = segment_image(predictor, first.seen, image, WORDS, Controls("full", threshold=1.0))
     assert none.map.segments == ()
-    assert "No segment was found: lower the threshold" in none.warnings[0]
+    assert "no segment was found: lower the threshold" in none.warnings[0]
     with pytest.raises(InputError, match="the threshold must be a number, got nan"):
         segment_image(predictor, first.seen, image, WORDS, Controls("full", threshold=float("nan")))
 
@@ -94,7 +94,7 @@ def test_what_a_visitor_should_know(predictor, image) -> None:
     assert any("CLIP can hardly distinguish" in line for line in alike.warnings) == bool(alike.fit.look_alikes)
     cut = VocabularyFit(1, 0, (), (("sea", "ocean", 0.99),))
     assert warnings_of(alike.map, cut, ("a long name",)) == (
-        "CLIP can hardly distinguish sea and ocean.", "CLIP does not read these names to their end: a long name.",
+        "CLIP can hardly distinguish sea and ocean", "CLIP does not read these names to their end: a long name",
     )  # fmt: skip
 
 
