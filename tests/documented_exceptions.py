@@ -51,7 +51,7 @@ PAGES_ELSEWHERE = {
 
 EXPORTED = "test_export.py::test_the_file_has_the_outputs_of_the_network"
 BENCHMARKS = "test_benchmarks.py::test_a_benchmark_is_printed"
-DEMO = "test_demo_run.py::test_two_visitors_use_every_control"
+DEMO = "test_page_in_browser.py::test_two_visitors_use_every_control"
 CAMVID = "test_camvid.py::test_two_steps_a_validation_and_an_evaluation"
 PREPARED = "test_official_sets.py"
 SCORED = "test_score_mask2former.py::test_the_command_scores_cocos_validation_set"

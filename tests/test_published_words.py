@@ -20,7 +20,8 @@ from opsnet.evaluation.run import evaluate
 from opsnet.prediction.predictor import Predictor
 from opsnet.prediction.run import predict
 from opsnet.utils.configuration import options
-from opsnet.web_demo.responses import segment_image
+from opsnet.web_demo.recognizers import own_recognizer
+from opsnet.web_demo.responses import Controls, segment_image
 
 WORDS = "red circle, blue square, green stripes, sea"
 PUBLISHED = Path(__file__).resolve().parents[2] / "shared" / "data" / "published_models" / "fcclip_small"
@@ -153,12 +154,14 @@ def test_one_pass_serves_every_recognizer(weights, image) -> None:
 
 def test_the_page_answers(weights, image) -> None:
     predictor = small(opsnet.load(weights.folder, device="cpu"))
-    first = segment_image(predictor, None, str(image), WORDS, 10.0, 0.5)
-    again = segment_image(predictor, first.seen, str(image), "a sheep, the moon", 0.0, 0.0)
+    first = segment_image(predictor, None, str(image), WORDS, Controls("full", 10.0, 0.5))
+    again = segment_image(predictor, first.seen, str(image), "a sheep, the moon", Controls("full", 0.0, 0.0))
     assert len(first.map.segments) > 0
     assert again.network_seconds == 0
     assert again.map.vocabulary.names == ("a sheep", "the moon")
     assert torch.equal(predictor(image, WORDS, modulation="full").ids, first.map.ids)
+    own = segment_image(predictor, first.seen, str(image), WORDS, Controls(own_recognizer(predictor)))
+    assert torch.equal(predictor(image, WORDS).ids, own.map.ids)
 
 
 def test_a_set_is_evaluated(weights, compose, world_overrides, tmp_path) -> None:

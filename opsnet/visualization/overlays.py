@@ -20,15 +20,18 @@ _SIZE = 480
 """Small images are enlarged to about this many pixels on the longer side before names are drawn."""
 
 _PADDING = 3
-_COLOUR_SHARE = 0.6
+COLOUR_SHARE = 0.6
+"""Weight of the segments' colours in an overlay."""
+
 _GREY_SHARE = 0.65
 _FEWEST_POINTS = 7
 _VOID_NOTE = "void: not annotated, or no segment predicted"
 
 
 def draw_overlay(
-    image: np.ndarray, panoptic: PanopticMap, names: Sequence[str], scale: int | None = None
-) -> np.ndarray:
+    image: np.ndarray, panoptic: PanopticMap, names: Sequence[str], scale: int | None = None,
+    colour_share: float = COLOUR_SHARE,
+) -> np.ndarray:  # fmt: skip
     """Draws segments and their names over an image.
 
     Args:
@@ -36,6 +39,7 @@ def draw_overlay(
         panoptic: the map, at the image's size; void pixels are drawn grey.
         names: the vocabulary that the segments' labels index.
         scale: integer enlargement factor; ``None``: small images to about 480 pixels, larger ones not at all.
+        colour_share: weight of the segments' colours in 0..1; the rest is the image, desaturated.
 
     Returns:
         (H * scale, W * scale, 3) uint8 RGB.
@@ -47,7 +51,7 @@ def draw_overlay(
     segments = [s for s in panoptic.segments if s.id in present]
     ids = _enlarge_ids(np.where(np.isin(ids, [s.id for s in segments]), ids, 0), scale)
     colours = segment_colours(segments)
-    drawn = _outline(_blend(_enlarge(image, scale), ids, colours), ids)
+    drawn = _outline(_blend(_enlarge(image, scale), ids, colours, colour_share), ids)
     return _write_names(drawn, ids, segments, names, colours)
 
 
@@ -85,7 +89,7 @@ def _enlarge_ids(ids: np.ndarray, scale: int) -> np.ndarray:
     return winner
 
 
-def _blend(image: np.ndarray, ids: np.ndarray, colours: dict[int, Colour]) -> np.ndarray:
+def _blend(image: np.ndarray, ids: np.ndarray, colours: dict[int, Colour], share: float) -> np.ndarray:
     """Blends each segment's colour over the image, which is desaturated so that its own colours do not interfere."""
     flat = np.empty_like(image)
     flat[:] = VOID
@@ -93,7 +97,7 @@ def _blend(image: np.ndarray, ids: np.ndarray, colours: dict[int, Colour]) -> np
         flat[ids == segment] = colour
     grey = image.mean(axis=2, keepdims=True)
     base = _GREY_SHARE * grey + (1 - _GREY_SHARE) * image
-    blended: np.ndarray = np.rint(_COLOUR_SHARE * flat + (1 - _COLOUR_SHARE) * base)
+    blended: np.ndarray = np.rint(share * flat + (1 - share) * base)
     return blended.astype(np.uint8)
 
 

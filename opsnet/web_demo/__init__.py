@@ -1,1 +1,1 @@
-"""The web demo. Only ``layout`` imports gradio."""
+"""The web demo. Only ``layout`` and ``handlers`` import gradio."""

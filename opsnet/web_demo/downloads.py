@@ -1,7 +1,8 @@
-"""The downloads of a result: overlay, COCO panoptic PNG and its json."""
+"""The page's files: a private folder per process, and in it the downloads of each result."""
 
 from __future__ import annotations
 
+import atexit
 import shutil
 import tempfile
 import time
@@ -16,14 +17,23 @@ from opsnet.prediction.writing import PredictionWriter
 IDLE = 3600  # seconds after which a visitor's image and files are deleted
 
 
-def new_folder() -> Path:
-    """A new folder in the machine's temporary folder; folders older than an hour are removed."""
-    root = Path(tempfile.gettempdir()) / "opsnet-page"
-    root.mkdir(exist_ok=True)
-    for old in root.iterdir():
+def private_folder() -> Path:
+    """A new folder that only this user can enter, removed when the process ends.
+
+    Its name cannot be guessed, so that no one can put a link in its place.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="opsnet-page-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def new_folder(parent: Path) -> Path:
+    """A new folder for one result; folders in ``parent`` older than an hour are removed."""
+    parent.mkdir(exist_ok=True)
+    for old in parent.iterdir():
         if time.time() - old.stat().st_mtime > IDLE:
             shutil.rmtree(old, ignore_errors=True)
-    return Path(tempfile.mkdtemp(dir=root))
+    return Path(tempfile.mkdtemp(dir=parent))
 
 
 def write_downloads(

@@ -49,12 +49,12 @@ function describe(tip, segment) {
   line("b", segment.name, tip);
   const share = (100 * segment.share).toFixed(1);
   line("small", `${segment.kind}, ${share}% of the image, predicted IoU ${segment.iou.toFixed(2)}`, tip);
-  for (const [name, score] of segment.top) {
+  segment.top.forEach(([name, score], place) => {
     const row = line("div", "", tip, "row");
     const bar = line("span", name, row, "bar");
     bar.style.setProperty("--part", `${100 * score}%`);
-    line("span", score.toFixed(2), row);
-  }
+    line("span", segment.cosines ? `cosine ${segment.cosines[place].toFixed(2)}` : score.toFixed(2), row);
+  });
 }
 
 function leave(figure) {

@@ -1,10 +1,9 @@
-"""The gradio page: its layout and event handlers."""
+"""The gradio page: its layout, and which control calls which handler."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from html import escape
+from collections.abc import Callable, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -13,16 +12,18 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # no telemetry; read at import
 
 import gradio as gr
 
-from opsnet.prediction.predictor import Predictor
-from opsnet.utils.errors import InputError
+from opsnet.visualization.overlays import COLOUR_SHARE
 from opsnet.vocabulary import Vocabulary
-from opsnet.web_demo.doctor_table import doctor_table
-from opsnet.web_demo.downloads import IDLE, new_folder, write_downloads
-from opsnet.web_demo.figure import figure, segment_table
-from opsnet.web_demo.responses import ProcessedImage, Response, segment_image
+from opsnet.web_demo import handlers
+from opsnet.web_demo.downloads import IDLE
+from opsnet.web_demo.examples import Example
+from opsnet.web_demo.handlers import Handlers
+from opsnet.web_demo.models import Models
+from opsnet.web_demo.uploads import ProcessedImages
 
 LARGEST_FILE = "50mb"
-_PLACEHOLDER = '<div class="placeholder"><p>Upload an image or choose an example, then press <b>Segment</b>.</p></div>'
+CHECKED = 300  # seconds between searches for files that are old enough to be deleted
+SHOW_OPACITY = "(percent) => document.documentElement.style.setProperty('--opacity', percent / 100)"
 
 
 def uploaded(payload: Any) -> str | None:
@@ -30,105 +31,118 @@ def uploaded(payload: Any) -> str | None:
     return None if payload is None else payload.path
 
 
-def build_page(predictor: Predictor, examples: Sequence[tuple[str, str]], presets: Sequence[str]) -> gr.Blocks:
-    """The page.
+def build_page(
+    models: Models, examples: Callable[[Vocabulary], tuple[Example, ...]], presets: Sequence[str], folder: Path
+) -> gr.Blocks:
+    """The page; the first model is loaded for it.
+
+    On a wide screen the settings are below the inputs, with the result beside both; on a narrow one they follow the
+    result.
 
     Args:
-        predictor: shared by all visitors.
-        examples: paths of images, each with class names.
+        models: shared by all visitors.
+        examples: training names -> example images.
         presets: names of packaged vocabularies.
+        folder: private folder for uploads and downloads; examples lie elsewhere, because its files are deleted.
     """
-    with gr.Blocks(title="OPSNet", analytics_enabled=False, delete_cache=(IDLE, IDLE)) as page:
-        gr.HTML(
-            "<h1>OPSNet</h1><p>Segments everything in an image and labels it from any list of names. Trained on "
-            f"{len(predictor.train_vocabulary)} names ({escape(predictor.train_vocabulary.name)}).</p>",
-            elem_id="title",
-        )
-        seen = gr.State(None, time_to_live=IDLE)
-        with gr.Row():
-            with gr.Column(scale=2, min_width=320):
-                inputs = _controls(examples, presets)
-            with gr.Column(scale=3, min_width=420):
+    os.environ["GRADIO_TEMP_DIR"] = str(folder)  # gradio's default is the same folder for all users of a machine
+    does = Handlers(models, examples, folder, ProcessedImages())
+    first = models.names[0]
+    with models.using(first) as predictor, gr.Blocks(title="OPSNet", delete_cache=(CHECKED, IDLE)) as page:
+        about = gr.HTML(handlers.introduction(predictor), elem_id="title", js_on_load=_script("keys.js"))
+        with gr.Row(elem_id="page"):
+            with gr.Column(elem_id="inputs", min_width=260):
+                model = gr.Dropdown(
+                    list(models.names), value=first, label="Model", elem_id="model", visible=len(models.names) > 1
+                )
+                image, shown, words, go = _inputs(examples(predictor.train_vocabulary))
+            with gr.Column(elem_id="results", min_width=260):
                 outputs = _results()
-        go = inputs.pop()
-        listeners = [go.click, inputs[1].submit, inputs[2].release, inputs[3].release]
-        # Sliders and names relabel the stored network outputs; a new image runs the network first.
-        for listen in listeners:
-            listen(
-                lambda *given: respond(predictor, *given), [seen, *inputs], [seen, *outputs], show_progress="minimal",
-                concurrency_limit=4, concurrency_id="answers", api_visibility="private",
-            )  # fmt: skip
+            with gr.Column(elem_id="settings", min_width=260):
+                preset, *controls = _settings(handlers.settings(predictor), presets)
+    with page:
+        _connect(does, model, image, shown, preset, words, go, about, controls, outputs)
     return page
 
 
-def _controls(examples: Sequence[tuple[str, str]], presets: Sequence[str]) -> list[Any]:
-    """Image, class names, alpha, beta, and the button."""
+def _connect(
+    does: Handlers, model: Any, image: Any, shown: Any, preset: Any, words: Any, go: Any, about: Any,
+    controls: list[Any], outputs: list[Any],
+) -> None:  # fmt: skip
+    recognizer, alpha, beta, threshold = controls
+    quick: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    slow: dict[str, Any] = {"api_visibility": "private", "show_progress": "minimal", "show_progress_on": outputs[0]}
+    # Settings and names relabel the stored network outputs; a new image runs the network first.
+    answer: dict[str, Any] = {
+        "fn": does.respond, "inputs": [model, image, words, *controls], "outputs": outputs, **slow,
+        "concurrency_limit": 4, "concurrency_id": "answers",
+    }  # fmt: skip
+    sliders = (alpha, beta, threshold)  # `release` alone misses keyboard and number field, `input` the reset
+    answers = [
+        gr.on([go.click, words.submit], **answer),
+        *(gr.on([slider.input, slider.release], **answer, trigger_mode="always_last") for slider in sliders),
+        shown.click(does.choose_example, [model, shown], [image, words, *outputs], **quick).then(**answer),
+        # Not `input`, which a dropdown also sends when it loses the focus unchanged.
+        recognizer.select(does.choose_recognizer, [model, recognizer], [alpha, beta], **quick).then(**answer),
+    ]
+    preset.select(handlers.preset_words, preset, words, **quick)
+    model.select(does.choose_model, model, [about, *controls, shown, *outputs], **slow, cancels=answers)
+    gr.on([image.upload, image.clear], handlers.cleared, None, outputs, queue=False, **quick, cancels=answers)
+
+
+def _inputs(examples: Sequence[Example]) -> list[Any]:
+    """Image, examples, class names, and the button."""
     image = gr.Image(
         type="filepath", image_mode=None, sources=["upload", "clipboard"], label="Image", height=260,
         elem_id="image",
     )  # fmt: skip
     image.preprocess = uploaded  # type: ignore[method-assign]
     shown = gr.Dataset(
-        components=[image], samples=[[path] for path, _ in examples], type="index", label="Examples",
-        elem_id="examples",
+        components=[image], samples=[[example.path] for example in examples], type="index", label="Examples",
+        elem_id="examples", visible=bool(examples),
     )  # fmt: skip
-    preset = gr.Dropdown(
-        list(presets), value=None, label="Fill in a vocabulary", elem_id="preset", info="or enter your own class names"
-    )
     words = gr.Textbox(
-        label="Class names", placeholder="red circle, green stripes, sea", lines=3, max_lines=8, elem_id="words",
-        info="separated by commas",
+        label="Class names", placeholder="person, tie, flag, wall", lines=1, max_lines=8, elem_id="words",
+        info="separated by commas, semicolons or lines; Enter segments, Shift+Enter begins a line",
     )  # fmt: skip
-    preset.input(_preset_words, preset, words, api_visibility="private")
     go = gr.Button("Segment", variant="primary", elem_id="go")
-    shown.click(lambda index: examples[index], shown, [image, words], api_visibility="private")
-    alpha = gr.Slider(0, 20, 10, step=0.5, label="α: weight of CLIP", elem_id="alpha")
-    beta = gr.Slider(0, 2, 0.5, step=0.05, label="β: debiasing", elem_id="beta")
-    return [image, words, alpha, beta, go]
+    return [image, shown, words, go]
 
 
 def _results() -> list[Any]:
-    """Status, figure, segments, doctor and three downloads."""
+    """Status, warnings, figure, segments, doctor and three downloads."""
     status = gr.HTML('<div class="status">ready</div>', elem_id="status")
-    script = (resources.files("opsnet.web_demo") / "hover.js").read_text(encoding="utf-8")
-    shown = gr.HTML(_PLACEHOLDER, js_on_load=script, elem_id="figure")
-    with gr.Row():
+    warnings = gr.HTML("", elem_id="warnings")
+    shown = gr.HTML(handlers.PLACEHOLDER, js_on_load=_script("hover.js"), elem_id="figure")
+    opacity = gr.Slider(0, 100, 100 * COLOUR_SHARE, step=5, label="Opacity of the colours in %", elem_id="opacity")
+    opacity.change(None, opacity, None, js=SHOW_OPACITY, api_visibility="private")
+    with gr.Row(elem_id="downloads"):
         buttons = [
-            gr.DownloadButton(label, interactive=False, size="sm", elem_id=name)
+            gr.DownloadButton(label, interactive=False, size="sm", elem_id=name, min_width=80)
             for label, name in (("Overlay PNG", "overlay"), ("Panoptic PNG", "panoptic"), ("COCO json", "json"))
         ]
     with gr.Tab("Segments"):
-        segments = gr.HTML('<p class="quiet">no image yet</p>', elem_id="segments")
+        segments = gr.HTML(handlers.NO_SEGMENTS, elem_id="segments")
     with gr.Tab("Vocabulary doctor"):
-        doctor = gr.HTML('<p class="quiet">no class names yet</p>', elem_id="doctor")
-    return [status, shown, segments, doctor, *buttons]
+        doctor = gr.HTML(handlers.NO_NAMES, elem_id="doctor")
+    return [status, warnings, shown, segments, doctor, *buttons]
 
 
-def _preset_words(name: str | None) -> Any:
-    return gr.skip() if not name else ", ".join(Vocabulary.load(name).names)
-
-
-def respond(
-    predictor: Predictor, seen: ProcessedImage | None, path: str | None, words: str, alpha: float, beta: float
-) -> list[Any]:
-    """The new state and all outputs; invalid input changes only the status line."""
-    try:
-        found = segment_image(predictor, seen, path, words, alpha, beta)
-    except InputError as error:
-        return [gr.skip(), f'<div class="status bad" role="alert">{escape(str(error))}</div>', *[gr.skip()] * 6]
-    pixels = found.seen.pixels
-    files = write_downloads(new_folder(), Path(found.seen.path).name, pixels, found.map)
+def _settings(properties: list[handlers.Properties], presets: Sequence[str]) -> list[Any]:
+    """Packaged vocabularies; recognizer, alpha, beta and threshold."""
+    recognizer, alpha, beta, threshold = properties
+    gr.HTML("<h2>Settings</h2>", elem_id="settings-title")
     return [
-        found.seen, _status(found), figure(pixels, found.map), segment_table(found.map),
-        doctor_table(found.fit, predictor.train_vocabulary.name, found.cut),
-        *[gr.DownloadButton(value=str(file), interactive=True) for file in files],
-    ]  # fmt: skip
+        gr.Dropdown(list(presets), value=None, label="Fill in the class names of a dataset", elem_id="preset"),
+        gr.Dropdown(label="Recognizer", elem_id="recognizer", **recognizer),
+        gr.Slider(0, step=0.5, label="α: weight of CLIP", elem_id="alpha", **alpha),
+        gr.Slider(0, step=0.05, label="β: debiasing", elem_id="beta", **beta),
+        gr.Slider(step=0.01, label="Score threshold", elem_id="threshold", **threshold),
+    ]
 
 
-def _status(found: Response) -> str:
-    network = f"network {found.network_seconds:.2f} s" if found.network_seconds else "network not run again"
-    count = len(found.map.segments)
-    return f'<div class="status">{count} segments; {network}, names {found.naming_seconds:.2f} s</div>'
+def _script(name: str) -> str:
+    return (resources.files("opsnet.web_demo") / name).read_text(encoding="utf-8")
 
 
 def launch_options() -> dict[str, Any]:
@@ -137,5 +151,5 @@ def launch_options() -> dict[str, Any]:
     return {
         "share": False, "ssr_mode": False, "quiet": True, "footer_links": [], "max_file_size": LARGEST_FILE,
         "state_session_capacity": 100, "theme": gr.themes.Soft(font=fonts[0], font_mono=fonts[1]),
-        "css": (resources.files("opsnet.web_demo") / "page.css").read_text(encoding="utf-8"),
+        "css": _script("page.css"),
     }  # fmt: skip

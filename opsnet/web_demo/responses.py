@@ -2,35 +2,41 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from opsnet.data.images import to_rgb
-from opsnet.inference.network_output import NetworkOutput
+from opsnet.inference.settings import changed
 from opsnet.prediction.carriers import PanopticResult
 from opsnet.prediction.predictor import Predictor
 from opsnet.recognition.modulation import EmbeddingModulation
 from opsnet.recognition.vocabulary_fit import VocabularyFit, vocabulary_fit
 from opsnet.utils.errors import InputError
 from opsnet.vocabulary import Vocabulary
-from opsnet.vocabulary.names import split_concepts
+from opsnet.vocabulary.names import split_concepts, without_repeats
+from opsnet.web_demo.cosines import Cosines, clip_cosines
+from opsnet.web_demo.recognizers import choose
+from opsnet.web_demo.uploads import ProcessedImage, read_upload
 
-LARGEST = 25_000_000  # pixels per image; all visitors share the server's memory
 MOST_WORDS, LONGEST_WORD = 1_000, 100  # number of names, and characters per name
 TOP = 5  # names listed per segment
+LISTED = 3  # examples in a warning
 
 
 @dataclass(frozen=True)
-class ProcessedImage:
-    """An image for which the network has run: the uploaded file, its pixels, and the network's output."""
+class Controls:
+    """The page's settings.
 
-    path: str
-    pixels: NDArray[np.uint8]
-    output: NetworkOutput
+    Attributes:
+        recognizer: see :func:`opsnet.web_demo.recognizers.offered_recognizers`.
+        alpha, beta: coefficients, if it is an Embedding Modulation.
+        threshold: score that a proposal must exceed; ``None``: the model's.
+    """
+
+    recognizer: str
+    alpha: float = 10.0
+    beta: float = 0.5
+    threshold: float | None = None
 
 
 @dataclass(frozen=True)
@@ -38,10 +44,13 @@ class Response:
     """The result shown to a visitor.
 
     Attributes:
-        seen: the processed image, to be passed again when names or sliders change.
+        seen: the processed image, to be passed again when names or settings change.
         map: the labelled map.
         fit: comparison of the names with the training names.
+        modulated: whether the recognizer uses the comparison (Embedding Modulation).
         cut: names that CLIP truncates.
+        cosines: of the segments whose further names all have a score of 0.00.
+        warnings: what a visitor should know before trusting the result, a sentence each.
         network_seconds: time of the network; 0 if it was not run again.
         naming_seconds: time to embed names and label segments.
     """
@@ -49,27 +58,34 @@ class Response:
     seen: ProcessedImage
     map: PanopticResult
     fit: VocabularyFit
+    modulated: bool
     cut: tuple[str, ...]
+    cosines: Cosines
+    warnings: tuple[str, ...]
     network_seconds: float
     naming_seconds: float
 
 
 def segment_image(
-    predictor: Predictor, seen: ProcessedImage | None, path: str | None, words: str, alpha: float, beta: float
+    predictor: Predictor, seen: ProcessedImage | None, path: str | None, words: str, controls: Controls
 ) -> Response:
     """Segments an image, or relabels its segments if the network has already processed it.
 
     Args:
         predictor: shared by all visitors and not modified.
-        seen: this visitor's last image.
-        path: path of the current image.
-        words: class names separated by commas or line breaks.
-        alpha, beta: coefficients of Embedding Modulation.
+        seen: the same image, if it was processed by the same network before.
+        path: path of the image.
+        words: class names, see :func:`opsnet.vocabulary.names.split_concepts`.
+        controls: the page's settings.
 
     Raises:
-        InputError: there is no image, it is unreadable or too large, or the names are invalid.
+        InputError: there is no image, it is unreadable or too large, or the names or settings are invalid.
     """
     vocabulary = parse_words(words)
+    recognizer = choose(predictor, controls.recognizer, controls.alpha, controls.beta)
+    filtering = predictor.filtering
+    if controls.threshold is not None:
+        filtering = changed(filtering, {"threshold": _finite(controls.threshold)})
     start = time.monotonic()
     if seen is None or seen.path != path:
         pixels = read_upload(path)
@@ -78,12 +94,34 @@ def segment_image(
     else:
         network = 0.0
     start = time.monotonic()
-    modulation = EmbeddingModulation(alpha=float(alpha), beta=float(beta))
-    (found,) = predictor.name(seen.output, vocabulary, modulation=modulation, top_k=TOP)
+    (found,) = predictor.name(seen.output, vocabulary, modulation=recognizer, filtering=filtering, top_k=TOP)
     target, train = (predictor.text(v).to("cpu") for v in (vocabulary, predictor.train_vocabulary))
-    cut = predictor.trained.model.clip.text_encoder.truncated_names(vocabulary)
-    fit = vocabulary_fit(target, train, modulation)
-    return Response(seen, found, fit, tuple(cut), network, time.monotonic() - start)
+    cut = tuple(predictor.trained.model.clip.text_encoder.truncated_names(vocabulary))
+    modulation = recognizer if isinstance(recognizer, EmbeddingModulation) else None
+    fit = vocabulary_fit(target, train, modulation or EmbeddingModulation())
+    cosines = clip_cosines(seen.output, found, target)
+    return Response(
+        seen, found, fit, modulation is not None, cut, cosines, warnings_of(found, fit, cut), network,
+        time.monotonic() - start,
+    )  # fmt: skip
+
+
+def _finite(threshold: float) -> float:
+    if not math.isfinite(threshold):
+        raise InputError(f"the threshold must be a number, got {threshold}: move its slider")
+    return float(threshold)
+
+
+def warnings_of(found: PanopticResult, fit: VocabularyFit, cut: tuple[str, ...]) -> tuple[str, ...]:
+    """What a visitor should know before trusting the result, a sentence each."""
+    warnings = []
+    if not found.segments:
+        warnings.append("no segment was found: lower the threshold, or enter names of what is in the image")
+    if pairs := [f"{a} and {b}" for a, b, _ in fit.look_alikes[:LISTED]]:
+        warnings.append(f"CLIP can hardly distinguish {'; '.join(pairs)}")
+    if cut:
+        warnings.append(f"CLIP does not read these names to their end: {', '.join(cut[:LISTED])}")
+    return tuple(warnings)
 
 
 def parse_words(text: str) -> Vocabulary:
@@ -92,11 +130,7 @@ def parse_words(text: str) -> Vocabulary:
     Raises:
         InputError: there are no names, too many, or one is too long.
     """
-    names = split_concepts(text)
-    first: dict[str, str] = {}
-    for name in names:
-        first.setdefault(name.casefold(), name)
-    names = list(first.values())
+    names = without_repeats(split_concepts(text))
     if not names:
         raise InputError("there are no class names: enter some, separated by commas")
     if len(names) > MOST_WORDS:
@@ -107,27 +141,3 @@ def parse_words(text: str) -> Vocabulary:
     if longest := next((name for name in names if len(name) > LONGEST_WORD), None):
         raise InputError(f"'{longest[:40]}...' is longer than {LONGEST_WORD} characters: separate names by commas")
     return Vocabulary.from_names(names)
-
-
-def read_upload(path: str | None) -> NDArray[np.uint8]:
-    """An uploaded file as RGB (H, W, 3).
-
-    Raises:
-        InputError: there is no file, it is not an image, or it is too large according to its header.
-    """
-    from PIL import Image
-
-    if not path:
-        raise InputError("there is no image: upload one, or choose an example")
-    name = Path(path).name
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-            if width * height <= LARGEST:
-                return to_rgb(image)
-    except (OSError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
-        raise InputError(f"{name} cannot be read as an image: give a PNG, JPEG or WebP file") from error
-    raise InputError(
-        f"{name} has {width * height / 1e6:.0f} megapixels ({width} x {height}), more than the {LARGEST / 1e6:.0f} "
-        "that this page accepts: resize it first, or use opsnet-predict"
-    )

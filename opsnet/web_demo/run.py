@@ -1,22 +1,32 @@
-"""Builds and serves the web page: network, examples, server."""
+"""Builds and serves the web page: models, examples, server."""
 
 from __future__ import annotations
 
 import dataclasses
 import importlib.util
-import tempfile
+import logging
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
 from opsnet.utils.errors import InputError
 from opsnet.utils.option_values import EDGE, SHARE_OR_NULL, Number, Switch, check_values
 
+if TYPE_CHECKING:
+    from opsnet.prediction.predictor import Predictor
+
+NEWEST = "auto"
+WEIGHTS = ("checkpoint", "clip_model", "clip_weights", "train_vocabulary")
+"""Keys that describe a model, at the top level of conf/demo.yaml or in an entry of ``models``."""
+
 KEYS: dict[str, Number | Switch] = {
     "port": Number(0, 65535, whole=True), "threshold": SHARE_OR_NULL, "shortest": EDGE, "longest": EDGE
 }  # fmt: skip
-EXAMPLES = (("scenes", 3), ("scenes_novel", 5), ("scenes_street", 2))  # domains of the synthetic world, and a seed
 
 
 def newest_checkpoint(runs: Path) -> Path:
@@ -34,60 +44,94 @@ def newest_checkpoint(runs: Path) -> Path:
     return max(found, key=lambda path: path.stat().st_mtime)
 
 
-def draw_examples(folder: Path) -> list[tuple[str, str]]:
-    """Writes images of the synthetic world; returns their paths, each with the comma-separated names of its domain."""
-    import numpy as np
-    from PIL import Image
-
-    from opsnet.miniature.drawing import DOMAINS, draw_scene
-    from opsnet.miniature.painting import finish
-    from opsnet.vocabulary import Vocabulary
-
-    rows = []
-    for name, seed in EXAMPLES:
-        rng = np.random.default_rng(seed)
-        image = draw_scene(DOMAINS[name], rng)[0]
-        path = folder / f"{name}.png"
-        Image.fromarray(finish(image, rng)).save(path)
-        rows.append((str(path), ", ".join(Vocabulary.load(DOMAINS[name].vocabulary).names)))
-    return rows
-
-
-def demo(cfg: DictConfig) -> Any:
-    """Loads the network and builds the page, a gradio ``Blocks``; nothing is served yet.
+def loaders(cfg: DictConfig) -> dict[str, Callable[[], Predictor]]:
+    """Name of each model -> a function that loads it.
 
     Args:
         cfg: conf/demo.yaml.
 
     Raises:
-        InputError: a number or the device is invalid, gradio is not installed, or no checkpoint was found.
+        InputError: an entry of ``models`` is neither a path nor a mapping with the keys :data:`WEIGHTS`, or there is no
+            such file.
     """
-    check_values(cfg, KEYS)
-    if importlib.util.find_spec("gradio") is None:
-        raise InputError("the page needs gradio: pip install '.[demo]' in the clone")
-    checkpoint = cfg.checkpoint or newest_checkpoint(Path(cfg.paths.runs))
+    if not cfg.models:
+        entry = {key: cfg[key] for key in WEIGHTS}
+        entry["checkpoint"] = entry["checkpoint"] or newest_checkpoint(Path(cfg.paths.runs))
+        return {Path(entry["checkpoint"]).name: partial(_load, cfg, entry)}
+    if given := [key for key in WEIGHTS if cfg[key] is not None]:
+        raise InputError(f"{given[0]} is for a single model: leave it out, or write it into an entry of `models`")
+    return {str(name): partial(_load, cfg, _entry(cfg, str(name), value)) for name, value in cfg.models.items()}
+
+
+def _entry(cfg: DictConfig, name: str, value: Any) -> dict[str, Any]:
+    entry = dict(value) if isinstance(value, Mapping) else {"checkpoint": value}
+    path = entry.get("checkpoint")
+    if not isinstance(path, str) or not entry.keys() <= set(WEIGHTS):
+        raise InputError(
+            f"models.{name} must be a path, or a mapping with checkpoint (a path) and optionally "
+            f"{', '.join(WEIGHTS[1:])}, got {value}"
+        )
+    if path == NEWEST:
+        return {**entry, "checkpoint": newest_checkpoint(Path(cfg.paths.runs))}
+    from opsnet.checkpoint.folder import is_hub_id
+
+    if not Path(path).expanduser().exists() and not is_hub_id(path):
+        raise InputError(f"models.{name}: {path} does not exist: give the path of a checkpoint or of published weights")
+    return entry
+
+
+def _load(cfg: DictConfig, entry: Mapping[str, Any]) -> Predictor:
     from opsnet.prediction.images import AUTO
     from opsnet.prediction.predictor import load
-    from opsnet.vocabulary.vocabulary import packaged_vocabularies
-    from opsnet.web_demo.layout import build_page
 
     predictor = load(
-        checkpoint, device=cfg.device, clip=cfg.clip_model, clip_weights=cfg.clip_weights,
-        train_vocabulary=cfg.train_vocabulary,
+        entry["checkpoint"], device=cfg.device, clip=entry.get("clip_model"), clip_weights=entry.get("clip_weights"),
+        train_vocabulary=entry.get("train_vocabulary"),
     )  # fmt: skip
     sides = {key: cfg[key] for key in ("shortest", "longest") if cfg[key] != AUTO}
     predictor.size = dataclasses.replace(predictor.size, **sides)
     if cfg.threshold is not None:
         predictor.filtering.threshold = float(cfg.threshold)
-    print(f"network: {checkpoint}", flush=True)
-    return build_page(predictor, draw_examples(Path(tempfile.mkdtemp(prefix="opsnet-"))), packaged_vocabularies())
+    print(f"network: {entry['checkpoint']}", flush=True)
+    return predictor
+
+
+def demo(cfg: DictConfig) -> Any:
+    """Loads the first model and builds the page, a gradio ``Blocks``; nothing is served yet.
+
+    Args:
+        cfg: conf/demo.yaml.
+
+    Raises:
+        InputError: a number or the device is invalid, gradio is not installed, no checkpoint was found, or ``models``
+            or ``examples`` are invalid.
+    """
+    check_values(cfg, KEYS)
+    if importlib.util.find_spec("gradio") is None:
+        raise InputError("the page needs gradio: pip install '.[demo]' in the clone")
+    choices = loaders(cfg)
+    from opsnet.vocabulary.vocabulary import packaged_vocabularies
+    from opsnet.web_demo.downloads import private_folder
+    from opsnet.web_demo.examples import copy_examples, examples_for
+    from opsnet.web_demo.layout import build_page
+    from opsnet.web_demo.models import Models
+
+    folder = private_folder()
+    drawn, uploads = folder / "examples", folder / "uploads"  # apart: gradio deletes what it serves from its own
+    for part in (drawn, uploads):
+        part.mkdir()
+    own = None if cfg.examples is None else copy_examples(Path(cfg.examples).expanduser(), drawn)
+    examples = cache(lambda train: examples_for(train, drawn) if own is None else own)
+    return build_page(Models(choices), examples, packaged_vocabularies(), uploads)
 
 
 def serve(cfg: DictConfig) -> None:
-    """Serves the page until Ctrl-C."""
+    """Serves the page until Ctrl-C, or until it is terminated (exit code 143)."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # an exit that removes the page's folder
     page = demo(cfg)
     from opsnet.web_demo.layout import launch_options
 
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # gradio's requests to itself
     try:
         page.launch(server_name=cfg.host, server_port=cfg.port, prevent_thread_lock=True, **launch_options())
     except OSError as error:

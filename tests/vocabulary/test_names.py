@@ -21,6 +21,10 @@ def test_names_are_split_at_commas(text: str, names: list[str]) -> None:
     assert split_names(text) == names
 
 
+def test_typed_names_are_split_at_semicolons_and_line_breaks_too() -> None:
+    assert split_concepts(" sea,  red   circle\r\nlake; tree,,\n") == ["sea", "red circle", "lake", "tree"]
+
+
 def test_the_first_of_repeated_names_stays() -> None:
     assert without_repeats(["Sea", "ocean", "sea", "OCEAN", "lake"]) == ("Sea", "ocean", "lake")
 

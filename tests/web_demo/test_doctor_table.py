@@ -19,3 +19,9 @@ def test_all_that_the_doctor_says_is_shown() -> None:
 def test_nothing_to_warn_of() -> None:
     html = doctor_table(VocabularyFit(1, 0, (ConceptFit("sea", "sea", 1, 1),), ()), "scenes", [])
     assert "warn" not in html
+
+
+def test_other_recognizers_use_no_strength() -> None:
+    html = doctor_table(VocabularyFit(0.7, 3, (ConceptFit("sea", "sea", 1, 1.5),), ()), "scenes", [], modulated=False)
+    assert "s = 0.7" in html
+    assert "α" not in html and "factor" not in html and "1.500" not in html

@@ -11,7 +11,7 @@ from PIL import Image
 
 from opsnet.data.panoptic_png import decode_ids
 from opsnet.web_demo import downloads
-from opsnet.web_demo.downloads import IDLE, new_folder, write_downloads
+from opsnet.web_demo.downloads import IDLE, new_folder, private_folder, write_downloads
 
 
 def test_the_files_are_a_panoptic_prediction(named_map, tmp_path) -> None:
@@ -31,12 +31,26 @@ def test_the_files_are_a_panoptic_prediction(named_map, tmp_path) -> None:
     assert segments[1]["names"] == [["<b>cat</b>", 0.75], ["sea", 0.2]]
 
 
-def test_folders_are_new_and_old_ones_are_forgotten(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(downloads.tempfile, "gettempdir", lambda: str(tmp_path))
-    old, young = new_folder(), new_folder()
+def test_folders_are_new_and_old_ones_are_forgotten(tmp_path) -> None:
+    old, young = new_folder(tmp_path / "results"), new_folder(tmp_path / "results")
     assert old != young
     (old / "a.png").write_bytes(b"a")
     past = time.time() - IDLE - 10
     os.utime(old, (past, past))
-    new_folder()
+    new_folder(tmp_path / "results")
     assert young.is_dir() and not old.exists()
+
+
+def test_no_link_made_beforehand_is_followed(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(downloads.tempfile, "tempdir", str(tmp_path))
+    victim = tmp_path / "victim" / "folder"
+    victim.mkdir(parents=True)
+    past = time.time() - IDLE - 10
+    os.utime(victim, (past, past))
+    (tmp_path / "opsnet-page").symlink_to(tmp_path / "victim")
+    first, second = private_folder(), private_folder()
+    for folder in (first, second):
+        new_folder(folder / "results")
+        assert folder.stat().st_mode & 0o077 == 0
+    assert first != second
+    assert victim.is_dir()

@@ -13,7 +13,8 @@ from PIL import Image
 
 from opsnet.data.panoptic_png import decode_ids
 from opsnet.prediction.carriers import PanopticResult
-from opsnet.web_demo.figure import SHOWN, figure, segment_table
+from opsnet.visualization.overlays import COLOUR_SHARE, draw_overlay
+from opsnet.web_demo.figure import SHOWN, counted, figure, segment_table
 
 
 def image_from(url: str) -> np.ndarray:
@@ -28,16 +29,43 @@ def attribute(html: str, name: str) -> str:
 
 
 def test_ids_and_names_travel_with_the_overlay(named_map) -> None:
-    html = figure(np.zeros((6, 8, 3), np.uint8), named_map)
+    html = figure(np.zeros((6, 8, 3), np.uint8), named_map, "<img>.png")
     assert (decode_ids(Image.fromarray(image_from(attribute(html, "data-ids")))) == named_map.ids.numpy()).all()
     overlay = image_from(attribute(html, "src"))
     assert overlay.shape[0] / overlay.shape[1] == 6 / 8
+    assert attribute(html, "alt") == "<img>.png with 2 segments: sea, <b>cat</b>"
     segments = json.loads(attribute(html, "data-segments"))
     assert segments["2"] == {
         "name": "<b>cat</b>", "kind": "thing", "score": 0.7, "iou": 0.8, "share": 0.4167,
         "top": [["<b>cat</b>", 0.75], ["sea", 0.2]],
     }  # fmt: skip
-    assert "<b>" not in html
+    assert "<b>" not in html and "<img>" not in html
+
+
+def test_colours_of_any_opacity_are_the_overlay(named_map) -> None:
+    """The browser mixes both layers; at the overlay's own share the mixture is the overlay of the downloads."""
+    pixels = np.random.default_rng(0).integers(0, 255, (6, 8, 3), dtype=np.uint8)
+    below, above = (image_from(url) for url in re.findall(r'src="([^"]*)"', figure(pixels, named_map)))
+    mixed = COLOUR_SHARE * above.astype(float) + (1 - COLOUR_SHARE) * below
+    expected = draw_overlay(pixels, named_map, named_map.vocabulary.names)
+    assert np.abs(mixed - expected).mean() < 5  # WebP is lossy
+    assert np.abs(below - expected.astype(float)).mean() > 20
+
+
+def test_cosines_replace_scores_of_zero(named_map) -> None:
+    cosines = {2: (0.31, 0.28)}
+    segments = json.loads(attribute(figure(np.zeros((6, 8, 3), np.uint8), named_map, cosines=cosines), "data-segments"))
+    assert segments["2"]["cosines"] == [0.31, 0.28] and "cosines" not in segments["1"]
+    html = segment_table(named_map, cosines)
+    assert "cosines: &lt;b&gt;cat&lt;/b&gt; 0.31, sea 0.28" in html and "sea 0.20" not in html
+    assert "the cosines of the segment's CLIP embedding" in html
+    assert "CLIP" not in segment_table(named_map)
+
+
+def test_the_description_of_an_empty_map(named_map) -> None:
+    html = figure(np.zeros((6, 8, 3), np.uint8), PanopticResult(named_map.ids * 0, (), named_map.vocabulary), "a.png")
+    assert attribute(html, "alt") == "a.png without segments"
+    assert [counted(n) for n in (0, 1, 2)] == ["0 segments", "1 segment", "2 segments"]
 
 
 def test_a_large_image_is_shown_smaller(named_map) -> None:

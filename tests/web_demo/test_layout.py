@@ -1,9 +1,10 @@
-"""Responses of the page's controls, without a browser."""
+"""The page without a browser: its parts, and that it tells nobody about its visitors."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,41 +12,23 @@ from PIL import Image
 
 gr = pytest.importorskip("gradio")
 
-from opsnet.web_demo.layout import build_page, launch_options, respond, uploaded  # noqa: E402
+from opsnet.web_demo.examples import Example  # noqa: E402
+from opsnet.web_demo.layout import build_page, launch_options, uploaded  # noqa: E402
+from opsnet.web_demo.models import Models  # noqa: E402
 
 
 @pytest.fixture
-def image(tmp_path) -> str:
-    path = tmp_path / "photo.png"
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)).save(path)
-    return str(path)
+def page(predictor, tmp_path, monkeypatch) -> Any:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", "/elsewhere")  # the page changes it
+    path = tmp_path / "example.png"
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(path)
+    examples = (Example(str(path), "sea, tree"),)
+    models = Models({"miniature": lambda: predictor, "other": lambda: predictor})
+    return build_page(models, lambda train: examples, ["coco", "scenes"], tmp_path)
 
 
-def test_a_response_fills_every_output(predictor, image) -> None:
-    seen, status, figure, segments, doctor, *buttons = respond(predictor, None, image, "red circle, sea", 10, 0.5)
-    assert seen.path == image
-    assert "segments; network 0." in status
-    assert 'class="figure"' in figure
-    assert "<table>" in segments
-    assert "s = " in doctor
-    assert [Path(b.value["path"] if isinstance(b.value, dict) else b.value).name for b in buttons] == [
-        "photo_overlay.png", "photo.png", "panoptic.json",
-    ]  # fmt: skip
-    again = respond(predictor, seen, image, "red circle, sea", 0, 0.5)
-    assert "network not run again" in again[1]
-
-
-def test_invalid_input_changes_only_the_status(predictor, tmp_path, image) -> None:
-    (tmp_path / "<b>.png").write_text("no image")
-    for path, words, part in [
-        (str(tmp_path / "<b>.png"), "sea", "&lt;b&gt;.png cannot be read as an image"),
-        (image, "", "there are no class names"),
-        (None, "sea", "there is no image"),
-    ]:
-        state, status, *others = respond(predictor, None, path, words, 10, 0.5)
-        assert part in status and 'class="status bad"' in status
-        assert len(others) == 6
-        assert all(other == gr.skip() for other in [state, *others])
+def control(page: Any, name: str) -> Any:
+    return next(block for block in page.blocks.values() if getattr(block, "elem_id", None) == name)
 
 
 def test_a_broken_upload_reaches_the_page_as_it_came() -> None:
@@ -53,11 +36,30 @@ def test_a_broken_upload_reaches_the_page_as_it_came() -> None:
     assert uploaded(None) is None
 
 
-def test_the_page_is_built_and_tells_nobody(predictor, image) -> None:
-    page = build_page(predictor, [(image, "sea, tree")], ["coco", "scenes"])
-    assert page.analytics_enabled is False
-    assert any(isinstance(block, gr.State) for block in page.blocks.values())
+def test_the_controls_start_with_the_models_own_values(page, predictor) -> None:
+    assert control(page, "recognizer").value == "full"
+    assert (control(page, "alpha").value, control(page, "beta").value) == (10.0, 0.5)
+    assert control(page, "threshold").value == predictor.filtering.threshold == control(page, "threshold").minimum
+    assert control(page, "model").value == "miniature" and control(page, "model").visible
+    assert control(page, "examples").visible
+
+
+def test_uploads_lie_in_the_private_folder(page, tmp_path) -> None:
+    assert Path(page.GRADIO_CACHE) == tmp_path
+    assert {Path(b.GRADIO_CACHE) for b in page.blocks.values() if hasattr(b, "GRADIO_CACHE")} == {tmp_path}
+
+
+def test_every_control_has_a_label(page) -> None:
+    controls = (gr.Image, gr.Textbox, gr.Dropdown, gr.Slider, gr.Dataset, gr.DownloadButton)
+    labels = [block.label for block in page.blocks.values() if isinstance(block, controls)]
+    assert len(labels) == 13 and all(labels)
+    assert len(set(labels)) == len(labels)
+
+
+def test_nothing_is_told_to_others(page) -> None:
     options = launch_options()
+    assert page.analytics_enabled is False
     assert options["share"] is False
     assert "https://fonts" not in options["theme"]._get_theme_css()
     assert ".figure" in options["css"]
+    assert all(f.api_visibility == "private" for f in page.fns.values())

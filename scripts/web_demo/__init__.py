@@ -1,0 +1,1 @@
+"""Jobs that need the web page in a browser."""
