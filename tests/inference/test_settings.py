@@ -71,7 +71,7 @@ def test_a_cell_that_cannot_be_read_shows_the_form(text: str) -> None:
 @pytest.mark.parametrize("text", ["alpha=-1,beta=0", "alpha=10,beta=1e6", "alpha=nan,beta=0"])
 def test_a_cell_out_of_range_says_the_range(text: str) -> None:
     with pytest.raises(
-        InputError, match=rf"setting '{text}': modulation\.alpha must not .* beta must lie in 0\.\.10, got"
+        InputError, match=rf"setting '{text}': modulation\.alpha must not .*beta must lie in 0\.\.10, got"
     ):
         parse_setting(f"{text}/cls_iou")
 
