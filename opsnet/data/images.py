@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from opsnet.utils.errors import DatasetError
 
@@ -88,6 +88,8 @@ def decode_rgb(content: bytes, name: str) -> NDArray[np.uint8]:
     try:
         with Image.open(io.BytesIO(content)) as image:
             return to_rgb(image)
+    except UnidentifiedImageError as error:  # Pillow's message names an object in memory
+        raise DatasetError(f"{name} cannot be read as an image (its format is unknown): replace the file") from error
     except Exception as error:  # as in read_image
         raise DatasetError(f"{name} cannot be read as an image ({error}): replace the file") from error
 

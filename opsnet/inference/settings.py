@@ -98,9 +98,10 @@ def parse_recognizer(text: str, *, trained: Recognizer | None = None, setting: s
         return _warn_if_initial(instantiate(recognizer_of(text)), text)
     except KeyError as error:
         raise _unknown("modulation", text, setting or text) from error
-    except (ValueError, InstantiationException) as error:  # Hydra raises the latter for a value out of range
-        reason = error.__cause__ if isinstance(error, InstantiationException) else error
-        raise InputError(f"setting '{text}' must look like alpha=5,beta=0.25 ({reason})") from error
+    except InstantiationException as error:  # Hydra's, for a value out of range
+        raise InputError(f"setting '{text}': {error.__cause__ or error}") from error
+    except ValueError as error:
+        raise InputError(f"setting '{text}' must look like alpha=5,beta=0.25 ({error})") from error
 
 
 def parse_filtering(

@@ -37,7 +37,7 @@ def known_arguments(function: Callable[P, T]) -> Callable[P, T]:
             if key not in known:
                 close = difflib.get_close_matches(key, known, 1)
                 near = f"did you mean {close[0]}?" if close else f"its arguments are {', '.join(known)}"
-                raise TypeError(f"{function.__name__}() has no argument {key}: {_ELSEWHERE.get(key, near)}")
+                raise TypeError(f"{function.__qualname__}() has no argument {key}: {_ELSEWHERE.get(key, near)}")
         return function(*args, **kwargs)
 
     return checked

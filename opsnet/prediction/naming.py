@@ -10,6 +10,7 @@ from torch import Tensor
 from opsnet.inference.network_output import NetworkOutput
 from opsnet.inference.segment import merge
 from opsnet.panoptic.mask_filtering import Filtered, MaskFiltering
+from opsnet.prediction import arguments
 from opsnet.prediction.carriers import UNKNOWN, NamedSegment, NameScore, PanopticResult
 from opsnet.recognition.hierarchy import Path, descend, subtree_best
 from opsnet.structures import PanopticMap, Segment
@@ -25,10 +26,17 @@ class UnknownRule:
         margin: a mask is unknown if the probability of its best name exceeds that of the runner-up, another name or
             no-object, by less than this.
         iou: minimum predicted IoU of a good mask.
+
+    Raises:
+        InputError: one of them is outside 0..1.
     """
 
     margin: float = 0.1
     iou: float = 0.5
+
+    def __post_init__(self) -> None:
+        arguments.share("UnknownRule's margin", self.margin)
+        arguments.share("UnknownRule's iou", self.iou)
 
 
 def with_unknown(vocabulary: Vocabulary) -> Vocabulary:

@@ -62,12 +62,33 @@ def test_a_cell_of_the_grid() -> None:
     assert (modulation.alpha, modulation.beta) == (2.5, 0.0)
 
 
-@pytest.mark.parametrize(
-    "text", ["alpha=5,beta=x", "alpha=", "alpha=5,beta", "alpha=5,gamma=1", "alpha=-1,beta=0", "alpha=5,beta=0,0"]
-)
+@pytest.mark.parametrize("text", ["alpha=5,beta=x", "alpha=", "alpha=5,beta", "alpha=5,gamma=1", "alpha=5,beta=0,0"])
 def test_a_cell_that_cannot_be_read_shows_the_form(text: str) -> None:
     with pytest.raises(InputError, match=f"setting '{text}' must look like alpha=5,beta=0.25"):
         parse_setting(f"{text}/cls_iou")
+
+
+@pytest.mark.parametrize("text", ["alpha=-1,beta=0", "alpha=10,beta=1e6", "alpha=nan,beta=0"])
+def test_a_cell_out_of_range_says_the_range(text: str) -> None:
+    with pytest.raises(
+        InputError, match=rf"setting '{text}': modulation\.alpha must not .*beta must lie in 0\.\.10, got"
+    ):
+        parse_setting(f"{text}/cls_iou")
+
+
+def test_options_of_a_filter() -> None:
+    found = parse_filtering("cls_iou,threshold=0.1,drop_no_object=true")
+    assert (found.kind, found.threshold, found.drop_no_object) == ("cls_iou", 0.1, True)
+    trained = MaskFiltering(kind="iou", threshold=0.7, compete="cls")
+    assert parse_filtering("trained, threshold=0.2", trained=trained).settings() == {
+        **trained.settings(), "threshold": 0.2,
+    }  # fmt: skip
+    for text, message in {
+        "cls_iou,threshold": "the options of a filter are", "cls_iou,threshold=nan": "must lie in 0..1, got nan",
+        "cls_iou,overlap=0.7": "overlap is no option of the filter", "x,threshold=0.1": "no filtering 'x'",
+    }.items():  # fmt: skip
+        with pytest.raises(InputError, match=message):
+            parse_filtering(text)
 
 
 def test_an_unknown_recognition_lists_the_known() -> None:

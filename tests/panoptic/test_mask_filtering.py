@@ -108,3 +108,9 @@ def test_an_unknown_kind_lists_the_valid_ones() -> None:
         MaskFiltering(kind="class")
     with pytest.raises(ValueError, match="filtering.compete must be one of cls, iou, cls_iou, got 'no'"):
         MaskFiltering(compete="no")
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.5, 50, math.nan, math.inf])
+def test_a_threshold_that_would_keep_all_or_nothing_is_refused(threshold: float) -> None:
+    with pytest.raises(ValueError, match=rf"filtering\.threshold must lie in 0\.\.1, got {threshold}"):
+        MaskFiltering(threshold=threshold)

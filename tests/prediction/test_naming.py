@@ -9,6 +9,7 @@ import torch
 
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.prediction.naming import UnknownRule, boxes_of, label_segments
+from opsnet.utils.errors import InputError
 from opsnet.vocabulary import Concept, Vocabulary
 from opsnet.vocabulary.name_tree import NameTree
 
@@ -110,3 +111,9 @@ def test_boxes_of_scattered_segments() -> None:
     ids = torch.tensor([[0, 1, 0, 0], [0, 0, 2, 0], [1, 0, 2, 2]])
     assert boxes_of(ids, 2) == [(0, 0, 2, 3), (2, 1, 2, 2)]
     assert boxes_of(torch.zeros(2, 2, dtype=torch.int64), 0) == []
+
+
+@pytest.mark.parametrize(("key", "value"), [("margin", float("nan")), ("margin", 2), ("iou", -0.1), ("iou", None)])
+def test_a_rule_out_of_range(key: str, value: object) -> None:
+    with pytest.raises(InputError, match=rf"UnknownRule's {key} must .* 0\.\.1, got {value}"):
+        UnknownRule(**{key: value})
