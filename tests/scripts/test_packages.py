@@ -33,4 +33,4 @@ def test_named_scripts_exist(path: Path) -> None:
 
 
 def test_the_pages_name_scripts() -> None:
-    assert {ROOT / "Makefile", ROOT / "README.md"} <= {path for path in PAGES if named(path)}
+    assert {ROOT / "Makefile", ROOT / "docs" / "commands.md"} <= {path for path in PAGES if named(path)}
