@@ -25,10 +25,9 @@ def photograph(height: int, width: int, seed: int) -> Tensor:
 
 
 def sample(image: Tensor) -> Sample:
-    size = image.shape[-2:]
-    empty = torch.zeros(0, *size, dtype=torch.bool)
+    size, none = image.shape[-2:], torch.zeros(0, dtype=torch.int64)
     truth = GroundTruth(torch.zeros(size, dtype=torch.int64), ())
-    return Sample(image, empty, torch.zeros(0, dtype=torch.int64), truth, 0)
+    return Sample(image, torch.zeros(size, dtype=torch.int64), none, none, truth, 0)
 
 
 @pytest.mark.parametrize("sizes", [SIZES, SIZES[:1]], ids=["batch", "alone"])

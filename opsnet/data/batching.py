@@ -20,6 +20,7 @@ def collate(
     vocabulary: str,
     size_divisor: int = SIZE_DIVISOR,
     with_ground_truth: bool = False,
+    with_targets: bool = True,
 ) -> Batch:
     """Collates samples into one batch, zero-padded at the right and bottom to a multiple of ``size_divisor`` pixels.
 
@@ -28,6 +29,7 @@ def collate(
         vocabulary: name of the vocabulary that the labels index.
         size_divisor: the padded height and width are multiples of this.
         with_ground_truth: also keep the ground truth and original sizes needed for scoring.
+        with_targets: make the training targets; masks of segments take a third of the time to load an image.
     """
     sizes = [(int(s.image.shape[1]), int(s.image.shape[2])) for s in samples]
     height, width = (math.ceil(max(side) / size_divisor) * size_divisor for side in zip(*sizes, strict=True))
@@ -40,14 +42,19 @@ def collate(
         valid_sizes=sizes,
         image_ids=[s.image_id for s in samples],
         vocabulary=vocabulary,
-        targets=_segments(panoptic, height, width) if panoptic else ImageLabels([s.labels for s in samples]),
+        targets=_targets(samples, panoptic, height, width) if with_targets else None,
         panoptic=[s.truth for s in panoptic] if with_ground_truth else [],
         original_sizes=[(s.truth.ids.shape[0], s.truth.ids.shape[1]) for s in panoptic] if with_ground_truth else [],
     )
 
 
-def _segments(samples: list[Sample], height: int, width: int) -> SegmentTargets:
+def _targets(
+    samples: Sequence[Sample | LabelledSample], panoptic: list[Sample], height: int, width: int
+) -> SegmentTargets | ImageLabels:
+    if not panoptic:
+        return ImageLabels([s.labels for s in samples])
+
     def padded(masks: Tensor) -> Tensor:
         return F.pad(masks, (0, width - masks.shape[2], 0, height - masks.shape[1]))
 
-    return SegmentTargets(masks=[padded(s.masks) for s in samples], labels=[s.labels for s in samples])
+    return SegmentTargets(masks=[padded(s.masks) for s in panoptic], labels=[s.labels for s in panoptic])

@@ -194,15 +194,20 @@ class PanopticDataModule(LightningDataModule):
         return EvaluationLoader(
             dataset,
             batch_size=self.eval_batch_size,
-            collate_fn=self._collate(dataset, with_ground_truth=True),
+            collate_fn=self._collate(dataset, for_scoring=True),
             num_workers=self.num_workers,
             rank=rank,
             world_size=world_size,
         )
 
-    def _collate(self, dataset: ImageDataset, with_ground_truth: bool = False) -> Callable[[list[Any]], Batch]:
-        name = dataset.vocabulary.name
-        return partial(collate, vocabulary=name, size_divisor=self.size_divisor, with_ground_truth=with_ground_truth)
+    def _collate(self, dataset: ImageDataset, for_scoring: bool = False) -> Callable[[list[Any]], Batch]:
+        return partial(
+            collate,
+            vocabulary=dataset.vocabulary.name,
+            size_divisor=self.size_divisor,
+            with_ground_truth=for_scoring,
+            with_targets=not for_scoring,
+        )
 
     def _built(self, key: str) -> ImageDataset:
         if key not in self.datasets:

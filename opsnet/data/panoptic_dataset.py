@@ -34,8 +34,9 @@ class Sample:
 
     Attributes:
         image: (3, H, W) RGB, uint8 in 0..255 or float in 0..1.
-        masks: (G, H, W) bool, one per segment except crowd. Segments that the transform cropped away are dropped, or
-            empty with ``keep_empty``; G may be 0.
+        plane: (H, W) int, the segment of each pixel.
+        segments: (G,) int, the values in ``plane`` of the segments, without crowd. Segments that the transform cropped
+            away are dropped, or kept with ``keep_empty``; G may be 0.
         labels: (G,) int64, indices into the vocabulary.
         truth: ground truth for scoring: ids and all segments, crowd included, at the size on disk, before any
             transform.
@@ -43,10 +44,17 @@ class Sample:
     """
 
     image: Tensor
-    masks: Tensor
+    plane: Tensor
+    segments: Tensor
     labels: Tensor
     truth: GroundTruth
     image_id: int | str
+
+    @property
+    def masks(self) -> Tensor:
+        """(G, H, W) bool, made anew: only training needs them, and they are most of a sample."""
+        # NumPy, because its broadcast comparison takes a tenth of torch's time on the CPU.
+        return torch.from_numpy(self.plane.numpy() == self.segments.numpy()[:, None, None])
 
 
 class PanopticDataset(Dataset[Sample]):
@@ -104,9 +112,7 @@ class PanopticDataset(Dataset[Sample]):
                 f"{self.segments / entry.png} are {ids.shape[1]} x {ids.shape[0]}: give both the same size"
             )
         rows, areas = self._locate(entry, ids)
-        image, masks, labels = self._targets(entry, image, rows)
-        truth = self._truth(entry, ids, areas)
-        return Sample(image=image, masks=masks, labels=labels, truth=truth, image_id=entry.image_id)
+        return self._sample(entry, image, rows, self._truth(entry, ids, areas))
 
     @property
     def image_ids(self) -> list[int | str]:
@@ -168,8 +174,8 @@ class PanopticDataset(Dataset[Sample]):
         entry = self._entries[index]
         self._locate(entry, read_ids(self.segments / entry.png))
 
-    def _targets(self, entry: Entry, image: tv_tensors.Image, rows: NDArray[np.intp]) -> tuple[Tensor, Tensor, Tensor]:
-        """Image, masks (G, H, W) and labels (G,) after the transform.
+    def _sample(self, entry: Entry, image: tv_tensors.Image, rows: NDArray[np.intp], truth: GroundTruth) -> Sample:
+        """The sample after the transform.
 
         The transform gets one map of segment indices instead of G masks: resizing a single plane is G times cheaper and
         cannot make two masks overlap.
@@ -181,12 +187,13 @@ class PanopticDataset(Dataset[Sample]):
         moved: Tensor = image
         if self.transform is not None:
             moved, plane = self.transform(image, plane)
-        # NumPy, because its broadcast comparison takes a tenth of torch's time on the CPU.
-        pixels = plane.as_subclass(Tensor).numpy()
-        counts = np.bincount(pixels.ravel(), minlength=len(kept) + 1)[1:]
-        targets = np.arange(len(kept)) if self.keep_empty else np.flatnonzero(counts)
-        masks = torch.from_numpy(pixels == (1 + targets).astype(pixels.dtype)[:, None, None])
-        return moved.as_subclass(Tensor), masks, torch.from_numpy(entry.segments[kept[targets], 1])
+        plane = plane.as_subclass(Tensor)
+        targets = np.arange(len(kept))
+        if not self.keep_empty:
+            targets = np.flatnonzero(np.bincount(plane.numpy().ravel(), minlength=len(kept) + 1)[1:])
+        labels = torch.from_numpy(entry.segments[kept[targets], 1])
+        segments = torch.from_numpy(1 + targets).to(plane.dtype)
+        return Sample(moved.as_subclass(Tensor), plane, segments, labels, truth, entry.image_id)
 
     def _locate(self, entry: Entry, ids: NDArray[np.int32]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """The row of every pixel's segment, counted from 1 with 0 for void, (H, W); and each segment's area, (S,).

@@ -15,7 +15,7 @@ from opsnet.metrics.ground_truth_regions import GroundTruthRegions
 from opsnet.metrics.image_overlaps import ImageOverlaps
 from opsnet.metrics.panoptic_arithmetic import count_segments
 from opsnet.metrics.panoptic_averages import PanopticCounts
-from opsnet.metrics.semantic import SemanticCounts, count_semantic
+from opsnet.metrics.semantic import SemanticBlock, semantic_block
 from opsnet.ops.contest import in_groups
 from opsnet.panoptic.dense_merge import DenseMerge
 from opsnet.panoptic.mask_filtering import Filtered
@@ -62,7 +62,7 @@ class ImageResult:
     map: PanopticMap | None
     overlaps: ImageOverlaps
     segments: PanopticCounts
-    pixels: SemanticCounts
+    pixels: SemanticBlock
 
 
 def score_image(
@@ -122,5 +122,5 @@ def _count(merged: Merged, regions: GroundTruthRegions, counted: dict[tuple[byte
     if key not in counted:
         overlaps = regions.overlaps(merged.segments, merged.overlaps)
         counts = count_segments(overlaps.pixels, overlaps.truth, overlaps.prediction, overlaps.num_classes)
-        counted[key] = ImageResult(None, overlaps, counts, count_semantic(overlaps))
+        counted[key] = ImageResult(None, overlaps, counts, semantic_block(overlaps))
     return dataclasses.replace(counted[key], map=merged.map)

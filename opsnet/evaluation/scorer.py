@@ -62,7 +62,7 @@ class SettingScorer:
             results = score_image(masks, truth, of_image, with_map=draw, is_thing=self.is_thing, overlaps=self.overlaps)
             for k, (setting, scored) in enumerate(zip(self.settings, results)):
                 self.counts[setting.name] += scored.segments
-                self.pixels[setting.name] += scored.pixels
+                self.pixels[setting.name].add(scored.pixels)
                 if scored.map is not None and draw[k]:
                     maps[setting.name].append(scored.map)
                 if setting.name in self.details:

@@ -43,6 +43,22 @@ PROPOSALS_RULE = (
 
 
 @dataclass(frozen=True)
+class SemanticBlock:
+    """The pixels of one image per pair of its classes, M is void; a class may occur more than once.
+
+    With hundreds of classes the whole table of pairs is much larger than this, and takes longer than the image.
+
+    Attributes:
+        true, predicted: (R,) and (C,) int64, the classes of rows and columns.
+        pixels: (R, C) int64.
+    """
+
+    true: IntArray
+    predicted: IntArray
+    pixels: IntArray
+
+
+@dataclass(frozen=True)
 class SemanticCounts:
     """Pixels per pair of classes, (M + 1, M + 1) int64: rows are ground truth, columns predictions, M is void."""
 
@@ -50,6 +66,10 @@ class SemanticCounts:
 
     def __add__(self, other: SemanticCounts) -> SemanticCounts:
         return SemanticCounts(self.pixels + other.pixels)
+
+    def add(self, block: SemanticBlock) -> None:
+        """Adds an image's pixels to these counts, in place."""
+        np.add.at(self.pixels, (block.true[:, None], block.predicted[None, :]), block.pixels)
 
     @classmethod
     def zeros(cls, num_classes: int) -> SemanticCounts:
@@ -105,14 +125,17 @@ class SemanticResult:
         return dict(zip(("mIoU", "fwIoU", "mACC", "pACC", "mIoU_occurring"), values))
 
 
+def semantic_block(overlaps: ImageOverlaps) -> SemanticBlock:
+    """Pixels per pair of segments in one image, by class."""
+    void = overlaps.num_classes
+    true, predicted = (np.concatenate(([void], table.labels)) for table in (overlaps.truth, overlaps.prediction))
+    return SemanticBlock(true, predicted, overlaps.pixels)
+
+
 def count_semantic(overlaps: ImageOverlaps) -> SemanticCounts:
     """Pixels per pair of classes in one image."""
-    void = overlaps.num_classes
-    rows = np.concatenate(([void], overlaps.truth.labels))
-    columns = np.concatenate(([void], overlaps.prediction.labels))
-    counts = SemanticCounts.zeros(void)
-    # Not bincount: with hundreds of classes its mostly zero float array costs more than the image's pixels.
-    np.add.at(counts.pixels, (rows[:, None], columns[None, :]), overlaps.pixels)
+    counts = SemanticCounts.zeros(overlaps.num_classes)
+    counts.add(semantic_block(overlaps))
     return counts
 
 

@@ -5,7 +5,8 @@ Usage: python -m scripts.benchmarks.fcclip [--clip rn50] [--size 640] [--rounds 
 The plain side (scripts/benchmarks/fcclip_peer.py) has the same random weights. Both alternate in one process, and
 their results are compared. Prints the least seconds of each part over the rounds, for one image, and how many times as
 fast as the plain side in fp32 that is. They are seconds of CPU time, because other programs on the machine change them
-less than wall-clock time. With ``--bf16`` both also run under autocast in bf16, the trainer's precision.
+less than wall-clock time. With ``--bf16`` both also run under autocast in bf16, the trainer's precision, and ours once
+more with the pixel decoder in bf16 too, as the plain side (``model.pixel_decoder.precision=null``; fp32 by default).
 """
 
 from __future__ import annotations
@@ -50,10 +51,16 @@ class Result:
 
 @dataclass(frozen=True)
 class Sides:
-    """Both implementations, each from images (B, 3, H, W) to its :class:`Result`."""
+    """Both implementations, each from images (B, 3, H, W) to its :class:`Result`.
+
+    Attributes:
+        ours, plain: as configured by default.
+        throughout: ours with a pixel decoder that follows autocast.
+    """
 
     ours: Callable[[Tensor], Result]
     plain: Callable[[Tensor], Result]
+    throughout: Callable[[Tensor], Result]
 
 
 def build(clip: str, overrides: Sequence[str] = (), device: str = "cpu") -> Sides:
@@ -75,7 +82,12 @@ def build(clip: str, overrides: Sequence[str] = (), device: str = "cpu") -> Side
     shared = {id(p): p for p in own.parameters() if p.ndim < 4}  # without a memory format, so the same for both
     visual = copy.deepcopy(own, shared).to(memory_format=torch.contiguous_format)
     peer = PlainFcClip(model, visual, rows, names.seen).eval().requires_grad_(False).to(device)
-    return Sides(lambda images: run_ours(model, names, images), lambda images: run_plain(peer, images))
+
+    def ours(images: Tensor, precision: str | None = "fp32") -> Result:
+        model.pixel_decoder.precision = precision
+        return run_ours(model, names, images)
+
+    return Sides(ours, lambda images: run_plain(peer, images), lambda images: ours(images, None))
 
 
 @torch.no_grad()
@@ -151,7 +163,8 @@ def measure(clip: str, *, size: int, rounds: int, bf16: bool, overrides: Sequenc
     sides, images = build(clip, overrides), torch.rand(1, 3, size, size)
     runs = {"ours": (sides.ours, False), "plain": (sides.plain, False)}
     if bf16:
-        runs |= {"ours, bf16": (sides.ours, True), "plain, bf16": (sides.plain, True)}
+        runs |= {"ours, bf16": (sides.ours, True), "ours, bf16 throughout": (sides.throughout, True)}
+        runs |= {"plain, bf16": (sides.plain, True)}
     seconds: dict[str, list[dict[str, float]]] = {side: [] for side in runs}
     found: dict[str, Result] = {}
     for turn in range(rounds + 1):

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from opsnet.data.batching import collate
+from opsnet.data.datamodule import PanopticDataModule
 from opsnet.data.panoptic_dataset import PanopticDataset
 from opsnet.data.transforms import EvalTransform
 from opsnet.structures import SegmentTargets
@@ -36,6 +37,16 @@ def test_collate_keeps_truth_at_the_size_on_disk_when_asked(tiny):
     batch = collate([dataset[0], dataset[1]], vocabulary="tiny", with_ground_truth=True)
     assert batch.images.shape == (2, 3, 32, 32)
     assert [tuple(t.ids.shape) for t in batch.panoptic] == [(4, 6), (5, 3)]
+    assert len(batch.panoptic[0].segments) == 4
+
+
+def test_batches_for_scoring_have_no_masks(tiny):
+    loader = PanopticDataModule(
+        train=None, val=None, test={"tiny": PanopticDataset(**tiny.options)}, batch_size=1, num_workers=0
+    )
+    loader.setup("test")
+    batch = next(iter(loader.test_dataloader()[0]))
+    assert batch.targets is None
     assert len(batch.panoptic[0].segments) == 4
 
 

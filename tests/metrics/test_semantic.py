@@ -16,10 +16,11 @@ from opsnet.metrics.semantic import (
     SemanticCounts,
     count_semantic,
     count_semantic_map,
+    semantic_block,
     mean_iou,
     summarise_semantic,
 )
-from opsnet.structures import GroundTruth, Segment
+from opsnet.structures import GroundTruth, PanopticMap, Segment
 
 
 def counts_of(truth, truth_segments, prediction, prediction_segments, classes: int) -> SemanticCounts:
@@ -130,3 +131,16 @@ def test_a_semantic_map_counts_as_the_panoptic_map_of_its_classes() -> None:
     assert np.array_equal(found.pixels, counts_of(ids, segments, *image_of(labels), CLASSES).pixels)
     with pytest.raises(ValueError, match="label 7, but there are 7 classes"):
         count_semantic_map(torch.from_numpy(labels + 1), carrier, CLASSES)
+
+
+def test_a_block_holds_only_the_images_segments_and_adds_up_by_class() -> None:
+    truth, prediction = torch.tensor([[1, 1, 2, 0]]), torch.tensor([[1, 2, 2, 2]])
+    same = (Segment(1, 5, False), Segment(2, 5, False))
+    block = semantic_block(image_overlaps(PanopticMap(prediction, same), GroundTruth(truth, same), num_classes=900))
+    assert block.pixels.shape == (3, 3)
+    counts = SemanticCounts.zeros(900)
+    for _ in range(2):
+        counts.add(block)
+    assert counts.pixels[5, 5] == 6  # both segments of the class, twice
+    assert counts.pixels[900, 5] == 2
+    assert counts.pixels.sum() == 8
