@@ -20,6 +20,8 @@ class NameScore:
         name: the concept's first name.
         score: probability in 0..1 among all names and no-object; in a path, among the siblings of a level.
         synonyms: the concept's other names.
+        cosine: with the embedding of the segment that the recognizer compares names with, in -1..1, of the synonym that
+            fits best; ``None`` if it was not computed.
     """
 
     label: int
@@ -27,6 +29,7 @@ class NameScore:
     name: str
     score: float
     synonyms: tuple[str, ...] = ()
+    cosine: float | None = None
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,9 @@ class NamedMap(PanopticMap):
     Attributes:
         segments: segments with names, scores and boxes.
         vocabulary: the vocabulary that labels index; if unknown segments were requested, its last concept is "unknown".
+        warnings: what a user should know before trusting the map, see :mod:`opsnet.prediction.cautions`.
     """
 
     segments: tuple[NamedSegment, ...]
     vocabulary: Vocabulary
+    warnings: tuple[UserWarning, ...] = ()

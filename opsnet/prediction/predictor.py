@@ -14,15 +14,21 @@ from huggingface_hub import ModelHubMixin
 from opsnet.checkpoint.folder import fetch, read, save
 from opsnet.inference.config import InferenceConfig, checked_semantic
 from opsnet.inference.network_output import NetworkOutput, run_network
-from opsnet.inference.settings import parse_filtering, parse_recognizer, recognizer_config
+from opsnet.inference.settings import (
+    parse_filtering,
+    parse_recognizer,
+    recognizer_config,
+    require_query_embeddings,
+)
 from opsnet.inference.trained_model import TrainedModel
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.prediction.carriers import NamedMap
+from opsnet.prediction.cautions import issue, with_image_warnings, with_warnings
+from opsnet.prediction.cosines import with_cosines
 from opsnet.prediction.images import ImageLike, NetworkSize, as_list, padded_size, to_batch, to_pixels
 from opsnet.prediction.naming import UnknownRule, label_segments
 from opsnet.prediction.semantic_naming import is_from_proposals, label_pixels
 from opsnet.prediction.words import Words, as_words
-from opsnet.prediction.writing import for_task
 from opsnet.published.open_model import open_model
 from opsnet.recognition.recognizer import PreparedNames, Recognizer
 from opsnet.structures import TextBank
@@ -157,6 +163,7 @@ class Predictor(
                 path_margin=path_margin, task=task, semantic=semantic,
             )  # fmt: skip
             maps.update(zip(chosen, found, strict=True))
+        issue(maps.values())
         return maps[0] if is_one else [maps[i] for i in range(len(listed))]
 
     def _batches(self, sizes: Sequence[tuple[int, ...]], batch_size: int) -> list[list[int]]:
@@ -179,7 +186,8 @@ class Predictor(
             raise InputError("there is no image to segment: give one or more")
         batch = to_batch(pixels, size=self.size)
         with self._network:
-            return run_network(self.trained.model, batch.to(self.device))
+            output = run_network(self.trained.model, batch.to(self.device))
+        return with_image_warnings(output, self.trained, pixels)
 
     @torch.inference_mode()
     def name(
@@ -199,16 +207,20 @@ class Predictor(
         words = as_words(vocabulary)
         target = words.word_vocabulary if isinstance(words, NameTree) else words
         recognizer = self.recognizer if modulation is None else self._recognizer(modulation)
+        require_query_embeddings(recognizer, self.trained.model.has_query_embeddings)
         rank = self.filtering if filtering is None else self._filter(filtering)
         from_proposals = is_from_proposals(task, semantic, self.semantic, words, unknown)
-        logits, no_object = recognizer(output.embeddings(), self.prepared(target), self.trained.model.no_object_embed)
+        embeddings, names = output.embeddings(), self.prepared(target)
+        logits, no_object = recognizer(embeddings, names, self.trained.model.no_object_embed)
         if from_proposals:
-            return label_pixels(output, logits, no_object, target, top_k=top_k)
-        maps = label_segments(
-            output, logits, no_object, words, filtering=rank, overlap=self.overlap, top_k=top_k,
-            unknown=unknown, path_margin=path_margin,
-        )  # fmt: skip
-        return [for_task(named, task) for named in maps]
+            maps = label_pixels(output, logits, no_object, target, top_k=top_k)
+        else:
+            maps = label_segments(
+                output, logits, no_object, words, filtering=rank, overlap=self.overlap, top_k=top_k,
+                unknown=unknown, path_margin=path_margin,
+            )  # fmt: skip
+        maps = with_cosines(maps, recognizer, embeddings, names, words)
+        return with_warnings(maps, output, logits, no_object, words, trained=self.trained, filtering=rank, task=task)
 
     def _filter(self, value: str | MaskFiltering) -> MaskFiltering:
         inference = self.trained.inference

@@ -19,6 +19,8 @@ from opsnet.inference.settings import TrainedFilter, choose_recognizer
 from opsnet.inference.trained_model import load_zero_shot
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.prediction.carriers import NamedMap
+from opsnet.prediction.cautions import Summary
+from opsnet.prediction.cosines import shown_score
 from opsnet.prediction.images import NetworkSize, padded_size, to_pixels
 from opsnet.prediction.naming import UnknownRule
 from opsnet.prediction.options import PredictionOptions, option_values
@@ -43,12 +45,14 @@ class Outcome:
         failed: one error message per image that was skipped.
         seconds: total time, including reading and writing.
         last: map of the last image.
+        warnings: of all maps.
     """
 
     done: int = 0
     failed: list[str] = field(default_factory=list)
     seconds: float = 0.0
     last: NamedMap | None = None
+    warnings: Summary = field(default_factory=Summary)
 
 
 def predict(cfg: DictConfig) -> Outcome:
@@ -81,6 +85,7 @@ def predict(cfg: DictConfig) -> Outcome:
             for (path, pixels), named in zip(batch, predictor.name(proposed, words, top_k=options.top_k, **rules)):
                 writer.add(path, pixels, named)
                 outcome.done, outcome.last = outcome.done + 1, named
+                outcome.warnings.add(path.name, named)
     finally:  # an interrupted run keeps its results so far
         outcome.seconds = time.monotonic() - start
         writer.finish()
@@ -182,6 +187,8 @@ def _print(outcome: Outcome, count: int, folder: Path) -> None:
         console.print(f"{outcome.done} of {count} images, {rate:.2f} images per second", soft_wrap=True)
     if outcome.done:
         console.print(f"written to {folder}", soft_wrap=True)
+    for line in outcome.warnings.lines():
+        Console(stderr=True).print(f"warning: {line}", soft_wrap=True, markup=False, highlight=False)
 
 
 def _print_segments(named: NamedMap, console: Any) -> None:
@@ -192,6 +199,6 @@ def _print_segments(named: NamedMap, console: Any) -> None:
     for s in sorted(named.segments, key=lambda s: -s.area):
         shown = " > ".join(n.name for n in s.path) if s.path else s.name
         cells = [shown, "thing" if s.is_thing else "stuff", f"{s.score:.2f}", f"{s.iou:.2f}"]
-        names = ["\n".join(f"{shown_name(n)} {n.score:.2f}" for n in s.top)] if several else []
+        names = ["\n".join(f"{shown_name(n)} {shown_score(n)}" for n in s.top)] if several else []
         table.add_row(*cells, f"{s.area / named.ids.numel():.1%}", *names)
     console.print(table)

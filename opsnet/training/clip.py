@@ -19,6 +19,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from opsnet.clip.frozen_clip import OPENAI_MEAN, OPENAI_STD
+from opsnet.clip.scope import Scope, words_of
+from opsnet.utils.errors import InputError
 from opsnet.utils.files import atomic_path
 
 log = logging.getLogger(__name__)
@@ -29,7 +31,8 @@ class CaptionData:
 
     Attributes:
         images: (P, 3, S, S) uint8, RGB.
-        caption_ids: (P,), equal for equal captions.
+        captions: the distinct captions.
+        caption_ids: (P,), positions in ``captions``.
         tokens: (templates, captions, L) token ids.
         stages: indices of the images of each stage: those with a thing, then all.
     """
@@ -40,7 +43,7 @@ class CaptionData:
         pixels = np.stack([np.asarray(Image.open(f).convert("RGB")) for f in files])
         self.images = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
         captions = [a["caption"] for a in annotations["annotations"]]
-        unique = sorted(set(captions))
+        self.captions = unique = sorted(set(captions))
         position = {caption: i for i, caption in enumerate(unique)}
         self.caption_ids = torch.tensor([position[c] for c in captions])
         self.tokens = torch.stack([tokenizer([t.format(c) for c in unique]) for t in templates])
@@ -81,6 +84,9 @@ def train_clip(cfg: DictConfig) -> Path:
 
     Returns:
         The checkpoint's path; an existing checkpoint is not trained again unless ``cfg.force``.
+
+    Raises:
+        InputError: the captions have words that ``clip.model.architecture.captions`` does not have.
     """
     from hydra.utils import instantiate
 
@@ -93,10 +99,21 @@ def train_clip(cfg: DictConfig) -> Path:
     model: nn.Module = instantiate(cfg.clip.model.architecture)()
     tokenizer = instantiate(cfg.clip.tokenizer)
     data = CaptionData(Path(cfg.captions), tokenizer, list(cfg.caption_templates))
+    _check_scope(getattr(model, "scope", None), data.captions, cfg.captions)
     _fit(model, data, cfg, output)
     _save(output, {"state_dict": model.state_dict()})
     output.with_name(output.stem + "_last.pt").unlink(missing_ok=True)
     return output
+
+
+def _check_scope(scope: Scope | None, captions: list[str], folder: str) -> None:
+    """Refuses captions with words that the CLIP would later be said not to know; "on" joins two concepts."""
+    found = {word for caption in captions for word in words_of(caption)} - {"on"}
+    if scope is not None and (others := found - scope.words):
+        raise InputError(
+            f"the captions of {folder} have {len(others)} words, e.g. '{min(others)}', that those of the synthetic "
+            "world do not have: give clip.model.architecture.captions=null, here and in opsnet-train"
+        )
 
 
 def _fit(model: nn.Module, data: CaptionData, cfg: DictConfig, output: Path) -> None:

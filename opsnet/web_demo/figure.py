@@ -14,6 +14,7 @@ from PIL import Image
 
 from opsnet.data.panoptic_png import ids_to_rgb
 from opsnet.prediction.carriers import NamedMap, NamedSegment
+from opsnet.prediction.cosines import shown_score
 from opsnet.structures import PanopticMap
 from opsnet.visualization.colours import segment_colours
 from opsnet.visualization.overlays import draw_overlay
@@ -66,7 +67,7 @@ def segment_table(found: NamedMap) -> str:
     colours = segment_colours(found.segments)
     rows = []
     for s in sorted(found.segments, key=lambda s: -s.area):
-        others = ", ".join(f"{escape(t.name)} {t.score:.2f}" for t in s.top[1:])
+        others = ", ".join(f"{escape(t.name)} {shown_score(t)}" for t in s.top[1:])
         rows.append(
             f'<tr><td><i style="background:rgb{colours[s.id]}"></i>{escape(s.name)}</td>'
             f"<td>{'thing' if s.is_thing else 'stuff'}</td><td>{s.score:.2f}</td><td>{s.iou:.2f}</td>"

@@ -128,7 +128,8 @@ def respond(
 def _status(found: Response) -> str:
     network = f"network {found.network_seconds:.2f} s" if found.network_seconds else "network not run again"
     count = len(found.map.segments)
-    return f'<div class="status">{count} segments; {network}, names {found.naming_seconds:.2f} s</div>'
+    warnings = "".join(f'<p class="warn" role="alert">{escape(str(w))}</p>' for w in found.map.warnings)
+    return f'<div class="status">{count} segments; {network}, names {found.naming_seconds:.2f} s</div>{warnings}'
 
 
 def launch_options() -> dict[str, Any]:

@@ -79,7 +79,8 @@ def segment_image(
         network = 0.0
     start = time.monotonic()
     modulation = EmbeddingModulation(alpha=float(alpha), beta=float(beta))
-    (found,) = predictor.name(seen.output, vocabulary, modulation=modulation, top_k=TOP)
+    own = None if predictor.trained.model.has_query_embeddings else predictor.recognizer  # Mask2Former's is CLIP alone
+    (found,) = predictor.name(seen.output, vocabulary, modulation=own or modulation, top_k=TOP)
     target, train = (predictor.text(v).to("cpu") for v in (vocabulary, predictor.train_vocabulary))
     cut = predictor.trained.model.clip.text_encoder.truncated_names(vocabulary)
     fit = vocabulary_fit(target, train, modulation)
