@@ -44,12 +44,17 @@ def proposals_agree(model: OPSNet, output: NetworkOutput, train: TextBank) -> li
         train: bank of the N training names, on the network's device.
     """
     live, agreement = mask_agreement(output.proposals.mask_logits)
+    flat = objectness_ratio(model, output, train) < OBJECTNESS_RATIO
+    return ((live >= LIVE) & (agreement >= AGREEMENT) & flat).tolist()  # type: ignore[no-any-return]
+
+
+@torch.no_grad()
+def objectness_ratio(model: OPSNet, output: NetworkOutput, train: TextBank) -> Tensor:
+    """Objectness of the best proposal over that of the median one, (B,). Arguments as in :func:`proposals_agree`."""
     objectness = output.proposals.iou
     if model.has_query_embeddings:
         objectness = 1 - model.training_logits(output.proposals, train).softmax(-1)[..., -1]
-    best, median = objectness.amax(-1), objectness.median(-1).values
-    flat = best < OBJECTNESS_RATIO * median
-    return ((live >= LIVE) & (agreement >= AGREEMENT) & flat).tolist()  # type: ignore[no-any-return]
+    return objectness.amax(-1) / objectness.median(-1).values.clamp(min=1e-6)
 
 
 def mask_agreement(mask_logits: Tensor) -> tuple[Tensor, Tensor]:

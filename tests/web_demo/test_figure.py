@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import re
+from dataclasses import replace
 from html import unescape
 
 import numpy as np
@@ -54,4 +55,7 @@ def test_the_table_lists_the_next_names(named_map) -> None:
     assert html.count("<tr>") == 3
     assert "&lt;b&gt;cat&lt;/b&gt;" in html and "<b>" not in html
     assert "sea 0.20" in html
+    cat = named_map.segments[1]
+    low = replace(cat, top=(cat.top[0], replace(cat.top[1], score=0.001, cosine=0.2468)))
+    assert "sea 0.00 (cosine 0.247)" in segment_table(replace(named_map, segments=(named_map.segments[0], low)))
     assert "no segment was found" in segment_table(NamedMap(named_map.ids * 0, (), named_map.vocabulary))

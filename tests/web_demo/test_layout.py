@@ -35,6 +35,14 @@ def test_a_response_fills_every_output(predictor, image) -> None:
     assert "network not run again" in again[1]
 
 
+def test_warnings_stand_below_the_status(predictor, image) -> None:
+    status = respond(predictor, None, image, "red circle, <cup>", 10, 0.5)[1]
+    assert "1 of 2 names mean nothing to this model (&#x27;&lt;cup&gt;&#x27;)" in status
+    assert "the image is unlike the drawn scenes" in status  # it is noise
+    assert status.count('role="alert"') == 3  # and its network is hardly trained
+    assert "mean nothing to this model" not in respond(predictor, None, image, "red circle", 10, 0.5)[1]
+
+
 def test_invalid_input_changes_only_the_status(predictor, tmp_path, image) -> None:
     (tmp_path / "<b>.png").write_text("no image")
     for path, words, part in [
