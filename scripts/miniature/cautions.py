@@ -76,7 +76,7 @@ def image_table(groups: Mapping[str, Sequence[Pixels]], scope: Scope) -> Table:
     return table
 
 
-def network_row(name: str, predictor: Predictor, images: Sequence[Pixels]) -> list[str]:
+def network_row(predictor: Predictor, images: Sequence[Pixels]) -> list[str]:
     """Cells about a network on some images."""
     model, bank, agreement, ratios, called = predictor.trained.model, predictor.trained.names.train_bank(), [], [], 0
     for pixels in images:
@@ -86,7 +86,7 @@ def network_row(name: str, predictor: Predictor, images: Sequence[Pixels]) -> li
             ratios.append(float(objectness_ratio(model, output, bank)))
             called += proposals_agree(model, output, bank)[0]
     spans = [f"{min(agreement):.2f} to {max(agreement):.2f}", f"{min(ratios):.1f} to {max(ratios):.1f}"]
-    return [name, "yes" if has_initial_norms(model) else "no", *spans, f"{called} of {len(images)}"]
+    return ["yes" if has_initial_norms(model) else "no", *spans, f"{called} of {len(images)}"]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -96,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--networks", nargs="*", default=[], help="FILE, or FILE@CLIP with its open_clip_config.json")
     parser.add_argument("--scenes", type=int, default=50, help="per domain and seed; default: 50")
     options = parser.parse_args(arguments)
-    scope, console = scope_of(SCENES), Console(width=140)
+    scope, console = scope_of(SCENES), Console(width=160)
     assert scope is not None
     groups = {name: drawn(name, options.scenes) for name in DOMAINS}
     some = [pixels for images in groups.values() for pixels in images[::4]]
@@ -105,13 +105,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with exit_on_user_error():
         photographs = {str(folder): [read_rgb(path) for path in paths] for folder, paths in files.items()}
         console.print(image_table({**groups, **changed, **photographs}, scope))
-        table = Table("network", "initial norms", "masks agree", "objectness, best / median", "called untrained")
+        table = Table(
+            "network", "images", "initial norms", "masks agree", "objectness, best / median", "called untrained"
+        )
         first = next(iter(photographs.values()))
         for given in options.networks:
             path, _, clip = given.partition("@")
             predictor = Predictor(load(path, clip=clip or None, device="cpu").trained, shortest=None, longest=320)
             for kind, images in (("scenes", some), ("photographs", first)):
-                table.add_row(*network_row(f"{given[-60:]}, {kind}", predictor, images[:ON_NETWORKS]))
+                table.add_row(*given[-50:], kind, *network_row(predictor, images[:ON_NETWORKS]))
         if options.networks:
             console.print(table)
 
