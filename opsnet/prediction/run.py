@@ -195,7 +195,8 @@ def _print_segments(named: NamedMap, console: Any) -> None:
     from rich.table import Table
 
     several = any(len(s.top) > 1 for s in named.segments)
-    table = Table("name", "kind", "score", "predicted IoU", "share of the image", *(["best names"] if several else []))
+    columns = ("name", "kind", "score", "predicted IoU", "share of the image", *(["best names"] if several else []))
+    table = Table(*columns, caption="scores are not calibrated: docs/scores.md")
     for s in sorted(named.segments, key=lambda s: -s.area):
         shown = " > ".join(n.name for n in s.path) if s.path else s.name
         cells = [shown, "thing" if s.is_thing else "stuff", f"{s.score:.2f}", f"{s.iou:.2f}"]

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from opsnet.clip.scope import SCENES, ImageMeasures, Scope, scope_of
 from opsnet.data.images import read_rgb
@@ -106,8 +106,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         photographs = {str(folder): [read_rgb(path) for path in paths] for folder, paths in files.items()}
         console.print(image_table({**groups, **changed, **photographs}, scope))
         table = Table(
-            "network", "images", "initial norms", "masks agree", "objectness, best / median", "called untrained"
-        )
+            Column("network", no_wrap=True), "images", "initial norms", "masks agree", "objectness, best / median",
+            "called untrained",
+        )  # fmt: skip
         first = next(iter(photographs.values()))
         for given in options.networks:
             path, _, clip = given.partition("@")
