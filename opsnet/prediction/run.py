@@ -15,7 +15,12 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
 from opsnet.inference.config import InferenceConfig
-from opsnet.inference.settings import TrainedFilter, choose_recognizer
+from opsnet.inference.settings import (
+    TrainedFilter,
+    TrainedRecognizer,
+    choose_recognizer,
+    require_query_embeddings,
+)
 from opsnet.inference.trained_model import load_zero_shot
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.prediction.carriers import NamedMap
@@ -118,10 +123,9 @@ def _load(options: PredictionOptions) -> Predictor:
             "no network is given: give checkpoint=PATH of a .ckpt written by opsnet-train, or model.weights=PATH of a "
             "published Mask2Former"
         )
-    if getattr(instantiate(options.modulation), "needs_query_embeddings", True):  # `trained` is no recognizer yet
-        raise InputError(
-            "a Mask2Former from model.weights has no trained query embeddings: choose modulation=clip_only"
-        )
+    chosen = instantiate(options.modulation)
+    if not isinstance(chosen, TrainedRecognizer):  # its own is CLIP alone
+        require_query_embeddings(chosen, False)
     return Predictor(load_zero_shot(options.network, device=options.device), **options.sizes)
 
 
