@@ -114,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             path, _, clip = given.partition("@")
             predictor = Predictor(load(path, clip=clip or None, device="cpu").trained, shortest=None, longest=320)
             for kind, images in (("scenes", some), ("photographs", first)):
-                table.add_row(*given[-50:], kind, *network_row(predictor, images[:ON_NETWORKS]))
+                table.add_row(given[-50:], kind, *network_row(predictor, images[:ON_NETWORKS]))
         if options.networks:
             console.print(table)
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from opsnet.recognition.modulation import ClipOnly
 from opsnet.utils.errors import InputError
 from opsnet.web_demo.responses import parse_words, read_upload, segment_image
 
@@ -50,6 +51,15 @@ def test_names_and_sliders_need_no_further_pass(predictor, image, passes) -> Non
     assert len(passes) == 2
     assert (fresh.map.ids == other.map.ids).all()
     assert [s.top for s in fresh.map.segments] == [s.top for s in other.map.segments]
+
+
+def test_a_mask2former_is_labelled_by_its_own_recognizer(predictor, image, monkeypatch) -> None:
+    """The sliders are for Embedding Modulation, which needs query embeddings that it does not have."""
+    monkeypatch.setattr(type(predictor.trained.model), "has_query_embeddings", False)
+    monkeypatch.setattr(predictor, "recognizer", ClipOnly())
+    found = segment_image(predictor, None, image, WORDS, 10, 0.5)
+    (expected,) = predictor.name(found.seen.output, WORDS, modulation="clip_only", top_k=5)
+    assert found.map.segments == expected.segments
 
 
 def test_the_predictor_is_not_modified(predictor, image) -> None:
