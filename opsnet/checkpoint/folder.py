@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import os
 import re
 from collections.abc import Mapping
@@ -28,6 +29,7 @@ from opsnet.recognition.recognizer import Recognizer
 from opsnet.utils.errors import CheckpointError
 from opsnet.utils.files import atomic_path, checksum, write_json
 
+log = logging.getLogger(__name__)
 CONFIG, MODEL = "config.json", "model.safetensors"
 SAFETENSORS = ("model*.safetensors", "model.safetensors.index.json", CLIP)
 """Files of weights that are downloaded from the Hub: ours or those of transformers, also in several shards."""
@@ -93,7 +95,7 @@ def read(
     Args:
         folder: the folder.
         device: "auto" uses CUDA if available.
-        clip_weights: path of CLIP's weights if they are not in the folder.
+        clip_weights: path of CLIP's weights if they are not in the folder; else ignored with a warning.
         treat_label_names_as_seen: see :func:`opsnet.checkpoint.loading.load_checkpoint`.
 
     Returns:
@@ -113,6 +115,8 @@ def read(
             raise CheckpointError(f"{path} was modified or damaged (its SHA-256 is not {CONFIG}'s): download it again")
     weights = _read_weights(folder / MODEL)
     if CLIP in content["sha256"]:
+        if clip_weights is not None:
+            log.warning("%s has its own CLIP, %s: clip_weights=%s is not used", folder, CLIP, clip_weights)
         clip_weights = folder / CLIP
     learned = recognizer_weights(weights)
     network = {k: v for k, v in weights.items() if not k.startswith(RECOGNIZER)}

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from opsnet.clip.scope import SCENES, scope_of
+
 
 class TinyTextTower(nn.Module):
     """Words -> embedding, with a small transformer and mean pooling over words.
@@ -55,9 +57,19 @@ class TinyTextTower(nn.Module):
 
 def tiny_clip(
     *, embed_dim: int = 128, image_size: int = 32, width: int = 16, layers: tuple[int, int, int] = (1, 2, 1),
-    heads: int = 8, text_width: int = 64, text_layers: int = 2, cone: float = 1.4,
+    heads: int = 8, text_width: int = 64, text_layers: int = 2, cone: float = 1.4, captions: str | None = SCENES,
 ) -> nn.Module:  # fmt: skip
-    """An untrained open_clip ``CustomTextCLIP``: stride 8, ``embed_dim`` dimensions."""
+    """An untrained open_clip ``CustomTextCLIP``: stride 8, ``embed_dim`` dimensions.
+
+    Args:
+        embed_dim, image_size, width, layers, heads, text_width, text_layers, cone: sizes of its towers.
+        captions: the packaged vocabulary of the captions that it is trained on, by default those of the synthetic
+            world; ``None``: other captions. Its attribute ``scope`` tells what it can know
+            (:mod:`opsnet.clip.scope`), which prediction compares images and names with.
+
+    Raises:
+        InputError: ``captions`` is another vocabulary.
+    """
     from open_clip.model import CLIPTextCfg, CLIPVisionCfg, CustomTextCLIP
     from open_clip.modified_resnet import AttentionPool2d
 
@@ -73,4 +85,5 @@ def tiny_clip(
     model.visual.to(memory_format=torch.channels_last)  # nearly twice as fast on a CPU
     model.text = TinyTextTower(embed_dim, width=text_width, layers=text_layers, cone=cone)
     model.context_length, model.vocab_size = model.text.context_length, model.text.vocab_size
+    model.scope = scope_of(captions)
     return model

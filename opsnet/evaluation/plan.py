@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,11 +13,18 @@ from opsnet.evaluation.details import DetailOptions
 from opsnet.evaluation.options import EvaluationOptions
 from opsnet.inference.config import TRAINED, InferenceConfig
 from opsnet.inference.setting_lists import grid, paper_settings
-from opsnet.inference.settings import Setting, own_recognition, parse_filtering, parse_setting
+from opsnet.inference.settings import (
+    Setting,
+    own_recognition,
+    parse_filtering,
+    parse_setting,
+    require_query_embeddings,
+)
 from opsnet.panoptic.mask_filtering import KINDS
 from opsnet.recognition.recognizer import Recognizer
 from opsnet.utils.errors import InputError
 
+log = logging.getLogger(__name__)
 DEFAULT_SETTING = "full/cls_iou"
 """The setting of panels and details by default, if it is scored and the checkpoint's own recognizer is not."""
 
@@ -61,8 +69,9 @@ class Plan:
 
 
 def plan_of(
-    options: EvaluationOptions, inference: InferenceConfig, recognizer: Recognizer, names: Sequence[str] | None = None
-) -> Plan:
+    options: EvaluationOptions, inference: InferenceConfig, recognizer: Recognizer, names: Sequence[str] | None = None,
+    *, query_embeddings: bool = True,
+) -> Plan:  # fmt: skip
     """The plan of a configuration.
 
     Args:
@@ -70,11 +79,15 @@ def plan_of(
         inference: the checkpoint's inference settings.
         recognizer: the checkpoint's recognizer, with its learned weights.
         names: names of settings that replace those of ``options``.
+        query_embeddings: whether the network has trained query embeddings; a published Mask2Former has none.
 
     Raises:
-        InputError: a setting is unknown, or one to draw or to detail is not scored.
+        InputError: a setting is unknown or needs query embeddings that the network does not have, or one to draw or to
+            detail is not scored.
     """
-    names = names or options.settings or default_settings(options, inference, recognizer)
+    names = names or options.settings or default_settings(
+        options, inference, recognizer, query_embeddings=query_embeddings
+    )  # fmt: skip
     if options.recognizer_from and options.settings and not any(n.startswith(f"{TRAINED}/") for n in names):
         raise InputError(
             f"recognizer_from is the recognizer of settings {TRAINED}/..., and `settings` has none: add one, e.g. "
@@ -84,8 +97,11 @@ def plan_of(
     defaults = (f"{own_recognition(inference.recognizer, recognizer)}/cls_iou", DEFAULT_SETTING)
     drawn = options.panel_setting or next((name for name in defaults if name in names), names[0])
     detailed = options.detail_setting or drawn
+    settings = tuple(_setting(name, options, inference, recognizer) for name in names)
+    for setting in settings:
+        require_query_embeddings(setting.recognizer, query_embeddings, setting.name)
     return Plan(
-        tuple(_setting(name, options, inference, recognizer) for name in names),
+        settings,
         options.output,
         panels=options.panels,
         panel_setting=drawn,
@@ -99,14 +115,19 @@ def plan_of(
     )
 
 
-def default_settings(options: EvaluationOptions, inference: InferenceConfig, recognizer: Recognizer) -> list[str]:
+def default_settings(
+    options: EvaluationOptions, inference: InferenceConfig, recognizer: Recognizer, *, query_embeddings: bool = True
+) -> list[str]:
     """Settings to score if none are given: those of the paper that run CLIP once per image, and the checkpoint's own.
 
-    When tuning, only the checkpoint's own.
+    When tuning, and without trained query embeddings, only the checkpoint's own: the paper's filters rank by a class
+    score whose no-object embedding is untrained too.
     """
     recognition = own_recognition(inference.recognizer, recognizer)
     own = f"{recognition}/{TRAINED}"
-    if options.tune:
+    if not query_embeddings:
+        log.info("a published Mask2Former has no trained query embeddings: only %s is scored", own)
+    if options.tune or not query_embeddings:
         return [own]
     names = paper_settings(other_sources=False)
     filters = _filters(options, inference)

@@ -70,8 +70,10 @@ def evaluate(cfg: DictConfig) -> Evaluation:
         plan_of(options, InferenceConfig({}), EmbeddingModulation())
     target = open_target(options)
     rows = rows_of_checkpoint(rows, target.experiment, trained_as=options.trained_as, name=target.name)
-    plan = plan_of(options, target.inference, target.recognizer, _given_settings(options, target, rows))
-    _log_notes(options, target.inference)
+    given, queries = _given_settings(options, target, rows), target.query_embeddings
+    plan = plan_of(options, target.inference, target.recognizer, given, query_embeddings=queries)
+    if queries:
+        _log_notes(options, target.inference)
     data = instantiate(cfg.data.module, _convert_="object")
     data.prepare_data()
     data.setup("test")

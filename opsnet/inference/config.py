@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
@@ -83,6 +83,9 @@ def checked_semantic(name: str) -> str:
 
 MASK2FORMER = InferenceConfig({"kind": "iou", "threshold": 0.8}, shortest=800)
 """Settings for published weights, whose no-object score replaces the predicted IoU."""
+
+ZERO_SHOT = replace(MASK2FORMER, recognizer={"_target_": "opsnet.recognition.modulation.ClipOnly"})
+"""The same with CLIP alone as recognizer, because their query embeddings are not trained."""
 
 
 def recognizer_of(name: str) -> dict[str, Any]:

@@ -33,6 +33,7 @@ class NetworkOutput:
         map_sizes: (height, width) in pixels of each image's panoptic map.
         image_ids: the dataset's id of each image.
         scales: by which cosines of query and CLIP embeddings are multiplied, see :class:`Embeddings`.
+        warnings: about each image and its output, from :mod:`opsnet.prediction.cautions`; empty if nobody looked.
     """
 
     proposals: Proposals
@@ -42,6 +43,7 @@ class NetworkOutput:
     map_sizes: tuple[Size, ...]
     image_ids: tuple[int | str, ...]
     scales: tuple[float, float] = (LOGIT_SCALE, LOGIT_SCALE)
+    warnings: tuple[tuple[UserWarning, ...], ...] = ()
 
     @classmethod
     def of(

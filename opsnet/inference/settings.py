@@ -224,6 +224,24 @@ def choose_recognizer(modulation: DictConfig, trained: TrainedModel) -> Recogniz
     return _warn_if_initial(chosen, type(chosen).__name__)
 
 
+def require_query_embeddings(recognizer: Recognizer, has_query_embeddings: bool, key: str = "") -> None:
+    """Refuses a recognizer whose results would come from query embeddings that were never trained for names.
+
+    Args:
+        recognizer: the recognizer.
+        has_query_embeddings: of the network, see :attr:`opsnet.model.OPSNet.has_query_embeddings`.
+        key: name of the setting that contains it, for the message.
+
+    Raises:
+        InputError: it needs them and the network has none.
+    """
+    if recognizer.needs_query_embeddings and not has_query_embeddings:
+        raise InputError(
+            f"{f'setting {key}: ' if key else ''}a published Mask2Former has no trained query embeddings: choose "
+            f"{'a setting clip_only/...' if key else 'modulation=clip_only'}"
+        )
+
+
 def own_recognition(config: Mapping[str, Any], recognizer: Recognizer) -> str:
     """The name of a checkpoint's recognizer in settings; ``trained`` if it learns: other names build an untrained one.
 

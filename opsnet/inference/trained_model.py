@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from opsnet.inference.config import MASK2FORMER, InferenceConfig
+from opsnet.inference.config import MASK2FORMER, ZERO_SHOT, InferenceConfig
 from opsnet.inference.names import DomainNames, NameCache
 from opsnet.model import OPSNet
-from opsnet.recognition.modulation import EmbeddingModulation
+from opsnet.recognition.modulation import ClipOnly, EmbeddingModulation
 from opsnet.recognition.recognizer import Recognizer
 from opsnet.utils.errors import InputError
 from opsnet.vocabulary import Vocabulary
@@ -74,7 +74,8 @@ def load_zero_shot(cfg: DictConfig, *, device: str = "auto") -> TrainedModel:
 
     backbone = OmegaConf.merge(cfg.backbone, {"pretrained": False})  # the published weights include the backbone
     model: OPSNet = instantiate(cfg.model, backbone=backbone, clip=cfg.clip, zero_shot=True)
-    return TrainedModel(model.eval().to(pick_device(device)), Vocabulary.load("coco"))
+    model.eval().to(pick_device(device))
+    return TrainedModel(model, Vocabulary.load("coco"), ZERO_SHOT, recognizer=ClipOnly())
 
 
 def pick_device(name: str) -> str:

@@ -38,6 +38,8 @@ class NameScore:
         name: the concept's first name.
         score: probability in 0..1 among all names and no-object; in a path, among the siblings of a level.
         synonyms: the concept's other names.
+        cosine: with the embedding of the segment that the recognizer compares names with, in -1..1, of the synonym that
+            fits best; ``None`` if it was not computed.
     """
 
     label: int
@@ -45,6 +47,7 @@ class NameScore:
     name: str
     score: float
     synonyms: tuple[str, ...] = ()
+    cosine: float | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ class PanopticResult(PanopticMap):
         image: the image (H, W, 3) uint8 RGB; ``None`` if the result was not made from one.
         file_name: the image's name, "image.png" for an image without a file.
         task: "panoptic"; "semantic": one segment per class; "instance": only things.
+        warnings: what a user should know before trusting the map, see :mod:`opsnet.prediction.cautions`.
     """
 
     segments: tuple[NamedSegment, ...]
@@ -84,6 +88,7 @@ class PanopticResult(PanopticMap):
     image: NDArray[np.uint8] | None = field(default=None, compare=False)
     file_name: str = "image.png"
     task: str = "panoptic"
+    warnings: tuple[UserWarning, ...] = ()
 
     def __repr__(self) -> str:
         largest = sorted(self.segments, key=lambda s: -s.area)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 COLUMNS = (
     "file", "id", "category_id", "name", "kind", "score", "predicted_iou", "area", "left", "top", "width", "height",
-    "names", "path",
+    "names", "cosines", "path",
 )  # fmt: skip
 
 
@@ -85,18 +85,22 @@ def panoptic_segment(segment: NamedSegment, vocabulary: Vocabulary) -> dict[str,
 
 
 def row_of(file: str, segment: NamedSegment, vocabulary: Vocabulary) -> dict[str, Any]:
-    """A segment as a row of :data:`COLUMNS`."""
+    """A segment as a row of :data:`COLUMNS`; scores are not calibrated (docs/scores.md)."""
     left, top, width, height = segment.box
     return {
         "file": file, "id": segment.id, "category_id": vocabulary.ids[segment.label], "name": segment.name,
         "kind": "thing" if segment.is_thing else "stuff", "score": segment.score, "predicted_iou": segment.iou,
         "area": segment.area, "left": left, "top": top, "width": width, "height": height,
-        "names": _listed(segment.top, "; "), "path": _listed(segment.path, " > "),
+        "names": _listed(segment.top, "; "), "cosines": _cosines(segment.top), "path": _listed(segment.path, " > "),
     }  # fmt: skip
 
 
 def _listed(names: Sequence[NameScore], between: str) -> str:
     return between.join(f"{shown_name(n)} {n.score:.3f}" for n in names)
+
+
+def _cosines(names: Sequence[NameScore]) -> str:
+    return "; ".join("" if n.cosine is None else f"{n.cosine:.3f}" for n in names)
 
 
 def shown_name(name: NameScore) -> str:

@@ -17,18 +17,24 @@ from huggingface_hub import ModelHubMixin
 from opsnet.checkpoint.folder import fetch, read, save
 from opsnet.inference.config import checked_semantic
 from opsnet.inference.network_output import NetworkOutput, run_network
-from opsnet.inference.settings import parse_filtering, parse_recognizer, recognizer_config
+from opsnet.inference.settings import (
+    parse_filtering,
+    parse_recognizer,
+    recognizer_config,
+    require_query_embeddings,
+)
 from opsnet.inference.trained_model import TrainedModel
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.prediction import arguments
 from opsnet.prediction.carriers import PanopticResult
+from opsnet.prediction.cautions import issue, with_image_warnings, with_warnings
+from opsnet.prediction.cosines import with_cosines
 from opsnet.prediction.images import AUTO, ImageLike, Pixels, network_size, to_batch
 from opsnet.prediction.labelling import Labelling, Proposed
 from opsnet.prediction.naming import UnknownRule, label_segments
 from opsnet.prediction.semantic_naming import is_from_proposals, label_pixels
 from opsnet.prediction.sources import ImageSource, by_padded_size, image_source, in_batches
 from opsnet.prediction.words import Words, as_words
-from opsnet.prediction.writing import for_task
 from opsnet.published.open_model import open_model
 from opsnet.recognition.recognizer import PreparedNames, Recognizer
 from opsnet.structures import TextBank
@@ -172,12 +178,15 @@ class Predictor(
         for chosen in by_padded_size(read, size, self.size):
             found = self._label(self.propose([read[i] for i in chosen]), labelling)
             results.update(zip(chosen, found, strict=True))
+        issue(results.values())
         return results[0] if source.is_one else [results[i] for i in range(len(read))]
 
     def _stream(self, source: ImageSource, labelling: Labelling, batch_size: int) -> Iterator[PanopticResult]:
         images = source.readable(lambda error: warnings.warn(f"skipped: {error}", stacklevel=5))
         for batch in in_batches(images, batch_size, self.size):
-            yield from self._label(self.propose(batch), labelling)
+            results = self._label(self.propose(batch), labelling)
+            issue(results)
+            yield from results
 
     @torch.inference_mode()
     def propose(self, images: ImageLike | Sequence[ImageLike]) -> Proposed:
@@ -195,7 +204,9 @@ class Predictor(
             raise InputError("there is no image to segment: give one or more")
         batch = to_batch([image.pixels for image in read], size=self.size)
         with self._network:
-            return Proposed.of_images(run_network(self.trained.model, batch.to(self.device)), read)
+            output = run_network(self.trained.model, batch.to(self.device))
+        output = with_image_warnings(output, self.trained, [image.pixels for image in read])
+        return Proposed.of_images(output, read)
 
     @arguments.known_arguments
     def name(
@@ -231,16 +242,20 @@ class Predictor(
 
     @torch.inference_mode()
     def _label(self, output: NetworkOutput, how: Labelling) -> list[PanopticResult]:
-        names, no_object = self.prepared(how.target), self.trained.model.no_object_embed
-        logits, no_object_logits = how.recognizer(output.embeddings(), names, no_object)
+        require_query_embeddings(how.recognizer, self.trained.model.has_query_embeddings)
+        names, embeddings = self.prepared(how.target), output.embeddings()
+        logits, no_object = how.recognizer(embeddings, names, self.trained.model.no_object_embed)
         if how.from_proposals:
-            found = label_pixels(output, logits, no_object_logits, how.target, top_k=how.top_k)
+            found = label_pixels(output, logits, no_object, how.target, top_k=how.top_k)
         else:
-            panoptic = label_segments(
-                output, logits, no_object_logits, how.words, filtering=how.filtering, overlap=self.overlap,
+            found = label_segments(
+                output, logits, no_object, how.words, filtering=how.filtering, overlap=self.overlap,
                 top_k=how.top_k, unknown=how.unknown, path_margin=how.path_margin,
             )  # fmt: skip
-            found = [for_task(result, how.task) for result in panoptic]
+        found = with_cosines(found, how.recognizer, embeddings, names, how.words)
+        found = with_warnings(
+            found, output, logits, no_object, how.words, trained=self.trained, filtering=how.filtering, task=how.task
+        )
         return output.with_images(found) if isinstance(output, Proposed) else found
 
     def _filter(self, value: str | MaskFiltering) -> MaskFiltering:

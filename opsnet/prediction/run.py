@@ -12,10 +12,17 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from opsnet.inference.config import InferenceConfig
-from opsnet.inference.settings import TrainedFilter, choose_recognizer
+from opsnet.inference.settings import (
+    TrainedFilter,
+    TrainedRecognizer,
+    choose_recognizer,
+    require_query_embeddings,
+)
 from opsnet.inference.trained_model import load_zero_shot
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.prediction.carriers import PanopticResult
+from opsnet.prediction.cautions import Summary
+from opsnet.prediction.cosines import shown_score
 from opsnet.prediction.formats import shown_name
 from opsnet.prediction.images import SourceImage
 from opsnet.prediction.naming import UnknownRule
@@ -37,12 +44,14 @@ class Outcome:
         failed: one error message per image that was skipped.
         seconds: total time, including reading and writing.
         last: map of the last image.
+        warnings: of all maps.
     """
 
     done: int = 0
     failed: list[str] = field(default_factory=list)
     seconds: float = 0.0
     last: PanopticResult | None = None
+    warnings: Summary = field(default_factory=Summary)
 
 
 def predict(cfg: DictConfig) -> Outcome:
@@ -75,6 +84,7 @@ def predict(cfg: DictConfig) -> Outcome:
             for result in predictor.name(predictor.propose(batch), words, top_k=options.top_k, **rules):
                 writer.add(Path(result.file_name), result.pixels(), result)
                 outcome.done, outcome.last = outcome.done + 1, result
+                outcome.warnings.add(result.file_name, result)
     finally:  # an interrupted run keeps its results so far
         outcome.seconds = time.monotonic() - start
         writer.finish()
@@ -107,10 +117,9 @@ def _load(options: PredictionOptions) -> Predictor:
             "no network is given: give checkpoint=PATH of a .ckpt written by opsnet-train, or model.weights=PATH of a "
             "published Mask2Former"
         )
-    if getattr(instantiate(options.modulation), "needs_query_embeddings", True):  # `trained` is no recognizer yet
-        raise InputError(
-            "a Mask2Former from model.weights has no trained query embeddings: choose modulation=clip_only"
-        )
+    chosen = instantiate(options.modulation)
+    if not isinstance(chosen, TrainedRecognizer):  # its own is CLIP alone
+        require_query_embeddings(chosen, False)
     return Predictor(load_zero_shot(options.network, device=options.device), **options.sizes)
 
 
@@ -144,16 +153,19 @@ def _print(outcome: Outcome, is_stream: bool, folder: Path) -> None:
         console.print(f"{outcome.done} of {count} images, {rate:.2f} images per second", soft_wrap=True)
     if outcome.done:
         console.print(f"written to {folder}", soft_wrap=True)
+    for line in outcome.warnings.lines():
+        Console(stderr=True).print(f"warning: {line}", soft_wrap=True, markup=False, highlight=False)
 
 
 def _print_segments(named: PanopticResult, console: Any) -> None:
     from rich.table import Table
 
     several = any(len(s.top) > 1 for s in named.segments)
-    table = Table("name", "kind", "score", "predicted IoU", "share of the image", *(["best names"] if several else []))
+    columns = ("name", "kind", "score", "predicted IoU", "share of the image", *(["best names"] if several else []))
+    table = Table(*columns, caption="scores are not calibrated: docs/scores.md")
     for s in sorted(named.segments, key=lambda s: -s.area):
         shown = " > ".join(n.name for n in s.path) if s.path else s.name
         cells = [shown, "thing" if s.is_thing else "stuff", f"{s.score:.2f}", f"{s.iou:.2f}"]
-        names = ["\n".join(f"{shown_name(n)} {n.score:.2f}" for n in s.top)] if several else []
+        names = ["\n".join(f"{shown_name(n)} {shown_score(n)}" for n in s.top)] if several else []
         table.add_row(*cells, f"{s.area / named.ids.numel():.1%}", *names)
     console.print(table)

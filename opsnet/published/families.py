@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from opsnet.inference.config import MASK2FORMER, InferenceConfig
+from opsnet.inference.config import ZERO_SHOT, InferenceConfig
 from opsnet.segmenter.published.checkpoints import UNTRAINED
 from opsnet.segmenter.published.weight_files import WeightsError
 
@@ -43,19 +43,14 @@ def _fcclip(clip_trust: float) -> InferenceConfig:
     return InferenceConfig(_NO_OBJECT, shortest=800, longest=1333, recognizer=recognizer, semantic="proposals")
 
 
-_ZERO_SHOT = InferenceConfig(
-    MASK2FORMER.filtering,
-    shortest=MASK2FORMER.shortest,
-    recognizer={"_target_": "opsnet.recognition.modulation.ClipOnly"},
-)
 _PREDICTOR = "sem_seg_head.predictor."
 _FCCLIP = (f"{_PREDICTOR}class_embed.layers.", f"{_PREDICTOR}_mask_pooling_proj.", "void_embedding.")
 _TRANSFORMERS = (("transformer_module.",), ("model.transformer_module.",))
 FAMILIES = (
     Family("OVRCOAT", (*_FCCLIP, "frozen_backbone."), True, _fcclip(0.5), ("clip.",)),
     Family("FC-CLIP", _FCCLIP, True, _fcclip(0.0), ("clip.",)),
-    Family("Mask2Former (detectron2)", (f"{_PREDICTOR}class_embed.",), False, _ZERO_SHOT, UNTRAINED),
-    *(Family("Mask2Former (transformers)", marks, False, _ZERO_SHOT, UNTRAINED) for marks in _TRANSFORMERS),
+    Family("Mask2Former (detectron2)", (f"{_PREDICTOR}class_embed.",), False, ZERO_SHOT, UNTRAINED),
+    *(Family("Mask2Former (transformers)", marks, False, ZERO_SHOT, UNTRAINED) for marks in _TRANSFORMERS),
 )
 """The first whose marks a file has."""
 

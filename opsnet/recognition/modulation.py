@@ -26,6 +26,10 @@ class QueryOnly(Recognizer):
         """Embeddings (B, K, D) -> logits (B, K, M) and the no-object logit (B, K)."""
         return name_logits(embeddings.query, names.target, no_object, scale=embeddings.query_scale)
 
+    def compared(self, embeddings: Embeddings, names: PreparedNames) -> Tensor:
+        """The query embedding, (B, K, D)."""
+        return embeddings.query
+
 
 class ClipOnly(Recognizer):
     """The pooled CLIP embedding only (Table 4, "CLIP")."""
@@ -35,6 +39,10 @@ class ClipOnly(Recognizer):
     def forward(self, embeddings: Embeddings, names: PreparedNames, no_object: Tensor) -> tuple[Tensor, Tensor]:
         """Embeddings (B, K, D) -> logits (B, K, M) and the no-object logit (B, K)."""
         return name_logits(embeddings.clip, names.target, no_object, scale=embeddings.clip_scale)
+
+    def compared(self, embeddings: Embeddings, names: PreparedNames) -> Tensor:
+        """The CLIP embedding, (B, K, D)."""
+        return embeddings.clip
 
 
 class FixedEnsemble(Recognizer):
@@ -46,8 +54,11 @@ class FixedEnsemble(Recognizer):
 
     def forward(self, embeddings: Embeddings, names: PreparedNames, no_object: Tensor) -> tuple[Tensor, Tensor]:
         """Embeddings (B, K, D) -> logits (B, K, M) and the no-object logit (B, K)."""
-        fused = _fuse(embeddings, self.clip_weight)
-        return name_logits(fused, names.target, no_object, scale=embeddings.query_scale)
+        return name_logits(self.compared(embeddings, names), names.target, no_object, scale=embeddings.query_scale)
+
+    def compared(self, embeddings: Embeddings, names: PreparedNames) -> Tensor:
+        """The fused embedding, (B, K, D)."""
+        return _fuse(embeddings, self.clip_weight)
 
 
 class EmbeddingModulation(Recognizer):
@@ -74,10 +85,14 @@ class EmbeddingModulation(Recognizer):
     def forward(self, embeddings: Embeddings, names: PreparedNames, no_object: Tensor) -> tuple[Tensor, Tensor]:
         """Embeddings (B, K, D) -> logits (B, K, M), and the no-object logit (B, K), which is not debiased."""
         divisor = names.nearest.to(embeddings.query) ** self.beta
-        fused = _fuse(embeddings, self.alpha * (1 - names.similarity))
+        fused = self.compared(embeddings, names)
         scale = embeddings.query_scale  # with which no-object was trained
         logits, no_object_logits = name_logits(fused, names.target, no_object, scale=scale, divisor=divisor)
         return logits / divisor, no_object_logits
+
+    def compared(self, embeddings: Embeddings, names: PreparedNames) -> Tensor:
+        """The fused embedding, (B, K, D); debiasing divides its cosines."""
+        return _fuse(embeddings, self.alpha * (1 - names.similarity))
 
 
 def _fuse(embeddings: Embeddings, clip_weight: float | Tensor) -> Tensor:

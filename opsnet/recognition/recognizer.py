@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from opsnet.ops.cosines import cosines, cosines_reference
+from opsnet.ops.fusion import fuse_directions
+from opsnet.ops.precision import widened
 from opsnet.structures import LOGIT_SCALE, Embeddings, TextBank
 
 SAME_NAME = 1e-6  # names whose cosine is this close to 1 are the same: rounding keeps it from being exactly 1
@@ -84,6 +86,17 @@ class Recognizer(nn.Module):
             Logits (B, K, M), and the no-object logit (B, K).
         """
         raise NotImplementedError
+
+    def compared(self, embeddings: Embeddings, names: PreparedNames) -> Tensor:
+        """The embedding of each proposal that names are compared with, (B, K, D), for users who ask for cosines.
+
+        Here the sum of both, each L2-normalised; recognizers that compare another embedding return that one.
+
+        Args:
+            embeddings: query and CLIP, (B, K, D) each.
+            names: M target names.
+        """
+        return fuse_directions(widened(embeddings.query), widened(embeddings.clip), 1.0)
 
     def settings(self) -> dict[str, Any]:
         """The constructor arguments that rebuild it.

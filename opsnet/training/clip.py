@@ -19,7 +19,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from opsnet.clip.frozen_clip import OPENAI_MEAN, OPENAI_STD
+from opsnet.clip.scope import Scope, words_of
 from opsnet.training.values import CLIP
+from opsnet.utils.errors import InputError
 from opsnet.utils.files import atomic_path
 from opsnet.utils.option_values import check_values
 
@@ -31,7 +33,8 @@ class CaptionData:
 
     Attributes:
         images: (P, 3, S, S) uint8, RGB.
-        caption_ids: (P,), equal for equal captions.
+        captions: the distinct captions.
+        caption_ids: (P,), positions in ``captions``.
         tokens: (templates, captions, L) token ids.
         stages: indices of the images of each stage: those with a thing, then all.
     """
@@ -42,7 +45,7 @@ class CaptionData:
         pixels = np.stack([np.asarray(Image.open(f).convert("RGB")) for f in files])
         self.images = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
         captions = [a["caption"] for a in annotations["annotations"]]
-        unique = sorted(set(captions))
+        self.captions = unique = sorted(set(captions))
         position = {caption: i for i, caption in enumerate(unique)}
         self.caption_ids = torch.tensor([position[c] for c in captions])
         self.tokens = torch.stack([tokenizer([t.format(c) for c in unique]) for t in templates])
@@ -85,7 +88,8 @@ def train_clip(cfg: DictConfig) -> Path:
         The checkpoint's path; an existing checkpoint is not trained again unless ``cfg.force``.
 
     Raises:
-        InputError: a number is out of range.
+        InputError: a number is out of range, or the captions have words that ``clip.model.architecture.captions`` does
+            not have.
     """
     from hydra.utils import instantiate
 
@@ -99,10 +103,21 @@ def train_clip(cfg: DictConfig) -> Path:
     model: nn.Module = instantiate(cfg.clip.model.architecture)()
     tokenizer = instantiate(cfg.clip.tokenizer)
     data = CaptionData(Path(cfg.captions), tokenizer, list(cfg.caption_templates))
+    _check_scope(getattr(model, "scope", None), data.captions, cfg.captions)
     _fit(model, data, cfg, output)
     _save(output, {"state_dict": model.state_dict()})
     output.with_name(output.stem + "_last.pt").unlink(missing_ok=True)
     return output
+
+
+def _check_scope(scope: Scope | None, captions: list[str], folder: str) -> None:
+    """Refuses captions with words that the CLIP would later be said not to know; "on" joins two concepts."""
+    found = {word for caption in captions for word in words_of(caption)} - {"on"}
+    if scope is not None and (others := found - scope.words):
+        raise InputError(
+            f"the captions of {folder} have {len(others)} words, e.g. '{min(others)}', that those of the synthetic "
+            "world do not have: give clip.model.architecture.captions=null, here and in opsnet-train"
+        )
 
 
 def _fit(model: nn.Module, data: CaptionData, cfg: DictConfig, output: Path) -> None:

@@ -17,20 +17,18 @@ from opsnet.prediction.carriers import NamedSegment, PanopticResult
 from opsnet.structures import PanopticMap
 from opsnet.visualization.colours import segment_colours
 from opsnet.visualization.overlays import draw_overlay
-from opsnet.web_demo.cosines import Cosines
 
 SHOWN = 1280  # pixels of the longer side in the browser
+VISIBLE = 0.005  # scores below are shown as 0.00
 LISTED = 10  # names in the image's description
 COLUMNS = ("name", "kind", "score", "predicted IoU", "share", "next names")
 COSINES_NOTE = (
-    "Where the scores of all further names are 0.00, the cosines of the segment's CLIP embedding with the names are "
-    "listed instead, the first of them that of its own name."
+    "Where the scores of all further names are 0.00, the cosines of the segment's embedding with the names are listed "
+    "instead, the first of them that of its own name."
 )
 
 
-def figure(
-    pixels: NDArray[np.uint8], found: PanopticResult, name: str = "the image", cosines: Cosines | None = None
-) -> str:
+def figure(pixels: NDArray[np.uint8], found: PanopticResult, name: str = "the image") -> str:
     """An image (H, W, 3) and its map as HTML.
 
     Two drawings lie on each other, with the same outlines and names: the image, and above it the plain colours, whose
@@ -40,12 +38,11 @@ def figure(
         pixels: the image.
         found: its map.
         name: of the image file, for readers who do not see it.
-        cosines: shown in place of scores that are all 0.00.
     """
     small, ids = _shrink(pixels, found.ids.cpu().numpy())
     panoptic, names = PanopticMap(torch.from_numpy(ids), found.segments), found.vocabulary.names
     overlay, colours = (draw_overlay(small, panoptic, names, colour_share=share) for share in (0.0, 1.0))
-    segments = {s.id: _described(s, ids.size, int((ids == s.id).sum()), cosines or {}) for s in found.segments}
+    segments = {s.id: _described(s, ids.size, int((ids == s.id).sum())) for s in found.segments}
     return (
         f'<div class="figure" style="--ratio: {ids.shape[1] / ids.shape[0]:.4f}" '
         f'data-segments="{escape(json.dumps(segments))}" data-ids="{_data_url(ids_to_rgb(ids), "PNG")}">'
@@ -77,8 +74,9 @@ def _shrink(pixels: NDArray[np.uint8], ids: NDArray[np.int64]) -> tuple[NDArray[
     return np.array(Image.fromarray(pixels).resize((width, height), Image.Resampling.LANCZOS)), ids[rows][:, columns]
 
 
-def _described(segment: NamedSegment, pixels: int, area: int, cosines: Cosines) -> dict[str, object]:
-    shown = {"cosines": [round(c, 3) for c in cosines[segment.id]]} if segment.id in cosines else {}
+def _described(segment: NamedSegment, pixels: int, area: int) -> dict[str, object]:
+    cosines = _cosines(segment)
+    shown = {"cosines": [round(c, 3) for c in cosines]} if cosines else {}
     return {
         "name": segment.name,
         "kind": "thing" if segment.is_thing else "stuff",
@@ -96,27 +94,30 @@ def _data_url(pixels: NDArray[np.uint8], kind: str) -> str:
     return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def segment_table(found: PanopticResult, cosines: Cosines | None = None) -> str:
-    """The segments as a table, the largest first, in the colours of the overlay.
-
-    Args:
-        found: the labelled map.
-        cosines: shown in place of scores that are all 0.00.
-    """
+def segment_table(found: PanopticResult) -> str:
+    """The segments as a table, the largest first, in the colours of the overlay."""
     colours, rows = segment_colours(found.segments), []
     for s in sorted(found.segments, key=lambda s: -s.area):
         cells = (
             f'<i style="background:rgb{colours[s.id]}"></i>{escape(s.name)}', "thing" if s.is_thing else "stuff",
             f"{s.score:.2f}", f"{s.iou:.2f}", f"{s.area / found.ids.numel():.1%}",
-            escape(_next_names(s, (cosines or {}).get(s.id))),
+            escape(_next_names(s)),
         )  # fmt: skip
         rows.append("".join(map(cell, COLUMNS, cells)))
-    note = f'<p class="quiet">{COSINES_NOTE}</p>' if cosines else ""
+    note = f'<p class="quiet">{COSINES_NOTE}</p>' if any(map(_cosines, found.segments)) else ""
     return table(COLUMNS, rows, "no segment was found") + note
 
 
-def _next_names(segment: NamedSegment, cosines: tuple[float, ...] | None) -> str:
-    if cosines is None:
+def _cosines(segment: NamedSegment) -> tuple[float, ...]:
+    """Those of all listed names, if there are further names and all of their scores are shown as 0.00; else none."""
+    cosines = [t.cosine for t in segment.top if t.cosine is not None]
+    hidden = len(segment.top) > 1 and all(t.score < VISIBLE for t in segment.top[1:])
+    return tuple(cosines) if hidden and len(cosines) == len(segment.top) else ()
+
+
+def _next_names(segment: NamedSegment) -> str:
+    cosines = _cosines(segment)
+    if not cosines:
         return ", ".join(f"{t.name} {t.score:.2f}" for t in segment.top[1:])
     named = [f"{t.name} {c:.2f}" for t, c in zip(segment.top, cosines, strict=True)]
     return f"cosines: {', '.join(named)}"

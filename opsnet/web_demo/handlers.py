@@ -68,7 +68,7 @@ class Handlers:
         files = write_downloads(new_folder(self.folder / "results"), name, pixels, found.map)
         return [
             _status(_summary(found)), warning_lines(found.warnings),
-            figure(pixels, found.map, name, found.cosines), segment_table(found.map, found.cosines),
+            figure(pixels, found.map, name), segment_table(found.map),
             doctor_table(found.fit, train, found.cut, modulated=found.modulated),
             *[gr.update(value=str(file), interactive=True) for file in files],
         ]  # fmt: skip

@@ -14,7 +14,6 @@ from opsnet.recognition.vocabulary_fit import VocabularyFit, vocabulary_fit
 from opsnet.utils.errors import InputError
 from opsnet.vocabulary import Vocabulary
 from opsnet.vocabulary.names import split_concepts, without_repeats
-from opsnet.web_demo.cosines import Cosines, clip_cosines
 from opsnet.web_demo.recognizers import choose
 from opsnet.web_demo.uploads import ProcessedImage, read_upload
 
@@ -49,7 +48,6 @@ class Response:
         fit: comparison of the names with the training names.
         modulated: whether the recognizer uses the comparison (Embedding Modulation).
         cut: names that CLIP truncates.
-        cosines: of the segments whose further names all have a score of 0.00.
         warnings: what a visitor should know before trusting the result, a sentence each.
         network_seconds: time of the network; 0 if it was not run again.
         naming_seconds: time to embed names and label segments.
@@ -60,7 +58,6 @@ class Response:
     fit: VocabularyFit
     modulated: bool
     cut: tuple[str, ...]
-    cosines: Cosines
     warnings: tuple[str, ...]
     network_seconds: float
     naming_seconds: float
@@ -99,9 +96,8 @@ def segment_image(
     cut = tuple(predictor.trained.model.clip.text_encoder.truncated_names(vocabulary))
     modulation = recognizer if isinstance(recognizer, EmbeddingModulation) else None
     fit = vocabulary_fit(target, train, modulation or EmbeddingModulation())
-    cosines = clip_cosines(seen.output, found, target)
     return Response(
-        seen, found, fit, modulation is not None, cut, cosines, warnings_of(found, fit, cut), network,
+        seen, found, fit, modulation is not None, cut, warnings_of(found, fit, cut), network,
         time.monotonic() - start,
     )  # fmt: skip
 
@@ -114,9 +110,7 @@ def _finite(threshold: float) -> float:
 
 def warnings_of(found: PanopticResult, fit: VocabularyFit, cut: tuple[str, ...]) -> tuple[str, ...]:
     """What a visitor should know before trusting the result, a sentence each."""
-    warnings = []
-    if not found.segments:
-        warnings.append("no segment was found: lower the threshold, or enter names of what is in the image")
+    warnings = [str(warning) for warning in found.warnings]
     if pairs := [f"{a} and {b}" for a, b, _ in fit.look_alikes[:LISTED]]:
         warnings.append(f"CLIP can hardly distinguish {'; '.join(pairs)}")
     if cut:

@@ -144,3 +144,10 @@ def test_an_id_that_is_nowhere(offline) -> None:
 def test_ids_of_the_hub() -> None:
     assert is_hub_id("owner/my-model.v2")
     assert not any(map(is_hub_id, ("owner", "a/b/c", "/a/b", "./a", "runs/last.ckpt", "../a")))
+
+
+def test_clip_weights_beside_the_folders_own_clip_are_told_to_be_unused(moved, world, caplog) -> None:
+    loaded = opsnet.load(moved, device="cpu", clip_weights=world.other_clip)
+    assert f"has its own CLIP, clip.safetensors: clip_weights={world.other_clip} is not used" in caplog.text
+    assert loaded.trained.model.clip.weights_hash == opsnet.load(moved, device="cpu").trained.model.clip.weights_hash
+    assert caplog.text.count("is not used") == 1

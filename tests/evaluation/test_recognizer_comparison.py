@@ -88,7 +88,8 @@ def evaluated(compose, world_overrides, tmp_path: Path):
 
     def run(*overrides: str) -> list[str]:
         few = ["~data.module.test.scenes", "~data.module.test.scenes_street", "panels=0", "details=false", "device=cpu"]
-        given = [*world_overrides, *few, "compare=recognizers", f"output={tmp_path}", *overrides]
+        compared = [] if "compare=null" in overrides else ["compare=recognizers"]
+        given = [*world_overrides, *few, *compared, f"output={tmp_path}", *overrides]
         found = evaluate(compose("evaluate", *given)).metrics
         assert json.loads((tmp_path / "results.json").read_text())["metrics"] == found
         names = [key.removesuffix("/PQ") for key in found if key.endswith("/PQ")]
@@ -113,3 +114,17 @@ def test_a_mask2former_has_clip_alone_also_from_its_stored_proposals(evaluated, 
     weights = [f"checkpoint={tmp_path / 'peer'}", "clip_model=tiny", f"clip_weights={world.clip}"]
     assert evaluated(*weights, "save_proposals=true") == with_own_filter("clip_only")
     assert evaluated(f"proposals={tmp_path}") == with_own_filter("clip_only")
+
+
+def test_a_mask2former_is_scored_by_clip_alone_by_default_and_nothing_else_is_allowed(
+    evaluated, world, tmp_path: Path, caplog
+) -> None:
+    random_peer(resnet(), **SMALL).save_pretrained(tmp_path / "peer")
+    weights = [f"checkpoint={tmp_path / 'peer'}", "clip_model=tiny", f"clip_weights={world.clip}", "compare=null"]
+    with caplog.at_level("INFO"):
+        assert evaluated(*weights) == with_own_filter("clip_only")
+    assert "no trained query embeddings: only clip_only/trained is scored" in caplog.text
+    with pytest.raises(
+        InputError, match="setting full/cls_iou: .* has no trained query embeddings: choose a setting clip"
+    ):
+        evaluated(*weights, "settings=[clip_only/iou,full/cls_iou]")

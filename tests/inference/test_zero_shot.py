@@ -14,6 +14,7 @@ from mask2former_peer import OURS, SMALL, random_peer, resnet
 from PIL import Image
 
 from opsnet.inference.trained_model import load_zero_shot
+from opsnet.prediction.predictor import Predictor
 from opsnet.prediction.run import predict
 from opsnet.segmenter.published.weight_files import WeightsError
 from opsnet.utils.errors import InputError
@@ -51,6 +52,23 @@ def test_the_command_writes_named_segments(config, tmp_path: Path) -> None:
     assert [c["name"] for c in data["categories"]] == ["sea", "tree"]
     assert len(answer.segments) > 0
     assert all(s.iou == pytest.approx(s.score) for s in answer.segments)  # ranked by objectness alone
+
+
+def test_its_own_settings_are_clip_alone_and_objectness(config) -> None:
+    torch.manual_seed(0)  # of the random CLIP
+    explicit = predict(config("filtering.threshold=0", "overlap=0")).last
+    torch.manual_seed(0)
+    own = predict(config("modulation=trained", "filtering=trained", "filtering.threshold=0", "overlap=0")).last
+    assert torch.equal(own.ids, explicit.ids)
+    assert own.segments == explicit.segments
+
+
+def test_the_python_api_refuses_other_recognizers_too(config) -> None:
+    predictor = Predictor(load_zero_shot(config(), device="cpu"))
+    output = predictor.propose(np.zeros((64, 64, 3), np.uint8))
+    assert len(predictor.name(output, "sea, tree")) == 1
+    with pytest.raises(InputError, match="no trained query embeddings: choose modulation=clip_only"):
+        predictor.name(output, "sea, tree", modulation="full")
 
 
 @pytest.mark.parametrize(

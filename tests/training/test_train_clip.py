@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from hydra.utils import instantiate
 from opsnet.clip.loading import load_clip
 from opsnet.clip.tiny import tiny_clip
 from opsnet.training.clip import CaptionData, _warmup_cosine, contrastive_loss, train_clip
+from opsnet.utils.errors import InputError
 
 
 def same(a: dict, b: dict) -> bool:
@@ -136,3 +138,14 @@ def test_an_existing_checkpoint_is_kept_unless_forced(clip_file, config, tmp_pat
     assert output.read_bytes() == b"mine"
     train_clip(config(output, "force=true", "stage_steps=[1,0]"))
     load_clip(architecture=tiny_clip, weights=output)
+
+
+def test_captions_with_other_words_need_a_clip_that_claims_nothing(config, captions, tmp_path) -> None:
+    """Otherwise prediction would call the words that it was trained on unknown."""
+    shutil.copytree(captions, tmp_path / "captions")
+    path = tmp_path / "captions" / "captions.json"
+    path.write_text(path.read_text().replace("stripes", "zebra stripes"))
+    given = [f"captions={tmp_path / 'captions'}", "prepare={_target_: builtins.dict}"]
+    with pytest.raises(InputError, match=r"have 1 words, e.g. 'zebra', .* give clip.model.architecture.captions=null"):
+        train_clip(config(tmp_path / "a.pt", *given))
+    assert train_clip(config(tmp_path / "b.pt", *given, "clip.model.architecture.captions=null")).is_file()

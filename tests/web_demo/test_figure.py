@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import re
+from dataclasses import replace
 from html import unescape
 
 import numpy as np
@@ -53,12 +54,14 @@ def test_colours_of_any_opacity_are_the_overlay(named_map) -> None:
 
 
 def test_cosines_replace_scores_of_zero(named_map) -> None:
-    cosines = {2: (0.31, 0.28)}
-    segments = json.loads(attribute(figure(np.zeros((6, 8, 3), np.uint8), named_map, cosines=cosines), "data-segments"))
+    cat = named_map.segments[1]
+    top = (replace(cat.top[0], cosine=0.31), replace(cat.top[1], score=0.001, cosine=0.28))
+    low = replace(named_map, segments=(named_map.segments[0], replace(cat, top=top)))
+    segments = json.loads(attribute(figure(np.zeros((6, 8, 3), np.uint8), low), "data-segments"))
     assert segments["2"]["cosines"] == [0.31, 0.28] and "cosines" not in segments["1"]
-    html = segment_table(named_map, cosines)
+    html = segment_table(low)
     assert "cosines: &lt;b&gt;cat&lt;/b&gt; 0.31, sea 0.28" in html and "sea 0.20" not in html
-    assert "the cosines of the segment's CLIP embedding" in html
+    assert "the cosines of the segment's embedding" in html
     assert "CLIP" not in segment_table(named_map)
 
 
