@@ -12,8 +12,6 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from opsnet.utils.errors import InputError
-
 BATCHES = {"cpu": 2, "cuda": 6}
 """Minimum number of batches by device type. The first, with allocation and kernel selection, is not timed."""
 STEPS = {"cpu": 1, "cuda": 2}
@@ -85,11 +83,6 @@ class Watch(Callback):
         measured, kind = self.measured, module.device.type
         measured.seconds.append(time.monotonic() - self._start)
         measured.loss = float(outputs["loss"]) * trainer.accumulate_grad_batches  # Lightning has divided by it
-        if not math.isfinite(measured.loss):
-            raise InputError(
-                f"the loss of batch {len(measured.seconds)} is {measured.loss}: give ++trainer.precision=32-true, or a "
-                "lower optim.optimizer.lr"
-            )
         ended = trainer.global_step - self._first > measured.steps
         measured.steps = trainer.global_step - self._first
         enough = len(measured.seconds) >= BATCHES.get(kind, 2) and measured.steps >= STEPS.get(kind, 1)

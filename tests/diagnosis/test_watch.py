@@ -55,7 +55,9 @@ def test_a_step_of_several_batches_is_one_step(taken, monkeypatch) -> None:
 def test_a_loss_that_is_no_number(taken, monkeypatch) -> None:
     step = OPSNetModule.training_step
     monkeypatch.setattr(OPSNetModule, "training_step", lambda self, batch, i: step(self, batch, i) * float("nan"))
-    assert "the loss of batch 1 is nan: give ++trainer.precision=32-true" in taken()[1].of("failure")[0].sentence
+    sentence = taken()[1].of("failure")[0].sentence
+    assert "step 0: the loss is not finite" in sentence
+    assert "lower optim.optimizer.lr or trainer.precision=32-true" in sentence
 
 
 def test_parameters_without_gradient_get_a_warning(taken) -> None:

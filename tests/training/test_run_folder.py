@@ -46,9 +46,16 @@ def test_a_second_training_in_the_folder_is_refused_until_the_first_has_died(tmp
 def test_the_folder_is_free_after_the_training_and_has_no_lock_file(tmp_path) -> None:
     for _ in range(2):
         with own_folder(tmp_path / "run", None):
-            pass
+            assert is_running(tmp_path / "run")
+            (tmp_path / "run" / "metrics.csv").touch()
     assert not is_running(tmp_path / "run")
-    assert list((tmp_path / "run").iterdir()) == []
+    assert [p.name for p in (tmp_path / "run").iterdir()] == ["metrics.csv"]
+
+
+def test_a_new_folder_in_which_nothing_was_written_is_removed(tmp_path) -> None:
+    with pytest.raises(InputError, match="invalid"), own_folder(tmp_path / "run", None):
+        raise InputError("invalid input")
+    assert not (tmp_path / "run").exists()
 
 
 def finish(run: Path) -> None:

@@ -125,7 +125,8 @@ def test_the_checkpoint_holds_the_hash_of_clip_and_none_of_its_weights(trained, 
 
 def test_last_and_best_checkpoints_exist(trained) -> None:
     folder = trained.checkpoint.parent
-    assert sorted(p.name for p in folder.iterdir()) == ["best.ckpt", "last.ckpt"]
+    assert sorted(p.name for p in folder.iterdir()) == ["best.ckpt", "last.ckpt", "last.previous.ckpt"]
+    assert load(folder / "last.previous.ckpt")["global_step"] == 4
     assert load(folder / "best.ckpt")["global_step"] in (4, 8)
 
 
