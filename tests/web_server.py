@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import io
 import time
+from contextlib import suppress
 
 import numpy as np
 from PIL import Image
@@ -29,10 +30,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.path == "/page":
             self.wfile.write(b"<html>")
         elif self.path == "/slow":
-            for _ in range(20):
-                self.wfile.write(b"x")
-                self.wfile.flush()
-                time.sleep(0.1)
+            with suppress(OSError):  # the client leaves
+                for _ in range(20):
+                    self.wfile.write(b"x")
+                    self.wfile.flush()
+                    time.sleep(0.1)
         else:
             file = io.BytesIO()
             Image.fromarray(PIXELS).save(file, "PNG")
