@@ -99,7 +99,7 @@ def demo(cfg: DictConfig) -> Any:
         InputError: gradio is not installed, no checkpoint was found, or ``models`` or ``examples`` are invalid.
     """
     if importlib.util.find_spec("gradio") is None:
-        raise InputError("the page needs gradio: pip install 'opsnet[demo]'")
+        raise InputError("the page needs gradio: pip install '.[demo]' in a clone of the repository")
     choices = loaders(cfg)
     from opsnet.vocabulary.vocabulary import packaged_vocabularies
     from opsnet.web_demo.downloads import private_folder

@@ -40,7 +40,10 @@ def test_no_run_is_one_sentence(command, tmp_path) -> None:
 def test_a_missing_gradio_is_one_sentence(command, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     code, error = command(main, f"hydra.run.dir={tmp_path / 'run'}")
-    assert (code, error.splitlines()[-1]) == (2, "error: the page needs gradio: pip install 'opsnet[demo]'")
+    assert (code, error.splitlines()[-1]) == (
+        2,
+        "error: the page needs gradio: pip install '.[demo]' in a clone of the repository",
+    )
 
 
 def test_a_single_model_is_named_by_its_file(compose, lenient_checkpoint) -> None:
