@@ -61,7 +61,7 @@ def take_screenshots(out: Path, overrides: Sequence[str]) -> list[Path]:
 
 def save(image: Image.Image, path: Path) -> Path:
     """Writes a PNG with a palette, a third of the size of one without."""
-    small = image.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    small = image.quantize(256, Image.Quantize.MEDIANCUT, kmeans=5, dither=Image.Dither.NONE)
     with atomic_path(path) as temporary:
         small.save(temporary, format="PNG", optimize=True)
     return path
