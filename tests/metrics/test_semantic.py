@@ -16,8 +16,8 @@ from opsnet.metrics.semantic import (
     SemanticCounts,
     count_semantic,
     count_semantic_map,
-    semantic_block,
     mean_iou,
+    semantic_block,
     summarise_semantic,
 )
 from opsnet.structures import GroundTruth, PanopticMap, Segment
