@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -49,6 +49,45 @@ def contest(groups: Iterable[Tensor], scores: Tensor, size: tuple[int, int]) -> 
         scores: (K,), not negative, in the masks' precision or a higher one.
         size: (H, W).
     """
+    codes = contest_codes(groups, scores, size)
+    return Contest((codes.code >> 1).long(), (codes.code & 1).bool(), codes.areas)
+
+
+class ContestCodes(NamedTuple):
+    """The result of a contest in the least memory, which counts for an image of many megapixels.
+
+    Attributes:
+        code: (H, W) int16, twice the winner's index, plus one where the pixel is inside its mask.
+        areas: (K,), as in :class:`Contest`.
+    """
+
+    code: Tensor
+    areas: Tensor
+
+    def counts(self) -> tuple[Tensor, Tensor]:
+        """Number of pixels that each mask wins, and wins inside the mask, (K,) each."""
+        masks = len(self.areas)
+        by_code = self.areas.new_zeros(2 * masks, dtype=torch.int64)
+        for rows in bands(self.code.shape, self.code.device):
+            by_code += torch.bincount(self.code[rows].flatten(), minlength=2 * masks)
+        pairs = by_code.view(masks, 2)
+        return pairs.sum(1), pairs[:, 1]
+
+    def paint(self, ids: Tensor) -> Tensor:
+        """(H, W) int64: the winner's entry of ``ids`` (K,) where the pixel is inside its mask, 0 elsewhere."""
+        by_code = torch.stack((torch.zeros_like(ids), ids), dim=1).flatten()
+        painted = torch.empty(self.code.shape, dtype=torch.int64, device=ids.device)
+        for rows in bands(self.code.shape, self.code.device):
+            painted[rows] = by_code[self.code[rows].int()]
+        return painted
+
+
+def contest_codes(groups: Iterable[Tensor], scores: Tensor, size: tuple[int, int]) -> ContestCodes:
+    """As :func:`contest`, with the winners as codes.
+
+    Args:
+        groups, scores, size: see :func:`contest`.
+    """
     best = torch.full(size, -torch.inf, dtype=scores.dtype, device=scores.device)
     # Twice the winner's index, plus one where the pixel is inside its mask. Later indices are larger, so a maximum
     # selects the better mask; on a CPU maxima with an index are many times slower in PyTorch.
@@ -56,15 +95,26 @@ def contest(groups: Iterable[Tensor], scores: Tensor, size: tuple[int, int]) -> 
     areas: list[Tensor] = []
     first = 0
     for masks in groups:
-        # Not in place: bf16 masks would round the products and create ties.
-        products = scores[first : first + len(masks), None, None] * masks
-        inside = masks >= 0.5
-        areas.append(inside.flatten(1).sum(1, dtype=torch.int32))
-        top, own = _best_of_group(products, inside, first)
-        torch.maximum(code, own.mul_((top > best).short()), out=code)
-        torch.maximum(best, top, out=best)
+        own_areas = torch.zeros(len(masks), dtype=torch.int32, device=masks.device)
+        for rows in bands(size, masks.device):  # a single band unless a single mask exceeds the cache
+            band = masks[:, rows]
+            # Not in place: bf16 masks would round the products and create ties.
+            products = scores[first : first + len(masks), None, None] * band
+            inside = band >= 0.5
+            own_areas += inside.flatten(1).sum(1, dtype=torch.int32)
+            top, own = _best_of_group(products, inside, first)
+            torch.maximum(code[rows], own.mul_((top > best[rows]).short()), out=code[rows])
+            torch.maximum(best[rows], top, out=best[rows])
+        areas.append(own_areas)
         first += len(masks)
-    return Contest((code >> 1).long(), (code & 1).bool(), torch.cat(areas))
+    return ContestCodes(code, torch.cat(areas))
+
+
+def bands(size: Sequence[int], device: torch.device) -> list[slice]:
+    """Rows of a map of ``size`` to process at a time: by cache size on a CPU, all on a GPU."""
+    height, width = size
+    rows = max(1, CACHE_ELEMENTS // width) if device.type == "cpu" else height
+    return [slice(begin, begin + rows) for begin in range(0, height, rows)]
 
 
 def _best_of_group(products: Tensor, inside: Tensor, first: int) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from opsnet.ops.contest import contest, contest_reference, in_groups
+from opsnet.ops.contest import contest, contest_codes, contest_reference, in_groups
 
 
 def same(masks: Tensor, scores: Tensor, step: int) -> bool:
@@ -53,3 +53,19 @@ def test_groups_fit_into_a_cpus_cache() -> None:
     assert [len(k) for k in in_groups(kept, (256, 256))] == [4] * 25
     assert len(in_groups(kept, (4000, 4000))) == 100  # one at a time, however large
     assert len(in_groups(torch.zeros(100, dtype=torch.int64, device="meta"), (4000, 4000))) == 1
+
+
+def test_bands_of_rows_do_not_change_the_winners(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    masks, scores = torch.rand(5, 13, 7), torch.rand(5)
+    whole = contest_codes([masks], scores, (13, 7))
+    monkeypatch.setattr("opsnet.ops.contest.CACHE_ELEMENTS", 14)  # two rows
+    single = contest_codes(masks.split(1), scores, (13, 7))
+    assert torch.equal(single.code, whole.code) and torch.equal(single.areas, whole.areas)
+    expected = contest_reference(masks, scores)
+    assert [x.tolist() for x in single.counts()] == [
+        torch.bincount(expected.winner.flatten(), minlength=5).tolist(),
+        torch.bincount(expected.winner[expected.inside], minlength=5).tolist(),
+    ]
+    ids = torch.tensor([3, 0, 2, 9, 1])
+    assert torch.equal(single.paint(ids), ids[expected.winner] * expected.inside)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
@@ -218,3 +220,18 @@ def test_upsampling_interpolates_logits_not_probabilities() -> None:
     # The third of 8 columns lies at 2.5 / 4 - 0.5, an eighth of the way from the first centre to the second.
     expected = torch.tensor(8.0 - 10.0 / 8).sigmoid().item()
     assert upsample_masks(logits, (1, 8), (1, 8))[0, 0, 2].item() == pytest.approx(expected)
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak of the memory is read as on Linux")
+def test_a_large_map_takes_little_more_memory_than_itself() -> None:
+    def memory(key: str) -> float:
+        lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+        return int(lines[key].split()[0]) / 2**10
+
+    logits = torch.randn(6, 50, 75)
+    size = {"padded": (200, 300), "valid": (200, 300), "size": (2000, 3000)}
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
+    before = memory("VmRSS")
+    merge_masks(logits, torch.rand(6), torch.arange(6), [True] * 6, iou=torch.ones(6), **size)
+    per_pixel = 8 + 4 + 2 + 2 * 4  # bytes: the map, best scores, winners, and two masks while one is made
+    assert memory("VmHWM") - before < 1.2 * per_pixel * 2000 * 3000 / 2**20
