@@ -17,12 +17,14 @@ HELP = Help(
         ("the newest training under runs/", "opsnet-demo"),
         ("a checkpoint", "opsnet-demo checkpoint=last.ckpt"),
         ("published weights", "opsnet-demo checkpoint=fcclip.pth"),
-        ("another port", "opsnet-demo checkpoint=last.ckpt port=8000"),
+        ("several models to choose from", "opsnet-demo 'models={miniature: auto, FC-CLIP: fcclip.pth}'"),
         ("reachable from other machines", "opsnet-demo checkpoint=last.ckpt host=0.0.0.0"),
     ),
     keys={
         "checkpoint": "a .ckpt of opsnet-train, a folder of save_pretrained, published weights, owner/name on the Hub; "
         "the newest run by default",
+        "models": "names and paths of several models; auto is the newest run; one at a time is in memory",
+        "examples": "a folder of images, each with its class names in a .txt of the same name",
         "port": "7860 by default",
         "host": "127.0.0.1 by default; 0.0.0.0 makes the page reachable from other machines",
         "threshold": "minimum score of a segment, 0..1; the checkpoint's by default",
@@ -32,7 +34,7 @@ HELP = Help(
         "clip_weights": "path of CLIP's weights, if they have moved since training",
         "paths.runs": "folder in which the newest run is looked for; runs by default",
     },
-    more="Read on: docs/demo.md. The page needs pip install 'opsnet[demo]'.",
+    more="Read on: docs/demo.md. The page needs pip install '.[demo]' in the clone.",
 )
 
 

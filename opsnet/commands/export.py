@@ -38,7 +38,7 @@ HELP = Help(
         "clip_model, train_vocabulary": "for published weights: their CLIP and names, if not the usual ones",
         "clip_weights": "path of CLIP's weights, if they have moved since training",
     },
-    more="Read on: docs/export.md (how to run the file). ONNX needs pip install 'opsnet[export]'.",
+    more="Read on: docs/export.md (how to run the file). ONNX needs pip install '.[export]' in the clone.",
     ask="an export needs a network",
 )
 

@@ -148,7 +148,7 @@ def supervision_detections(result: PanopticResult) -> Any:
     try:
         from supervision import Detections
     except ImportError as error:
-        raise InputError("to_supervision() needs supervision: pip install 'opsnet[supervision]'") from error
+        raise InputError("to_supervision() needs supervision: pip install '.[supervision]' in the clone") from error
     segments = result.segments
     return Detections(
         xyxy=result.boxes.cpu().numpy().astype(np.float32),

@@ -36,7 +36,7 @@ class Video:
         try:
             import av
         except ImportError as error:
-            raise InputError(f"{path} is a video, which needs PyAV: pip install 'opsnet[video]'") from error
+            raise InputError(f"{path} is a video, which needs PyAV: pip install '.[video]' in the clone") from error
         try:
             with av.open(str(path)) as container:
                 if not container.streams.video:

@@ -75,7 +75,7 @@ def test_every_way_to_load_refuses_it_and_nothing_runs(attack: str, planted, can
 
 @pytest.mark.parametrize("attack", ["os.system", "oc.create"])
 def test_the_page_refuses_it(attack: str, planted, canary, compose, command_of) -> None:
-    pytest.importorskip("gradio", reason="the page needs opsnet[demo]")
+    pytest.importorskip("gradio", reason="the page needs the extra demo")
     from opsnet.web_demo.run import demo
 
     for path in planted(ATTACKS[attack]):
