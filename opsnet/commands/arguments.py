@@ -14,9 +14,9 @@ from opsnet.utils.errors import InputError
 from opsnet.utils.suggestions import closest, did_you_mean
 
 TEXTS = {
-    "checkpoint", "image", "masks", "ids_from", "examples", "vocabulary", "train_vocabulary", "train", "output", "init_from", "resume",
-    "clip_model", "clip_weights", "recognizer_from", "proposals", "captions", "experiment_name", "paths.data",
-    "paths.runs", "paths.cache", "hydra.run.dir", "hydra.sweep.dir",
+    "checkpoint", "image", "masks", "ids_from", "examples", "vocabulary", "train_vocabulary", "train", "output",
+    "init_from", "resume", "clip_model", "clip_weights", "recognizer_from", "proposals", "captions",
+    "experiment_name", "paths.data", "paths.runs", "paths.cache", "hydra.run.dir", "hydra.sweep.dir",
 }  # fmt: skip
 """Keys whose values are texts."""
 NESTED_TEXTS = {"weights", "root", "images", "annotations", "labels", "vocabulary"}
