@@ -50,7 +50,7 @@ def draw_overlay(
     present = set(np.unique(ids).tolist())
     segments = [s for s in panoptic.segments if s.id in present]
     ids = _enlarge_ids(np.where(np.isin(ids, [s.id for s in segments]), ids, 0), scale)
-    colours = segment_colours(segments)
+    colours = segment_colours(segments, names)
     drawn = _outline(_blend(_enlarge(image, scale), ids, colours, colour_share), ids)
     return _write_names(drawn, ids, segments, names, colours)
 

@@ -96,7 +96,7 @@ def _data_url(pixels: NDArray[np.uint8], kind: str) -> str:
 
 def segment_table(found: PanopticResult) -> str:
     """The segments as a table, the largest first, in the colours of the overlay."""
-    colours, rows = segment_colours(found.segments), []
+    colours, rows = segment_colours(found.segments, found.vocabulary.names), []
     for s in sorted(found.segments, key=lambda s: -s.area):
         cells = (
             f'<i style="background:rgb{colours[s.id]}"></i>{escape(s.name)}', "thing" if s.is_thing else "stuff",

@@ -37,6 +37,21 @@ def test_a_class_has_the_same_colour_whatever_else_is_in_the_image():
     assert truth[1] == prediction[9] == class_colour(4)
 
 
+@pytest.mark.parametrize(
+    ("name", "strongest"), [("red circle", 0), ("blue waves", 2), ("Green stripes", 1), ("car in blue", 2)]
+)
+def test_a_name_that_mentions_a_colour_has_about_that_colour(name, strongest):
+    for label in range(30):
+        colour = class_colour(label, name)
+        assert colour.index(max(colour)) == strongest
+
+
+def test_classes_of_one_mentioned_colour_still_differ():
+    colours = [class_colour(label, f"red {shape}") for label, shape in enumerate(("circle", "square", "moon"))]
+    for a, b in itertools.combinations(colours, 2):
+        assert apart(a, b) > 30
+
+
 def test_instances_of_a_class_are_shades_of_its_colour():
     colours = segment_colours(segments([5, 5, 5, 5, 8]))
     assert colours[1] == class_colour(5)
