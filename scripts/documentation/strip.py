@@ -27,7 +27,7 @@ SIDE = 288
 MARGIN = 8
 """Pixels between cells."""
 
-COLOURS = 128
+COLOURS = 256
 """Size of the palette: a fraction of the bytes of true colour, and drawn scenes lose nothing that can be seen."""
 
 
