@@ -17,7 +17,7 @@ def run(cfg: DictConfig) -> None:
 
 def main() -> None:
     """Console entry point."""
-    run_command("predict", run, texts=("image", "checkpoint", "model.weights", "vocabulary"))
+    run_command("predict", run, texts=("image", "checkpoint", "model.weights", "vocabulary", "ids_from", "masks"))
 
 
 if __name__ == "__main__":

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from opsnet.structures import PanopticMap, Segment
 from opsnet.vocabulary import Vocabulary
 
 UNKNOWN = "unknown"
+MaskId: TypeAlias = int | str
+REASONS = ("empty", "covered", "score")
+"""Why a given mask is in no segment: it has no pixel, others are in front of all of it, or the filter dropped it."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +42,27 @@ class NamedSegment(Segment):
         box: left, top, width and height in pixels.
         top: the best names, best first; the first is ``name`` unless the segment is unknown or was labelled by a tree.
         path: from the coarsest level to ``name``, if the names form a tree.
+        source_ids: ids of the given masks of which it consists; empty if the network found it.
     """
 
     name: str = ""
     box: tuple[int, int, int, int] = (0, 0, 0, 0)
     top: tuple[NameScore, ...] = ()
     path: tuple[NameScore, ...] = ()
+    source_ids: tuple[MaskId, ...] = ()
+
+
+@dataclass(frozen=True)
+class DroppedMask:
+    """A given mask that is in no segment.
+
+    Attributes:
+        source_id: its id.
+        reason: one of :data:`REASONS`.
+    """
+
+    source_id: MaskId
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -53,7 +72,11 @@ class NamedMap(PanopticMap):
     Attributes:
         segments: segments with names, scores and boxes.
         vocabulary: the vocabulary that labels index; if unknown segments were requested, its last concept is "unknown".
+        hidden: proposals that passed the filter and have no pixel, because others are in front.
+        dropped: given masks that are in no segment.
     """
 
     segments: tuple[NamedSegment, ...]
     vocabulary: Vocabulary
+    hidden: tuple[int, ...] = field(default=(), compare=False)
+    dropped: tuple[DroppedMask, ...] = ()

@@ -35,6 +35,7 @@ class PredictionOptions:
     clip_model: str | None = None
     train_vocabulary: str | None = None
     clip_weights: str | None = None
+    ids_from: str | None = None
     treat_label_names_as_seen: bool = False
     device: str = "auto"
     task: str = "panoptic"

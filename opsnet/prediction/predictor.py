@@ -18,7 +18,10 @@ from opsnet.inference.settings import parse_filtering, parse_recognizer, recogni
 from opsnet.inference.trained_model import TrainedModel
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.prediction.carriers import NamedMap
+from opsnet.prediction.given_masks import MasksLike
 from opsnet.prediction.images import ImageLike, NetworkSize, as_list, padded_size, to_batch, to_pixels
+from opsnet.prediction.labelling import KEEP_ALL, label_masks, mask_recognizer, propose_masks
+from opsnet.prediction.mask_files import read_masks
 from opsnet.prediction.naming import UnknownRule, label_segments
 from opsnet.prediction.semantic_naming import is_from_proposals, label_pixels
 from opsnet.prediction.words import Words, as_words
@@ -209,6 +212,54 @@ class Predictor(
             unknown=unknown, path_margin=path_margin,
         )  # fmt: skip
         return [for_task(named, task) for named in maps]
+
+    @torch.inference_mode()
+    def label(
+        self, image: ImageLike, masks: MasksLike, vocabulary: Words, *, scores: Sequence[float] | None = None,
+        front: str = "small", overlap: float = 0.0, top_k: int = 1, modulation: str | Recognizer | None = None,
+        filtering: str | MaskFiltering | None = None, unknown: UnknownRule | None = None, path_margin: float = 0.1,
+        task: str = "panoptic",
+    ) -> NamedMap:  # fmt: skip
+        """Names masks from elsewhere, such as SAM's, and merges them into a map without overlaps.
+
+        They are named by CLIP's embeddings pooled inside each mask; by the network's own recognizer if its embedding
+        head pools pixels too (FC-CLIP's). OPSNet has no query embeddings of masks that are not its own.
+
+        Args:
+            image: one image, see :meth:`__call__`.
+            masks: masks at its size: bool (n, H, W); a map of ids (H, W); SAM's list of records; or the path of a file,
+                see :mod:`opsnet.prediction.mask_files`. They may overlap.
+            vocabulary: see :meth:`__call__`.
+            scores: n scores in 0..1, such as SAM's predicted IoU, if the masks have none with them.
+            front: which of two overlapping masks gets the pixels: "small": the smaller one, so that parts stay visible;
+                "score": the one with the higher product of its name's probability and its score.
+            overlap: masks that keep less of their pixels than this fraction are dropped.
+            filtering: drops masks by score, see :meth:`__call__`; ``None`` keeps all.
+            modulation: replaces the recognizer.
+            top_k, unknown, path_margin, task: see :meth:`__call__`.
+
+        Returns:
+            A map whose segments have the masks' ids (``source_ids``), with the masks that are in no segment
+            (``dropped``). Stuff masks of one name are one segment.
+
+        Raises:
+            InputError: a mask is invalid or of another size than the image, or an argument is invalid.
+        """
+        pixels, words = to_pixels(image), as_words(vocabulary)
+        given = read_masks(masks, image, (pixels.shape[0], pixels.shape[1]), scores=scores)
+        own = None if modulation is None else self._recognizer(modulation)
+        recognizer = mask_recognizer(self.trained, own)
+        target = words.word_vocabulary if isinstance(words, NameTree) else words
+        with self._network:
+            proposed = propose_masks(self.trained.model, to_batch([pixels], size=self.size).to(self.device), given)
+        embeddings, names = proposed.output.embeddings(), self.prepared(target)
+        logits, no_object = recognizer(embeddings, names, self.trained.model.no_object_embed)
+        named = label_masks(
+            proposed, logits, no_object, words,
+            filtering=KEEP_ALL if filtering is None else self._filter(filtering), front=front, overlap=overlap,
+            top_k=top_k, unknown=unknown, path_margin=path_margin,
+        )  # fmt: skip
+        return for_task(named, task)
 
     def _filter(self, value: str | MaskFiltering) -> MaskFiltering:
         inference = self.trained.inference

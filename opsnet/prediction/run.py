@@ -19,6 +19,7 @@ from opsnet.inference.settings import TrainedFilter, choose_recognizer
 from opsnet.inference.trained_model import load_zero_shot
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.prediction.carriers import NamedMap
+from opsnet.prediction.image_ids import image_files
 from opsnet.prediction.images import NetworkSize, padded_size, to_pixels
 from opsnet.prediction.naming import UnknownRule
 from opsnet.prediction.options import PredictionOptions, option_values
@@ -65,6 +66,7 @@ def predict(cfg: DictConfig) -> Outcome:
     words = as_words(options.vocabulary)
     paths = find_images(options.image)
     known = {paths[0]: to_pixels(paths[0])} if len(paths) == 1 else {}
+    files = image_files(paths, options.ids_from)
     predictor, outcome = _load(options), Outcome()
     rules: dict[str, Any] = {"path_margin": options.path_margin}
     if options.unknown is not None:
@@ -79,12 +81,12 @@ def predict(cfg: DictConfig) -> Outcome:
         for batch in _batches(_read(paths, known, outcome), options.batch_size, predictor.size):
             proposed = predictor.propose([pixels for _, pixels in batch])
             for (path, pixels), named in zip(batch, predictor.name(proposed, words, top_k=options.top_k, **rules)):
-                writer.add(path, pixels, named)
+                writer.add(path, pixels, named, files.of[path])
                 outcome.done, outcome.last = outcome.done + 1, named
     finally:  # an interrupted run keeps its results so far
         outcome.seconds = time.monotonic() - start
         writer.finish()
-    _print(outcome, len(paths), options.output)
+    _print(outcome, len(paths), options.output, files.note if len(paths) > 1 or options.ids_from else "")
     return outcome
 
 
@@ -171,7 +173,7 @@ def _batches(images: Iterator[Read], size: int, network_size: NetworkSize) -> It
         yield batch
 
 
-def _print(outcome: Outcome, count: int, folder: Path) -> None:
+def _print(outcome: Outcome, count: int, folder: Path, note: str) -> None:
     from rich.console import Console
 
     console = Console()
@@ -181,7 +183,7 @@ def _print(outcome: Outcome, count: int, folder: Path) -> None:
     if count > 1:
         console.print(f"{outcome.done} of {count} images, {rate:.2f} images per second", soft_wrap=True)
     if outcome.done:
-        console.print(f"written to {folder}", soft_wrap=True)
+        console.print(f"written to {folder}{note and '; '}{note}", soft_wrap=True)
 
 
 def _print_segments(named: NamedMap, console: Any) -> None:

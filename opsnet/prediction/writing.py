@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from opsnet.data.coco_panoptic import content, image_record, segment_record, write_annotation
-from opsnet.data.panoptic_records import ImageFile, SegmentInfo
+from opsnet.data.panoptic_records import ImageFile, ImageId, SegmentInfo
 from opsnet.prediction.carriers import NamedMap, NamedSegment, NameScore
 from opsnet.prediction.naming import boxes_of
 from opsnet.utils.errors import InputError
@@ -27,6 +27,8 @@ COLUMNS = (
     "file", "id", "category_id", "name", "kind", "score", "predicted_iou", "area", "left", "top", "width", "height",
     "names", "path",
 )  # fmt: skip
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def checked_task(task: str) -> str:
@@ -57,7 +59,8 @@ def for_task(named: NamedMap, task: str) -> NamedMap:
     for number, parts in enumerate(classes.values(), start=1):
         best, area = max(parts, key=lambda s: s.score), sum(s.area for s in parts)
         id_of[[s.id for s in parts]] = number
-        merged.append(replace(best, id=number, area=area))
+        sources = tuple(source for s in parts for source in s.source_ids)
+        merged.append(replace(best, id=number, area=area, source_ids=sources))
     ids = id_of.to(named.ids.device)[named.ids]
     boxes = boxes_of(ids, len(merged))
     return replace(named, ids=ids, segments=tuple(replace(s, box=boxes[s.id - 1]) for s in merged))
@@ -84,27 +87,30 @@ class PredictionWriter:
         self._names: Counter[str] = Counter()
         self._vocabulary: Vocabulary | None = None
 
-    def add(self, image: Path, pixels: NDArray[np.uint8], named: NamedMap) -> None:
+    def add(self, image: Path, pixels: NDArray[np.uint8], named: NamedMap, file: ImageFile | None = None) -> None:
         """Writes the files of one image.
 
         Args:
             image: path of the image, for its name.
             pixels: (H, W, 3).
             named: its map (H, W).
+            file: id and file name of the image in json and csv, see :func:`opsnet.prediction.image_ids.image_files`;
+                ``None``: the number of images so far, and the name of ``image``.
         """
         from PIL import Image
 
         from opsnet.visualization.overlays import draw_overlay
 
-        named, name, number = for_task(named, self.task), self._name_of(image), len(self._images)
+        named, name = for_task(named, self.task), self._name_of(image)
+        file = file or ImageFile(len(self._images), image.name)
         self._vocabulary = named.vocabulary
         overlay = draw_overlay(pixels, named, named.vocabulary.names, scale=None)
         with atomic_path(self.folder / f"{name}_overlay.png") as path:
             Image.fromarray(overlay).save(path)
         height, width = pixels.shape[:2]
-        self._images.append(image_record(ImageFile(number, image.name), height, width))
-        self._rows += [row_of(image.name, s, named.vocabulary) for s in named.segments]
-        self._annotations += getattr(self, f"_add_{self.task}")(number, name, named)
+        self._images.append(image_record(file, height, width))
+        self._rows += [row_of(file.file_name, s, named.vocabulary) for s in named.segments]
+        self._annotations += getattr(self, f"_add_{self.task}")(file.id, name, named)
 
     def _name_of(self, image: Path) -> str:
         """The image's file name without its suffix, or with it if another image has the same name."""
@@ -115,11 +121,11 @@ class PredictionWriter:
         same = self._names[image.name]
         return image.name if same == 1 else f"{image.name}_{same}"
 
-    def _add_panoptic(self, number: int, name: str, named: NamedMap) -> list[dict[str, Any]]:
+    def _add_panoptic(self, number: ImageId, name: str, named: NamedMap) -> list[dict[str, Any]]:
         segments = [panoptic_segment(s, named.vocabulary) for s in named.segments]
         return [write_annotation(self.folder / "panoptic", number, f"{name}.png", named.ids.cpu().numpy(), segments)]
 
-    def _add_semantic(self, number: int, name: str, named: NamedMap) -> list[dict[str, Any]]:
+    def _add_semantic(self, number: ImageId, name: str, named: NamedMap) -> list[dict[str, Any]]:
         from PIL import Image
 
         values = torch.tensor([0, *(s.label + 1 for s in named.segments)])
@@ -128,7 +134,7 @@ class PredictionWriter:
             Image.fromarray(values[named.ids.cpu()].numpy().astype(kind)).save(path)
         return [{"image_id": number, "file_name": f"{name}.png"}]
 
-    def _add_instance(self, number: int, name: str, named: NamedMap) -> list[dict[str, Any]]:
+    def _add_instance(self, number: ImageId, name: str, named: NamedMap) -> list[dict[str, Any]]:
         from opsnet.metrics.instances import instances_from_map
 
         ids = named.vocabulary.ids
@@ -147,7 +153,7 @@ class PredictionWriter:
         text = io.StringIO()
         table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
         table.writeheader()
-        table.writerows(self._rows)
+        table.writerows({key: _safe(value) for key, value in row.items()} for row in self._rows)
         write_text(self.folder / "segments.csv", text.getvalue())
         categories = self._vocabulary.categories()
         if self.task == "instance":
@@ -181,6 +187,11 @@ def row_of(file: str, segment: NamedSegment, vocabulary: Vocabulary) -> dict[str
         "predicted_iou": f"{segment.iou:.4f}", "area": segment.area, "left": left, "top": top, "width": width,
         "height": height, "names": _listed(segment.top, "; "), "path": _listed(segment.path, " > "),
     }  # fmt: skip
+
+
+def _safe(cell: Any) -> Any:
+    """Text that a spreadsheet would take for a formula gets an apostrophe, with which spreadsheets mark text."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell
 
 
 def _listed(names: Sequence[NameScore], between: str) -> str:
