@@ -64,6 +64,17 @@ def front_to_back(areas: Tensor, scores: Tensor, front: str) -> Tensor:
     return places
 
 
+def checked_front(front: str) -> str:
+    """Validates which mask is in front.
+
+    Raises:
+        InputError: it is none of :data:`FRONT`.
+    """
+    if front not in FRONT:
+        raise InputError(f"front must be {' or '.join(FRONT)}, got {front}: change `front`")
+    return front
+
+
 def mask_recognizer(trained: TrainedModel, chosen: Recognizer | None) -> Recognizer:
     """The recognizer of given masks: the network's own if it can embed them, else CLIP alone.
 
@@ -129,8 +140,7 @@ def label_masks(
     Raises:
         InputError: ``front`` or ``top_k`` is invalid.
     """
-    if front not in FRONT:
-        raise InputError(f"front must be {' or '.join(FRONT)}, got {front}: change `front`")
+    checked_front(front)
     if top_k < 1:
         raise InputError(f"top_k must be at least 1, got {top_k}")
     areas = given.output.proposals.mask_logits[0].flatten(1).sum(1)

@@ -49,6 +49,11 @@ class MaskFiles:
     files: Mapping[Path, Path] = field(default_factory=dict)
     records: Mapping[Path, Sequence[Any]] = field(default_factory=dict)
 
+    @property
+    def count(self) -> int:
+        """Number of images."""
+        return len(self.files) + len(self.records)
+
     def of(self, image: Path, size: Size) -> GivenMasks:
         """The masks of an image of ``size`` (height, width) in pixels.
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from opsnet.prediction.labelling import checked_front
 from opsnet.prediction.writing import checked_task
 from opsnet.utils.errors import InputError
 
@@ -36,6 +37,8 @@ class PredictionOptions:
     train_vocabulary: str | None = None
     clip_weights: str | None = None
     ids_from: str | None = None
+    masks: str | None = None
+    front: str = "small"
     treat_label_names_as_seen: bool = False
     device: str = "auto"
     task: str = "panoptic"
@@ -48,6 +51,9 @@ class PredictionOptions:
 
     def __post_init__(self) -> None:
         checked_task(self.task)
+        checked_front(self.front)
+        if self.masks is not None and self.semantic == "proposals":
+            raise InputError("semantic=proposals needs the network's own proposals: leave semantic or masks out")
         for key in ("top_k", "batch_size"):
             if getattr(self, key) < 1:
                 raise InputError(f"{key} must be at least 1, got {getattr(self, key)}: change `{key}`")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,9 @@ from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.prediction.carriers import NamedMap
 from opsnet.prediction.image_ids import image_files
 from opsnet.prediction.images import NetworkSize, padded_size, to_pixels
+from opsnet.prediction.labelling import KEEP_ALL
+from opsnet.prediction.mask_files import find_masks
+from opsnet.prediction.mask_run import labelled
 from opsnet.prediction.naming import UnknownRule
 from opsnet.prediction.options import PredictionOptions, option_values
 from opsnet.prediction.predictor import Predictor, load
@@ -28,10 +32,17 @@ from opsnet.prediction.semantic_naming import is_from_proposals
 from opsnet.prediction.words import as_words
 from opsnet.prediction.writing import PredictionWriter, shown_name
 from opsnet.utils.errors import InputError
+from opsnet.vocabulary import Vocabulary
+from opsnet.vocabulary.name_tree import NameTree
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
 """Suffixes of the image files that are used from a folder."""
 
+OUTCOMES = {
+    "named": "named", "empty": "empty", "covered": "covered by masks in front", "score": "dropped by their scores",
+}  # fmt: skip
+
+Result = tuple[Path, NDArray[np.uint8], NamedMap]
 Read = tuple[Path, NDArray[np.uint8]]
 
 
@@ -44,12 +55,20 @@ class Outcome:
         failed: one error message per image that was skipped.
         seconds: total time, including reading and writing.
         last: map of the last image.
+        masks: number of given masks that were "named", or why they were not, see :class:`DroppedMask`.
     """
 
     done: int = 0
     failed: list[str] = field(default_factory=list)
     seconds: float = 0.0
     last: NamedMap | None = None
+    masks: Counter[str] = field(default_factory=Counter)
+
+    def add(self, named: NamedMap) -> None:
+        """Counts the map of an image."""
+        self.done, self.last = self.done + 1, named
+        self.masks.update(mask.reason for mask in named.dropped)
+        self.masks["named"] += sum(len(s.source_ids) for s in named.segments)
 
 
 def predict(cfg: DictConfig) -> Outcome:
@@ -67,22 +86,24 @@ def predict(cfg: DictConfig) -> Outcome:
     paths = find_images(options.image)
     known = {paths[0]: to_pixels(paths[0])} if len(paths) == 1 else {}
     files = image_files(paths, options.ids_from)
+    masks = None if options.masks is None else find_masks(options.masks, files)
     predictor, outcome = _load(options), Outcome()
     rules: dict[str, Any] = {"path_margin": options.path_margin}
     if options.unknown is not None:
         rules["unknown"] = UnknownRule(margin=options.unknown)
-    rules["modulation"] = choose_recognizer(options.modulation, predictor.trained).eval().to(predictor.device)
-    rules["filtering"] = _filtering(options.filtering, predictor.trained.inference)
-    rules |= {"task": options.task, "semantic": options.semantic}
-    is_from_proposals(options.task, options.semantic, predictor.semantic, words, rules.get("unknown"))
+    rules |= {"task": options.task, "top_k": options.top_k}
+    images = _read(paths, known, outcome)
+    if masks is None:
+        results = _segmented(predictor, images, words, options, rules)
+    else:
+        rules["filtering"] = _filtering(options.filtering, predictor.trained.inference, KEEP_ALL)
+        results = labelled(predictor, images, masks, words, options, rules, outcome.failed)
     writer = PredictionWriter(options.output, options.task)
     start = time.monotonic()
     try:
-        for batch in _batches(_read(paths, known, outcome), options.batch_size, predictor.size):
-            proposed = predictor.propose([pixels for _, pixels in batch])
-            for (path, pixels), named in zip(batch, predictor.name(proposed, words, top_k=options.top_k, **rules)):
-                writer.add(path, pixels, named, files.of[path])
-                outcome.done, outcome.last = outcome.done + 1, named
+        for path, pixels, named in results:
+            writer.add(path, pixels, named, files.of[path])
+            outcome.add(named)
     finally:  # an interrupted run keeps its results so far
         outcome.seconds = time.monotonic() - start
         writer.finish()
@@ -90,11 +111,38 @@ def predict(cfg: DictConfig) -> Outcome:
     return outcome
 
 
-def _filtering(filtering: DictConfig, inference: InferenceConfig) -> MaskFiltering:
-    """The configured filter; its defaults are those of the checkpoint's world."""
+def _segmented(
+    predictor: Predictor, images: Iterator[Read], words: Vocabulary | NameTree, options: PredictionOptions,
+    rules: dict[str, Any],
+) -> Iterator[Result]:  # fmt: skip
+    """Images with the network's segments, in batches."""
+    rules = {**rules, "semantic": options.semantic}
+    rules["modulation"] = choose_recognizer(options.modulation, predictor.trained).eval().to(predictor.device)
+    rules["filtering"] = _filtering(options.filtering, predictor.trained.inference)
+    is_from_proposals(options.task, options.semantic, predictor.semantic, words, rules.get("unknown"))
+    return _segments(predictor, _batches(images, options.batch_size, predictor.size), words, rules)
+
+
+def _segments(
+    predictor: Predictor, batches: Iterator[list[Read]], words: Vocabulary | NameTree, rules: dict[str, Any]
+) -> Iterator[Result]:
+    for batch in batches:
+        proposed = predictor.propose([pixels for _, pixels in batch])
+        for (path, pixels), named in zip(batch, predictor.name(proposed, words, **rules)):
+            yield path, pixels, named
+
+
+def _filtering(filtering: DictConfig, inference: InferenceConfig, own: MaskFiltering | None = None) -> MaskFiltering:
+    """The configured filter; its defaults are those of the checkpoint's world.
+
+    Args:
+        filtering: conf/filtering.
+        inference: of the checkpoint.
+        own: takes the place of the checkpoint's filter.
+    """
     whole = OmegaConf.create({"filters": dict(inference.filters), "filtering": filtering})
     chosen: MaskFiltering | TrainedFilter = instantiate(whole.filtering)
-    return chosen.of(inference.mask_filtering) if isinstance(chosen, TrainedFilter) else chosen
+    return chosen.of(own or inference.mask_filtering) if isinstance(chosen, TrainedFilter) else chosen
 
 
 def _load(options: PredictionOptions) -> Predictor:
@@ -110,12 +158,14 @@ def _load(options: PredictionOptions) -> Predictor:
             train_vocabulary=options.train_vocabulary,
         )
         return Predictor(predictor.trained, **options.sizes)
-    if options.network.model.weights is None:
+    if options.network.model.weights is None and options.masks is None:
         raise InputError(
             "no network is given: give checkpoint=PATH of a .ckpt written by opsnet-train, or model.weights=PATH of a "
             "published Mask2Former"
         )
-    if getattr(instantiate(options.modulation), "needs_query_embeddings", True):  # `trained` is no recognizer yet
+    if options.masks is None and getattr(
+        instantiate(options.modulation), "needs_query_embeddings", True
+    ):  # `trained` is no recognizer yet
         raise InputError(
             "a Mask2Former from model.weights has no trained query embeddings: choose modulation=clip_only"
         )
@@ -182,6 +232,9 @@ def _print(outcome: Outcome, count: int, folder: Path, note: str) -> None:
     rate = outcome.done / max(outcome.seconds, 1e-9)
     if count > 1:
         console.print(f"{outcome.done} of {count} images, {rate:.2f} images per second", soft_wrap=True)
+    if any(outcome.masks.values()):
+        rows = ", ".join(f"{outcome.masks[key]} {shown}" for key, shown in OUTCOMES.items() if outcome.masks[key])
+        console.print(f"masks: {rows}", soft_wrap=True)
     if outcome.done:
         console.print(f"written to {folder}{note and '; '}{note}", soft_wrap=True)
 
@@ -189,11 +242,13 @@ def _print(outcome: Outcome, count: int, folder: Path, note: str) -> None:
 def _print_segments(named: NamedMap, console: Any) -> None:
     from rich.table import Table
 
-    several = any(len(s.top) > 1 for s in named.segments)
-    table = Table("name", "kind", "score", "predicted IoU", "share of the image", *(["best names"] if several else []))
+    several, given = (any(len(s.top) > 1 for s in named.segments), any(s.source_ids for s in named.segments))
+    more = [*(["masks"] if given else []), *(["best names"] if several else [])]
+    table = Table("name", "kind", "score", "predicted IoU", "share of the image", *more)
     for s in sorted(named.segments, key=lambda s: -s.area):
         shown = " > ".join(n.name for n in s.path) if s.path else s.name
         cells = [shown, "thing" if s.is_thing else "stuff", f"{s.score:.2f}", f"{s.iou:.2f}"]
         names = ["\n".join(f"{shown_name(n)} {n.score:.2f}" for n in s.top)] if several else []
-        table.add_row(*cells, f"{s.area / named.ids.numel():.1%}", *names)
+        ids = [" ".join(map(str, s.source_ids))] if given else []
+        table.add_row(*cells, f"{s.area / named.ids.numel():.1%}", *ids, *names)
     console.print(table)

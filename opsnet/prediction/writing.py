@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from opsnet.data.coco_panoptic import content, image_record, segment_record, write_annotation
 from opsnet.data.panoptic_records import ImageFile, ImageId, SegmentInfo
-from opsnet.prediction.carriers import NamedMap, NamedSegment, NameScore
+from opsnet.prediction.carriers import MaskId, NamedMap, NamedSegment, NameScore
 from opsnet.prediction.naming import boxes_of
 from opsnet.utils.errors import InputError
 from opsnet.utils.files import atomic_path, write_json, write_text
@@ -27,6 +27,8 @@ COLUMNS = (
     "file", "id", "category_id", "name", "kind", "score", "predicted_iou", "area", "left", "top", "width", "height",
     "names", "path",
 )  # fmt: skip
+MASK_COLUMN = "source_ids"
+"""A further column if masks were given."""
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -123,7 +125,9 @@ class PredictionWriter:
 
     def _add_panoptic(self, number: ImageId, name: str, named: NamedMap) -> list[dict[str, Any]]:
         segments = [panoptic_segment(s, named.vocabulary) for s in named.segments]
-        return [write_annotation(self.folder / "panoptic", number, f"{name}.png", named.ids.cpu().numpy(), segments)]
+        record = write_annotation(self.folder / "panoptic", number, f"{name}.png", named.ids.cpu().numpy(), segments)
+        dropped = [{"source_id": mask.source_id, "reason": mask.reason} for mask in named.dropped]
+        return [{**record, **({"dropped_masks": dropped} if dropped else {})}]
 
     def _add_semantic(self, number: ImageId, name: str, named: NamedMap) -> list[dict[str, Any]]:
         from PIL import Image
@@ -141,7 +145,7 @@ class PredictionWriter:
         return [
             {
                 "image_id": number, "category_id": ids[s.label], "score": round(s.score, 4), "bbox": list(s.box),
-                "segmentation": {**instance.mask, "counts": instance.mask["counts"].decode()},
+                "segmentation": {**instance.mask, "counts": instance.mask["counts"].decode()}, **_sources(s),
             }
             for s, instance in zip(named.segments, instances_from_map(named), strict=True)
         ]  # fmt: skip
@@ -151,7 +155,8 @@ class PredictionWriter:
         if self._vocabulary is None:
             return
         text = io.StringIO()
-        table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        is_given = any(MASK_COLUMN in row for row in self._rows)
+        table = csv.DictWriter(text, (*COLUMNS, *([MASK_COLUMN] if is_given else [])), lineterminator="\n")
         table.writeheader()
         table.writerows({key: _safe(value) for key, value in row.items()} for row in self._rows)
         write_text(self.folder / "segments.csv", text.getvalue())
@@ -174,7 +179,7 @@ def panoptic_segment(segment: NamedSegment, vocabulary: Vocabulary) -> dict[str,
     info = SegmentInfo(segment.id, vocabulary.ids[segment.label], area=segment.area)
     return {
         **segment_record(info, segment.box), "isthing": int(segment.is_thing), "score": round(segment.score, 4),
-        "predicted_iou": round(segment.iou, 4), **names, **path,
+        "predicted_iou": round(segment.iou, 4), **names, **path, **_sources(segment),
     }  # fmt: skip
 
 
@@ -186,7 +191,13 @@ def row_of(file: str, segment: NamedSegment, vocabulary: Vocabulary) -> dict[str
         "kind": "thing" if segment.is_thing else "stuff", "score": f"{segment.score:.4f}",
         "predicted_iou": f"{segment.iou:.4f}", "area": segment.area, "left": left, "top": top, "width": width,
         "height": height, "names": _listed(segment.top, "; "), "path": _listed(segment.path, " > "),
+        **({MASK_COLUMN: " ".join(map(str, segment.source_ids))} if segment.source_ids else {}),
     }  # fmt: skip
+
+
+def _sources(segment: NamedSegment) -> dict[str, list[MaskId]]:
+    """The ids of the given masks of which a segment consists, if masks were given."""
+    return {"source_ids": list(segment.source_ids)} if segment.source_ids else {}
 
 
 def _safe(cell: Any) -> Any:
