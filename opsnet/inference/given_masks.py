@@ -55,7 +55,9 @@ def run_with_masks(model: OPSNet, batch: Batch, masks: Tensor, iou: Tensor) -> N
 
 def _coverage(masks: Tensor, valid: Size, padded: Size) -> Iterator[Tensor]:
     """Groups of masks (n, H, W) as the fraction of each pixel of the padded image that they cover, (n, *padded)."""
-    for group in masks.split(max(1, GROUP_ELEMENTS // (padded[0] * padded[1]))):
+    step = max(1, GROUP_ELEMENTS // (padded[0] * padded[1]))
+    for first in range(0, len(masks), step):
+        group = masks[first : first + step]
         cover = adaptive_average(group.float(), valid)
         yield F.pad(cover, (0, padded[1] - valid[1], 0, padded[0] - valid[0]))
 

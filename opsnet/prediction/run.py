@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from opsnet.inference.config import InferenceConfig
 from opsnet.inference.settings import TrainedFilter, choose_recognizer
-from opsnet.inference.trained_model import load_zero_shot
+from opsnet.inference.trained_model import load_clip_alone, load_zero_shot
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.prediction.carriers import NamedMap
 from opsnet.prediction.image_ids import image_files
@@ -158,7 +158,9 @@ def _load(options: PredictionOptions) -> Predictor:
             train_vocabulary=options.train_vocabulary,
         )
         return Predictor(predictor.trained, **options.sizes)
-    if options.network.model.weights is None and options.masks is None:
+    if options.network.model.weights is None and options.masks is not None:
+        return Predictor(load_clip_alone(options.network, device=options.device), **options.sizes)
+    if options.network.model.weights is None:
         raise InputError(
             "no network is given: give checkpoint=PATH of a .ckpt written by opsnet-train, or model.weights=PATH of a "
             "published Mask2Former"
