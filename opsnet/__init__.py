@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from opsnet.prediction.predictor import Predictor, load
+    from opsnet.prediction.predictor import Predictor, load, load_clip
 
-__all__ = ["Predictor", "load"]
+__all__ = ["Predictor", "load", "load_clip"]
 
 
 def __getattr__(name: str) -> Any:

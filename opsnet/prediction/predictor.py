@@ -10,12 +10,13 @@ from typing import Any
 
 import torch
 from huggingface_hub import ModelHubMixin
+from omegaconf import OmegaConf
 
 from opsnet.checkpoint.folder import fetch, read, save
 from opsnet.inference.config import InferenceConfig, checked_semantic
 from opsnet.inference.network_output import NetworkOutput, run_network
 from opsnet.inference.settings import parse_filtering, parse_recognizer, recognizer_config
-from opsnet.inference.trained_model import TrainedModel
+from opsnet.inference.trained_model import TrainedModel, load_clip_alone
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.prediction.carriers import NamedMap
 from opsnet.prediction.given_masks import MasksLike
@@ -26,9 +27,11 @@ from opsnet.prediction.naming import UnknownRule, label_segments
 from opsnet.prediction.semantic_naming import is_from_proposals, label_pixels
 from opsnet.prediction.words import Words, as_words
 from opsnet.prediction.writing import for_task
+from opsnet.published.clips import clip_config
 from opsnet.published.open_model import open_model
 from opsnet.recognition.recognizer import PreparedNames, Recognizer
 from opsnet.structures import TextBank
+from opsnet.utils.configuration import option
 from opsnet.utils.errors import InputError
 from opsnet.vocabulary import Vocabulary
 from opsnet.vocabulary.name_tree import NameTree
@@ -69,6 +72,22 @@ def load(
         treat_label_names_as_seen=treat_label_names_as_seen, train_vocabulary=train_vocabulary,
     )  # fmt: skip
     return Predictor(trained, modulation=modulation, filtering=filtering)
+
+
+def load_clip(clip: str | Path = "rn50", *, clip_weights: str | Path | None = None, device: str = "auto") -> Predictor:
+    """A predictor for :meth:`Predictor.label` alone: a CLIP that names given masks, without a trained network.
+
+    Args:
+        clip: an option of conf/clip, or the path of an ``open_clip_config.json``.
+        clip_weights: path of its weights; default: open_clip's, downloaded once.
+        device: "auto" uses CUDA if available.
+
+    Raises:
+        ClipWeightsError: the CLIP is unknown or its weights are missing.
+    """
+    group = clip_config(clip, {}, is_open=False, weights=clip_weights)
+    config = OmegaConf.create({"model": option("model", "mask2former"), "clip": group})
+    return Predictor(load_clip_alone(config, device=device))
 
 
 class Predictor(
