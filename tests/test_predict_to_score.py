@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
+from documented import ROOT, blocks, run_documented
 
 from opsnet.commands import predict as predict_command
 from opsnet.commands import score as score_command
@@ -57,6 +59,21 @@ def test_the_score_of_a_folders_prediction_is_the_evaluations(
     measures = ("PQ", "PQth", "PQst", "SQ", "RQ")
     assert {m: scored[m] for m in measures} == {m: metrics[f"scenes/{FILTER}/{m}"] for m in measures}
     assert 0 < scored["PQ"] < 100
+
+
+def test_the_commands_of_the_page(
+    images: Path, lenient_checkpoint, truth: Path, command, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (block,) = (text for text in blocks(ROOT / "docs" / "datasets.md") if "opsnet-score --gt" in text)
+    for name, source in {
+        "images": images, "last.ckpt": lenient_checkpoint, "gt.json": truth, "classes.json": truth,
+        "gt": truth.with_suffix(""),
+    }.items():  # fmt: skip
+        (tmp_path / name).symlink_to(source)
+    for line in block.splitlines():
+        run_documented(shlex.split(line), command)
+    assert "All" in capsys.readouterr().out
 
 
 def test_without_the_ids_the_score_is_refused(images: Path, lenient_checkpoint, truth: Path, command, tmp_path) -> None:
