@@ -30,6 +30,7 @@ class TrainedModel:
         experiment: the experiment that trained it; ``None`` if unknown.
         config: configuration that builds the same network, as stored in a checkpoint; ``None`` if it was not trained.
         recognizer: the recognizer of its training and validation, built from ``inference.recognizer``.
+        has_segmenter: whether it finds masks; ``False`` for a CLIP alone, which names given ones.
         names: cache of vocabularies prepared for it.
     """
 
@@ -39,6 +40,7 @@ class TrainedModel:
     experiment: str | None = None
     config: Mapping[str, Any] | None = None
     recognizer: Recognizer = field(default_factory=EmbeddingModulation)
+    has_segmenter: bool = True
     names: NameCache = field(init=False)
 
     def __post_init__(self) -> None:
@@ -92,7 +94,8 @@ def load_clip_alone(cfg: DictConfig, *, device: str = "auto") -> TrainedModel:
 
     model: OPSNet = instantiate(cfg.model, backbone=SharedClipBackbone(), clip=cfg.clip)
     torch.nn.init.zeros_(model.no_object_embed)  # an untrained one would be another in each run
-    return TrainedModel(model.eval().to(pick_device(device)), Vocabulary.load("coco"), recognizer=ClipOnly())
+    model = model.eval().to(pick_device(device))
+    return TrainedModel(model, Vocabulary.load("coco"), recognizer=ClipOnly(), has_segmenter=False)
 
 
 def pick_device(name: str) -> str:

@@ -13,6 +13,8 @@ from huggingface_hub import ModelHubMixin
 from omegaconf import OmegaConf
 
 from opsnet.checkpoint.folder import fetch, read, save
+from opsnet.checkpoint.stored_network import text_cache
+from opsnet.clip.loading import ClipWeightsError
 from opsnet.inference.config import InferenceConfig, checked_semantic
 from opsnet.inference.network_output import NetworkOutput, run_network
 from opsnet.inference.settings import parse_filtering, parse_recognizer, recognizer_config
@@ -85,7 +87,9 @@ def load_clip(clip: str | Path = "rn50", *, clip_weights: str | Path | None = No
     Raises:
         ClipWeightsError: the CLIP is unknown or its weights are missing.
     """
-    group = clip_config(clip, {}, is_open=False, weights=clip_weights)
+    if Path(clip).suffix == ".json" and clip_weights is None:
+        raise ClipWeightsError(f"the CLIP of {clip} has no weights of its own: give clip_weights=PATH")
+    group = {**clip_config(clip, {}, is_open=False, weights=clip_weights), "text_cache": str(text_cache())}
     config = OmegaConf.create({"model": option("model", "mask2former"), "clip": group})
     return Predictor(load_clip_alone(config, device=device))
 
@@ -194,8 +198,10 @@ class Predictor(
         """One forward pass over one image or a list of images.
 
         Raises:
-            InputError: an image cannot be read, or the list is empty.
+            InputError: an image cannot be read, the list is empty, or the predictor is a CLIP alone.
         """
+        if not self.trained.has_segmenter:
+            raise InputError("a CLIP alone finds no masks: give them to label(), or load a checkpoint")
         pixels = tuple(to_pixels(image) for image in as_list(images)[0])
         if not pixels:
             raise InputError("there is no image to segment: give one or more")

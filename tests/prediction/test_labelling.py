@@ -15,7 +15,7 @@ import opsnet
 from opsnet.inference.given_masks import run_with_masks
 from opsnet.inference.trained_model import TrainedModel
 from opsnet.panoptic.mask_filtering import MaskFiltering
-from opsnet.prediction.images import to_batch
+from opsnet.prediction.images import NetworkSize, to_batch
 from opsnet.prediction.labelling import front_to_back, mask_recognizer
 from opsnet.prediction.naming import UnknownRule
 from opsnet.prediction.predictor import Predictor
@@ -152,6 +152,20 @@ def test_published_weights_use_their_own_head(image, masks, tmp_path: Path) -> N
     own, clip = (published.label(image, masks, WORDS, top_k=3, modulation=m) for m in (None, "clip_only"))
     assert by_source(own) == by_source(clip)
     assert [s.top for s in own.segments] != [s.top for s in clip.segments]
+
+
+def test_a_clip_alone(world, predictor, image, masks) -> None:
+    alone = opsnet.load_clip("tiny", clip_weights=world.clip, device="cpu")
+    assert alone.size == NetworkSize(shortest=800)
+    sized = Predictor(alone.trained, shortest=None)
+    found, expected = (p.label(image, masks, WORDS, top_k=3) for p in (sized, predictor))
+    assert [s.name for s in found.segments] == [s.name for s in expected.segments]
+    with pytest.raises(InputError, match=r"a CLIP alone finds no masks: give them to label\(\)"):
+        alone(image, WORDS)
+    with pytest.raises(InputError, match="no CLIP 'rn5'"):
+        opsnet.load_clip("rn5")
+    with pytest.raises(InputError, match=r"open_clip_config\.json has no weights of its own: give clip_weights=PATH"):
+        opsnet.load_clip("open_clip_config.json")
 
 
 def test_the_order_by_hand() -> None:

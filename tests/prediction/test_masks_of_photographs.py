@@ -60,7 +60,7 @@ def test_every_mask_is_named_once_and_keeps_its_id(published: Predictor, modulat
             part = ids == segment.id
             assert part.sum() == segment.area > 0
             assert (by_id[source] | ~part).all()  # inside the mask that was given
-            assert [n.name for n in segment.top][0] == segment.name in things.names
+            assert segment.top[0].name == segment.name in things.names
         covered = np.any(list(by_id.values()), axis=0) if by_id else np.zeros(ids.shape, bool)
         assert np.array_equal(ids > 0, covered)  # every pixel of a mask has one name
         overlapping += int((np.sum(list(by_id.values()), axis=0) > 1).any())
