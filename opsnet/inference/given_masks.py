@@ -18,7 +18,7 @@ from opsnet.model import OPSNet
 from opsnet.ops.adaptive_average import adaptive_average
 from opsnet.structures import Batch, Proposals
 
-GROUP_ELEMENTS = 2**26
+GROUP_ELEMENTS = 2**24
 """Number of mask values that are processed at a time, at the size of the padded image."""
 
 Size = tuple[int, int]
