@@ -14,8 +14,8 @@ from opsnet.utils.errors import InputError
 from opsnet.utils.suggestions import closest, did_you_mean
 
 TEXTS = {
-    "checkpoint", "image", "masks", "vocabulary", "train_vocabulary", "train", "output", "init_from", "resume",
-    "clip_model", "clip_weights", "recognizer_from", "proposals", "captions", "experiment_name", "paths.data",
+    "checkpoint", "image", "ids_from", "masks", "vocabulary", "train_vocabulary", "train", "output", "init_from",
+    "resume", "clip_model", "clip_weights", "recognizer_from", "proposals", "captions", "experiment_name", "paths.data",
     "paths.runs", "paths.cache", "hydra.run.dir", "hydra.sweep.dir",
 }  # fmt: skip
 """Keys whose values are texts."""

@@ -16,7 +16,7 @@ from opsnet.recognition.recognizer import PreparedNames, Recognizer, name_logits
 from opsnet.structures import Embeddings
 
 LARGEST_ALPHA, LARGEST_BETA = 1000.0, 10.0
-"""The paper's are at most 20 and 1.5. H is at least 0.001, so logits, up to 100 / H ** beta, overflow from beta = 12."""
+"""The paper has at most 20 and 1.5. H is at least 0.001, so logits, up to 100 / H ** beta, overflow from beta = 12."""
 
 
 class QueryOnly(Recognizer):
