@@ -103,11 +103,11 @@ def test_fcclip_agrees_with_the_plain_implementation() -> None:
 
 
 def test_given_masks_are_timed(capsys: pytest.CaptureFixture[str]) -> None:
-    """With the full-size CLIP, at a small size."""
+    """With the full-size CLIP and random weights."""
     masks = given_masks.blobs(3)
     assert masks.shape == (3, 480, 640)
     assert masks.any((1, 2)).all() and (masks.sum(0) > 1).any()
     given_masks.main(["--masks", "1", "3", "--rounds", "1"])
     rows = [line.split("│")[1:4] for line in capsys.readouterr().out.splitlines() if "│" in line]
     assert [row[0].strip() for row in rows] == ["1", "3"]
-    assert float(rows[1][2]) > 0 or float(rows[1][1]) > 0
+    assert all(float(row[1]) > 0 for row in rows)
