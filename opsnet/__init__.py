@@ -9,13 +9,13 @@ if TYPE_CHECKING:
     from opsnet.evaluation.score import score
     from opsnet.prediction.carriers import PanopticResult
     from opsnet.prediction.naming import UnknownRule
-    from opsnet.prediction.predictor import Predictor, load
+    from opsnet.prediction.predictor import Predictor, load, load_clip
     from opsnet.prediction.writing import save_results
     from opsnet.vocabulary import Vocabulary
 
     __version__: str
 
-__all__ = ["PanopticResult", "Predictor", "UnknownRule", "Vocabulary", "load", "save_results", "score"]
+__all__ = ["PanopticResult", "Predictor", "UnknownRule", "Vocabulary", "load", "load_clip", "save_results", "score"]
 
 _MODULES = {
     "PanopticResult": "opsnet.prediction.carriers",
@@ -23,6 +23,7 @@ _MODULES = {
     "UnknownRule": "opsnet.prediction.naming",
     "Vocabulary": "opsnet.vocabulary",
     "load": "opsnet.prediction.predictor",
+    "load_clip": "opsnet.prediction.predictor",
     "save_results": "opsnet.prediction.writing",
     "score": "opsnet.evaluation.score",
 }

@@ -15,6 +15,7 @@ from opsnet.clip.shared_backbone import SharedClipBackbone
 from opsnet.ops.normalization import Sizes, inside_images
 from opsnet.recognition.recognizer import cosine_logits
 from opsnet.segmenter.backbone import Backbone
+from opsnet.segmenter.embedding_heads import MaskPooledHead
 from opsnet.segmenter.pixel_decoder import PixelDecoder
 from opsnet.segmenter.published.checkpoints import load_published
 from opsnet.segmenter.query_decoder import QueryDecoder
@@ -75,13 +76,16 @@ class OPSNet(nn.Module):
             valid_sizes: (height, width) in pixels of each image inside the padding; ``None``: no padding.
             return_intermediate: whether the query decoder predicts after every layer; default: in training mode.
         """
+        maps, clip_map = self._encode(images, valid_sizes)
+        return self._propose(maps, clip_map, return_intermediate), clip_map
+
+    def _encode(self, images: Tensor, valid_sizes: Sizes | None) -> tuple[list[Tensor], Tensor]:
+        """The backbone's maps, and CLIP's."""
         inside, images = inside_images(valid_sizes, images), _channels_last(images)
         if isinstance(self.backbone, SharedClipBackbone):
-            maps, clip_map = self.backbone.with_clip_map(images, inside)
-        else:
-            clip_map = self.clip.image_encoder(images, inside)
-            maps = self.backbone(images, inside)
-        return self._propose(maps, clip_map, return_intermediate), clip_map
+            return self.backbone.with_clip_map(images, inside)
+        clip_map = self.clip.image_encoder(images, inside)
+        return self.backbone(images, inside), clip_map
 
     def propose(
         self, images: Tensor, clip_map: Tensor | None, valid_sizes: Sizes | None = None, *,
@@ -99,6 +103,32 @@ class OPSNet(nn.Module):
         """Both embeddings of each proposal, query embedding and pooled CLIP, for images of ``size`` in pixels."""
         pooled = self.clip.image_encoder.pool(clip_map, proposals.mask_logits, size)
         return Embeddings(proposals.query_embeds, pooled, self.query_scale(), self.clip_scale())
+
+    @property
+    def names_masks(self) -> bool:
+        """Whether masks without queries have an embedding for names besides CLIP's, see :meth:`embed_masks`."""
+        return isinstance(self.query_decoder.embed_head, MaskPooledHead) and self.has_query_embeddings
+
+    def embed_pixels(self, images: Tensor, valid_sizes: Sizes | None = None) -> tuple[Tensor | None, Tensor]:
+        """What names given masks: images (B, 3, H, W) -> pixel embeddings (B, C, h, w), and CLIP's map (B, C', h', w').
+
+        The pixel embeddings are ``None`` if masks cannot be named by them; then only CLIP's encoder runs.
+        """
+        if not self.names_masks:
+            return None, self.clip.image_encoder(_channels_last(images), inside_images(valid_sizes, images))
+        maps, clip_map = self._encode(images, valid_sizes)
+        return self.pixel_decoder(maps).pixels, clip_map
+
+    def embed_masks(self, pixels: Tensor, inside: Tensor) -> Tensor:
+        """Embeddings (B, K, D) of masks without queries, bool (B, K, h, w), from pixel embeddings (B, C, h, w).
+
+        Raises:
+            ValueError: the network's embedding head does not pool pixels, see :attr:`names_masks`.
+        """
+        head = self.query_decoder.embed_head
+        if not isinstance(head, MaskPooledHead):
+            raise ValueError("only embed_head=mask_pooled (FC-CLIP's) embeds masks that are not of its queries")
+        return head.of_masks(pixels, inside)
 
     @property
     def has_query_embeddings(self) -> bool:

@@ -113,6 +113,7 @@ class Segment:
         is_crowd: a region of several objects that scoring ignores (ground truth only).
         covered: pixels of its mask that other segments hide in the map (ground truth only; ADE20K); they count in IoU.
         proposal: index of its proposal, of the best one if several were merged into stuff (predictions only).
+        proposals: indices of all proposals that were merged into it (predictions only).
     """
 
     id: int
@@ -124,6 +125,7 @@ class Segment:
     is_crowd: bool = False
     covered: int = 0
     proposal: int | None = field(default=None, compare=False)
+    proposals: tuple[int, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,8 @@ PAGES_ELSEWHERE = {
     ("docs/datasets.md", "yaml"): "test_own_dataset.py::test_it_is_trained_on_validated_and_evaluated",
     ("docs/export.md", "python"): "test_export.py::test_the_example_in_the_docs_gives_the_map_of_the_network",
     ("docs/finetuning.md", "sh"): "test_finetuning.py::test_the_commands_of_the_page_run",
+    ("docs/masks.md", "python"): "test_masks_page.py::test_the_python_runs",
+    ("docs/masks.md", "sh"): "test_masks_page.py::test_the_commands_run",
     ("docs/models.md", "python"): "test_models_page.py::test_the_python_runs",
     ("docs/models.md", "sh"): "test_models_page.py::test_the_command_runs",
     ("docs/training.md", "python"): "test_own_loss.py::test_the_loss_of_the_documentation",
@@ -60,9 +62,13 @@ ELSEWHERE = {
     "opsnet-predict model.weights=PATH backbone=swin_l model.query_decoder.queries=200 modulation=clip_only "
     'filtering=objectness image=photo.png vocabulary="red car, sky, lamp post"':
         "test_zero_shot.py::test_the_command_writes_named_segments",
+    "opsnet-predict checkpoint=last.ckpt image=images ids_from=gt.json vocabulary=classes.json output=found":
+        "test_predict_to_score.py::test_the_commands_of_the_page",
     "opsnet-prepare own": "test_own.py",
     "opsnet-prepare own KIND --help": "test_own.py",
     "opsnet-prepare wordnet": "test_wordnet.py::test_the_file_that_debian_leaves_out",
+    "opsnet-score --gt gt.json --pred found/panoptic.json":
+        "test_predict_to_score.py::test_the_commands_of_the_page",
     "opsnet-train --config-dir FOLDER data=parking":
         "test_own_dataset.py::test_it_is_trained_on_validated_and_evaluated",
     "opsnet-train experiment=camvid backbone.weights=lite2.safetensors": CAMVID,
@@ -77,6 +83,7 @@ ELSEWHERE = {
 
 SCRIPTS = {
     "scripts.benchmarks.fcclip": "test_benchmarks.py",
+    "scripts.benchmarks.given_masks": "test_benchmarks.py::test_given_masks_are_timed",
     "scripts.benchmarks.int8": "test_int8.py",
     "scripts.benchmarks.loading": "test_benchmarks.py",
     "scripts.benchmarks.memory": "test_benchmarks.py::test_every_part_of_a_step_is_measured",

@@ -44,6 +44,10 @@ class Pooling(nn.Module):
         """The kept map and mask logits (B, K, h', w') -> CLIP embeddings (B, K, D)."""
         raise NotImplementedError
 
+    def is_lost(self, clip_map: Tensor, mask_logits: Tensor) -> Tensor:
+        """Which masks have no part in :meth:`pool`, because they are too small for the map or empty: bool (B, K)."""
+        return ~masks_on(clip_map, mask_logits).flatten(2).any(-1)
+
 
 class AdapterPooling(Pooling):
     """Spatial Adapter, then Mask Pooling (paper, section 3.2).
@@ -65,6 +69,10 @@ class AdapterPooling(Pooling):
     def pool(self, clip_map: Tensor, mask_logits: Tensor) -> Tensor:
         """See :class:`Pooling`; zeros for an empty mask."""
         return mask_pooling(clip_map, mask_logits)
+
+    def is_lost(self, clip_map: Tensor, mask_logits: Tensor) -> Tensor:
+        """See :class:`Pooling`."""
+        return ~(mask_logits >= 0).flatten(2).any(-1)
 
 
 class ProjectAfterPooling(Pooling):

@@ -26,10 +26,14 @@ HELP = Help(
             "opsnet-predict checkpoint=last.ckpt image=photo.jpg vocabulary=coco filtering.threshold=0.02",
         ),
         ("published weights", "opsnet-predict checkpoint=fcclip.pth image=photo.jpg vocabulary=ade20k"),
+        (
+            "names for your own masks",
+            "opsnet-predict checkpoint=last.ckpt image=photo.jpg masks=sam.json vocabulary=words.txt",
+        ),
     ),
     keys={
         "checkpoint": "a .ckpt of opsnet-train, a folder of save_pretrained, published weights, owner/name on the Hub",
-        "image": "an image, a folder, or a pattern such as photos/*.jpg",
+        "image": "an image, a folder, a pattern such as photos/*.jpg, an address, or a video",
         "vocabulary": "names with commas between them, a .txt or .json file, a packaged name (coco, ade20k, "
         "cityscapes, ...), or a tree: a .yaml file, wordnet:animal.n.01",
         "output": "folder to write; runs/predict/<date_time> by default",
@@ -41,12 +45,16 @@ HELP = Help(
         "modulation": "the recognizer: trained, full, clip_only, query_only, ..., or alpha=5,beta=0.25",
         "shortest, longest": "pixels of the edges to which images are resized; the checkpoint's by default",
         "batch_size": "images of equal size per batch; 8 by default",
+        "ids_from": "a json with the dataset's images, such as its ground truth, whose ids predictions get",
+        "masks": "your own masks, not the network's: a .json of SAM or COCO, a .png of ids, or a folder of either",
+        "front": "which of two overlapping masks of `masks` is in front: small (the default) or score",
         "device": "auto, cpu, cuda or cuda:1",
         "clip_model": "for published weights: their CLIP, if it is not the usual one",
         "train_vocabulary": "for published weights: the names that they were trained with; coco by default",
         "clip_weights": "path of CLIP's weights, if they have moved since training",
     },
-    more="Read on: docs/cookbook.md, docs/vocabularies.md (all forms of names), docs/models.md (published weights).",
+    more="Read on: docs/cookbook.md, docs/vocabularies.md (all forms of names), docs/models.md (published weights), "
+    "docs/masks.md (your own masks).",
     ask="a prediction needs a network, an image and class names",
 )
 

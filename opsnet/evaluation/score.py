@@ -6,7 +6,7 @@ import dataclasses
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -72,7 +72,8 @@ def score(
 ) -> Score:
     """Panoptic quality of predictions against ground truth, both in COCO's panoptic format.
 
-    Images that only the prediction has are ignored, as in panopticapi.
+    Images that only the prediction has are ignored, as in panopticapi. Where both files have ``images``, an id must be
+    that of the same file in both.
 
     Args:
         gt_json: ``categories`` and ``annotations`` of the ground truth.
@@ -86,6 +87,7 @@ def score(
     """
     truth_json, prediction_json = PanopticJson(Path(gt_json)), PanopticJson(Path(pred_json), predicted=True)
     categories = truth_json.categories()
+    _require_same_names(truth_json, prediction_json)
     truths = _by_image(truth_json, gt_dir, categories)
     predictions = _by_image(prediction_json, pred_dir, categories)
     if not truths:
@@ -93,7 +95,8 @@ def score(
     for image_id in truths:
         if image_id not in predictions:
             raise DatasetError(
-                f"{pred_json} has no annotation for image {image_id} of {gt_json}: predict that image too"
+                f"{pred_json} has no annotation for image {image_id} of {gt_json}: predict that image too, or give "
+                "opsnet-predict ids_from=GT.json if the images are numbered in another way"
             )
     images: Iterable[_Image] = truths.values()
     if progress:
@@ -107,6 +110,31 @@ def score(
             *(len(wrong_areas), wrong_areas[0]),
         )
     return Score(summarise(counts, [category.is_thing for category in categories]), categories, len(truths))
+
+
+def _require_same_names(truth: PanopticJson, prediction: PanopticJson) -> None:
+    """Checks that no image id belongs to different files, if both files have valid ``images``; suffixes may differ.
+
+    Raises:
+        DatasetError: one does.
+    """
+    theirs, ours = _stems(truth), _stems(prediction)
+    for image_id in ours.keys() & theirs.keys():
+        if ours[image_id] != theirs[image_id]:
+            raise DatasetError(
+                f"image {image_id} is {ours[image_id]} in {prediction.path}, but {theirs[image_id]} in {truth.path}: "
+                f"predict with the ids of the ground truth (opsnet-predict ids_from={truth.path}), or remove `images` "
+                "from the prediction if the ids are right"
+            )
+
+
+def _stems(listing: PanopticJson) -> dict[int | str, str]:
+    """File names by image id, without folders and suffix; none if ``images`` is missing or invalid."""
+    try:
+        names = listing.images() if "images" in listing else {}
+    except DatasetError:  # panopticapi does not read this list
+        return {}
+    return {image_id: PurePosixPath(name.replace("\\", "/")).stem for image_id, name in names.items()}
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,12 @@ def merge(
         merge_scores=rows.merge_scores, overlap=overlap,
     )  # fmt: skip
     places = kept.tolist()
-    own = [None if s.proposal is None else places[s.proposal] for s in merged.segments]
-    segments = (dataclasses.replace(s, proposal=proposal) for s, proposal in zip(merged.segments, own, strict=True))
+    segments = (
+        dataclasses.replace(
+            s,
+            proposal=None if s.proposal is None else places[s.proposal],
+            proposals=tuple(places[proposal] for proposal in s.proposals),
+        )
+        for s in merged.segments
+    )
     return PanopticMap(merged.ids, tuple(segments))

@@ -140,11 +140,13 @@ def _of_checkpoint(own: Own | None, what: str) -> Own:
 
 
 def changed(filtering: MaskFiltering, changes: Mapping[str, Any]) -> MaskFiltering:
-    """A copy of a filter with some arguments replaced.
+    """A copy of a filter with some arguments replaced; without any, the filter.
 
     Raises:
         InputError: a value is invalid.
     """
+    if not changes:
+        return filtering
     own = filtering.settings()
     if "kind" in changes:  # arguments that depend on the kind take the new kind's defaults
         own = {"kind": own["kind"], "threshold": own["threshold"]}

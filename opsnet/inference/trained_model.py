@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from opsnet.clip.shared_backbone import SharedClipBackbone
 from opsnet.inference.config import MASK2FORMER, ZERO_SHOT, InferenceConfig
 from opsnet.inference.names import DomainNames, NameCache
 from opsnet.model import OPSNet
@@ -29,6 +30,7 @@ class TrainedModel:
         experiment: the experiment that trained it; ``None`` if unknown.
         config: configuration that builds the same network, as stored in a checkpoint; ``None`` if it was not trained.
         recognizer: the recognizer of its training and validation, built from ``inference.recognizer``.
+        has_segmenter: whether it finds masks; ``False`` for a CLIP alone, which names given ones.
         names: cache of vocabularies prepared for it.
     """
 
@@ -38,6 +40,7 @@ class TrainedModel:
     experiment: str | None = None
     config: Mapping[str, Any] | None = None
     recognizer: Recognizer = field(default_factory=EmbeddingModulation)
+    has_segmenter: bool = True
     names: NameCache = field(init=False)
 
     def __post_init__(self) -> None:
@@ -76,6 +79,24 @@ def load_zero_shot(cfg: DictConfig, *, device: str = "auto") -> TrainedModel:
     model: OPSNet = instantiate(cfg.model, backbone=backbone, clip=cfg.clip, zero_shot=True)
     model.eval().to(pick_device(device))
     return TrainedModel(model, Vocabulary.load("coco"), ZERO_SHOT, recognizer=ClipOnly())
+
+
+def load_clip_alone(cfg: DictConfig, *, device: str = "auto") -> TrainedModel:
+    """A CLIP for naming given masks, in a network whose segmenter is never run (it is untrained).
+
+    Args:
+        cfg: configuration with the groups ``model`` and ``clip``.
+        device: "auto" uses CUDA if available.
+
+    Raises:
+        ClipWeightsError: CLIP's weights are missing.
+    """
+    from hydra.utils import instantiate
+
+    model: OPSNet = instantiate(cfg.model, backbone=SharedClipBackbone(), clip=cfg.clip)
+    torch.nn.init.zeros_(model.no_object_embed)  # an untrained one would be another in each run
+    model = model.eval().to(pick_device(device))
+    return TrainedModel(model, Vocabulary.load("coco"), recognizer=ClipOnly(), has_segmenter=False)
 
 
 def pick_device(name: str) -> str:

@@ -23,12 +23,15 @@ def upsample_masks(
     """Mask logits (K, h, w) of a padded image -> probabilities (K, H, W) of its valid part.
 
     Args:
-        mask_logits: at the segmenter's stride.
+        mask_logits: at the segmenter's stride; or bool (K, H, W), masks at the size of the result, which have the
+            probabilities 0 and 1.
         padded: (height, width) in pixels of the padded batch.
         valid: (height, width) in pixels of the image inside it.
         size: (height, width) in pixels of the original image before resizing to ``valid``; the size of the masks.
     """
     size = size or valid
+    if mask_logits.dtype == torch.bool:
+        return mask_logits.float()
     if len(mask_logits) == 0:  # interpolation does not support empty tensors
         return mask_logits.new_zeros(0, *size)
     full = F.interpolate(mask_logits[None], size=padded, mode="bilinear", align_corners=False)
@@ -92,18 +95,27 @@ def merge_masks(
     largest = max(padded, size, key=math.prod)
     groups = (upsample_masks(mask_logits[k], padded, valid, size) for k in in_groups(every, largest))
     competing = scores if merge_scores is None else merge_scores
-    return _merge(groups, scores, labels, is_thing, size, iou=iou, competing=competing, overlap=overlap)
+    return _merge(
+        groups, scores, labels, is_thing, size, iou=iou, competing=competing, overlap=overlap,
+        binary=mask_logits.dtype == torch.bool,
+    )  # fmt: skip
 
 
 def _merge(
     groups: Iterable[Tensor], scores: Tensor, labels: Tensor, is_thing: Sequence[bool], size: tuple[int, int], *,
-    iou: Tensor | None, competing: Tensor, overlap: float,
+    iou: Tensor | None, competing: Tensor, overlap: float, binary: bool = False,
 ) -> PanopticMap:  # fmt: skip
-    """Merges consecutive groups of probabilities (n, H, W) of kept proposals that compete with ``competing``."""
+    """Merges consecutive groups of probabilities (n, H, W) of kept proposals that compete with ``competing``.
+
+    Args:
+        binary: all probabilities are 0 or 1, so that nobody wins pixels outside of the masks.
+    """
     if len(scores) == 0:
         return PanopticMap(torch.zeros(size, dtype=torch.int64, device=scores.device), ())
     codes = contest_codes(groups, competing, size)
     winners, visible = codes.counts()
+    if binary:
+        winners = visible
     # One small transfer per image: a synchronization per segment would be slow on a GPU.
     columns = (codes.areas, winners, visible, scores, labels, torch.ones_like(scores) if iou is None else iou)
     rows = torch.stack([column.double() for column in columns], dim=1).tolist()
@@ -120,18 +132,20 @@ def name_segments(
     stuff: dict[int, int] = {}
     for row, (original, winners, visible, score, label, iou) in enumerate(rows):
         index, proposal = int(label), row
+        proposals: tuple[int, ...] = (row,)
         if visible == 0 or winners / original < overlap:
             id_of.append(0)
             continue
         segment_id = stuff.get(index, len(segments) + 1)
         if segment_id in segments:
             old = segments[segment_id]
+            proposals = (*old.proposals, row)
             proposal = proposal if score > old.score or old.proposal is None else old.proposal
             area, score, iou = old.area + int(visible), max(old.score, score), max(old.iou, iou)
         else:
             area = int(visible)
         segments[segment_id] = Segment(
-            segment_id, index, is_thing[index], score=score, area=area, iou=iou, proposal=proposal
+            segment_id, index, is_thing[index], score=score, area=area, iou=iou, proposal=proposal, proposals=proposals
         )
         if not is_thing[index]:
             stuff[index] = segment_id

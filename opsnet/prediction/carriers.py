@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from PIL import Image
 
 UNKNOWN = "unknown"
+MaskId: TypeAlias = int | str
+REASONS = ("empty", "covered", "score")
+"""Why a given mask is in no segment: it has no pixel, others are in front of all of it, or the filter dropped it."""
 MOST, LONGEST = 5, 30  # segments in a result's repr, and letters per name
 NOTEBOOK = 1280  # pixels of an overlay's longer side in a notebook
 
@@ -59,12 +62,27 @@ class NamedSegment(Segment):
         box: left, top, width and height in pixels.
         top: the best names, best first; the first is ``name`` unless the segment is unknown or was labelled by a tree.
         path: from the coarsest level to ``name``, if the names form a tree.
+        source_ids: ids of the given masks of which it consists; empty if the network found it.
     """
 
     name: str = ""
     box: tuple[int, int, int, int] = (0, 0, 0, 0)
     top: tuple[NameScore, ...] = ()
     path: tuple[NameScore, ...] = ()
+    source_ids: tuple[MaskId, ...] = ()
+
+
+@dataclass(frozen=True)
+class DroppedMask:
+    """A given mask that is in no segment.
+
+    Attributes:
+        source_id: its id.
+        reason: one of :data:`REASONS`.
+    """
+
+    source_id: MaskId
+    reason: str
 
 
 @dataclass(frozen=True, repr=False)
@@ -81,6 +99,8 @@ class PanopticResult(PanopticMap):
         file_name: the image's name, "image.png" for an image without a file.
         task: "panoptic"; "semantic": one segment per class; "instance": only things.
         warnings: what a user should know before trusting the map, see :mod:`opsnet.prediction.cautions`.
+        hidden: proposals that passed the filter and have no pixel, because others are in front.
+        dropped: given masks that are in no segment, see :meth:`opsnet.Predictor.label`.
     """
 
     segments: tuple[NamedSegment, ...]
@@ -89,6 +109,8 @@ class PanopticResult(PanopticMap):
     file_name: str = "image.png"
     task: str = "panoptic"
     warnings: tuple[UserWarning, ...] = ()
+    hidden: tuple[int, ...] = field(default=(), compare=False)
+    dropped: tuple[DroppedMask, ...] = ()
 
     def __repr__(self) -> str:
         largest = sorted(self.segments, key=lambda s: -s.area)

@@ -79,20 +79,25 @@ def of_names(trained: TrainedModel, words: Vocabulary | NameTree) -> tuple[Predi
     )
 
 
+def of_scope(trained: TrainedModel, pixels: NDArray[np.uint8]) -> tuple[PredictionWarning, ...]:
+    """The warning about an image (H, W, 3) unlike those that CLIP and the network were trained on."""
+    scope = scope_of(trained)
+    if scope is None or not all(any(map(scope.has_name, c.names)) for c in trained.train_vocabulary.concepts):
+        return ()  # the network was trained on other images than its CLIP, and knows them
+    return () if scope.has_image(pixels) else (UNFAMILIAR,)
+
+
 def of_images(
     trained: TrainedModel, images: Sequence[NDArray[np.uint8]], output: NetworkOutput
 ) -> list[tuple[PredictionWarning, ...]]:
     """The warnings about each of B images (H, W, 3) and the network's output for them."""
-    scope = scope_of(trained)
-    if scope is not None and not all(any(map(scope.has_name, c.names)) for c in trained.train_vocabulary.concepts):
-        scope = None  # the network was trained on other images than its CLIP, and knows them
     untrained = [True] * len(images)
     if not has_initial_norms(trained.model):
         untrained = proposals_agree(trained.model, output, trained.names.train_bank())
     return [
         (
             *((UNTRAINED,) if is_untrained else ()),
-            *((UNFAMILIAR,) if scope is not None and not scope.has_image(pixels) else ()),
+            *of_scope(trained, pixels),
         )
         for pixels, is_untrained in zip(images, untrained, strict=True)
     ]

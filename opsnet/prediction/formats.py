@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from opsnet.data.coco_panoptic import image_record, segment_record
 from opsnet.data.panoptic_png import ids_to_rgb
-from opsnet.data.panoptic_records import ImageFile, SegmentInfo
+from opsnet.data.panoptic_records import ImageFile, ImageId, SegmentInfo
 from opsnet.prediction.polygons import mask_polygons
 from opsnet.utils.errors import InputError
 from opsnet.vocabulary import Vocabulary
@@ -19,12 +19,15 @@ from opsnet.vocabulary import Vocabulary
 if TYPE_CHECKING:
     from PIL import Image
 
-    from opsnet.prediction.carriers import NamedSegment, NameScore, PanopticResult
+    from opsnet.prediction.carriers import MaskId, NamedSegment, NameScore, PanopticResult
 
 COLUMNS = (
     "file", "id", "category_id", "name", "kind", "score", "predicted_iou", "area", "left", "top", "width", "height",
     "names", "cosines", "path",
 )  # fmt: skip
+MASK_COLUMN = "source_ids"
+"""A further column if masks were given."""
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 # --- COCO -------------------------------------------------------------------------------------------------------------
@@ -38,13 +41,13 @@ def rle(mask: NDArray[np.bool_]) -> dict[str, Any]:
     return {"size": list(mask.shape), "counts": encoded["counts"].decode()}
 
 
-def coco_instances(result: PanopticResult, image_id: int = 0) -> list[dict[str, Any]]:
+def coco_instances(result: PanopticResult, image_id: ImageId = 0) -> list[dict[str, Any]]:
     """The segments as COCO's results: image_id, category_id, score, bbox and the mask's RLE."""
     ids = result.ids.cpu().numpy()
     return [
         {
             "image_id": image_id, "category_id": result.vocabulary.ids[s.label], "score": round(s.score, 4),
-            "bbox": list(s.box), "segmentation": rle(ids == s.id),
+            "bbox": list(s.box), "segmentation": rle(ids == s.id), **_sources(s),
         }
         for s in result.segments
     ]  # fmt: skip
@@ -66,7 +69,7 @@ def coco_panoptic(result: PanopticResult, image_id: int = 0) -> tuple[dict[str, 
 
     segments = [panoptic_segment(s, result.vocabulary) for s in result.segments]
     name = f"{Path(result.file_name).stem}.png"
-    record = {"image_id": image_id, "file_name": name, "segments_info": segments}
+    record = {"image_id": image_id, "file_name": name, "segments_info": segments, **dropped_masks(result)}
     return record, Image.fromarray(ids_to_rgb(result.ids.cpu().numpy()))
 
 
@@ -77,22 +80,47 @@ def panoptic_segment(segment: NamedSegment, vocabulary: Vocabulary) -> dict[str,
     info = SegmentInfo(segment.id, vocabulary.ids[segment.label], area=segment.area)
     return {
         **segment_record(info, segment.box), "isthing": int(segment.is_thing), "score": round(segment.score, 4),
-        "predicted_iou": round(segment.iou, 4), **names, **path,
+        "predicted_iou": round(segment.iou, 4), **names, **path, **_sources(segment),
     }  # fmt: skip
+
+
+def dropped_masks(result: PanopticResult) -> dict[str, Any]:
+    """The given masks that are in no segment, as a field of the image's entry in ``annotations``, if there are any."""
+    dropped = [{"source_id": mask.source_id, "reason": mask.reason} for mask in result.dropped]
+    return {"dropped_masks": dropped} if dropped else {}
+
+
+def _sources(segment: NamedSegment) -> dict[str, list[MaskId]]:
+    """The ids of the given masks of which a segment consists, if masks were given."""
+    return {"source_ids": list(segment.source_ids)} if segment.source_ids else {}
 
 
 # --- tables -----------------------------------------------------------------------------------------------------------
 
 
 def row_of(file: str, segment: NamedSegment, vocabulary: Vocabulary) -> dict[str, Any]:
-    """A segment as a row of :data:`COLUMNS`; scores are not calibrated (docs/scores.md)."""
+    """A segment as a row of :data:`COLUMNS`, and :data:`MASK_COLUMN` if masks were given.
+
+    Scores are not calibrated (docs/scores.md).
+    """
     left, top, width, height = segment.box
     return {
         "file": file, "id": segment.id, "category_id": vocabulary.ids[segment.label], "name": segment.name,
         "kind": "thing" if segment.is_thing else "stuff", "score": segment.score, "predicted_iou": segment.iou,
         "area": segment.area, "left": left, "top": top, "width": width, "height": height,
         "names": _listed(segment.top, "; "), "cosines": _cosines(segment.top), "path": _listed(segment.path, " > "),
+        **({MASK_COLUMN: " ".join(map(str, segment.source_ids))} if segment.source_ids else {}),
     }  # fmt: skip
+
+
+def columns_of(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The columns of a table with these rows."""
+    return [*COLUMNS, *([MASK_COLUMN] if any(MASK_COLUMN in row for row in rows) else [])]
+
+
+def safe_cell(cell: Any) -> Any:
+    """Text that a spreadsheet would take for a formula gets an apostrophe, with which spreadsheets mark text."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
 
 
 def _listed(names: Sequence[NameScore], between: str) -> str:
@@ -113,7 +141,7 @@ def data_frame(result: PanopticResult) -> Any:
     import pandas
 
     rows = [row_of(result.file_name, s, result.vocabulary) for s in result.segments]
-    return pandas.DataFrame(rows, columns=list(COLUMNS))
+    return pandas.DataFrame(rows, columns=columns_of(rows))
 
 
 # --- polygons and supervision -----------------------------------------------------------------------------------------
@@ -130,7 +158,7 @@ def geojson(result: PanopticResult) -> dict[str, Any]:
         is_one = len(moved) == 1
         properties = {
             "name": s.name, "category_id": result.vocabulary.ids[s.label], "isthing": int(s.is_thing),
-            "score": round(s.score, 4), "predicted_iou": round(s.iou, 4), "area": s.area,
+            "score": round(s.score, 4), "predicted_iou": round(s.iou, 4), "area": s.area, **_sources(s),
         }  # fmt: skip
         geometry = {
             "type": "Polygon" if is_one else "MultiPolygon", "coordinates": moved[0] if is_one else moved,

@@ -40,10 +40,13 @@ class SourceImage:
     Attributes:
         file_name: its name, without folders.
         pixels: (H, W, 3) uint8 RGB, upright.
+        path: its file; of an address and of Pillow's images the name alone; ``None`` for other images in memory and for
+            frames of a video.
     """
 
     file_name: str
     pixels: NDArray[np.uint8]
+    path: Path | None = None
 
 
 def to_pixels(image: ImageLike) -> NDArray[np.uint8]:

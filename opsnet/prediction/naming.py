@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -93,7 +93,9 @@ def label_segments(
         rows = [_proposal(s) for s in merged.segments]
         top = _top_names(logits[i, rows], no_object[i, rows], vocabulary, top_k)
         path_of = dict(zip(kept.tolist(), paths))
-        maps.append(_labelled(merged, shown, top, [path_of[r] for r in rows] if tree else None))
+        found = _labelled(merged, shown, top, [path_of[r] for r in rows] if tree else None)
+        visible = {proposal for s in merged.segments for proposal in s.proposals}
+        maps.append(replace(found, hidden=tuple(k for k in kept.tolist() if k not in visible)))
     return maps
 
 
@@ -145,8 +147,8 @@ def _labelled(
         path = tuple(name_score(vocabulary, *step) for step in paths[i]) if paths is not None and is_on_path else ()
         segments.append(
             NamedSegment(
-                s.id, s.label, s.is_thing, s.score, s.area, s.iou, proposal=s.proposal, name=name, box=boxes[s.id - 1],
-                top=best, path=path,
+                s.id, s.label, s.is_thing, s.score, s.area, s.iou, proposal=s.proposal, proposals=s.proposals,
+                name=name, box=boxes[s.id - 1], top=best, path=path,
             )
         )  # fmt: skip
     return PanopticResult(ids=merged.ids, segments=tuple(segments), vocabulary=vocabulary)

@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from opsnet.inference.trained_model import pick_device
+from opsnet.prediction.mask_labelling import checked_front
 from opsnet.prediction.writing import checked_task
 from opsnet.utils.errors import InputError
 from opsnet.utils.option_values import EDGE, INFERENCE, POSITIVE, SHARE, SHARE_OR_NULL, Number, Switch, check_values
@@ -42,6 +43,9 @@ class PredictionOptions:
     clip_model: str | None = None
     train_vocabulary: str | None = None
     clip_weights: str | None = None
+    ids_from: str | None = None
+    masks: str | None = None
+    front: str = "small"
     treat_label_names_as_seen: bool = False
     device: str = "auto"
     task: str = "panoptic"
@@ -54,6 +58,9 @@ class PredictionOptions:
 
     def __post_init__(self) -> None:
         checked_task(self.task)
+        checked_front(self.front)
+        if self.masks is not None and self.semantic == "proposals":
+            raise InputError("semantic=proposals needs the network's own proposals: leave semantic or masks out")
         for key, kind in OWN.items():
             kind.check(key, getattr(self, key))
         if self.unknown == 0:

@@ -13,8 +13,12 @@ from typing import Any
 
 import torch
 from huggingface_hub import ModelHubMixin
+from omegaconf import OmegaConf
+from torch import Tensor
 
 from opsnet.checkpoint.folder import fetch, read, save
+from opsnet.checkpoint.stored_network import text_cache
+from opsnet.clip.loading import ClipWeightsError
 from opsnet.inference.config import checked_semantic
 from opsnet.inference.network_output import NetworkOutput, run_network
 from opsnet.inference.settings import (
@@ -23,21 +27,26 @@ from opsnet.inference.settings import (
     recognizer_config,
     require_query_embeddings,
 )
-from opsnet.inference.trained_model import TrainedModel
+from opsnet.inference.trained_model import TrainedModel, load_clip_alone
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.prediction import arguments
 from opsnet.prediction.carriers import PanopticResult
-from opsnet.prediction.cautions import issue, with_image_warnings, with_warnings
+from opsnet.prediction.cautions import issue, of_names, of_scope, with_image_warnings, with_warnings
 from opsnet.prediction.cosines import with_cosines
-from opsnet.prediction.images import AUTO, ImageLike, Pixels, network_size, to_batch
+from opsnet.prediction.given_masks import GivenMasks, MasksLike
+from opsnet.prediction.images import AUTO, ImageLike, Pixels, SourceImage, network_size, to_batch
 from opsnet.prediction.labelling import Labelling, Proposed
+from opsnet.prediction.mask_files import read_masks
+from opsnet.prediction.mask_labelling import KeepAll, checked_front, label_masks, mask_recognizer, propose_masks
 from opsnet.prediction.naming import UnknownRule, label_segments
 from opsnet.prediction.semantic_naming import is_from_proposals, label_pixels
 from opsnet.prediction.sources import ImageSource, by_padded_size, image_source, in_batches
 from opsnet.prediction.words import Words, as_words
+from opsnet.published.clips import clip_config
 from opsnet.published.open_model import open_model
 from opsnet.recognition.recognizer import PreparedNames, Recognizer
 from opsnet.structures import TextBank
+from opsnet.utils.configuration import option
 from opsnet.utils.errors import InputError
 from opsnet.vocabulary import Vocabulary
 
@@ -79,6 +88,25 @@ def load(
         treat_label_names_as_seen=treat_label_names_as_seen, train_vocabulary=train_vocabulary,
     )  # fmt: skip
     return Predictor(trained, modulation=modulation, filtering=filtering)
+
+
+@arguments.known_arguments
+def load_clip(clip: str | Path = "rn50", *, clip_weights: str | Path | None = None, device: str = "auto") -> Predictor:
+    """A predictor for :meth:`Predictor.label` alone: a CLIP that names given masks, without a trained network.
+
+    Args:
+        clip: an option of conf/clip, or the path of an ``open_clip_config.json``.
+        clip_weights: path of its weights; default: open_clip's, downloaded once.
+        device: "auto" uses CUDA if available.
+
+    Raises:
+        ClipWeightsError: the CLIP is unknown or its weights are missing.
+    """
+    if Path(clip).suffix == ".json" and clip_weights is None:
+        raise ClipWeightsError(f"the CLIP of {clip} has no weights of its own: give clip_weights=PATH")
+    group = {**clip_config(clip, {}, is_open=False, weights=clip_weights), "text_cache": str(text_cache())}
+    config = OmegaConf.create({"model": option("model", "mask2former"), "clip": group})
+    return Predictor(load_clip_alone(config, device=device))
 
 
 class Predictor(
@@ -193,9 +221,11 @@ class Predictor(
         """One forward pass over one image or a list of images.
 
         Raises:
-            InputError: an image cannot be read, the list is empty, or the images of a folder, a pattern or a video are
-                given, which may be too many.
+            InputError: an image cannot be read, the list is empty, the images of a folder, a pattern or a video are
+                given, which may be too many, or the predictor is a CLIP alone.
         """
+        if not self.trained.has_segmenter:
+            raise InputError("a CLIP alone finds no masks: give them to label(), or load a checkpoint")
         source = image_source(images)
         if source.is_stream:
             raise InputError("propose() takes an image or a list, because it keeps all in memory: list the images")
@@ -227,6 +257,65 @@ class Predictor(
         )  # fmt: skip
         return self._label(output, labelling)
 
+    @arguments.known_arguments
+    def label(
+        self, image: ImageLike, masks: MasksLike, vocabulary: Words, *, scores: Sequence[float] | None = None,
+        front: str = "small", overlap: float = 0.0, modulation: str | Recognizer | None = None,
+        filtering: str | MaskFiltering | None = None, top_k: int = 1, unknown: UnknownRule | None = None,
+        path_margin: float = 0.1, task: str = "panoptic",
+    ) -> PanopticResult:  # fmt: skip
+        """Names masks from elsewhere, such as SAM's, and merges them into a map without overlaps.
+
+        They are named by CLIP's embeddings pooled inside each mask; by the predictor's own recognizer if the network's
+        embedding head pools pixels too (FC-CLIP's). OPSNet has no query embeddings of masks that are not its own.
+
+        Args:
+            image: one image, see :meth:`__call__`.
+            masks: masks at its size: bool (n, H, W); a map of ids (H, W); SAM's list of records; or the path of a file,
+                see :mod:`opsnet.prediction.mask_files`. They may overlap.
+            vocabulary: see :meth:`__call__`.
+            scores: n scores in 0..1, such as SAM's predicted IoU, if the masks have none with them.
+            front: which of two overlapping masks gets the pixels: "small": the smaller one, so that parts stay visible;
+                "score": the one with the higher product of its name's probability and its score.
+            overlap: masks that keep less of their pixels than this fraction are dropped.
+            modulation: replaces the recognizer.
+            filtering: drops masks by score, see :meth:`__call__`; ``None`` keeps all.
+            top_k, unknown, path_margin, task: see :meth:`__call__`.
+
+        Returns:
+            A result whose segments have the masks' ids (``source_ids``), with the masks that are in no segment
+            (``dropped``). Stuff masks of one name are one segment.
+
+        Raises:
+            InputError: the image or the masks cannot be read, a mask is invalid or of another size than the image, or
+                an argument is invalid; raised before anything is computed.
+            TypeError: there is no such argument.
+        """
+        chosen = None if modulation is None else self._recognizer(modulation)
+        labelling = self._labelling(
+            vocabulary, modulation=mask_recognizer(self.trained.model, self.recognizer, chosen),
+            filtering=KeepAll() if filtering is None else filtering, top_k=top_k, unknown=unknown,
+            path_margin=path_margin, task=task, semantic="panoptic" if task == "semantic" else None,
+        )  # fmt: skip
+        kept, front, source = arguments.share("overlap", overlap), checked_front(front), image_source(image)
+        if not source.is_one:
+            raise InputError("label() takes one image with its masks: call it for each image")
+        (read,) = source.read()
+        given = read_masks(masks, read.path, (read.pixels.shape[0], read.pixels.shape[1]), scores=scores)
+        return self._label_masks(read, given, labelling, front, kept)
+
+    @torch.inference_mode()
+    def _label_masks(
+        self, image: SourceImage, given: GivenMasks, how: Labelling, front: str, overlap: float
+    ) -> PanopticResult:  # fmt: skip
+        with self._network:
+            proposed = propose_masks(self.trained.model, image, given, size=self.size)
+        logits, no_object = self._logits(proposed.output, how)
+        found = label_masks(proposed, logits, no_object, how, front=front, overlap=overlap)
+        about = (*of_scope(self.trained, image.pixels), *of_names(self.trained, how.words))
+        (named,) = self._with_cosines([dataclasses.replace(found, warnings=about)], proposed.output, how)
+        return named
+
     def _labelling(
         self, vocabulary: Words, *, modulation: str | Recognizer | None, filtering: str | MaskFiltering | None,
         semantic: str | None, **rules: Any,
@@ -243,8 +332,7 @@ class Predictor(
     @torch.inference_mode()
     def _label(self, output: NetworkOutput, how: Labelling) -> list[PanopticResult]:
         require_query_embeddings(how.recognizer, self.trained.model.has_query_embeddings)
-        names, embeddings = self.prepared(how.target), output.embeddings()
-        logits, no_object = how.recognizer(embeddings, names, self.trained.model.no_object_embed)
+        logits, no_object = self._logits(output, how)
         if how.from_proposals:
             found = label_pixels(output, logits, no_object, how.target, top_k=how.top_k)
         else:
@@ -252,11 +340,20 @@ class Predictor(
                 output, logits, no_object, how.words, filtering=how.filtering, overlap=self.overlap,
                 top_k=how.top_k, unknown=how.unknown, path_margin=how.path_margin,
             )  # fmt: skip
-        found = with_cosines(found, how.recognizer, embeddings, names, how.words)
+        found = self._with_cosines(found, output, how)
         found = with_warnings(
             found, output, logits, no_object, how.words, trained=self.trained, filtering=how.filtering, task=how.task
         )
         return output.with_images(found) if isinstance(output, Proposed) else found
+
+    def _logits(self, output: NetworkOutput, how: Labelling) -> tuple[Tensor, Tensor]:
+        """Logits (B, K, M) of the names, and (B, K) of no-object."""
+        return how.recognizer(output.embeddings(), self.prepared(how.target), self.trained.model.no_object_embed)
+
+    def _with_cosines(
+        self, found: Sequence[PanopticResult], output: NetworkOutput, how: Labelling
+    ) -> list[PanopticResult]:
+        return with_cosines(found, how.recognizer, output.embeddings(), self.prepared(how.target), how.words)
 
     def _filter(self, value: str | MaskFiltering) -> MaskFiltering:
         inference = self.trained.inference

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,13 +19,17 @@ from opsnet.inference.settings import (
     choose_recognizer,
     require_query_embeddings,
 )
-from opsnet.inference.trained_model import load_zero_shot
+from opsnet.inference.trained_model import load_clip_alone, load_zero_shot
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.prediction.carriers import PanopticResult
 from opsnet.prediction.cautions import Summary
 from opsnet.prediction.cosines import shown_score
 from opsnet.prediction.formats import shown_name
+from opsnet.prediction.image_ids import ImageFiles, image_files
 from opsnet.prediction.images import SourceImage
+from opsnet.prediction.mask_files import find_masks
+from opsnet.prediction.mask_labelling import KeepAll
+from opsnet.prediction.mask_run import labelled
 from opsnet.prediction.naming import UnknownRule
 from opsnet.prediction.options import PredictionOptions, option_values
 from opsnet.prediction.predictor import Predictor, load
@@ -33,6 +38,15 @@ from opsnet.prediction.sources import ImageSource, image_source, in_batches
 from opsnet.prediction.words import as_words
 from opsnet.prediction.writing import PredictionWriter
 from opsnet.utils.errors import InputError
+from opsnet.vocabulary import Vocabulary
+from opsnet.vocabulary.name_tree import NameTree
+
+OUTCOMES = {
+    "named": "named", "empty": "empty", "covered": "covered by masks in front", "score": "dropped by their scores",
+}  # fmt: skip
+"""What became of given masks: a key of :attr:`Outcome.masks`, and how it is printed."""
+
+Result = tuple[SourceImage, PanopticResult]
 
 
 @dataclass
@@ -45,6 +59,7 @@ class Outcome:
         seconds: total time, including reading and writing.
         last: map of the last image.
         warnings: of all maps.
+        masks: number of given masks that were "named", or why they were not, see :class:`DroppedMask`.
     """
 
     done: int = 0
@@ -52,51 +67,104 @@ class Outcome:
     seconds: float = 0.0
     last: PanopticResult | None = None
     warnings: Summary = field(default_factory=Summary)
+    masks: Counter[str] = field(default_factory=Counter)
+
+    def add(self, result: PanopticResult) -> None:
+        """Counts the result of an image."""
+        self.done, self.last = self.done + 1, result
+        self.masks.update(mask.reason for mask in result.dropped)
+        self.masks["named"] += sum(len(s.source_ids) for s in result.segments)
+        self.warnings.add(result.file_name, result)
 
 
 def predict(cfg: DictConfig) -> Outcome:
-    """Segments images and writes overlays, COCO's files and a table, see :class:`PredictionWriter`.
+    """Segments images or names given masks, and writes overlays, COCO's files and a table; see ``PredictionWriter``.
 
     Args:
         cfg: conf/predict.yaml.
 
     Raises:
-        InputError: the only image, the vocabulary, checkpoint, weights or CLIP are missing or invalid, or an option is
-            out of range; raised before anything is computed.
+        InputError: the only image, the vocabulary, checkpoint, weights or CLIP are missing or invalid, an image has no
+            masks or id, or an option is out of range; raised before anything is computed.
     """
     options = PredictionOptions(**option_values(cfg))
     words = as_words(options.vocabulary)
     source = image_source(options.image)
+    paths = source.paths
     if source.count == 1:
         source = image_source(source.read())
+    files = _files(paths, options)
+    masks = None if options.masks is None else find_masks(options.masks, files)
     predictor, outcome = _load(options), Outcome()
     rules: dict[str, Any] = {"path_margin": options.path_margin}
     if options.unknown is not None:
         rules["unknown"] = UnknownRule(margin=options.unknown)
-    rules["modulation"] = choose_recognizer(options.modulation, predictor.trained).eval().to(predictor.device)
-    rules["filtering"] = _filtering(options.filtering, predictor.trained.inference)
-    rules |= {"task": options.task, "semantic": options.semantic}
-    is_from_proposals(options.task, options.semantic, predictor.semantic, words, rules.get("unknown"))
+    rules |= {"task": options.task, "top_k": options.top_k}
+    images = _images(source, outcome)
+    if masks is None:
+        results = _segmented(predictor, images, words, options, rules)
+    else:
+        rules["filtering"] = _filtering(options.filtering, predictor.trained.inference, KeepAll())
+        results = labelled(predictor, images, masks, words, options, rules, outcome.failed)
     writer = PredictionWriter(options.output, options.task)
     start = time.monotonic()
     try:
-        for batch in in_batches(_images(source, outcome), options.batch_size, predictor.size):
-            for result in predictor.name(predictor.propose(batch), words, top_k=options.top_k, **rules):
-                writer.add(Path(result.file_name), result.pixels(), result)
-                outcome.done, outcome.last = outcome.done + 1, result
-                outcome.warnings.add(result.file_name, result)
+        for image, result in results:
+            file = None if image.path is None else files.of[image.path]
+            writer.add(Path(result.file_name), result.pixels(), result, file)
+            outcome.add(result)
     finally:  # an interrupted run keeps its results so far
         outcome.seconds = time.monotonic() - start
         writer.finish()
-    _print(outcome, source.is_stream, options.output)
+    _print(outcome, source.is_stream, options.output, files.note if source.is_stream or options.ids_from else "")
     return outcome
 
 
-def _filtering(filtering: DictConfig, inference: InferenceConfig) -> MaskFiltering:
-    """The configured filter; its defaults are those of the checkpoint's world."""
+def _files(paths: tuple[Path, ...], options: PredictionOptions) -> ImageFiles:
+    """The id and file name of each image.
+
+    Raises:
+        InputError: see :func:`image_files`; or ids or masks are looked for by names that the images do not have.
+    """
+    for key in ("ids_from", "masks"):
+        if getattr(options, key) is not None and not paths:
+            raise InputError(
+                f"{key} finds images by their names, and {options.image} has images without: save them as image files"
+            )
+    return image_files(paths, options.ids_from)
+
+
+def _segmented(
+    predictor: Predictor, images: Iterator[SourceImage], words: Vocabulary | NameTree, options: PredictionOptions,
+    rules: dict[str, Any],
+) -> Iterator[Result]:  # fmt: skip
+    """Images with the network's segments, in batches; options are checked before the first is taken."""
+    rules = {**rules, "semantic": options.semantic}
+    rules["modulation"] = choose_recognizer(options.modulation, predictor.trained).eval().to(predictor.device)
+    rules["filtering"] = _filtering(options.filtering, predictor.trained.inference)
+    is_from_proposals(options.task, options.semantic, predictor.semantic, words, rules.get("unknown"))
+    batches = in_batches(images, options.batch_size, predictor.size)
+    return _segments(predictor, batches, words, rules)
+
+
+def _segments(
+    predictor: Predictor, batches: Iterator[list[SourceImage]], words: Vocabulary | NameTree, rules: dict[str, Any]
+) -> Iterator[Result]:
+    for batch in batches:
+        yield from zip(batch, predictor.name(predictor.propose(batch), words, **rules), strict=True)
+
+
+def _filtering(filtering: DictConfig, inference: InferenceConfig, own: MaskFiltering | None = None) -> MaskFiltering:
+    """The configured filter; its defaults are those of the checkpoint's world.
+
+    Args:
+        filtering: conf/filtering.
+        inference: of the checkpoint.
+        own: takes the place of the checkpoint's filter.
+    """
     whole = OmegaConf.create({"filters": dict(inference.filters), "filtering": filtering})
     chosen: MaskFiltering | TrainedFilter = instantiate(whole.filtering)
-    return chosen.of(inference.mask_filtering) if isinstance(chosen, TrainedFilter) else chosen
+    return chosen.of(own or inference.mask_filtering) if isinstance(chosen, TrainedFilter) else chosen
 
 
 def _load(options: PredictionOptions) -> Predictor:
@@ -112,13 +180,15 @@ def _load(options: PredictionOptions) -> Predictor:
             train_vocabulary=options.train_vocabulary,
         )
         return Predictor(predictor.trained, **options.sizes)
+    if options.network.model.weights is None and options.masks is not None:
+        return Predictor(load_clip_alone(options.network, device=options.device), **options.sizes)
     if options.network.model.weights is None:
         raise InputError(
             "no network is given: give checkpoint=PATH of a .ckpt written by opsnet-train, or model.weights=PATH of a "
             "published Mask2Former"
         )
     chosen = instantiate(options.modulation)
-    if not isinstance(chosen, TrainedRecognizer):  # its own is CLIP alone
+    if options.masks is None and not isinstance(chosen, TrainedRecognizer):  # its own is CLIP alone
         require_query_embeddings(chosen, False)
     return Predictor(load_zero_shot(options.network, device=options.device), **options.sizes)
 
@@ -141,7 +211,7 @@ def _images(source: ImageSource, outcome: Outcome) -> Iterator[SourceImage]:
             progress.advance(task)
 
 
-def _print(outcome: Outcome, is_stream: bool, folder: Path) -> None:
+def _print(outcome: Outcome, is_stream: bool, folder: Path, note: str) -> None:
     from rich.console import Console
 
     console = Console()
@@ -151,8 +221,11 @@ def _print(outcome: Outcome, is_stream: bool, folder: Path) -> None:
     if is_stream:
         count = outcome.done + len(outcome.failed)
         console.print(f"{outcome.done} of {count} images, {rate:.2f} images per second", soft_wrap=True)
+    if any(outcome.masks.values()):
+        rows = ", ".join(f"{outcome.masks[key]} {shown}" for key, shown in OUTCOMES.items() if outcome.masks[key])
+        console.print(f"masks: {rows}", soft_wrap=True)
     if outcome.done:
-        console.print(f"written to {folder}", soft_wrap=True)
+        console.print(f"written to {folder}{note and '; '}{note}", soft_wrap=True)
     for line in outcome.warnings.lines():
         Console(stderr=True).print(f"warning: {line}", soft_wrap=True, markup=False, highlight=False)
 
@@ -160,12 +233,14 @@ def _print(outcome: Outcome, is_stream: bool, folder: Path) -> None:
 def _print_segments(named: PanopticResult, console: Any) -> None:
     from rich.table import Table
 
-    several = any(len(s.top) > 1 for s in named.segments)
-    columns = ("name", "kind", "score", "predicted IoU", "share of the image", *(["best names"] if several else []))
+    several, given = (any(len(s.top) > 1 for s in named.segments), any(s.source_ids for s in named.segments))
+    more = [*(["masks"] if given else []), *(["best names"] if several else [])]
+    columns = ("name", "kind", "score", "predicted IoU", "share of the image", *more)
     table = Table(*columns, caption="scores are not calibrated: docs/scores.md")
     for s in sorted(named.segments, key=lambda s: -s.area):
         shown = " > ".join(n.name for n in s.path) if s.path else s.name
         cells = [shown, "thing" if s.is_thing else "stuff", f"{s.score:.2f}", f"{s.iou:.2f}"]
         names = ["\n".join(f"{shown_name(n)} {shown_score(n)}" for n in s.top)] if several else []
-        table.add_row(*cells, f"{s.area / named.ids.numel():.1%}", *names)
+        ids = [" ".join(map(str, s.source_ids))] if given else []
+        table.add_row(*cells, f"{s.area / named.ids.numel():.1%}", *ids, *names)
     console.print(table)

@@ -25,6 +25,9 @@ from opsnet.utils.errors import InputError
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
 """Suffixes of the image files that are used from a folder."""
 
+UNNAMED = "image.png"
+"""The name of an image that has none."""
+
 Loader = Callable[[], SourceImage]
 
 
@@ -37,12 +40,14 @@ class ImageSource:
         count: number of images, if it is known.
         is_one: a single image was given.
         is_stream: a folder, a pattern or a video was given, whose images need not fit into memory.
+        paths: the paths of all images, where they are known before the images are read, see :class:`SourceImage`.
     """
 
     loaders: Iterable[Loader]
     count: int | None
     is_one: bool = False
     is_stream: bool = False
+    paths: tuple[Path, ...] = ()
 
     def read(self) -> list[SourceImage]:
         """All images.
@@ -80,7 +85,7 @@ def image_source(images: ImageLike | Sequence[ImageLike]) -> ImageSource:
     if isinstance(images, (str, os.PathLike)):
         return _of_text(os.fspath(images))
     listed, is_one = as_list(images)
-    names = ["image.png"] if is_one else [f"image_{i}.png" for i in range(len(listed))]
+    names = [UNNAMED] if is_one else [f"image_{i}.png" for i in range(len(listed))]
     loaders = [partial(_load, image, name) for image, name in zip(listed, names, strict=True)]
     return ImageSource(loaders, len(loaders), is_one=is_one)
 
@@ -98,7 +103,7 @@ def _of_text(text: str) -> ImageSource:
     if not text.strip():
         raise InputError("image is empty: give the path of an image, a folder, a pattern or a video")
     if is_url(text):
-        return ImageSource([partial(_load, text, "image.png")], 1, is_one=True)
+        return _of_one(text)
     path = Path(os.path.expanduser(text))
     if os.path.isdir(path):
         found = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
@@ -109,15 +114,21 @@ def _of_text(text: str) -> ImageSource:
         video = Video.open(path)
         return ImageSource(_Frames(video), video.count, is_stream=True)
     if os.path.exists(path) or not glob.has_magic(str(path)):
-        return ImageSource([partial(_load, path, path.name)], 1, is_one=True)
+        return _of_one(path)
     found = sorted(p for p in map(Path, glob.glob(str(path), recursive=True)) if p.is_file())
     if not found:
         raise InputError(f"image {path} matches no file: check the pattern")
     return _of_files(found)
 
 
+def _of_one(image: str | Path) -> ImageSource:
+    path = _path_of(image)
+    return ImageSource([partial(_load, image, UNNAMED)], 1, is_one=True, paths=(path,) if path else ())
+
+
 def _of_files(paths: list[Path]) -> ImageSource:
-    return ImageSource([partial(_load, path, path.name) for path in paths], len(paths), is_stream=True)
+    loaders = [partial(_load, path, path.name) for path in paths]
+    return ImageSource(loaders, len(paths), is_stream=True, paths=tuple(paths))
 
 
 @dataclass(frozen=True)
@@ -134,15 +145,17 @@ class _Frames:
 def _load(image: ImageLike, name: str) -> SourceImage:
     if isinstance(image, SourceImage):
         return image
-    return SourceImage(_name_of(image) or name, to_pixels(image))
+    path = _path_of(image)
+    return SourceImage(path.name if path else name, to_pixels(image), path)
 
 
-def _name_of(image: ImageLike) -> str:
-    """The file name of an image that has one, else an empty text."""
-    if not isinstance(image, (str, os.PathLike)):
-        return Path(str(getattr(image, "filename", ""))).name  # Pillow's images remember their file
-    text = os.fspath(image)
-    return Path(unquote(urlsplit(text).path) if is_url(text) else text).name
+def _path_of(image: ImageLike) -> Path | None:
+    """The path of a :class:`SourceImage`, ``None`` for an image without a name."""
+    if isinstance(image, (str, os.PathLike)) and not is_url(os.fspath(image)):
+        return Path(image)
+    is_address = isinstance(image, str)
+    name = unquote(urlsplit(image).path) if is_address else str(getattr(image, "filename", ""))  # Pillow remembers it
+    return Path(Path(name).name) if Path(name).name else None
 
 
 def in_batches(

@@ -17,10 +17,10 @@ import torch
 from numpy.typing import NDArray
 
 from opsnet.data.coco_panoptic import content, image_record, write_annotation
-from opsnet.data.panoptic_records import ImageFile
+from opsnet.data.panoptic_records import ImageFile, ImageId
 from opsnet.prediction import arguments
 from opsnet.prediction.carriers import NamedSegment, PanopticResult
-from opsnet.prediction.formats import COLUMNS, coco_instances, panoptic_segment, row_of
+from opsnet.prediction.formats import coco_instances, columns_of, dropped_masks, panoptic_segment, row_of, safe_cell
 from opsnet.prediction.naming import boxes_of
 from opsnet.utils.errors import InputError
 from opsnet.utils.files import atomic_path, write_json, write_text
@@ -57,7 +57,8 @@ def for_task(named: PanopticResult, task: str) -> PanopticResult:
     for number, parts in enumerate(classes.values(), start=1):
         best, area = max(parts, key=lambda s: s.score), sum(s.area for s in parts)
         id_of[[s.id for s in parts]] = number
-        merged.append(replace(best, id=number, area=area))
+        sources = tuple(source for s in parts for source in s.source_ids)
+        merged.append(replace(best, id=number, area=area, source_ids=sources))
     ids = id_of.to(named.ids.device)[named.ids]
     boxes = boxes_of(ids, len(merged))
     segments = tuple(replace(s, box=boxes[s.id - 1]) for s in merged)
@@ -85,22 +86,25 @@ class PredictionWriter:
         self._names: Counter[str] = Counter()
         self._vocabulary: Vocabulary | None = None
 
-    def add(self, image: Path, pixels: NDArray[np.uint8], named: PanopticResult) -> None:
+    def add(self, image: Path, pixels: NDArray[np.uint8], named: PanopticResult, file: ImageFile | None = None) -> None:
         """Writes the files of one image.
 
         Args:
             image: path of the image, for its name.
             pixels: (H, W, 3).
             named: its map (H, W).
+            file: id and file name of the image in json and csv, see :func:`opsnet.prediction.image_ids.image_files`;
+                ``None``: the number of images so far, and the name of ``image``.
         """
-        named, name, number = for_task(named, self.task), self._name_of(image), len(self._images)
+        named, name = for_task(named, self.task), self._name_of(image)
+        file = file or ImageFile(len(self._images), image.name)
         self._vocabulary = named.vocabulary
         with atomic_path(self.folder / f"{name}_overlay.png") as path:
             named.plot(pixels).save(path)
         height, width = pixels.shape[:2]
-        self._images.append(image_record(ImageFile(number, image.name), height, width))
-        self._rows += [row_of(image.name, s, named.vocabulary) for s in named.segments]
-        self._annotations += getattr(self, f"_add_{self.task}")(number, name, named)
+        self._images.append(image_record(file, height, width))
+        self._rows += [row_of(file.file_name, s, named.vocabulary) for s in named.segments]
+        self._annotations += getattr(self, f"_add_{self.task}")(file.id, name, named)
 
     def _name_of(self, image: Path) -> str:
         """The image's file name without its suffix, or with it if another image has the same name."""
@@ -111,11 +115,12 @@ class PredictionWriter:
         same = self._names[image.name]
         return image.name if same == 1 else f"{image.name}_{same}"
 
-    def _add_panoptic(self, number: int, name: str, named: PanopticResult) -> list[dict[str, Any]]:
+    def _add_panoptic(self, number: ImageId, name: str, named: PanopticResult) -> list[dict[str, Any]]:
         segments = [panoptic_segment(s, named.vocabulary) for s in named.segments]
-        return [write_annotation(self.folder / "panoptic", number, f"{name}.png", named.ids.cpu().numpy(), segments)]
+        record = write_annotation(self.folder / "panoptic", number, f"{name}.png", named.ids.cpu().numpy(), segments)
+        return [{**record, **dropped_masks(named)}]
 
-    def _add_semantic(self, number: int, name: str, named: PanopticResult) -> list[dict[str, Any]]:
+    def _add_semantic(self, number: ImageId, name: str, named: PanopticResult) -> list[dict[str, Any]]:
         from PIL import Image
 
         values = torch.tensor([0, *(s.label + 1 for s in named.segments)])
@@ -124,7 +129,7 @@ class PredictionWriter:
             Image.fromarray(values[named.ids.cpu()].numpy().astype(kind)).save(path)
         return [{"image_id": number, "file_name": f"{name}.png"}]
 
-    def _add_instance(self, number: int, name: str, named: PanopticResult) -> list[dict[str, Any]]:
+    def _add_instance(self, number: ImageId, name: str, named: PanopticResult) -> list[dict[str, Any]]:
         return coco_instances(named, number)
 
     def finish(self) -> None:
@@ -132,9 +137,9 @@ class PredictionWriter:
         if self._vocabulary is None:
             return
         text = io.StringIO()
-        table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        table = csv.DictWriter(text, columns_of(self._rows), lineterminator="\n")
         table.writeheader()
-        table.writerows({**row, **{key: f"{row[key]:.4f}" for key in ("score", "predicted_iou")}} for row in self._rows)
+        table.writerows(_written(row) for row in self._rows)
         write_text(self.folder / "segments.csv", text.getvalue())
         categories = self._vocabulary.categories()
         if self.task == "instance":
@@ -146,6 +151,12 @@ class PredictionWriter:
             return
         semantic = {"images": self._images, "annotations": self._annotations, "categories": categories}
         write_json(self.folder / "semantic.json", semantic)
+
+
+def _written(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of segments.csv."""
+    rounded = {key: f"{row[key]:.4f}" for key in ("score", "predicted_iou")}
+    return {key: safe_cell(value) for key, value in {**row, **rounded}.items()}
 
 
 def save_results(results: Iterable[PanopticResult], folder: str | Path) -> Path:
@@ -178,7 +189,7 @@ def save_results(results: Iterable[PanopticResult], folder: str | Path) -> Path:
 def save_result(result: PanopticResult, folder: str | Path, pixels: NDArray[np.uint8]) -> Path:
     """Writes the result of one image; see :meth:`PanopticResult.save`."""
     path = arguments.folder("folder", folder)
-    others = _images_in(path) - {result.file_name}
+    others = _images_in(path) - {result.file_name, safe_cell(result.file_name)}
     if others:
         raise InputError(
             f"folder {path} holds the result of {min(others)}, whose json would be replaced: give another folder, or "

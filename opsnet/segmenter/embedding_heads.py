@@ -39,8 +39,14 @@ class MaskPooledHead(nn.Module):
         """
         with torch.no_grad():
             inside = (compute_mask_logits(mask_embeds, pixels) > 0).to(pixels.dtype)
-        pooled = mask_average(pixels, inside)
-        return self.mlp(self.project(pooled) + queries)  # type: ignore[no-any-return]
+        return self.mlp(self._pool(pixels, inside) + queries)  # type: ignore[no-any-return]
+
+    def of_masks(self, pixels: Tensor, inside: Tensor) -> Tensor:
+        """Embeddings (B, K, D) of masks without a query, (B, K, h, w) bool, from pixel embeddings (B, C, h, w)."""
+        return self.mlp(self._pool(pixels, inside.to(pixels.dtype)))  # type: ignore[no-any-return]
+
+    def _pool(self, pixels: Tensor, inside: Tensor) -> Tensor:
+        return self.project(mask_average(pixels, inside))  # type: ignore[no-any-return]
 
 
 EMBEDDING_HEADS: Mapping[str, Any] = {"linear": LinearHead, "mask_pooled": MaskPooledHead}

@@ -42,7 +42,7 @@ from opsnet.inference.trained_model import TrainedModel
 from opsnet.model import OPSNet
 from opsnet.panoptic.mask_filtering import Filtered
 from opsnet.prediction.predictor import Predictor
-from opsnet.prediction.run import find_images
+from opsnet.prediction.sources import image_source
 from opsnet.published.open_model import open_model
 from opsnet.utils.configuration import config_dir
 from opsnet.utils.errors import exit_on_user_error
@@ -200,7 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with exit_on_user_error():
         is_random = options.network == RANDOM
         drawn = [drawn_batch((options.size, options.size), seed).images[0] for seed in range(options.count)]
-        images = find_images(options.images)[: options.count] if options.images else drawn
+        images = image_source(options.images).paths[: options.count] if options.images else drawn
         trained = random_network() if is_random else open_model(options.network, device="cpu")
         networks = {"fp32": trained, "int8": with_int8(trained)}
         predictors = {key: Predictor(network) for key, network in networks.items()}

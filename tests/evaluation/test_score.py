@@ -115,6 +115,26 @@ def test_images_that_only_the_prediction_has_are_ignored(files: Path) -> None:
     assert score(files / "gt.json", files / "pred.json").images == 1
 
 
+def images(*names: str) -> list[dict[str, Any]]:
+    return [{"id": i, "file_name": name} for i, name in enumerate(names, start=1)]
+
+
+def test_ids_that_belong_to_other_images_are_refused(files: Path) -> None:
+    """Both have the ids 1 and 2, so panopticapi scores each image against another one."""
+    edit(files / "gt.json", lambda data: data.update(images=images("a.jpg", "b.jpg")))
+    edit(files / "pred.json", lambda data: data.update(images=images("b.jpg", "a.jpg")))
+    with pytest.raises(DatasetError, match=r"image 1 is b in .*pred\.json, but a in .*gt\.json: .* ids_from="):
+        score(files / "gt.json", files / "pred.json")
+
+
+@pytest.mark.parametrize("names", [("x/a.png", "b.jpg"), ("C:\\x\\a.jpg", "b.webp"), ("a.jpg",), (7, "b.jpg")])
+def test_folders_and_suffixes_of_images_may_differ(names, files: Path) -> None:
+    """So may a list that panopticapi would not read."""
+    edit(files / "gt.json", lambda data: data.update(images=images("a.jpg", "b.jpg")))
+    edit(files / "pred.json", lambda data: data.update(images=images(*names)))
+    assert score(files / "gt.json", files / "pred.json").result.as_dict() == pytest.approx(EXPECTED)
+
+
 def test_main_prints_only_json(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["--gt", str(files / "gt.json"), "--pred", str(files / "pred.json"), "--json"])
     answer = json.loads(capsys.readouterr().out)

@@ -235,3 +235,18 @@ def test_a_large_map_takes_little_more_memory_than_itself() -> None:
     merge_masks(logits, torch.rand(6), torch.arange(6), [True] * 6, iou=torch.ones(6), **size)
     per_pixel = 8 + 4 + 2 + 2 * 4  # bytes: the map, best scores, winners, and two masks while one is made
     assert memory("VmHWM") - before < 1.2 * per_pixel * 2000 * 3000 / 2**20
+
+
+def test_binary_masks_keep_exactly_their_pixels() -> None:
+    masks = torch.tensor([[[1, 1, 0, 0, 0, 0]], [[0, 1, 1, 1, 0, 0]]], dtype=torch.bool)
+    sizes = {"padded": (1, 6), "valid": (1, 6), "iou": torch.ones(2)}
+    scores, labels = torch.tensor([0.5, 0.75]), torch.tensor([THING, THING])
+    found = merge_masks(masks, scores, labels, IS_THING, overlap=0.5, **sizes)
+    assert ids(found) == [1, 2, 2, 2, 0, 0]
+    # The first keeps half of its mask; pixels outside of all masks are not counted as its own.
+    assert ids(merge_masks(masks, scores, labels, IS_THING, overlap=0.6, **sizes)) == [0, 1, 1, 1, 0, 0]
+
+
+def test_a_segment_has_all_proposals_that_were_joined() -> None:
+    found = merge([[1.0, 0, 0], [0, 1.0, 0], [0, 0, 1.0]], [0.5, 0.75, 0.25], [STUFF, THING, STUFF])
+    assert [(s.proposal, s.proposals) for s in found.segments] == [(0, (0, 2)), (1, (1,))]

@@ -317,7 +317,14 @@ def test_a_video_gives_files_per_frame(config, clip, tmp_path, capsys) -> None:
     frames = [f"my clip_{i:06d}" for i in range(4)]
     assert {p.stem for p in (tmp_path / "out" / "panoptic").iterdir()} == set(frames)
     data = json.loads((tmp_path / "out" / "panoptic.json").read_text())
-    assert [image["file_name"] for image in data["images"]] == [f"{name}.png" for name in frames]
+    assert [(image["id"], image["file_name"]) for image in data["images"]] == [
+        (i, f"{name}.png") for i, name in enumerate(frames)
+    ]
+    for key in ("masks", "ids_from"):
+        with pytest.raises(
+            InputError, match=rf"{key} finds images by their names, and .*my clip\.mp4 has images without"
+        ):
+            predict(config(f"image='{clip}'", f"{key}=a.json"))
 
 
 def test_an_image_from_an_address(config, command, server, lenient_checkpoint, tmp_path) -> None:
@@ -326,6 +333,11 @@ def test_an_image_from_an_address(config, command, server, lenient_checkpoint, t
     given = [f"checkpoint={lenient_checkpoint}", f"vocabulary={WORDS}", f"hydra.run.dir={out}"]
     assert command(main, *given, f"image={server}/some/photo%20one.png?size=3&b=/x") == (0, "")
     assert (out / "photo one_overlay.png").is_file()
+    listed = {"images": [{"id": 41, "file_name": "photo one.png"}]}
+    (tmp_path / "gt.json").write_text(json.dumps(listed))
+    address = f"image={server}/some/photo%20one.png"
+    assert command(main, *given, address, f"ids_from={tmp_path / 'gt.json'}") == (0, "")
+    assert json.loads((out / "panoptic.json").read_text())["images"][0]["id"] == 41
     code, error = command(main, *given, f"image={server}/missing.png")
     assert code == 2
     assert f"image {server}/missing.png cannot be downloaded (HTTP 404 Not Found)" in error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from PIL import Image
 from pycocotools import mask as coco_masks
 
+from opsnet.data.panoptic_records import ImageFile
 from opsnet.prediction.carriers import NamedSegment, NameScore, PanopticResult
 from opsnet.prediction.writing import PredictionWriter, for_task
 from opsnet.utils.errors import InputError
@@ -91,6 +93,29 @@ def test_images_of_equal_names_do_not_overwrite_each_other(named, tmp_path) -> N
     assert found == {"a.png", "a.jpg.png", "a.jpg_2.png"}
 
 
+def test_ids_and_file_names_may_be_given(named, tmp_path) -> None:
+    for task in ("panoptic", "semantic", "instance"):
+        writer = PredictionWriter(tmp_path / task, task)
+        writer.add(Path("a.png"), PIXELS, named, ImageFile(39769, "val/a.jpg"))
+        writer.finish()
+    for task in ("panoptic", "semantic"):
+        data = json.loads((tmp_path / task / f"{task}.json").read_text())
+        assert (data["images"][0]["id"], data["images"][0]["file_name"]) == (39769, "val/a.jpg")
+        assert (data["annotations"][0]["image_id"], data["annotations"][0]["file_name"]) == (39769, "a.png")
+    assert [r["image_id"] for r in json.loads((tmp_path / "instance" / "instances.json").read_text())] == [39769] * 2
+    with (tmp_path / "panoptic" / "segments.csv").open(encoding="utf-8", newline="") as file:
+        assert {row["file"] for row in csv.DictReader(file)} == {"val/a.jpg"}
+
+
+def test_names_are_no_formulas_of_a_spreadsheet(named, tmp_path) -> None:
+    segment = replace(named.segments[0], name="=HYPERLINK(0)", top=(NameScore(0, 7, "@sum", 0.8),) * 2)
+    written(tmp_path, "panoptic", replace(named, segments=(segment,), ids=(named.ids == 1).long()), "-1+1.png")
+    with (tmp_path / "segments.csv").open(encoding="utf-8", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["file"], row["name"], row["left"]) == ("'-1+1.png", "'=HYPERLINK(0)", "0")
+    assert row["names"] == "'@sum 0.800; @sum 0.800"
+
+
 def test_nothing_is_written_if_nothing_was_predicted(tmp_path) -> None:
     PredictionWriter(tmp_path, "panoptic").finish()
     assert list(tmp_path.iterdir()) == []
@@ -99,3 +124,9 @@ def test_nothing_is_written_if_nothing_was_predicted(tmp_path) -> None:
 def test_an_unknown_task(named) -> None:
     with pytest.raises(InputError, match="task must be one of panoptic, semantic, instance, got 'depth'"):
         for_task(named, "depth")
+
+
+def test_a_result_may_be_saved_again_under_a_name_like_a_formula(named, tmp_path) -> None:
+    result = replace(named, image=PIXELS, file_name="-1+1.png")
+    result.save(tmp_path)
+    result.save(tmp_path)

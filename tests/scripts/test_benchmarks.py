@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from scripts.benchmarks import fcclip, memory, networks, operations, pairs, precision
+from scripts.benchmarks import fcclip, given_masks, memory, networks, operations, pairs, precision
 
 
 def test_both_sides_of_post_processing_give_the_same_map() -> None:
@@ -100,3 +100,14 @@ def test_fcclip_agrees_with_the_plain_implementation() -> None:
     assert row["agreement"]["ours"]["names"] == 1
     seconds = row["seconds"]["ours"]
     assert seconds["total"] == pytest.approx(sum(seconds[part] for part in fcclip.PARTS))
+
+
+def test_given_masks_are_timed(capsys: pytest.CaptureFixture[str]) -> None:
+    """With the full-size CLIP and random weights."""
+    masks = given_masks.blobs(3)
+    assert masks.shape == (3, 480, 640)
+    assert masks.any((1, 2)).all() and (masks.sum(0) > 1).any()
+    given_masks.main(["--masks", "1", "3", "--rounds", "1"])
+    rows = [line.split("│")[1:4] for line in capsys.readouterr().out.splitlines() if "│" in line]
+    assert [row[0].strip() for row in rows] == ["1", "3"]
+    assert all(float(row[1]) > 0 for row in rows)
