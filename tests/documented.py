@@ -74,6 +74,11 @@ def lines(page: Path) -> list[Line]:
     return found
 
 
+def commands(page: Path) -> list[str]:
+    """The distinct command lines of a page."""
+    return list(dict.fromkeys(line.text for line in lines(page)))
+
+
 def _split(block: Block) -> list[str]:
     """The commands of a shell block, without comments, each on one line."""
     joined = re.sub(r"\s*\\\n\s*", " ", block.text)

@@ -40,6 +40,7 @@ PAGES_ELSEWHERE = {
     ("docs/cluster.md", "sh"): "test_launch.py::test_the_documented_commands_compose",
     ("docs/cookbook.md", "sh"): "test_cookbook.py::test_the_commands_run",
     ("docs/cookbook.md", "yaml"): "test_cookbook.py::test_the_commands_run",
+    ("docs/datasets.md", "sh"): "test_datasets_page.py::test_every_command_is_tested",
     ("docs/datasets.md", "yaml"): "test_own_dataset.py::test_it_is_trained_on_validated_and_evaluated",
     ("docs/export.md", "python"): "test_export.py::test_the_example_in_the_docs_gives_the_map_of_the_network",
     ("docs/finetuning.md", "sh"): "test_finetuning.py::test_the_commands_of_the_page_run",
@@ -47,6 +48,7 @@ PAGES_ELSEWHERE = {
     ("docs/masks.md", "sh"): "test_masks_page.py::test_the_commands_run",
     ("docs/models.md", "python"): "test_models_page.py::test_the_python_runs",
     ("docs/models.md", "sh"): "test_models_page.py::test_the_command_runs",
+    ("docs/scores.md", "python"): "test_scores_page.py::test_the_block_runs",
     ("docs/training.md", "python"): "test_own_loss.py::test_the_loss_of_the_documentation",
 }  # fmt: skip
 """Page and language of its blocks -> the test that runs all of them."""
@@ -92,6 +94,8 @@ SCRIPTS = {
     "scripts.benchmarks.plus_step": "test_benchmarks.py",
     "scripts.benchmarks.precision": "test_benchmarks.py",
     "scripts.documentation.recognizers": "test_documentation_figures.py::test_the_figure_is_drawn",
+    "scripts.miniature.calibration": "test_calibration_script.py::test_the_tables_of_all_domains",
+    "scripts.miniature.cautions": "test_cautions_script.py::test_both_tables",
     "scripts.miniature.summarize_seeds": "test_summarize_seeds.py::test_prints_and_writes_both_tables",
     "scripts.paper.figure4": "test_figure4.py",
     "scripts.paper.vector_similarity": "test_vector_similarity.py::test_the_table_by_hand",
@@ -100,6 +104,7 @@ SCRIPTS = {
     "scripts.published.convert_mask2former": "test_checkpoints.py::test_the_converted_file_loads_like_the_original",
     "scripts.published.forgetting_curve": "test_forgetting_curve.py",
     "scripts.published.score_mask2former": SCORED,
+    "scripts.web_demo.screenshots": "test_screenshots.py::test_the_whole_page_at_both_widths",
 }  # fmt: skip
 """Module of a script, with whatever arguments -> the test that runs it in small. Those not listed are run."""
 
@@ -107,7 +112,6 @@ COMPOSED = {
     "opsnet-train experiment=opsnet_r101",
     "opsnet-train data=coco backbone=r50 clip=rn50 model=mask2former losses=mask2former optim=mask2former trainer=ddp "
     "trainer.devices=8 logger=wandb experiment_name=coco_r50",
-    "opsnet-train data=own ...",
     "opsnet-train experiment=fcclip_convnext_l",
     "opsnet-train experiment=opsnet_shared_r50",
     "opsnet-train experiment=opsnet_plus_r50 init_from=runs/coco_r50/<date_time>/checkpoints/last.ckpt",
