@@ -32,7 +32,7 @@ def test_every_linear_layer_of_the_copy_is_int8_and_the_network_keeps_its_own(le
 def checkpoint(lenient_checkpoint, tmp_path: Path) -> Path:
     """A checkpoint whose filter keeps every proposal."""
     content = torch.load(lenient_checkpoint, map_location="cpu", weights_only=False)
-    content["opsnet"]["config"]["inference"]["filtering"]["threshold"] = -1.0
+    content["opsnet"]["config"]["inference"]["filtering"]["threshold"] = 0.0
     torch.save(content, tmp_path / "last.ckpt")
     return tmp_path / "last.ckpt"
 
