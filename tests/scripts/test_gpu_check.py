@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from scripts.gpu_check import __main__ as command
-from scripts.gpu_check import evaluation, kernels, networks, training
+from scripts.gpu_check import cases, evaluation, kernels, networks, training
 from scripts.gpu_check.measure import Setup
 from scripts.gpu_check.report import Table
 
@@ -36,7 +36,7 @@ def test_every_operation_is_compared_in_both_precisions_and_passes(setup: Setup)
 def test_a_wrong_kernel_and_one_that_raises_are_reported_and_the_others_measured(
     setup: Setup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right = kernels.pooling(setup)
+    right = cases.pooling(setup)
     wrong = dataclasses.replace(right, name="wrong", ours=lambda f, w: 1.01 * right.ours(f, w))
     broken = dataclasses.replace(right, name="broken", ours=lambda f, w: (f / 0).missing)
     monkeypatch.setattr(kernels, "CASES", (lambda _: wrong, lambda _: broken, lambda _: right))
@@ -47,7 +47,7 @@ def test_a_wrong_kernel_and_one_that_raises_are_reported_and_the_others_measured
 
 
 def test_a_wrong_gradient_alone_is_found(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
-    right = kernels.pooling(setup)
+    right = cases.pooling(setup)
     wrong = dataclasses.replace(right, ours=lambda f, w: right.ours(f.detach() + 0.9 * (f - f.detach()), w))
     monkeypatch.setattr(kernels, "CASES", (lambda _: wrong,))
     (table,) = kernels.check_kernels(setup)
