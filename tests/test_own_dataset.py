@@ -86,5 +86,4 @@ def test_its_files_are_examined(given, command, data, tmp_path, capsys) -> None:
 def test_a_name_that_no_yaml_has_is_one_sentence(given, command) -> None:
     code, error = command(train.main, given[0], "data=parkings")
     assert code == 2
-    assert "data/parkings" in error.splitlines()[-1]
-    assert DOMAIN in error.splitlines()[-1]
+    assert f"there is no data=parkings: did you mean {DOMAIN}?" in error.splitlines()[-1]

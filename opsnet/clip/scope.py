@@ -3,7 +3,7 @@
 OpenAI's CLIP has read and seen much of the web. The miniature's has seen 15,000 drawn images with 28 words, and its
 embeddings of anything else are arbitrary. Both limits are checked exactly or by measurement: the words are those of the
 captions, and the bounds of the images were measured on drawn scenes and on photographs (docs/scores.md has the false
-alarms and misses, ``python -m scripts.miniature.unfamiliar`` prints them).
+alarms and misses, ``python -m scripts.miniature.cautions`` prints them).
 """
 
 from __future__ import annotations

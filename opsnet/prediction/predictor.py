@@ -206,7 +206,7 @@ class Predictor(
         for chosen in by_padded_size(read, size, self.size):
             found = self._label(self.propose([read[i] for i in chosen]), labelling)
             results.update(zip(chosen, found, strict=True))
-        issue(results.values())
+        issue(results.values(), stacklevel=4)  # past the check of the arguments
         return results[0] if source.is_one else [results[i] for i in range(len(read))]
 
     def _stream(self, source: ImageSource, labelling: Labelling, batch_size: int) -> Iterator[PanopticResult]:

@@ -190,7 +190,7 @@ def outside(value: Any, path: tuple[str, ...] = ()) -> list[tuple]:
     elif isinstance(value, list):
         found += [f for i, item in enumerate(value) for f in outside(item, (*path, str(i)))]
     elif isinstance(value, str):
-        built = path[0] in ("model", "backbone", "clip", "inference") and path[-1] not in ("text_cache", "hint")
+        built = path[0] in ("model", "backbone", "clip", "inference") and not {"text_cache", "hint"} & {*path}
         mine = path[:2] == ("clip", "templates") or path == ("clip", "model", "weights")
         if "${" in value or (built and not mine and any(sign in value for sign in "/\\:~ ")):
             found.append(path)

@@ -123,11 +123,16 @@ run_command("predict", sleep, help=HELP, interrupted="start it again")
 """
 
 
+def with_interrupts() -> None:
+    """Shells ignore SIGINT in background processes, and children would inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_ends_the_process_without_a_traceback(tmp_path: Path) -> None:
     arguments = ["checkpoint=a", "image=b", "vocabulary=c", "hydra/job_logging=none"]
     process = subprocess.Popen(
         [sys.executable, "-c", SLEEP, *arguments], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=with_interrupts,
     )  # fmt: skip
     assert process.stdout is not None
     assert process.stdout.readline() == "started\n"

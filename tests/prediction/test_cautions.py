@@ -128,7 +128,7 @@ def test_an_empty_map_says_why(trained_enough: Predictor) -> None:
 
 def test_a_run_tells_each_kind_once_and_of_which_images() -> None:
     def named(*texts: str) -> PanopticResult:
-        return PanopticResult(None, (), Vocabulary.load("a"), tuple(UserWarning(t) for t in texts))
+        return PanopticResult(None, (), Vocabulary.load("a"), warnings=tuple(UserWarning(t) for t in texts))
 
     summary = Summary()
     for file, texts in (("a.png", ("x", "y")), ("b.png", ("x",)), ("c.png", ("x", "y"))):

@@ -79,5 +79,5 @@ def test_what_is_no_video_is_refused_at_once(tmp_path) -> None:
 
 def test_the_extra_is_named(clip, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(InputError, match=r"is a video, which needs PyAV: pip install 'opsnet\[video\]'"):
+    with pytest.raises(InputError, match=r"is a video, which needs PyAV: pip install '\.\[video\]'"):
         image_source(clip)

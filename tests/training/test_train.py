@@ -310,7 +310,10 @@ def test_a_stopped_process_has_its_exit_code_and_resumes_exactly(
     run = tmp_path / "run"
     arguments = [*world_overrides, *SMALL, f"hydra.run.dir={run}", f"paths.runs={tmp_path}", "resume=auto"]
     command = [sys.executable, "-m", "opsnet.train", *arguments]
-    process = subprocess.Popen(command, cwd=Path(__file__).parents[2])
+    process = subprocess.Popen(
+        command, cwd=Path(__file__).parents[2],
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored in a shell's background processes
+    )  # fmt: skip
     try:
         until = time.monotonic() + 300
         while not (run / "checkpoints" / "last.ckpt").is_file():

@@ -28,5 +28,5 @@ def predictor(lenient_checkpoint):
     from opsnet.prediction.predictor import load
 
     predictor = load(lenient_checkpoint, device="cpu")
-    predictor.filtering.threshold = -1
+    predictor.filtering.threshold = 0
     return predictor

@@ -19,7 +19,7 @@ from opsnet.web_demo.models import Models  # noqa: E402
 from opsnet.web_demo.uploads import ProcessedImages  # noqa: E402
 
 PUBLISHED = Path(__file__).resolve().parents[3] / "shared" / "data" / "published_models" / "fcclip_small" / "convnext"
-FULL = ("full", 10.0, 0.5, -1.0)
+FULL = ("full", 10.0, 0.5, 0.0)
 OUTPUTS = 8
 EVIL = "<img src=x onerror=alert(1)>"
 
@@ -54,7 +54,7 @@ def test_a_response_fills_every_output(page, image) -> None:
     files = [button["value"] for button in buttons]
     assert [Path(file).name for file in files] == ["photo_overlay.png", "photo.png", "panoptic.json"]
     assert all(Path(file).is_relative_to(page.folder) for file in files)
-    again = page.respond("own", image, "red circle, sea", "full", 0, 0.5, -1.0)
+    again = page.respond("own", image, "red circle, sea", "full", 0, 0.5, 0.0)
     assert "network not run again" in again[0]
     assert "network 0." in page.respond("own", shutil.copy(image, f"{image[:-4]}2.png"), "sea", *FULL)[0]
 
@@ -92,7 +92,7 @@ def test_another_model_clears_the_result_and_brings_its_own_settings(page, image
     assert "18 names (scenes)" in about
     assert (recognizer["value"], alpha["value"], beta["value"]) == ("full", 10.0, 0.5)
     assert alpha["visible"] and beta["visible"]
-    assert (threshold["minimum"], threshold["value"]) == (-1, -1)
+    assert (threshold["minimum"], threshold["value"]) == (0, 0)
     assert len(examples["samples"] if isinstance(examples, dict) else examples.samples) == 3
     assert len(outputs) == OUTPUTS
     assert "ready" in outputs[0] and "placeholder" in outputs[2]

@@ -64,5 +64,5 @@ def test_strengths_act_on_embedding_modulation_only() -> None:
     chosen = choose(predictor, "full", alpha=4, beta=0.25)
     assert strengths(chosen) == (4, 0.25)
     assert strengths(choose(predictor, "geometric_ensemble", alpha=4, beta=0.25)) is None
-    with pytest.raises(InputError, match="must not be negative, infinite or nan"):
+    with pytest.raises(InputError, match="alpha must lie in 0..1000 and modulation.beta in 0..10"):
         choose(predictor, "full", alpha=float("nan"), beta=0.5)
