@@ -84,9 +84,11 @@ def test_options_of_a_filter() -> None:
         **trained.settings(), "threshold": 0.2,
     }  # fmt: skip
     for text, message in {
-        "cls_iou,threshold": "the options of a filter are", "cls_iou,threshold=nan": r"threshold=0\.1 and overlap=0\.8 \(0\.\.1\)",
-        "cls_iou,overlap=0.7": "overlap is no option of the filter", "x,threshold=0.1": "no filtering 'x'",
-    }.items():  # fmt: skip
+        "cls_iou,threshold": "the options of a filter are",
+        "cls_iou,threshold=nan": r"threshold=0\.1 and overlap=0\.8 \(0\.\.1\)",
+        "cls_iou,overlap=0.7": "overlap is no option of the filter",
+        "x,threshold=0.1": "no filtering 'x'",
+    }.items():
         with pytest.raises(InputError, match=message):
             parse_filtering(text)
 
