@@ -13,6 +13,11 @@ from small_training import SMALL
 COUNTS = {"train": 32, "val": 8, "test": 8, "labels": 8}
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Runs the files of this folder first: they test whole commands, and are the longest."""
+    items.sort(key=lambda item: len(item.path.parts))
+
+
 @dataclass(frozen=True)
 class World:
     """Folder of the data, and the CLIP checkpoints: the one to use, and another."""
