@@ -88,6 +88,7 @@ def score(
     truth_json, prediction_json = PanopticJson(Path(gt_json)), PanopticJson(Path(pred_json), predicted=True)
     categories = truth_json.categories()
     _require_same_names(truth_json, prediction_json)
+    _compare_categories(categories, prediction_json)
     truths = _by_image(truth_json, gt_dir, categories)
     predictions = _by_image(prediction_json, pred_dir, categories)
     if not truths:
@@ -126,6 +127,22 @@ def _require_same_names(truth: PanopticJson, prediction: PanopticJson) -> None:
                 f"predict with the ids of the ground truth (opsnet-predict ids_from={truth.path}), or remove `images` "
                 "from the prediction if the ids are right"
             )
+
+
+def _compare_categories(categories: Sequence[Category], prediction: PanopticJson) -> None:
+    """Warns of ids whose names differ; they may be other names of the same classes, such as synonyms."""
+    try:
+        theirs = {c.id: c.name for c in prediction.categories()} if "categories" in prediction else {}
+    except DatasetError:  # panopticapi does not read this list
+        return
+    others = [(c, theirs[c.id]) for c in categories if c.id in theirs and theirs[c.id].casefold() != c.name.casefold()]
+    if others:
+        first, name = others[0]
+        logger.warning(
+            "%d categories have other names in %s, the first is %d: '%s' for '%s'. Classes are compared by id: if "
+            "these are other classes, predict with the categories of the ground truth (vocabulary=GT.json)",
+            *(len(others), prediction.path, first.id, name, first.name),
+        )
 
 
 def _stems(listing: PanopticJson) -> dict[int | str, str]:

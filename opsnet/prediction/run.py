@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -106,6 +106,7 @@ def predict(cfg: DictConfig) -> Outcome:
     else:
         rules["filtering"] = _filtering(options.filtering, predictor.trained.inference, KeepAll())
         results = labelled(predictor, images, masks, words, options, rules, outcome.failed)
+    _refuse_own_images(options.output, paths, is_stream=source.is_stream)
     writer = PredictionWriter(options.output, options.task)
     start = time.monotonic()
     try:
@@ -118,6 +119,16 @@ def predict(cfg: DictConfig) -> Outcome:
         writer.finish()
     _print(outcome, source.is_stream, options.output, files.note if source.is_stream or options.ids_from else "")
     return outcome
+
+
+def _refuse_own_images(output: Path, paths: Sequence[Path], *, is_stream: bool) -> None:
+    """Refuses to write into the folder of the images, whose overlays would be images of the next run.
+
+    Raises:
+        InputError: the folders are the same.
+    """
+    if is_stream and any(path.parent.resolve() == output.resolve() for path in paths):
+        raise InputError(f"output {output} is the folder of the images: give another, such as output={output}_labelled")
 
 
 def _files(paths: tuple[Path, ...], options: PredictionOptions) -> ImageFiles:
@@ -198,7 +209,7 @@ def _images(source: ImageSource, outcome: Outcome) -> Iterator[SourceImage]:
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), disable=not source.is_stream) as progress:
+    with Progress(console=Console(stderr=True, markup=False), disable=not source.is_stream) as progress:
 
         def skip(error: InputError) -> None:
             outcome.failed.append(str(error))
@@ -214,7 +225,7 @@ def _images(source: ImageSource, outcome: Outcome) -> Iterator[SourceImage]:
 def _print(outcome: Outcome, is_stream: bool, folder: Path, note: str) -> None:
     from rich.console import Console
 
-    console = Console()
+    console = Console(markup=False)  # names and paths may have brackets
     if not is_stream and outcome.last is not None:
         _print_segments(outcome.last, console)
     rate = outcome.done / max(outcome.seconds, 1e-9)

@@ -76,9 +76,16 @@ class PredictionWriter:
     Args:
         folder: created if it does not exist.
         task: one of :data:`TASKS`.
+
+    Raises:
+        InputError: the folder cannot be made.
     """
 
     def __init__(self, folder: Path, task: str) -> None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"folder {folder} (output) cannot be made ({error.strerror}): give another") from error
         self.folder, self.task = folder, task
         self._images: list[dict[str, Any]] = []
         self._annotations: list[dict[str, Any]] = []

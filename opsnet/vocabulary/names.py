@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -69,7 +70,7 @@ def question_single_name(text: str, packaged: Iterable[str]) -> None:
     suffix = _SUFFIX.fullmatch(path.suffix)
     looks_like_file = (suffix and closest(suffix[1], _FILES, cutoff=0.7)) or text.startswith(("/", "./", "../", "~"))
     meant = closest(text, packaged, cutoff=0.75)
-    if not (meant or looks_like_file or ("/" in text and path.parent.is_dir()) or path.exists()):
+    if not (meant or looks_like_file or ("/" in text and os.path.isdir(path.parent)) or os.path.exists(path)):
         return
     fix = did_you_mean(meant) or ": check the path."
     raise VocabularyError(

@@ -127,6 +127,20 @@ def test_ids_that_belong_to_other_images_are_refused(files: Path) -> None:
         score(files / "gt.json", files / "pred.json")
 
 
+def test_other_names_of_the_same_ids_are_told(files: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """They may be synonyms, or other classes, which would be scored as if they were right."""
+    categories = json.loads((files / "gt.json").read_text())["categories"]
+    edit(
+        files / "pred.json", lambda data: data.update(categories=[{**c, "name": c["name"].upper()} for c in categories])
+    )
+    before = score(files / "gt.json", files / "pred.json").result
+    assert not caplog.messages
+    edit(files / "pred.json", lambda data: data["categories"][0].update(name="dog"))
+    assert score(files / "gt.json", files / "pred.json").result == before
+    assert "1 categories have other names in" in caplog.text
+    assert "'dog' for 'cat'. Classes are compared by id" in caplog.text
+
+
 @pytest.mark.parametrize("names", [("x/a.png", "b.jpg"), ("C:\\x\\a.jpg", "b.webp"), ("a.jpg",), (7, "b.jpg")])
 def test_folders_and_suffixes_of_images_may_differ(names, files: Path) -> None:
     """So may a list that panopticapi would not read."""

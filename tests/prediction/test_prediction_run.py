@@ -385,3 +385,22 @@ def test_the_command_of_the_readme(config, command, lenient_checkpoint, image_pa
     assert names(out) == ["pink flower", "yellow house", "o'clock (noon)"]
     assert command(main, *arguments, "vocabulary='sea, tree'")[0] == 0
     assert names(out) == ["sea", "tree"]
+
+
+def test_names_and_paths_with_brackets_are_printed_as_they_are(config, lenient_checkpoint, tmp_path, capsys) -> None:
+    Image.fromarray(np.zeros((40, 60, 3), np.uint8)).save(tmp_path / "a.png")
+    words = "'purple [/] noise, blue [x] waves'"
+    given = [f"image={tmp_path / 'a.png'}", f"vocabulary={words}", f"output='{tmp_path / '[x]'}'"]
+    predict(config(*given))
+    printed = capsys.readouterr().out
+    assert f"written to {tmp_path / '[x]'}" in printed
+    assert "purple [/] noise" in printed or "blue [x] waves" in printed
+
+
+def test_the_folder_of_the_images_is_no_output(config, tmp_path) -> None:
+    for name in ("a", "b"):
+        Image.fromarray(np.zeros((40, 60, 3), np.uint8)).save(tmp_path / f"{name}.png")
+    with pytest.raises(InputError, match="is the folder of the images: give another"):
+        predict(config(f"image={tmp_path}", f"vocabulary='{WORDS}'", f"output={tmp_path}"))
+    with pytest.raises(InputError, match="output is empty: give output=FOLDER"):
+        predict(config(f"image={tmp_path}", f"vocabulary='{WORDS}'", "output=''"))

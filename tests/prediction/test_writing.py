@@ -130,3 +130,10 @@ def test_a_result_may_be_saved_again_under_a_name_like_a_formula(named, tmp_path
     result = replace(named, image=PIXELS, file_name="-1+1.png")
     result.save(tmp_path)
     result.save(tmp_path)
+
+
+def test_a_folder_that_cannot_be_made_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(InputError, match=r"folder .*file.* \(output\) cannot be made"):
+            PredictionWriter(folder, "panoptic")

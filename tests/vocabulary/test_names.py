@@ -91,3 +91,8 @@ def test_a_word_that_is_a_folder_here_is_questioned(tmp_path, monkeypatch) -> No
     for text in ("lists", "lists/words"):
         with pytest.raises(VocabularyError, match="check the path"):
             question_single_name(text, PACKAGED)
+
+
+def test_a_name_that_is_too_long_for_a_file_is_a_name() -> None:
+    question_single_name("a long caption of an image with many words " * 20, ["coco"])
+    question_single_name("x/" + "y" * 300, ["coco"])
