@@ -131,7 +131,7 @@ def thresholds_and_opacity(visitor: Visitor) -> None:
     scores = sorted(s["score"] for s in visitor.segments().values())
     assert "network not run again" in visitor.slide("threshold", 0.99)
     wait_until(lambda: len(visitor.segments()) == sum(score > 0.99 for score in scores))
-    assert "no segment was found" in visitor.text("#warnings")
+    assert "no segment: the best" in visitor.text("#warnings")
     visitor.slide("threshold", 0)
     wait_until(lambda: len(visitor.segments()) == len(scores))
     assert visitor.text("#warnings") == ""
