@@ -110,6 +110,7 @@ SCRIPTS = {
 
 COMPOSED = {
     "opsnet-train experiment=opsnet_r101",
+    "opsnet-train experiment=opsnet_r50",
     "opsnet-train data=coco backbone=r50 clip=rn50 model=mask2former losses=mask2former optim=mask2former trainer=ddp "
     "trainer.devices=8 logger=wandb experiment_name=coco_r50",
     "opsnet-train experiment=fcclip_convnext_l",

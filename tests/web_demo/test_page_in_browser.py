@@ -134,7 +134,7 @@ def thresholds_and_opacity(visitor: Visitor) -> None:
     assert "no segment: the best" in visitor.text("#warnings")
     visitor.slide("threshold", 0)
     wait_until(lambda: len(visitor.segments()) == len(scores))
-    assert visitor.text("#warnings") == ""
+    assert "no segment" not in visitor.text("#warnings")
 
     shown = "return getComputedStyle(document.querySelector('#figure .colours')).opacity"
     before, status = visitor.run(shown), visitor.attribute("#status .status", "data-time")
