@@ -302,7 +302,9 @@ class Predictor(
             raise InputError("label() takes one image with its masks: call it for each image")
         (read,) = source.read()
         given = read_masks(masks, read.path, (read.pixels.shape[0], read.pixels.shape[1]), scores=scores)
-        return self._label_masks(read, given, labelling, front, kept)
+        result = self._label_masks(read, given, labelling, front, kept)
+        issue([result], stacklevel=4)
+        return result
 
     @torch.inference_mode()
     def _label_masks(

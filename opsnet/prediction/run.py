@@ -93,6 +93,7 @@ def predict(cfg: DictConfig) -> Outcome:
     paths = source.paths
     if source.count == 1:
         source = image_source(source.read())
+    _refuse_own_images(options.output, paths, is_stream=source.is_stream)
     files = _files(paths, options)
     masks = None if options.masks is None else find_masks(options.masks, files)
     predictor, outcome = _load(options), Outcome()
@@ -106,7 +107,6 @@ def predict(cfg: DictConfig) -> Outcome:
     else:
         rules["filtering"] = _filtering(options.filtering, predictor.trained.inference, KeepAll())
         results = labelled(predictor, images, masks, words, options, rules, outcome.failed)
-    _refuse_own_images(options.output, paths, is_stream=source.is_stream)
     writer = PredictionWriter(options.output, options.task)
     start = time.monotonic()
     try:

@@ -36,7 +36,7 @@ class ImageSource:
     """Images that are read one by one.
 
     Attributes:
-        loaders: functions that read an image each, which raise :class:`InputError` if it cannot be read.
+        loaders: one function per image, which reads it, or raises :class:`InputError` if it cannot be read.
         count: number of images, if it is known.
         is_one: a single image was given.
         is_stream: a folder, a pattern or a video was given, whose images need not fit into memory.

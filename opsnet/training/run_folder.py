@@ -28,7 +28,7 @@ def own_folder(folder: Path, resume: Path | None) -> Iterator[None]:
     """
     from lightning.fabric.utilities.rank_zero import _get_rank
 
-    if _get_rank():  # None or 0: the first process
+    if _get_rank():  # not the first process, whose rank is None or 0, and which holds the lock for all
         yield
         return
     if resume is None and (folder / "results.json").is_file() and (folder / "checkpoints" / "last.ckpt").is_file():

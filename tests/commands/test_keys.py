@@ -109,6 +109,8 @@ def test_new_keys_of_a_folder_of_ones_own_are_known(tmp_path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "a.yaml").write_text("x: 1\n")
     check_new_keys("train", ["--config-dir", str(tmp_path), "+mine=a"])
+    with pytest.raises(InputError, match="no key 'mine'"):
+        check_new_keys("train", ["+mine=a"])
 
 
 @pytest.mark.parametrize("name", ["train", "evaluate", "predict", "export"])

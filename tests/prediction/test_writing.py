@@ -128,8 +128,9 @@ def test_an_unknown_task(named) -> None:
 
 def test_a_result_may_be_saved_again_under_a_name_like_a_formula(named, tmp_path) -> None:
     result = replace(named, image=PIXELS, file_name="-1+1.png")
-    result.save(tmp_path)
-    result.save(tmp_path)
+    for _ in range(2):
+        result.save(tmp_path)
+        assert "\n'-1+1.png," in (tmp_path / "segments.csv").read_text()
 
 
 def test_a_folder_that_cannot_be_made_is_refused_before_anything_is_written(tmp_path: Path) -> None:

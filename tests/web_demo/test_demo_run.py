@@ -115,10 +115,10 @@ def asked(address: str, path: Path) -> str:
     inputs = config["dependencies"][number]["inputs"]
     values = {c["id"]: c["props"].get("value") for c in config["components"]}
     data = [{ids["image"]: {"path": str(path)}, ids["words"]: "sea"}.get(i, values[i]) for i in inputs]
-    body = json.dumps({"data": data, "fn_index": number, "session_hash": "stranger"}).encode()
+    body = json.dumps({"data": data, "fn_index": number, "session_hash": "visitor"}).encode()
     request = urllib.request.Request(f"{address}/gradio_api/queue/join", body, {"Content-Type": "application/json"})
     urllib.request.urlopen(request)
-    with urllib.request.urlopen(f"{address}/gradio_api/queue/data?session_hash=stranger", timeout=60) as answer:
+    with urllib.request.urlopen(f"{address}/gradio_api/queue/data?session_hash=visitor", timeout=60) as answer:
         return str(answer.read().decode())
 
 

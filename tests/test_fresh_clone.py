@@ -1,4 +1,4 @@
-"""A stranger's first minutes: a fresh clone, and the two commands of README.md's start, with their time."""
+"""A newcomer's first minutes: a fresh clone, and the two commands of README.md's start, with their time."""
 
 from __future__ import annotations
 
