@@ -32,6 +32,11 @@ def cityscapes_tree(root: Path) -> None:
                 root / "gtFine" / split / city / f"{stem}_gtFine_instanceIds.png",
                 np.kron(blocks, np.ones((4, 4), np.uint16)),
             )
+            classes = np.where(blocks >= 1000, blocks // 1000, blocks).astype(np.uint8)
+            save(
+                root / "gtFine" / split / city / f"{stem}_gtFine_labelIds.png",
+                np.kron(classes, np.ones((4, 4), np.uint8)),
+            )
             image = rng.integers(0, 256, (24, 32, 3), dtype=np.uint8)
             save(root / "leftImg8bit" / split / city / f"{stem}_leftImg8bit.png", image)
 
@@ -65,6 +70,59 @@ def pascal_context_tree(root: Path) -> None:
         (voc / "ImageSets" / "Main" / f"{name}.txt").write_text(f"{stem}\n")
         save(voc / "JPEGImages" / f"{stem}.jpg", np.full((8, 10, 3), 120, np.uint8))
         savemat(root / "trainval" / f"{stem}.mat", {"LabelMap": labels}, do_compression=True)
+
+
+def voc_2012_tree(root: Path) -> np.ndarray:
+    """An image per set: background, a cat (8) with its outline (255), a sofa (18). Returns the class map."""
+    voc = root / "VOCdevkit" / "VOC2012"
+    (voc / "ImageSets" / "Segmentation").mkdir(parents=True)
+    classes = np.zeros((8, 10), np.uint8)
+    classes[2:6, 1:5], classes[3:5, 2:4], classes[6:, 6:] = 255, 8, 18
+    for name, stem in (("train", "2007_000032"), ("val", "2007_000033")):
+        (voc / "ImageSets" / "Segmentation" / f"{name}.txt").write_text(f"{stem}\n")
+        save(voc / "JPEGImages" / f"{stem}.jpg", np.full((8, 10, 3), 120, np.uint8))
+        coloured = Image.fromarray(classes, "P")
+        coloured.putpalette([k * 37 % 256 for k in range(768)])
+        (voc / "SegmentationClass").mkdir(exist_ok=True)
+        coloured.save(voc / "SegmentationClass" / f"{stem}.png")
+    return classes
+
+
+def coco_stuff_tree(root: Path) -> np.ndarray:
+    """person (1), sky-other (157), wood (182) and unlabelled; a pixel is the class less one. Returns the class map."""
+    classes = np.zeros((8, 10), np.int64)
+    classes[:3], classes[3:5, :4], classes[5:, 4:] = 157, 1, 182
+    for name, stem in (("train2017", "000000000009"), ("val2017", "000000000139")):
+        save(root / name / f"{stem}.jpg", np.full((8, 10, 3), 120, np.uint8))
+        save(root / "stuffthingmaps" / name / f"{stem}.png", np.where(classes, classes - 1, 255).astype(np.uint8))
+    return classes
+
+
+def bdd100k_tree(root: Path) -> None:
+    """road (7), sky (30) in two parts, two cars (35), of which one is occluded, a crowd of persons (31), unlabelled."""
+    pixels = np.zeros((8, 10, 4), np.uint8)
+    pixels[:2] = 30, 0, 0, 30
+    pixels[2, :2] = 30, 0, 0, 30
+    pixels[4:] = 7, 0, 0, 7
+    pixels[5:7, 1:4] = 35, 0b1100, 1, 3  # truncated and occluded, instance 259
+    pixels[5:7, 5:7] = 35, 0, 0, 40
+    pixels[7, 8:] = 31, 0b0010, 0, 41
+    for name, stem in (("train", "0a0a0b1a-7c39d841"), ("val", "7d06fefd-f7be05a6")):
+        save(root / "images" / "10k" / name / f"{stem}.jpg", np.full((8, 10, 3), 120, np.uint8))
+        save(root / "labels" / "pan_seg" / "bitmasks" / name / f"{stem}.png", pixels)
+
+
+def ade20k_2021_tree(root: Path, size: tuple[int, int] = (520, 780)) -> np.ndarray:
+    """wall (2978 of the index), door (774), an object of no class (1) and nothing (0). Returns the objects' map."""
+    objects = np.zeros(size, np.int64)
+    objects[: size[0] // 2], objects[size[0] // 2 :, : size[1] // 3], objects[-9:, -9:] = 2978, 774, 1
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    for name, stem in (("training", "ADE_train_00000007"), ("validation", "ADE_val_00000003")):
+        scene = root / "images" / "ADE" / name / "urban" / "street"
+        save(scene / f"{stem}.jpg", image)
+        pixels = np.stack([objects // 256 * 10 + 3, objects % 256, np.full(size, 5)], axis=-1)  # blue: the instance
+        save(scene / f"{stem}_seg.png", pixels.astype(np.uint8))
+    return objects
 
 
 def camvid_tree(root: Path, size: tuple[int, int] = (36, 48), images: int = 1) -> None:

@@ -12,7 +12,17 @@ from typing import Any
 import numpy as np
 import pytest
 from documented import ROOT, commands, run_documented
-from official_trees import ade20k_tree, camvid_tree, cityscapes_tree, mapillary_tree, pascal_context_tree
+from official_trees import (
+    ade20k_2021_tree,
+    ade20k_tree,
+    bdd100k_tree,
+    camvid_tree,
+    cityscapes_tree,
+    coco_stuff_tree,
+    mapillary_tree,
+    pascal_context_tree,
+    voc_2012_tree,
+)
 from official_trees import coco_tree as official_coco_tree
 from own_exports import LABELMAP, cvat_tree, palette, studio_tree, voc_tree, yolo_tree
 from own_sets import coco_tree, grid, labelme_tree, masks_tree, read, save
@@ -24,6 +34,10 @@ OFFICIAL: dict[str, tuple[Callable[[Path], object], str]] = {
     "opsnet-prepare ade20k ADEChallengeData2016": (ade20k_tree, "ADEChallengeData2016"),
     "opsnet-prepare cityscapes FOLDER": (cityscapes_tree, "FOLDER"),
     "opsnet-prepare pascal_context FOLDER": (pascal_context_tree, "FOLDER"),
+    "opsnet-prepare ade20k_847 ADE20K_2021_17_01": (ade20k_2021_tree, "ADE20K_2021_17_01"),
+    "opsnet-prepare bdd100k bdd100k": (bdd100k_tree, "bdd100k"),
+    "opsnet-prepare coco_stuff data/coco": (coco_stuff_tree, "data/coco"),
+    "opsnet-prepare voc FOLDER": (voc_2012_tree, "FOLDER"),
     "opsnet-prepare camvid FOLDER": (camvid_tree, "FOLDER"),
     "opsnet-prepare coco": (official_coco_tree, "data/coco"),
     "opsnet-prepare mapillary_vistas": (mapillary_tree, "data/mapillary_vistas"),

@@ -21,9 +21,13 @@ from opsnet.utils.suggestions import closest, did_you_mean
 PREPARATIONS = {
     "own": "your own images: COCO instances, CVAT, Label Studio, labelme, YOLO, VOC, masks",
     "ade20k": "ADE20K, SceneParsing release, panoptic and semantic",
+    "ade20k_847": "ADE20K with 847 classes",
+    "bdd100k": "BDD100K panoptic",
     "camvid": "CamVid as SegNet's tutorial distributes it",
-    "cityscapes": "Cityscapes panoptic",
-    "pascal_context": "Pascal Context, 59 classes",
+    "cityscapes": "Cityscapes, panoptic and semantic",
+    "coco_stuff": "COCO-Stuff 164k, 171 classes",
+    "pascal_context": "Pascal Context, 59 and 459 classes",
+    "voc": "PASCAL VOC 2012, 20 classes and 21 with the background",
     "wordnet": "WordNet 3.0 for vocabularies such as wordnet:animal.n.01",
 }
 """Modules of :mod:`opsnet.preparation`; only the requested one is imported."""

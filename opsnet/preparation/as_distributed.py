@@ -70,6 +70,10 @@ LAYOUTS = {
     "scenes": Layout("the synthetic world", {}, note="it is drawn on first use"),
     "scenes_plus": Layout("the synthetic world with image labels", {}, note="it is drawn on first use"),
     "ade20k_semantic": Layout("ADE20K's class maps", {}, made_of=("ade20k",)),
+    "cityscapes_semantic": Layout("Cityscapes' class maps", {}, made_of=("cityscapes",)),
+    "pascal_context_459": Layout("Pascal Context's 459 classes", {}, made_of=("pascal_context",)),
+    "voc_20": Layout("VOC's 20 classes", {}, made_of=("voc",)),
+    "voc_21": Layout("VOC's 20 classes and the background", {}, made_of=("voc",)),
     "coco_imagenet": Layout("COCO and ImageNet-Val, for OPSNet+", {}, made_of=("coco", "imagenet")),
     "own_coco": Layout("your own images, tested on COCO too", {}, made_of=("own", "coco")),
     "real": Layout(

@@ -1,13 +1,15 @@
-"""Cityscapes as distributed -> COCO's panoptic format, with the same files as the official converter.
+"""Cityscapes as distributed -> COCO's panoptic format; panoptic sets have the same files as the official converter's.
 
 SRC holds ``gtFine`` and ``leftImg8bit``, unpacked from gtFine_trainvaltest.zip and leftImg8bit_trainvaltest.zip, for
-which you register at https://www.cityscapes-dataset.com. DST is data/cityscapes by default (OPSNET_DATA moves it).
+which you register at https://www.cityscapes-dataset.com. DST is data/cityscapes by default (OPSNET_DATA moves it). The
+semantic set has one segment per class, groups of things included, from ``labelIds``.
 """
 
 from __future__ import annotations
 
 from argparse import ArgumentParser
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from opsnet.data.coco_panoptic import SegmentLabel
-from opsnet.data.conversion import Source, convert
+from opsnet.data.conversion import Reader, Source, convert, one_segment_per_class
 from opsnet.preparation.arguments import add_source_arguments, require_folder
 from opsnet.vocabulary import Vocabulary
 
@@ -33,7 +35,7 @@ COLOURS = [
 ]  # fmt: skip
 
 
-def read(source: Source) -> tuple[NDArray[np.int64], list[SegmentLabel]]:
+def read_panoptic(source: Source) -> tuple[NDArray[np.int64], list[SegmentLabel]]:
     """``instanceIds``: the class, or 1000 times the class plus a number for single instances."""
     ids = np.array(Image.open(source.labels[0]), dtype=np.int64)
     labels = []
@@ -47,13 +49,25 @@ def read(source: Source) -> tuple[NDArray[np.int64], list[SegmentLabel]]:
     return ids, labels
 
 
-def sources(root: Path, name: str) -> list[Source]:
+def read_semantic(source: Source) -> tuple[NDArray[np.int64], list[SegmentLabel]]:
+    """``labelIds``: the class; those that are not evaluated become void."""
+    return one_segment_per_class(np.array(Image.open(source.labels[0]), dtype=np.int64), CLASSES.ids)
+
+
+KINDS: dict[str, tuple[Reader, str]] = {
+    "panoptic": (read_panoptic, "instanceIds"),
+    "semantic": (read_semantic, "labelIds"),
+}
+"""Kind of annotation -> its reader and the files that it reads."""
+
+
+def sources(root: Path, name: str, kind: str) -> list[Source]:
     """All annotated images of a set, by file name within each city."""
-    suffix, found = "_gtFine_instanceIds.png", []
+    suffix, found = f"_gtFine_{KINDS[kind][1]}.png", []
     for path in sorted((root / "gtFine" / name).glob(f"*/*{suffix}"), key=str):
         stem = path.name.removesuffix(suffix)
         image = root / "leftImg8bit" / name / path.parent.name / f"{stem}_leftImg8bit.png"
-        found.append(Source(stem, image, f"{stem}_gtFine_leftImg8bit.png", f"{stem}_gtFine_panoptic.png", (path,)))
+        found.append(Source(stem, image, f"{stem}_gtFine_leftImg8bit.png", f"{stem}_gtFine_{kind}.png", (path,)))
     return found
 
 
@@ -67,19 +81,21 @@ def categories() -> list[dict[str, Any]]:
 
 def add_arguments(parser: ArgumentParser) -> None:
     """The command line of ``opsnet-prepare cityscapes``."""
-    add_source_arguments(parser, "cityscapes", prepare, sets=SETS)
+    add_source_arguments(parser, "cityscapes", prepare, sets=SETS, kinds=tuple(KINDS))
 
 
-def prepare(src: Path, dst: Path, *, sets: Sequence[str] = SETS, workers: int | None = None) -> None:
+def prepare(
+    src: Path, dst: Path, *, sets: Sequence[str] = SETS, kinds: Sequence[str] = tuple(KINDS), workers: int | None = None
+) -> None:
     """Converts sets; arguments and errors as of :func:`opsnet.preparation.ade20k.prepare`."""
     require_folder(src)
-    for name in sets:
+    for name, kind in product(sets, kinds):
         for folder in ("gtFine", "leftImg8bit"):
             require_folder(
                 src / folder / name,
                 f"unpack {folder}_trainvaltest.zip there; register at https://www.cityscapes-dataset.com to get it",
             )
         convert(
-            sources(src, name), read, annotations=dst / f"cityscapes_panoptic_{name}.json",
+            sources(src, name, kind), KINDS[kind][0], annotations=dst / f"cityscapes_{kind}_{name}.json",
             images=dst / "images" / name, categories=categories(), workers=workers,
         )  # fmt: skip

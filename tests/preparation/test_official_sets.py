@@ -11,14 +11,18 @@ import numpy as np
 import pytest
 from hydra.utils import instantiate
 from official_trees import (
+    ade20k_2021_tree,
     ade20k_tree,
+    bdd100k_tree,
     camvid_tree,
     cityscapes_tree,
+    coco_stuff_tree,
     coco_tree,
     imagenet_tree,
     mapillary_tree,
     pascal_context_tree,
     save,
+    voc_2012_tree,
 )
 from PIL import Image
 
@@ -53,7 +57,7 @@ def prepare(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[object, s
 def test_cityscapes_equals_the_official_converter(tmp_path: Path, prepare) -> None:
     official = pytest.importorskip("cityscapesscripts.preparation.createPanopticImgs")
     cityscapes_tree(tmp_path / "src")
-    assert prepare("cityscapes", tmp_path / "src", tmp_path / "ours", "--workers", 2)[0] == 0
+    assert prepare("cityscapes", tmp_path / "src", tmp_path / "ours", "--workers", 2, "--kinds", "panoptic")[0] == 0
     (tmp_path / "official").mkdir()
     official.convert2panoptic(str(tmp_path / "src" / "gtFine"), str(tmp_path / "official"), setNames=["train", "val"])
     jsons = [p.relative_to(tmp_path / "official") for p in (tmp_path / "official").glob("*.json")]
@@ -204,7 +208,111 @@ def test_a_broken_mat_file_is_named(tmp_path: Path, prepare) -> None:
     assert f"annotation {broken} cannot be read" in message
 
 
+def prepared(folder: Path, stem: str) -> tuple[np.ndarray, dict[int, tuple[int, int, bool]], dict]:
+    """Of the only image of a set: its map of ids, (category, area, crowd) by id, and the json."""
+    content = json.loads((folder / f"{stem}.json").read_text())
+    (annotation,) = content["annotations"]
+    png = np.array(Image.open(folder / stem / annotation["file_name"])).astype(np.int64) @ [1, 256, 65536]
+    segments = {s["id"]: (s["category_id"], s["area"], bool(s["iscrowd"])) for s in annotation["segments_info"]}
+    assert set(np.unique(png).tolist()) - {0} == set(segments)
+    assert all((png == k).sum() == area for k, (_, area, _) in segments.items())
+    return png, segments, content
+
+
+def categories_of(png: np.ndarray, segments: dict[int, tuple[int, int, bool]], void: int) -> np.ndarray:
+    """The category of every pixel."""
+    found = np.full(png.shape, void)
+    for k, (category, *_) in segments.items():
+        found[png == k] = category
+    return found
+
+
+def test_voc_with_and_without_the_background(tmp_path: Path, prepare) -> None:
+    classes = voc_2012_tree(tmp_path / "src").astype(np.int64)
+    assert prepare("voc", tmp_path / "src", tmp_path / "dst", "--workers", 1)[0] == 0
+    for name in ("train", "val"):
+        png, segments, content = prepared(tmp_path / "dst", f"voc_20_{name}")
+        assert np.array_equal(categories_of(png, segments, void=0), np.where(classes == 255, 0, classes))
+        assert len(content["categories"]) == 20
+        png, segments, content = prepared(tmp_path / "dst", f"voc_21_{name}")
+        assert np.array_equal(categories_of(png, segments, void=255), classes)
+        assert content["categories"][0] == {"id": 0, "name": "background", "isthing": 0}
+
+
+def test_coco_stuffs_pixels_are_the_classes_less_one(tmp_path: Path, prepare) -> None:
+    classes = coco_stuff_tree(tmp_path / "src")
+    assert prepare("coco_stuff", tmp_path / "src", tmp_path / "dst", "--workers", 1)[0] == 0
+    png, segments, content = prepared(tmp_path / "dst", "coco_stuff_val")
+    assert np.array_equal(categories_of(png, segments, void=0), classes)
+    assert content["images"][0]["id"] == 139
+    save(tmp_path / "src" / "stuffthingmaps" / "val2017" / "000000000139.png", np.full((8, 10), 11, np.uint8))
+    code, message = prepare("coco_stuff", tmp_path / "src", tmp_path / "other", "--workers", 1, "--sets", "val")
+    assert code == 2 and "has value 11, which is none of the 171 classes" in message
+
+
+def test_all_459_classes_of_pascal_context(tmp_path: Path, prepare) -> None:
+    pascal_context_tree(tmp_path / "src")
+    assert prepare("pascal_context", tmp_path / "src", tmp_path / "dst", "--kinds", "semantic_459")[0] == 0
+    _, segments, content = prepared(tmp_path / "dst", "pascal_context_semantic_459_val")
+    assert {category: area for category, area, _ in segments.values()} == {360: 40, 44: 20, 2: 5, 1: 10}
+    assert len(content["categories"]) == 459
+    assert not (tmp_path / "dst" / "pascal_context_semantic_val.json").exists()
+
+
+def test_cityscapes_semantic_has_one_segment_per_class(tmp_path: Path, prepare) -> None:
+    cityscapes_tree(tmp_path / "src")
+    assert prepare("cityscapes", tmp_path / "src", tmp_path / "dst", "--kinds", "semantic", "--sets", "val")[0] == 0
+    content = json.loads((tmp_path / "dst" / "cityscapes_semantic_val.json").read_text())
+    assert len(content["annotations"]) == 3
+    evaluated = set(Vocabulary.load("cityscapes").ids)
+    for annotation in content["annotations"]:
+        png = np.array(Image.open(tmp_path / "dst" / "cityscapes_semantic_val" / annotation["file_name"]))
+        stem = annotation["file_name"].removesuffix("_gtFine_semantic.png")
+        (path,) = (tmp_path / "src" / "gtFine" / "val").glob(f"*/{stem}_gtFine_labelIds.png")
+        classes = np.array(Image.open(path))
+        assert np.array_equal(png[..., 0], np.where(np.isin(classes, sorted(evaluated)), classes, 0))
+        assert not any(s["iscrowd"] for s in annotation["segments_info"])
+
+
+def test_bdd100k_joins_stuff_and_keeps_instances(tmp_path: Path, prepare) -> None:
+    bdd100k_tree(tmp_path / "src")
+    assert prepare("bdd100k", tmp_path / "src", tmp_path / "dst", "--workers", 1)[0] == 0
+    png, segments, _ = prepared(tmp_path / "dst", "bdd100k_panoptic_train")
+    assert sorted(segments.values()) == [(7, 28, False), (30, 22, False), (31, 2, True), (35, 4, False), (35, 6, False)]
+    assert not png[2, 2:].any() and not png[3].any()
+    maps = tmp_path / "src" / "labels" / "pan_seg" / "bitmasks" / "val" / "7d06fefd-f7be05a6.png"
+    save(maps, np.zeros((8, 10, 3), np.uint8))
+    code, message = prepare("bdd100k", tmp_path / "src", tmp_path / "other", "--workers", 1, "--sets", "val")
+    assert code == 2 and "is not an RGBA image: take `bitmasks`, not `colormaps`" in message
+
+
+@pytest.mark.parametrize("size", [(520, 780), (700, 513), (400, 600)])
+def test_ade20k_847_makes_images_as_small_as_published(tmp_path: Path, prepare, size: tuple[int, int]) -> None:
+    objects = ade20k_2021_tree(tmp_path / "src", size)
+    assert prepare("ade20k_847", tmp_path / "src", tmp_path / "dst", "--sets", "val", "--workers", 1)[0] == 0
+    png, segments, content = prepared(tmp_path / "dst", "ade20k_847_val")
+    smaller = {(520, 780): (512, 768), (700, 513): (699, 512), (400, 600): (400, 600)}[size]
+    copy = tmp_path / "dst" / "images" / "val" / "ADE_val_00000003.jpg"
+    with Image.open(copy) as image:
+        assert png.shape == smaller == image.size[::-1]
+    assert copy.is_symlink() == (smaller == size)
+    names = {c["id"]: c["name"] for c in content["categories"]}
+    assert {names[category] for category, *_ in segments.values()} == {"wall", "door"}
+    rows, columns = ([int(k * (1 / (n / m))) for k in range(n)] for n, m in zip(smaller, size, strict=True))
+    expected = {2978: "wall", 774: "door"}
+    found = categories_of(png, segments, void=0)[:: smaller[0] // 50, :: smaller[1] // 50]
+    wanted = objects[rows][:, columns][:: smaller[0] // 50, :: smaller[1] // 50]
+    assert [names.get(v) for v in found.ravel()] == [expected.get(v) for v in wanted.ravel()]
+
+
 TREES = {
+    "ade20k_847": ade20k_2021_tree,
+    "bdd100k": bdd100k_tree,
+    "cityscapes_semantic": cityscapes_tree,
+    "coco_stuff": coco_stuff_tree,
+    "pascal_context_459": pascal_context_tree,
+    "voc_20": voc_2012_tree,
+    "voc_21": voc_2012_tree,
     "camvid": camvid_tree,
     "ade20k": ade20k_tree,
     "ade20k_semantic": ade20k_tree,
@@ -214,16 +322,24 @@ TREES = {
     "mapillary_vistas": mapillary_tree,
 }
 AS_DISTRIBUTED = ("coco", "mapillary_vistas")
+PREPARED_BY = {
+    "ade20k_semantic": "ade20k",
+    "cityscapes_semantic": "cityscapes",
+    "pascal_context_459": "pascal_context",
+    "voc_20": "voc",
+    "voc_21": "voc",
+}
+VOCABULARIES = {"ade20k_semantic": "ade20k", "cityscapes_semantic": "cityscapes", "coco_stuff": "coco_stuff_171"}
 
 
 @pytest.mark.parametrize("option", TREES)
 def test_the_yaml_reads_what_was_prepared(tmp_path: Path, prepare, compose, option: str) -> None:
-    dataset = option.removesuffix("_semantic")
+    dataset = PREPARED_BY.get(option, option)
     source = tmp_path / ("data" if option in AS_DISTRIBUTED else "src") / dataset
     TREES[option](source)
     if option not in AS_DISTRIBUTED:
         assert prepare(dataset, source, tmp_path / "data" / dataset)[0] == 0
-    require_batches(compose, tmp_path / "data", option, dataset)
+    require_batches(compose, tmp_path / "data", option, VOCABULARIES.get(option, option))
 
 
 def require_batches(compose, data_folder: Path, option: str, dataset: str) -> None:
@@ -278,7 +394,9 @@ def test_imagenet_is_read_as_distributed(tmp_path: Path, compose, class_folders:
         data.builders["train"]()
 
 
-@pytest.mark.parametrize("dataset", ["cityscapes", "ade20k", "pascal_context"])
+@pytest.mark.parametrize(
+    "dataset", ["cityscapes", "ade20k", "pascal_context", "voc", "coco_stuff", "bdd100k", "ade20k_847"]
+)
 def test_the_error_about_a_missing_folder_says_where_to_get_it(tmp_path: Path, prepare, dataset: str) -> None:
     code, message = prepare(dataset, tmp_path / "nowhere")
     assert code == 2

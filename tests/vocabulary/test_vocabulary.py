@@ -44,6 +44,7 @@ def test_it_can_be_a_key() -> None:
         ("ade20k_847", 664, 183),
         ("lvis_1203", 1203, 0),
         ("coco_stuff_171", 80, 91),
+        ("bdd100k", 10, 30),
         ("voc_20", 20, 0),
         ("voc_21", 20, 1),
         ("camvid", 0, 11),
