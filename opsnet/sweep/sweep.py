@@ -57,7 +57,10 @@ def newest_sweep(home: Path, overrides: Iterable[str]) -> Path | None:
     wanted = identity(overrides)
     for path in sorted(home.glob("*/multirun.yaml"), key=lambda p: p.stat().st_mtime, reverse=True):
         content = load_if_whole(path)
-        if isinstance(content, DictConfig) and identity(OmegaConf.select(content, "hydra.overrides.task") or []) == wanted:
+        if (
+            isinstance(content, DictConfig)
+            and identity(OmegaConf.select(content, "hydra.overrides.task") or []) == wanted
+        ):
             return path.parent
     return None
 

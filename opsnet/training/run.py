@@ -185,6 +185,7 @@ def build_trainer(cfg: DictConfig, folder: Path, resume: Path | None = None) -> 
         RecordRun,
         SeedEveryStep,
         StopOnSignal,
+        WeightAverage,
     )
     from opsnet.training.callbacks.record import keep_run_id
     from opsnet.training.checkpoint_io import DurableCheckpointIO
@@ -202,6 +203,7 @@ def build_trainer(cfg: DictConfig, folder: Path, resume: Path | None = None) -> 
             save_on_train_epoch_end=True,
             enable_version_counter=False,
         ),
+        *([WeightAverage(decay=cfg.ema)] if cfg.get("ema") is not None else ()),
         InterruptCheckpoint(folder=checkpoints),
         StopOnSignal(),  # after InterruptCheckpoint, which prepares each step
         SeedEveryStep(seed=cfg.seed),

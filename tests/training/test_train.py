@@ -304,8 +304,11 @@ def test_an_interrupted_fine_tuning_resumes_exactly(plus, train_config, tmp_path
 @pytest.mark.parametrize(
     ("number", "code"),
     [
-        (signal.SIGKILL, -9), (signal.SIGTERM, 143), (signal.SIGINT, 130),
-        (signal.SIGUSR1, 138), (signal.SIGUSR2, 140),
+        (signal.SIGKILL, -9),
+        (signal.SIGTERM, 143),
+        (signal.SIGINT, 130),
+        (signal.SIGUSR1, 138),
+        (signal.SIGUSR2, 140),
     ],
     ids=["KILL", "TERM", "INT", "USR1", "USR2"],
 )

@@ -8,6 +8,7 @@ from opsnet.training.callbacks.progress_lines import ProgressLines
 from opsnet.training.callbacks.record import RecordRun
 from opsnet.training.callbacks.repeatable import InterruptCheckpoint, SeedEveryStep
 from opsnet.training.callbacks.stop_signals import StopOnSignal
+from opsnet.training.callbacks.weight_average import WeightAverage
 
 __all__ = [
     "InterruptCheckpoint",
@@ -18,5 +19,6 @@ __all__ = [
     "RecordRun",
     "SeedEveryStep",
     "StopOnSignal",
+    "WeightAverage",
     "probe_callbacks",
 ]
