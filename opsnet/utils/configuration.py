@@ -85,7 +85,7 @@ def _load(path: Path) -> Any:
 
 
 def load_if_whole(path: Path) -> Any:
-    """The content of a yaml that a run has written; ``None`` if it does not exist or is damaged, as after a full disk."""
+    """The content of a yaml that a run has written; ``None`` if it is missing or damaged, as after a full disk."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError

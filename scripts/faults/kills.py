@@ -4,7 +4,8 @@ Usage: python -m scripts.faults.kills [--kills 20] [--chains 4] [--seed 0] [--fo
 
 A chain is one run that is stopped several times and resumed each time with the same command (``resume=auto``); in the
 end it is left to finish. Half of the kills come while a checkpoint is being written, the others at random moments of
-the training, validations included. Most are SIGKILL. The runs are on another filesystem than the temporary folder, by default in /dev/shm.
+the training, validations included. Most are SIGKILL. The runs are on another filesystem than the temporary folder, by
+default in /dev/shm.
 
 The report is a table of the kills, and the exit status is 1 if a resumption failed, more than the steps between two
 checkpoints was lost, or metrics or weights differ by a bit. Linux only.

@@ -9,6 +9,7 @@ import functools
 import logging
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -141,15 +142,24 @@ class ResumableWandbLogger(WandbLogger):
         self._written[str(checkpoint_callback.filename)] = Path(checkpoint_callback.best_model_path)
 
     @rank_zero_only
-    @never_stops
     def finalize(self, status: str) -> None:
         """Finishes the wandb run, and uploads its artifacts if the training is complete."""
         if self._experiment is None:
             return
+        self._finish(status)
+        if self.lost:
+            import wandb
+
+            with suppress(Exception):  # otherwise wandb prints a traceback when this process ends
+                wandb.teardown()
+            self._experiment = None
+
+    @never_stops
+    def _finish(self, status: str) -> None:
         if status == "success" and self._with_checkpoints:
             for path in self._written.values():
                 self._log_checkpoint(path)
-        self._experiment.finish(exit_code=0 if status == "success" else 1)
+        self._experiment.finish(exit_code=0 if status == "success" else 1)  # type: ignore[union-attr]
 
     def _log_checkpoint(self, path: Path) -> None:
         import wandb

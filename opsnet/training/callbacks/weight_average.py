@@ -16,15 +16,16 @@ from opsnet.checkpoint.content import AVERAGE, trained_weights
 class WeightAverage(Callback):
     """Averages the weights after every optimizer step, in float32 and on their device.
 
-    After step t (from 1) the average is ``d * average + (1 - d) * weights``, d = min(decay, (1 + t) / (10 + t)). This is
-    TensorFlow's rule; the random weights of the beginning do not stay in a short training's average. Running statistics of norms are averaged too; counters are not. CLIP is frozen and not copied. No process communicates:
+    After step t (from 1) the average is ``d * average + (1 - d) * weights``, d = min(decay, (1 + t) / (10 + t)). This
+    is TensorFlow's rule; the random weights of the beginning do not stay in a short training's average. Running
+    statistics of norms are averaged too; counters are not. CLIP is frozen and not copied. No process communicates:
     under DDP all have the same weights.
 
     Validations, probes and so ``best.ckpt`` see the average. A checkpoint has the weights with which the training
     continues as usual, and the average under its own key (:func:`opsnet.checkpoint.content.inference_weights`).
 
-    Lightning's ``EMAWeightAveraging`` copies CLIP too, rounds averaged integers down, stores the average in place of the
-    weights, and leaves it in the network when a validation is interrupted.
+    Lightning's ``EMAWeightAveraging`` copies CLIP too, rounds averaged integers down, stores the average in place of
+    the weights, and leaves it in the network when a validation is interrupted.
 
     Args:
         decay: share of the average that stays at each step, in 0..1.

@@ -11,8 +11,8 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from opsnet.training.callbacks.nonfinite import SAVED_BATCHES, NonFiniteError, NonFiniteGradients
 from opsnet.structures import Batch
+from opsnet.training.callbacks.nonfinite import SAVED_BATCHES, NonFiniteError, NonFiniteGradients
 from opsnet.training.run import train
 from opsnet.utils.errors import InputError
 
