@@ -1,6 +1,6 @@
 """Kills a training twenty times and compares what follows with a training that nothing disturbed.
 
-Usage: python -m scripts.faults.kills [--kills 20] [--chains 4] [--seed 0] [--folder FOLDER]
+Usage: python -m scripts.faults.kills [--kills 20] [--chains 4] [--workers 2] [--seed 0] [--folder FOLDER]
 
 A chain is one run that is stopped several times and resumed each time with the same command (``resume=auto``); in the
 end it is left to finish. Half of the kills come while a checkpoint is being written, the others at random moments of
@@ -24,7 +24,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,7 +39,7 @@ SMALL = (
     "optim.scheduler.warmup=2", "trainer.accelerator=cpu", "trainer.check_val_every_n_epoch=1",
     "trainer.log_every_n_steps=1", "progress_every=0", "ema=0.99", "resume=auto",
 )  # fmt: skip
-LIMIT = 300.0
+LIMIT = 600.0
 """Seconds after which a process that does not do what is expected is given up."""
 
 
@@ -98,7 +99,7 @@ class Training:
         """Waits for the next file of a checkpoint that is being written."""
         self._wait(lambda: bool(unfinished(self.run)), pause=0.0005)
 
-    def _wait(self, ready, pause: float = 0.01) -> None:
+    def _wait(self, ready: Callable[[], bool], pause: float = 0.01) -> None:
         until = time.monotonic() + LIMIT
         while not ready():
             if self.process.poll() is not None:
@@ -234,10 +235,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parse(arguments)
     home = options.folder or other_filesystem()
     work = Path(tempfile.mkdtemp(prefix="opsnet_kills_", dir=home))
-    start, chance = time.monotonic(), random.Random(options.seed)
+    start = time.monotonic()
     print(f"runs in {work}, temporary folder {tempfile.gettempdir()}", flush=True)
     try:
-        bad = _run(options, work, chance)
+        bad = _run(options, work)
     except Failed as error:
         print(f"FAILED: {error}", flush=True)
         bad = True
@@ -247,35 +248,53 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return int(bad)
 
 
-def _run(options: argparse.Namespace, work: Path, chance: random.Random) -> bool:
+def _run(options: argparse.Namespace, work: Path) -> bool:
     world, reference = draw_world(work / "data"), work / "reference"
     Training(world, reference).finish()
-    planned, bad, number = schedule(options.kills, chance), False, 0
-    print("| kill | chain | signal | when | left half written | step reached | resumed from | steps lost | exit code |")
-    print("|---|---|---|---|---|---|---|---|---|", flush=True)
-    for chain in range(options.chains):
-        run = work / f"chain_{chain}"
-        for signal_, in_save in planned[chain :: options.chains]:
-            kill, number = kill_once(world, run, signal_, in_save=in_save, chance=chance), number + 1
-            bad |= kill.lost > (STEPS if kill.number == signal.SIGKILL else 0)
-            when = "during a save" if kill.in_save else "at random"
-            print(
-                f"| {number} | {chain} | {kill.number.name} | {when} | {' '.join(kill.torn) or '-'} | {kill.reached} | "
-                f"{kill.resumed} | {kill.lost} | {kill.code} |",
-                flush=True,
-            )
-        Training(world, run).finish()
-        different = compare(run, reference)
-        bad |= bool(different)
-        result = f"differs: {', '.join(different)}" if different else "metrics, weights and average equal to the bit"
-        print(f"|  | {chain} | finished: {result} |  |  |  |  |  |  |", flush=True)
-    return bad
+    planned = schedule(options.kills, random.Random(options.seed))
+    print("| chain | signal | when | left half written | step reached | resumed from | steps lost | exit code |")
+    print("|---|---|---|---|---|---|---|---|", flush=True)
+
+    def chain(number: int) -> bool:
+        kills = planned[number :: options.chains]
+        return _run_chain(world, reference, work / f"chain_{number}", kills, random.Random(f"{options.seed} {number}"))
+
+    with ThreadPoolExecutor(options.workers) as pool:
+        return any(list(pool.map(chain, range(options.chains))))
+
+
+def _run_chain(
+    world: Path, reference: Path, run: Path, kills: Sequence[tuple[signal.Signals, bool]], chance: random.Random
+) -> bool:
+    """Kills and resumes a run, lets it finish and prints a row for each kill; returns whether anything was bad."""
+    bad = False
+    for number, in_save in kills:
+        kill = kill_once(world, run, number, in_save=in_save, chance=chance)
+        bad |= kill.lost > (STEPS if number == signal.SIGKILL else 0)
+        when = "during a save" if in_save else "at random"
+        cells = (
+            run.name,
+            number.name,
+            when,
+            " ".join(kill.torn) or "-",
+            kill.reached,
+            kill.resumed,
+            kill.lost,
+            kill.code,
+        )
+        print("".join(f"| {cell} " for cell in cells) + "|", flush=True)
+    Training(world, run).finish()
+    different = compare(run, reference)
+    result = f"differs: {', '.join(different)}" if different else "metrics, weights and average equal to the bit"
+    print(f"| {run.name} | finished: {result} |" + " |" * 6, flush=True)
+    return bad or bool(different)
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m scripts.faults.kills", description=__doc__)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--chains", type=int, default=4)
+    parser.add_argument("--workers", type=int, default=2, help="chains at a time")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path)
     return parser.parse_args(arguments)
