@@ -7,7 +7,7 @@ from opsnet.training.callbacks.probes import probe_callbacks
 from opsnet.training.callbacks.progress_lines import ProgressLines
 from opsnet.training.callbacks.record import RecordRun
 from opsnet.training.callbacks.repeatable import InterruptCheckpoint, SeedEveryStep
-from opsnet.training.callbacks.stop_signals import StopOnSignal
+from opsnet.training.callbacks.stop_on_signal import StopOnSignal
 from opsnet.training.callbacks.weight_average import WeightAverage
 
 __all__ = [

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from opsnet.data.datamodule import PanopticDataModule
 from opsnet.data.loaders import EvaluationLoader
 from opsnet.metrics.panoptic_quality import PanopticQuality
-from opsnet.training.callbacks.stop_signals import stop_if_asked
+from opsnet.training.callbacks.stop_on_signal import stop_if_asked
 from opsnet.utils.errors import InputError
 
 MEASURES = ("PQ", "PQth", "PQst")

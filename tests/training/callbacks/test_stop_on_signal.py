@@ -10,7 +10,7 @@ import pytest
 from lightning.pytorch.callbacks import Callback
 
 from opsnet.training.callbacks.repeatable import InterruptCheckpoint
-from opsnet.training.callbacks.stop_signals import StopOnSignal, stop_if_asked
+from opsnet.training.callbacks.stop_on_signal import StopOnSignal, stop_if_asked
 from opsnet.training.csv_logger import read_rows
 from opsnet.training.requeue import requeue
 from opsnet.training.run import train
