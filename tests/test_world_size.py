@@ -107,7 +107,7 @@ def test_two_processes_stop_at_one_step_and_leave_none_behind(world_overrides, t
         wait_until(lambda before=before: checkpoint_step(stopped) > before, process)
         kill(process.pid, number)
         assert process.wait(timeout=120) == code
-        wait_until(lambda: not group_is_alive(process.pid))
+        wait_until(lambda group=process.pid: not group_is_alive(group))
     start(world_overrides, stopped, *common, "resume=auto")
     assert losses(stopped) == losses(whole)
     ours, theirs = (
