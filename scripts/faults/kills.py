@@ -91,12 +91,13 @@ class Training:
         """What this process has printed."""
         return self.log.read_bytes()[self._start :].decode(errors="replace")
 
-    def wait_for_training(self) -> None:
-        """Waits for the first step."""
-        self._wait(lambda: "step " in self.output() and bool(steps_in(self.output())))
+    def wait_for_steps(self, count: int) -> None:
+        """Waits for this process's steps."""
+        self._wait(lambda: len(steps_in(self.output())) >= count)
 
     def wait_for_save(self) -> None:
-        """Waits for the next file of a checkpoint that is being written."""
+        """Waits for the next checkpoint to be begun."""
+        self._wait(lambda: not unfinished(self.run), pause=0.0005)
         self._wait(lambda: bool(unfinished(self.run)), pause=0.0005)
 
     def _wait(self, ready: Callable[[], bool], pause: float = 0.01) -> None:
@@ -152,12 +153,13 @@ def kill_once(world: Path, run: Path, number: signal.Signals, *, in_save: bool, 
     """
     before = stored_step(run)
     training = Training(world, run)
-    training.wait_for_training()
+    training.wait_for_steps(1 if in_save else chance.randint(1, 2 * STEPS))
     if in_save:
-        training.wait_for_save()
+        for _ in range(chance.randint(1, 4)):  # best.ckpt and last.ckpt are written in an epoch
+            training.wait_for_save()
         time.sleep(chance.uniform(0, 0.02))
     else:
-        time.sleep(chance.uniform(0, 2))
+        time.sleep(chance.uniform(0, 0.5))
     code = training.stop(number)
     expected = -number if number == signal.SIGKILL else 128 + number
     if code != expected:
