@@ -252,44 +252,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace, work: Path) -> bool:
     world, reference = draw_world(work / "data"), work / "reference"
-    Training(world, reference).finish()
+    undisturbed = Training(world, reference)
     planned = schedule(options.kills, random.Random(options.seed))
     print("| chain | signal | when | left half written | step reached | resumed from | steps lost | exit code |")
     print("|---|---|---|---|---|---|---|---|", flush=True)
 
     def chain(number: int) -> bool:
         kills = planned[number :: options.chains]
-        return _run_chain(world, reference, work / f"chain_{number}", kills, random.Random(f"{options.seed} {number}"))
+        return _run_chain(world, work / f"chain_{number}", kills, random.Random(f"{options.seed} {number}"))
 
     with ThreadPoolExecutor(options.workers) as pool:
-        return any(list(pool.map(chain, range(options.chains))))
+        bad = any(list(pool.map(chain, range(options.chains))))
+    undisturbed.finish()
+    for number in range(options.chains):
+        different = compare(work / f"chain_{number}", reference)
+        bad |= bool(different)
+        result = f"differs: {', '.join(different)}" if different else "metrics, weights and average equal to the bit"
+        print(f"| chain_{number} | finished: {result} |" + " |" * 6, flush=True)
+    return bad
 
 
-def _run_chain(
-    world: Path, reference: Path, run: Path, kills: Sequence[tuple[signal.Signals, bool]], chance: random.Random
-) -> bool:
-    """Kills and resumes a run, lets it finish and prints a row for each kill; returns whether anything was bad."""
+def _run_chain(world: Path, run: Path, kills: Sequence[tuple[signal.Signals, bool]], chance: random.Random) -> bool:
+    """Kills and resumes a run, prints a row for each kill, and lets it finish; returns whether too much was lost."""
     bad = False
     for number, in_save in kills:
         kill = kill_once(world, run, number, in_save=in_save, chance=chance)
         bad |= kill.lost > (STEPS if number == signal.SIGKILL else 0)
-        when = "during a save" if in_save else "at random"
-        cells = (
-            run.name,
-            number.name,
-            when,
-            " ".join(kill.torn) or "-",
-            kill.reached,
-            kill.resumed,
-            kill.lost,
-            kill.code,
-        )
+        when, torn = "during a save" if in_save else "at random", " ".join(kill.torn) or "-"
+        cells = (run.name, number.name, when, torn, kill.reached, kill.resumed, kill.lost, kill.code)
         print("".join(f"| {cell} " for cell in cells) + "|", flush=True)
     Training(world, run).finish()
-    different = compare(run, reference)
-    result = f"differs: {', '.join(different)}" if different else "metrics, weights and average equal to the bit"
-    print(f"| {run.name} | finished: {result} |" + " |" * 6, flush=True)
-    return bad or bool(different)
+    return bad
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
