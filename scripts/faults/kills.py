@@ -261,9 +261,12 @@ def _run(options: argparse.Namespace, work: Path) -> bool:
         kills = planned[number :: options.chains]
         return _run_chain(world, work / f"chain_{number}", kills, random.Random(f"{options.seed} {number}"))
 
-    with ThreadPoolExecutor(options.workers) as pool:
-        bad = any(list(pool.map(chain, range(options.chains))))
-    undisturbed.finish()
+    try:
+        with ThreadPoolExecutor(options.workers) as pool:
+            bad = any(list(pool.map(chain, range(options.chains))))
+        undisturbed.finish()
+    finally:
+        undisturbed.process.kill()
     for number in range(options.chains):
         different = compare(work / f"chain_{number}", reference)
         bad |= bool(different)
