@@ -94,6 +94,7 @@ SCRIPTS = {
     "scripts.benchmarks.plus_step": "test_benchmarks.py",
     "scripts.benchmarks.precision": "test_benchmarks.py",
     "scripts.documentation.recognizers": "test_documentation_figures.py::test_the_figure_is_drawn",
+    "scripts.faults.kills": "test_kills.py::test_a_chain_of_two_kills",
     "scripts.miniature.calibration": "test_calibration_script.py::test_the_tables_of_all_domains",
     "scripts.miniature.cautions": "test_cautions_script.py::test_both_tables",
     "scripts.miniature.summarize_seeds": "test_summarize_seeds.py::test_prints_and_writes_both_tables",
@@ -111,6 +112,7 @@ SCRIPTS = {
 COMPOSED = {
     "opsnet-train experiment=opsnet_r101",
     "opsnet-train experiment=opsnet_r50",
+    "opsnet-train experiment=opsnet_r50 ema=0.9999",
     "opsnet-train data=coco backbone=r50 clip=rn50 model=mask2former losses=mask2former optim=mask2former trainer=ddp "
     "trainer.devices=8 logger=wandb experiment_name=coco_r50",
     "opsnet-train experiment=fcclip_convnext_l",

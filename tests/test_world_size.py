@@ -6,8 +6,12 @@ import csv
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -89,3 +93,57 @@ def test_an_image_that_one_process_cannot_read_leaves_a_checkpoint_and_is_report
         for f in (stopped, whole)
     )
     assert all(torch.equal(ours[k], theirs[k]) for k in theirs)
+
+
+@pytest.mark.slow
+def test_two_processes_stop_at_one_step_and_leave_none_behind(world_overrides, tmp_path) -> None:
+    """A signal to the first process, to the whole group with its workers, and SIGKILL to the first."""
+    common = [*TWO[:2], *TWO[3:], "trainer.max_epochs=6", "ema=0.9"]
+    whole = start(world_overrides, tmp_path / "whole", *common)
+    stopped = tmp_path / "stopped"
+    for number, code, kill in ((15, 143, os.kill), (10, 138, os.killpg), (2, 130, os.killpg), (9, -9, os.kill)):
+        before = checkpoint_step(stopped)
+        process = run_in_background(world_overrides, stopped, *common, "resume=auto")
+        wait_until(lambda before=before: checkpoint_step(stopped) > before, process)
+        kill(process.pid, number)
+        assert process.wait(timeout=120) == code
+        wait_until(lambda group=process.pid: not group_is_alive(group))
+    start(world_overrides, stopped, *common, "resume=auto")
+    assert losses(stopped) == losses(whole)
+    ours, theirs = (
+        torch.load(f / "checkpoints" / "last.ckpt", map_location="cpu", weights_only=True) for f in (stopped, whole)
+    )
+    for a, b in ((ours["state_dict"], theirs["state_dict"]), (ours["ema"]["weights"], theirs["ema"]["weights"])):
+        assert all(torch.equal(a[k], b[k]) for k in b)
+
+
+def checkpoint_step(folder: Path) -> int:
+    path = folder / "checkpoints" / "last.ckpt"
+    return torch.load(path, map_location="cpu", weights_only=True)["global_step"] if path.is_file() else 0
+
+
+def run_in_background(world: list[str], folder: Path, *overrides: str) -> subprocess.Popen[bytes]:
+    given = [f"++{o}" if o.startswith("trainer.") else o for o in SMALL]
+    command = [sys.executable, "-m", "opsnet.train", *world, *given, f"hydra.run.dir={folder}", *overrides]
+    return subprocess.Popen(
+        command, env={**os.environ, "OMP_NUM_THREADS": "1"}, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored in a shell's background processes
+    )  # fmt: skip
+
+
+def wait_until(condition: Callable[[], bool], process: subprocess.Popen[bytes] | None = None) -> None:
+    until = time.monotonic() + 300
+    while not condition():
+        assert process is None or process.poll() is None
+        assert time.monotonic() < until
+        time.sleep(0.1)
+
+
+def group_is_alive(group: int) -> bool:
+    """Whether a process group has a process that is not a zombie."""
+    states = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            state, _, its_group = path.read_text().rpartition(")")[2].split()[:3]
+            states += [state] if int(its_group) == group else []
+    return any(state != "Z" for state in states)

@@ -1,7 +1,8 @@
 """The content of a checkpoint.
 
 In addition to Lightning's content, a checkpoint has ``opsnet``: the hash of CLIP, whose frozen weights are left out,
-and the configuration to rebuild the network and to use it (:class:`opsnet.inference.config.InferenceConfig`).
+and the configuration to rebuild the network and to use it (:class:`opsnet.inference.config.InferenceConfig`). A
+training with ``ema`` adds the moving average of its weights under ``ema``.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from opsnet.vocabulary import Vocabulary
 
 FROZEN_PREFIXES = ("model.clip.",)
 """Prefixes of weights that checkpoints do not have: they never change, and are loaded from their original file."""
+
+AVERAGE = "ema"
+"""Key of the moving average: its ``decay``, the ``step`` after which it was updated, and the ``weights`` by name."""
 
 
 def add_content(checkpoint: dict[str, Any], clip_hash: str, config: Mapping[str, Any]) -> None:

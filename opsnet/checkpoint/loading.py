@@ -16,6 +16,7 @@ from torch import Tensor
 from opsnet.checkpoint.content import renamed_weights, trained_weights
 from opsnet.checkpoint.reading import (
     check_clip_hash,
+    inference_weights,
     load_recognizer,
     load_weights,
     network_weights,
@@ -78,7 +79,9 @@ def _check_same_weights(stored: Mapping[str, Tensor], own: Mapping[str, Tensor],
 
 
 def load_initial_weights(model: OPSNet, path: str | Path, recognizer: Recognizer | None = None) -> None:
-    """Starts a network from the weights of a trained checkpoint; its optimizer and progress are left behind.
+    """Starts a network from the weights of a trained checkpoint, averaged ones where it has them.
+
+    Its optimizer and progress are left behind.
 
     Args:
         model: the network.
@@ -90,9 +93,9 @@ def load_initial_weights(model: OPSNet, path: str | Path, recognizer: Recognizer
     """
     checkpoint, name = read_checkpoint(path, key="init_from"), f"checkpoint {path} (init_from)"
     check_clip_hash(checkpoint, model.clip.weights_hash, name)
-    weights = network_weights(checkpoint["state_dict"])
-    load_weights(model, weights, name, "give the backbone and model that it was trained with")
-    learned = recognizer_weights(checkpoint["state_dict"])
+    stored = inference_weights(checkpoint, name)
+    load_weights(model, network_weights(stored), name, "give the backbone and model that it was trained with")
+    learned = recognizer_weights(stored)
     if recognizer is not None and learned.keys() == recognizer.state_dict().keys():
         load_recognizer(recognizer, learned, name)
 
@@ -103,6 +106,7 @@ def load_checkpoint(
     clip_weights: str | Path | None = None,
     device: str = "auto",
     treat_label_names_as_seen: bool = False,
+    ema: bool = True,
     key: str = "",
 ) -> TrainedModel:
     """Builds the network that a checkpoint describes and loads its weights.
@@ -113,6 +117,7 @@ def load_checkpoint(
         device: "auto" uses CUDA if available.
         treat_label_names_as_seen: treat names that were trained with image labels as training names too, in s and H;
             the paper uses only those of the segments.
+        ema: use the moving average of the weights if the checkpoint has one.
         key: configuration key that holds the path, for messages.
 
     Raises:
@@ -122,11 +127,12 @@ def load_checkpoint(
         ClipWeightsError: CLIP's weights are missing.
     """
     checkpoint, name = read_checkpoint(path, key=key), f"checkpoint {path}"
+    weights = inference_weights(checkpoint, name, ema=ema)
     trained = load_trained(
-        checkpoint, network_weights(checkpoint["state_dict"]), name, clip_weights=clip_weights, device=device,
+        checkpoint, network_weights(weights), name, clip_weights=clip_weights, device=device,
         treat_label_names_as_seen=treat_label_names_as_seen,
     )  # fmt: skip
-    return with_learned(trained, recognizer_weights(checkpoint["state_dict"]), name)
+    return with_learned(trained, recognizer_weights(weights), name)
 
 
 def with_learned(trained: TrainedModel, weights: Mapping[str, Tensor], name: str) -> TrainedModel:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from opsnet.checkpoint.content import renamed_weights, trained_weights
+from opsnet.checkpoint.content import AVERAGE, renamed_weights, trained_weights
 from opsnet.model import OPSNet
 from opsnet.recognition.recognizer import Recognizer
 from opsnet.utils.errors import CheckpointError
@@ -47,6 +47,27 @@ def read_checkpoint(path: str | Path, *, key: str = "") -> dict[str, Any]:
         raise CheckpointError(f"{path}{asked} is not an OPSNet checkpoint: give one written by opsnet-train")
     check_finite(checkpoint["state_dict"], f"checkpoint {path}{asked}")
     return checkpoint
+
+
+def inference_weights(checkpoint: Mapping[str, Any], name: str, *, ema: bool = True) -> Mapping[str, Tensor]:
+    """The weights with which a checkpoint's network is used: the moving average where there is one.
+
+    Args:
+        checkpoint: see :func:`read_checkpoint`.
+        name: name of the checkpoint, for messages.
+        ema: ``False``: the weights of the last step, without averaging.
+
+    Raises:
+        CheckpointError: the average is damaged, or is of another network.
+    """
+    weights: Mapping[str, Tensor] = checkpoint["state_dict"]
+    if not ema or AVERAGE not in checkpoint:
+        return weights
+    average = checkpoint[AVERAGE].get("weights") if isinstance(checkpoint[AVERAGE], Mapping) else None
+    if not isinstance(average, Mapping) or not average.keys() <= weights.keys():
+        raise CheckpointError(f"{name}: its moving average is damaged: use the weights without it, with ema=false")
+    check_finite(average, f"{name} ({AVERAGE})")
+    return {**weights, **average}
 
 
 DIVERGED = "the training has diverged: give an earlier checkpoint, or train again with a lower optim.optimizer.lr"

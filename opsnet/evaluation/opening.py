@@ -61,6 +61,7 @@ def open_target(options: EvaluationOptions) -> EvaluationTarget:
         trained = open_model(
             options.checkpoint, clip=options.clip_model, clip_weights=options.clip_weights, device=options.device,
             treat_label_names_as_seen=options.treat_label_names_as_seen, train_vocabulary=options.train_vocabulary,
+            ema=options.ema,
         )  # fmt: skip
         target = EvaluationTarget(
             f"checkpoint {options.checkpoint}", trained.experiment, trained.inference, trained.recognizer, trained,
@@ -114,6 +115,7 @@ def open_sources(
             "checkpoint": fingerprint(_local(str(options.checkpoint))),
             "experiment": evaluated.experiment,
             "rules": rules,
+            **({} if options.ema else {"ema": False}),
             **({} if evaluated.query_embeddings else {"query_embeddings": False}),
         }
     sources: dict[str, Source] = {}

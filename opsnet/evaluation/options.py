@@ -15,7 +15,7 @@ from opsnet.utils.option_values import COUNT, SHARE, SHARE_OR_NULL, Number, Swit
 KEYS: dict[str, Number | Switch] = {
     "seed": COUNT, "overlap": SHARE_OR_NULL, "panels": COUNT, "data.tuning_images": COUNT,
     "treat_label_names_as_seen": Switch(), "details": Switch(), "instances": Switch(), "oracles": Switch(),
-    "semantic_from_proposals": Switch(null=True), "save_proposals": Switch(), "show": Switch(),
+    "ema": Switch(), "semantic_from_proposals": Switch(null=True), "save_proposals": Switch(), "show": Switch(),
     **{f"filters.{kind}.threshold": SHARE_OR_NULL for kind in ("cls", "iou", "cls_iou")},
 }  # fmt: skip
 
@@ -41,6 +41,7 @@ class EvaluationOptions:
     train_vocabulary: str | None = None
     clip_weights: str | None = None
     treat_label_names_as_seen: bool = False
+    ema: bool = True
     recognizer_from: str | None = None
     device: str = "auto"
     settings: tuple[str, ...] = ()

@@ -56,7 +56,7 @@ def load(
     path_or_hub_id: str | Path, *, device: str = "auto", clip: str | Path | None = None,
     clip_weights: str | Path | None = None, modulation: str | Recognizer | None = None,
     filtering: str | MaskFiltering | None = None, treat_label_names_as_seen: bool = False,
-    train_vocabulary: str | Path | Vocabulary | None = None,
+    train_vocabulary: str | Path | Vocabulary | None = None, ema: bool = True,
 ) -> Predictor:  # fmt: skip
     """A predictor from a checkpoint, a folder of ``save_pretrained``, or published weights; local or on the Hub.
 
@@ -72,6 +72,7 @@ def load(
         modulation, filtering: see :class:`Predictor`.
         treat_label_names_as_seen: see :func:`opsnet.checkpoint.loading.load_checkpoint`.
         train_vocabulary: for published weights: the names that they were trained with; default: ``coco``.
+        ema: use the moving average of the weights if a checkpoint has one.
 
     Raises:
         InputError: ``path_or_hub_id`` is not text or a path.
@@ -85,7 +86,7 @@ def load(
         )
     trained = open_model(
         path_or_hub_id, clip=clip, clip_weights=clip_weights, device=device,
-        treat_label_names_as_seen=treat_label_names_as_seen, train_vocabulary=train_vocabulary,
+        treat_label_names_as_seen=treat_label_names_as_seen, train_vocabulary=train_vocabulary, ema=ema,
     )  # fmt: skip
     return Predictor(trained, modulation=modulation, filtering=filtering)
 

@@ -20,7 +20,7 @@ from opsnet.vocabulary import Vocabulary
 def open_model(
     path_or_hub_id: str | Path, *, clip: str | Path | None = None, clip_weights: str | Path | None = None,
     device: str = "auto", treat_label_names_as_seen: bool = False,
-    train_vocabulary: str | Path | Vocabulary | None = None, key: str = "",
+    train_vocabulary: str | Path | Vocabulary | None = None, ema: bool = True, key: str = "",
 ) -> TrainedModel:  # fmt: skip
     """A network ready for inference.
 
@@ -32,6 +32,7 @@ def open_model(
         device: "auto" uses CUDA if available.
         treat_label_names_as_seen: see :func:`opsnet.checkpoint.loading.load_checkpoint`.
         train_vocabulary: the names that published weights were trained with; default: ``coco``.
+        ema: use the moving average of the weights if a checkpoint has one.
         key: configuration key that holds the path, for messages.
 
     Raises:
@@ -65,7 +66,7 @@ def open_model(
     own = {"clip_weights": clip_weights, "device": device, "treat_label_names_as_seen": treat_label_names_as_seen}
     if path.is_dir():
         return read(path, **own)  # type: ignore[arg-type]
-    return load_checkpoint(path, key=key, **own)  # type: ignore[arg-type]
+    return load_checkpoint(path, key=key, ema=ema, **own)  # type: ignore[arg-type]
 
 
 def weights_inside(folder: Path) -> list[Path]:

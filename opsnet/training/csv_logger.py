@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers.csv_logs import ExperimentWriter
+from lightning.pytorch.loggers.logger import rank_zero_experiment
 from lightning.pytorch.utilities import rank_zero_only
 
 from opsnet.utils.files import atomic_path
@@ -17,6 +19,14 @@ from opsnet.utils.files import atomic_path
 METRICS, EARLIER = "metrics.csv", "metrics_before.csv"
 Row = dict[str, str]
 """Column -> text; ``step`` is always present, and metrics not logged at that step are empty."""
+
+
+class DurableWriter(ExperimentWriter):
+    """Lightning's writer of ``metrics.csv``, which a process that is killed while columns are added leaves whole."""
+
+    def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
+        path = Path(self.metrics_file_path)
+        write_rows(path, read_rows(path), fieldnames)
 
 
 class ResumableCSVLogger(CSVLogger):
@@ -36,6 +46,14 @@ class ResumableCSVLogger(CSVLogger):
         self._earlier: list[Row] = []
         if resume is not None:
             self._set_aside(resume)
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> ExperimentWriter:
+        """The writer, made at first access."""
+        if self._experiment is None:
+            self._experiment = DurableWriter(log_dir=self.log_dir)
+        return self._experiment  # type: ignore[return-value]
 
     @rank_zero_only
     def _set_aside(self, resume: Path) -> None:
@@ -74,13 +92,14 @@ def read_rows(path: Path) -> list[Row]:
     """The rows of a csv file; none if it does not exist."""
     if not path.is_file():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    text = path.read_text(encoding="utf-8")
+    whole = text[: text.rfind("\n") + 1]  # without a line that a killed process has begun
+    return [row for row in csv.DictReader(whole.splitlines()) if None not in row.values()]
 
 
-def write_rows(path: Path, rows: Sequence[Row]) -> None:
-    """Writes rows atomically, with the union of their columns."""
-    columns = list(dict.fromkeys(key for row in rows for key in row))
+def write_rows(path: Path, rows: Sequence[Row], columns: Sequence[str] | None = None) -> None:
+    """Writes rows atomically, by default with the union of their columns."""
+    columns = columns or list(dict.fromkeys(key for row in rows for key in row))
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns, restval="")
         writer.writeheader()

@@ -77,6 +77,7 @@ class OPSNetModule(L.LightningModule):
         self.quality = PanopticQuality(is_thing=self.data_vocabulary.is_thing)
         self.names = NameCache(model, train_vocabulary)
         self._step_metrics: list[Tensor] = []
+        self.last_losses: dict[str, Tensor] = {}  # of the last batch by name, for messages
 
     learned: Tensor | None
 
@@ -96,6 +97,7 @@ class OPSNetModule(L.LightningModule):
         for part in list(batch.values()) if isinstance(batch, dict) else [batch]:
             losses, metrics = self._losses(part)
             total = total + losses.pop(TOTAL)
+            self.last_losses = {**self.last_losses, **{k: v.detach() for k, v in losses.items()}}
             named |= {f"train/{k}": v.detach() for k, v in {**losses, **metrics}.items()}
         self._log_step({**named, "train/loss": total.detach()}, batch_index)
         return total

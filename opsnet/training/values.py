@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from opsnet.utils.option_values import COUNT, INFERENCE, POSITIVE, POSITIVE_OR_NULL, SHARE, Number, Switch, check_values
+from opsnet.utils.option_values import (
+    COUNT,
+    INFERENCE,
+    POSITIVE,
+    POSITIVE_OR_NULL,
+    SHARE,
+    SHARE_OR_NULL,
+    Number,
+    Switch,
+    check_values,
+)
 
 LENGTH = Number(-1, whole=True, null=True)
 """Epochs or steps; -1: no limit."""
@@ -12,7 +22,8 @@ NOT_NEGATIVE = Number(0, null=True)
 
 TRAINING: dict[str, Number | Switch] = {
     **INFERENCE,
-    "seed": COUNT, "overlap": SHARE, "recognizer_multiplier": NOT_NEGATIVE, "progress_every": Number(0),
+    "seed": COUNT, "overlap": SHARE, "ema": SHARE_OR_NULL, "recognizer_multiplier": NOT_NEGATIVE,
+    "progress_every": Number(0),
     "checkpoint_every": POSITIVE, "skip_done": Switch(), "probes.every": POSITIVE_OR_NULL,
     "probes.limit": POSITIVE_OR_NULL, "optim.max_epochs": LENGTH, "optim.max_steps": LENGTH,
     "optim.optimizer.lr": NOT_NEGATIVE, "optim.optimizer.weight_decay": NOT_NEGATIVE,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,10 +17,11 @@ from omegaconf import OmegaConf
 from opsnet.commands import train
 from opsnet.sweep import launch
 from opsnet.sweep.cluster import rank_arguments, submit
-from opsnet.sweep.launch import Job, Outcome, environment, explain, run_locally
+from opsnet.sweep.launch import Job, Outcome, environment, explain, run_locally, stoppable
 from opsnet.sweep.report import Report, duration, names
 from opsnet.sweep.sweep import check_folder, identity, newest_sweep
 from opsnet.utils.errors import InputError
+from opsnet.utils.stop_signals import Stopped
 
 ROOT = Path(__file__).parents[2]
 FINISH = (
@@ -56,11 +59,12 @@ def test_a_job_may_be_of_another_command(tmp_path) -> None:
 
 
 def test_a_job_with_a_checkpoint_goes_on_from_it(tmp_path) -> None:
-    started = Job(0, tmp_path, ("seed=1", "resume=auto"))
-    started.checkpoint.parent.mkdir()
-    started.checkpoint.touch()
+    started = Job(0, tmp_path, ("seed=1", "resume=null"))
     assert "resume=auto" not in started.command()
-    assert f"resume='{started.checkpoint}'" in started.command()
+    started.checkpoint.parent.mkdir()
+    started.checkpoint.with_name("last.previous.ckpt").touch()  # a damaged last.ckpt was removed by hand
+    assert "resume=null" not in started.command()
+    assert "resume=auto" in started.command()
 
 
 def test_a_job_inherits_no_rank() -> None:
@@ -82,7 +86,7 @@ def test_the_cause_of_a_failure(code, text, cause, tail) -> None:
     assert explain(code, text) == (cause, tail)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"metrics": {}}'])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"metrics": {}}', '{"metrics": {"val/PQ": 3'])
 def test_results_that_say_nothing_are_no_end(text, tmp_path) -> None:
     (tmp_path / "results.json").write_text(text)
     assert not Job(0, tmp_path, ()).finished()
@@ -132,7 +136,10 @@ def test_jobs_share_the_gpus_out(tmp_path, scripts, monkeypatch) -> None:
     assert [j.log.read_text().strip() for j in jobs] == ["4,5", "6,7"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+SIGNALS = [signal.SIGINT, signal.SIGTERM, pytest.param(signal.SIGUSR1, marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize("number", SIGNALS)
 def test_an_interruption_reaches_the_whole_group_and_waits_for_it(number, tmp_path, scripts) -> None:
     rank = (
         "import sys, time, pathlib\ntry:\n    pathlib.Path(sys.argv[1], sys.argv[2] + '.up').touch(); time.sleep(60)\n"
@@ -151,10 +158,46 @@ def test_an_interruption_reaches_the_whole_group_and_waits_for_it(number, tmp_pa
         os.kill(os.getpid(), number)
 
     threading.Thread(target=interrupt, daemon=True).start()
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt if number == signal.SIGINT else Stopped) as stop:
         run_locally([job(tmp_path, 0)], 1, None, lambda outcome: None)
+    if number != signal.SIGINT:
+        assert stop.value.code == 128 + number
     assert (folder / "a").exists()
     assert (folder / "b").exists()
+
+
+def test_a_scheduler_that_repeats_its_signal_leaves_jobs_their_time(tmp_path) -> None:
+    with stoppable():
+        with pytest.raises(Stopped):
+            signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):  # a person is not told to wait
+            signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent was killed")
+def test_jobs_end_with_a_sweep_that_is_killed(tmp_path) -> None:
+    waiting = "import pathlib, os, sys, time; pathlib.Path(sys.argv[1], 'pid').write_text(str(os.getpid())); " + WAIT
+    sweep = (
+        "import sys; from pathlib import Path; from opsnet.sweep.launch import Job, run_locally\n"
+        f"Job.command = lambda job: [sys.executable, '-c', {waiting!r}, str(job.folder)]\n"
+        f"run_locally([Job(0, Path({str(tmp_path / '0')!r}), ())], 1, None, print)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", sweep], cwd=ROOT)
+    pid = tmp_path / "0" / "pid"
+    try:
+        wait_until(lambda: pid.is_file() and pid.read_text() != "")
+    finally:
+        process.kill()
+        process.wait()
+    wait_until(lambda: not alive(int(pid.read_text())))
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.05)
 
 
 def test_a_job_that_does_not_stop_is_ended_by_force(tmp_path, scripts, monkeypatch) -> None:
@@ -214,6 +257,23 @@ def test_the_newest_sweep_of_the_same_jobs_is_found(tmp_path) -> None:
     write_sweep(tmp_path / "b", ["seed=0,1,2"], 0)
     assert newest_sweep(tmp_path, ["seed=0,1", "skip_done=true"]) == new
     assert newest_sweep(tmp_path, ["seed=0,3"]) is None
+
+
+@pytest.mark.parametrize("damaged", ["hydra: [", "- a", "", "\x00\xff"])
+def test_a_damaged_sweep_is_passed_over(damaged, tmp_path) -> None:
+    old = write_sweep(tmp_path / "old", ["seed=0,1"], 100)
+    new = write_sweep(tmp_path / "new", ["seed=0,1"], 0)
+    (new / "multirun.yaml").write_bytes(damaged.encode("latin-1"))
+    assert newest_sweep(tmp_path, ["seed=0,1"]) == old
+
+
+def test_a_folder_whose_options_are_damaged_is_continued(tmp_path) -> None:
+    first = job(tmp_path, 0)
+    first.checkpoint.parent.mkdir(parents=True)
+    first.checkpoint.touch()
+    (first.folder / ".hydra").mkdir()
+    (first.folder / ".hydra" / "overrides.yaml").write_text("- 'seed=")
+    check_folder(first, skip_done=True)  # a training compares its own options with those in the checkpoint
 
 
 def test_a_folder_with_a_run_is_not_overwritten(tmp_path) -> None:

@@ -79,6 +79,31 @@ def test_a_process_that_is_killed_twice_loses_nothing(tmp_path: Path, checkpoint
     assert losses(tmp_path / "first") == [("0", "0.0"), ("1", "1.0"), ("2", "21"), ("3", "33")]
 
 
+@pytest.mark.parametrize("torn", ["5", "5,5.", "5,5.0,"])
+def test_a_row_that_a_killed_process_has_begun_is_left_out(torn: str, tmp_path: Path, checkpoint: Path) -> None:
+    path = tmp_path / "first" / "metrics.csv"
+    path.write_text(path.read_text() + torn)
+    assert [row["step"] for row in read_rows(path)] == ["0", "1", "2", "3", "4"]
+    logger = ResumableCSVLogger(tmp_path / "first", resume=checkpoint)
+    log(logger, step5=55)
+    logger.finalize("success")
+    assert losses(tmp_path / "first")[-2:] == [("4", "4.0"), ("5", "55")]
+
+
+def test_a_process_that_is_killed_while_columns_are_added_loses_no_row(tmp_path: Path, monkeypatch) -> None:
+    logger = ResumableCSVLogger(tmp_path)
+    log(logger, step0=1, step1=2)
+
+    def killed(*rest: object) -> None:
+        raise SystemExit
+
+    monkeypatch.setattr("csv.DictWriter.writeheader", killed)
+    logger.log_metrics({"other": 3.0}, step=1)
+    with pytest.raises(SystemExit):
+        logger.save()
+    assert losses(tmp_path) == [("0", "1"), ("1", "2")]
+
+
 def test_an_error_finalizes_twice_and_merges_once(tmp_path: Path, checkpoint: Path) -> None:
     logger = ResumableCSVLogger(tmp_path / "first", resume=checkpoint)
     log(logger, step4=44)

@@ -46,6 +46,15 @@ def test_auto_takes_the_newest_unfinished_run_of_the_same_seed(train_config, tmp
     assert find_resume(config) is None
 
 
+def test_auto_passes_over_a_run_whose_configuration_is_damaged(train_config, tmp_path) -> None:
+    config = train_config(tmp_path / "new", "resume=auto", "experiment_name=mine", f"paths.runs={tmp_path}")
+    old = make_run(tmp_path / "mine" / "old", 0, age=100)
+    for name, text in (("a", "seed: ["), ("b", "- 0"), ("c", "")):
+        make_run(tmp_path / "mine" / name, 0)
+        (tmp_path / "mine" / name / ".hydra" / "config.yaml").write_text(text)
+    assert find_resume(config) == old
+
+
 def test_a_missing_checkpoint_is_refused_before_anything_is_written(train_config, tmp_path) -> None:
     config = train_config(tmp_path / "run", f"resume={tmp_path / 'no.ckpt'}")
     with pytest.raises(CheckpointError, match=rf"{tmp_path / 'no.ckpt'} \(resume\) does not exist: .*resume=auto"):

@@ -7,6 +7,8 @@ from opsnet.training.callbacks.probes import probe_callbacks
 from opsnet.training.callbacks.progress_lines import ProgressLines
 from opsnet.training.callbacks.record import RecordRun
 from opsnet.training.callbacks.repeatable import InterruptCheckpoint, SeedEveryStep
+from opsnet.training.callbacks.stop_on_signal import StopOnSignal
+from opsnet.training.callbacks.weight_average import WeightAverage
 
 __all__ = [
     "InterruptCheckpoint",
@@ -16,5 +18,7 @@ __all__ = [
     "ProgressLines",
     "RecordRun",
     "SeedEveryStep",
+    "StopOnSignal",
+    "WeightAverage",
     "probe_callbacks",
 ]

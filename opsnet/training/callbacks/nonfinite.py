@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +17,13 @@ from torch import Tensor
 
 from opsnet.training.callbacks.repeatable import moving_buffers
 from opsnet.utils.errors import InputError
-from opsnet.utils.files import write_json
+from opsnet.utils.files import atomic_path, write_json
 
 log = logging.getLogger(__name__)
 
 STOP, SKIP = "stop", "skip"
+SAVED_BATCHES, SAVED_BYTES = 3, 2**30
+"""Batches that a run saves at most, and bytes of each."""
 
 
 class NonFiniteError(InputError):
@@ -34,6 +38,7 @@ class BadStep:
         step: number of the step, from 0.
         losses: of its batches on this process, in order; ``None``: not finite.
         image_ids: of the images of each of these batches.
+        parts: weighted losses of the last batch by name, such as ``dice``.
         learning_rate: of the first group of parameters.
         gradient_norm: "nan" or "inf".
     """
@@ -41,16 +46,18 @@ class BadStep:
     step: int
     losses: list[float | None]
     image_ids: list[list[str]]
+    parts: dict[str, float | None]
     learning_rate: float
     gradient_norm: str
 
     def sentence(self) -> str:
-        """The cause, with the images of the batches whose loss is not finite."""
+        """The cause, with the losses and the images of the batches whose loss is not finite."""
         bad = [ids for loss, ids in zip(self.losses, self.image_ids, strict=True) if loss is None]
         images = ", ".join(i for ids in (bad or self.image_ids) for i in ids)
         what = "the loss is" if bad else "the loss is finite, but its gradients are"
+        losses = ", ".join(f"{k} {'not finite' if v is None else format(v, '.4g')}" for k, v in self.parts.items())
         return (
-            f"step {self.step}: {what} not finite (gradient norm {self.gradient_norm}, learning rate "
+            f"step {self.step}: {what} not finite (losses {losses}; gradient norm {self.gradient_norm}, learning rate "
             f"{self.learning_rate:g}, images {images})"
         )
 
@@ -59,13 +66,15 @@ class NonFiniteGradients(Callback):
     """Checks the gradients' norm before every optimizer step: one number per step is read from the device.
 
     Under DDP gradients are averaged over processes, so a NaN of one reaches all, and all decide alike. With
-    ``precision=16-mixed``, PyTorch's gradient scaler skips such steps itself.
+    ``precision=16-mixed``, PyTorch's gradient scaler searches its scale by steps with infinite gradients, and skips
+    them itself; there the loss is checked.
 
     Args:
         mode: "stop": raise; the weights and the checkpoint written then are those before the step. "skip": leave the
             step out.
         limit: number of skipped steps after which the training stops.
-        folder: of the run; receives ``nonfinite/step_N.json``, and the last batch of the step as ``step_N.pt``.
+        folder: of the run; receives ``nonfinite/step_N.json``, and the last batch of the step as ``step_N.pt``, which
+            ``torch.load`` reads as a dictionary of tensors, numbers and text.
     """
 
     def __init__(self, *, mode: str, limit: int, folder: Path) -> None:
@@ -106,17 +115,19 @@ class NonFiniteGradients(Callback):
             NonFiniteError: its gradients are not finite, and steps are not skipped or too many were.
         """
         if getattr(trainer.precision_plugin, "scaler", None) is not None:
-            return
-        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        norm = float(torch.nn.utils.get_total_norm(gradients)) if gradients else 0.0
+            norm = sum(float(loss) for loss in self._losses)
+        else:
+            gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+            norm = float(torch.nn.utils.get_total_norm(gradients)) if gradients else 0.0
         if math.isfinite(norm):
             return
-        bad = self._describe(trainer, optimizer, norm)
+        bad = self._describe(trainer, module, optimizer, norm)
         saved = self._save(bad)
         if self.mode == STOP:
             raise NonFiniteError(
-                f"{bad.sentence()}. The weights are those before this step; details are in {saved}. Train with a lower "
-                "optim.optimizer.lr or trainer.precision=32-true, or leave such steps out with on_nonfinite=skip"
+                f"{bad.sentence()}. The weights are those before this step; {saved} has the step and its last batch. "
+                "Train with a lower optim.optimizer.lr or trainer.precision=32-true, or leave such steps out with "
+                "on_nonfinite=skip"
             )
         self._skip(module, optimizer, bad, saved)
 
@@ -155,18 +166,55 @@ class NonFiniteGradients(Callback):
         optimizer.zero_grad(set_to_none=True)
         log.warning("%s: skipped (%d of at most %d)", bad.sentence(), self.skipped, self.limit)
 
-    def _describe(self, trainer: L.Trainer, optimizer: torch.optim.Optimizer, norm: float) -> BadStep:
-        losses = [float(loss) for loss in self._losses]
+    def _describe(
+        self, trainer: L.Trainer, module: L.LightningModule, optimizer: torch.optim.Optimizer, norm: float
+    ) -> BadStep:
+        losses = [_finite(loss) for loss in self._losses]
+        parts: Mapping[str, Tensor] = getattr(module, "last_losses", {})
         return BadStep(
             step=trainer.global_step,
-            losses=[loss if math.isfinite(loss) else None for loss in losses],
+            losses=losses,
             image_ids=self._image_ids[: len(losses)],
+            parts={name: _finite(value) for name, value in parts.items()},
             learning_rate=float(optimizer.param_groups[0]["lr"]),
             gradient_norm=str(norm),
         )
 
     def _save(self, bad: BadStep) -> Path:
+        """Writes the step, and its batch unless the folder has enough of them; returns the path without suffix."""
         path = self.folder / "nonfinite" / f"step_{bad.step}.json"
-        write_json(path, asdict(bad))
-        torch.save(self._batch, path.with_suffix(".pt"))
-        return path
+        batch = plain(self._batch)
+        try:
+            write_json(path, asdict(bad))
+            if len(list(path.parent.glob("*.pt"))) < SAVED_BATCHES and size_of(batch) <= SAVED_BYTES:
+                with atomic_path(path.with_suffix(".pt")) as temporary:
+                    torch.save(batch, temporary)
+        except (OSError, RuntimeError) as error:  # a full disk must not hide the cause
+            log.warning("%s could not be written: %s", path, error)
+        return path.with_suffix("")
+
+
+def _finite(value: Tensor) -> float | None:
+    number = float(value)
+    return number if math.isfinite(number) else None
+
+
+def plain(value: Any) -> Any:
+    """Data classes as dictionaries and tensors on the CPU, which ``torch.load(weights_only=True)`` accepts."""
+    if isinstance(value, Tensor):
+        return value.detach().cpu()
+    if dataclasses.is_dataclass(value):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(part) for part in value]
+    return value if isinstance(value, (int, float, str)) or value is None else str(value)
+
+
+def size_of(value: Any) -> int:
+    """Bytes of all tensors in what :func:`plain` returns."""
+    if isinstance(value, Tensor):
+        return value.numel() * value.element_size()
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return sum(size_of(part) for part in parts)

@@ -5,9 +5,11 @@ A run's wandb id is stored in its folder, so that a run resumed from there or fr
 
 from __future__ import annotations
 
+import functools
 import logging
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,15 +48,35 @@ class RecordRun(Callback):
         """Logs the final metrics, which wandb would miss if the last steps were not logged."""
         metrics = {key: float(value) for key, value in trainer.callback_metrics.items()}
         for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger):
-                logger.experiment.summary.update(metrics)
+            if isinstance(logger, ResumableWandbLogger):
+                logger.log_summary(metrics)
+
+
+def never_stops(method: Callable[..., None]) -> Callable[..., None]:
+    """A method of :class:`ResumableWandbLogger` whose errors do not end the training, except those of the user."""
+
+    @functools.wraps(method)
+    def call(self: ResumableWandbLogger, *given: Any, **named: Any) -> None:
+        if self.lost:
+            return
+        try:
+            method(self, *given, **named)
+        except InputError:
+            raise
+        except Exception as error:
+            self.lost = True
+            cause = f"{type(error).__name__}: {_line(error)}"
+            log.warning("wandb failed (%s): the training continues without it, and metrics.csv has all metrics", cause)
+
+    return call
 
 
 class ResumableWandbLogger(WandbLogger):
     """Lightning's wandb logger for runs on clusters.
 
-    It resumes the wandb run whose id is stored in ``save_dir``. Without a network it continues offline. A finished run
-    is closed, so that the next job of a sweep is a separate run.
+    It resumes the wandb run whose id is stored in ``save_dir``. Without a network it continues offline; if wandb itself
+    fails later, for example because its process was killed, the training continues without it. A finished run is
+    closed, so that the next job of a sweep is a separate run.
 
     Args:
         save_dir: the run's folder.
@@ -71,6 +93,7 @@ class ResumableWandbLogger(WandbLogger):
         super().__init__(save_dir=save_dir, mode="offline" if offline else None, **kwargs)
         self._with_checkpoints = checkpoints
         self._written: dict[str, Path] = {}
+        self.lost = False
 
     @property
     @rank_zero_experiment
@@ -94,6 +117,26 @@ class ResumableWandbLogger(WandbLogger):
             wandb.teardown()  # otherwise the failed attempt would still hold the id
             return super().experiment
 
+    @never_stops
+    def log_metrics(self, *given: Any, **named: Any) -> None:
+        """Logs metrics of a step."""
+        super().log_metrics(*given, **named)
+
+    @never_stops
+    def log_hyperparams(self, *given: Any, **named: Any) -> None:
+        """Logs the configuration."""
+        super().log_hyperparams(*given, **named)
+
+    @never_stops
+    def log_image(self, *given: Any, **named: Any) -> None:
+        """Logs images of a validation."""
+        super().log_image(*given, **named)
+
+    @never_stops
+    def log_summary(self, metrics: Mapping[str, float]) -> None:
+        """Logs the final metrics."""
+        self.experiment.summary.update(metrics)
+
     def after_save_checkpoint(self, checkpoint_callback: ModelCheckpoint) -> None:
         """Remembers the newest file of each kind."""
         self._written[str(checkpoint_callback.filename)] = Path(checkpoint_callback.best_model_path)
@@ -103,10 +146,20 @@ class ResumableWandbLogger(WandbLogger):
         """Finishes the wandb run, and uploads its artifacts if the training is complete."""
         if self._experiment is None:
             return
+        self._finish(status)
+        if self.lost:
+            import wandb
+
+            with suppress(Exception):  # otherwise wandb prints a traceback when this process ends
+                wandb.teardown()
+            self._experiment = None
+
+    @never_stops
+    def _finish(self, status: str) -> None:
         if status == "success" and self._with_checkpoints:
             for path in self._written.values():
                 self._log_checkpoint(path)
-        self._experiment.finish(exit_code=0 if status == "success" else 1)
+        self._experiment.finish(exit_code=0 if status == "success" else 1)  # type: ignore[union-attr]
 
     def _log_checkpoint(self, path: Path) -> None:
         import wandb

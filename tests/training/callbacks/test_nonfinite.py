@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from opsnet.training.callbacks.nonfinite import NonFiniteError, NonFiniteGradients
+from opsnet.structures import Batch
+from opsnet.training.callbacks.nonfinite import SAVED_BATCHES, NonFiniteError, NonFiniteGradients
 from opsnet.training.run import train
 from opsnet.utils.errors import InputError
 
@@ -63,7 +65,13 @@ def test_the_training_stops_with_a_sentence_and_a_good_checkpoint(train_config, 
     assert len(kept["image_ids"][0]) == 8
     assert all(i in str(caught.value) for i in kept["image_ids"][0])
     assert all(math.isfinite(loss) for loss in kept["losses"])
-    assert (tmp_path / "run" / "nonfinite" / "step_3.pt").is_file()
+    assert f"{tmp_path / 'run' / 'nonfinite' / 'step_3'} has the step and its last batch" in str(caught.value)
+    assert kept["parts"].keys() == {"cross_entropy", "mask_bce", "dice", "iou"}
+    assert f"dice {kept['parts']['dice']:.4g}" in str(caught.value)
+    batch = torch.load(tmp_path / "run" / "nonfinite" / "step_3.pt", weights_only=True)
+    assert batch["image_ids"] == [int(i) for i in kept["image_ids"][0]]
+    assert batch["images"].shape[:2] == (8, 3)
+    assert len(batch["targets"]["masks"]) == 8
     assert all(bool(v.isfinite().all()) for v in weights(tmp_path / "run").values())
 
 
@@ -77,7 +85,7 @@ def test_the_run_continues_exactly_once_the_cause_is_gone(train_config, tmp_path
 
 def test_a_loss_that_is_not_finite_names_the_images_of_its_batch(train_config, tmp_path, poisoned) -> None:
     poisoned({2}, "loss")
-    with pytest.raises(NonFiniteError, match=r"step 2: the loss is not finite \(gradient norm nan") as caught:
+    with pytest.raises(NonFiniteError, match=r"step 2: the loss is not finite \(losses .*gradient norm nan") as caught:
         train(train_config(tmp_path / "run"))
     kept = json.loads((tmp_path / "run" / "nonfinite" / "step_2.json").read_text())
     assert kept["losses"] == [None]
@@ -107,7 +115,55 @@ def test_a_network_that_fails_on_nan_ends_in_a_sentence(train_config, tmp_path, 
     with pytest.raises(NonFiniteError, match=message):
         train(train_config(tmp_path / "run"))
     assert all(bool(v.isfinite().all()) for v in weights(tmp_path / "run").values())
-    assert all(bool(v.isfinite().all()) for v in weights(tmp_path / "run").values())
+
+
+@pytest.fixture
+def stopping(tmp_path) -> NonFiniteGradients:
+    """A callback that has seen a batch of four images with a loss of NaN."""
+    callback = NonFiniteGradients(mode="stop", limit=1, folder=tmp_path)
+    batch = Batch(torch.zeros(4, 3, 8, 8), [(8, 8)] * 4, [5, 6, 7, "x"], "coco")
+    callback.on_train_batch_start(SimpleNamespace(accumulate_grad_batches=1), None, batch, 0)
+    callback.on_before_backward(None, None, torch.tensor(float("nan")))
+    return callback
+
+
+def trainer_at(step: int, **precision: object) -> SimpleNamespace:
+    return SimpleNamespace(global_step=step, precision_plugin=SimpleNamespace(**precision))
+
+
+def infinite_optimizer() -> torch.optim.Optimizer:
+    weight = torch.nn.Parameter(torch.zeros(1))
+    weight.grad = torch.tensor([float("inf")])
+    return torch.optim.SGD([weight], lr=0.5)
+
+
+def test_a_run_saves_few_batches_none_of_them_huge(stopping, tmp_path, monkeypatch) -> None:
+    folder = tmp_path / "nonfinite"
+    for step in range(SAVED_BATCHES + 2):
+        with pytest.raises(NonFiniteError):
+            stopping.on_before_optimizer_step(trainer_at(step), None, infinite_optimizer())
+    assert len(list(folder.glob("*.json"))) == SAVED_BATCHES + 2
+    assert len(list(folder.glob("*.pt"))) == SAVED_BATCHES
+    for path in folder.iterdir():
+        path.unlink()
+    monkeypatch.setattr("opsnet.training.callbacks.nonfinite.SAVED_BYTES", 4 * 3 * 8 * 8 * 4 - 1)
+    with pytest.raises(NonFiniteError):
+        stopping.on_before_optimizer_step(trainer_at(0), None, infinite_optimizer())
+    assert [path.name for path in folder.iterdir()] == ["step_0.json"]
+
+
+def test_a_full_disk_does_not_hide_the_cause(stopping, tmp_path, caplog) -> None:
+    (tmp_path / "nonfinite").write_text("a file in place of the folder")
+    with pytest.raises(NonFiniteError, match="step 4: the loss is not finite"):
+        stopping.on_before_optimizer_step(trainer_at(4), None, infinite_optimizer())
+    assert "step_4.json could not be written" in caplog.text
+
+
+def test_a_gradient_scaler_may_meet_infinite_gradients_but_no_infinite_loss(stopping) -> None:
+    with pytest.raises(NonFiniteError, match="the loss is not finite"):
+        stopping.on_before_optimizer_step(trainer_at(1, scaler=object()), None, infinite_optimizer())
+    stopping._losses = [torch.tensor(1.0)]
+    stopping.on_before_optimizer_step(trainer_at(1, scaler=object()), None, infinite_optimizer())
 
 
 def test_an_unknown_mode_is_refused(tmp_path) -> None:

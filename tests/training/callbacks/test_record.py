@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
+import os
 import signal
 from pathlib import Path
 
@@ -115,6 +116,40 @@ def test_a_run_continues_without_a_network(train_config, tmp_path, monkeypatch, 
 def test_without_a_key_the_message_states_the_fix(train_config, tmp_path) -> None:
     with pytest.raises(InputError, match=r"wandb cannot start .*`wandb login`.*logger\.wandb\.offline=true"):
         train(train_config(tmp_path / "run", *SHORT, *ONLINE))
+
+
+class KillWandb(Callback):
+    """Kills wandb's own process after the first step."""
+
+    def on_train_batch_end(self, trainer, *_) -> None:
+        if trainer.global_step == 1:
+            killed = [path for path in Path("/proc").glob("[0-9]*") if is_wandb_child(path)]
+            assert killed
+            for path in killed:
+                os.kill(int(path.name), signal.SIGKILL)
+
+
+def is_wandb_child(process: Path) -> bool:
+    try:
+        parent = (process / "stat").read_text().rpartition(")")[2].split()[1]
+        return int(parent) == os.getpid() and "wandb-core" in (process / "cmdline").read_text()
+    except OSError:
+        return False
+
+
+def test_a_run_continues_when_wandb_dies(train_config, tmp_path, monkeypatch, caplog) -> None:
+    monkeypatch.setattr("opsnet.training.callbacks.ProgressLines", lambda **_: KillWandb())
+    ended: list[bool] = []
+    teardown = wandb.teardown
+    monkeypatch.setattr("wandb.teardown", lambda: (ended.append(True), teardown()))
+    config = train_config(tmp_path / "run", *SHORT, "trainer.enable_progress_bar=true")
+    assert train(config)["val/PQ"] >= 0
+    assert ended  # so that wandb does not fail again, with a traceback, when this process ends
+    assert (tmp_path / "run" / "results.json").is_file()
+    assert losses(tmp_path / "run").keys() == {0, 1, 2, 3}
+    warnings = [r.getMessage() for r in caplog.records if r.getMessage().startswith("wandb failed (")]
+    assert len(warnings) == 1
+    assert "metrics.csv has all metrics" in warnings[0]
 
 
 class Interrupt(Callback):
