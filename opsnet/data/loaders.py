@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from opsnet.utils.errors import DatasetError
 from opsnet.utils.seeding import mix_seed
+from opsnet.utils.stop_signals import worker_signals
 
 Item = TypeVar("Item")
 
@@ -135,6 +136,7 @@ class ResumableLoader:
             batch_sampler=sampler,
             collate_fn=collate_fn,
             num_workers=num_workers,
+            worker_init_fn=worker_signals,
             generator=torch.Generator(),  # otherwise each epoch would draw a number from the global generator
         )
 
@@ -244,6 +246,7 @@ class EvaluationLoader:
             batch_sampler=self.batches,
             collate_fn=collate_fn,
             num_workers=num_workers,
+            worker_init_fn=worker_signals,
             generator=torch.Generator(),
         )
 

@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
+
+from opsnet.utils.stop_signals import Stopped, end_with_parent, stop_handler
 
 GRACE = 60.0  # seconds between interrupting and killing a job: time to write a checkpoint
 RANKS = {"RANK", "LOCAL_RANK", "GROUP_RANK", "NODE_RANK", "ROLE_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"}
@@ -52,10 +53,10 @@ class Job:
             return False
 
     def command(self) -> list[str]:
-        """The command line of the job as a single run; it resumes from the job's last checkpoint if there is one."""
+        """The command line of the job as a single run; it resumes from the job's newest whole checkpoint, if any."""
         overrides = list(self.overrides)
-        if self.checkpoint.is_file():
-            overrides = [o for o in overrides if key_of(o) != "resume"] + [quoted("resume", self.checkpoint)]
+        if any(self.checkpoint.parent.glob("*.ckpt")):
+            overrides = [o for o in overrides if key_of(o) != "resume"] + ["resume=auto"]
         place = [quoted("hydra.run.dir", self.folder), "hydra.mode=RUN"]
         return [sys.executable, "-m", self.module, *self.hydra, *overrides, *place]
 
@@ -87,7 +88,7 @@ def environment(given: Mapping[str, str]) -> dict[str, str]:
 
 
 class Process:
-    """A running job in its own process group."""
+    """A running job in its own process group; if this process is killed, the job receives SIGTERM (Linux)."""
 
     def __init__(self, job: Job, extra: dict[str, str], node: int = 0) -> None:
         """Starts the job.
@@ -109,7 +110,8 @@ class Process:
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 env=environment(os.environ) | extra,
-                start_new_session=True,  # Ctrl-C in the terminal reaches the job only through stop()
+                start_new_session=True,  # Ctrl-C in the terminal reaches the job only through interrupt()
+                preexec_fn=_end_with_sweep,
             )
 
     def poll(self) -> Outcome | None:
@@ -151,6 +153,10 @@ class Process:
             os.killpg(self._process.pid, number)
 
 
+def _end_with_sweep() -> None:
+    end_with_parent(signal.SIGTERM)  # a training then writes its checkpoint
+
+
 def explain(code: int, text: str) -> tuple[str, str]:
     """(cause, end of the log) of a job that failed with exit code ``code`` and the output ``text``."""
     lines = [line for line in text.splitlines() if line.strip()]
@@ -167,18 +173,23 @@ def explain(code: int, text: str) -> tuple[str, str]:
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """A context in which SIGTERM acts like Ctrl-C, so that no job outlives its sweep."""
+    """A context in which a stop signal ends the sweep, so that no job outlives it.
 
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
+    Raises:
+        KeyboardInterrupt: at every Ctrl-C.
+        Stopped: at the first other signal; schedulers repeat theirs while jobs write their checkpoints.
+    """
+    received: list[signal.Signals] = []
 
-    # SIGINT too: shells start background processes with SIGINT ignored, and jobs would inherit that.
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
+    def stop(number: signal.Signals) -> None:
+        received.append(number)
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        if len(received) == 1:
+            raise Stopped(number)
+
+    with stop_handler(stop):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def run_locally(jobs: list[Job], at_once: int, gpus_per_job: int | None, report: Callable[[Outcome], None]) -> None:

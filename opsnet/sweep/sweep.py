@@ -10,11 +10,12 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict, read_write
 
 from opsnet.sweep.cluster import submit, wait_for
 from opsnet.sweep.launch import Job, Outcome, key_of, quoted, run_locally
 from opsnet.sweep.report import Report
+from opsnet.utils.configuration import load_if_whole
 from opsnet.utils.errors import InputError
 
 RUNTIME_KEYS = ("launcher", "skip_done", "resume")  # they affect how a job is run, not its identity
@@ -55,7 +56,8 @@ def newest_sweep(home: Path, overrides: Iterable[str]) -> Path | None:
     """The folder in ``home`` of the sweep that was last started with the same overrides."""
     wanted = identity(overrides)
     for path in sorted(home.glob("*/multirun.yaml"), key=lambda p: p.stat().st_mtime, reverse=True):
-        if identity(OmegaConf.select(OmegaConf.load(path), "hydra.overrides.task") or []) == wanted:
+        content = load_if_whole(path)
+        if isinstance(content, DictConfig) and identity(OmegaConf.select(content, "hydra.overrides.task") or []) == wanted:
             return path.parent
     return None
 
@@ -93,7 +95,11 @@ class Sweep:
         return None
 
     def run(self) -> int:
-        """Runs the recorded jobs; returns the exit code: 1 if one failed."""
+        """Runs the recorded jobs; returns the exit code: 1 if one failed.
+
+        Raises:
+            KeyboardInterrupt, Stopped: a signal came; the jobs have written their checkpoints and ended.
+        """
         if not self.jobs:
             return 0
         left = [(job, queue) for job, queue in self.jobs if not job.finished()]
@@ -150,7 +156,8 @@ def check_folder(job: Job, *, skip_done: bool) -> None:
             f"{job.folder} already contains a run: add skip_done=true to resume it, or give another hydra.sweep.dir"
         )
     path = job.folder / ".hydra" / "overrides.yaml"
-    before = identity(OmegaConf.load(path)) if started and path.is_file() else None  # type: ignore[arg-type]
+    known = load_if_whole(path) if started else None
+    before = identity(known) if isinstance(known, ListConfig) else None
     if before is not None and sorted(before) != sorted(identity(job.overrides)):
         raise InputError(
             f"{job.folder} contains another job ({' '.join(before)}): resume with the same list of jobs, "

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import signal
-import sys
 import time
 from pathlib import Path
 from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
+
+from opsnet.utils.stop_signals import Stopped, end_with_parent
 
 log = logging.getLogger(__name__)
 
@@ -26,13 +27,18 @@ def train(cfg: DictConfig) -> dict[str, float]:
 
     Raises:
         InputError: invalid input, before training starts.
+        KeyboardInterrupt, Stopped: see :func:`fit`.
     """
+    from lightning.fabric.utilities.rank_zero import _get_rank
+
     from opsnet.training.checkpoint_io import remove_leftovers
     from opsnet.training.initial import with_initial_clip
     from opsnet.training.resume import find_resume
     from opsnet.training.run_folder import own_folder
     from opsnet.training.values import check_training
 
+    if _get_rank():  # it would wait forever for a first process that was killed
+        end_with_parent()
     folder = Path(cfg.output)
     check_training(cfg)
     cfg = with_initial_clip(cfg)
@@ -49,6 +55,7 @@ def _train(cfg: DictConfig, folder: Path, resume: Path | None) -> dict[str, floa
     from opsnet.checkpoint.loading import check_resume
     from opsnet.training.loss_checks import check_losses
     from opsnet.training.recipe import plan_steps
+    from opsnet.training.requeue import requeue
     from opsnet.training.resume import check_same_options
 
     L.seed_everything(cfg.seed, workers=True, verbose=False)
@@ -68,7 +75,12 @@ def _train(cfg: DictConfig, folder: Path, resume: Path | None) -> dict[str, floa
         if warning := plan.warning():
             log.warning("%s", warning)
     start = time.monotonic()
-    fit(trainer, module, data, resume)
+    try:
+        fit(trainer, module, data, resume)
+    except Stopped as stop:
+        if trainer.is_global_zero:
+            requeue(stop, resumes=cfg.resume == "auto")
+        raise
     metrics = {k: float(v) for k, v in trainer.callback_metrics.items()}
     if not metrics and resume is not None and (folder / "results.json").is_file():
         log.info("%s is from the end of the training: nothing to do", resume)
@@ -83,18 +95,19 @@ def fit(trainer: Any, module: Any, data: Any, resume: Path | None) -> None:
 
     Raises:
         NonFiniteError: NaN in the images or weights made the network fail.
-        KeyboardInterrupt: after Ctrl-C, for which Lightning only exits with code 1.
-        SystemExit: after SIGTERM, with the code 143 by which schedulers know it; Lightning's is 0.
+        KeyboardInterrupt: after Ctrl-C.
+        Stopped: after another signal, with the exit code by which schedulers know it.
     """
-    from lightning.pytorch.utilities.exceptions import SIGTERMException
-
     from opsnet.training.callbacks import NonFiniteGradients
 
     try:
         trainer.fit(module, data, ckpt_path=resume, weights_only=True)
-    except SIGTERMException:
-        sys.exit(128 + signal.SIGTERM)
-    except SystemExit as exit_:
+    except Stopped as stop:
+        _end_other_processes(trainer)
+        if stop.number == signal.SIGINT:
+            raise KeyboardInterrupt from None
+        raise
+    except SystemExit as exit_:  # Lightning's, for a Ctrl-C before the first step
         if isinstance(exit_.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from None
         raise
@@ -171,6 +184,7 @@ def build_trainer(cfg: DictConfig, folder: Path, resume: Path | None = None) -> 
         ProgressLines,
         RecordRun,
         SeedEveryStep,
+        StopOnSignal,
     )
     from opsnet.training.callbacks.record import keep_run_id
     from opsnet.training.checkpoint_io import DurableCheckpointIO
@@ -189,6 +203,7 @@ def build_trainer(cfg: DictConfig, folder: Path, resume: Path | None = None) -> 
             enable_version_counter=False,
         ),
         InterruptCheckpoint(folder=checkpoints),
+        StopOnSignal(),  # after InterruptCheckpoint, which prepares each step
         SeedEveryStep(seed=cfg.seed),
         KeepOptions(cfg),
         NonFiniteGradients(mode=cfg.on_nonfinite, limit=cfg.nonfinite_limit, folder=folder),

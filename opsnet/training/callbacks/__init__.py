@@ -7,6 +7,7 @@ from opsnet.training.callbacks.probes import probe_callbacks
 from opsnet.training.callbacks.progress_lines import ProgressLines
 from opsnet.training.callbacks.record import RecordRun
 from opsnet.training.callbacks.repeatable import InterruptCheckpoint, SeedEveryStep
+from opsnet.training.callbacks.stop_signals import StopOnSignal
 
 __all__ = [
     "InterruptCheckpoint",
@@ -16,5 +17,6 @@ __all__ = [
     "ProgressLines",
     "RecordRun",
     "SeedEveryStep",
+    "StopOnSignal",
     "probe_callbacks",
 ]

@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 from opsnet.data.datamodule import PanopticDataModule
 from opsnet.data.loaders import EvaluationLoader
 from opsnet.metrics.panoptic_quality import PanopticQuality
+from opsnet.training.callbacks.stop_signals import stop_if_asked
 from opsnet.utils.errors import InputError
 
 MEASURES = ("PQ", "PQth", "PQst")
@@ -74,6 +75,7 @@ class DomainProbes(Callback):
         """Averages of one domain over all ranks."""
         quality.reset()  # removes the counts of an interrupted probe
         for batch in islice(loader, self._batches(trainer)):
+            stop_if_asked(trainer)
             with trainer.precision_plugin.val_step_context():
                 maps = module.predict_maps(batch.to(module.device), vocabulary)
             for prediction, truth in zip(maps, batch.panoptic, strict=True):

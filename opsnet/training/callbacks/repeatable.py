@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from opsnet.checkpoint.content import FROZEN_PREFIXES
 from opsnet.utils.errors import CheckpointError
+from opsnet.utils.stop_signals import Stopped
 
 log = logging.getLogger(__name__)
 
@@ -36,14 +37,14 @@ class SeedEveryStep(Callback):
 
 
 class InterruptCheckpoint(Callback):
-    """Writes ``last.ckpt`` when a run is interrupted by Ctrl-C or an error, so that ``resume=auto`` continues from it.
+    """Writes ``last.ckpt`` when a run is stopped by a signal or an error, so that ``resume=auto`` continues from it.
 
     The checkpoint has the state between two optimizer steps: an interrupted step has already updated the running
     statistics of batch norms, which are restored, because the resumed run repeats the step.
 
     Under DDP all processes have the same state, and one writes it without synchronizing with the others, which may be
-    blocked elsewhere: after Ctrl-C the first process, after an error every process that raises one (Lightning
-    terminates the others at once).
+    blocked elsewhere: after a signal the first process, after an error every process that raises one (Lightning
+    terminates the others at once). If all stop at the same step, the others wait for it to be written.
     """
 
     def __init__(self, *, folder: str | Path) -> None:
@@ -62,11 +63,17 @@ class InterruptCheckpoint(Callback):
 
     def on_exception(self, trainer: L.Trainer, module: L.LightningModule, exception: BaseException) -> None:
         """Saves the state after the last complete step."""
+        by_signal = isinstance(exception, (KeyboardInterrupt, Stopped))
+        if isinstance(exception, Stopped) and exception.at_once:
+            log.warning("stopped at once, without saving; resume=auto continues from the last checkpoint")
+        elif trainer.is_global_zero or not by_signal:
+            self._save(trainer)
+        if isinstance(exception, Stopped) and exception.together:
+            trainer.strategy.barrier("stopped")
+
+    def _save(self, trainer: L.Trainer) -> None:
         replicated = isinstance(trainer.strategy, (SingleDeviceStrategy, DDPStrategy))
-        by_user = isinstance(exception, KeyboardInterrupt)
-        if trainer.global_step == 0 or (by_user and not trainer.is_global_zero) or not replicated:
-            return
-        if not self._settle(trainer):
+        if trainer.global_step == 0 or not replicated or not self._settle(trainer):
             return
         path = self.folder / "last.ckpt"
         # Like trainer.save_checkpoint, but without waiting for all processes.

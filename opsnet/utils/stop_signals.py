@@ -1,0 +1,72 @@
+"""Signals that ask a process to stop, and processes that do not outlive their parent."""
+
+from __future__ import annotations
+
+import ctypes
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+"""Ctrl-C; ``kill`` and schedulers; the warnings that SLURM sends before a time limit or a preemption."""
+_PR_SET_PDEATHSIG = 1
+
+
+class Stopped(SystemExit):
+    """A signal stopped the process; its exit code is the one by which shells and schedulers report the signal.
+
+    Args:
+        number: the signal.
+        at_once: the signal came again, so work was left as it was.
+        together: all processes of a training stop at the same step.
+    """
+
+    def __init__(self, number: signal.Signals, *, at_once: bool = False, together: bool = False) -> None:
+        super().__init__(128 + number)
+        self.number, self.at_once, self.together = number, at_once, together
+
+
+@contextmanager
+def stop_handler(handle: Callable[[signal.Signals], None]) -> Iterator[None]:
+    """A context in which ``handle`` receives the stop signals; does nothing outside the main thread.
+
+    SIGINT too, because shells start background processes with SIGINT ignored.
+    """
+
+    def call(number: int, frame: FrameType | None) -> None:
+        handle(signal.Signals(number))
+
+    before = set_handlers(dict.fromkeys(STOP_SIGNALS, call))
+    try:
+        yield
+    finally:
+        set_handlers(before)
+
+
+def set_handlers(handlers: dict[signal.Signals, Any]) -> dict[signal.Signals, Any]:
+    """Sets handlers of signals and returns the previous ones; does nothing outside the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    return {number: signal.signal(number, handler) for number, handler in handlers.items()}
+
+
+def end_with_parent(number: signal.Signals = signal.SIGKILL) -> None:
+    """Makes the kernel send ``number`` to this process when its parent ends, also if that is killed; Linux only."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
+
+
+def worker_signals(worker: int = 0) -> None:
+    """Makes a data-loading worker leave stop signals to its training, which ends the worker after its last batch.
+
+    Ctrl-C and schedulers signal all processes of a job: a worker that ended at once would make the step fail that its
+    training wants to complete. After SIGTERM it ends after a minute in any case. PyTorch calls this in every worker.
+    """
+    for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(60))
+    end_with_parent()
