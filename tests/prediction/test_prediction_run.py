@@ -338,7 +338,7 @@ def test_a_video_gives_files_per_frame(config, clip, tmp_path, capsys) -> None:
 def test_an_image_from_an_address(config, command, server, lenient_checkpoint, tmp_path) -> None:
     config()  # the checkpoint is read once for all tests
     out = tmp_path / "run"
-    given = [f"checkpoint={lenient_checkpoint}", f"vocabulary={WORDS}", f"hydra.run.dir={out}"]
+    given = [f"checkpoint={lenient_checkpoint}", f"vocabulary={WORDS}", f"hydra.run.dir={out}", "overwrite=true"]
     assert command(main, *given, f"image={server}/some/photo%20one.png?size=3&b=/x")[0] == 0
     assert (out / "photo one_overlay.png").is_file()
     listed = {"images": [{"id": 41, "file_name": "photo one.png"}]}
