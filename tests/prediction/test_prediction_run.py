@@ -432,7 +432,7 @@ def needs_memory(monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
 
 def test_an_image_that_needs_too_much_memory_is_reported(config, folder, tmp_path, capsys, monkeypatch) -> None:
     """The others of its batch are predicted alone."""
-    given = config(f"image={folder}/[acd].*")
+    given = config(f"image='{folder}/[acd].*'")
     needs_memory(monkeypatch, 53 * 37)  # a.png and c.jpg, each alone
     outcome = predict(given)
     assert images_of(tmp_path / "out") == ["a.png", "c.jpg"]
