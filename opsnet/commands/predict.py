@@ -37,6 +37,7 @@ HELP = Help(
         "vocabulary": "names with commas between them, a .txt or .json file, a packaged name (coco, ade20k, "
         "cityscapes, ...), or a tree: a .yaml file, wordnet:animal.n.01",
         "output": "folder to write; runs/predict/<date_time> by default",
+        "overwrite": "true: replace the results of an earlier prediction in `output`",
         "task": "panoptic, semantic (one segment per class) or instance (only things)",
         "top_k": "names listed per segment; 1 by default",
         "unknown": 'a margin such as 0.1: masks whose best name leads by less are labelled "unknown"',

@@ -62,7 +62,7 @@ def read_image(path: Path) -> Image.Image:
             image.load()
             return image
     except Exception as error:  # Pillow's readers raise whatever their parsing stumbles over, SyntaxError included
-        raise DatasetError(f"{path} cannot be read as an image ({error}): replace the file") from error
+        raise _unreadable(path, error) from error
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:
@@ -76,7 +76,7 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
     except DatasetError:
         raise
     except Exception as error:  # for example a damaged orientation tag
-        raise DatasetError(f"{path} cannot be read as an image ({error}): replace the file") from error
+        raise _unreadable(path, error) from error
 
 
 def decode_rgb(content: bytes, name: str) -> NDArray[np.uint8]:
@@ -91,7 +91,14 @@ def decode_rgb(content: bytes, name: str) -> NDArray[np.uint8]:
     except UnidentifiedImageError as error:  # Pillow's message names an object in memory
         raise DatasetError(f"{name} cannot be read as an image (its format is unknown): replace the file") from error
     except Exception as error:  # as in read_image
-        raise DatasetError(f"{name} cannot be read as an image ({error}): replace the file") from error
+        raise _unreadable(name, error) from error
+
+
+def _unreadable(name: str | Path, error: Exception) -> DatasetError:
+    if isinstance(error, Image.DecompressionBombError):
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6
+        return DatasetError(f"{name} has more than {limit:.0f} million pixels, the limit: make the image smaller")
+    return DatasetError(f"{name} cannot be read as an image ({str(error) or type(error).__name__}): replace the file")
 
 
 def to_rgb(image: Image.Image) -> NDArray[np.uint8]:

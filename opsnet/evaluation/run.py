@@ -23,10 +23,12 @@ from opsnet.metrics.confusions import Confusion
 from opsnet.metrics.results import versions
 from opsnet.paper.rows import TableRow
 from opsnet.recognition.modulation import EmbeddingModulation
-from opsnet.utils.errors import InputError
+from opsnet.utils.errors import InputError, when_stopped
 from opsnet.utils.files import write_json
 
 log = logging.getLogger(__name__)
+UNFINISHED = "unfinished.json"
+"""The metrics of the domains so far, until ``results.json`` is written."""
 
 
 @dataclass
@@ -79,16 +81,18 @@ def evaluate(cfg: DictConfig) -> Evaluation:
     data.setup("test")
     names = [setting.name for setting in plan.settings]
     found = Evaluation(rows=tuple(row for row in rows if row.setting in names))
-    for domain, source in open_sources(options, plan, target, data).items():
-        start = time.monotonic()
-        dataset: Any = data.datasets[f"test/{domain}"]
-        results = evaluate_domain(domain, source, dataset, plan)
-        found.seconds[f"evaluation/{domain}"] = time.monotonic() - start
-        found.metrics.update({f"{domain}/{key}": value for key, value in results.metrics.items()})
-        found.misses.update({f"{domain}/{key}": misses for key, misses in results.misses.items()})
-        found.domain_similarity[domain] = results.similarity
-        if source.bytes_written:
-            found.kilobytes[domain] = source.bytes_written / 1000 / len(dataset)
+    with when_stopped(lambda: _kept(found, options)):
+        for domain, source in open_sources(options, plan, target, data).items():
+            start = time.monotonic()
+            dataset: Any = data.datasets[f"test/{domain}"]
+            results = evaluate_domain(domain, source, dataset, plan)
+            found.seconds[f"evaluation/{domain}"] = time.monotonic() - start
+            found.metrics.update({f"{domain}/{key}": value for key, value in results.metrics.items()})
+            found.misses.update({f"{domain}/{key}": misses for key, misses in results.misses.items()})
+            found.domain_similarity[domain] = results.similarity
+            if source.bytes_written:
+                found.kilobytes[domain] = source.bytes_written / 1000 / len(dataset)
+            write_json(plan.output / UNFINISHED, {"metrics": found.metrics})
     tuned = found.tuned = best_of_grid(plan.settings, found.metrics, data.test_names) if options.tune else {}
     result = {
         "experiment": options.experiment_name,
@@ -105,7 +109,18 @@ def evaluate(cfg: DictConfig) -> Evaluation:
         "versions": versions(),
     }
     write_json(plan.output / "results.json", result)
+    (plan.output / UNFINISHED).unlink(missing_ok=True)
     return found
+
+
+def _kept(found: Evaluation, options: EvaluationOptions) -> str:
+    """What a signal leaves of an evaluation."""
+    again = f"the same command with hydra.run.dir={options.output} continues from the stored proposals"
+    proposals = again if options.save_proposals else "save_proposals=true lets an evaluation continue"
+    if not found.seconds:
+        return f"no domain is complete; {proposals}"
+    done = ", ".join(key.removeprefix("evaluation/") for key in found.seconds)
+    return f"the metrics of {done} are in {options.output / UNFINISHED}; {proposals}"
 
 
 def _given_settings(options: EvaluationOptions, target: EvaluationTarget, rows: Sequence[TableRow]) -> list[str] | None:

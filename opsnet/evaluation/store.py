@@ -230,7 +230,14 @@ class ProposalWriter:
         return outputs if outputs.image_ids == tuple(image_ids) else None
 
     def write(self, index: int, outputs: NetworkOutput) -> None:
-        """Writes a batch."""
+        """Writes a batch.
+
+        Raises:
+            ProposalsError: the folder was removed meanwhile.
+            WriteError: the disk is full or cannot be written.
+        """
+        if not (self.stored.folder / ABOUT).is_file():
+            raise ProposalsError(f"{self.stored.folder} was removed while proposals were written to it: start again")
         write_outputs(self.stored.path(index), outputs, self.stored.about["masks"])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from opsnet.utils.option_values import EDGE, INFERENCE, POSITIVE, SHARE, SHARE_O
 
 OWN: dict[str, Number | Switch] = {
     "top_k": POSITIVE, "batch_size": POSITIVE, "path_margin": SHARE, "unknown": SHARE_OR_NULL,
-    "treat_label_names_as_seen": Switch(),
+    "treat_label_names_as_seen": Switch(), "overwrite": Switch(),
 }  # fmt: skip
 
 
@@ -54,6 +55,7 @@ class PredictionOptions:
     batch_size: int = 8
     unknown: float | None = None
     path_margin: float = 0.1
+    overwrite: bool = False
     sizes: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -82,7 +84,7 @@ def option_values(cfg: DictConfig) -> dict[str, Any]:
         **{key: cfg[key] for key in fields if key in cfg},
         "image": cfg.image,
         "vocabulary": cfg.vocabulary if isinstance(cfg.vocabulary, str) else [str(name) for name in cfg.vocabulary],
-        "output": Path(cfg.output),
+        "output": Path(os.path.expanduser(cfg.output)),
         "sizes": {"shortest": cfg.shortest, "longest": cfg.longest, "overlap": cfg.overlap},
         "network": cfg,
     }

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,8 +38,8 @@ from opsnet.prediction.predictor import Predictor, load
 from opsnet.prediction.semantic_naming import is_from_proposals
 from opsnet.prediction.sources import ImageSource, image_source, in_batches
 from opsnet.prediction.words import as_words
-from opsnet.prediction.writing import PredictionWriter
-from opsnet.utils.errors import InputError
+from opsnet.prediction.writing import PredictionWriter, check_output
+from opsnet.utils.errors import InputError, out_of_memory, when_stopped
 from opsnet.vocabulary import Vocabulary
 from opsnet.vocabulary.name_tree import NameTree
 
@@ -94,6 +96,7 @@ def predict(cfg: DictConfig) -> Outcome:
     if source.count == 1:
         source = image_source(source.read())
     _refuse_own_images(options.output, paths, is_stream=source.is_stream)
+    check_output(options.output, overwrite=options.overwrite)
     files = _files(paths, options)
     masks = None if options.masks is None else find_masks(options.masks, files)
     predictor, outcome = _load(options), Outcome()
@@ -103,22 +106,33 @@ def predict(cfg: DictConfig) -> Outcome:
     rules |= {"task": options.task, "top_k": options.top_k}
     images = _images(source, outcome)
     if masks is None:
-        results = _segmented(predictor, images, words, options, rules)
+        results = _segmented(predictor, images, words, options, rules, outcome.failed if source.is_stream else None)
     else:
         rules["filtering"] = _filtering(options.filtering, predictor.trained.inference, KeepAll())
         results = labelled(predictor, images, masks, words, options, rules, outcome.failed)
-    writer = PredictionWriter(options.output, options.task)
+    _write(images, results, files, options, outcome, source.count)
+    _print(outcome, source.is_stream, options.output, files.note if source.is_stream or options.ids_from else "")
+    return outcome
+
+
+def _write(
+    images: Generator[SourceImage, None, None], results: Iterator[Result], files: ImageFiles,
+    options: PredictionOptions, outcome: Outcome, count: int | None,
+) -> None:  # fmt: skip
+    """Writes the results as they come; after a signal or an error, those so far are complete on disk."""
+
+    def kept() -> str:
+        of = "" if count is None else f" of {count}"
+        return f"{outcome.done}{of} images are complete in {options.output}" if outcome.done else "nothing was written"
+
     start = time.monotonic()
-    try:
+    # An error ends the progress bar of `images` before it is printed.
+    with when_stopped(kept), PredictionWriter(options.output, options.task) as writer, closing(images):
         for image, result in results:
             file = None if image.path is None else files.of[image.path]
             writer.add(Path(result.file_name), result.pixels(), result, file)
             outcome.add(result)
-    finally:  # an interrupted run keeps its results so far
-        outcome.seconds = time.monotonic() - start
-        writer.finish()
-    _print(outcome, source.is_stream, options.output, files.note if source.is_stream or options.ids_from else "")
-    return outcome
+            outcome.seconds = time.monotonic() - start
 
 
 def _refuse_own_images(output: Path, paths: Sequence[Path], *, is_stream: bool) -> None:
@@ -147,22 +161,44 @@ def _files(paths: tuple[Path, ...], options: PredictionOptions) -> ImageFiles:
 
 def _segmented(
     predictor: Predictor, images: Iterator[SourceImage], words: Vocabulary | NameTree, options: PredictionOptions,
-    rules: dict[str, Any],
+    rules: dict[str, Any], failed: list[str] | None,
 ) -> Iterator[Result]:  # fmt: skip
-    """Images with the network's segments, in batches; options are checked before the first is taken."""
+    """Images with the network's segments, in batches; options are checked before the first is taken.
+
+    Images that need too much memory are reported and added to ``failed``; without it, they are an error.
+    """
     rules = {**rules, "semantic": options.semantic}
     rules["modulation"] = choose_recognizer(options.modulation, predictor.trained).eval().to(predictor.device)
     rules["filtering"] = _filtering(options.filtering, predictor.trained.inference)
     is_from_proposals(options.task, options.semantic, predictor.semantic, words, rules.get("unknown"))
     batches = in_batches(images, options.batch_size, predictor.size)
-    return _segments(predictor, batches, words, rules)
+    return (pair for batch in batches for pair in _segments(predictor, batch, words, rules, failed))
 
 
 def _segments(
-    predictor: Predictor, batches: Iterator[list[SourceImage]], words: Vocabulary | NameTree, rules: dict[str, Any]
-) -> Iterator[Result]:
-    for batch in batches:
+    predictor: Predictor, batch: list[SourceImage], words: Vocabulary | NameTree, rules: dict[str, Any],
+    failed: list[str] | None,
+) -> Iterator[Result]:  # fmt: skip
+    """The segments of a batch; if memory does not suffice for it, of each image alone."""
+    try:
         yield from zip(batch, predictor.name(predictor.propose(batch), words, **rules), strict=True)
+        return
+    except (MemoryError, RuntimeError) as error:
+        if not (reason := out_of_memory(error)):
+            raise
+    if len(batch) > 1:  # only now that the traceback no longer holds the tensors
+        for image in batch:
+            yield from _segments(predictor, [image], words, rules, failed)
+        return
+    width, height = batch[0].pixels.shape[1::-1]
+    message = (
+        f"image {batch[0].file_name} ({width} x {height} pixels) needs more memory than there is ({reason}): "
+        "give a smaller longest="
+    )
+    if failed is None:
+        raise InputError(message)
+    failed.append(message)
+    print(f"skipped: {message}", file=sys.stderr)
 
 
 def _filtering(filtering: DictConfig, inference: InferenceConfig, own: MaskFiltering | None = None) -> MaskFiltering:
@@ -204,7 +240,7 @@ def _load(options: PredictionOptions) -> Predictor:
     return Predictor(load_zero_shot(options.network, device=options.device), **options.sizes)
 
 
-def _images(source: ImageSource, outcome: Outcome) -> Iterator[SourceImage]:
+def _images(source: ImageSource, outcome: Outcome) -> Generator[SourceImage, None, None]:
     """Yields images one by one with a progress bar; those that cannot be read are reported and skipped."""
     from rich.console import Console
     from rich.progress import Progress

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
+import time
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
@@ -23,7 +25,16 @@ from opsnet.prediction.carriers import NamedSegment, PanopticResult
 from opsnet.prediction.formats import coco_instances, columns_of, dropped_masks, panoptic_segment, row_of, safe_cell
 from opsnet.prediction.naming import boxes_of
 from opsnet.utils.errors import InputError
-from opsnet.utils.files import atomic_path, write_json, write_text
+from opsnet.utils.files import (
+    WriteError,
+    atomic_path,
+    make_folder,
+    printable,
+    require_writable,
+    shortened,
+    write_json,
+    write_text,
+)
 from opsnet.vocabulary import Vocabulary
 
 TASKS = ("panoptic", "semantic", "instance")
@@ -65,8 +76,34 @@ def for_task(named: PanopticResult, task: str) -> PanopticResult:
     return replace(named, ids=ids, segments=segments, task=task)
 
 
+TABLES = ("segments.csv", "panoptic.json", "semantic.json", "instances.json")
+"""What a prediction writes about all images."""
+PACE = 20
+"""The tables are rewritten while images are added, for about 1 / PACE of the time."""
+
+
+def check_output(folder: Path, *, overwrite: bool) -> None:
+    """Keeps the results of an earlier prediction, and finds a disk that cannot be written before anything is computed.
+
+    Raises:
+        InputError: the folder has results that may not be overwritten.
+        WriteError: the folder exists and cannot be written.
+    """
+    if folder.is_dir():
+        require_writable(folder)
+    earlier = [name for name in TABLES if (folder / name).is_file()]
+    if earlier and not overwrite:
+        raise InputError(
+            f"output {folder} has the results of an earlier prediction ({', '.join(earlier)}): give another output, or "
+            "overwrite=true to replace them"
+        )
+
+
 class PredictionWriter:
-    """Writes predictions into a folder, image by image; :meth:`finish` writes the json and csv files for all images.
+    """Writes predictions into a folder, image by image, and json and csv files about all images.
+
+    As a context it ends with complete json and csv files, also after an error. They are written in between too, as
+    often as takes a twentieth of the time, for a process that is killed. Every file is old or new, never half.
 
     Always: ``<name>_overlay.png`` and ``segments.csv``.
     panoptic: ``panoptic/<name>.png`` and ``panoptic.json`` in COCO's format.
@@ -78,20 +115,34 @@ class PredictionWriter:
         task: one of :data:`TASKS`.
 
     Raises:
-        InputError: the folder cannot be made.
+        WriteError: the folder cannot be made or written.
     """
 
     def __init__(self, folder: Path, task: str) -> None:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"folder {folder} (output) cannot be made ({error.strerror}): give another") from error
+        make_folder(folder)
+        require_writable(folder)
         self.folder, self.task = folder, task
+        self._due = 0.0
         self._images: list[dict[str, Any]] = []
         self._annotations: list[dict[str, Any]] = []
         self._rows: list[dict[str, Any]] = []
         self._names: Counter[str] = Counter()
         self._vocabulary: Vocabulary | None = None
+
+    def __enter__(self) -> PredictionWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.finish()
+            return
+        with suppress(InputError):  # the first error is the one to report
+            self.finish()
+
+    @property
+    def count(self) -> int:
+        """Number of images whose files are written."""
+        return len(self._images)
 
     def add(self, image: Path, pixels: NDArray[np.uint8], named: PanopticResult, file: ImageFile | None = None) -> None:
         """Writes the files of one image.
@@ -102,25 +153,41 @@ class PredictionWriter:
             named: its map (H, W).
             file: id and file name of the image in json and csv, see :func:`opsnet.prediction.image_ids.image_files`;
                 ``None``: the number of images so far, and the name of ``image``.
+
+        Raises:
+            WriteError: the disk is full or cannot be written, or the folder was removed.
         """
+        if not self.folder.is_dir():
+            raise WriteError(
+                f"folder {self.folder} (output) was removed while {len(self._images)} images were written to it: give "
+                "another and start again"
+            )
         named, name = for_task(named, self.task), self._name_of(image)
         file = file or ImageFile(len(self._images), image.name)
+        file = ImageFile(file.id, printable(file.file_name))
         self._vocabulary = named.vocabulary
         with atomic_path(self.folder / f"{name}_overlay.png") as path:
             named.plot(pixels).save(path)
+        annotations = getattr(self, f"_add_{self.task}")(file.id, name, named)
         height, width = pixels.shape[:2]
-        self._images.append(image_record(file, height, width))
+        self._images.append(image_record(file, height, width))  # only now that its files are complete
         self._rows += [row_of(file.file_name, s, named.vocabulary) for s in named.segments]
-        self._annotations += getattr(self, f"_add_{self.task}")(file.id, name, named)
+        self._annotations += annotations
+        if time.monotonic() >= self._due:
+            self.finish()
 
     def _name_of(self, image: Path) -> str:
-        """The image's file name without its suffix, or with it if another image has the same name."""
-        self._names[image.stem] += 1
-        if self._names[image.stem] == 1:
-            return image.stem
-        self._names[image.name] += 1
-        same = self._names[image.name]
-        return image.name if same == 1 else f"{image.name}_{same}"
+        """The image's file name without its suffix, or with it if another image has the same name.
+
+        Names that are too long, or that UTF-8 cannot encode, are changed.
+        """
+        stem, name = (shortened(printable(text)) for text in (image.stem, image.name))
+        self._names[stem] += 1
+        if self._names[stem] == 1:
+            return stem
+        self._names[name] += 1
+        same = self._names[name]
+        return name if same == 1 else f"{name}_{same}"
 
     def _add_panoptic(self, number: ImageId, name: str, named: PanopticResult) -> list[dict[str, Any]]:
         segments = [panoptic_segment(s, named.vocabulary) for s in named.segments]
@@ -140,15 +207,24 @@ class PredictionWriter:
         return coco_instances(named, number)
 
     def finish(self) -> None:
-        """Writes the json and csv files for the images so far."""
-        if self._vocabulary is None:
+        """Writes the json and csv files for the images so far.
+
+        Raises:
+            WriteError: the disk is full or cannot be written; the files are as they were.
+        """
+        if self._vocabulary is None or not self.folder.is_dir():
             return
+        start = time.monotonic()
+        self._write_json(self._vocabulary.categories())
         text = io.StringIO()
         table = csv.DictWriter(text, columns_of(self._rows), lineterminator="\n")
         table.writeheader()
         table.writerows(_written(row) for row in self._rows)
         write_text(self.folder / "segments.csv", text.getvalue())
-        categories = self._vocabulary.categories()
+        now = time.monotonic()
+        self._due = now + PACE * (now - start)
+
+    def _write_json(self, categories: list[dict[str, Any]]) -> None:
         if self.task == "instance":
             write_json(self.folder / "instances.json", self._annotations)
             return
@@ -177,19 +253,17 @@ def save_results(results: Iterable[PanopticResult], folder: str | Path) -> Path:
         The folder.
 
     Raises:
-        InputError: a result has no image, the tasks differ, or the folder is a file.
+        InputError: a result has no image, the tasks differ, or the folder is a file or cannot be written.
     """
-    writer: PredictionWriter | None = None
-    path = arguments.folder("folder", folder)
-    try:
-        for result in results:
-            writer = writer or PredictionWriter(path, result.task)
+    path, remaining = arguments.folder("folder", folder), iter(results)
+    first = next(remaining, None)
+    if first is None:
+        return path
+    with PredictionWriter(path, first.task) as writer:
+        for result in itertools.chain([first], remaining):
             if result.task != writer.task:
                 raise InputError(f"the results are of tasks {writer.task} and {result.task}: use a folder per task")
             writer.add(Path(result.file_name), result.pixels(), result)
-    finally:  # what was written before an error can be used
-        if writer is not None:
-            writer.finish()
     return path
 
 
@@ -202,9 +276,8 @@ def save_result(result: PanopticResult, folder: str | Path, pixels: NDArray[np.u
             f"folder {path} holds the result of {min(others)}, whose json would be replaced: give another folder, or "
             "write all with opsnet.save_results(results, folder)"
         )
-    writer = PredictionWriter(path, result.task)
-    writer.add(Path(result.file_name), pixels, result)
-    writer.finish()
+    with PredictionWriter(path, result.task) as writer:
+        writer.add(Path(result.file_name), pixels, result)
     return path
 
 

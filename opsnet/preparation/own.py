@@ -147,10 +147,10 @@ def _kind(kinds: Any, name: str, prepare: Callable[..., None], description: str)
 
 def _run(
     prepare: Callable[..., None], *, set: str, dst: Path, stuff: Sequence[str], things: Sequence[str],
-    workers: int | None, **given: Any,
+    workers: int | None, skip_damaged: bool, **given: Any,
 ) -> None:  # fmt: skip
     """Calls ``prepare`` with the arguments of its command line."""
-    prepare(to=Destination(set, dst, stuff, things, workers), **given)
+    prepare(to=Destination(set, dst, stuff, things, workers, skip_damaged), **given)
 
 
 def _add_images_and(parser: ArgumentParser, suffix: str, annotations: str) -> None:
@@ -172,6 +172,8 @@ def _add_common(parser: ArgumentParser, vocabulary: str, *, required: bool = Fal
     if shapes:
         skip = "leave out annotations without a mask (boxes, points, lines), whose pixels become void"
         parser.add_argument("--skip-without-mask", action="store_true", help=skip)
+    damaged = "leave out images whose file or label is damaged; by default the set is refused after all are read"
+    parser.add_argument("--skip-damaged", action="store_true", help=damaged)
     parser.add_argument("--dst", type=Path, default=default, help=f"folder to write, {default} by default")
     add_workers(parser)
 

@@ -22,6 +22,7 @@ class Destination:
         dst: the folder that all sets with this vocabulary share.
         stuff, things: names of classes that are stuff or things regardless of their source.
         workers: processes; by default one per core.
+        skip_damaged: leave damaged images and labels out, instead of refusing the set.
     """
 
     set: str
@@ -29,6 +30,7 @@ class Destination:
     stuff: Sequence[str] = ()
     things: Sequence[str] = ()
     workers: int | None = None
+    skip_damaged: bool = False
 
     @property
     def shared(self) -> Path:
@@ -52,15 +54,15 @@ class Destination:
 
     def write(self, sources: Sequence[Source], reader: Reader, vocabulary: Vocabulary) -> None:
         """Converts the images and prints what was written."""
-        convert(
-            sources, reader, annotations=self.dst / f"panoptic_{self.set}.json",
-            images=self.images, categories=vocabulary.categories(), workers=self.workers,
+        count = convert(
+            sources, reader, annotations=self.dst / f"panoptic_{self.set}.json", images=self.images,
+            categories=vocabulary.categories(), workers=self.workers, skip_damaged=self.skip_damaged,
             recipe=f"{reader} {sources[:1]} {vocabulary.categories()}",
         )  # fmt: skip
         if not self.shared.is_file():  # only now, so that a wrong vocabulary can be replaced
             write_json(self.shared, {"categories": vocabulary.categories()})
         things = sum(vocabulary.is_thing)
-        print(f"{self.set}: {len(sources)} images; {self.shared}: {things} things, {len(vocabulary) - things} stuff")
+        print(f"{self.set}: {count} images; {self.shared}: {things} things, {len(vocabulary) - things} stuff")
 
     def write_named(
         self, sources: Sequence[Source], read: ReadLabels, found: Survey, *, tool: str, declared: Sequence[str] = (),

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import re
 import select
+import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NoReturn
+
+from opsnet.utils.stop_signals import STOP_SIGNALS, Stopped, set_handlers, stop_handler
+
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
 
 class InputError(ValueError):
@@ -36,30 +44,67 @@ def reason_of(error: BaseException, length: int = 200) -> str:
 
 @contextmanager
 def exit_on_user_error(*, interrupted: str = "") -> Iterator[None]:
-    """Exits with only the message for errors that the user can fix; other errors keep their traceback.
+    """Exits with only the message for errors that the user or the machine can fix; other errors keep their traceback.
 
-    Ctrl-C exits with code 130, and a closed pipe (``| head``) with 141, as shells report both.
+    Ctrl-C exits with code 130, SIGTERM with 143, SLURM's SIGUSR1 and SIGUSR2 with 138 and 140, and a closed pipe
+    (``| head``) with 141, as shells report them.
 
     Args:
-        interrupted: text to add to the message after Ctrl-C, such as how to resume.
+        interrupted: text to add to the message after Ctrl-C or another signal, such as how to resume.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # otherwise Hydra would catch the error and print its own traceback
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files and classes that the terminal cannot show
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        yield
+        with stop_handler(_stop):
+            yield
         sys.stdout.flush()
     except BrokenPipeError:
         if not _stdout_is_closed():
             raise
         sys.exit(141)
-    except KeyboardInterrupt:
-        print(f"interrupted; {interrupted}" if interrupted else "interrupted", file=sys.stderr)
-        sys.exit(130)
+    except (KeyboardInterrupt, Stopped) as stop:
+        _exit_stopped(stop, interrupted)
     except Exception as error:
-        cause = _input_error(error)
+        if (signalled := _stop_before(error)) is not None:
+            _exit_stopped(signalled, interrupted)
+        cause = _input_error(error) or _machine_error(error)
         if cause is None:
             raise
         print(f"error: {cause}", file=sys.stderr)
         sys.exit(2)
+
+
+@contextmanager
+def when_stopped(kept: Callable[[], str]) -> Iterator[None]:
+    """A context that adds to the message after a signal what is on disk, which only the running command knows."""
+    try:
+        yield
+    except (KeyboardInterrupt, Stopped) as stop:
+        stop.kept = kept()  # type: ignore[union-attr]
+        raise
+
+
+def _stop(number: signal.Signals) -> None:
+    """Raises in the main thread; signals that follow, which schedulers repeat, do not disturb what is saved now."""
+    set_handlers(dict.fromkeys(STOP_SIGNALS, signal.SIG_IGN if number != signal.SIGINT else signal.default_int_handler))
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    raise Stopped(number)
+
+
+def _exit_stopped(stop: BaseException, hint: str) -> NoReturn:
+    hint = getattr(stop, "kept", "") or hint
+    what = f"stopped by {stop.number.name}" if isinstance(stop, Stopped) else "interrupted"
+    print(f"{what}; {hint}" if hint else what, file=sys.stderr)
+    sys.exit(stop.code if isinstance(stop, Stopped) else 130)
+
+
+def _stop_before(error: BaseException | None) -> BaseException | None:
+    """The signal after which an error occurred: data-loading workers that received it too fail."""
+    while error is not None and not isinstance(error, (KeyboardInterrupt, Stopped)):
+        error = error.__context__
+    return error
 
 
 def _stdout_is_closed() -> bool:
@@ -68,8 +113,38 @@ def _stdout_is_closed() -> bool:
     poll.register(sys.stdout.fileno(), 0)
     if not any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0)):
         return False
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
+    _drop_stdout()
     return True
+
+
+def _drop_stdout() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
+
+
+def _machine_error(error: Exception) -> str | None:
+    """The message of an error that the machine has: memory or a disk is full, or a folder cannot be written."""
+    if memory := out_of_memory(error):
+        return f"there is not enough memory ({memory}): use smaller images (longest=...) or a smaller batch"
+    if not isinstance(error, OSError) or error.errno not in _UNWRITABLE:
+        return None
+    reason = os.strerror(error.errno)
+    if error.filename is not None:
+        return f"{error.filename} cannot be written ({reason}): make room, or choose another folder"
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _drop_stdout()
+        return f"standard output cannot be written ({reason}): make room where it is directed to"
+    return f"the output cannot be written ({reason}): make room, or choose another folder"
+
+
+def out_of_memory(error: BaseException) -> str:
+    """What says that memory did not suffice, of the machine or of the GPU; empty for another error."""
+    text = reason_of(error)
+    is_it = (
+        isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    )  # PyTorch's, by name: no import
+    return text or "MemoryError" if is_it or "can't allocate memory" in text else ""
 
 
 def _input_error(error: BaseException | None) -> str | None:

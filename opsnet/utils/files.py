@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import re
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from opsnet.utils.errors import InputError
+
+_FULL = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+NAME_BYTES = 200
+"""Names of files are cut to this length where something is added to them; most filesystems allow 255 bytes."""
+
+
+class WriteError(InputError, OSError):
+    """A file cannot be written; the message names it, the reason and the fix. The file itself is as it was."""
 
 
 @contextmanager
@@ -18,15 +31,79 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     It has the same suffix, for libraries that infer the format from it. Readers and killed processes see the old or the
     new file; a power cut may lose the new one (:func:`replace_durably` waits for the disk, which thousands of small
     files cannot afford).
+
+    Raises:
+        WriteError: the disk is full or cannot be written, or a folder cannot be made.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    make_folder(path.parent)
+    temporary = path.with_name(f".{shortened(path.stem)}.{os.getpid()}{path.suffix}")
     try:
         yield temporary
         temporary.replace(path)
+    except Exception as error:
+        if reason := _why_unwritten(error, temporary):
+            raise write_error(path, reason) from error
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # on a read-only disk
+            temporary.unlink(missing_ok=True)
+
+
+def _why_unwritten(error: Exception, temporary: Path) -> str:
+    """The system's reason for a write that failed; empty for other errors, such as of a file that is read."""
+    if type(error).__name__ == "SafetensorError":  # it quotes the system's error
+        found = re.search(r'message: "([^"]+)"', str(error))
+        return found[1] if found else ""
+    if not isinstance(error, OSError) or isinstance(error, InputError):
+        return ""
+    about = (None, str(temporary), temporary)
+    return (error.strerror or str(error)) if error.filename in about else ""
+
+
+def make_folder(folder: Path) -> None:
+    """Makes a folder and its parents, if they do not exist.
+
+    Raises:
+        WriteError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_error(folder, error.strerror or str(error), "made") from error
+
+
+def require_writable(folder: Path) -> None:
+    """Writes and removes a file, so that a disk that cannot be written is found before anything is computed.
+
+    Raises:
+        WriteError: it cannot be written.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"x")
+    except OSError as error:
+        raise write_error(folder, error.strerror or str(error)) from error
+
+
+def write_error(path: Path, reason: str, verb: str = "written") -> WriteError:
+    """The error of a file that cannot be written, or of a folder that cannot be made."""
+    fix = "make room, or choose another folder" if reason in _FULL else "choose another folder"
+    return WriteError(f"{path} cannot be {verb} ({reason}): {fix}")
+
+
+def shortened(name: str, limit: int = NAME_BYTES) -> str:
+    """A file name of at most ``limit`` bytes; the end of a longer one becomes a checksum, so that names stay unique."""
+    encoded = os.fsencode(name)
+    if len(encoded) <= limit:
+        return name
+    mark = "~" + hashlib.sha1(encoded, usedforsecurity=False).hexdigest()[:8]
+    return encoded[: limit - len(mark)].decode("utf-8", errors="ignore") + mark
+
+
+def printable(name: str) -> str:
+    """A file name that UTF-8 can encode: bytes that are none, which Python keeps as surrogates, become escapes."""
+    return name.encode("utf-8", errors="backslashreplace").decode("utf-8")
 
 
 def replace_durably(temporary: Path, path: Path) -> None:

@@ -7,6 +7,8 @@ import itertools
 import json
 import os
 import re
+import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ from opsnet.commands.evaluate import main
 from opsnet.evaluation.run import evaluate, evaluate_and_print
 from opsnet.inference.network_output import NetworkOutput, run_network
 from opsnet.utils.errors import CheckpointError, InputError
+from opsnet.utils.stop_signals import Stopped
 from opsnet.vocabulary import Vocabulary
 
 DOMAINS = ("scenes", "scenes_novel", "scenes_street")
@@ -240,3 +243,46 @@ def test_clip_weights_that_moved_are_found_by_the_key(config, world, trained, tm
 def test_data_without_test_sets(config, tmp_path) -> None:
     with pytest.raises(InputError, match=r"data\.module\.test has no domain"):
         evaluate_and_print(config(tmp_path, "data.module.test=null", "settings=[full/cls_iou]"))
+
+
+# --- interruptions ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("save", [False, True])
+def test_a_stopped_evaluation_keeps_the_domains_that_are_complete(save, config, tmp_path, monkeypatch) -> None:
+    from opsnet.evaluation import run
+
+    score, out = run.evaluate_domain, tmp_path / "out"
+
+    def stop_at_second(name: str, *given):
+        if name == DOMAINS[1]:
+            raise Stopped(signal.SIGTERM)
+        return score(name, *given)
+
+    monkeypatch.setattr(run, "evaluate_domain", stop_at_second)
+    given = config(out, f"settings=[{SETTINGS[0]}]", "panels=0", f"save_proposals={str(save).lower()}")
+    with pytest.raises(Stopped) as stop:
+        evaluate(given)
+    assert f"the metrics of scenes are in {out / 'unfinished.json'}; " in stop.value.kept
+    assert (f"hydra.run.dir={out} continues" in stop.value.kept) == save
+    metrics = json.loads((out / "unfinished.json").read_text())["metrics"]
+    assert {key.partition("/")[0] for key in metrics} == {"scenes"}
+    assert not (out / "results.json").exists()
+    monkeypatch.setattr(run, "evaluate_domain", score)
+    whole = evaluate(given)
+    assert {key: whole.metrics[key] for key in metrics} == metrics
+    assert not (out / "unfinished.json").exists()
+
+
+def test_proposals_are_not_stored_in_a_folder_that_was_removed(config, tmp_path, monkeypatch) -> None:
+    from opsnet.evaluation import sources
+
+    network = sources.run_network
+
+    def remove(*given):
+        shutil.rmtree(tmp_path / "out" / "proposals" / "scenes")
+        return network(*given)
+
+    monkeypatch.setattr(sources, "run_network", remove)
+    with pytest.raises(InputError, match=r"proposals/scenes was removed while proposals were written to it"):
+        evaluate(config(tmp_path / "out", f"settings=[{SETTINGS[0]}]", "panels=0", "save_proposals=true"))

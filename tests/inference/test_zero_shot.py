@@ -32,7 +32,8 @@ def config(compose, peer, tmp_path: Path) -> Any:
     pixels = np.random.default_rng(0).integers(0, 255, (70, 45, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "photo.png")
     given = [f"model.weights={tmp_path / 'peer'}", f"image={tmp_path / 'photo.png'}", "vocabulary='sea, tree'"]
-    return lambda *more: compose("predict", *OURS, *given, "device=cpu", f"output={tmp_path / 'out'}", *more)
+    given += ["device=cpu", f"output={tmp_path / 'out'}", "overwrite=true"]
+    return lambda *more: compose("predict", *OURS, *given, *more)
 
 
 def test_masks_and_objectness_are_the_published_networks(config, peer) -> None:

@@ -39,6 +39,7 @@ def folder(tmp_path: Path) -> Path:
 def config(compose, lenient_checkpoint, folder: Path):
     def make(*overrides: str):
         given = [f"checkpoint={lenient_checkpoint}", f"vocabulary='{WORDS}'", "device=cpu", f"output={folder / 'out'}"]
+        given.append("overwrite=true")
         return compose("predict", *given, f"image={folder / 'images'}", f"masks={folder / 'masks'}", *overrides)
 
     return make
@@ -114,6 +115,6 @@ def test_clip_alone_names_masks_without_a_checkpoint(world, folder: Path, comman
     assert command(main, *given, f"output={folder / 'out'}")[0] == 0
     assert used
     first = (folder / "out" / "panoptic.json").read_text()
-    assert command(main, *given, f"output={folder / 'out'}")[0] == 0
+    assert command(main, *given, f"output={folder / 'out'}", "overwrite=true")[0] == 0
     assert (folder / "out" / "panoptic.json").read_text() == first
     assert all({i for info in infos for i in info["source_ids"]} == {7, 200} for infos in segments(folder))

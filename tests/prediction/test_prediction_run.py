@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +54,8 @@ def config(compose, lenient_checkpoint, image_path, tmp_path, monkeypatch, train
         if not load:
             monkeypatch.setattr("opsnet.prediction.run.load", lambda *_, **__: Predictor(trained_model))
         given = [f"checkpoint={lenient_checkpoint}", f"image='{image_path}'", f"vocabulary='{WORDS}'", "device=cpu"]
-        return compose("predict", *given, f"output={tmp_path / 'out'}", "filtering.threshold=0", *overrides)
+        given += [f"output={tmp_path / 'out'}", "overwrite=true", "filtering.threshold=0"]
+        return compose("predict", *given, *overrides)
 
     return make
 
@@ -307,7 +314,8 @@ def test_the_exit_code_is_1_if_images_are_skipped(config, command, folder, lenie
     config()  # the checkpoint is read once for all tests
     given = [f"checkpoint={lenient_checkpoint}", f"vocabulary={WORDS}", f"hydra.run.dir={tmp_path / 'run'}"]
     assert command(main, *given, f"image={folder}")[0] == 1
-    assert command(main, *given, f"image={folder}/[acd].*")[0] == 0
+    assert command(main, *given, f"image={folder}/[acd].*")[0] == 2  # the first results are not replaced silently
+    assert command(main, *given, f"image={folder}/[acd].*", "overwrite=true")[0] == 0
 
 
 def test_a_video_gives_files_per_frame(config, clip, tmp_path, capsys) -> None:
@@ -330,7 +338,7 @@ def test_a_video_gives_files_per_frame(config, clip, tmp_path, capsys) -> None:
 def test_an_image_from_an_address(config, command, server, lenient_checkpoint, tmp_path) -> None:
     config()  # the checkpoint is read once for all tests
     out = tmp_path / "run"
-    given = [f"checkpoint={lenient_checkpoint}", f"vocabulary={WORDS}", f"hydra.run.dir={out}"]
+    given = [f"checkpoint={lenient_checkpoint}", f"vocabulary={WORDS}", f"hydra.run.dir={out}", "overwrite=true"]
     assert command(main, *given, f"image={server}/some/photo%20one.png?size=3&b=/x")[0] == 0
     assert (out / "photo one_overlay.png").is_file()
     listed = {"images": [{"id": 41, "file_name": "photo one.png"}]}
@@ -383,7 +391,7 @@ def test_the_command_of_the_readme(config, command, lenient_checkpoint, image_pa
     assert all(line.startswith("warning: ") for line in told.splitlines())
     assert told.count("'o'clock (noon)'") == 1  # the only name that the tiny CLIP does not know
     assert names(out) == ["pink flower", "yellow house", "o'clock (noon)"]
-    assert command(main, *arguments, "vocabulary='sea, tree'")[0] == 0
+    assert command(main, *arguments, "vocabulary='sea, tree'", "overwrite=true")[0] == 0
     assert names(out) == ["sea", "tree"]
 
 
@@ -404,3 +412,83 @@ def test_the_folder_of_the_images_is_no_output(config, tmp_path) -> None:
         predict(config(f"image={tmp_path}", f"vocabulary='{WORDS}'", f"output={tmp_path}"))
     with pytest.raises(InputError, match="output is empty: give output=FOLDER"):
         predict(config(f"image={tmp_path}", f"vocabulary='{WORDS}'", "output=''"))
+
+
+def images_of(folder: Path) -> list[str]:
+    return [image["file_name"] for image in json.loads((folder / "panoptic.json").read_text())["images"]]
+
+
+def needs_memory(monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+    """A network whose memory suffices for ``limit`` pixels of images of a batch."""
+    propose = Predictor.propose
+
+    def limited(self, images, *more):
+        if sum(image.pixels.shape[0] * image.pixels.shape[1] for image in images) > limit:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        return propose(self, images, *more)
+
+    monkeypatch.setattr(Predictor, "propose", limited)
+
+
+def test_an_image_that_needs_too_much_memory_is_reported(config, folder, tmp_path, capsys, monkeypatch) -> None:
+    """The others of its batch are predicted alone."""
+    given = config(f"image='{folder}/[acd].*'")
+    needs_memory(monkeypatch, 53 * 37)  # a.png and c.jpg, each alone
+    outcome = predict(given)
+    assert images_of(tmp_path / "out") == ["a.png", "c.jpg"]
+    (message,) = outcome.failed
+    assert message.startswith("image d.png (90 x 40 pixels) needs more memory than there is (DefaultCPUAllocator")
+    told = " ".join(capsys.readouterr().err.split())  # the progress bar's console breaks lines
+    assert f"skipped: {message}" in told
+
+
+def test_the_only_image_that_needs_too_much_memory_is_an_error(config, monkeypatch) -> None:
+    given = config()
+    needs_memory(monkeypatch, 1)
+    with pytest.raises(InputError, match=r"photo\.of mine\.png \(37 x 53 pixels\) needs more memory"):
+        predict(given)
+
+
+FAILING = Path(__file__).resolve().parents[3] / "shared" / "data" / "failing" / "images"
+
+
+@pytest.mark.skipif(not FAILING.is_dir(), reason=f"damaged images are not at {FAILING}")
+def test_images_at_which_readers_fail_do_not_end_a_folder(config, folder, tmp_path) -> None:
+    damaged = sorted(path.name for path in FAILING.iterdir())
+    for name in damaged:
+        shutil.copyfile(FAILING / name, folder / name)
+    outcome = predict(config(f"image={folder}"))
+    assert images_of(tmp_path / "out") == ["a.png", "c.jpg", "d.png"]
+    assert len(outcome.failed) == 1 + len(damaged)
+    assert all(" cannot be read as an image (" in message for message in outcome.failed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "code", "said"),
+    [(signal.SIGTERM, 143, "stopped by SIGTERM"), (signal.SIGINT, 130, "interrupted"), (signal.SIGKILL, -9, "")],
+)
+def test_a_stopped_prediction_has_written_what_was_done(number, code, said, image_path, lenient_checkpoint, tmp_path):
+    images, out = tmp_path / "images", tmp_path / "out"
+    images.mkdir()
+    for i in range(400):
+        shutil.copyfile(image_path, images / f"{i:03d}.png")
+    arguments = [f"checkpoint={lenient_checkpoint}", f"image={images}", "vocabulary=sea,tree", f"output={out}"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "opsnet.predict", *arguments, "batch_size=2", "device=cpu"], cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+    while process.poll() is None and len(list(out.glob("*_overlay.png"))) < 20:
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, error = process.communicate(timeout=120)
+    assert process.returncode == code
+    done = images_of(out)
+    assert all((out / "panoptic" / name).is_file() for name in done)
+    assert "Traceback" not in error
+    if number == signal.SIGKILL:
+        assert len(done) >= 1
+        return
+    assert len(done) == len(list(out.glob("*_overlay.png"))) >= 20
+    assert f"{said}; {len(done)} of 400 images are complete in {out}\n" in error

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
+import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,8 +18,9 @@ from pycocotools import mask as coco_masks
 
 from opsnet.data.panoptic_records import ImageFile
 from opsnet.prediction.carriers import NamedSegment, NameScore, PanopticResult
-from opsnet.prediction.writing import PredictionWriter, for_task
+from opsnet.prediction.writing import PredictionWriter, check_output, for_task
 from opsnet.utils.errors import InputError
+from opsnet.utils.files import WriteError
 from opsnet.vocabulary import Concept, Vocabulary
 
 VOCABULARY = Vocabulary("v", (Concept(7, "cat", True, ("kitty",)), Concept(300, "sky", False)))
@@ -136,5 +140,66 @@ def test_a_result_may_be_saved_again_under_a_name_like_a_formula(named, tmp_path
 def test_a_folder_that_cannot_be_made_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for folder in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(InputError, match=r"folder .*file.* \(output\) cannot be made"):
+        with pytest.raises(InputError, match=r"file.* cannot be made \(.*\): choose another folder"):
             PredictionWriter(folder, "panoptic")
+
+
+def listed(folder: Path) -> tuple[int, int]:
+    """Number of images in the json, and of rows in the table."""
+    images = json.loads((folder / "panoptic.json").read_text())["images"]
+    return len(images), len((folder / "segments.csv").read_text().splitlines()) - 1
+
+
+def test_tables_are_written_as_images_come_and_after_an_error(named, tmp_path) -> None:
+    with pytest.raises(KeyboardInterrupt), PredictionWriter(tmp_path, "panoptic") as writer:
+        writer.add(Path("a.png"), PIXELS, named)
+        assert listed(tmp_path) == (1, 3)  # a killed process keeps them
+        writer._due = float("inf")
+        writer.add(Path("b.png"), PIXELS, named)
+        assert listed(tmp_path) == (1, 3)
+        raise KeyboardInterrupt
+    assert listed(tmp_path) == (2, 6)
+
+
+def test_a_full_disk_keeps_what_was_listed(named, tmp_path, monkeypatch) -> None:
+    def full(self, *_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    message = r"b_overlay\.png cannot be written \(No space left on device\): make room"
+    with pytest.raises(WriteError, match=message), PredictionWriter(tmp_path, "panoptic") as writer:
+        writer.add(Path("a.png"), PIXELS, named)
+        monkeypatch.setattr(Image.Image, "save", full)
+        monkeypatch.setattr(Path, "write_text", full)
+        writer.add(Path("b.png"), PIXELS, named)
+    assert listed(tmp_path) == (1, 3)
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_folder_that_is_removed_is_not_made_again(named, tmp_path) -> None:
+    folder = tmp_path / "out"
+    message = r"out \(output\) was removed while 1 images"
+    with pytest.raises(InputError, match=message), PredictionWriter(folder, "panoptic") as writer:
+        writer.add(Path("a.png"), PIXELS, named)
+        shutil.rmtree(folder)
+        writer.add(Path("b.png"), PIXELS, named)
+    assert not folder.exists()
+
+
+def test_names_that_are_too_long_or_no_utf8(named, tmp_path) -> None:
+    names = ["n" * 247 + ".png", "n" * 246 + "m.png", os.fsdecode(b"caf\xe9.png")]
+    written(tmp_path, "panoptic", named, *names)
+    data = json.loads((tmp_path / "panoptic.json").read_text())
+    pngs = [a["file_name"] for a in data["annotations"]]
+    assert len(set(pngs)) == 3
+    assert all((tmp_path / "panoptic" / png).is_file() for png in pngs)
+    assert [image["file_name"] for image in data["images"]] == [*names[:2], r"caf\udce9.png"]
+    assert (tmp_path / "segments.csv").read_bytes().decode("utf-8").count("udce9") == 3
+
+
+def test_earlier_results_are_kept_unless_they_may_be_replaced(named, tmp_path) -> None:
+    check_output(tmp_path, overwrite=False)
+    written(tmp_path, "panoptic", named)
+    message = r"has the results of an earlier prediction \(segments\.csv, panoptic\.json\): .*overwrite=true"
+    with pytest.raises(InputError, match=message):
+        check_output(tmp_path, overwrite=False)
+    check_output(tmp_path, overwrite=True)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from opsnet.utils.errors import InputError, exit_on_user_error, reason_of
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -134,3 +140,67 @@ def test_a_broken_pipe_to_another_program_is_an_error_of_ours(monkeypatch: pytes
     monkeypatch.setattr("opsnet.utils.errors._stdout_is_closed", lambda: False)
     with pytest.raises(BrokenPipeError), exit_on_user_error():
         raise BrokenPipeError
+
+
+COMMAND = """
+import sys, time
+from opsnet.utils.errors import exit_on_user_error, when_stopped
+with exit_on_user_error(interrupted="run it again"), when_stopped(lambda: sys.argv[1]):
+    try:
+        print("started", flush=True)
+        time.sleep(600)
+    finally:
+        print("saved", flush=True)
+        exec(sys.argv[2])
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "said"),
+    [
+        (signal.SIGTERM, 143, "stopped by SIGTERM"), (signal.SIGINT, 130, "interrupted"),
+        (signal.SIGUSR1, 138, "stopped by SIGUSR1"), (signal.SIGUSR2, 140, "stopped by SIGUSR2"),
+    ],
+)  # fmt: skip
+def test_a_signal_ends_a_command_after_what_it_saves(number: int, code: int, said: str) -> None:
+    """A worker that received the signal too may fail while its parent saves."""
+    kept, fails = "3 images are complete", "raise RuntimeError('worker killed')" if number == signal.SIGUSR2 else ""
+    process = subprocess.Popen(
+        [sys.executable, "-c", COMMAND, kept, fails], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline() == "started\n"
+    process.send_signal(number)
+    out, error = process.communicate(timeout=60)
+    told = kept if not fails else "run it again"
+    assert (process.returncode, out, error) == (code, "saved\n", f"{said}; {told}\n")
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_behind_stdout_is_a_sentence(unbuffered: str) -> None:
+    program = "from opsnet.utils.errors import exit_on_user_error\nwith exit_on_user_error():\n    print('text')"
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", program], stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": unbuffered},
+        )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "output cannot be written (No space left on device)" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.EROFS, "Read-only file system", "/ro/x"), "/ro/x cannot be written (Read-only file system)"),
+        (MemoryError(), "there is not enough memory (MemoryError)"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: 8 bytes"), "there is not enough memory (Default"),
+    ],
+)  # fmt: skip
+def test_what_the_machine_lacks_is_a_sentence(error: Exception, said: str, capsys) -> None:
+    code, text = end_with(error, capsys)
+    assert code == 2
+    assert text.startswith(f"error: {said}")
+    assert text.count("\n") == 1

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import pickle
+import resource
+import signal
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 
-from opsnet.utils.files import atomic_path, write_json, write_text
+from opsnet.utils.files import WriteError, atomic_path, shortened, write_json, write_text
 
 
 def test_the_file_appears_when_the_block_ends(tmp_path: Path) -> None:
@@ -63,3 +67,57 @@ def test_a_value_that_json_cannot_hold_leaves_the_old_file(tmp_path: Path) -> No
     with pytest.raises(TypeError):
         write_json(tmp_path / "a.json", object())
     assert (tmp_path / "a.json").read_text() == "1\n"
+
+
+def test_a_full_disk_is_a_sentence_and_the_old_file_stays(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # the write fails instead of the process
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        with pytest.raises(WriteError, match=r"a\.txt cannot be written \(File too large\): make room, or choose"):
+            write_text(target, "new" * 100)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("path", ["file/a.txt", "/proc/x/a.txt", f"{'n' * 300}.txt"])
+def test_a_path_that_cannot_be_is_a_sentence(path: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(WriteError, match=r" cannot be (made|written) \(.*\): choose another folder"):
+        write_text(tmp_path / path, "a")
+
+
+def test_an_error_of_a_file_that_is_read_is_not_that_of_the_one_written(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), atomic_path(tmp_path / "a.txt"):
+        (tmp_path / "no").read_text()
+
+
+def test_safetensors_error_on_a_full_disk_is_a_sentence(tmp_path: Path) -> None:
+    message = 'Error while serializing: I/O error: IoError(Os { code: 28, message: "No space left on device" })'
+    with pytest.raises(WriteError, match=r"No space left on device\): make room"), atomic_path(tmp_path / "a"):
+        raise SafetensorError(message)
+    with pytest.raises(SafetensorError), atomic_path(tmp_path / "a"):
+        raise SafetensorError("shared memory")
+
+
+def test_write_errors_pass_between_processes() -> None:
+    error = pickle.loads(pickle.dumps(WriteError("a cannot be written")))
+    assert (type(error), str(error)) == (WriteError, "a cannot be written")
+
+
+def test_the_longest_name_can_be_written(tmp_path: Path) -> None:
+    path = tmp_path / f"{'ä' * 125}.txt"  # 254 bytes
+    write_text(path, "a")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_shortened_names_are_distinct_and_fit() -> None:
+    one, other = shortened("ä" * 150 + "1"), shortened("ä" * 150 + "2")
+    assert one != other
+    assert len(one.encode()) <= 200
+    assert shortened("short") == "short"
