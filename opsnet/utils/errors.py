@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
-from opsnet.utils.stop_signals import STOP_SIGNALS, Stopped, set_handlers, stop_handler
+from opsnet.utils.stop_signals import STOP_SIGNALS, Stopped, end_workers, set_handlers, stop_handler
 
+_DEAD_WORKER = re.compile(r"DataLoader worker \(pid.*?\) (is killed by signal: [^.]+|exited unexpectedly)")
 _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
 
@@ -73,6 +74,8 @@ def exit_on_user_error(*, interrupted: str = "") -> Iterator[None]:
             raise
         print(f"error: {cause}", file=sys.stderr)
         sys.exit(2)
+    finally:
+        end_workers()
 
 
 @contextmanager
@@ -121,10 +124,32 @@ def _drop_stdout() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
 
 
-def _machine_error(error: Exception) -> str | None:
-    """The message of an error that the machine has: memory or a disk is full, or a folder cannot be written."""
-    if memory := out_of_memory(error):
-        return f"there is not enough memory ({memory}): use smaller images (longest=...) or a smaller batch"
+def _machine_error(error: BaseException | None) -> str | None:
+    """The message of the first error of the machine in the chain of causes, if any.
+
+    Memory or a disk is full, a folder cannot be written, or a process that reads images was killed.
+    """
+    seen: list[BaseException] = []
+    while error is not None and error not in seen:
+        if memory := out_of_memory(error):
+            return f"there is not enough memory ({memory}): use smaller images (longest=...) or a smaller batch"
+        if message := _dead_worker(error) or _unwritable(error):
+            return message
+        seen.append(error)
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _dead_worker(error: BaseException) -> str | None:
+    """What PyTorch raises wherever the main process is when a data-loading worker dies, as one sentence."""
+    found = _DEAD_WORKER.match(str(error)) if isinstance(error, RuntimeError) else None
+    return found and (
+        f"{found[0]}, perhaps because memory or /dev/shm was full: run the same command again (a training with "
+        "resume=auto), with a lower data.module.num_workers"
+    )
+
+
+def _unwritable(error: BaseException) -> str | None:
     if not isinstance(error, OSError) or error.errno not in _UNWRITABLE:
         return None
     reason = os.strerror(error.errno)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import multiprocessing
 import signal
 import sys
 import threading
@@ -70,3 +71,15 @@ def worker_signals(worker: int = 0) -> None:
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(60))
     end_with_parent()
+
+
+def end_workers() -> None:
+    """Ends the data-loading workers that an error has left running.
+
+    At exit, Python would send them SIGTERM, which they survive for a minute, and wait for them.
+    """
+    workers = [child for child in multiprocessing.active_children() if child.daemon]
+    if workers:
+        set_handlers({signal.SIGCHLD: signal.SIG_DFL})  # PyTorch's raises an error for each worker that is killed
+    for worker in workers:
+        worker.kill()

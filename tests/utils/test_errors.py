@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,46 @@ def test_an_input_error_is_found_behind_other_errors(capsys: pytest.CaptureFixtu
     outer.__cause__ = OSError("wrapped twice")
     outer.__cause__.__cause__ = InputError("vocabulary is empty")
     assert end_with(outer, capsys) == (2, "error: vocabulary is empty\n")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "DataLoader worker (pid 17) is killed by signal: Killed. ",
+        "DataLoader worker (pid 17) is killed by signal: Bus error. It is possible that dataloader's workers ...",
+        "DataLoader worker (pid(s) 17, 18) exited unexpectedly",
+    ],
+)
+def test_a_dead_worker_is_a_sentence(message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, text = end_with(RuntimeError(message), capsys)
+    assert code == 2
+    assert text.startswith(f"error: {message.partition('. ')[0]}, perhaps because memory or /dev/shm was full: run the")
+    assert text.count("\n") == 1
+
+
+def test_a_disk_is_found_behind_other_errors(capsys: pytest.CaptureFixture[str]) -> None:
+    outer = ValueError("Unable to configure handler 'file'")  # logging's, for Hydra's log
+    outer.__cause__ = OSError(errno.EROFS, "Read-only file system", "runs/train.log")
+    code, text = end_with(outer, capsys)
+    assert code == 2
+    assert text.startswith("error: runs/train.log cannot be written (Read-only file system): ")
+
+
+def test_workers_do_not_delay_the_exit(tmp_path: Path) -> None:
+    code = """
+import torch
+from torch.utils.data import DataLoader
+from opsnet.utils.errors import InputError, exit_on_user_error
+from opsnet.utils.stop_signals import worker_signals
+with exit_on_user_error():
+    batches = iter(DataLoader(range(100), num_workers=2, worker_init_fn=worker_signals))
+    next(batches)
+    raise InputError("the disk is full")
+"""
+    start = time.monotonic()
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False)
+    assert (run.returncode, run.stderr) == (2, "error: the disk is full\n")
+    assert time.monotonic() - start < 55  # the workers survive SIGTERM for 60 seconds
 
 
 def test_an_input_error_inside_of_hydras_instantiate(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
