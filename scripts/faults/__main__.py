@@ -72,7 +72,9 @@ def chosen(only: str) -> list[Cell]:
     return [(fault, job) for fault in rows for job in columns]
 
 
-def prepare(jobs: Sequence[Job], work: Path, workers: int, limit: float) -> tuple[World, Mapping[str, Mapping[str, Any]]]:
+def prepare(
+    jobs: Sequence[Job], work: Path, workers: int, limit: float
+) -> tuple[World, Mapping[str, Mapping[str, Any]]]:
     """The world, and the result of each command without a fault, by its name."""
     print("drawing the world, training a network", flush=True)
     world = worlds.draw_world(work / "world")
@@ -110,17 +112,23 @@ def _run(
 
 
 def _show(cell: Judged, done: int, total: int) -> None:
-    print(f"[{done}/{total}] {cell.fault}, {cell.job}: {cell.verdict} ({cell.seconds:.0f} s) {cell.outcome}", flush=True)
+    print(
+        f"[{done}/{total}] {cell.fault}, {cell.job}: {cell.verdict} ({cell.seconds:.0f} s) {cell.outcome}", flush=True
+    )
     for problem in cell.problems:
         print(f"    {problem.kind}: {problem.sentence}", flush=True)
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0], prog="python -m scripts.faults")
-    parser.add_argument("--only", default="", help="names of faults and commands with commas between them, e.g. train,TERM")
+    parser.add_argument(
+        "--only", default="", help="names of faults and commands with commas between them, e.g. train,TERM"
+    )
     parser.add_argument("--workers", type=int, default=2, help="cells at once")
     parser.add_argument("--limit", type=float, default=120, help="seconds after which a run hangs")
-    parser.add_argument("--folder", type=Path, default=Path("runs/faults"), help="for report.md and the logs of bad cells")
+    parser.add_argument(
+        "--folder", type=Path, default=Path("runs/faults"), help="for report.md and the logs of bad cells"
+    )
     return parser.parse_args(arguments)
 
 

@@ -88,7 +88,7 @@ def run_cell(
 def _judge(fault: Fault, scene: Scene, undisturbed: Mapping[str, Any], limit: float) -> tuple[Any, ...]:
     """Verdict, outcome, loss and problems."""
     job, out = scene.job, scene.out
-    command = _start(scene, "fault", fault.prepare(scene))
+    command = _start(scene, "fault", fault.arguments(), fault.prepare(scene))
     injected = not fault.needs_middle or _inject(fault, scene, command, limit)
     ended = command.wait(limit)
     if not injected:
@@ -121,8 +121,8 @@ def _loss(fault: Fault, scene: Scene, ended: Ended, undisturbed: Mapping[str, An
     return f"{lost} of {made} {job.unit}" if lost else "nothing", problems + judging.problems_of_part(part, undisturbed)
 
 
-def _start(scene: Scene, name: str, environment: Mapping[str, str], *, again: bool = False) -> Command:
-    arguments = scene.job.command(scene.world, scene.out, again=again)
+def _start(scene: Scene, name: str, more: list[str], environment: Mapping[str, str], *, again: bool = False) -> Command:
+    arguments = [*scene.job.command(scene.world, scene.out, again=again), *more]
     log, temporary = scene.folder / f"{name}.log", scene.folder / "tmp"
     return Command(arguments, log=log, temporary=temporary, environment=environment)
 
@@ -146,7 +146,7 @@ def _inject(fault: Fault, scene: Scene, command: Command, limit: float) -> bool:
 
 def _run_again(scene: Scene, limit: float) -> list[Problem]:
     """Continues without the fault."""
-    ended = _start(scene, "again", {}, again=True).wait(limit)
+    ended = _start(scene, "again", [], {}, again=True).wait(limit)
     problems = judging.problems_of_outcome(ended, (0,), _printed(ended, scene.job, scene.out))
     lost = [Problem(judging.LOST, f"the run after it ended with {ended.code}: {judging.last_line(ended.text)}")]
     return [*problems, *(lost if ended.code != 0 else [])]

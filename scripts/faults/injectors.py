@@ -19,6 +19,7 @@ import torch
 
 from scripts.faults.jobs import STEPS_PER_EPOCH, Job
 from scripts.faults.processes import Command
+from scripts.faults.wandb_server import WandbServer
 from scripts.faults.world import World
 
 DAY = 86_400
@@ -72,6 +73,10 @@ class Fault:
     def prepare(self, scene: Scene) -> Mapping[str, str]:
         """Called before the start; returns environment variables."""
         return {}
+
+    def arguments(self) -> list[str]:
+        """Further arguments of the command, not of the run after the fault."""
+        return []
 
     def inject(self, scene: Scene, command: Command) -> None:
         """Called while all processes of the command are stopped; they continue afterwards."""
@@ -262,6 +267,35 @@ class NaN(Fault):
         return scene.world.own / "instances.json" if scene.job.name == "preparation" else scene.world.checkpoint
 
 
+class LostWandb(Fault):
+    """The wandb server goes away in the middle of a run that is logged online."""
+
+    name = "lost wandb"
+
+    def __init__(self) -> None:
+        self._servers: dict[Path, WandbServer] = {}
+
+    def why_not(self, job: Job) -> str:
+        """See :class:`Fault`."""
+        return "" if job.name in ("train", "sweep") else "it does not log to wandb"
+
+    def prepare(self, scene: Scene) -> Mapping[str, str]:
+        """Starts the server."""
+        server = self._servers[scene.folder] = WandbServer()
+        return {"WANDB_BASE_URL": server.address, "WANDB_API_KEY": "0" * 40, "WANDB_MODE": "online"}
+
+    def arguments(self) -> list[str]:
+        """The logger; at the end it waits for 5 seconds for the server, not for 10 minutes."""
+        return ["logger=wandb", "logger.wandb.offline=false", "logger.wandb.settings.finish_timeout=5"]
+
+    def inject(self, scene: Scene, command: Command) -> None:
+        """Ends it, after it has been asked for something."""
+        server = self._servers[scene.folder]
+        if not server.asked:
+            raise RuntimeError("the run has not asked the wandb server for anything")
+        server.close()
+
+
 class ClockJump(Fault):
     """The wall clock is set back by a day; so what was written before seems to come from the future."""
 
@@ -320,6 +354,6 @@ def all_faults() -> tuple[Fault, ...]:
         Signal("kill", signal.SIGKILL, (-9,)),
         Signal("TERM", signal.SIGTERM, (143, -15)),
         Signal("INT", signal.SIGINT, (130,), group=True),
-        FullDisk(), ReadOnly(), ReadOnlyTarget(), DeadWorker(), CorruptImage(), NaN(), ClockJump(), OtherFilesystem(),
-        Vanished(),
+        FullDisk(), ReadOnly(), ReadOnlyTarget(), DeadWorker(), CorruptImage(), NaN(), LostWandb(), ClockJump(),
+        OtherFilesystem(), Vanished(),
     )  # fmt: skip

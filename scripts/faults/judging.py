@@ -47,16 +47,21 @@ def problems_of_outcome(ended: Ended, codes: Sequence[int], text: str) -> list[P
 
 
 def problems_of_files(folder: Path) -> list[Problem]:
-    """Files that have the name of a result, but cannot be read. Hidden ones, as temporary files are, do not count."""
+    """Files that have the name of a result, but cannot be read.
+
+    Hidden files, as temporary ones are, and links, as to the user's images, do not count.
+    """
     found = []
     for path in sorted(folder.rglob("*")):
         hidden = any(part.startswith(".") or part == "wandb" for part in path.relative_to(folder).parts)
-        if hidden or not path.is_file():
+        if hidden or path.is_symlink() or not path.is_file():
             continue
         try:
             _READERS.get(path.suffix, _nothing)(path)
         except Exception as error:
-            found.append(Problem(LOST, f"{path.relative_to(folder)} is not whole: {' '.join(str(error).split())[:120]}"))
+            found.append(
+                Problem(LOST, f"{path.relative_to(folder)} is not whole: {' '.join(str(error).split())[:120]}")
+            )
     return found
 
 
@@ -66,7 +71,9 @@ def problems_of_result(found: Mapping[str, Any], undisturbed: Mapping[str, Any])
     missing, extra = undisturbed.keys() - found.keys(), found.keys() - undisturbed.keys()
     problems = [Problem(UNTRUE, f"{key} differs from the undisturbed run's") for key in changed[:1]]
     problems += [Problem(UNTRUE, f"{key} is not in the undisturbed run") for key in sorted(extra)[:1]]
-    rows = {key.rpartition(": ")[0] for key in missing if "step " in key and key.rpartition(": ")[2].startswith("train/")}
+    rows = {
+        key.rpartition(": ")[0] for key in missing if "step " in key and key.rpartition(": ")[2].startswith("train/")
+    }
     values = [key for key in missing if key.rpartition(": ")[0] not in rows]
     if values or len(rows) > 1:
         problems.append(Problem(LOST, f"{min(values or rows)} is missing in the end ({len(missing)} values)"))
