@@ -86,7 +86,7 @@ def write_panoptic(folder: Path) -> None:
         Image.new("RGB", (40, 30), (name == "a", 2, 3)).save(folder / "panoptic" / f"{name}.png")
     entries = [{"image_id": i, "file_name": f"{name}.png"} for i, name in enumerate("ab")]
     (folder / "panoptic.json").write_text(json.dumps({"annotations": entries}))
-    (folder / "segments.csv").write_text("file,name\na.png,cat\nb.png,dog\n")
+    (folder / "segments.csv").write_text("file,name\na.png,cat\nb.png,a long name\n")
     (folder / ".half.json").write_text("{")
 
 
