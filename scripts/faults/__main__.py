@@ -108,7 +108,11 @@ def _run(
         return judged
 
     with ThreadPoolExecutor(options.workers) as pool:
-        return list(pool.map(run, cells))
+        try:
+            return list(pool.map(run, cells))
+        except KeyboardInterrupt:  # the cells that are running must still clean up
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def _show(cell: Judged, done: int, total: int) -> None:

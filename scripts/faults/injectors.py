@@ -145,54 +145,67 @@ class FullDisk(Fault):
 
     def note(self) -> str:
         """See :class:`Fault`."""
-        return "" if self.mounts else "full disk: not root, so a limit on the size of files takes its place"
+        return (
+            ""
+            if self.mounts
+            else "full disk: nothing can be mounted here, so a limit on the size of files takes its place"
+        )
 
 
 class ReadOnly(Fault):
-    """No folder of the output can be changed any more: made immutable by root, without write permission otherwise."""
+    """The output's filesystem is read-only, as after an error of the disk: root mounts it over itself.
 
-    name, abrupt = "read-only", True
+    Without root, the folders lose their permission to be written.
 
-    def inject(self, scene: Scene, command: Command) -> None:
-        """Locks the folders."""
-        self._lock(scene, True)
+    Args:
+        name: of the row.
+        from_start: whether the command finds it so, or it happens in the middle.
+    """
 
-    def mend(self, scene: Scene) -> None:
-        """Unlocks them."""
-        self._lock(scene, False)
+    abrupt = True
 
-    def _lock(self, scene: Scene, locked: bool) -> None:
-        folders = [scene.out, *(p for p in scene.out.rglob("*") if p.is_dir() and not p.is_symlink())]
-        if os.geteuid() == 0:
-            subprocess.run(["chattr", "+i" if locked else "-i", *map(str, folders)], check=True)
-            return
-        for folder in folders:
-            folder.chmod(0o555 if locked else 0o755)
-
-
-class ReadOnlyTarget(Fault):
-    """The output's filesystem is read-only from the start."""
-
-    name, needs_middle = "read-only from the start", False
+    def __init__(self, name: str, *, from_start: bool) -> None:
+        self.name, self.needs_middle = name, not from_start
+        self.mounts = os.geteuid() == 0 and _can_mount()
 
     def why_not(self, job: Job) -> str:
         """See :class:`Fault`."""
-        return "" if os.geteuid() == 0 and _can_mount() else "needs root, to mount a read-only filesystem"
+        return "" if self.mounts or os.geteuid() else "root can write everywhere, and must not mount here"
 
-    @contextmanager
-    def place(self, folder: Path) -> Iterator[Path]:
-        """A folder mounted read-only."""
-        with super().place(folder) as out:
-            subprocess.run(["mount", "--bind", str(out), str(out)], check=True)
-            subprocess.run(["mount", "-o", "remount,bind,ro", str(out)], check=True)
-            try:
-                yield out
-            finally:
-                subprocess.run(["umount", "-l", str(out)], check=False)
+    def prepare(self, scene: Scene) -> Mapping[str, str]:
+        """Locks the folder, if it is to be so from the start."""
+        if not self.needs_middle:
+            self._lock(scene.out)
+        return {}
+
+    def inject(self, scene: Scene, command: Command) -> None:
+        """Locks the folder; files that are open stay writable, as the kernel has it."""
+        self._lock(scene.out)
 
     def mend(self, scene: Scene) -> None:
-        """Makes it writable."""
-        subprocess.run(["mount", "-o", "remount,bind,rw", str(scene.out)], check=True)
+        """Unlocks it."""
+        if self.mounts:
+            if scene.out.is_mount():
+                subprocess.run(["umount", "-l", str(scene.out)], check=True)
+            return
+        for folder in (scene.out, *_folders(scene.out)):
+            folder.chmod(0o755)
+
+    def _lock(self, out: Path) -> None:
+        if self.mounts:
+            subprocess.run(["mount", "--bind", str(out), str(out)], check=True)
+            subprocess.run(["mount", "-o", "remount,bind,ro", str(out)], check=True)
+            return
+        for folder in (*_folders(out), out):
+            folder.chmod(0o555)
+
+    def note(self) -> str:
+        """See :class:`Fault`."""
+        return (
+            ""
+            if self.mounts
+            else "read-only: nothing can be mounted here, so folders without permission to write take its place"
+        )
 
 
 class DeadWorker(Fault):
@@ -340,6 +353,11 @@ class Vanished(Fault):
         shutil.rmtree(scene.job.folder(scene.out))
 
 
+def _folders(out: Path) -> list[Path]:
+    """Folders below a folder, the inner ones last."""
+    return sorted(path for path in out.rglob("*") if path.is_dir() and not path.is_symlink())
+
+
 def _can_mount() -> bool:
     with tempfile.TemporaryDirectory() as folder:
         tried = subprocess.run(["mount", "-t", "tmpfs", "opsnet_faults", folder], capture_output=True, check=False)
@@ -354,6 +372,7 @@ def all_faults() -> tuple[Fault, ...]:
         Signal("kill", signal.SIGKILL, (-9,)),
         Signal("TERM", signal.SIGTERM, (143, -15)),
         Signal("INT", signal.SIGINT, (130,), group=True),
-        FullDisk(), ReadOnly(), ReadOnlyTarget(), DeadWorker(), CorruptImage(), NaN(), LostWandb(), ClockJump(),
+        FullDisk(), ReadOnly("read-only", from_start=False), ReadOnly("read-only from the start", from_start=True),
+        DeadWorker(), CorruptImage(), NaN(), LostWandb(), ClockJump(),
         OtherFilesystem(), Vanished(),
     )  # fmt: skip

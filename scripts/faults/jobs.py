@@ -167,12 +167,12 @@ class Evaluate(Job):
 class Predict(Job):
     """``opsnet-predict`` of a folder of 24 images."""
 
-    name, unit, at, interval = "predict", "images", 6, 2
+    name, unit, at, interval = "predict", "images", 10, 4
 
     def command(self, world: World, out: Path, *, again: bool = False) -> list[str]:
         """See :class:`Job`."""
         what = [f"checkpoint={world.checkpoint}", f"image={world.photos}", "vocabulary=scenes"]
-        what += ["filtering.threshold=0", f"batch_size={self.interval}", "device=cpu"]
+        what += ["filtering.threshold=0", "batch_size=2", "device=cpu", *(["overwrite=true"] if again else [])]
         place = [f"hydra.run.dir={out}/predict/hydra", f"output={self.folder(out)}"]
         return ["opsnet.predict", *what, f"paths.data={world.data}", *place]
 
