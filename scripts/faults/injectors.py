@@ -185,7 +185,7 @@ class ReadOnly(Fault):
     def mend(self, scene: Scene) -> None:
         """Unlocks it."""
         if self.mounts:
-            if scene.out.is_mount():
+            if _is_mount(scene.out):
                 subprocess.run(["umount", "-l", str(scene.out)], check=True)
             return
         for folder in (scene.out, *_folders(scene.out)):
@@ -356,6 +356,11 @@ class Vanished(Fault):
 def _folders(out: Path) -> list[Path]:
     """Folders below a folder, the inner ones last."""
     return sorted(path for path in out.rglob("*") if path.is_dir() and not path.is_symlink())
+
+
+def _is_mount(path: Path) -> bool:
+    """Whether something is mounted there; ``Path.is_mount`` does not see a folder that is mounted over itself."""
+    return any(line.split()[4] == str(path) for line in Path("/proc/self/mountinfo").read_text().splitlines())
 
 
 def _can_mount() -> bool:
