@@ -167,7 +167,7 @@ def _printed(ended: Ended, job: Job, out: Path) -> str:
 
 
 def _outcome(ended: Ended) -> str:
-    if ended.code is not None and ended.code < 0:  # its last line is whatever it was doing
+    if ended.code is not None and ended.code <= 0:  # its last line is whatever it was doing, or a result
         return f"exit {ended.code}"
     code = "stopped by the limit" if ended.code is None else f"exit {ended.code}"
     return f"{code}: {judging.last_line(ended.text)}"
