@@ -1,0 +1,1 @@
+"""What child processes get on their ``PYTHONPATH``."""
