@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from functools import partial
-import re
 from pathlib import Path
 
 import pytest
