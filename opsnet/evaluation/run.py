@@ -14,6 +14,7 @@ from opsnet.evaluation.comparison import check_comparison, compared_settings
 from opsnet.evaluation.domains import evaluate_domain
 from opsnet.evaluation.opening import EvaluationTarget, open_sources, open_target
 from opsnet.evaluation.options import EvaluationOptions, option_values
+from opsnet.evaluation.origin import made_from
 from opsnet.evaluation.plan import plan_of
 from opsnet.evaluation.printing import print_comparison, print_metrics, print_rows, print_tuned
 from opsnet.evaluation.rows import asked_rows, rows_of_checkpoint
@@ -79,9 +80,12 @@ def evaluate(cfg: DictConfig) -> Evaluation:
     data.setup("test")
     names = [setting.name for setting in plan.settings]
     found = Evaluation(rows=tuple(row for row in rows if row.setting in names))
-    for domain, source in open_sources(options, plan, target, data).items():
+    datasets: dict[str, Any] = {name: data.datasets[f"test/{name}"] for name in data.test_names}
+    sources = open_sources(options, plan, target, data)
+    origin = made_from(options, target, plan, sources, datasets)
+    for domain, source in sources.items():
         start = time.monotonic()
-        dataset: Any = data.datasets[f"test/{domain}"]
+        dataset = datasets[domain]
         results = evaluate_domain(domain, source, dataset, plan)
         found.seconds[f"evaluation/{domain}"] = time.monotonic() - start
         found.metrics.update({f"{domain}/{key}": value for key, value in results.metrics.items()})
@@ -102,6 +106,7 @@ def evaluate(cfg: DictConfig) -> Evaluation:
         },
         "seconds": found.seconds,
         "proposal_kilobytes_a_picture": found.kilobytes,  # a key of results.json stays as it was
+        "made_from": origin,
         "versions": versions(),
     }
     write_json(plan.output / "results.json", result)
