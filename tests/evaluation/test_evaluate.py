@@ -74,11 +74,8 @@ def test_the_results_say_what_they_were_made_from(config, evaluated, trained, tm
     )
     names = ",".join(f"'{name}'" for name in SETTINGS)
     small = "+data.module.test.scenes.transform={_target_: opsnet.data.transforms.EvalTransform, shortest: 48}"
-    saved, again = (
-        config(tmp_path / "a", f"settings=[{names}]", "panels=0", "save_proposals=true", small),
-        tmp_path / "b",
-    )
-    evaluate(saved)
+    again = tmp_path / "b"
+    evaluate(config(tmp_path / "a", f"settings=[{names}]", "panels=0", "save_proposals=true", small))
     resized = json.loads((tmp_path / "a" / "results.json").read_text())["made_from"]
     evaluate(config(again, f"settings=[{names}]", "panels=0", "checkpoint=null", f"proposals={tmp_path / 'a'}"))
     assert json.loads((again / "results.json").read_text())["made_from"] == resized
