@@ -61,6 +61,8 @@ def read_image(path: Path) -> Image.Image:
         with Image.open(path) as image:
             image.load()
             return image
+    except Image.DecompressionBombError as error:
+        raise _too_large(path) from error
     except Exception as error:  # Pillow's readers raise whatever their parsing stumbles over, SyntaxError included
         raise DatasetError(f"{path} cannot be read as an image ({error}): replace the file") from error
 
@@ -90,8 +92,17 @@ def decode_rgb(content: bytes, name: str) -> NDArray[np.uint8]:
             return to_rgb(image)
     except UnidentifiedImageError as error:  # Pillow's message names an object in memory
         raise DatasetError(f"{name} cannot be read as an image (its format is unknown): replace the file") from error
+    except Image.DecompressionBombError as error:
+        raise _too_large(name) from error
     except Exception as error:  # as in read_image
         raise DatasetError(f"{name} cannot be read as an image ({error}): replace the file") from error
+
+
+def _too_large(name: object) -> DatasetError:
+    most = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6  # Pillow warns at half of what it refuses
+    return DatasetError(
+        f"{name} has more than the {most} million pixels that are read: make the image smaller, or cut it into parts"
+    )
 
 
 def to_rgb(image: Image.Image) -> NDArray[np.uint8]:
