@@ -66,13 +66,16 @@ def test_what_is_transparent_is_white() -> None:
 
 def png_of(width: int, height: int) -> bytes:
     """A PNG whose header claims a size; its pixels are missing."""
-    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    checked = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
-    return b"\x89PNG\r\n\x1a\n" + checked
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
 
 def test_an_image_beyond_the_limit_is_refused_by_its_header(tmp_path: Path) -> None:
-    """A file of 33 bytes would need 12 GB."""
+    """A file of less than 100 bytes would need 12 GB."""
     path = tmp_path / "huge.png"
     path.write_bytes(png_of(60_000, 70_000))
     for read in (lambda: read_rgb(path), lambda: decode_rgb(path.read_bytes(), "huge.png")):
