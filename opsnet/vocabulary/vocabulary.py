@@ -52,7 +52,7 @@ class Vocabulary:
     """An ordered list of concepts; a label is an index into it.
 
     Raises:
-        VocabularyError: it is empty, an id occurs twice, or a name cannot be written to a file.
+        VocabularyError: it is empty, or an id occurs twice.
     """
 
     name: str
@@ -64,7 +64,6 @@ class Vocabulary:
                 f"vocabulary '{self.name}' is empty: give at least one name, e.g. vocabulary='cat, grass'"
             )
         _refuse_repeated(self.name, "id", self.ids)
-        _refuse_unwritable(self.concepts)
 
     def __len__(self) -> int:
         return len(self.concepts)
@@ -225,17 +224,6 @@ def load_training_vocabulary(spec: str | Path | Vocabulary | Iterable[str]) -> V
         meant = did_you_mean(closest(spec, packaged)) or f": the packaged ones are {', '.join(packaged)}"
         raise VocabularyError(f"training vocabulary '{spec}' is neither a packaged vocabulary nor a file{meant}")
     return vocabulary
-
-
-def _refuse_unwritable(concepts: Iterable[Concept]) -> None:
-    """Refuses halves of characters, which bytes that are not UTF-8 become on the command line: no file can hold them.
-
-    Raises:
-        VocabularyError: a name has one.
-    """
-    for name in (name for concept in concepts for name in concept.names):
-        if not name.isascii() and any("\ud800" <= letter <= "\udfff" for letter in name):
-            raise VocabularyError(f"the class name {name!r} has characters that are not UTF-8: type it again")
 
 
 def _synonyms(value: Any) -> tuple[str, ...]:

@@ -405,17 +405,3 @@ def test_a_training_vocabulary_is_not_a_single_word() -> None:
         load_training_vocabulary("nope")
     with pytest.raises(VocabularyError, match=r"did you mean coco\?"):
         load_training_vocabulary("cocoo")
-
-
-@pytest.mark.parametrize("name", ["cat\udcff", "\ud800 dog"])
-def test_a_name_that_no_file_can_hold_is_refused_at_once(name: str, tmp_path: Path) -> None:
-    path = tmp_path / "names.json"
-    path.write_text(json.dumps(["grass", f"lawn, {name}"]))
-    for load in (
-        lambda: Vocabulary.load(f"grass, {name}"),
-        lambda: Vocabulary.load(path),
-        lambda: Vocabulary("tiny", (CAT, Concept(1, "a", True, (name,)))),
-    ):
-        with pytest.raises(VocabularyError, match="has characters that are not UTF-8: type it again"):
-            load()
-    assert Vocabulary.load("grass, gras é 😀 猫").names == ("grass", "gras é 😀 猫")
