@@ -59,7 +59,7 @@ USES: dict[str, tuple[Callable[[Any], Any], str, tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize("use", USES)
-def test_commands(use: str, diverged, trained, compose, world_overrides, tmp_path) -> None:
+def test_every_command_refuses_weights_that_are_not_finite(use: str, diverged, trained, compose, world_overrides, tmp_path) -> None:
     task, key, more = USES[use]
     Image.new("RGB", (64, 64)).save(tmp_path / "photo.png")
     command = {"label": "predict", "recognizer of another": "evaluate", "resume": "train", "init_from": "train"}
@@ -73,7 +73,7 @@ def test_commands(use: str, diverged, trained, compose, world_overrides, tmp_pat
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
-def test_python(value: float, trained, tmp_path) -> None:
+def test_functions_refuse_weights_that_are_not_finite(value: float, trained, tmp_path) -> None:
     diverged = poisoned(trained, tmp_path / "last.ckpt", value)
     for load in (
         lambda: opsnet.load(diverged, device="cpu"),
@@ -83,7 +83,7 @@ def test_python(value: float, trained, tmp_path) -> None:
             load()
 
 
-def test_a_saved_folder(lenient_model, tmp_path) -> None:
+def test_a_saved_folder_with_weights_that_are_not_finite_is_refused(lenient_model, tmp_path) -> None:
     folder = tmp_path / "folder"
     Predictor(lenient_model).save_pretrained(folder)
     weights = load_file(folder / "model.safetensors")
