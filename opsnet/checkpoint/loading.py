@@ -32,6 +32,9 @@ from opsnet.recognition.recognizer import Recognizer
 from opsnet.utils.errors import CheckpointError, InputError
 from opsnet.vocabulary import Vocabulary
 
+LONGEST = 2**14
+"""Longest edge in pixels to which a stored configuration may resize images."""
+
 
 def check_resume(
     path: Path, clip_hash: str, streams: int, weights: Mapping[str, Tensor] | None = None
@@ -195,9 +198,11 @@ def checked(inference: InferenceConfig) -> InferenceConfig:
     Raises:
         TypeError, ValueError: a value is invalid.
     """
-    assert inference.mask_filtering.threshold + inference.overlap + inference.tuning_images is not None  # numbers
+    assert inference.mask_filtering.threshold + inference.tuning_images is not None  # numbers
+    if not 0 <= inference.overlap <= 1:
+        raise ValueError(f"overlap must lie in 0..1, got {inference.overlap}")
     for side in (inference.shortest, inference.longest):
-        if side is not None and (type(side) is not int or side < 1):
+        if side is not None and (type(side) is not int or not 1 <= side <= LONGEST):
             raise ValueError(f"an edge of {side!r} pixels")
     return inference
 
