@@ -59,7 +59,9 @@ USES: dict[str, tuple[Callable[[Any], Any], str, tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize("use", USES)
-def test_every_command_refuses_weights_that_are_not_finite(use: str, diverged, trained, compose, world_overrides, tmp_path) -> None:
+def test_every_command_refuses_weights_that_are_not_finite(
+    use: str, diverged, trained, compose, world_overrides, tmp_path
+) -> None:
     task, key, more = USES[use]
     Image.new("RGB", (64, 64)).save(tmp_path / "photo.png")
     command = {"label": "predict", "recognizer of another": "evaluate", "resume": "train", "init_from": "train"}
