@@ -32,8 +32,8 @@ from opsnet.recognition.recognizer import Recognizer
 from opsnet.utils.errors import CheckpointError, InputError
 from opsnet.vocabulary import Vocabulary
 
-LONGEST = 2**14
-"""Longest edge in pixels to which a stored configuration may resize images."""
+LONGEST_EDGE = 8192
+"""The most pixels to which a checkpoint may ask to resize an image's edge."""
 
 
 def check_resume(
@@ -198,11 +198,11 @@ def checked(inference: InferenceConfig) -> InferenceConfig:
     Raises:
         TypeError, ValueError: a value is invalid.
     """
-    assert inference.mask_filtering.threshold + inference.tuning_images is not None  # numbers
+    assert inference.mask_filtering.threshold + inference.overlap + inference.tuning_images is not None  # numbers
     if not 0 <= inference.overlap <= 1:
-        raise ValueError(f"overlap must lie in 0..1, got {inference.overlap}")
+        raise ValueError(f"an overlap of {inference.overlap}")
     for side in (inference.shortest, inference.longest):
-        if side is not None and (type(side) is not int or not 1 <= side <= LONGEST):
+        if side is not None and (type(side) is not int or not 1 <= side <= LONGEST_EDGE):
             raise ValueError(f"an edge of {side!r} pixels")
     return inference
 
