@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 
 def write_evaluation(
-    folder: Path, metrics: dict[str, float], *, experiment: str, trained_as: str | None = None, age: int = 0
-) -> Path:
+    folder: Path, metrics: dict[str, float], *, experiment: str, trained_as: str | None = None, age: int = 0,
+    **more: Any,
+) -> Path:  # fmt: skip
     """Writes the folder of an evaluation; a larger ``age`` makes it older."""
     folder.mkdir(parents=True)
-    content = {"experiment": experiment, "seed": 3, "metrics": metrics, "trained_as": trained_as}
+    content = {"experiment": experiment, "seed": 3, "metrics": metrics, "trained_as": trained_as, **more}
     (folder / "results.json").write_text(json.dumps(content))
     os.utime(folder / "results.json", (10_000 - age, 10_000 - age))
     return folder

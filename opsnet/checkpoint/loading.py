@@ -33,6 +33,9 @@ from opsnet.recognition.recognizer import Recognizer
 from opsnet.utils.errors import CheckpointError, InputError
 from opsnet.vocabulary import Vocabulary
 
+LONGEST_EDGE = 8192
+"""The most pixels to which a checkpoint may ask to resize an image's edge."""
+
 
 def check_resume(
     path: Path, clip_hash: str, streams: int, weights: Mapping[str, Tensor] | None = None
@@ -202,8 +205,10 @@ def checked(inference: InferenceConfig) -> InferenceConfig:
         TypeError, ValueError: a value is invalid.
     """
     assert inference.mask_filtering.threshold + inference.overlap + inference.tuning_images is not None  # numbers
+    if not 0 <= inference.overlap <= 1:
+        raise ValueError(f"an overlap of {inference.overlap}")
     for side in (inference.shortest, inference.longest):
-        if side is not None and (type(side) is not int or side < 1):
+        if side is not None and (type(side) is not int or not 1 <= side <= LONGEST_EDGE):
             raise ValueError(f"an edge of {side!r} pixels")
     return inference
 

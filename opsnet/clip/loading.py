@@ -42,7 +42,7 @@ def load_clip(*, architecture: Callable[[], nn.Module], weights: str | Path, hin
     Raises:
         ClipWeightsError: the file does not exist, is not a checkpoint, or does not fit the architecture; or it is
             OpenAI's archive and the architecture has GELU although OpenAI trained with QuickGELU. For other files the
-            activation used in training cannot be determined.
+            activation used in training cannot be determined. Or a weight is not finite.
     """
     text = str(weights)
     if text not in ("builtin", "random"):
@@ -65,7 +65,16 @@ def load_clip(*, architecture: Callable[[], nn.Module], weights: str | Path, hin
         except (*_UNREADABLE, zipfile.BadZipFile) as error:
             reason = _short(error)
             raise ClipWeightsError(f"CLIP weights {path} do not fit clip.model.architecture: {reason}") from error
+    _check_finite(model, text)
     return model.eval().requires_grad_(False)
+
+
+def _check_finite(model: nn.Module, source: str) -> None:
+    for name, value in model.state_dict().items():
+        if value.is_floating_point() and not bool(value.isfinite().all()):
+            raise ClipWeightsError(
+                f"CLIP weights {source}: {name} contains NaN or infinity, so the file is damaged: download it again"
+            )
 
 
 def custom_clip(*, config: Mapping[str, Any]) -> nn.Module:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from opsnet.clip.loading import clip_hash
 from opsnet.clip.prompts import prompt_templates
-from opsnet.clip.text_cache import TextCache
+from opsnet.clip.text_cache import TextCache, require_finite
 from opsnet.ops.text_tower import encode_text
 from opsnet.structures import TextBank
 from opsnet.vocabulary import Vocabulary
@@ -116,7 +116,7 @@ class TextEncoder(nn.Module):
     def _computed(self, names: list[str]) -> Tensor:
         """Names -> (R, D), from the disk cache if possible."""
         if self.cache is None:
-            return self._embed(names)
+            return require_finite(self._embed(names), names)
         precision = f"{self._weight.dtype}, {torch.get_float32_matmul_precision()}"
         rows = self.cache.rows(names, self._embed, clip=self.clip_hash, precision=precision, templates=self.templates)
         return F.normalize(rows, dim=-1)

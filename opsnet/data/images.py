@@ -61,6 +61,8 @@ def read_image(path: Path) -> Image.Image:
         with Image.open(path) as image:
             image.load()
             return image
+    except Image.DecompressionBombError as error:
+        raise _too_large(path) from error
     except Exception as error:  # Pillow's readers raise whatever their parsing stumbles over, SyntaxError included
         raise _unreadable(path, error) from error
 
@@ -90,6 +92,8 @@ def decode_rgb(content: bytes, name: str) -> NDArray[np.uint8]:
             return to_rgb(image)
     except UnidentifiedImageError as error:  # Pillow's message names an object in memory
         raise DatasetError(f"{name} cannot be read as an image (its format is unknown): replace the file") from error
+    except Image.DecompressionBombError as error:
+        raise _too_large(name) from error
     except Exception as error:  # as in read_image
         raise _unreadable(name, error) from error
 
@@ -99,6 +103,13 @@ def _unreadable(name: str | Path, error: Exception) -> DatasetError:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6
         return DatasetError(f"{name} has more than {limit:.0f} million pixels, the limit: make the image smaller")
     return DatasetError(f"{name} cannot be read as an image ({str(error) or type(error).__name__}): replace the file")
+
+
+def _too_large(name: object) -> DatasetError:
+    most = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6  # Pillow warns at half of what it refuses
+    return DatasetError(
+        f"{name} has more than the {most} million pixels that are read: make the image smaller, or cut it into parts"
+    )
 
 
 def to_rgb(image: Image.Image) -> NDArray[np.uint8]:

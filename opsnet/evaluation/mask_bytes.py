@@ -9,15 +9,19 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 KINDS = ("exact", "fp16", "int8")
+MAX_MASK_BYTES = 2**31
+"""Most bytes of the mask logits of a batch in memory, so that a small file does not inflate to any size."""
+_DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32, "float64": torch.float64}
 _LEVEL = 1  # higher levels take several times as long for a few percent
+_HALF = 65504.0  # largest number in half precision
 _STEPS = 16.0  # int8 steps per logit
 
 
@@ -25,7 +29,7 @@ def pack(logits: Tensor, kind: str) -> tuple[list[Tensor], dict[str, Any]]:
     """Logits of any shape -> one-dimensional uint8 tensors, and the metadata that :func:`unpack` needs."""
     values = logits.detach().cpu().contiguous()
     if kind == "fp16":
-        values = values.half()
+        values = values.clamp(-_HALF, _HALF).half()
     elif kind == "int8":
         values = (values.float() * _STEPS).round().clamp(-128, 127).to(torch.int8)
     size = values.element_size()
@@ -40,19 +44,25 @@ def unpack(packed: list[Tensor], about: dict[str, Any]) -> Tensor:
 
     Raises:
         ValueError: the bytes were not written by :func:`pack`.
+        KeyError, TypeError: ``about`` was not.
     """
-    stored = {"exact": about["dtype"], "fp16": "float16", "int8": "int8"}[about["kind"]]
-    count, planes = int(np.prod(about["shape"], dtype=np.int64)), []
-    for data, deflated in zip(packed, about["deflated"], strict=True):
-        raw = _inflated(data) if deflated else data
+    dtype, shape = _DTYPES[about["dtype"]], about["shape"]
+    stored = {"exact": dtype, "fp16": torch.float16, "int8": torch.int8}[about["kind"]]
+    if not isinstance(shape, list) or not all(type(length) is int and length >= 0 for length in shape):
+        raise ValueError(f"{shape!r} is no shape")
+    count = math.prod(shape)
+    if count * dtype.itemsize > MAX_MASK_BYTES:
+        raise ValueError(f"masks of {count} values are more than {MAX_MASK_BYTES // 2**20} MB")
+    if not len(packed) == len(about["deflated"]) == stored.itemsize:
+        raise ValueError(f"there are {len(packed)} planes instead of {stored.itemsize}")
+    planes = torch.empty(count, stored.itemsize, dtype=torch.uint8)
+    for place, (data, deflated) in enumerate(zip(packed, about["deflated"], strict=True)):
+        raw = _inflated(data, count) if deflated else data
         if len(raw) != count:
             raise ValueError(f"a plane holds {len(raw)} bytes instead of {count}")
-        planes.append(raw)
-    values = torch.stack(planes, dim=1).view(getattr(torch, stored)).view(about["shape"])
-    if stored == "int8":
-        values = values / _STEPS
-    dtype: torch.dtype = getattr(torch, about["dtype"])
-    return values.to(dtype)
+        planes[:, place] = raw
+    values = planes.view(stored).view(shape)
+    return (values / _STEPS if stored == torch.int8 else values).to(dtype)
 
 
 def _deflated(plane: Tensor) -> tuple[Tensor, bool]:
@@ -63,8 +73,13 @@ def _deflated(plane: Tensor) -> tuple[Tensor, bool]:
     return plane, False
 
 
-def _inflated(data: Tensor) -> Tensor:
+def _inflated(data: Tensor, count: int) -> Tensor:
+    """At most ``count`` + 1 bytes of a compressed plane, so that one that inflates to more is seen but not held."""
+    reader = zlib.decompressobj()
     try:
-        return torch.frombuffer(bytearray(zlib.decompress(data.numpy().tobytes())), dtype=torch.uint8)
+        raw = reader.decompress(data.numpy().tobytes(), count + 1)
     except zlib.error as error:
         raise ValueError(str(error)) from error
+    if not reader.eof and len(raw) <= count:
+        raise ValueError("a compressed plane is incomplete")
+    return torch.frombuffer(bytearray(raw), dtype=torch.uint8) if raw else torch.empty(0, dtype=torch.uint8)

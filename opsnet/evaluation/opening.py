@@ -88,7 +88,7 @@ def _with_recognizer_of(other: str, target: EvaluationTarget, options: Evaluatio
     return dataclasses.replace(target, recognizer=recognizer, inference=inference)
 
 
-def _local(checkpoint: str) -> Path:
+def local_path(checkpoint: str) -> Path:
     """The file or folder of a checkpoint on this machine; of a Hub id, its cached snapshot."""
     path = Path(checkpoint).expanduser()
     return path if path.is_file() else fetch(checkpoint)
@@ -112,7 +112,7 @@ def open_sources(
         needed = tuple(sorted({*needed, "pooling"}))
         rules = dataclasses.asdict(evaluated.inference)
         made_by = {
-            "checkpoint": fingerprint(_local(str(options.checkpoint))),
+            "checkpoint": fingerprint(local_path(str(options.checkpoint))),
             "experiment": evaluated.experiment,
             "rules": rules,
             **({} if options.ema else {"ema": False}),

@@ -14,6 +14,7 @@ from opsnet.evaluation.comparison import check_comparison, compared_settings
 from opsnet.evaluation.domains import evaluate_domain
 from opsnet.evaluation.opening import EvaluationTarget, open_sources, open_target
 from opsnet.evaluation.options import EvaluationOptions, option_values
+from opsnet.evaluation.origin import made_from
 from opsnet.evaluation.plan import plan_of
 from opsnet.evaluation.printing import print_comparison, print_metrics, print_rows, print_tuned
 from opsnet.evaluation.rows import asked_rows, rows_of_checkpoint
@@ -81,10 +82,13 @@ def evaluate(cfg: DictConfig) -> Evaluation:
     data.setup("test")
     names = [setting.name for setting in plan.settings]
     found = Evaluation(rows=tuple(row for row in rows if row.setting in names))
+    datasets: dict[str, Any] = {name: data.datasets[f"test/{name}"] for name in data.test_names}
+    sources = open_sources(options, plan, target, data)
+    origin = made_from(options, target, plan, sources, datasets)
     with when_stopped(lambda: _kept(found, options)):
-        for domain, source in open_sources(options, plan, target, data).items():
+        for domain, source in sources.items():
             start = time.monotonic()
-            dataset: Any = data.datasets[f"test/{domain}"]
+            dataset = datasets[domain]
             results = evaluate_domain(domain, source, dataset, plan)
             found.seconds[f"evaluation/{domain}"] = time.monotonic() - start
             found.metrics.update({f"{domain}/{key}": value for key, value in results.metrics.items()})
@@ -106,6 +110,7 @@ def evaluate(cfg: DictConfig) -> Evaluation:
         },
         "seconds": found.seconds,
         "proposal_kilobytes_a_picture": found.kilobytes,  # a key of results.json stays as it was
+        "made_from": origin,
         "versions": versions(),
     }
     write_json(plan.output / "results.json", result)

@@ -143,5 +143,9 @@ class StoredSource:
                     f"{self.stored.folder} has proposals of other images than the data (from image {first} on): give "
                     "the data with which they were stored, for the miniature the same seed"
                 )
+            if output.proposals.query_embeds.shape[2:] != self.names.no_object_embed.shape:
+                raise ProposalsError(
+                    f"{self.stored.folder} has text embeddings of another length than its proposals: save them again"
+                )
             yield EvaluatedBatch.of(output, map(self.dataset.truth, range(first, last)), self.device)
             first = last

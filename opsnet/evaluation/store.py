@@ -16,6 +16,7 @@ from torch import Tensor
 
 from opsnet.checkpoint.loading import checked
 from opsnet.checkpoint.stored_config import check_inference
+from opsnet.evaluation.domain_file import ABOUT, FORMAT, TIED, digest, read_about
 from opsnet.evaluation.mask_bytes import KINDS
 from opsnet.evaluation.proposal_files import (
     ProposalsError,
@@ -31,9 +32,8 @@ from opsnet.inference.network_output import NetworkOutput
 from opsnet.utils.files import write_json
 from opsnet.vocabulary import Vocabulary
 
-FORMAT = 1  # increase it when a change makes older folders unreadable
 FOLDER = "proposals"  # in the folder of an evaluation run
-ABOUT, TEXT = "domain.json", "text.safetensors"
+TEXT = "text.safetensors"
 
 
 @dataclass(frozen=True)
@@ -61,18 +61,18 @@ class StoredDomain:
         """The names of the domain.
 
         Raises:
-            ProposalsError: the file is damaged.
+            ProposalsError: the file is damaged, or of other proposals.
         """
-        return read_names(self.folder / TEXT)
+        return read_names(self.folder / TEXT, digest(self.about))
 
     def batches(self) -> Iterator[NetworkOutput]:
         """Yields the batches in order.
 
         Raises:
-            ProposalsError: a file is damaged.
+            ProposalsError: a file is damaged, or of other proposals.
         """
         for index in range(self.about["batches"]):
-            yield read_outputs(self.path(index))
+            yield read_outputs(self.path(index), digest(self.about))
 
     def bytes(self) -> int:
         """Size on disk in bytes."""
@@ -109,7 +109,7 @@ def open_domain(folder: Path | str, domain: str) -> StoredDomain:
             f"{folder} has no proposals of '{domain}' (it has {known or 'none at all'}): give proposals=FOLDER "
             f"written by save_proposals=true, or leave the domain out with ~data.module.test.{domain}"
         )
-    about = _about(path)
+    about = read_about(path)
     stored = StoredDomain(path.parent, about)
     missing = [i for i in range(about["batches"]) if not stored.path(i).is_file()]
     if missing or not (stored.folder / TEXT).is_file():
@@ -118,6 +118,10 @@ def open_domain(folder: Path | str, domain: str) -> StoredDomain:
             "that saves them again with the same hydra.run.dir to resume it"
         )
     return stored
+
+
+ORIGIN = ("checkpoint", "experiment", "rules", "query_embeddings")
+"""Keys of ``domain.json`` that are equal in all domains of a folder."""
 
 
 @dataclass(frozen=True)
@@ -138,12 +142,23 @@ class StoredOrigin:
 
 
 def stored_origin(folder: Path | str) -> StoredOrigin:
-    """The network of the proposals in a folder."""
+    """The network of the proposals in a folder.
+
+    Raises:
+        ProposalsError: a file is damaged, or its domains were stored from different networks.
+    """
     paths = sorted(_stored(folder).glob(f"*/{ABOUT}"))
-    about = _about(paths[0]) if paths else {}
+    abouts = [read_about(path) for path in paths]
+    for path, other in zip(paths[1:], abouts[1:], strict=True):
+        if different := [key for key in ORIGIN if other.get(key) != abouts[0].get(key)]:
+            raise ProposalsError(
+                f"{path.parent} and {paths[0].parent} were stored from different networks or settings "
+                f"({', '.join(different)}): store all domains of a folder with one command"
+            )
+    about = abouts[0] if abouts else {}
     inference = _inference(about["rules"], paths[0]) if "rules" in about else None
     text = paths[0].parent / TEXT if paths else None
-    recognizer = read_recognizer(text) if text is not None and text.is_file() else {}
+    recognizer = read_recognizer(text, digest(about)) if text is not None and text.is_file() else {}
     return StoredOrigin(about.get("experiment"), inference, recognizer, about.get("query_embeddings", True) is True)
 
 
@@ -158,22 +173,6 @@ def _stored(folder: Path | str) -> Path:
     """The folder of the proposals; ``folder`` may also be that of their run."""
     path = Path(folder).expanduser()
     return path / FOLDER if (path / FOLDER).is_dir() else path
-
-
-def _about(path: Path) -> dict[str, Any]:
-    try:
-        about: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        version = about["format"]
-        int(about["batches"]), about["sources"], about["vocabulary"]
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise ProposalsError(
-            f"{path} is not the metadata of stored proposals ({type(error).__name__}): save them again"
-        ) from error
-    if version != FORMAT:
-        raise ProposalsError(
-            f"{path} has format {version}, but this version reads format {FORMAT}: save the proposals again"
-        )
-    return about
 
 
 class ProposalWriter:
@@ -204,19 +203,19 @@ class ProposalWriter:
         if masks not in KINDS:
             raise ProposalsError(f"proposal_masks must be one of {', '.join(KINDS)}, got '{masks}'")
         about = {
-            "format": FORMAT, "domain": domain, **made_by, "masks": masks, "sources": sorted(sources),
+            "format": FORMAT, TIED: True, "domain": domain, **made_by, "masks": masks, "sources": sorted(sources),
             "batches": len(batches), "batch_sizes": list(batches),
             "vocabulary": {"name": vocabulary.name, "categories": vocabulary.categories()},
         }  # fmt: skip
         self.stored, self.exact = StoredDomain(folder / domain, about), masks == "exact"
         path = folder / domain / ABOUT
-        if path.is_file() and _about(path) != json.loads(json.dumps(about)):
+        if path.is_file() and _without_tie(read_about(path)) != _without_tie(json.loads(json.dumps(about))):
             raise ProposalsError(
                 f"{path.parent} has proposals of another checkpoint, data or kind: give another hydra.run.dir, or "
                 "delete them"
             )
         write_json(path, about)
-        write_names(path.parent / TEXT, names, recognizer)
+        write_names(path.parent / TEXT, names, recognizer, digest(about))
 
     def load_cached(self, index: int, image_ids: Sequence[int | str]) -> NetworkOutput | None:
         """The batch of these images as an earlier run stored it losslessly; ``None`` if there is none."""
@@ -224,7 +223,7 @@ class ProposalWriter:
         if not (self.exact and path.is_file()):
             return None
         try:
-            outputs = read_outputs(path)
+            outputs = read_outputs(path, digest(self.stored.about))
         except ProposalsError:
             return None
         return outputs if outputs.image_ids == tuple(image_ids) else None
@@ -238,7 +237,12 @@ class ProposalWriter:
         """
         if not (self.stored.folder / ABOUT).is_file():
             raise ProposalsError(f"{self.stored.folder} was removed while proposals were written to it: start again")
-        write_outputs(self.stored.path(index), outputs, self.stored.about["masks"])
+        write_outputs(self.stored.path(index), outputs, self.stored.about["masks"], digest(self.stored.about))
+
+
+def _without_tie(about: Mapping[str, Any]) -> dict[str, Any]:
+    """What a folder of an earlier version has in common with one that is continued."""
+    return {key: value for key, value in about.items() if key != TIED}
 
 
 def fingerprint(checkpoint: Path | str) -> str:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from opsnet.inference.network_output import POOLING, NetworkOutput
+from opsnet.inference.network_output import POOLING, NetworkOutput, require_finite
 from opsnet.model import OPSNet
 from opsnet.ops.adaptive_average import adaptive_average
 from opsnet.structures import Batch, Proposals
@@ -35,6 +35,9 @@ def run_with_masks(model: OPSNet, batch: Batch, masks: Tensor, iou: Tensor) -> N
         batch: one image, on the network's device.
         masks: (K, H, W) bool, at the image's original size; none is empty.
         iou: (K,) in 0..1, how good each mask is.
+
+    Raises:
+        InputError: an embedding is not finite.
     """
     padded = (batch.images.shape[-2], batch.images.shape[-1])
     pixels, clip_map = model.embed_pixels(batch.images, batch.valid_sizes)
@@ -47,10 +50,11 @@ def run_with_masks(model: OPSNet, batch: Batch, masks: Tensor, iou: Tensor) -> N
     pooled = torch.cat([*clip, features.new_zeros(0, model.clip.embed_dim)])
     queries = torch.cat([*query, pooled.new_zeros(0, pooled.shape[-1])]) if pixels is not None else pooled * 0
     size = (masks.shape[-2], masks.shape[-1])
-    return NetworkOutput(
+    output = NetworkOutput(
         Proposals(masks[None], queries[None], iou[None]), {POOLING: pooled[None]}, size, (size,), (size,),
         tuple(batch.image_ids), (float(model.query_scale()), model.clip_scale()),
     )  # fmt: skip
+    return require_finite(output)
 
 
 def _coverage(masks: Tensor, valid: Size, padded: Size) -> Iterator[Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -58,6 +58,13 @@ class NetworkOutput:
     def __len__(self) -> int:
         return len(self.valid_sizes)
 
+    @property
+    def is_finite(self) -> bool:
+        """Whether no tensor contains NaN or infinity; found by sums, which are one pass over the masks."""
+        tensors = [self.proposals.mask_logits, self.proposals.query_embeds, self.proposals.iou, *self.clip.values()]
+        sums = [tensor.sum(dtype=torch.float32) for tensor in tensors if tensor.is_floating_point()]
+        return bool(torch.stack(sums).isfinite().all())
+
     def embeddings(self, source: str = POOLING) -> Embeddings:
         """Query and CLIP embeddings of the proposals, (B, K, D) each; ``source`` is a key of ``clip``."""
         return Embeddings(self.proposals.query_embeds, self.clip[source], *self.scales)
@@ -76,10 +83,35 @@ def run_network(model: OPSNet, batch: Batch, sources: Collection[str] = (POOLING
         model: the network.
         batch: B images, on the network's device.
         sources: keys of :data:`CLIP_SOURCES`.
+
+    Raises:
+        InputError: the output is not finite.
     """
-    proposals, clip_map = model(batch.images, batch.valid_sizes)
+    try:
+        proposals, clip_map = model(batch.images, batch.valid_sizes)
+    except FloatingPointError as error:
+        raise _not_finite(batch.image_ids) from error
     clip = {source: CLIP_SOURCES[source](model, batch, proposals, clip_map) for source in sources}
-    return NetworkOutput.of(proposals, batch, clip, (float(model.query_scale()), model.clip_scale()))
+    output = NetworkOutput.of(proposals, batch, clip, (float(model.query_scale()), model.clip_scale()))
+    return require_finite(output)
+
+
+def require_finite(output: NetworkOutput) -> NetworkOutput:
+    """Returns an output after checking that it is finite: NaN would silently find nothing.
+
+    Raises:
+        InputError: it is not.
+    """
+    if not output.is_finite:
+        raise _not_finite(output.image_ids)
+    return output
+
+
+def _not_finite(image_ids: Sequence[int | str]) -> InputError:
+    return InputError(
+        f"the network's output for image {', '.join(map(str, image_ids))} contains NaN or infinity: its weights do not "
+        "fit, or its precision is too low; check the checkpoint, or compute in fp32"
+    )
 
 
 def _pooled(model: OPSNet, batch: Batch, proposals: Proposals, clip_map: Tensor) -> Tensor:

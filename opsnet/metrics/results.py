@@ -9,7 +9,7 @@ import json
 import math
 import platform
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -31,6 +31,9 @@ FULL_CELL = (10.0, 0.5)
 GRID_CELL = re.compile(r"alpha=(?P<alpha>[^,/]+),beta=(?P<beta>[^/]+)/(?P<filter>[^/]+)")
 """The name of a setting in the grid of Table 6."""
 
+SAME = ("annotations", "images", "vocabulary")
+"""What is equal in results that may be compared."""
+
 _GRID_KEY = re.compile(rf"(?P<domain>[^/]+)/{GRID_CELL.pattern}/PQ")
 
 
@@ -51,6 +54,7 @@ class Results:
         versions: package -> version.
         trained_as: the experiment that trained the model, if the evaluation states it.
         tuned: name -> results of the models that were fine-tuned from this one (Table 3).
+        data: domain -> hashes of its annotations, images and vocabulary; earlier versions stored none.
     """
 
     experiment: str
@@ -61,6 +65,7 @@ class Results:
     versions: Mapping[str, str] = field(default_factory=dict)
     trained_as: str | None = None
     tuned: Mapping[str, Results] = field(default_factory=dict)
+    data: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def metric(self, domain: str, recognition: str, filtering: str = "cls_iou", measure: str = "PQ") -> float | None:
         """One metric in percent, or ``None`` if the evaluation did not produce it (or produced NaN)."""
@@ -93,13 +98,39 @@ def load_results(path: Path) -> Results:
         data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         metrics = {str(k): float(v) for k, v in data["metrics"].items() if v is not None}
         optional = {key: dict(data.get(key) or {}) for key in ("domain_similarity", "seconds", "versions")}
+        domains = {name: dict(hashes) for name, hashes in (data.get("made_from") or {}).get("domains", {}).items()}
         return Results(
-            str(data["experiment"]), int(data["seed"]), metrics, **optional, trained_as=data.get("trained_as")
-        )
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+            str(data["experiment"]), int(data["seed"]), metrics, **optional, trained_as=data.get("trained_as"),
+            data=domains,
+        )  # fmt: skip
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ResultsError(
             f"{path} is not the results.json of an evaluation ({error!r}): evaluate the run again"
         ) from error
+
+
+def require_same_data(results: Mapping[str, Results], domains: Collection[str] | None = None) -> None:
+    """Checks that evaluations to be compared were made on the same data; those of earlier versions do not say.
+
+    Args:
+        results: name in messages, such as the folder -> evaluation.
+        domains: domains that are compared; ``None``: all.
+
+    Raises:
+        ResultsError: two have different annotations, images or vocabularies of a domain.
+    """
+    first: dict[tuple[str, str], tuple[str, str]] = {}
+    for name, result in results.items():
+        for domain, hashes in result.data.items():
+            if domains is not None and domain not in domains:
+                continue
+            for key in SAME:
+                other, known = first.setdefault((domain, key), (name, str(hashes.get(key))))
+                if known != str(hashes.get(key)):
+                    raise ResultsError(
+                        f"{other} and {name} were evaluated on different {key} of '{domain}', so they cannot be "
+                        "compared: evaluate both again on the same data, or move one of them away"
+                    )
 
 
 TUNED = {
@@ -120,9 +151,14 @@ TUNED_NAMES = {
 
 
 def load_run(run: Path) -> tuple[Results, Results | None]:
-    """A run's full model with the models fine-tuned from it, and its model without cross-attention if trained."""
+    """A run's full model with the models fine-tuned from it, and its model without cross-attention if trained.
+
+    Raises:
+        ResultsError: a file is not the results of an evaluation, or they are of different data.
+    """
     files = {name: run / name / "evaluation" / "results.json" for name in ("no_cross_attention", *TUNED)}
     found = {name: load_results(file) for name, file in files.items() if file.is_file()}
+    require_same_data({str(run): load_results(run / "results.json"), **{str(run / k): v for k, v in found.items()}})
     baseline = found.pop("no_cross_attention", None)
     return replace(load_results(run / "results.json"), tuned=found), baseline
 

@@ -193,7 +193,12 @@ class _SparseSampling(torch.autograd.Function):
         matrix = torch.stack((left_share - low_left, right_share - low_right, low_left, low_right), dim=-1)
         matrix = matrix.view(corners.shape)
         ctx.save_for_backward(rows, x, y, weights, fx, fy, sizes, corners, matrix)
-        return F.embedding_bag(corners, rows, mode="sum", per_sample_weights=matrix)
+        try:
+            return F.embedding_bag(corners, rows, mode="sum", per_sample_weights=matrix)
+        except RuntimeError as error:  # NaN as an integer is no row of the table
+            if bool((x + y).isfinite().all()):
+                raise
+            raise FloatingPointError("positions of deformable attention contain NaN or infinity") from error
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
+from opsnet.metrics.results import require_same_data
 from opsnet.paper.rows import TableRow, table_rows
 from opsnet.paper.runs import Run, Runs
 from opsnet.paper.trainings import training
@@ -60,8 +61,12 @@ def compare(table: int | str, runs: Runs, world: World) -> tuple[Comparison, ...
 
     Raises:
         InputError: there is no such table.
+        ResultsError: its rows were evaluated on different data.
     """
-    return tuple(_compare(row, runs, world) for row in table_rows(table))
+    comparisons = tuple(_compare(row, runs, world) for row in table_rows(table))
+    domains = {metric.domain for c in comparisons for metric in c.metrics}
+    require_same_data({str(c.run.folder): c.run.results for c in comparisons if c.run is not None}, domains)
+    return comparisons
 
 
 def _compare(row: TableRow, runs: Runs, world: World) -> Comparison:

@@ -140,26 +140,40 @@ def _set_norms(model: nn.Module, *, frozen: bool, fold: bool, synced: bool) -> n
     return sync_norms(model) if synced else model
 
 
+_RESIZED = ("relative_position_bias_table", "pos_embed")
+"""Ends of the names of weights that timm resizes to the model's window or image size."""
+
+
 def _require_loaded(model: nn.Module, path: str | Path) -> None:
-    """Checks that the weights come from the file: timm loads only matching ones and leaves the others random.
+    """Checks that every weight comes from the file: timm loads only matching ones and leaves the others random.
+
+    Names say nothing, because timm renames the weights of many families while it loads them; so values are compared.
 
     Raises:
-        BackboneError: fewer than half of them do.
+        BackboneError: a weight does not, or one of the file is not finite.
     """
     from timm.models import load_state_dict
 
-    held = {_content(tensor) for tensor in load_state_dict(str(path)).values() if isinstance(tensor, Tensor)}
-    own = [weight for weight in model.parameters() if weight.ndim > 1]
-    found = sum(_content(weight.detach()) in held for weight in own)
-    if 2 * found < len(own):
+    held = {name: value for name, value in load_state_dict(str(path)).items() if isinstance(value, Tensor)}
+    for name, value in held.items():
+        if not bool(value.isfinite().all()):
+            raise BackboneError(
+                f"backbone weights {path} (backbone.weights): {name} contains NaN or infinity: give another file"
+            )
+    known = set(map(_content, held.values()))
+    own = {name: value for name, value in model.state_dict().items() if value.is_floating_point()}
+    wrong = [name for name, value in own.items() if _content(value) not in known and not name.endswith(_RESIZED)]
+    if wrong:
         raise BackboneError(
-            f"backbone weights {path} (backbone.weights) are of another model: {found} of {len(own)} weights match; "
-            "give the weights of the timm model backbone.name"
+            f"backbone weights {path} (backbone.weights) are of another model: they have values for "
+            f"{len(own) - len(wrong)} of {len(own)} weights, and none for {wrong[0]}; give the weights of the timm "
+            "model backbone.name"
         )
 
 
-def _content(tensor: Tensor) -> tuple[tuple[int, ...], int]:
-    return tuple(tensor.shape), hash(tensor.float().contiguous().numpy().tobytes())
+def _content(tensor: Tensor) -> tuple[int, int]:
+    """Values without shape: timm reshapes linear layers into convolutions."""
+    return tensor.numel(), hash(tensor.detach().float().contiguous().numpy().tobytes())
 
 
 def _freeze_stages(model: Any, count: int) -> None:

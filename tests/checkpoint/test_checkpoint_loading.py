@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import opsnet
-from opsnet.checkpoint.loading import check_resume, load_checkpoint, load_initial_weights
+from opsnet.checkpoint.loading import check_resume, load_checkpoint, load_initial_weights, read_inference
 from opsnet.clip.loading import ClipWeightsError
 from opsnet.evaluation.run import evaluate
 from opsnet.inference.config import FULL
@@ -247,3 +247,21 @@ def test_what_cannot_be_started_from_is_named(overrides, message, build, trained
     places = {"trained": trained.checkpoint, "other": world.other_clip, "text": tmp_path / "text.ckpt"}
     with pytest.raises(CheckpointError, match=message):
         build(*(o.format(**places) for o in overrides))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"overlap": float("nan")}, "an overlap of nan"),
+        ({"overlap": 7.0}, r"an overlap of 7\.0"),
+        ({"shortest": 10**9}, "an edge of 1000000000 pixels"),
+        ({"longest": 0}, "an edge of 0 pixels"),
+    ],
+)
+def test_stored_settings_that_would_find_nothing_or_take_all_memory_are_refused(change: dict, message: str) -> None:
+    config = {"overlap": 0.8, "inference": {"filtering": {"kind": "cls_iou", "threshold": 0.05}}}
+    assert read_inference(config, "last.ckpt").overlap == 0.8
+    if "overlap" not in change:
+        change = {"inference": {**config["inference"], **change}}
+    with pytest.raises(CheckpointError, match=message):
+        read_inference({**config, **change}, "last.ckpt")

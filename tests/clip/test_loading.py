@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from functools import partial
 from pathlib import Path
@@ -73,6 +74,15 @@ def test_keys_that_do_not_fit_are_named(tmp_path: Path) -> None:
 def test_weights_of_another_size_are_refused(tmp_path: Path) -> None:
     torch.save(nn.Sequential(nn.Conv2d(3, 5, 2), nn.BatchNorm2d(5)).state_dict(), tmp_path / "clip.pt")
     with pytest.raises(ClipWeightsError, match="size mismatch"):
+        load_clip(architecture=architecture, weights=tmp_path / "clip.pt")
+
+
+@pytest.mark.parametrize(("name", "value"), [("0.bias", torch.nan), ("1.running_var", torch.inf)])
+def test_weights_that_are_not_finite_are_refused(name: str, value: float, tmp_path: Path) -> None:
+    state = architecture().state_dict()
+    state[name][1] = value
+    torch.save(state, tmp_path / "clip.pt")
+    with pytest.raises(ClipWeightsError, match=rf"clip\.pt: {re.escape(name)} contains NaN or infinity"):
         load_clip(architecture=architecture, weights=tmp_path / "clip.pt")
 
 

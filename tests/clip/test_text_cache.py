@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from opsnet.clip.text_cache import TextCache
+from opsnet.utils.errors import InputError
 
 NAMES = [f"name {i}" for i in range(10)]
 
@@ -87,6 +90,44 @@ def test_a_cut_file_is_noticed(tmp_path: Path) -> None:
     (file,) = files(tmp_path)
     file.write_bytes(file.read_bytes()[:-8])
     assert torch.equal(cache.rows(NAMES, Embedder()), EXPECTED)
+
+
+def test_a_file_of_other_names_under_this_name_is_not_used(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    cache = TextCache(tmp_path)
+    cache.rows(NAMES, Embedder(), clip="of this network")
+    (mine,) = files(tmp_path)
+    for other in ({"names": NAMES, "clip": "another"}, {"names": NAMES[::-1], "clip": "of this network"}):
+        cache.rows(other["names"], lambda names: Embedder()(names) + 7, clip=other["clip"])
+        (foreign,) = set(files(tmp_path)) - {mine}
+        foreign.replace(mine)
+        caplog.clear()
+        assert torch.equal(cache.rows(NAMES, Embedder(), clip="of this network"), EXPECTED)
+        assert "are of other names" in caplog.text
+
+
+@pytest.mark.parametrize("part", [4, 1024])
+def test_embeddings_that_are_not_finite_are_an_error_and_not_stored(tmp_path: Path, part: int) -> None:
+    def embed(names: list[str]) -> Tensor:
+        rows = Embedder()(names)
+        rows[names.index("name 9"), 3] = torch.nan
+        return rows
+
+    with pytest.raises(InputError, match=r"embedding of 'name 9' contains NaN or infinity: .*clip\.model\.weights"):
+        TextCache(tmp_path, part=part).rows(["name 9", *NAMES[:9]], embed)
+    assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [torch.full((10, 6), torch.inf), torch.ones(10, 6, dtype=torch.bfloat16), torch.ones(10), torch.ones(9, 6)],
+    ids=["infinite", "bfloat16", "one row", "nine rows"],
+)
+def test_a_file_that_only_claims_to_be_whole_is_computed_again(rows: Tensor, tmp_path: Path) -> None:
+    TextCache(tmp_path).rows(NAMES, Embedder())
+    (path,) = files(tmp_path)
+    about = {"key": path.stem, "sha256": hashlib.sha256(rows.view(torch.uint8).numpy().tobytes()).hexdigest()}
+    save_file({"rows": rows}, path, metadata=about)
+    assert torch.equal(TextCache(tmp_path).rows(NAMES, Embedder()), EXPECTED)
 
 
 def test_a_folder_that_cannot_be_written_costs_nothing_but_time(

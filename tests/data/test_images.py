@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from opsnet.data.images import to_rgb
+from opsnet.data.images import decode_rgb, read_rgb, to_rgb
+from opsnet.utils.errors import DatasetError
 
 COLOURS = np.array([[[255, 0, 0], [0, 128, 0]], [[0, 0, 255], [90, 90, 90]], [[0, 0, 0], [255, 255, 255]]], np.uint8)
 
@@ -59,3 +62,22 @@ def test_what_is_transparent_is_white() -> None:
     palette = Image.fromarray(np.array([[0, 1]], np.uint8), mode="L").convert("P")
     palette.info["transparency"] = 1
     assert to_rgb(palette)[0, 1].tolist() == [255, 255, 255]
+
+
+def png_of(width: int, height: int) -> bytes:
+    """A PNG whose header claims a size; its pixels are missing."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+def test_an_image_beyond_the_limit_is_refused_by_its_header(tmp_path: Path) -> None:
+    """A file of less than 100 bytes would need 12 GB."""
+    path = tmp_path / "huge.png"
+    path.write_bytes(png_of(60_000, 70_000))
+    for read in (lambda: read_rgb(path), lambda: decode_rgb(path.read_bytes(), "huge.png")):
+        with pytest.raises(DatasetError, match=r"huge\.png has more than the 178 million pixels that are read: make"):
+            read()

@@ -19,6 +19,7 @@ from PIL import Image
 from opsnet.checkpoint.loading import load_checkpoint
 from opsnet.commands.evaluate import main
 from opsnet.evaluation.run import evaluate, evaluate_and_print
+from opsnet.evaluation.store import fingerprint
 from opsnet.inference.network_output import NetworkOutput, run_network
 from opsnet.utils.errors import CheckpointError, InputError
 from opsnet.utils.stop_signals import Stopped
@@ -63,6 +64,32 @@ def test_every_domain_setting_and_measure_has_a_metric(evaluated) -> None:
     assert set(results["seconds"]) == {f"evaluation/{d}" for d in DOMAINS}
     assert all(value > 0 for value in results["seconds"].values())
     assert "torch" in results["versions"]
+
+
+def test_the_results_say_what_they_were_made_from(config, evaluated, trained, tmp_path) -> None:
+    folder, _ = evaluated
+    made_from = json.loads((folder / "results.json").read_text())["made_from"]
+    assert made_from["checkpoint"] == fingerprint(trained.checkpoint)
+    assert made_from["domains"].keys() == set(DOMAINS)
+    assert all(
+        hashes.keys() == {"annotations", "images", "transform", "vocabulary"}
+        for hashes in made_from["domains"].values()
+    )
+    names = ",".join(f"'{name}'" for name in SETTINGS)
+    small = "+data.module.test.scenes.transform={_target_: opsnet.data.transforms.EvalTransform, shortest: 48}"
+    again = tmp_path / "b"
+    evaluate(config(tmp_path / "a", f"settings=[{names}]", "panels=0", "save_proposals=true", small))
+    resized = json.loads((tmp_path / "a" / "results.json").read_text())["made_from"]
+    evaluate(config(again, f"settings=[{names}]", "panels=0", "checkpoint=null", f"proposals={tmp_path / 'a'}"))
+    assert json.loads((again / "results.json").read_text())["made_from"] == resized
+    assert resized["settings"] == made_from["settings"]
+    changed = {
+        (domain, key)
+        for domain, hashes in made_from["domains"].items()
+        for key, value in hashes.items()
+        if resized["domains"][domain][key] != value
+    }
+    assert changed == {("scenes", "transform")}
 
 
 def test_seen_and_unseen_classes_share_all_of_them(evaluated) -> None:

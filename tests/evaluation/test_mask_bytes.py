@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tracemalloc
+import zlib
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -52,3 +55,27 @@ def test_bytes_that_pack_did_not_write() -> None:
         unpack(damaged, about)
     with pytest.raises(ValueError, match=r"holds \d+ bytes instead of 4"):
         unpack(planes, {**about, "shape": [4]})
+
+
+def test_a_plane_that_inflates_to_more_than_its_shape_is_not_held() -> None:
+    """9 MB of zeros, compressed, may be 9 GB: here 64 MB, of which five bytes are read."""
+    bomb = torch.frombuffer(bytearray(zlib.compress(bytes(2**26))), dtype=torch.uint8)
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="a plane holds 5 bytes instead of 4"):
+        unpack([bomb], {"kind": "int8", "shape": [4], "dtype": "float32", "deflated": [True]})
+    assert tracemalloc.get_traced_memory()[1] < 2**21
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"shape": [2**20, 2**10]}, {"shape": [-4]}, {"shape": [2.0]}, {"shape": 4}, {"dtype": "load"},
+        {"dtype": ["float32"]}, {"kind": "zip"}, {"deflated": [True]}, {"deflated": []},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_metadata_that_pack_did_not_write(change: dict) -> None:
+    planes, about = pack(torch.rand(4), "exact")
+    with pytest.raises((ValueError, KeyError, TypeError)):
+        unpack(planes, {**about, **change})

@@ -116,3 +116,41 @@ def test_which_names_are_the_same_text_is_read_back(tmp_path: Path) -> None:
     assert found.same_text is not None
     assert found.same_text.tolist() == [True, False]
     assert found.seen.tolist() == [False, True]
+
+
+@pytest.mark.parametrize("place", ["masks", "query_embeds", "iou", "clip"])
+def test_proposals_that_are_not_finite_are_refused(place: str, tmp_path: Path) -> None:
+    bad = outputs()
+    where = bad.proposals.mask_logits if place == "masks" else getattr(bad.proposals, place, bad.clip["pooling"])
+    where.view(-1)[-1] = torch.nan
+    write_outputs(tmp_path / "0.safetensors", bad, "exact")
+    with pytest.raises(ProposalsError, match=r"0\.safetensors is truncated or not .*\(it contains NaN or infinity\)"):
+        read_outputs(tmp_path / "0.safetensors")
+
+
+def test_names_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    bank = TextBank("a", ("cat",), torch.tensor([True]), torch.ones(1, 2))
+    write_names(
+        tmp_path / "t.safetensors", DomainNames(prepare(bank, bank), (True,), torch.tensor([1, torch.inf]), 0.8)
+    )
+    with pytest.raises(ProposalsError, match=r"\(it contains NaN or infinity\)"):
+        read_names(tmp_path / "t.safetensors")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"iou": torch.rand(2, 2)}, {"query_embeds": torch.rand(2, 4, 6)}, {"query_embeds": torch.rand(3)},
+        {"clip.pooling": torch.rand(2, 3, 7)}, {"padded": [10**9, 20]}, {"valid_sizes": [[16, 20]]},
+        {"image_ids": [7]}, {"image_ids": None}, {"masks": "all"},
+    ],
+    ids=lambda change: next(iter(change)),
+)  # fmt: skip
+def test_parts_that_do_not_fit_are_refused(change: dict, tmp_path: Path) -> None:
+    write_outputs(tmp_path / "0.safetensors", outputs(), "exact")
+    tensors, more = proposal_files._read(tmp_path / "0.safetensors")
+    for key, value in change.items():
+        (tensors if isinstance(value, Tensor) else more)[key] = value
+    proposal_files._write(tmp_path / "0.safetensors", tensors, more)
+    with pytest.raises(ProposalsError, match=r"0\.safetensors is truncated or not a file of proposals"):
+        read_outputs(tmp_path / "0.safetensors")

@@ -385,3 +385,16 @@ def test_deeplabs_pair_scores_as_published_with_a_segment_of_id_0(tmp_path: Path
     assert [result[key] for key in ("PQ", "SQ", "RQ")] == pytest.approx(
         [100 * case[key] for key in ("pq", "sq", "rq")], abs=1e-4
     )
+
+
+def test_more_segments_than_fit_into_memory_are_refused_before_they_are_counted(files: Path) -> None:
+    """6,400 segments on each side: a table of 41 million pairs; a million on each side would be 7 TiB."""
+    ids = np.arange(1, 6401).reshape(80, 80)
+    segments = [{"id": i, "category_id": 9, "iscrowd": 0} for i in ids.ravel().tolist()]
+    for side in ("gt", "pred"):
+        write_png(files / side / "1.png", ids.tolist())
+        edit(files / f"{side}.json", lambda data: data["annotations"][0].update(segments_info=segments))
+    with pytest.raises(
+        DatasetError, match="6,400 ground-truth and 6,400 predicted segments, more pairs than fit into mem"
+    ):
+        score(files / "gt.json", files / "pred.json")

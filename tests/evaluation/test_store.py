@@ -9,7 +9,7 @@ import pytest
 import torch
 from test_proposal_files import outputs
 
-from opsnet.evaluation.proposal_files import ProposalsError
+from opsnet.evaluation.proposal_files import ProposalsError, write_outputs
 from opsnet.evaluation.store import ProposalWriter, StoredOrigin, fingerprint, open_domain, stored_origin
 from opsnet.inference.names import DomainNames
 from opsnet.recognition.recognizer import prepare
@@ -86,6 +86,49 @@ def test_a_folder_of_other_proposals_is_not_overwritten(change, tmp_path: Path) 
     writer(tmp_path).write(0, outputs())
     with pytest.raises(ProposalsError, match="has proposals of another checkpoint, data or kind"):
         writer(tmp_path, **change)
+
+
+def test_files_of_other_proposals_are_not_read(tmp_path: Path) -> None:
+    """A batch, or the names, of another checkpoint beside the domain.json of this one."""
+    for name, made_by in (("a", {"checkpoint": "a"}), ("b", {"checkpoint": "b"})):
+        new = writer(tmp_path / name, made_by=made_by)
+        for index in range(2):
+            new.write(index, outputs(index))
+    stored = open_domain(tmp_path / "a", "scenes")
+    for file, read in (("000001.safetensors", lambda: list(stored.batches())), ("text.safetensors", stored.names)):
+        path = tmp_path / "a" / "scenes" / file
+        own = path.read_bytes()
+        path.write_bytes((tmp_path / "b" / "scenes" / file).read_bytes())
+        with pytest.raises(ProposalsError, match=rf"{file} belongs to other proposals than the domain.json beside it"):
+            read()
+        path.write_bytes(own)
+        read()
+
+
+def test_batches_that_lost_their_metadata_are_not_continued_by_another_checkpoint(tmp_path: Path) -> None:
+    writer(tmp_path).write(0, outputs())
+    (tmp_path / "scenes" / "domain.json").unlink()
+    assert writer(tmp_path, made_by={"checkpoint": "other"}).load_cached(0, [7, "b"]) is None
+    assert writer(tmp_path, made_by={"checkpoint": "other"}).stored.path(0).is_file()
+
+
+def test_domains_of_different_networks_are_not_scored_together(tmp_path: Path) -> None:
+    writer(tmp_path / "proposals")
+    writer(tmp_path / "other", made_by={"checkpoint": "b", "experiment": "opsnet_r50"})
+    assert stored_origin(tmp_path).experiment == "opsnet_r50"
+    (tmp_path / "other" / "scenes").rename(tmp_path / "proposals" / "street")
+    with pytest.raises(ProposalsError, match=r"street and .*scenes were stored from different networks .*checkpoint"):
+        stored_origin(tmp_path)
+
+
+def test_folders_of_earlier_versions_are_read_and_continued_anew(tmp_path: Path) -> None:
+    new = writer(tmp_path)
+    for index in range(2):
+        write_outputs(new.stored.path(index), outputs(index), "exact")
+    path = new.stored.folder / "domain.json"
+    path.write_text(json.dumps({key: value for key, value in new.stored.about.items() if key != "tied"}))
+    assert [len(batch) for batch in open_domain(tmp_path, "scenes").batches()] == [2, 2]
+    assert writer(tmp_path).load_cached(0, [7, "b"]) is None
 
 
 def test_an_unknown_kind(tmp_path: Path) -> None:

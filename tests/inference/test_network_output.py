@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 import opsnet
 from opsnet.clip.pooling import AttentionPooling
-from opsnet.inference.network_output import CLIP_SOURCES, check_sources, run_network
+from opsnet.inference.network_output import CLIP_SOURCES, NetworkOutput, check_sources, require_finite, run_network
 from opsnet.inference.settings import OTHER_SOURCES
 from opsnet.inference.trained_model import TrainedModel
-from opsnet.structures import SIZE_DIVISOR, Batch, ImageLabels
+from opsnet.structures import SIZE_DIVISOR, Batch, ImageLabels, Proposals
 from opsnet.utils.errors import InputError
 
 PUBLISHED = Path(__file__).parents[3] / "shared" / "data" / "published_models" / "fcclip_small"
@@ -88,3 +88,22 @@ def test_a_clip_without_an_attention_pool_is_refused_before_the_first_image() ->
     check_sources(model, ("pooling",))
     with pytest.raises(InputError, match=r"leave it out of `settings`, or of table=5 by row=\[1,2,3\]"):
         check_sources(model, ("masked_attention",))
+
+
+@pytest.mark.parametrize("place", ["mask_logits", "query_embeds", "iou", "clip"])
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_an_output_that_is_not_finite_is_an_error(place: str, value: float) -> None:
+    tensors = {"mask_logits": torch.randn(1, 3, 4, 4), "query_embeds": torch.randn(1, 3, 6), "iou": torch.rand(1, 3)}
+    clip = torch.randn(1, 3, 6)
+    output = NetworkOutput(Proposals(**tensors), {"pooling": clip}, (16, 16), ((16, 16),), ((16, 16),), ("a.png",))
+    assert require_finite(output) is output
+    {**tensors, "clip": clip}[place].view(-1)[-1] = value
+    with pytest.raises(InputError, match=r"output for image a\.png contains NaN or infinity"):
+        require_finite(output)
+
+
+def test_a_network_that_turns_to_nan_is_told_by_image(lenient_model) -> None:
+    model, batch = lenient_model.model, noise((32, 32))
+    batch.images[0, 0, 3, 3] = torch.nan
+    with pytest.raises(InputError, match=r"output for image 0 contains NaN or infinity: its weights"):
+        run_network(model, batch)

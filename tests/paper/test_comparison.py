@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from table_runs import write_evaluation, write_training
 
+from opsnet.metrics.results import ResultsError
 from opsnet.paper.comparison import compare, pairs_in_paper_order
 from opsnet.paper.rows import table_rows
 from opsnet.paper.runs import Runs
@@ -103,3 +104,23 @@ def test_a_row_of_ours_has_the_columns_of_its_table_and_nothing_to_differ_from(t
 def test_every_row_of_every_table_is_there(tmp_path) -> None:
     for table in range(1, 10):
         assert [c.row for c in compare(table, Runs(tmp_path), SCENES)] == list(table_rows(table))
+
+
+def _hashes(**changes: str) -> dict:
+    coco = {"annotations": "1", "images": "2", "vocabulary": "3", "transform": "4", **changes}
+    return {"domains": {"coco": coco, "cityscapes": {"annotations": str(changes)}}}  # not in the table
+
+
+@pytest.mark.parametrize("key", ["annotations", "images", "vocabulary"])
+def test_rows_of_different_data_are_not_compared(key: str, tmp_path) -> None:
+    write_evaluation(tmp_path / "a", {"coco/full/cls_iou/mIoU": 50}, experiment="opsnet_plus_r101", made_from=_hashes())
+    write_evaluation(
+        tmp_path / "b", {"coco/full/cls_iou/mIoU": 50}, experiment="opsnet_r101", made_from=_hashes(transform="5")
+    )
+    compare(8, Runs(tmp_path), REAL)  # another image size is another setting, not other data
+    (tmp_path / "b" / "results.json").unlink()
+    write_evaluation(
+        tmp_path / "c", {"coco/full/cls_iou/mIoU": 50}, experiment="opsnet_r101", made_from=_hashes(**{key: "9"})
+    )
+    with pytest.raises(ResultsError, match=rf"[ac] and .*[ac] were evaluated on different {key} of 'coco'"):
+        compare(8, Runs(tmp_path), REAL)

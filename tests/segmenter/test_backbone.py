@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
@@ -168,11 +169,45 @@ def test_a_file_that_is_no_checkpoint_is_reported(tmp_path: Path, content: bytes
         Backbone(**RESNET, weights=tmp_path / "bad.pth")
 
 
-@pytest.mark.parametrize("kept", [0, 2])
+@pytest.mark.parametrize("kept", [0, 2, -3])
 def test_weights_of_another_model_are_refused(kept: int, tmp_path: Path) -> None:
-    state = Backbone(**RESNET).model.state_dict()
+    state = {name: torch.randn(tensor.shape) for name, tensor in Backbone(**RESNET).model.state_dict().items()}
     same = dict(list(state.items())[:kept])
-    renamed = {f"encoder.{name}": tensor + 1 for name, tensor in state.items() if name not in same}
-    torch.save({**same, **renamed}, tmp_path / "foreign.pth")
-    with pytest.raises(BackboneError, match=r"foreign\.pth \(backbone\.weights\) are of another model: \d of \d+ "):
+    renamed = {f"encoder.{name}": tensor for name, tensor in state.items() if name not in same}
+    torch.save({**same, **{name: tensor + 1 for name, tensor in renamed.items()}}, tmp_path / "foreign.pth")
+    with pytest.raises(
+        BackboneError,
+        match=r"foreign\.pth \(backbone\.weights\) are of another model: they have values for \d+ of \d+ weights, and "
+        r"none for \S+; give the weights of the timm model backbone\.name",
+    ):
         Backbone(**RESNET, weights=tmp_path / "foreign.pth")
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    state = Backbone(**RESNET).model.state_dict()
+    state["bn1.running_mean"][2] = torch.nan
+    torch.save(state, tmp_path / "nan.pth")
+    with pytest.raises(BackboneError, match=r"nan\.pth .*: bn1\.running_mean contains NaN or infinity"):
+        Backbone(**RESNET, weights=tmp_path / "nan.pth")
+
+
+@pytest.mark.parametrize("change", ["half", "classifier", "without counters"])
+def test_weights_of_the_same_model_in_other_forms_are_accepted(change: str, tmp_path: Path) -> None:
+    state = {name: torch.randn(tensor.shape) for name, tensor in Backbone(**RESNET).model.state_dict().items()}
+    changed = {
+        "half": {name: tensor.half() for name, tensor in state.items()},
+        "classifier": {**state, "fc.weight": torch.zeros(1000, 20), "fc.bias": torch.zeros(1000)},
+        "without counters": {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")},
+    }[change]
+    torch.save(changed, tmp_path / "own.pth")
+    loaded = Backbone(**RESNET, weights=tmp_path / "own.pth").model.state_dict()
+    assert torch.equal(loaded["layer4.0.conv2.weight"], changed["layer4.0.conv2.weight"].float())
+
+
+def test_weights_of_a_swin_may_be_for_another_window(tmp_path: Path) -> None:
+    saved = timm.create_model(SWIN["name"], **SWIN["model_args"]).state_dict()
+    torch.save(saved, tmp_path / "window7.pth")
+    args = {**SWIN["model_args"], "window_size": 4}
+    loaded = Backbone(name=SWIN["name"], model_args=args, weights=tmp_path / "window7.pth").model.state_dict()
+    assert torch.equal(loaded["layers_3.blocks.0.mlp.fc1.weight"], saved["layers.3.blocks.0.mlp.fc1.weight"])
+    assert loaded["layers_3.blocks.0.attn.relative_position_bias_table"].shape == (49, 4)
