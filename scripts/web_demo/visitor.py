@@ -58,7 +58,7 @@ def served(folder: Path, *arguments: str) -> Iterator[str]:
 
 def _is_served(port: int) -> bool:
     try:
-        return bool(urllib.request.urlopen(f"http://127.0.0.1:{port}/config").status == 200)
+        return bool(urllib.request.urlopen(f"http://127.0.0.1:{port}/").status == 200)
     except OSError:
         return False
 
