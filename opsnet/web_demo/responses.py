@@ -114,7 +114,8 @@ def segment_image(
 
 def _number(label: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise InputError(f"{label} must be a number, got {str(value)[:40] or 'nothing'}: move its slider")
+        got = "nothing" if value is None else str(value)[:40]
+        raise InputError(f"{label} must be a number, got {got}: move its slider")
     return float(value)
 
 

@@ -20,7 +20,7 @@ from opsnet.web_demo.downloads import IDLE
 
 LARGEST = 25_000_000  # pixels per image; all visitors share the server's memory
 MOST_BYTES = 2 << 30  # of the stored images and outputs of all visitors together; an image of 25 MP takes 185 MB
-FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "GIF")  # other readers of Pillow start programs or trust tile sizes
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")  # other readers of Pillow start programs or trust tile sizes
 Key = tuple[str, str]
 """Name of the model and path of the image; gradio puts a hash of the content into the path."""
 
