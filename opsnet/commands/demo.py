@@ -30,6 +30,7 @@ HELP = Help(
         "auth": "a user name; its password comes from OPSNET_DEMO_PASSWORD, or is asked for; none by default",
         "threshold": "minimum score of a segment, 0..1; the checkpoint's by default",
         "shortest, longest": "pixels of the edges to which images are resized; the checkpoint's by default",
+        "stored_mb": "memory for the network's outputs of the last images of all visitors, in MB; 2048 by default",
         "device": "auto, cpu, cuda or cuda:1",
         "clip_model, train_vocabulary": "for published weights: their CLIP and names, if not the usual ones",
         "clip_weights": "path of CLIP's weights, if they have moved since training",

@@ -23,7 +23,7 @@ from opsnet.web_demo.guard import LARGEST_FILE, Guard
 from opsnet.web_demo.handlers import Handlers
 from opsnet.web_demo.models import Models
 from opsnet.web_demo.unread import MOST
-from opsnet.web_demo.uploads import ProcessedImages
+from opsnet.web_demo.uploads import MOST_BYTES, ProcessedImages
 
 AT_ONCE = 4  # requests that are computed at the same time; others wait
 CHECKED = 300  # seconds between searches for files that are old enough to be deleted
@@ -31,8 +31,9 @@ SHOW_OPACITY = "(percent) => document.documentElement.style.setProperty('--opaci
 
 
 def build_page(
-    models: Models, examples: Callable[[Vocabulary], tuple[Example, ...]], presets: Sequence[str], folder: Path
-) -> gr.Blocks:
+    models: Models, examples: Callable[[Vocabulary], tuple[Example, ...]], presets: Sequence[str], folder: Path,
+    stored: int = MOST_BYTES,
+) -> gr.Blocks:  # fmt: skip
     """The page; the first model is loaded for it.
 
     On a wide screen the settings are below the inputs, with the result beside both; on a narrow one they follow the
@@ -43,9 +44,10 @@ def build_page(
         examples: training names -> example images.
         presets: names of packaged vocabularies.
         folder: private folder for uploads and downloads; examples lie elsewhere, because its files are deleted.
+        stored: bytes of the network outputs of all visitors that are kept in memory.
     """
     os.environ["GRADIO_TEMP_DIR"] = str(folder)  # gradio's default is the same folder for all users of a machine
-    does = Handlers(models, examples, folder, ProcessedImages())
+    does = Handlers(models, examples, folder, ProcessedImages(stored))
     first = models.names[0]
     with models.using(first) as predictor, gr.Blocks(title="OPSNet", delete_cache=(CHECKED, IDLE)) as page:
         about = gr.HTML(handlers.introduction(predictor), elem_id="title", js_on_load=_script("keys.js"))

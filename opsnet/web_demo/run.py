@@ -26,7 +26,8 @@ WEIGHTS = ("checkpoint", "clip_model", "clip_weights", "train_vocabulary")
 """Keys that describe a model, at the top level of conf/demo.yaml or in an entry of ``models``."""
 
 KEYS: dict[str, Number | Switch] = {
-    "port": Number(0, 65535, whole=True), "threshold": SHARE_OR_NULL, "shortest": EDGE, "longest": EDGE
+    "port": Number(0, 65535, whole=True), "threshold": SHARE_OR_NULL, "shortest": EDGE, "longest": EDGE,
+    "stored_mb": Number(0, 1 << 20, whole=True),
 }  # fmt: skip
 
 
@@ -123,7 +124,7 @@ def demo(cfg: DictConfig) -> tuple[Any, Path]:
         part.mkdir()
     own = None if cfg.examples is None else copy_examples(Path(cfg.examples).expanduser(), drawn)
     examples = cache(lambda train: examples_for(train, drawn) if own is None else own)
-    page = build_page(Models(choices), examples, packaged_vocabularies(), uploads)
+    page = build_page(Models(choices), examples, packaged_vocabularies(), uploads, int(cfg.stored_mb) << 20)
     return page, uploads
 
 

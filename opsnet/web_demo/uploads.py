@@ -95,7 +95,7 @@ def checked_upload(path: str | None, folder: Path) -> str | None:
     """
     if not path:
         return None
-    if not is_below(path, folder) or not Path(path).is_file():
+    if not is_below(path, folder) or not _is_file(path):
         raise InputError("the image is not on the server (any more): upload it again, or choose an example")
     return str(Path(path).resolve())
 
@@ -105,6 +105,13 @@ def is_below(path: Any, folder: Path) -> bool:
     try:
         return isinstance(path, str) and folder.resolve() in Path(path).resolve().parents
     except (OSError, ValueError, RuntimeError):  # zero bytes, links in a circle
+        return False
+
+
+def _is_file(path: str) -> bool:
+    try:
+        return Path(path).is_file()
+    except OSError:  # the name is too long
         return False
 
 

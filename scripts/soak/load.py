@@ -24,12 +24,15 @@ from scripts.soak.watching import COLUMNS, Watch, growing, row
 from scripts.web_demo.client import API, Client, checked
 from scripts.web_demo.visitor import served_process
 
+STORED = 16
+"""MB of stored network outputs, instead of 2,048: full after the warm-up, so that what grows later is a leak."""
+
 STATUS, WARNINGS, FIGURE, SEGMENTS, DOCTOR, OVERLAY, PANOPTIC, LISTED = range(8)
 
 
 def load_page(options: Options) -> list[Table]:
     """A real server, asked by clients as a browser would: uploads, names, and downloads."""
-    arguments = (f"checkpoint={options.network}", "device=cpu", "threshold=0")
+    arguments = (f"checkpoint={options.network}", "device=cpu", "threshold=0", f"stored_mb={STORED}")
     with served_process(options.folder, *arguments) as (page, pid), Watch(pid) as watch:
         clients = [Client(page, patience=300) for _ in range(options.clients)]
         cases = [_page_cases(number, client, options.folder) for number, client in enumerate(clients)]
