@@ -93,7 +93,7 @@ def test_another_visitors_files_cannot_be_found(address, visitor, place) -> None
     with Client(address) as other:
         for path in (mine.parent, mine.parents[1], mine.parents[1] / "results", mine.with_name("other.png")):
             assert other.http.get(f"{API}/file={path}").status_code == 404
-        assert "the image is not on the server" in go(other, {"path": str(mine.parents[1] / "0" * 64 / "mine.png")})
+        assert "the image is not on the server" in go(other, {"path": str(mine.parents[1] / ("0" * 64) / "mine.png")})
         assert other.config["components"] and str(mine) not in other.http.get("/config").text
     # The names of both cannot be guessed: a hash of the content, and a random name.
     assert len(mine.parent.name) == 64
