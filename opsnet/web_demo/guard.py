@@ -186,6 +186,8 @@ class _Deadline:
             message = await asyncio.wait_for(self._receive(), min(left, SILENCE))
         except asyncio.TimeoutError as error:
             raise Refusal(408, "the request took too long to arrive: try again with a smaller file") from error
+        if message["type"] == "http.disconnect":  # gradio would log a traceback
+            raise Refusal(400, "the request broke off")
         self._complete = not message.get("more_body", False)
         return message
 
@@ -213,8 +215,6 @@ async def _read(receive: Receive, limit: int) -> bytes:
     parts, size = [], 0
     while True:
         message = await receive()
-        if message["type"] == "http.disconnect":
-            raise Refusal(400, "the request broke off")
         parts.append(message.get("body", b""))
         size += len(parts[-1])
         if size > limit:

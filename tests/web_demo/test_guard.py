@@ -144,6 +144,20 @@ def test_a_silent_client_is_refused(page, monkeypatch) -> None:
     assert request(page, "POST", "/gradio_api/queue/join", (b"a",) * 20, pause=0.02)[0] == 408
 
 
+@pytest.mark.parametrize("path", ["upload", "queue/join"])
+def test_a_client_who_leaves_is_no_error(path, page) -> None:
+    async def leave() -> dict[str, Any]:
+        return {"type": "http.disconnect"}
+
+    async def ignore(_: Any) -> None:
+        pass
+
+    headers = [(b"content-length", b"10")]
+    scope = {"type": "http", "method": "POST", "path": f"/gradio_api/{path}", "query_string": b"", "headers": headers}
+    asyncio.run(page(scope, leave, ignore))
+    assert page._app.seen == []
+
+
 def test_too_many_requests_at_once_are_told_so(page, monkeypatch) -> None:
     monkeypatch.setattr(guard, "MOST_OPEN", 0)
     assert request(page, "GET", "/")[::2] == (
