@@ -6,6 +6,8 @@ import atexit
 import shutil
 import tempfile
 import time
+from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,8 @@ from opsnet.prediction.carriers import PanopticResult
 from opsnet.prediction.writing import PredictionWriter
 
 IDLE = 3600  # seconds after which a visitor's image and files are deleted
+MOST_BYTES, MOST_FILES = 2 << 30, 2_000  # of all visitors on the disk; those written first make room for new ones
+BROKEN_OFF = 600  # seconds after which a file that is still being uploaded is not any more
 
 
 def private_folder() -> Path:
@@ -34,6 +38,33 @@ def new_folder(parent: Path) -> Path:
         if time.time() - old.stat().st_mtime > IDLE:
             shutil.rmtree(old, ignore_errors=True)
     return Path(tempfile.mkdtemp(dir=parent))
+
+
+def make_room(
+    folder: Path, lasting: Collection[Path], most_bytes: int = MOST_BYTES, most_files: int = MOST_FILES
+) -> None:
+    """Deletes uploads that broke off, and the oldest files until the limits hold.
+
+    Args:
+        folder: of the uploads and results; gradio writes files that are not complete directly into it.
+        lasting: files that stay.
+        most_bytes, most_files: the limits.
+    """
+    found = []
+    for path in folder.rglob("*"):
+        with suppress(OSError):  # deleted meanwhile
+            if path not in lasting and path.is_file():
+                found.append((path.stat().st_mtime, path.stat().st_size, path))
+    found.sort(reverse=True)
+    size, now = 0, time.time()
+    for number, (written, bytes_, path) in enumerate(found):
+        size += bytes_
+        broken_off = path.parent == folder and now - written > BROKEN_OFF
+        if broken_off or size > most_bytes or number >= most_files:
+            with suppress(OSError):
+                path.unlink()
+                if path.parent != folder:
+                    path.parent.rmdir()
 
 
 def write_downloads(

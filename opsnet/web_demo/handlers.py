@@ -14,6 +14,7 @@ import gradio as gr
 from opsnet.prediction.predictor import Predictor
 from opsnet.utils.errors import InputError
 from opsnet.vocabulary import Vocabulary
+from opsnet.vocabulary.vocabulary import packaged_vocabularies
 from opsnet.web_demo.doctor_table import doctor_table
 from opsnet.web_demo.downloads import new_folder, write_downloads
 from opsnet.web_demo.examples import Example
@@ -47,16 +48,20 @@ class Handlers:
     folder: Path
     images: ProcessedImages
 
-    def respond(
-        self, model: str, path: str | None, words: str, recognizer: str, alpha: float, beta: float, threshold: float
-    ) -> list[Any]:
-        """Status, warnings, figure, segments, doctor and downloads; invalid input changes only the status."""
+    def respond(self, model: Any, image: Any, words: Any, *controls: Any) -> list[Any]:
+        """Status, warnings, figure, segments, doctor and downloads; invalid input changes only the status.
+
+        Args:
+            model: its name.
+            image: an uploaded file as gradio describes it, or ``None``.
+            words: the class names.
+            controls: recognizer, alpha, beta and threshold.
+        """
         try:
-            path = checked_upload(path, self.folder)
-            key = (model, path or "")
+            path = checked_upload(image.get("path") if isinstance(image, dict) else image, self.folder)
+            key = (str(model), path or "")
             with self.models.using(model) as predictor:
-                controls = Controls(recognizer, alpha, beta, threshold)
-                found = segment_image(predictor, self.images.get(key), path, words, controls)
+                found = segment_image(predictor, self.images.get(key), path, words, Controls.checked(*controls))
                 train = predictor.train_vocabulary.name
         except InputError as error:
             return [_status(str(error), is_bad=True), *[gr.skip()] * (4 + DOWNLOADS)]
@@ -73,7 +78,7 @@ class Handlers:
             *[gr.update(value=str(file), interactive=True) for file in files],
         ]  # fmt: skip
 
-    def choose_model(self, model: str) -> list[Any]:
+    def choose_model(self, model: Any) -> list[Any]:
         """The introduction, the settings, the examples, and empty outputs; a model that cannot be loaded says why."""
         try:
             with self.models.using(model) as predictor:
@@ -82,11 +87,11 @@ class Handlers:
             return [*[gr.skip()] * 6, *cleared(_status(str(error), is_bad=True))]
         return [*view, *cleared()]
 
-    def choose_recognizer(self, model: str, name: str) -> list[Any]:
+    def choose_recognizer(self, model: Any, name: Any) -> list[Any]:
         """The sliders of alpha and beta: shown with the recognizer's values if it has them."""
         try:
             with self.models.using(model) as predictor:
-                return [*map(_update, _sliders(strengths(offered_recognizers(predictor)[name])))]
+                return [*map(_update, _sliders(strengths(offered_recognizers(predictor)[str(name)])))]
         except (InputError, KeyError):  # the next response says it
             return [gr.skip(), gr.skip()]
 
@@ -94,10 +99,14 @@ class Handlers:
         found = self.examples(predictor.train_vocabulary)
         return gr.Dataset(samples=[[example.path] for example in found], visible=bool(found))
 
-    def choose_example(self, model: str, index: int) -> list[Any]:
+    def choose_example(self, model: Any, index: Any) -> list[Any]:
         """Image and class names of an example, and empty outputs."""
-        with self.models.using(model) as predictor:
-            example = self.examples(predictor.train_vocabulary)[index]
+        try:
+            with self.models.using(model) as predictor:
+                example = dict(enumerate(self.examples(predictor.train_vocabulary)))[int(index)]
+        except (InputError, KeyError, TypeError, ValueError):
+            status = _status("there is no such example: reload the page", is_bad=True)
+            return [gr.skip(), gr.skip(), status, *[gr.skip()] * (4 + DOWNLOADS)]
         return [example.path, gr.skip() if example.words is None else example.words, *cleared()]
 
 
@@ -138,9 +147,9 @@ def _update(properties: Properties) -> Any:
     return gr.update(**properties)
 
 
-def preset_words(name: str | None) -> Any:
+def preset_words(name: Any) -> Any:
     """The names of a packaged vocabulary as text."""
-    return gr.skip() if not name else ", ".join(Vocabulary.load(name).names)
+    return gr.skip() if name not in packaged_vocabularies() else ", ".join(Vocabulary.load(name).names)
 
 
 def warning_lines(warnings: Iterable[str]) -> str:

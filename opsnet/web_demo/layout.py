@@ -9,31 +9,31 @@ from pathlib import Path
 from typing import Any
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # no telemetry; read at import
+os.environ["GRADIO_ANALYTICS_MAX_EVENTS"] = "100"  # a table of the last requests, which is computed at each one
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 from opsnet.visualization.overlays import COLOUR_SHARE
 from opsnet.vocabulary import Vocabulary
 from opsnet.web_demo import handlers
 from opsnet.web_demo.downloads import IDLE
 from opsnet.web_demo.examples import Example
+from opsnet.web_demo.guard import LARGEST_FILE, Guard
 from opsnet.web_demo.handlers import Handlers
 from opsnet.web_demo.models import Models
-from opsnet.web_demo.uploads import ProcessedImages
+from opsnet.web_demo.unread import MOST
+from opsnet.web_demo.uploads import MOST_BYTES, ProcessedImages
 
-LARGEST_FILE = "50mb"
+AT_ONCE = 4  # requests that are computed at the same time; others wait
 CHECKED = 300  # seconds between searches for files that are old enough to be deleted
 SHOW_OPACITY = "(percent) => document.documentElement.style.setProperty('--opacity', percent / 100)"
 
 
-def uploaded(payload: Any) -> str | None:
-    """The path of an uploaded file; gradio's own preprocessing would report a broken image only as "Error"."""
-    return None if payload is None else payload.path
-
-
 def build_page(
-    models: Models, examples: Callable[[Vocabulary], tuple[Example, ...]], presets: Sequence[str], folder: Path
-) -> gr.Blocks:
+    models: Models, examples: Callable[[Vocabulary], tuple[Example, ...]], presets: Sequence[str], folder: Path,
+    stored: int = MOST_BYTES,
+) -> gr.Blocks:  # fmt: skip
     """The page; the first model is loaded for it.
 
     On a wide screen the settings are below the inputs, with the result beside both; on a narrow one they follow the
@@ -44,9 +44,10 @@ def build_page(
         examples: training names -> example images.
         presets: names of packaged vocabularies.
         folder: private folder for uploads and downloads; examples lie elsewhere, because its files are deleted.
+        stored: bytes of the network outputs of all visitors that are kept in memory.
     """
     os.environ["GRADIO_TEMP_DIR"] = str(folder)  # gradio's default is the same folder for all users of a machine
-    does = Handlers(models, examples, folder, ProcessedImages())
+    does = Handlers(models, examples, folder, ProcessedImages(stored))
     first = models.names[0]
     with models.using(first) as predictor, gr.Blocks(title="OPSNet", delete_cache=(CHECKED, IDLE)) as page:
         about = gr.HTML(handlers.introduction(predictor), elem_id="title", js_on_load=_script("keys.js"))
@@ -62,6 +63,7 @@ def build_page(
                 preset, *controls = _settings(handlers.settings(predictor), presets)
     with page:
         _connect(does, model, image, shown, preset, words, go, about, controls, outputs)
+    page.queue(max_size=MOST, api_open=False)  # no way around the queue
     return page
 
 
@@ -70,12 +72,14 @@ def _connect(
     controls: list[Any], outputs: list[Any],
 ) -> None:  # fmt: skip
     recognizer, alpha, beta, threshold = controls
-    quick: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-    slow: dict[str, Any] = {"api_visibility": "private", "show_progress": "minimal", "show_progress_on": outputs[0]}
+    # Values arrive as they were sent: gradio's own checks report a broken image or an empty slider only as "Error".
+    every: dict[str, Any] = {"api_visibility": "private", "preprocess": False}
+    quick: dict[str, Any] = {**every, "show_progress": "hidden"}
+    slow: dict[str, Any] = {**every, "show_progress": "minimal", "show_progress_on": outputs[0]}
     # Settings and names relabel the stored network outputs; a new image runs the network first.
     answer: dict[str, Any] = {
         "fn": does.respond, "inputs": [model, image, words, *controls], "outputs": outputs, **slow,
-        "concurrency_limit": 4, "concurrency_id": "answers",
+        "concurrency_limit": AT_ONCE, "concurrency_id": "answers",
     }  # fmt: skip
     sliders = (alpha, beta, threshold)  # `release` alone misses keyboard and number field, `input` the reset
     answers = [
@@ -96,7 +100,6 @@ def _inputs(examples: Sequence[Example]) -> list[Any]:
         type="filepath", image_mode=None, sources=["upload", "clipboard"], label="Image", height=260,
         elem_id="image",
     )  # fmt: skip
-    image.preprocess = uploaded  # type: ignore[method-assign]
     shown = gr.Dataset(
         components=[image], samples=[[example.path] for example in examples], type="index", label="Examples",
         elem_id="examples", visible=bool(examples),
@@ -145,11 +148,17 @@ def _script(name: str) -> str:
     return (resources.files("opsnet.web_demo") / name).read_text(encoding="utf-8")
 
 
-def launch_options() -> dict[str, Any]:
-    """How the page is served: without external requests and telemetry."""
+def launch_options(folder: Path) -> dict[str, Any]:
+    """How the page is served: behind :class:`Guard`, without external requests and telemetry.
+
+    Args:
+        folder: as for :func:`build_page`.
+    """
     fonts = ["system-ui", "sans-serif"], ["ui-monospace", "monospace"]
     return {
         "share": False, "ssr_mode": False, "quiet": True, "footer_links": [], "max_file_size": LARGEST_FILE,
+        "app_kwargs": {"middleware": [Middleware(Guard, folder=folder)], "docs_url": None, "redoc_url": None},
+        "enable_monitoring": False, "run_history": False, "mcp_server": False, "pwa": False,
         "state_session_capacity": 100, "theme": gr.themes.Soft(font=fonts[0], font_mono=fonts[1]),
         "css": _script("page.css"),
     }  # fmt: skip

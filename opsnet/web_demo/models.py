@@ -6,9 +6,12 @@ import gc
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from threading import Condition
+from typing import Any
 
 from opsnet.prediction.predictor import Predictor
 from opsnet.utils.errors import InputError
+
+PATIENCE = 120
 
 
 class Models:
@@ -16,10 +19,11 @@ class Models:
 
     Args:
         loaders: name of each model -> a function that loads it; the first is the one with which the page opens.
+        patience: seconds to wait for the end of the requests that use another model.
     """
 
-    def __init__(self, loaders: Mapping[str, Callable[[], Predictor]]) -> None:
-        self._loaders = dict(loaders)
+    def __init__(self, loaders: Mapping[str, Callable[[], Predictor]], patience: float = PATIENCE) -> None:
+        self._loaders, self._patience = dict(loaders), patience
         self._changed = Condition()
         self._users = 0
         self._name: str | None = None
@@ -31,16 +35,17 @@ class Models:
         return tuple(self._loaders)
 
     @contextmanager
-    def using(self, name: str) -> Iterator[Predictor]:
+    def using(self, name: Any) -> Iterator[Predictor]:
         """A model, which stays in memory during the block.
 
         Raises:
-            InputError: there is no such model, or it cannot be loaded.
+            InputError: there is no such model, it cannot be loaded, or another one was in use all the time.
         """
-        if name not in self._loaders:
+        if not isinstance(name, str) or name not in self._loaders:
             raise InputError(f"there is no model '{name}': choose one of {', '.join(self.names)}")
         with self._changed:
-            self._changed.wait_for(lambda: self._users == 0 or self._name == name)
+            if not self._changed.wait_for(lambda: self._users == 0 or self._name == name, self._patience):
+                raise InputError(f"others are using another model than '{name}': try again in a minute")
             predictor = self._load(name)
             self._users += 1
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from opsnet.inference.settings import changed
 from opsnet.prediction.carriers import PanopticResult
@@ -37,6 +38,15 @@ class Controls:
     beta: float = 0.5
     threshold: float | None = None
 
+    @classmethod
+    def checked(cls, recognizer: Any, alpha: Any, beta: Any, threshold: Any) -> Controls:
+        """The settings as a browser sent them.
+
+        Raises:
+            InputError: alpha, beta or the threshold is not a finite number.
+        """
+        return cls(str(recognizer), *map(_number, ("α", "β", "score threshold"), (alpha, beta, threshold)))
+
 
 @dataclass(frozen=True)
 class Response:
@@ -64,7 +74,7 @@ class Response:
 
 
 def segment_image(
-    predictor: Predictor, seen: ProcessedImage | None, path: str | None, words: str, controls: Controls
+    predictor: Predictor, seen: ProcessedImage | None, path: str | None, words: Any, controls: Controls
 ) -> Response:
     """Segments an image, or relabels its segments if the network has already processed it.
 
@@ -82,7 +92,7 @@ def segment_image(
     recognizer = choose(predictor, controls.recognizer, controls.alpha, controls.beta)
     filtering = predictor.filtering
     if controls.threshold is not None:
-        filtering = changed(filtering, {"threshold": _finite(controls.threshold)})
+        filtering = changed(filtering, {"threshold": controls.threshold})
     start = time.monotonic()
     if seen is None or seen.path != path:
         pixels = read_upload(path)
@@ -102,10 +112,11 @@ def segment_image(
     )  # fmt: skip
 
 
-def _finite(threshold: float) -> float:
-    if not math.isfinite(threshold):
-        raise InputError(f"the threshold must be a number, got {threshold}: move its slider")
-    return float(threshold)
+def _number(label: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        got = "nothing" if value is None else str(value)[:40]
+        raise InputError(f"{label} must be a number, got {got}: move its slider")
+    return float(value)
 
 
 def warnings_of(found: PanopticResult, fit: VocabularyFit, cut: tuple[str, ...]) -> tuple[str, ...]:
@@ -118,13 +129,13 @@ def warnings_of(found: PanopticResult, fit: VocabularyFit, cut: tuple[str, ...])
     return tuple(warnings)
 
 
-def parse_words(text: str) -> Vocabulary:
+def parse_words(text: Any) -> Vocabulary:
     """Parses the names in the text box. No file names are accepted: a visitor must not read this machine's files.
 
     Raises:
         InputError: there are no names, too many, or one is too long.
     """
-    names = without_repeats(split_concepts(text))
+    names = without_repeats(split_concepts(text)) if isinstance(text, str) else []
     if not names:
         raise InputError("there are no class names: enter some, separated by commas")
     if len(names) > MOST_WORDS:

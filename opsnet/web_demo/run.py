@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 
 from opsnet.utils.errors import InputError
 from opsnet.utils.option_values import EDGE, SHARE_OR_NULL, Number, Switch, check_values
+from opsnet.web_demo.access import opened, password_for
 
 if TYPE_CHECKING:
     from opsnet.prediction.predictor import Predictor
@@ -25,7 +26,8 @@ WEIGHTS = ("checkpoint", "clip_model", "clip_weights", "train_vocabulary")
 """Keys that describe a model, at the top level of conf/demo.yaml or in an entry of ``models``."""
 
 KEYS: dict[str, Number | Switch] = {
-    "port": Number(0, 65535, whole=True), "threshold": SHARE_OR_NULL, "shortest": EDGE, "longest": EDGE
+    "port": Number(0, 65535, whole=True), "threshold": SHARE_OR_NULL, "shortest": EDGE, "longest": EDGE,
+    "stored_mb": Number(0, 1 << 20, whole=True),
 }  # fmt: skip
 
 
@@ -96,8 +98,8 @@ def _load(cfg: DictConfig, entry: Mapping[str, Any]) -> Predictor:
     return predictor
 
 
-def demo(cfg: DictConfig) -> Any:
-    """Loads the first model and builds the page, a gradio ``Blocks``; nothing is served yet.
+def demo(cfg: DictConfig) -> tuple[Any, Path]:
+    """Loads the first model and builds the page, a gradio ``Blocks``, and its upload folder; nothing is served yet.
 
     Args:
         cfg: conf/demo.yaml.
@@ -122,19 +124,23 @@ def demo(cfg: DictConfig) -> Any:
         part.mkdir()
     own = None if cfg.examples is None else copy_examples(Path(cfg.examples).expanduser(), drawn)
     examples = cache(lambda train: examples_for(train, drawn) if own is None else own)
-    return build_page(Models(choices), examples, packaged_vocabularies(), uploads)
+    page = build_page(Models(choices), examples, packaged_vocabularies(), uploads, int(cfg.stored_mb) << 20)
+    return page, uploads
 
 
 def serve(cfg: DictConfig) -> None:
     """Serves the page until Ctrl-C, or until it is terminated (exit code 143)."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # an exit that removes the page's folder
-    page = demo(cfg)
+    auth = password_for(cfg.auth)
+    page, uploads = demo(cfg)
     from opsnet.web_demo.layout import launch_options
 
     logging.getLogger("httpx").setLevel(logging.WARNING)  # gradio's requests to itself
     try:
-        page.launch(server_name=cfg.host, server_port=cfg.port, prevent_thread_lock=True, **launch_options())
+        page.launch(
+            server_name=cfg.host, server_port=cfg.port, auth=auth, prevent_thread_lock=True, **launch_options(uploads)
+        )  # fmt: skip
     except OSError as error:
         raise InputError(f"port {cfg.port} of {cfg.host} cannot be used ({error}): give another, port=8000") from error
-    print(f"http://{cfg.host}:{cfg.port}  (Ctrl-C ends it)", flush=True)
+    print(opened(cfg.host, cfg.port, has_password=auth is not None), flush=True)
     page.block_thread()

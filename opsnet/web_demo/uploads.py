@@ -8,6 +8,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from opsnet.web_demo.downloads import IDLE
 
 LARGEST = 25_000_000  # pixels per image; all visitors share the server's memory
 MOST_BYTES = 2 << 30  # of the stored images and outputs of all visitors together; an image of 25 MP takes 185 MB
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")  # other readers of Pillow start programs or trust tile sizes
 Key = tuple[str, str]
 """Name of the model and path of the image; gradio puts a hash of the content into the path."""
 
@@ -93,10 +95,24 @@ def checked_upload(path: str | None, folder: Path) -> str | None:
     """
     if not path:
         return None
-    file = Path(path).resolve()
-    if folder.resolve() not in file.parents or not file.is_file():
+    if not is_below(path, folder) or not _is_file(path):
         raise InputError("the image is not on the server (any more): upload it again, or choose an example")
-    return str(file)
+    return str(Path(path).resolve())
+
+
+def is_below(path: Any, folder: Path) -> bool:
+    """Whether something is a path into a folder, all links and ``..`` resolved."""
+    try:
+        return isinstance(path, str) and folder.resolve() in Path(path).resolve().parents
+    except (OSError, ValueError, RuntimeError):  # zero bytes, links in a circle
+        return False
+
+
+def _is_file(path: str) -> bool:
+    try:
+        return Path(path).is_file()
+    except OSError:  # the name is too long
+        return False
 
 
 def read_upload(path: str | None) -> NDArray[np.uint8]:
@@ -111,7 +127,7 @@ def read_upload(path: str | None) -> NDArray[np.uint8]:
         raise InputError("there is no image: upload one, or choose an example")
     name = Path(path).name
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             width, height = image.size
             if width * height <= LARGEST:
                 return to_rgb(image)

@@ -38,6 +38,17 @@ def served(folder: Path, *arguments: str) -> Iterator[str]:
     Raises:
         InputError: the command ends; the message is its output.
     """
+    with served_process(folder, *arguments) as (address, _):
+        yield address
+
+
+@contextmanager
+def served_process(folder: Path, *arguments: str) -> Iterator[tuple[str, int]]:
+    """The address of a page as for :func:`served`, and the number of its process.
+
+    Raises:
+        InputError: the command ends; the message is its output.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -50,7 +61,7 @@ def served(folder: Path, *arguments: str) -> Iterator[str]:
         wait_until(lambda: server.poll() is not None or _is_served(port))
         if server.poll() is not None:
             raise InputError(f"opsnet-demo ended: {(folder / 'log').read_text()}")
-        yield f"http://127.0.0.1:{port}"
+        yield f"http://127.0.0.1:{port}", server.pid
     finally:
         server.terminate()
         server.wait()
@@ -58,7 +69,7 @@ def served(folder: Path, *arguments: str) -> Iterator[str]:
 
 def _is_served(port: int) -> bool:
     try:
-        return bool(urllib.request.urlopen(f"http://127.0.0.1:{port}/config").status == 200)
+        return bool(urllib.request.urlopen(f"http://127.0.0.1:{port}/").status == 200)
     except OSError:
         return False
 

@@ -100,7 +100,8 @@ def test_the_examples_are_those_of_a_folder(compose, lenient_checkpoint, tmp_pat
     with pytest.raises(InputError, match="none is not a folder: give a folder of images"):
         demo(config)
     config = OmegaConf.merge(config, {"examples": None})
-    page = demo(config)
+    page, uploads = demo(config)
+    assert uploads.is_dir() and str(uploads) == page.GRADIO_CACHE
     shown = next(block for block in page.blocks.values() if getattr(block, "elem_id", None) == "examples")
     assert [Path(row[0]["path"]).name for row in shown.samples] == [
         "scenes.png", "scenes_novel.png", "scenes_street.png",

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import time
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from opsnet.data.panoptic_png import decode_ids
 from opsnet.web_demo import downloads
-from opsnet.web_demo.downloads import IDLE, new_folder, private_folder, write_downloads
+from opsnet.web_demo.downloads import BROKEN_OFF, IDLE, make_room, new_folder, private_folder, write_downloads
 
 
 def test_the_files_are_a_panoptic_prediction(named_map, tmp_path) -> None:
@@ -54,3 +55,29 @@ def test_no_link_made_beforehand_is_followed(tmp_path, monkeypatch) -> None:
         assert folder.stat().st_mode & 0o077 == 0
     assert first != second
     assert victim.is_dir()
+
+
+def written(path: Path, size: int, age: float) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"x" * size)
+    os.utime(path, (time.time() - age, time.time() - age))
+    return path
+
+
+def test_the_oldest_files_make_room(tmp_path) -> None:
+    example = written(tmp_path / "e" / "scenes.png", 500, 5000)
+    files = [written(tmp_path / str(age) / "a.png", 100, age) for age in (10, 20, 30, 40)]
+    make_room(tmp_path, {example}, most_bytes=1000)
+    assert all(map(Path.is_file, files))
+    make_room(tmp_path, {example}, most_bytes=250)
+    assert [file.is_file() for file in files] == [True, True, False, False]
+    assert not files[3].parent.exists() and example.is_file()
+    make_room(tmp_path, {example}, most_files=1)
+    assert [file.is_file() for file in files] == [True, False, False, False]
+
+
+def test_an_upload_that_broke_off_is_deleted(tmp_path) -> None:
+    old = written(tmp_path / "tmpabc", 100, BROKEN_OFF + 5)
+    young = written(tmp_path / "tmpdef", 100, 5)
+    make_room(tmp_path, ())
+    assert young.is_file() and not old.exists()

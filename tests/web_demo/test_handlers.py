@@ -73,11 +73,20 @@ def test_invalid_input_changes_only_the_status(page, tmp_path, image) -> None:
         (image, f"{EVIL * 5}", "&lt;img src=x onerror=alert(1)&gt;"),
         (None, "sea", "there is no image"),
         (__file__, "sea", "the image is not on the server (any more)"),
+        ({"path": __file__}, "sea", "the image is not on the server (any more)"),
+        ({"path": ["a"]}, "sea", "the image is not on the server (any more)"),
+        ({"path": "a\0b"}, "sea", "the image is not on the server (any more)"),
+        (image, None, "there are no class names"),
+        (image, ["sea"], "there are no class names"),
     ]:
         status, *others = page.respond("own", path, words, *FULL)
         assert part in status and 'class="status bad"' in status and "<img" not in status
         assert others == [gr.skip()] * (OUTPUTS - 1)
     assert "there is no model" in page.respond("none", image, "sea", *FULL)[0]
+    for controls in (("full", None, 0.5, 0.0), ("full", 10.0, "a", 0.0), ("full", 10.0, 0.5, [1])):  # emptied sliders
+        assert "must be a number, got" in page.respond("own", image, "sea", *controls)[0]
+    assert "does not work with this model" in page.respond("own", image, "sea", ["full"], 10.0, 0.5, 0.0)[0]
+    assert "; network 0." in page.respond("own", {"path": image}, "sea", *FULL)[0]
 
 
 def test_a_class_name_is_never_html(page, image) -> None:
@@ -127,8 +136,12 @@ def test_an_example_brings_its_names_and_clears_the_result(page, predictor) -> N
     assert "placeholder" in outputs[2] and len(outputs) == OUTPUTS
     own = Handlers(page.models, lambda train: (Example("a.png", None),), page.folder, page.images)
     assert own.choose_example("own", 0)[1] == gr.skip()
+    for index in (-1, 3, "x", None, [0]):
+        path, _, status, *others = page.choose_example("own", index)
+        assert path == gr.skip() and "there is no such example" in status and len(others) == OUTPUTS - 1
 
 
 def test_a_packaged_vocabulary_as_text() -> None:
     assert preset_words("scenes").startswith("red circle, blue square, ")
-    assert preset_words(None) == gr.skip()
+    for name in (None, "/etc/passwd", "scenes.json", ["scenes"]):
+        assert preset_words(name) == gr.skip()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,10 @@ from PIL import Image
 gr = pytest.importorskip("gradio")
 
 from opsnet.web_demo.examples import Example  # noqa: E402
-from opsnet.web_demo.layout import build_page, launch_options, uploaded  # noqa: E402
+from opsnet.web_demo.guard import Guard  # noqa: E402
+from opsnet.web_demo.layout import build_page, launch_options  # noqa: E402
 from opsnet.web_demo.models import Models  # noqa: E402
+from opsnet.web_demo.unread import MOST  # noqa: E402
 
 
 @pytest.fixture
@@ -29,11 +30,6 @@ def page(predictor, tmp_path, monkeypatch) -> Any:
 
 def control(page: Any, name: str) -> Any:
     return next(block for block in page.blocks.values() if getattr(block, "elem_id", None) == name)
-
-
-def test_a_broken_upload_reaches_the_page_as_it_came() -> None:
-    assert uploaded(SimpleNamespace(path="/tmp/text.png")) == "/tmp/text.png"
-    assert uploaded(None) is None
 
 
 def test_the_controls_start_with_the_models_own_values(page, predictor) -> None:
@@ -56,8 +52,17 @@ def test_every_control_has_a_label(page) -> None:
     assert len(set(labels)) == len(labels)
 
 
-def test_nothing_is_told_to_others(page) -> None:
-    options = launch_options()
+def test_the_queue_is_limited_and_there_is_no_way_around_it(page) -> None:
+    assert page._queue.max_size == MOST
+    assert page._queue.ANALYTICS_MAX_EVENTS == 100
+    assert page.api_open is False
+    assert all(f.preprocess is False for f in page.fns.values() if f.fn and f.inputs)
+
+
+def test_nothing_is_told_to_others(page, tmp_path) -> None:
+    options = launch_options(tmp_path)
+    (guard,) = options["app_kwargs"]["middleware"]
+    assert guard.cls is Guard and guard.kwargs == {"folder": tmp_path}
     assert page.analytics_enabled is False
     assert options["share"] is False
     assert "https://fonts" not in options["theme"]._get_theme_css()

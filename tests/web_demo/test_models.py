@@ -71,3 +71,14 @@ def test_a_model_that_cannot_be_loaded_says_why_and_blocks_no_other(models) -> N
             pass
     with models.using("a") as network:
         assert isinstance(network, Network)
+
+
+def test_a_model_that_does_not_become_free_is_a_sentence(loaded) -> None:
+    models = Models({"a": Network, "b": Network}, patience=0.05)
+    with models.using("a"), pytest.raises(InputError, match="others are using another model than 'b'"):
+        models.using("b").__enter__()
+    with models.using("b"):
+        pass
+    for name in (None, ["a"], 5, "c"):
+        with pytest.raises(InputError, match="there is no model"):
+            models.using(name).__enter__()

@@ -79,8 +79,6 @@ def test_the_threshold_needs_no_further_pass(predictor, image, passes) -> None:
     assert none.map.segments == ()
     assert any(isinstance(warning, NoSegmentWarning) for warning in none.map.warnings)
     assert {str(warning) for warning in none.map.warnings} <= set(none.warnings)
-    with pytest.raises(InputError, match="the threshold must be a number, got nan"):
-        segment_image(predictor, first.seen, image, WORDS, Controls("full", threshold=float("nan")))
 
 
 def test_the_recognizer_is_the_chosen_one(predictor, image) -> None:
@@ -128,3 +126,13 @@ def test_names_that_are_refused(text, message, predictor, image, passes) -> None
     with pytest.raises(InputError, match=message):
         segment_image(predictor, None, image, text, FULL)
     assert passes == []
+
+
+@pytest.mark.parametrize("value", [None, "1", True, float("nan"), float("inf"), [1], {}])
+def test_a_setting_that_is_no_number_is_refused(value) -> None:
+    for place, label in enumerate(("α", "β", "score threshold")):
+        numbers = [1.0, 1.0, 0.5]
+        numbers[place] = value
+        with pytest.raises(InputError, match=f"{label} must be a number, got .*: move its slider"):
+            Controls.checked("full", *numbers)
+    assert Controls.checked("full", 1, 0.5, 0) == Controls("full", 1.0, 0.5, 0.0)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from opsnet.inference.network_output import NetworkOutput
 from opsnet.structures import Proposals
@@ -48,6 +49,30 @@ def test_what_is_no_image(tmp_path) -> None:
         read_upload(None)
 
 
+@pytest.mark.parametrize(
+    ("kind", "works"),
+    [
+        ("PNG", True),
+        ("JPEG", True),
+        ("WEBP", True),
+        ("GIF", True),
+        ("MPO", True),
+        ("BMP", True),
+        ("TIFF", False),
+        ("EPS", False),
+        ("ICNS", False),
+        ("PPM", False),
+    ],
+)
+def test_only_formats_of_the_web_are_read(kind, works, tmp_path) -> None:
+    Image.new("RGB", (16, 16), (9, 9, 9)).save(tmp_path / "a.png", kind)
+    if works:
+        assert read_upload(str(tmp_path / "a.png")).shape == (16, 16, 3)
+    else:
+        with pytest.raises(InputError, match="give a PNG, JPEG or WebP file"):
+            read_upload(str(tmp_path / "a.png"))
+
+
 # --- paths ------------------------------------------------------------------------------------------------------------
 
 
@@ -60,7 +85,8 @@ def test_only_files_below_the_folder_are_uploads(tmp_path) -> None:
     (folder / "link.png").symlink_to(tmp_path / "secret.png")
     assert checked_upload(str(folder / "hash" / "a.png"), folder) == str(folder / "hash" / "a.png")
     assert checked_upload(None, folder) is None
-    outside = ["../secret.png", "pipe.png", "link.png", "none.png", "hash", ""]
+    (folder / "circle.png").symlink_to(folder / "circle.png")
+    outside = ["../secret.png", "pipe.png", "link.png", "none.png", "hash", "", "a\0b", "circle.png", "x" * 5000]
     for path in [str(tmp_path / "secret.png"), *(str(folder / name) for name in outside)]:
         with pytest.raises(InputError, match="the image is not on the server"):
             checked_upload(path, folder)
