@@ -86,8 +86,24 @@ def decode_rgb(content: bytes, name: str) -> NDArray[np.uint8]:
         DatasetError: they are not an image.
     """
     try:
+        return to_rgb(decode_image(content, name))
+    except DatasetError:
+        raise
+    except Exception as error:  # as in read_rgb
+        raise DatasetError(f"{name} cannot be read as an image ({error}): replace the file") from error
+
+
+def decode_image(content: bytes, name: str) -> Image.Image:
+    """Decodes the bytes of an image file; ``name`` stands for a path in messages.
+
+    Raises:
+        DatasetError: they are not an image.
+    """
+    try:
+        image: Image.Image
         with Image.open(io.BytesIO(content)) as image:
-            return to_rgb(image)
+            image.load()
+            return image
     except UnidentifiedImageError as error:  # Pillow's message names an object in memory
         raise DatasetError(f"{name} cannot be read as an image (its format is unknown): replace the file") from error
     except Exception as error:  # as in read_image

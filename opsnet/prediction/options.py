@@ -75,8 +75,8 @@ def option_values(cfg: DictConfig) -> dict[str, Any]:
     """
     check_values(cfg, {**INFERENCE, "shortest": EDGE, "longest": EDGE})
     pick_device(cfg.get("device", "auto"))
-    if not str(cfg.output).strip():
-        raise InputError("output is empty: give output=FOLDER, or leave it out")
+    if not isinstance(cfg.output, (str, Path)) or not str(cfg.output).strip():
+        raise InputError(f"output must be a folder, got {str(cfg.output)!r:.80}: give output=FOLDER, or leave it out")
     fields = PredictionOptions.__dataclass_fields__
     return {
         **{key: cfg[key] for key in fields if key in cfg},

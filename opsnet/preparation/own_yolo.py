@@ -15,6 +15,7 @@ from opsnet.preparation.own_files import IMAGE_SUFFIXES, files_by_stem
 from opsnet.preparation.own_regions import Runs, Size, polygons_to_runs
 from opsnet.preparation.own_shapes import ImageLabels, Shape, survey
 from opsnet.utils.errors import InputError
+from opsnet.utils.structured_files import FileError, read_yaml
 from opsnet.vocabulary import Vocabulary
 
 LAYOUT = "it needs images in images/ and text files of the same names in labels/"
@@ -179,14 +180,10 @@ def _names(names: Any, where: str) -> list[str]:
 
 
 def _load_yaml(path: Path) -> dict[Any, Any]:
-    import yaml
-
-    if not path.is_file():
-        raise InputError(f"{path} does not exist: check the path")
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not a yaml file ({error}): replace it") from error
+        data = read_yaml(path)
+    except FileError as error:
+        raise InputError(f"{path} {error}") from error
     if not isinstance(data, dict):
         raise InputError(f"{path} is not YOLO's data.yaml: it needs names, and the folder of each set")
     return data

@@ -34,6 +34,20 @@ def reason_of(error: BaseException, length: int = 200) -> str:
     return text if len(text) <= length else f"{text[: length - 3]}..."
 
 
+def shown(message: str, length: int = 900) -> str:
+    """A message in one line that a terminal can show; of a longer one, the beginning and the end.
+
+    It may quote files of other people: control characters, which a terminal would obey, become escapes.
+    """
+    text = _BREAK.sub(" ", message.strip())
+    text = _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
+    return text if len(text) <= length else f"{text[: length // 2]} ... {text[-length // 3 :]}"
+
+
+_BREAK = re.compile(r"\s*\n\s*")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
+
+
 @contextmanager
 def exit_on_user_error(*, interrupted: str = "") -> Iterator[None]:
     """Exits with only the message for errors that the user can fix; other errors keep their traceback.
@@ -58,7 +72,7 @@ def exit_on_user_error(*, interrupted: str = "") -> Iterator[None]:
         cause = _input_error(error)
         if cause is None:
             raise
-        print(f"error: {cause}", file=sys.stderr)
+        print(f"error: {shown(cause)}", file=sys.stderr)
         sys.exit(2)
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from opsnet.utils.errors import exit_on_user_error
+from scripts.fuzz.seeds import photo
 from scripts.fuzz.targets import Target
 from scripts.fuzz.watch import Watch
 
@@ -73,6 +74,8 @@ class Judge:
         logging.disable(logging.CRITICAL)
         elsewhere = self.folder / "elsewhere"  # a file without a folder would be written here, outside the case's
         elsewhere.mkdir(parents=True, exist_ok=True)
+        for level in (self.folder, self.folder.parent):
+            (level / "opsnet_canary.png").write_bytes(photo())
         os.chdir(elsewhere)
         self._watch.install()
 
@@ -110,7 +113,8 @@ def _outcome(target: Target, case: Any, folder: Path) -> tuple[str, str]:
         with redirect_stderr(stderr), redirect_stdout(io.StringIO()), exit_on_user_error():
             target.run(case, folder)
     except SystemExit as end:
-        message = stderr.getvalue().rpartition("error: ")[2].strip()
+        found = re.search(r"^error: (.*)", stderr.getvalue(), re.DOTALL | re.MULTILINE)
+        message = found[1].strip() if found else ""
         problem = _problem(message, end, target, folder)
         return ("message", f"{problem}: {message[:500]!r}") if problem else ("refused", message)
     except BaseException:

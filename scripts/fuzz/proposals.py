@@ -100,9 +100,10 @@ def _changed(rng: Random, tensors: dict[str, Tensor], more: dict[str, Any]) -> b
 
 @cache
 def _bomb() -> bytes:
-    """3 GB of zeros, compressed."""
-    packer = zlib.compressobj(9)
-    return b"".join([*(packer.compress(bytes(2**20)) for _ in range(3 * 2**10)), packer.flush()])
+    """4 GB of zeros, compressed: the blocks of one MB, which do not refer to others, again and again."""
+    packer = zlib.compressobj(9, wbits=-15)
+    block = packer.compress(bytes(2**20)) + packer.flush(zlib.Z_FULL_FLUSH)
+    return b"\x78\x01" + block * 4096 + packer.flush()
 
 
 _TENSORS = (

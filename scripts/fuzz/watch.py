@@ -10,7 +10,7 @@ import os
 import sys
 from typing import Any
 
-SECRETS = ("canary", "/etc/passwd")
+SECRETS = ("opsnet_canary", "/etc/passwd")
 """Parts of the paths that hostile inputs name; no reader may open them."""
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _ONE_PATH = {"os.mkdir": 2, "os.remove": 1, "os.rmdir": 1, "os.truncate": -1, "os.chmod": 2}
