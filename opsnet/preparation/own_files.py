@@ -17,6 +17,7 @@ from opsnet.utils.json_fields import FieldError, field, whole
 T = TypeVar("T")
 
 QUIET_BELOW = 200  # items that are read in a moment
+LARGEST_TEXT = 256 * 2**20  # bytes; the labels of an image, or the names of a set
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 
@@ -67,6 +68,18 @@ def read_json(path: Path) -> Any:
     """
     try:
         return structured_files.read_json(path)
+    except structured_files.FileError as error:
+        raise InputError(f"{path} {error}") from error
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file in UTF-8, without blank ones at its end.
+
+    Raises:
+        InputError: the file is missing, too large or not UTF-8.
+    """
+    try:
+        return structured_files.read_text(path, LARGEST_TEXT).rstrip().splitlines()
     except structured_files.FileError as error:
         raise InputError(f"{path} {error}") from error
 

@@ -11,7 +11,7 @@ from PIL import Image
 from opsnet.data.conversion import Source
 from opsnet.preparation import own_vocabulary
 from opsnet.preparation.own_destination import Destination
-from opsnet.preparation.own_files import IMAGE_SUFFIXES, files_by_stem, require_size
+from opsnet.preparation.own_files import IMAGE_SUFFIXES, files_by_stem, read_lines, require_size
 from opsnet.preparation.own_masks import (
     MaskReader,
     Pixels,
@@ -151,8 +151,7 @@ def _listed(folder: Path, name: str) -> list[str] | None:
     if name not in lists and len(lists) > 1:
         raise InputError(f"{folder} has no {name}.txt: give --set one of {', '.join(lists)}")
     path = lists.get(name) or next(iter(lists.values()))
-    stems = path.read_text(encoding="utf-8").split("\n")
-    return [stem.strip() for stem in stems if stem.strip()]
+    return [stem.strip() for stem in read_lines(path) if stem.strip()]
 
 
 def read_labelmap(path: Path) -> dict[str, int]:
@@ -162,12 +161,12 @@ def read_labelmap(path: Path) -> dict[str, int]:
         InputError: a line is not of this form, or a name or colour occurs twice.
     """
     found: dict[str, int] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         if not line.strip() or line.startswith("#"):
             continue
         parts = line.rsplit(":", 3)
         values = parts[1].split(",") if len(parts) == 4 else []
-        if len(values) != 3 or not all(v.strip().isdecimal() and int(v) < 256 for v in values) or not parts[0].strip():
+        if len(values) != 3 or not all(len(v) < 9 and v.strip().isdecimal() and int(v) < 256 for v in values) or not parts[0].strip():
             raise InputError(f"line {number} of {path} is not name:R,G,B:parts:actions: correct it")
         name, code = parts[0].strip(), colour_code(tuple(map(int, values)))
         if name in found or code in found.values():

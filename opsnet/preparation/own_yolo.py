@@ -11,7 +11,7 @@ from typing import Any
 
 from opsnet.data.conversion import Source
 from opsnet.preparation.own_destination import Destination
-from opsnet.preparation.own_files import IMAGE_SUFFIXES, files_by_stem
+from opsnet.preparation.own_files import IMAGE_SUFFIXES, files_by_stem, read_lines
 from opsnet.preparation.own_regions import Runs, Size, polygons_to_runs
 from opsnet.preparation.own_shapes import ImageLabels, Shape, survey
 from opsnet.utils.errors import InputError
@@ -71,8 +71,8 @@ def read_labels(source: Source, names: Sequence[str]) -> ImageLabels:
         InputError: a row is not of this form, or its class has no name.
     """
     path, shapes = source.labels[0], []
-    text = "" if path == source.image else path.read_text(encoding="utf-8-sig")
-    for number, row in enumerate(text.splitlines(), start=1):
+    rows = [] if path == source.image else read_lines(path)
+    for number, row in enumerate(rows, start=1):
         if row.strip():
             shapes.append(_shape(row.split(), f"line {number} of {path}", names))
     return ImageLabels(str(path), None, shapes)
@@ -140,7 +140,7 @@ def from_folder(folder: Path, name: str) -> tuple[Path, Sequence[str] | None]:
     listed = folder / "classes.txt"
     if not listed.is_file():
         return images, None
-    return images, _names(listed.read_text(encoding="utf-8-sig").rstrip().splitlines(), str(listed))
+    return images, _names(read_lines(listed), str(listed))
 
 
 def from_yaml(path: Path, name: str) -> tuple[Path, list[str]]:

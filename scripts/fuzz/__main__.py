@@ -98,6 +98,7 @@ def _warm_up(chosen: Sequence[Target]) -> None:
             stdout, stderr = sys.stdout, sys.stderr
             sys.stdout = sys.stderr = nothing
             try:
+                target.warm_up()
                 target.run(target.case(0), Path(folder))
             except BaseException:  # whatever it is, the processes will say so
                 pass

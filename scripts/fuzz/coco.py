@@ -18,7 +18,7 @@ INSTANCES = {
     "annotations": [
         {"id": 1, "image_id": 1, "category_id": 1, "iscrowd": 0, "segmentation": [_ROWS], "area": 25, "bbox": _ROWS[:4]},
         {"id": 2, "image_id": 1, "category_id": 2, "iscrowd": 1, "segmentation": {"size": [8, 8], "counts": [40, 24]}},
-        {"id": 3, "image_id": 1, "category_id": 2, "segmentation": {"size": [8, 8], "counts": "X1`0"}},
+        {"id": 3, "image_id": 1, "category_id": 2, "segmentation": {"size": [8, 8], "counts": "X1h0"}},
     ],
     "categories": [{"id": 1, "name": "cat", "supercategory": "animal"}, {"id": 2, "name": "sky", "isthing": 0}],
 }

@@ -10,7 +10,7 @@ from opsnet.preparation.own_destination import Destination
 from opsnet.utils.errors import InputError
 from scripts.fuzz.cases import Untrue
 
-NAMES = ("--set", "--vocabulary", "--stuff", "--crowd")
+NAMES = ("--set", "--vocabulary", "--stuff", "--crowd", "vocabulary")
 
 
 def convert(prepare: Callable[[Destination], None], folder: Path) -> None:

@@ -16,7 +16,7 @@ from scripts.fuzz.mutation import mutated_json, mutated_png
 NAMES = ("masks",)
 RECORDS: list[Any] = [
     {"id": 3, "segmentation": {"size": [8, 8], "counts": [40, 24]}, "predicted_iou": 0.9},
-    {"id": 4, "segmentation": {"size": [8, 8], "counts": "X1`0"}, "score": 0.5},
+    {"id": 4, "segmentation": {"size": [8, 8], "counts": "X1h0"}, "score": 0.5},
     {"id": 5, "segmentation": [[0, 0, 5, 0, 5, 5]], "image_id": 0},
 ]
 

@@ -26,7 +26,7 @@ SECONDS = 5.0
 GIGABYTES = 2.0
 """How much the process may grow."""
 LONGEST_MESSAGE = 1000
-_UNREADABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]|Traceback|object at 0x")
+_UNREADABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff\u202e]|Traceback|object at 0x")
 
 
 @dataclass(frozen=True)

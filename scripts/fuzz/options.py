@@ -74,7 +74,7 @@ NAMED = {
     ),
     "doctor": tuple(KEYS),
 }  # fmt: skip
-NAMES = (*COMMANDS, *NAMED["predict"], *NAMED["evaluate"], *NAMED["doctor"], "gt", "pred", "key")
+NAMES = (*COMMANDS, *NAMED["predict"], *NAMED["evaluate"], *NAMED["doctor"], "gt", "pred", "key", "--help")
 
 
 def run(given: Case, folder: Path) -> None:

@@ -18,12 +18,14 @@ class Target:
         case: seed -> an input, always the same.
         run: reads the input as a command would, in a folder of its own.
         names: words of which a message must have one, if it does not name a file in the folder: keys and options.
+        warm_up: loads what cases load late, before the processes are forked.
     """
 
     name: str
     case: Callable[[int], Any]
     run: Callable[[Any, Any], None]
     names: tuple[str, ...] = ()
+    warm_up: Callable[[], object] = lambda: None
 
 
 CASES = {
@@ -44,7 +46,8 @@ def load(name: str) -> Target:
     if name not in available():
         raise KeyError(name)
     module = import_module(f"scripts.fuzz.{name}")
-    return Target(name, module.case, module.run, getattr(module, "NAMES", ()))
+    warm_up = getattr(module, "warm_up", lambda: None)
+    return Target(name, module.case, module.run, getattr(module, "NAMES", ()), warm_up)
 
 
 def available() -> list[str]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 
+from opsnet.utils.errors import InputError
 from opsnet.vocabulary import Vocabulary
 from opsnet.vocabulary.vocabulary import load_training_vocabulary
 from scripts.fuzz.cases import Case
@@ -18,6 +20,13 @@ TEXTS = (
     '{"categories": []}', "cat,,dog", ",", ";", "\n", "cat\0dog", "x" * 5000, "[" * 3000, "[" + "9" * 5000 + "]", "~nobody/x",
 )  # fmt: skip
 ENTRIES = ("cat", "dog, hound", "", " ", ",", None, 3, b"cat", ["cat"], "cat\ndog", "\ud800", "a\0b", "Cat", "x" * 3000)
+
+
+def warm_up() -> None:
+    """Loads nltk, timm and open_clip."""
+    for spec in ("imagenet1k", "imagenet21k", "wordnet:animal.n.01"):
+        with suppress(InputError):  # WordNet may not be installed
+            Vocabulary.load(spec)
 
 
 def case(seed: int) -> Case:
