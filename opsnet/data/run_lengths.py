@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import reprlib
 from typing import Any
 
 from opsnet.utils.json_fields import whole
@@ -16,21 +15,21 @@ def checked_counts(counts: Any, size: Size) -> list[int]:
 
     Args:
         counts: whole numbers, or COCO's text.
-        size: of the mask.
+        size: of the image.
 
     Raises:
-        ValueError: they are neither, or do not add up to the mask; the message is about the run lengths.
+        ValueError: they are neither, or do not add up to the mask.
     """
     if isinstance(counts, (str, bytes)):
         counts = counts_of_text(counts)
-    if not isinstance(counts, (list, tuple)):
-        raise ValueError(f"`counts` that are {reprlib.repr(counts)}, neither COCO's text nor a list of whole numbers")
     try:
-        lengths = [whole(count) for count in counts]
+        lengths = [whole(count) for count in counts] if isinstance(counts, (list, tuple)) else [-1]
     except TypeError:
-        raise ValueError("`counts` that are not whole numbers") from None
-    if min(lengths, default=0) < 0 or sum(lengths) != size[0] * size[1]:
-        raise ValueError(f"{sum(lengths)} pixels in all, but the image has {size[0] * size[1]}")
+        lengths = [-1]
+    if min(lengths, default=0) < 0:
+        raise ValueError("run lengths whose `counts` are neither COCO's text nor a list of whole numbers")
+    if sum(lengths) != size[0] * size[1]:
+        raise ValueError(f"run lengths of {sum(lengths)} pixels in all, but the image has {size[0] * size[1]}")
     return lengths
 
 
@@ -45,7 +44,7 @@ def counts_of_text(text: str | bytes) -> list[int]:
     for character in text.encode("utf-8", "replace") if isinstance(text, str) else text:
         bits = character - 48
         if not 0 <= bits < 64 or shift > 60:
-            raise ValueError("a text that is not COCO's: write it by pycocotools")
+            raise ValueError("run lengths that are no text of COCO's: write them by pycocotools")
         value |= (bits & 31) << shift
         shift += 5
         if bits & 32:
@@ -55,5 +54,5 @@ def counts_of_text(text: str | bytes) -> list[int]:
         counts.append(value + (counts[-2] if len(counts) > 2 else 0))
         value = shift = 0
     if shift:
-        raise ValueError("a text that breaks off: write the file again")
+        raise ValueError("run lengths that break off: write the file again")
     return counts

@@ -140,7 +140,7 @@ def _from_runs(runs: Mapping[str, Any], size: Size) -> Mask:
     try:
         counts = checked_counts(counts, size)
     except ValueError as error:
-        raise MaskError(f"has run lengths with {error}: correct it") from None
+        raise MaskError(f"has {error}: correct it") from None
     values = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
     return values.reshape(size[1], size[0]).T
 

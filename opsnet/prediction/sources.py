@@ -155,7 +155,9 @@ def _path_of(image: ImageLike) -> Path | None:
         return Path(image)
     is_address = isinstance(image, str)
     try:
-        name = unquote(urlsplit(image).path) if is_address else str(getattr(image, "filename", ""))  # Pillow remembers it
+        name = (
+            unquote(urlsplit(image).path) if is_address else str(getattr(image, "filename", ""))
+        )  # Pillow remembers it
     except ValueError as error:
         raise InputError(f"image {image} is no valid address ({error}): correct it") from error
     return Path(Path(name).name) if Path(name).name else None

@@ -129,10 +129,9 @@ def _circle(shape: dict[str, Any], ends: Points, size: Size) -> Runs:
 def _mask(shape: dict[str, Any], corners: Points, size: Size) -> Runs:
     """A PNG placed at the box of its first and last pixel."""
     try:
-        png = base64.b64decode(shape["mask"])
+        small = np.asarray(decode_image(base64.b64decode(shape["mask"]), "it").convert("L")) > 0
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"its mask is no PNG in base64: {error}") from error
-    small = np.asarray(decode_image(png, "its mask").convert("L")) > 0
     if len(corners) != 2 or not np.isfinite(corners).all():
         raise ValueError("its points are not the first and the last pixel of its mask")
     (left, top), (right, bottom) = np.rint(corners).astype(int).tolist()
@@ -160,10 +159,10 @@ def _image_path(path: Path, data: dict[str, Any], folder: Path, copy: Path) -> P
     name = with_slashes(data["imagePath"])
     is_absolute = name.startswith("/") or PureWindowsPath(name).is_absolute()
     image = path.parent / (name.rpartition("/")[2] if is_absolute else name)
-    if not os.path.abspath(image).startswith(os.path.abspath(folder) + os.sep):
-        raise InputError(f"image {image} of {path} is not in {folder}: give the folder that holds jsons and images")
     if os.path.isfile(image):
-        return image
+        if os.path.abspath(image).startswith(os.path.join(os.path.abspath(folder), "")):
+            return image
+        raise InputError(f"image {image} of {path} is not in {folder}: give the folder that holds jsons and images")
     if not data.get("imageData"):
         raise InputError(f"image {image} of {path} does not exist: put it there, or correct imagePath")
     try:
@@ -171,7 +170,7 @@ def _image_path(path: Path, data: dict[str, Any], folder: Path, copy: Path) -> P
         suffix = f".{(decode_image(content, 'imageData').format or 'png').lower()}"
     except (TypeError, ValueError) as error:  # DatasetError among them
         raise InputError(
-            f"image {image} of {path} does not exist, and its copy inside the json, imageData, is none "
+            f"image {image} of {path} does not exist, and its copy inside the json, imageData, cannot be read "
             f"({error}): put the image there, or correct imagePath"
         ) from error
     written = copy.with_name(copy.name + suffix)

@@ -166,7 +166,11 @@ def read_labelmap(path: Path) -> dict[str, int]:
             continue
         parts = line.rsplit(":", 3)
         values = parts[1].split(",") if len(parts) == 4 else []
-        if len(values) != 3 or not all(len(v) < 9 and v.strip().isdecimal() and int(v) < 256 for v in values) or not parts[0].strip():
+        if (
+            len(values) != 3
+            or not all(len(v) < 9 and v.strip().isdecimal() and int(v) < 256 for v in values)
+            or not parts[0].strip()
+        ):
             raise InputError(f"line {number} of {path} is not name:R,G,B:parts:actions: correct it")
         name, code = parts[0].strip(), colour_code(tuple(map(int, values)))
         if name in found or code in found.values():

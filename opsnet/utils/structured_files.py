@@ -74,8 +74,8 @@ def read_text(path: Path, largest: int) -> str:
     Raises:
         FileError: it is missing, has more than ``largest`` bytes, or is not UTF-8.
     """
-    if not os.path.isfile(path):  # False for a name that no file can have, where pathlib raises
-        raise FileError("does not exist: check the path")
+    if not os.path.isfile(path):  # False for a name that no file can have, where pathlib raises, and for a pipe
+        raise FileError("is not a file: name one" if os.path.exists(path) else "does not exist: check the path")
     try:
         if (size := path.stat().st_size) > largest:
             raise FileError(f"has {size:,} bytes, more than the {largest:,} that are read: split it")

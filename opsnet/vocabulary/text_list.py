@@ -87,7 +87,9 @@ def _row(path: Path, number: int, line: str) -> Row:
     if not names:
         raise VocabularyError(f"line {number} of vocabulary file {path} has no name: write one there or remove it")
     if keyed and len(keyed["id"]) > _LONGEST_ID:
-        raise VocabularyError(f"line {number} of vocabulary file {path} has an id of {len(keyed['id'])} digits: correct it")
+        raise VocabularyError(
+            f"line {number} of vocabulary file {path} has an id of {len(keyed['id'])} digits: correct it"
+        )
     if keyed and ":" in text:  # as after joining two files of which the first does not end with a line break
         raise VocabularyError(
             f"line {number} of vocabulary file {path} has a second ':': put each 'id:name,synonym' on its own line"

@@ -31,6 +31,7 @@ from scripts.fuzz.targets import Target
 CHUNK = 250
 """Cases per process: what one leaves behind in memory must not be counted for all that follow."""
 
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the fuzz; returns the exit status."""
     given = _parser().parse_args(arguments)
@@ -115,7 +116,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--workers", type=int, default=2, help="processes, by default 2")
     parser.add_argument("--resume", action="store_true", help="leave out what an interrupted run has finished")
     parser.add_argument("--output", type=Path, default=Path("runs/fuzz"), help="folder, by default runs/fuzz")
-    parser.add_argument("--atheris", metavar="TARGET", choices=targets.available(), help="search one target, by coverage")
+    parser.add_argument(
+        "--atheris", metavar="TARGET", choices=targets.available(), help="search one target, by coverage"
+    )
     return parser
 
 

@@ -16,7 +16,15 @@ _ROWS = [0, 0, 5, 0, 5, 5, 0, 5]
 INSTANCES = {
     "images": [{"id": 1, "file_name": "a.png", "width": 8, "height": 8}],
     "annotations": [
-        {"id": 1, "image_id": 1, "category_id": 1, "iscrowd": 0, "segmentation": [_ROWS], "area": 25, "bbox": _ROWS[:4]},
+        {
+            "id": 1,
+            "image_id": 1,
+            "category_id": 1,
+            "iscrowd": 0,
+            "segmentation": [_ROWS],
+            "area": 25,
+            "bbox": _ROWS[:4],
+        },
         {"id": 2, "image_id": 1, "category_id": 2, "iscrowd": 1, "segmentation": {"size": [8, 8], "counts": [40, 24]}},
         {"id": 3, "image_id": 1, "category_id": 2, "segmentation": {"size": [8, 8], "counts": "X1h0"}},
     ],

@@ -36,7 +36,7 @@ class Verdict:
     Attributes:
         kind: accepted, refused, or the kind of failure.
         detail: the message that a user reads, or what is wrong.
-        seconds: of the case.
+        seconds: of the processor; on a busy machine more pass.
         megabytes: the largest size of the process so far, above that before its first case.
     """
 
@@ -56,7 +56,7 @@ class Judge:
 
     Args:
         folder: where cases get their folders; it is emptied before each.
-        seconds, gigabytes: limits.
+        seconds, gigabytes: limits; the seconds are those of the processor.
     """
 
     def __init__(self, folder: Path, seconds: float = SECONDS, gigabytes: float = GIGABYTES) -> None:
@@ -89,17 +89,17 @@ class Judge:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         self._watch.begin(str(folder))
-        start = time.perf_counter()
+        start, worked = time.perf_counter(), time.process_time()
         kind, detail = _outcome(target, case, folder)
-        seconds = time.perf_counter() - start
+        seconds, worked = time.perf_counter() - start, time.process_time() - worked
         findings, megabytes = self._watch.end(), _peak() - self._base
         if findings:
             kind, detail = "outside", "; ".join(findings[:3])
-        elif seconds > self.seconds:
-            kind, detail = "slow", f"{seconds:.1f} s ({kind}: {detail})"
+        elif worked > self.seconds:
+            kind, detail = "slow", f"{worked:.1f} s ({kind}: {detail})"
         elif megabytes > self.gigabytes * 1024:
             kind, detail = "memory", f"{megabytes:.0f} MB ({kind}: {detail})"
-        return Verdict(kind, detail, seconds, megabytes)
+        return Verdict(kind, detail, min(seconds, worked), megabytes)
 
 
 def _peak() -> float:

@@ -16,7 +16,7 @@ from scripts.fuzz.judge import Judge, Verdict
 from scripts.fuzz.targets import Target
 
 HANGS_AFTER = 4.0
-"""Times the limit: a case that is slow but ends gets a measured time, one that does not is killed."""
+"""Times the limit, by the clock: a case that waits or is slow on a busy machine is killed only then."""
 _FORK = multiprocessing.get_context("fork")
 
 
@@ -75,7 +75,9 @@ class Pool:
     def _start(self, chunk: Chunk, first: int, place: int) -> None:
         ours, theirs = _FORK.Pipe(duplex=False)
         judge = Judge(self.folder / f"worker{place}", self.seconds, self.gigabytes)
-        process = _FORK.Process(target=_work, args=(theirs, judge, chunk.target, range(first, chunk.first + chunk.count)))
+        process = _FORK.Process(
+            target=_work, args=(theirs, judge, chunk.target, range(first, chunk.first + chunk.count))
+        )
         process.start()
         theirs.close()
         self._running.append(_Worker(process, ours, chunk, place))

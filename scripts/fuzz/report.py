@@ -85,7 +85,9 @@ def table(rows: Mapping[str, Row]) -> str:
     total = Row()
     for row in rows.values():
         total.merge(row)
-    head = "| input | cases | refused | accepted | slowest (s) | memory (MB) | failures |\n|---|--:|--:|--:|--:|--:|--:|\n"
+    head = (
+        "| input | cases | refused | accepted | slowest (s) | memory (MB) | failures |\n|---|--:|--:|--:|--:|--:|--:|\n"
+    )
     return head + "".join(
         f"| {name} | {r.cases:,} | {r.refused:,} | {r.accepted:,} | {r.slowest:.2f} | {r.megabytes:.0f} | {r.failures} |\n"
         for name, r in [*rows.items(), ("**all**", total)]

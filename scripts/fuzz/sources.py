@@ -12,7 +12,19 @@ from scripts.fuzz import seeds
 from scripts.fuzz.cases import Case, Untrue
 
 NAMES = ("image",)
-NAMED = ("a.png", "b[1].png", "*.png", "0007.png", "7.png", " .png", "é.png", "a\nb.png", "-x.png", "=1.png", "sub/c.png")
+NAMED = (
+    "a.png",
+    "b[1].png",
+    "*.png",
+    "0007.png",
+    "7.png",
+    " .png",
+    "é.png",
+    "a\nb.png",
+    "-x.png",
+    "=1.png",
+    "sub/c.png",
+)
 TEXTS = (
     "", " ", ".", "*", "**", "*.png", "?.png", "[ab].png", "[", "[]", "[!]", "**/*.png", "a.png", "b[1].png", "sub", "nope",
     "a.png/", "a\0b", "a" * 300, "\ud800", "~nobody/x", "http://", "https:/", "http://[", "file:///etc/hosts", "a.png\n",

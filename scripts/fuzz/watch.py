@@ -93,5 +93,3 @@ class Watch:
         if not (full + os.sep).startswith(self._folder + os.sep) and full != os.devnull:
             self.findings.append(f"{event} {full}")
         return full
-
-
