@@ -16,6 +16,7 @@ from opsnet.data.images import read_rgb, require_limit
 from opsnet.data.packed import PackedRecords
 from opsnet.data.transforms import Transform, as_image
 from opsnet.utils.errors import DatasetError
+from opsnet.utils.paths import user_path
 from opsnet.utils.structured_files import FileError, read_json
 from opsnet.vocabulary import Vocabulary
 
@@ -67,8 +68,8 @@ class ImageLabelDataset(Dataset[LabelledSample]):
         require_limit(limit)
         self.vocabulary = Vocabulary.load(vocabulary)
         self.transform = transform
-        self.images = Path(images).expanduser()
-        source = Path(labels).expanduser() if labels is not None else None
+        self.images = user_path(images)
+        source = user_path(labels) if labels is not None else None
         files, lists = _image_files(self.images), _real_lists() if source is None else _read_lists(source)
         origin = source or "ReaL (timm)"
         if len(files) != len(lists):

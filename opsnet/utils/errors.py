@@ -98,6 +98,8 @@ def _input_error(error: BaseException | None) -> str | None:
     for item in chain:
         if isinstance(item, InputError):
             return str(item)
+        if isinstance(item, RuntimeError) and str(item).startswith("Could not determine home"):  # Path.expanduser's
+            return "a path begins with ~ and the name of a user who does not exist here: write the whole path"
     # A key, group or value that does not exist in the configuration; a bug inside instantiate keeps its traceback.
     if chain and isinstance(chain[-1], (HydraException, OmegaConfBaseException, ValueError)):
         if isinstance(chain[-1], ValueError) and isinstance(chain[0], InstantiationException):

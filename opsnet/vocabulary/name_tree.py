@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from opsnet.utils.paths import user_path
 from opsnet.utils.structured_files import FileError, read_yaml
 from opsnet.vocabulary import wordnet
 from opsnet.vocabulary.names import VocabularyError, split_names, without_repeats
@@ -65,7 +66,7 @@ class NameTree:
         if text.startswith(WORDNET):
             first = wordnet.tree(text.removeprefix(WORDNET))[0][1][0]
             return _built(text, {"thing" if is_known_thing(first) else "stuff": text}, text)
-        path = Path(text).expanduser()
+        path = user_path(text)
         return _built(path.stem, _parsed(path), str(path))
 
 

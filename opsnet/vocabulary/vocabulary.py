@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from opsnet.utils.json_fields import field, flag, items, nonblank, whole
+from opsnet.utils.paths import user_path
 from opsnet.utils.structured_files import FileError, read_json
 from opsnet.utils.suggestions import closest, did_you_mean
 from opsnet.vocabulary.names import (
@@ -177,8 +178,8 @@ class Vocabulary:
             return _of_synsets(text, subtree(text.removeprefix("wordnet:")))
         packaged, _, file = text.partition(":")
         if packaged in packaged_vocabularies() and file.endswith(".txt"):
-            return _renamed(_packaged(packaged), Path(file).expanduser())
-        path = Path(text).expanduser()
+            return _renamed(_packaged(packaged), user_path(file))
+        path = user_path(text)
         if path.suffix in (".json", ".txt"):
             return _from_json(path) if path.suffix == ".json" else _from_txt(path)
         question_single_name(text, (*packaged_vocabularies(), *_IMAGENETS))
@@ -258,7 +259,7 @@ def _from_json(path: Path) -> Vocabulary:
         raise VocabularyError(f"vocabulary file {path} {error}") from error
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         if isinstance(error, VocabularyError):
-            raise
+            raise VocabularyError(f"vocabulary file {path}: {error}") from error
         raise VocabularyError(
             f'vocabulary file {path} is not of the form {{"categories": [{{"id", "name", "isthing"}}]}} or '
             f'["name", "name, synonym"]: {error!r}'

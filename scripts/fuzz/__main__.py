@@ -47,7 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(
-    chosen: Sequence[Target], pool: Pool, output: Path, *, cases: int | None = None, first: int = 0, resume: bool = False
+    chosen: Sequence[Target], pool: Pool, output: Path, *, cases: int | None = None, first: int = 0,
+    resume: bool = False
 ) -> int:  # fmt: skip
     """Runs the cases of all targets, writes the report and returns the exit status.
 

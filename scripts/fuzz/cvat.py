@@ -23,8 +23,10 @@ XML = """<?xml version="1.0" encoding="utf-8"?>
 </image></annotations>
 """
 _VALUES = (
-    "", " ", "-1", "0", "1", "9", "nan", "inf", "1e308", "9" * 400, "9" * 5000, "x", "a.png", "../../../opsnet_canary.png",
-    "/etc/passwd", "1,2", "1,2;3", ";;", "0, 0, 0", "1000000000", "2, 999999999999", "a" * 300, "cat", "&#0;", "&x;", "é",
+    "", " ", "-1", "0", "1", "9", "nan", "inf", "1e308", "9" * 400, "9" * 5000, "x", "a.png",
+    "../../../opsnet_canary.png",
+    "/etc/passwd", "1,2", "1,2;3", ";;", "0, 0, 0", "1000000000", "2, 999999999999", "a" * 300, "cat", "&#0;", "&x;",
+    "é",
 )  # fmt: skip
 BOMB = '<!DOCTYPE z [<!ENTITY a "aaaaaaaaaa">' + "".join(
     f'<!ENTITY {name} "{f"&{before};" * 10}">' for before, name in zip("abcdefgh", "bcdefghi")

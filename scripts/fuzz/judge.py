@@ -115,17 +115,18 @@ def _outcome(target: Target, case: Any, folder: Path) -> tuple[str, str]:
     except SystemExit as end:
         found = re.search(r"^error: (.*)", stderr.getvalue(), re.DOTALL | re.MULTILINE)
         message = found[1].strip() if found else ""
+        if _ran_out_of_memory(end):
+            return "memory", f"a reader ran out of memory: {message[:500]!r}"
         problem = _problem(message, end, target, folder)
         return ("message", f"{problem}: {message[:500]!r}") if problem else ("refused", message)
-    except BaseException:
-        return "traceback", traceback.format_exc()[-4000:]
+    except BaseException as error:
+        kind = "memory" if _ran_out_of_memory(error) else "traceback"
+        return kind, traceback.format_exc()[-4000:]
     return "accepted", ""
 
 
 def _problem(message: str, end: SystemExit, target: Target, folder: Path) -> str:
-    """What is wrong with a message; the memory that a reader ran out of may be hidden behind one."""
-    if _ran_out_of_memory(end):
-        return "ran out of memory"
+    """What is wrong with a message; empty if nothing is."""
     if end.code != 2:
         return f"exit code {end.code}"
     if not message or len(message.replace(str(folder), "")) > LONGEST_MESSAGE:
@@ -138,6 +139,7 @@ def _problem(message: str, end: SystemExit, target: Target, folder: Path) -> str
 
 
 def _ran_out_of_memory(error: BaseException | None) -> bool:
+    """Whether memory did not suffice, even if a reader hides it behind an error of its own."""
     seen: list[BaseException] = []
     while error is not None and error not in seen:
         seen.append(error)

@@ -12,8 +12,10 @@ from typing import Any
 VALUES: tuple[Any, ...] = (
     None, True, False, 0, 1, -1, 2, 3, 7, 255, 256, 2**24 - 1, 2**24, 2**31, 2**53, 2**53 + 1, 2**63, 10**30, 10**400,
     0.5, -0.5, 3.0, 1e-9, 1e308, float("nan"), float("inf"), float("-inf"), "", " ", "0", "1", "3", "true", "NaN", "a",
-    ".", "..", "/", "a/b", "../opsnet_canary.png", "../../opsnet_canary.png", "../../../opsnet_canary.png", "images/../../../opsnet_canary.png",
-    "..\\..\\opsnet_canary.png", "C:\\opsnet_canary.png", "~/opsnet_canary", "~nobody/x", "/etc/passwd", "${oc.env:HOME}", "a" * 300,
+    ".", "..", "/", "a/b", "../opsnet_canary.png", "../../opsnet_canary.png", "../../../opsnet_canary.png",
+    "images/../../../opsnet_canary.png",
+    "..\\..\\opsnet_canary.png", "C:\\opsnet_canary.png", "~/opsnet_canary", "~nobody/x", "/etc/passwd",
+    "${oc.env:HOME}", "a" * 300,
     "\ud800", "a\0b", "a\nb", "\u202eb", "é", "🙂", "polygon", "none", [], [[]], {}, [None], [0, 0], [[1, 2], [3, 4]],
     [0] * 40, {"id": 1}, {"size": [8, 8], "counts": "04"}, {"a": {"b": {"c": [1, {"d": 2}]}}},
 )  # fmt: skip

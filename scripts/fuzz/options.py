@@ -22,10 +22,13 @@ from scripts.fuzz.mutation import VALUES
 
 COMMANDS = ("predict", "evaluate", "doctor", "score", "arguments")
 WORDS = (
-    "image=a.png", "vocabulary=cat, dog", "--top-k", "3", "threshold=0.9", "checkpoint=a=b.ckpt", "-m", "--help", "gt=a.json",
-    "pred=b.json", "--json", "per_class=x", "x", "=", "a=", "=b", "--", "-", "data=coco", "vocabulary=[a, 'b", "\0", "é",
+    "image=a.png", "vocabulary=cat, dog", "--top-k", "3", "threshold=0.9", "checkpoint=a=b.ckpt", "-m", "--help",
+    "gt=a.json",
+    "pred=b.json", "--json", "per_class=x", "x", "=", "a=", "=b", "--", "-", "data=coco", "vocabulary=[a, 'b", "\0",
+    "é",
     "settings=full/cls,threshold=0.1", "modulation=alpha=5,beta=1", "vocabulary='x", "output=", "+a.b=1", "~a", "a b=c",
-    "image=" + "x" * 3000, "\ud800", "top_k={", "filtering.threshold=[1,2]", "--cfg", "job", "vocabulary=${oc.env:HOME}",
+    "image=" + "x" * 3000, "\ud800", "top_k={", "filtering.threshold=[1,2]", "--cfg", "job",
+    "vocabulary=${oc.env:HOME}",
 )  # fmt: skip
 
 
@@ -63,7 +66,8 @@ GROUPS: dict[str, Any] = {
 }
 NAMED = {
     "predict": (
-        "top_k", "batch_size", "path_margin", "unknown", "treat_label_names_as_seen", "modulation.alpha", "modulation.beta",
+        "top_k", "batch_size", "path_margin", "unknown", "treat_label_names_as_seen", "modulation.alpha",
+        "modulation.beta",
         "filtering.threshold", "filtering.drop_no_object", "overlap", "shortest", "longest", "device", "task", "front",
         "semantic", "output", "vocabulary", "masks", "image",
     ),

@@ -88,10 +88,12 @@ def table(rows: Mapping[str, Row]) -> str:
     head = (
         "| input | cases | refused | accepted | slowest (s) | memory (MB) | failures |\n|---|--:|--:|--:|--:|--:|--:|\n"
     )
-    return head + "".join(
-        f"| {name} | {r.cases:,} | {r.refused:,} | {r.accepted:,} | {r.slowest:.2f} | {r.megabytes:.0f} | {r.failures} |\n"
-        for name, r in [*rows.items(), ("**all**", total)]
-    )
+    return head + "".join(_line(name, row) for name, row in [*rows.items(), ("**all**", total)])
+
+
+def _line(name: str, row: Row) -> str:
+    counts = f"{row.cases:,} | {row.refused:,} | {row.accepted:,}"
+    return f"| {name} | {counts} | {row.slowest:.2f} | {row.megabytes:.0f} | {row.failures} |\n"
 
 
 def machine() -> str:

@@ -11,13 +11,16 @@ from scripts.fuzz.mutation import several
 
 NAMES = ("setting", "modulation", "filter")
 TEXTS = (
-    "full/cls_iou", "alpha=5,beta=0.25/cls_iou", "cropping/cls", "clip_only/iou", "full/cls_iou,threshold=0.1,compete=cls",
+    "full/cls_iou", "alpha=5,beta=0.25/cls_iou", "cropping/cls", "clip_only/iou",
+    "full/cls_iou,threshold=0.1,compete=cls",
     "masking/cls,overlap=0.7,drop_no_object=true", "trained/trained", "learned/cls", "full/trained", "query_only/cls",
 )  # fmt: skip
 PARTS = (
     "/", ",", "=", "full", "cls", "alpha", "beta", "threshold", "nan", "inf", "-1", "1e6", "1e999", "0", "0.5", "", " ",
-    "../", "/etc/passwd", "${oc.env:HOME}", "???", "9" * 400, "\n", "\0", "é", "kind", "null", "[1]", "trained", "x" * 2000,
-    "threshold=0.1", "alpha=1", "compete=iou", "overlap=1", "drop_no_object=False", "_target_=os.system", "\ud800", "{", "'",
+    "../", "/etc/passwd", "${oc.env:HOME}", "???", "9" * 400, "\n", "\0", "é", "kind", "null", "[1]", "trained",
+    "x" * 2000,
+    "threshold=0.1", "alpha=1", "compete=iou", "overlap=1", "drop_no_object=False", "_target_=os.system", "\ud800",
+    "{", "'",
 )  # fmt: skip
 
 

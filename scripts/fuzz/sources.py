@@ -26,8 +26,10 @@ NAMED = (
     "sub/c.png",
 )
 TEXTS = (
-    "", " ", ".", "*", "**", "*.png", "?.png", "[ab].png", "[", "[]", "[!]", "**/*.png", "a.png", "b[1].png", "sub", "nope",
-    "a.png/", "a\0b", "a" * 300, "\ud800", "~nobody/x", "http://", "https:/", "http://[", "file:///etc/hosts", "a.png\n",
+    "", " ", ".", "*", "**", "*.png", "?.png", "[ab].png", "[", "[]", "[!]", "**/*.png", "a.png", "b[1].png", "sub",
+    "nope",
+    "a.png/", "a\0b", "a" * 300, "\ud800", "~nobody/x", "http://", "https:/", "http://[", "file:///etc/hosts",
+    "a.png\n",
 )  # fmt: skip
 
 

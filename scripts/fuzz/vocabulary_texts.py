@@ -17,7 +17,8 @@ NAMES = ("vocabulary", "class names", "WordNet")
 TEXTS = (
     "cat, dog, grass", '["cat", "dog, hound"]', "[cat, dog]", "cat; dog\ngrass", "coco", "cocoo", "cityscapes:x.txt",
     "wordnet:animal.n.01", "tv/monitor", "imagenet1k", "a.txt", "~/x", "[]", "[1]", "[null]", "[[", '["\\ud800"]', "{}",
-    '{"categories": []}', "cat,,dog", ",", ";", "\n", "cat\0dog", "x" * 5000, "[" * 3000, "[" + "9" * 5000 + "]", "~nobody/x",
+    '{"categories": []}', "cat,,dog", ",", ";", "\n", "cat\0dog", "x" * 5000, "[" * 3000, "[" + "9" * 5000 + "]",
+    "~nobody/x",
 )  # fmt: skip
 ENTRIES = ("cat", "dog, hound", "", " ", ",", None, 3, b"cat", ["cat"], "cat\ndog", "\ud800", "a\0b", "Cat", "x" * 3000)
 

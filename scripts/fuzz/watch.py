@@ -1,7 +1,7 @@
 """Notices what a case does outside its folder: files written or removed, watched files read, programs, connections.
 
-Python's audit events are used: they cover ``open``, ``os`` and ``shutil``, whoever calls them. A hook cannot be removed,
-so it is only installed in worker processes.
+Python's audit events are used: they cover ``open``, ``os`` and ``shutil``, whoever calls them. A hook cannot be
+removed, so it is only installed in worker processes.
 """
 
 from __future__ import annotations

@@ -16,7 +16,8 @@ ROWS = "0 0.1 0.1 0.9 0.1 0.9 0.5\n1 0 0.5 1 0.5 1 1 0 1\n"
 DATA = "path: .\ntrain: images/train\nnames:\n  0: cat\n  1: sky\n"
 _WORDS = (
     "nan", "inf", "-1", "2", "1e308", "9" * 400, "0.5", "x", "", "٣", "1_0", "0x1", "&a", "*a", "<<: *a", "[[[[", "{",
-    "!!python/object/apply:os.system [id]", "null", "~", "a: &a [*a, *a]", "..", "../../opsnet_canary", "/etc", "images", "é",
+    "!!python/object/apply:os.system [id]", "null", "~", "a: &a [*a, *a]", "..", "../../opsnet_canary", "/etc",
+    "images", "é",
     "'", "- 1", "? x", "2024-99-99", "0:", "true", "1:2:3", "%YAML 9.9", "---", "\t", "\x85", "a" * 300,
 )  # fmt: skip
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
