@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from opsnet.utils.errors import DatasetError
 
+CheckSize = Callable[[tuple[int, int]], None]
 SIDEWAYS = 5  # EXIF orientations from 5 on swap width and height
 
 
@@ -50,29 +51,37 @@ def upright_size(image: Image.Image) -> tuple[int, int]:
     return (height, width) if image.getexif().get(ExifTags.Base.Orientation, 1) >= SIDEWAYS else (width, height)
 
 
-def read_image(path: Path) -> Image.Image:
+def read_image(path: Path, check_size: CheckSize | None = None) -> Image.Image:
     """Opens and decodes an image file, and closes it again.
 
+    Args:
+        path: the file.
+        check_size: called with width and height before a large image is decoded for nothing.
+
     Raises:
-        DatasetError: the file cannot be read.
+        DatasetError: the file cannot be read, or raised by ``check_size``.
     """
     try:
         image: Image.Image
         with Image.open(path) as image:
+            if check_size is not None:
+                check_size(upright_size(image))
             image.load()
             return image
+    except DatasetError:
+        raise
     except Exception as error:  # Pillow's readers raise whatever their parsing stumbles over, SyntaxError included
         raise DatasetError(f"{path} cannot be read as an image ({error}): replace the file") from error
 
 
-def read_rgb(path: Path) -> NDArray[np.uint8]:
-    """Reads an image file as upright RGB (H, W, 3).
+def read_rgb(path: Path, check_size: CheckSize | None = None) -> NDArray[np.uint8]:
+    """Reads an image file as upright RGB (H, W, 3); ``check_size`` as in :func:`read_image`.
 
     Raises:
         DatasetError: the file cannot be read.
     """
     try:
-        return to_rgb(read_image(path))
+        return to_rgb(read_image(path, check_size))
     except DatasetError:
         raise
     except Exception as error:  # for example a damaged orientation tag

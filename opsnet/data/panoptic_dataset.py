@@ -106,12 +106,16 @@ class PanopticDataset(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         entry = self._entries[index]
         ids = read_ids(self.segments / entry.png)
-        image = as_image(read_rgb(self.images / entry.image))
-        if image.shape[-2:] != ids.shape:
-            raise DatasetError(
-                f"image {self.images / entry.image} is {image.shape[2]} x {image.shape[1]}, but its segments "
-                f"{self.segments / entry.png} are {ids.shape[1]} x {ids.shape[0]}: give both the same size"
-            )
+        height, width = ids.shape
+
+        def check_size(size: tuple[int, int]) -> None:
+            if size != (width, height):
+                raise DatasetError(
+                    f"image {self.images / entry.image} is {size[0]} x {size[1]}, but its segments "
+                    f"{self.segments / entry.png} are {width} x {height}: give both the same size"
+                )
+
+        image = as_image(read_rgb(self.images / entry.image, check_size))
         rows, areas = self._locate(entry, ids)
         return self._sample(entry, image, rows, self._truth(entry, ids, areas))
 

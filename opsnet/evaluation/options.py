@@ -86,10 +86,15 @@ def option_values(cfg: DictConfig) -> dict[str, Any]:
     for key in ("tune", "filters"):
         if not isinstance(given.get(key, {}), dict):
             raise InputError(f"{key} must have keys, such as {_EXAMPLES[key]}, got {given[key]!r:.80}: change `{key}`")
+    settings = [settings] if isinstance(settings, str) else settings or []
+    if not isinstance(settings, list) or not all(isinstance(name, str) for name in settings):
+        raise InputError(
+            f"settings must be names of settings, such as full/cls_iou, got {settings!r:.80}: change `settings`"
+        )
     return {
         **given,
         "output": Path(cfg.output),
-        "settings": (settings,) if isinstance(settings, str) else tuple(settings or ()),
+        "settings": tuple(settings),
         "tune": {key: _shares(f"tune.{key}", v) for key, v in given.get("tune", {}).items() if v is not None},
         "filters": {
             name: {key: value for key, value in changes.items() if value is not None}

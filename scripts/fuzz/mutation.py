@@ -87,7 +87,7 @@ def _other_type(rng: Random, owner: Any, key: Any) -> None:
     value = owner[key]
     forms: list[Any] = [[value], {"value": value}, str(value)[:400]]
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        forms += [value + 1, -value, value + 0.5, float(value) if abs(value) < 2**53 else 0.0, value * 1000]
+        forms += [value + 1, -value, value * 1000, *([value + 0.5, float(value)] if abs(value) < 2**53 else [])]
     owner[key] = rng.choice(forms)
 
 

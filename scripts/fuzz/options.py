@@ -78,7 +78,18 @@ NAMED = {
     ),
     "doctor": tuple(KEYS),
 }  # fmt: skip
-NAMES = (*COMMANDS, *NAMED["predict"], *NAMED["evaluate"], *NAMED["doctor"], "gt", "pred", "key", "--help")
+NAMES = (
+    *COMMANDS,
+    "per_class",
+    "json",
+    *NAMED["predict"],
+    *NAMED["evaluate"],
+    *NAMED["doctor"],
+    "gt",
+    "pred",
+    "key",
+    "--",
+)
 
 
 def run(given: Case, folder: Path) -> None:

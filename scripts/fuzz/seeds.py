@@ -28,6 +28,14 @@ def photo(form: str = "PNG", mode: str = "RGB", **options: Any) -> bytes:
     return buffer.getvalue()
 
 
+@cache
+def blank(side: int) -> bytes:
+    """A white square of ``side`` x ``side`` pixels as a small PNG."""
+    buffer = io.BytesIO()
+    Image.new("1", (side, side), 1).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
 def ids() -> np.ndarray:
     """A map with void, a cat (id 5), grass (id 70000) and a crowd of dogs (id 300)."""
     plane = np.zeros((SIDE, SIDE), dtype=np.int64)
