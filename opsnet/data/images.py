@@ -13,6 +13,8 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from opsnet.utils.errors import DatasetError
 
+MAX_PIXELS = 100_000_000
+"""Of an image or a map: decoding takes up to 15 bytes for each, whatever the size of the file."""
 CheckSize = Callable[[tuple[int, int]], None]
 SIDEWAYS = 5  # EXIF orientations from 5 on swap width and height
 
@@ -33,6 +35,17 @@ def require_files(folder: Path, names: Sequence[str], source: Path, key: str) ->
             f"{missing[0]}, named in {source}, is not in {folder} ({len(missing)} of {len(names)} files are missing): "
             f"check `{key}`, or complete the folder"
         )
+
+
+def require_decodable(image: Image.Image) -> None:
+    """Refuses an opened image that takes gigabytes to decode.
+
+    Raises:
+        DatasetError: it has more than :data:`MAX_PIXELS`; the message continues after its path.
+    """
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise DatasetError(f"has {width} x {height} pixels, more than {MAX_PIXELS:,}: cut it into tiles")
 
 
 def require_limit(limit: int | None) -> None:
@@ -66,12 +79,20 @@ def read_image(path: Path, check_size: CheckSize | None = None) -> Image.Image:
         with Image.open(path) as image:
             if check_size is not None:
                 check_size(upright_size(image))
-            image.load()
+            _load(image, str(path))
             return image
     except DatasetError:
         raise
     except Exception as error:  # Pillow's readers raise whatever their parsing stumbles over, SyntaxError included
         raise DatasetError(f"{path} cannot be read as an image ({error}): replace the file") from error
+
+
+def _load(image: Image.Image, name: str) -> None:
+    try:
+        require_decodable(image)
+    except DatasetError as error:
+        raise DatasetError(f"{name} {error}") from None
+    image.load()
 
 
 def read_rgb(path: Path, check_size: CheckSize | None = None) -> NDArray[np.uint8]:
@@ -111,8 +132,10 @@ def decode_image(content: bytes, name: str) -> Image.Image:
     try:
         image: Image.Image
         with Image.open(io.BytesIO(content)) as image:
-            image.load()
+            _load(image, name)
             return image
+    except DatasetError:
+        raise
     except UnidentifiedImageError as error:  # Pillow's message names an object in memory
         raise DatasetError(f"{name} cannot be read as an image (its format is unknown): replace the file") from error
     except Exception as error:  # as in read_image

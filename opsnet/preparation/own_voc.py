@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from opsnet.data.conversion import Source
+from opsnet.data.images import require_decodable
 from opsnet.preparation import own_vocabulary
 from opsnet.preparation.own_destination import Destination
 from opsnet.preparation.own_files import IMAGE_SUFFIXES, files_by_stem, read_lines, require_size
@@ -21,7 +22,7 @@ from opsnet.preparation.own_masks import (
     void_values,
 )
 from opsnet.preparation.own_shapes import Label
-from opsnet.utils.errors import InputError
+from opsnet.utils.errors import DatasetError, InputError
 from opsnet.vocabulary import Vocabulary
 
 BACKGROUND = ("background", "_background_", "__ignore__")
@@ -87,8 +88,11 @@ class VocReader(MaskReader):
         path = source.labels[0]
         try:
             with Image.open(path) as opened:
+                require_decodable(opened)
                 is_coloured = opened.mode in ("RGB", "RGBA") or (opened.mode == "P" and self.palette_shows_colours)
                 pixels = np.asarray(opened.convert("RGB"), dtype=np.int64) if is_coloured else None
+        except DatasetError as error:
+            raise InputError(f"map {path} {error}") from None
         except Exception as error:  # Pillow's readers raise whatever their parsing stumbles over
             raise InputError(f"map {path} cannot be read as an image ({error}): replace the file") from error
         if pixels is None:

@@ -6,8 +6,7 @@ A case is made from a seed, so that any can be run again. It must be accepted, o
 sentence that names a file or key. What fails is anything else: a traceback, a longer or unreadable message, more than
 5 s, more than 2 GB, a file written outside the case's folder or a watched file read. Failures are made smaller and
 saved in FOLDER/failures, the table in FOLDER/report.md (runs/fuzz by default); the exit status is then 1. --resume
-leaves out what an interrupted run of the same arguments has finished. --atheris TARGET searches one target for longer,
-guided by coverage (pip install atheris).
+leaves out what an interrupted run of the same arguments has finished.
 """
 
 from __future__ import annotations
@@ -35,10 +34,6 @@ CHUNK = 250
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the fuzz; returns the exit status."""
     given = _parser().parse_args(arguments)
-    if given.atheris:
-        from scripts.fuzz.guided import search
-
-        return search(targets.load(given.atheris), given.output)
     chosen = [targets.load(name) for name in given.only or targets.available()]
     _warm_up(chosen)
     with tempfile.TemporaryDirectory(prefix="opsnet_fuzz_") as temporary:
@@ -117,9 +112,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--workers", type=int, default=2, help="processes, by default 2")
     parser.add_argument("--resume", action="store_true", help="leave out what an interrupted run has finished")
     parser.add_argument("--output", type=Path, default=Path("runs/fuzz"), help="folder, by default runs/fuzz")
-    parser.add_argument(
-        "--atheris", metavar="TARGET", choices=targets.available(), help="search one target, by coverage"
-    )
     return parser
 
 

@@ -50,6 +50,13 @@ def of_set(image: bytes) -> Case:
     return Case({**files, "images/a.png": image})
 
 
+def of_scores(pred: bytes = seeds.ids_png(), area: int = 16) -> Case:
+    truth = seeds.panoptic()
+    truth["annotations"][0]["segments_info"][1]["area"] = area
+    jsons = {"gt.json": json.dumps(truth).encode(), "pred.json": json.dumps(seeds.panoptic()).encode()}
+    return Case({**jsons, "gt/a.png": seeds.ids_png(), "pred/a.png": pred})
+
+
 def of_spec(spec: Any) -> Case:
     return Case(arguments={"spec": spec})
 
@@ -88,7 +95,11 @@ FOUND = [
     ("yolo", of_yolo(rows=b"\xff"), "is not UTF-8 text"),
     ("cvat", Case({"a.xml": XML.replace("utf-8", "nothing").encode(), "images/a.png": seeds.photo()}), "not an XML"),
     ("label_studio", of_label_studio(id=["a"]), "has an id that is no text"),
-    ("panoptic", of_set(seeds.blank(12_000)), "is 12000 x 12000, but its segments"),
+    ("panoptic", of_set(seeds.blank(9000)), "is 9000 x 9000, but its segments"),
+    ("images", Case({"a.png": seeds.blank(10_001)}, {"as_bytes": False}), "a.png has 10001 x 10001 pixels"),
+    ("images", Case({"a.png": seeds.blank(10_001)}, {"as_bytes": True}), "has 10001 x 10001 pixels"),
+    ("scores", of_scores(pred=seeds.blank(10_001)), "pred/a.png has 10001 x 10001 pixels"),
+    ("scores", of_scores(area=7), "has area 7 in"),
     ("sources", Case(arguments={"text": "http://[ "}), "is no valid address"),
 ]
 
