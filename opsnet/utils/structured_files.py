@@ -92,16 +92,13 @@ def _check_events(text: str) -> None:
 
     depth = 0
     for event in yaml.parse(text, _parser()):
+        line = event.start_mark.line + 1 if event.start_mark is not None else 1
         if isinstance(event, yaml.AliasEvent):
-            raise FileError(
-                f"has the alias *{event.anchor} in line {event.start_mark.line + 1}: write out what it stands for"
-            )
+            raise FileError(f"has the alias *{event.anchor} in line {line}: write out what it stands for")
         depth += isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent))
         depth -= isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent))
         if depth > DEEPEST_YAML:
-            raise FileError(
-                f"is nested deeper than {DEEPEST_YAML} levels in line {event.start_mark.line + 1}: write it flatter"
-            )
+            raise FileError(f"is nested deeper than {DEEPEST_YAML} levels in line {line}: write it flatter")
 
 
 def _parser() -> Any:
