@@ -10,14 +10,14 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run smoke tables gpu-check soak faults docs test test-slow lint format clean distclean
+.PHONY: help venv run smoke tables gpu-check fuzz soak faults docs test test-slow lint format clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "  PYTHON=python3.12 selects the interpreter of .venv, SEED=1 the seed of run, smoke and tables,"
 	@echo "  WORKERS=8 the number of processes of test;"
-	@echo "  ARGS=\"...\" is passed on by run, tables, gpu-check, soak, faults, docs, test and test-slow, e.g. make test ARGS=\"-k vocabulary\""
+	@echo "  ARGS=\"...\" is passed on by run, tables, gpu-check, fuzz, soak, faults, docs, test and test-slow, e.g. make test ARGS=\"-k vocabulary\""
 
 venv: $(STAMP) ## build .venv with opsnet (editable) and its development dependencies
 	@:
@@ -39,6 +39,9 @@ faults: $(STAMP) ## inject faults into running commands and judge what is left; 
 
 soak: $(STAMP) ## load and soak of page, predictor, training; 30 minutes; writes runs/soak/report.md
 	$(PY) -m scripts.soak $(ARGS)
+
+fuzz: $(STAMP) ## feed mutated files to every reader; writes runs/fuzz/report.md
+	OMP_NUM_THREADS=1 $(PY) -m scripts.fuzz $(ARGS)
 
 docs: $(STAMP) ## build the documentation site into site/, without network
 	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict $(ARGS)

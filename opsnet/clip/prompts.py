@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from opsnet.utils.errors import InputError
+from opsnet.utils.paths import user_path
 
 VILD = (
     "a photo of a {}.",
@@ -53,7 +53,7 @@ def _named(name: str) -> Sequence[str]:
 
         functions = lists.OPENAI_IMAGENET_TEMPLATES if name == "imagenet80" else lists.SIMPLE_IMAGENET_TEMPLATES
         return [function("{}") for function in functions]
-    path = Path(name).expanduser()
+    path = user_path(name)
     if not path.is_file():
         raise InputError(
             f"clip.templates={name}: neither imagenet80, imagenet7 nor vild14 nor a file: give one, or a list"

@@ -8,7 +8,6 @@ pixels of its area are hidden by other segments in the PNG (``covered``, ADE20K)
 
 from __future__ import annotations
 
-import json
 import reprlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,6 +33,7 @@ from opsnet.data.panoptic_records import (
 from opsnet.data.segment_measures import Box, measure
 from opsnet.utils.errors import DatasetError
 from opsnet.utils.json_fields import FieldError, field, items
+from opsnet.utils.structured_files import FileError, read_json
 
 T = TypeVar("T")
 
@@ -45,13 +45,9 @@ def load_json(path: Path) -> dict[str, Any]:
         FieldError: the file is missing, unreadable, malformed, or not an object; the message continues after the path.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise FieldError("does not exist: check the path") from error
-    except OSError as error:
-        raise FieldError(f"cannot be read ({error.strerror}): name a json file") from error
-    except (ValueError, RecursionError) as error:  # malformed json, or text that is not UTF-8
-        raise FieldError(f"is not valid json ({error}): replace the file") from error
+        data = read_json(path)
+    except FileError as error:
+        raise FieldError(str(error)) from error
     if not isinstance(data, dict):
         raise FieldError(f"holds a {type(data).__name__}, not COCO's panoptic format: convert it to an object")
     return data

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,8 @@ from opsnet.data.images import read_rgb, require_limit
 from opsnet.data.packed import PackedRecords
 from opsnet.data.transforms import Transform, as_image
 from opsnet.utils.errors import DatasetError
+from opsnet.utils.paths import user_path
+from opsnet.utils.structured_files import FileError, read_json
 from opsnet.vocabulary import Vocabulary
 
 REAL_IMAGES = 50_000  # of ImageNet-Val
@@ -67,8 +68,8 @@ class ImageLabelDataset(Dataset[LabelledSample]):
         require_limit(limit)
         self.vocabulary = Vocabulary.load(vocabulary)
         self.transform = transform
-        self.images = Path(images).expanduser()
-        source = Path(labels).expanduser() if labels is not None else None
+        self.images = user_path(images)
+        source = user_path(labels) if labels is not None else None
         files, lists = _image_files(self.images), _real_lists() if source is None else _read_lists(source)
         origin = source or "ReaL (timm)"
         if len(files) != len(lists):
@@ -122,12 +123,10 @@ def _real_lists() -> list[list[int]]:
 
 
 def _read_lists(path: Path) -> list[list[int]]:
-    if not path.is_file():
-        raise DatasetError(f"labels {path} do not exist: check `labels`")
     try:
-        lists: Any = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DatasetError(f"labels {path} are not json ({error}): replace the file") from error
+        lists: Any = read_json(path)
+    except FileError as error:
+        raise DatasetError(f"labels {path} {error}") from error
     if not isinstance(lists, list) or not all(isinstance(found, list) for found in lists):
         raise DatasetError(f"labels {path} are not a list of lists: write one list of label indices per image")
     return lists

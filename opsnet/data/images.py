@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,9 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from opsnet.utils.errors import DatasetError
 
+MAX_PIXELS = 100_000_000
+"""Of an image or a map: decoding takes up to 15 bytes for each, whatever the size of the file."""
+CheckSize = Callable[[tuple[int, int]], None]
 SIDEWAYS = 5  # EXIF orientations from 5 on swap width and height
 
 
@@ -34,6 +37,17 @@ def require_files(folder: Path, names: Sequence[str], source: Path, key: str) ->
         )
 
 
+def require_decodable(image: Image.Image) -> None:
+    """Refuses an opened image that takes gigabytes to decode.
+
+    Raises:
+        DatasetError: it has more than :data:`MAX_PIXELS`; the message continues after its path.
+    """
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise DatasetError(f"has {width} x {height} pixels, more than {MAX_PIXELS:,}: cut it into tiles")
+
+
 def require_limit(limit: int | None) -> None:
     """Checks a set's ``limit``: a number of images, or ``None`` for all.
 
@@ -50,31 +64,45 @@ def upright_size(image: Image.Image) -> tuple[int, int]:
     return (height, width) if image.getexif().get(ExifTags.Base.Orientation, 1) >= SIDEWAYS else (width, height)
 
 
-def read_image(path: Path) -> Image.Image:
+def read_image(path: Path, check_size: CheckSize | None = None) -> Image.Image:
     """Opens and decodes an image file, and closes it again.
 
+    Args:
+        path: the file.
+        check_size: called with width and height before a large image is decoded for nothing.
+
     Raises:
-        DatasetError: the file cannot be read.
+        DatasetError: the file cannot be read, or raised by ``check_size``.
     """
     try:
         image: Image.Image
         with Image.open(path) as image:
-            image.load()
+            if check_size is not None:
+                check_size(upright_size(image))
+            _load(image, str(path))
             return image
-    except Image.DecompressionBombError as error:
-        raise _too_large(path) from error
+    except DatasetError:
+        raise
     except Exception as error:  # Pillow's readers raise whatever their parsing stumbles over, SyntaxError included
         raise _unreadable(path, error) from error
 
 
-def read_rgb(path: Path) -> NDArray[np.uint8]:
-    """Reads an image file as upright RGB (H, W, 3).
+def _load(image: Image.Image, name: str) -> None:
+    try:
+        require_decodable(image)
+    except DatasetError as error:
+        raise DatasetError(f"{name} {error}") from None
+    image.load()
+
+
+def read_rgb(path: Path, check_size: CheckSize | None = None) -> NDArray[np.uint8]:
+    """Reads an image file as upright RGB (H, W, 3); ``check_size`` as in :func:`read_image`.
 
     Raises:
         DatasetError: the file cannot be read.
     """
     try:
-        return to_rgb(read_image(path))
+        return to_rgb(read_image(path, check_size))
     except DatasetError:
         raise
     except Exception as error:  # for example a damaged orientation tag
@@ -88,28 +116,39 @@ def decode_rgb(content: bytes, name: str) -> NDArray[np.uint8]:
         DatasetError: they are not an image.
     """
     try:
+        return to_rgb(decode_image(content, name))
+    except DatasetError:
+        raise
+    except Exception as error:  # as in read_rgb
+        raise _unreadable(name, error) from error
+
+
+def decode_image(content: bytes, name: str) -> Image.Image:
+    """Decodes the bytes of an image file; ``name`` stands for a path in messages.
+
+    Raises:
+        DatasetError: they are not an image.
+    """
+    try:
+        image: Image.Image
         with Image.open(io.BytesIO(content)) as image:
-            return to_rgb(image)
-    except UnidentifiedImageError as error:  # Pillow's message names an object in memory
-        raise DatasetError(f"{name} cannot be read as an image (its format is unknown): replace the file") from error
-    except Image.DecompressionBombError as error:
-        raise _too_large(name) from error
+            _load(image, name)
+            return image
+    except DatasetError:
+        raise
     except Exception as error:  # as in read_image
         raise _unreadable(name, error) from error
 
 
 def _unreadable(name: str | Path, error: Exception) -> DatasetError:
+    """The error about an image; Pillow warns at half of the number of pixels that it refuses."""
     if isinstance(error, Image.DecompressionBombError):
-        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6
-        return DatasetError(f"{name} has more than {limit:.0f} million pixels, the limit: make the image smaller")
-    return DatasetError(f"{name} cannot be read as an image ({str(error) or type(error).__name__}): replace the file")
-
-
-def _too_large(name: object) -> DatasetError:
-    most = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6  # Pillow warns at half of what it refuses
-    return DatasetError(
-        f"{name} has more than the {most} million pixels that are read: make the image smaller, or cut it into parts"
-    )
+        most = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
+        fix = "make the image smaller, or cut it into parts"
+        return DatasetError(f"{name} has more than the {most} million pixels that are read: {fix}")
+    bytes_only = isinstance(error, UnidentifiedImageError) and not isinstance(name, Path)
+    cause = "its format is unknown" if bytes_only else str(error) or type(error).__name__  # not an object in memory
+    return DatasetError(f"{name} cannot be read as an image ({cause}): replace the file")
 
 
 def to_rgb(image: Image.Image) -> NDArray[np.uint8]:

@@ -20,7 +20,7 @@ from PIL import Image
 
 from opsnet.data import findings as kinds
 from opsnet.data.findings import Finding
-from opsnet.data.images import read_rgb, upright_size
+from opsnet.data.images import read_rgb, require_decodable, upright_size
 from opsnet.data.panoptic_png import PngModeError, read_ids
 from opsnet.data.panoptic_records import SegmentInfo, out_of_range, parse_segments, repeated
 from opsnet.data.segment_measures import Box, measure
@@ -112,6 +112,7 @@ def _size(path: Path | None, found: list[Finding]) -> Size | None:
     try:
         with Image.open(path) as image:
             size, (width, height) = upright_size(image), image.size
+            require_decodable(image)
             # Decode a JPEG at an eighth of its size: all data is read, but most of the arithmetic is skipped.
             image.draft("RGB", (max(1, width // 8), max(1, height // 8)))
             image.load()

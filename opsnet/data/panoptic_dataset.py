@@ -23,6 +23,7 @@ from opsnet.data.sharing import checked_by_another_process
 from opsnet.data.transforms import Transform, as_image
 from opsnet.structures import GroundTruth, Segment
 from opsnet.utils.errors import DatasetError
+from opsnet.utils.paths import user_path
 from opsnet.vocabulary import Vocabulary
 
 QUIET_BELOW = 500  # images; checking fewer is too fast for a progress bar
@@ -91,9 +92,9 @@ class PanopticDataset(Dataset[Sample]):
         self.keep_empty = keep_empty
         self.vocabulary = Vocabulary.load(vocabulary)
         self.transform = transform
-        self.annotations = Path(annotations).expanduser()
-        self.images = Path(images).expanduser()
-        self.segments = Path(segments).expanduser() if segments is not None else self.annotations.with_suffix("")
+        self.annotations = user_path(annotations)
+        self.images = user_path(images)
+        self.segments = user_path(segments) if segments is not None else self.annotations.with_suffix("")
         self._entries = read_entries(self.annotations, self.vocabulary, limit, skip)
         if not checked_by_another_process():
             require_files(self.images, [e.image for e in self._entries], self.annotations, "images")
@@ -105,12 +106,16 @@ class PanopticDataset(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         entry = self._entries[index]
         ids = read_ids(self.segments / entry.png)
-        image = as_image(read_rgb(self.images / entry.image))
-        if image.shape[-2:] != ids.shape:
-            raise DatasetError(
-                f"image {self.images / entry.image} is {image.shape[2]} x {image.shape[1]}, but its segments "
-                f"{self.segments / entry.png} are {ids.shape[1]} x {ids.shape[0]}: give both the same size"
-            )
+        height, width = ids.shape
+
+        def check_size(size: tuple[int, int]) -> None:
+            if size != (width, height):
+                raise DatasetError(
+                    f"image {self.images / entry.image} is {size[0]} x {size[1]}, but its segments "
+                    f"{self.segments / entry.png} are {width} x {height}: give both the same size"
+                )
+
+        image = as_image(read_rgb(self.images / entry.image, check_size))
         rows, areas = self._locate(entry, ids)
         return self._sample(entry, image, rows, self._truth(entry, ids, areas))
 

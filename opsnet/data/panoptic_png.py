@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from opsnet.data.images import require_decodable
 from opsnet.utils.errors import DatasetError
 from opsnet.utils.files import atomic_path
 
@@ -34,9 +35,12 @@ def read_ids(path: Path) -> NDArray[np.int32]:
     """
     try:
         with Image.open(path) as image:
+            require_decodable(image)
             if image.mode in _COLOUR_MODES:
                 return decode_ids(image)
             mode = image.mode
+    except DatasetError as error:
+        raise DatasetError(f"{path} {error}") from None
     except FileNotFoundError as error:
         raise DatasetError(f"{path} does not exist: check file_name in the json and the folder of the PNGs") from error
     except Exception as error:  # Pillow's readers raise whatever their parsing stumbles over, SyntaxError included

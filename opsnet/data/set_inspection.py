@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from multiprocessing.pool import ThreadPool
-from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from opsnet.data import findings as kinds
@@ -20,6 +19,7 @@ from opsnet.data.inspection import AnnotatedImage, ImageReport, inspect_image
 from opsnet.data.panoptic_dataset import QUIET_BELOW
 from opsnet.data.set_listing import FindingSink, PanopticSource, list_images
 from opsnet.utils.errors import DatasetError
+from opsnet.utils.paths import user_path
 from opsnet.vocabulary import Vocabulary
 
 T = TypeVar("T")
@@ -127,13 +127,13 @@ class PanopticInspector:
         for key in ("images", "annotations", "vocabulary"):
             if keywords.get(key) is None:
                 raise DatasetError(f"a set has no `{key}`: give it in `data.module`")
-        spec, annotations = keywords["vocabulary"], Path(keywords["annotations"]).expanduser()
+        spec, annotations = keywords["vocabulary"], user_path(keywords["annotations"])
         segments = keywords.get("segments")
         return cls(
             PanopticSource(
-                Path(keywords["images"]).expanduser(),
+                user_path(keywords["images"]),
                 annotations,
-                annotations.with_suffix("") if segments is None else Path(segments).expanduser(),
+                annotations.with_suffix("") if segments is None else user_path(segments),
                 Vocabulary.load(spec),
                 keywords.get("limit"),
             )

@@ -10,6 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from opsnet.inference.trained_model import pick_device
+from opsnet.utils.errors import InputError
 from opsnet.utils.option_values import COUNT, SHARE, SHARE_OR_NULL, Number, Switch, check_values
 
 KEYS: dict[str, Number | Switch] = {
@@ -66,6 +67,9 @@ class EvaluationOptions:
     tuning_images: int = 0
 
 
+_EXAMPLES = {"tune": "tune.threshold=[0.1,0.2]", "filters": "filters.cls.threshold=0.4"}
+
+
 def option_values(cfg: DictConfig) -> dict[str, Any]:
     """The arguments of :class:`EvaluationOptions` from conf/evaluate.yaml; null keeps the default.
 
@@ -80,10 +84,18 @@ def option_values(cfg: DictConfig) -> dict[str, Any]:
     fields = EvaluationOptions.__dataclass_fields__
     given = {key: value for key in fields if key in cfg and (value := _plain(cfg[key])) is not None}
     settings, data = given.get("settings"), cfg.get("data") or {}
+    for key in ("tune", "filters"):
+        if not isinstance(given.get(key, {}), dict):
+            raise InputError(f"{key} must have keys, such as {_EXAMPLES[key]}, got {given[key]!r:.80}: change `{key}`")
+    settings = [settings] if isinstance(settings, str) else settings or []
+    if not isinstance(settings, list) or not all(isinstance(name, str) for name in settings):
+        raise InputError(
+            f"settings must be names of settings, such as full/cls_iou, got {settings!r:.80}: change `settings`"
+        )
     return {
         **given,
         "output": Path(cfg.output),
-        "settings": (settings,) if isinstance(settings, str) else tuple(settings or ()),
+        "settings": tuple(settings),
         "tune": {key: _shares(f"tune.{key}", v) for key, v in given.get("tune", {}).items() if v is not None},
         "filters": {
             name: {key: value for key, value in changes.items() if value is not None}

@@ -244,6 +244,7 @@ def _check_areas(truth: _Image, pixels: IntArray) -> list[str]:
 
     Raises:
         AbsentSegmentError: a segment has no pixels.
+        DatasetError: an area is less than half of the pixels, which rounding or the area of a polygon is not.
     """
     segments = truth.segments
     pixels = pixels + segments.covered
@@ -251,6 +252,12 @@ def _check_areas(truth: _Image, pixels: IntArray) -> list[str]:
         raise AbsentSegmentError(segments.side, int(segments.ids[pixels == 0][0]))
     if segments.areas is None:
         return []
+    if (small := 2 * segments.areas < pixels).any():
+        first = int(np.flatnonzero(small)[0])
+        raise DatasetError(
+            f"segment {segments.ids[first]} has area {segments.areas[first]} in {truth.listing}, but {pixels[first]} "
+            f"pixels in {truth.png}: correct the area, which panopticapi uses: the IoU would be far above 1"
+        )
     odd = segments.areas != pixels
     return [
         f"segment {segment_id} has area {area} in {truth.listing} but {count} pixels in {truth.png}"

@@ -108,8 +108,8 @@ def pick_device(name: str) -> str:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        kind = torch.device(name).type
-    except (RuntimeError, TypeError) as error:
+        kind = torch.device(str(name)).type
+    except (RuntimeError, TypeError, ValueError) as error:  # ValueError: a number that is too large
         raise InputError(f"device must be auto, cpu, cuda, cuda:1 or mps, got '{name}': change `device`") from error
     if kind == "mps" and not torch.backends.mps.is_available():
         raise InputError(f"device={name}, but PyTorch sees no MPS: give device=cpu")

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from opsnet.data.coco_panoptic import PanopticJson
 from opsnet.data.panoptic_records import ImageFile
 from opsnet.utils.errors import InputError
+from opsnet.utils.paths import user_path
 
 LARGEST = 2**53
 """Ids below it are exact in every reader of json."""
@@ -44,7 +45,7 @@ def image_files(paths: Sequence[Path], ids_from: str | Path | None = None) -> Im
         InputError: ``ids_from`` cannot be read, lacks an image, or has several that an image may be.
     """
     if ids_from is not None:
-        source = Path(ids_from).expanduser()
+        source = user_path(ids_from)
         listed = [ImageFile(*image) for image in PanopticJson(source).images().items()]
         return ImageFiles(find_images_of(paths, listed, source), f"image ids are those of {source}")
     if not paths:

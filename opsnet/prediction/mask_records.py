@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as run_lengths
 
+from opsnet.data.run_lengths import checked_counts
 from opsnet.prediction.carriers import MaskId
 from opsnet.preparation.own_regions import polygons_to_runs
 
@@ -136,39 +137,12 @@ def _from_runs(runs: Mapping[str, Any], size: Size) -> Mask:
     if not (isinstance(declared, (list, tuple)) and len(declared) == 2):
         raise MaskError("has run lengths without `size`, the height and width: add it")
     require_size(declared, size)
-    if isinstance(counts, (str, bytes)):
-        counts = _counts_of_text(counts)
-    if not isinstance(counts, (list, tuple)) or not all(type(count) is int and count >= 0 for count in counts):
-        raise MaskError(
-            "has run lengths whose `counts` are neither COCO's text nor a list of whole numbers: correct it"
-        )
-    if sum(counts) != size[0] * size[1]:
-        raise MaskError(
-            f"has run lengths of {sum(counts)} pixels in all, but the image has {size[0] * size[1]}: correct it"
-        )
+    try:
+        counts = checked_counts(counts, size)
+    except ValueError as error:
+        raise MaskError(f"has {error}: correct it") from None
     values = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
     return values.reshape(size[1], size[0]).T
-
-
-def _counts_of_text(text: str | bytes) -> list[int]:
-    """COCO's run lengths from text: six bits a character, the last bit for "more"; from the third on differences."""
-    counts: list[int] = []
-    value = shift = 0
-    for character in text.encode() if isinstance(text, str) else text:
-        bits = character - 48
-        if not 0 <= bits < 64 or shift > 60:
-            raise MaskError("has run lengths that are no text of COCO's: write them by pycocotools")
-        value |= (bits & 31) << shift
-        shift += 5
-        if bits & 32:
-            continue
-        if bits & 16:
-            value -= 1 << shift
-        counts.append(value + (counts[-2] if len(counts) > 2 else 0))
-        value = shift = 0
-    if shift:
-        raise MaskError("has run lengths that break off: write the file again")
-    return counts
 
 
 def _from_polygons(polygons: Sequence[Any], size: Size) -> Mask:

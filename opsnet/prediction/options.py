@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig
 
 from opsnet.inference.trained_model import pick_device
 from opsnet.prediction.mask_labelling import checked_front
@@ -77,14 +77,22 @@ def option_values(cfg: DictConfig) -> dict[str, Any]:
     """
     check_values(cfg, {**INFERENCE, "shortest": EDGE, "longest": EDGE})
     pick_device(cfg.get("device", "auto"))
-    if not str(cfg.output).strip():
-        raise InputError("output is empty: give output=FOLDER, or leave it out")
+    if not isinstance(cfg.output, (str, Path)) or not str(cfg.output).strip():
+        raise InputError(f"output must be a folder, got {str(cfg.output)!r:.80}: give output=FOLDER, or leave it out")
     fields = PredictionOptions.__dataclass_fields__
     return {
         **{key: cfg[key] for key in fields if key in cfg},
         "image": cfg.image,
-        "vocabulary": cfg.vocabulary if isinstance(cfg.vocabulary, str) else [str(name) for name in cfg.vocabulary],
+        "vocabulary": _names(cfg.vocabulary),
         "output": Path(os.path.expanduser(cfg.output)),
         "sizes": {"shortest": cfg.shortest, "longest": cfg.longest, "overlap": cfg.overlap},
         "network": cfg,
     }
+
+
+def _names(vocabulary: Any) -> str | list[str]:
+    if isinstance(vocabulary, ListConfig):
+        return [str(name) for name in vocabulary]
+    if isinstance(vocabulary, str):
+        return vocabulary
+    raise InputError(f"vocabulary must be a text or a list of names, got {str(vocabulary)!r:.80}: quote it")

@@ -154,7 +154,12 @@ def _path_of(image: ImageLike) -> Path | None:
     if isinstance(image, (str, os.PathLike)) and not is_url(os.fspath(image)):
         return Path(image)
     is_address = isinstance(image, str)
-    name = unquote(urlsplit(image).path) if is_address else str(getattr(image, "filename", ""))  # Pillow remembers it
+    try:
+        name = (
+            unquote(urlsplit(image).path) if is_address else str(getattr(image, "filename", ""))
+        )  # Pillow remembers it
+    except ValueError as error:
+        raise InputError(f"image {image} is no valid address ({error}): correct it") from error
     return Path(Path(name).name) if Path(name).name else None
 
 

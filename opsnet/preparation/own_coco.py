@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from opsnet.data.conversion import Source
-from opsnet.data.panoptic_records import ImageId, image_id, repeated
+from opsnet.data.panoptic_records import ImageId, image_id, parse_category, repeated
 from opsnet.preparation import own_vocabulary
 from opsnet.preparation.own_destination import Destination
 from opsnet.preparation.own_files import read_json, read_once, refuse_same_stems, stored_size
@@ -96,13 +96,7 @@ def json_vocabulary(annotations: Path) -> Vocabulary:
     content = _content(annotations)
     for root in content.roots:
         print(f"left out category {root['id']}: {root['name']}, Roboflow's name for the whole set", file=sys.stderr)
-    categories = [{"isthing": 1, **c} for c in content.categories]
-    try:
-        return Vocabulary.from_categories(annotations.stem, categories)
-    except (KeyError, TypeError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"`categories` of {annotations} is not a list of id and name ({error}): correct it") from error
+    return Vocabulary.from_categories(annotations.stem, content.categories)
 
 
 def require_same_ids(categories: Vocabulary, given: Vocabulary, annotations: Path) -> None:
@@ -160,9 +154,10 @@ def _content(path: Path) -> _Content:
         if owner not in images:
             raise InputError(f"{path} annotates image {owner}, which is not in its `images`: add it, or drop both")
         shapes.setdefault(owner, []).append(shape)
+    classes = [_entry(path, "categories", number, _category, record) for number, record in enumerate(categories)]
     used = {shape.label for of_image in shapes.values() for shape in of_image}
-    roots = _roots(categories, used)
-    return _Content(images, shapes, [c for c in categories if c not in roots], roots)
+    roots = _roots(classes, used)
+    return _Content(images, shapes, [c for c in classes if c not in roots], roots)
 
 
 def _entry(path: Path, key: str, number: int, parse: Any, record: Any) -> Any:
@@ -176,6 +171,12 @@ def _entry(path: Path, key: str, number: int, parse: Any, record: Any) -> Any:
 def _image(record: Any, path: Path, where: str) -> tuple[ImageId, _Image]:
     number, name = field(record, "id", image_id), field(record, "file_name", lambda value: value)
     return number, _Image(name, stored_size(record, where))
+
+
+def _category(record: Any, path: Path, where: str) -> dict[str, Any]:
+    """An entry of ``categories``; a thing, unless it says otherwise."""
+    parsed = parse_category({"isthing": 1, **record} if isinstance(record, dict) else record)
+    return {**record, "id": parsed.id, "name": parsed.name, "isthing": int(parsed.is_thing)}
 
 
 def _shape(record: Any, path: Path, where: str) -> tuple[ImageId, Shape]:
@@ -208,13 +209,12 @@ def _draw(segmentation: Any, size: Size) -> Runs:
     return polygons_to_runs([numbers(polygon) for polygon in segmentation], size)
 
 
-def _roots(categories: list[Any], used: set[Any]) -> list[dict[str, Any]]:
+def _roots(categories: list[dict[str, Any]], used: set[Any]) -> list[dict[str, Any]]:
     """Roboflow's root category: not annotated, of supercategory "none", and the supercategory of the others."""
-    rows = [c for c in categories if isinstance(c, dict)]
-    parents = Counter(str(c.get("supercategory")) for c in rows)
+    parents = Counter(str(c.get("supercategory")) for c in categories)
     return [
-        c for c in rows
-        if c.get("supercategory") == "none" and c.get("id") not in used and parents[str(c.get("name"))]
+        c for c in categories
+        if c.get("supercategory") == "none" and c["id"] not in used and parents[c["name"]]
     ]  # fmt: skip
 
 

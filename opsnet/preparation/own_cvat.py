@@ -88,7 +88,7 @@ def _content(path: Path) -> _Content:
     """The content of the file."""
     try:
         root = ElementTree.parse(path).getroot()
-    except (ElementTree.ParseError, ValueError, RecursionError) as error:
+    except (OSError, ElementTree.ParseError, LookupError, ValueError, RecursionError) as error:  # LookupError: encoding
         raise InputError(f"{path} is not an XML file ({error}): {EXPORT}") from error
     images = root.findall("image")
     if root.tag != "annotations" or not images:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -11,12 +10,14 @@ from typing import Any, TypeVar
 from PIL import Image
 
 from opsnet.data import images
+from opsnet.utils import structured_files
 from opsnet.utils.errors import InputError
 from opsnet.utils.json_fields import FieldError, field, whole
 
 T = TypeVar("T")
 
 QUIET_BELOW = 200  # items that are read in a moment
+LARGEST_TEXT = 256 * 2**20  # bytes; the labels of an image, or the names of a set
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 
@@ -65,14 +66,22 @@ def read_json(path: Path) -> Any:
     Raises:
         InputError: the file is missing or not json.
     """
-    if not path.is_file():
-        raise InputError(f"{path} does not exist: check the path")
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}): check its permissions") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not a json file ({error}): replace it") from error
+        return structured_files.read_json(path)
+    except structured_files.FileError as error:
+        raise InputError(f"{path} {error}") from error
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file in UTF-8, without blank ones at its end.
+
+    Raises:
+        InputError: the file is missing, too large or not UTF-8.
+    """
+    try:
+        return structured_files.read_text(path, LARGEST_TEXT).rstrip().splitlines()
+    except structured_files.FileError as error:
+        raise InputError(f"{path} {error}") from error
 
 
 def read_once(parse: Callable[[Path], T]) -> Callable[[Path], T]:

@@ -15,7 +15,7 @@ from opsnet.data.conversion import Source
 from opsnet.preparation.own_destination import Destination
 from opsnet.preparation.own_files import read_json, read_once, refuse_same_stems, stored_size
 from opsnet.preparation.own_images import ImageFolder
-from opsnet.preparation.own_regions import Runs, Size, ellipse_to_runs, mask_to_runs, polygons_to_runs, whole_numbers
+from opsnet.preparation.own_regions import Runs, Size, ellipse_to_runs, mask_to_runs, polygons_to_runs
 from opsnet.preparation.own_shapes import ImageLabels, Shape, numbers, points, survey
 from opsnet.utils.errors import InputError
 
@@ -68,7 +68,9 @@ def read_labels(source: Source) -> ImageLabels:
     where = f"{source.entry} of {source.labels[0]}"
     results = _results(_tasks(source.labels[0])[source.entry], where)
     names: dict[Any, str] = {}
-    for result in results:
+    for number, result in enumerate(results, start=1):
+        if not isinstance(result.get("id"), (str, int, type(None))):
+            raise InputError(f"result {number} in {where} has an id that is no text: {EXPORT}")
         if label := _label(result):
             names.setdefault(result.get("id"), label)
     size: Size | None = None
@@ -177,8 +179,8 @@ def _brush(value: dict[str, Any], size: Size) -> Runs:
     if value.get("format") != "rle":
         raise ValueError(f"its format is {reprlib.repr(value.get('format'))}, not rle")
     rle = value.get("rle")
-    packed = whole_numbers(rle) if isinstance(rle, list) else []
-    if not packed or not all(0 <= byte < 256 for byte in packed):
+    packed = rle if isinstance(rle, list) else []
+    if not packed or not all(type(byte) is int and 0 <= byte < 256 for byte in packed):
         raise ValueError("its rle is not a list of bytes")
     rgba = unpacked(np.array(packed, dtype=np.uint8), 4 * size[0] * size[1])
     return mask_to_runs(rgba.reshape(size[1], size[0], 4)[..., 3] > 0)

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import base64
-import binascii
-import io
 import math
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from opsnet.data.conversion import Source
+from opsnet.data.images import decode_image
 from opsnet.preparation.own_destination import Destination
 from opsnet.preparation.own_files import files_by_stem, progress, read_json, stored_size
 from opsnet.preparation.own_images import with_slashes
@@ -60,7 +59,7 @@ def sources(folder: Path, images: Path) -> list[Source]:
     """
     found = []
     for stem, path in progress(list(files_by_stem(folder, (".json",)).items()), "reading jsons"):
-        image = _image_path(path, _content(path), images / stem)
+        image = _image_path(path, _content(path), folder, images / stem)
         found.append(Source(stem, image, f"{stem}{image.suffix}", f"{stem}.png", (path,)))
     return found
 
@@ -130,9 +129,8 @@ def _circle(shape: dict[str, Any], ends: Points, size: Size) -> Runs:
 def _mask(shape: dict[str, Any], corners: Points, size: Size) -> Runs:
     """A PNG placed at the box of its first and last pixel."""
     try:
-        with Image.open(io.BytesIO(base64.b64decode(shape["mask"]))) as png:
-            small = np.asarray(png.convert("L")) > 0
-    except (KeyError, TypeError, OSError, binascii.Error) as error:
+        small = np.asarray(decode_image(base64.b64decode(shape["mask"]), "it").convert("L")) > 0
+    except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"its mask is no PNG in base64: {error}") from error
     if len(corners) != 2 or not np.isfinite(corners).all():
         raise ValueError("its points are not the first and the last pixel of its mask")
@@ -152,24 +150,25 @@ _DRAW = {
 }  # fmt: skip
 
 
-def _image_path(path: Path, data: dict[str, Any], copy: Path) -> Path:
-    """The image of a json; a copy inside it is written to ``copy`` with a suffix if there is no other.
+def _image_path(path: Path, data: dict[str, Any], folder: Path, copy: Path) -> Path:
+    """The image of a json, in ``folder``; a copy inside it is written to ``copy`` with a suffix if there is no other.
 
     Raises:
-        InputError: there is neither, or the name is absolute.
+        InputError: there is neither, or the name leads out of the folder.
     """
     name = with_slashes(data["imagePath"])
     is_absolute = name.startswith("/") or PureWindowsPath(name).is_absolute()
     image = path.parent / (name.rpartition("/")[2] if is_absolute else name)
-    if image.is_file():
-        return image
+    if os.path.isfile(image):
+        if os.path.abspath(image).startswith(os.path.join(os.path.abspath(folder), "")):
+            return image
+        raise InputError(f"image {image} of {path} is not in {folder}: give the folder that holds jsons and images")
     if not data.get("imageData"):
         raise InputError(f"image {image} of {path} does not exist: put it there, or correct imagePath")
     try:
         content = base64.b64decode(data["imageData"])
-        with Image.open(io.BytesIO(content)) as opened:
-            suffix = f".{(opened.format or 'png').lower()}"
-    except Exception as error:  # Pillow's readers raise whatever their parsing stumbles over, SyntaxError included
+        suffix = f".{(decode_image(content, 'imageData').format or 'png').lower()}"
+    except (TypeError, ValueError) as error:  # DatasetError among them
         raise InputError(
             f"image {image} of {path} does not exist, and its copy inside the json, imageData, cannot be read "
             f"({error}): put the image there, or correct imagePath"

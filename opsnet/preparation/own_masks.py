@@ -14,10 +14,11 @@ from scipy import ndimage
 
 from opsnet.data.coco_panoptic import SegmentLabel
 from opsnet.data.conversion import Source
+from opsnet.data.images import require_decodable
 from opsnet.data.panoptic_png import MAX_ID
 from opsnet.preparation.own_destination import Destination
 from opsnet.preparation.own_files import IMAGE_SUFFIXES, files_by_stem, require_size
-from opsnet.utils.errors import InputError
+from opsnet.utils.errors import DatasetError, InputError
 from opsnet.vocabulary import Vocabulary
 
 VOID = (0, 255)
@@ -184,7 +185,10 @@ def read_map(path: Path, image: Path, *, colours: bool) -> Pixels:
     """
     try:
         with Image.open(path) as opened:
+            require_decodable(opened)
             mode, pixels = opened.mode, np.asarray(opened, dtype=np.int64)
+    except DatasetError as error:
+        raise InputError(f"map {path} {error}") from None
     except Exception as error:  # Pillow's readers raise whatever their parsing stumbles over, SyntaxError included
         raise InputError(f"map {path} cannot be read as an image ({error}): replace the file") from error
     require_size(f"map {path}", (pixels.shape[1], pixels.shape[0]), image)

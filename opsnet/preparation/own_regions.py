@@ -7,6 +7,7 @@ annotation. Regions that are covered completely are dropped.
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as runs
 
 from opsnet.data.coco_panoptic import SegmentLabel
-from opsnet.utils.json_fields import whole
+from opsnet.data.run_lengths import checked_counts
 
 Runs = dict[str, Any]
 """pycocotools' compressed run lengths: ``size`` (height, width) and ``counts``."""
@@ -155,38 +156,16 @@ def box_mask_to_runs(mask: NDArray[np.bool_], left: int, top: int, size: Size) -
     return mask_to_runs(whole_mask)
 
 
-def whole_numbers(values: list[Any]) -> list[int]:
-    """A list of whole numbers.
-
-    Raises:
-        ValueError: it is not one.
-    """
-    try:
-        return [whole(v) for v in values]
-    except TypeError:
-        raise ValueError("run lengths are whole numbers") from None
-
-
 def checked_runs(value: Runs, size: Size) -> Runs:
     """Run lengths from a json, as a list or as text, in compressed form.
 
     Raises:
         ValueError: they do not belong to an image of ``size``.
     """
-    counts, declared = value.get("counts"), [size[1], size[0]]
+    declared = [size[1], size[0]]
     if value.get("size") != declared:
-        raise ValueError(f"run lengths of size {value.get('size')}, but the image's height and width are {declared}")
-    if isinstance(counts, list):
-        counts = whole_numbers(counts)
-        if min(counts, default=-1) < 0 or sum(counts) != size[0] * size[1]:
-            raise ValueError("run lengths that do not add up to the image")
-        packed: Runs = runs.frPyObjects({"counts": counts, "size": declared}, *declared)
-        return packed
-    if not isinstance(counts, str):
-        raise ValueError("run lengths without `counts`")
-    packed = {"counts": counts.encode(), "size": declared}
-    pixels = runs.decode(packed)
-    # With too few runs, the remaining pixels are arbitrary.
-    if pixels.max(initial=0) > 1 or pixels.sum() != runs.area(packed):
-        raise ValueError("run lengths that do not add up to the image")
+        found = reprlib.repr(value.get("size"))
+        raise ValueError(f"run lengths of size {found}, but the image's height and width are {declared}")
+    counts = checked_counts(value.get("counts"), (size[1], size[0]))
+    packed: Runs = runs.frPyObjects({"counts": counts, "size": declared}, *declared)
     return packed

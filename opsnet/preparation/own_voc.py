@@ -9,9 +9,10 @@ import numpy as np
 from PIL import Image
 
 from opsnet.data.conversion import Source
+from opsnet.data.images import require_decodable
 from opsnet.preparation import own_vocabulary
 from opsnet.preparation.own_destination import Destination
-from opsnet.preparation.own_files import IMAGE_SUFFIXES, files_by_stem, require_size
+from opsnet.preparation.own_files import IMAGE_SUFFIXES, files_by_stem, read_lines, require_size
 from opsnet.preparation.own_masks import (
     MaskReader,
     Pixels,
@@ -21,7 +22,7 @@ from opsnet.preparation.own_masks import (
     void_values,
 )
 from opsnet.preparation.own_shapes import Label
-from opsnet.utils.errors import InputError
+from opsnet.utils.errors import DatasetError, InputError
 from opsnet.vocabulary import Vocabulary
 
 BACKGROUND = ("background", "_background_", "__ignore__")
@@ -87,8 +88,11 @@ class VocReader(MaskReader):
         path = source.labels[0]
         try:
             with Image.open(path) as opened:
+                require_decodable(opened)
                 is_coloured = opened.mode in ("RGB", "RGBA") or (opened.mode == "P" and self.palette_shows_colours)
                 pixels = np.asarray(opened.convert("RGB"), dtype=np.int64) if is_coloured else None
+        except DatasetError as error:
+            raise InputError(f"map {path} {error}") from None
         except Exception as error:  # Pillow's readers raise whatever their parsing stumbles over
             raise InputError(f"map {path} cannot be read as an image ({error}): replace the file") from error
         if pixels is None:
@@ -151,8 +155,7 @@ def _listed(folder: Path, name: str) -> list[str] | None:
     if name not in lists and len(lists) > 1:
         raise InputError(f"{folder} has no {name}.txt: give --set one of {', '.join(lists)}")
     path = lists.get(name) or next(iter(lists.values()))
-    stems = path.read_text(encoding="utf-8").split("\n")
-    return [stem.strip() for stem in stems if stem.strip()]
+    return [stem.strip() for stem in read_lines(path) if stem.strip()]
 
 
 def read_labelmap(path: Path) -> dict[str, int]:
@@ -162,12 +165,16 @@ def read_labelmap(path: Path) -> dict[str, int]:
         InputError: a line is not of this form, or a name or colour occurs twice.
     """
     found: dict[str, int] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         if not line.strip() or line.startswith("#"):
             continue
         parts = line.rsplit(":", 3)
         values = parts[1].split(",") if len(parts) == 4 else []
-        if len(values) != 3 or not all(v.strip().isdecimal() and int(v) < 256 for v in values) or not parts[0].strip():
+        if (
+            len(values) != 3
+            or not all(len(v) < 9 and v.strip().isdecimal() and int(v) < 256 for v in values)
+            or not parts[0].strip()
+        ):
             raise InputError(f"line {number} of {path} is not name:R,G,B:parts:actions: correct it")
         name, code = parts[0].strip(), colour_code(tuple(map(int, values)))
         if name in found or code in found.values():

@@ -11,10 +11,11 @@ from typing import Any
 
 from opsnet.data.conversion import Source
 from opsnet.preparation.own_destination import Destination
-from opsnet.preparation.own_files import IMAGE_SUFFIXES, files_by_stem
+from opsnet.preparation.own_files import IMAGE_SUFFIXES, files_by_stem, read_lines
 from opsnet.preparation.own_regions import Runs, Size, polygons_to_runs
 from opsnet.preparation.own_shapes import ImageLabels, Shape, survey
 from opsnet.utils.errors import InputError
+from opsnet.utils.structured_files import FileError, read_yaml
 from opsnet.vocabulary import Vocabulary
 
 LAYOUT = "it needs images in images/ and text files of the same names in labels/"
@@ -70,8 +71,8 @@ def read_labels(source: Source, names: Sequence[str]) -> ImageLabels:
         InputError: a row is not of this form, or its class has no name.
     """
     path, shapes = source.labels[0], []
-    text = "" if path == source.image else path.read_text(encoding="utf-8-sig")
-    for number, row in enumerate(text.splitlines(), start=1):
+    rows = [] if path == source.image else read_lines(path)
+    for number, row in enumerate(rows, start=1):
         if row.strip():
             shapes.append(_shape(row.split(), f"line {number} of {path}", names))
     return ImageLabels(str(path), None, shapes)
@@ -139,7 +140,7 @@ def from_folder(folder: Path, name: str) -> tuple[Path, Sequence[str] | None]:
     listed = folder / "classes.txt"
     if not listed.is_file():
         return images, None
-    return images, _names(listed.read_text(encoding="utf-8-sig").rstrip().splitlines(), str(listed))
+    return images, _names(read_lines(listed), str(listed))
 
 
 def from_yaml(path: Path, name: str) -> tuple[Path, list[str]]:
@@ -179,14 +180,10 @@ def _names(names: Any, where: str) -> list[str]:
 
 
 def _load_yaml(path: Path) -> dict[Any, Any]:
-    import yaml
-
-    if not path.is_file():
-        raise InputError(f"{path} does not exist: check the path")
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not a yaml file ({error}): replace it") from error
+        data = read_yaml(path)
+    except FileError as error:
+        raise InputError(f"{path} {error}") from error
     if not isinstance(data, dict):
         raise InputError(f"{path} is not YOLO's data.yaml: it needs names, and the folder of each set")
     return data

@@ -43,6 +43,20 @@ def reason_of(error: BaseException, length: int = 200) -> str:
     return text if len(text) <= length else f"{text[: length - 3]}..."
 
 
+def shown(message: str, length: int = 900) -> str:
+    """A message in one line that a terminal can show; of a longer one, the beginning and the end.
+
+    It may quote files of other people: control characters, which a terminal would obey, become escapes.
+    """
+    text = _BREAK.sub(" ", message.strip())
+    text = _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
+    return text if len(text) <= length else f"{text[: length // 2]} ... {text[-length // 3 :]}"
+
+
+_BREAK = re.compile(r"\s*\n\s*")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
+
+
 @contextmanager
 def exit_on_user_error(*, interrupted: str = "") -> Iterator[None]:
     """Exits with only the message for errors that the user or the machine can fix; other errors keep their traceback.
@@ -72,7 +86,7 @@ def exit_on_user_error(*, interrupted: str = "") -> Iterator[None]:
         cause = _input_error(error) or _machine_error(error)
         if cause is None:
             raise
-        print(f"error: {cause}", file=sys.stderr)
+        print(f"error: {shown(cause)}", file=sys.stderr)
         sys.exit(2)
     finally:
         end_workers()
@@ -184,6 +198,8 @@ def _input_error(error: BaseException | None) -> str | None:
     for item in chain:
         if isinstance(item, InputError):
             return str(item)
+        if isinstance(item, RuntimeError) and str(item).startswith("Could not determine home"):  # Path.expanduser's
+            return "a path begins with ~ and the name of a user who does not exist here: write the whole path"
     # A key, group or value that does not exist in the configuration; a bug inside instantiate keeps its traceback.
     if chain and isinstance(chain[-1], (HydraException, OmegaConfBaseException, ValueError)):
         if isinstance(chain[-1], ValueError) and isinstance(chain[0], InstantiationException):

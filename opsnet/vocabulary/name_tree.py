@@ -8,6 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from opsnet.utils.paths import user_path
+from opsnet.utils.structured_files import FileError, read_yaml
 from opsnet.vocabulary import wordnet
 from opsnet.vocabulary.names import VocabularyError, split_names, without_repeats
 from opsnet.vocabulary.vocabulary import Concept, Vocabulary, is_known_thing
@@ -64,7 +66,7 @@ class NameTree:
         if text.startswith(WORDNET):
             first = wordnet.tree(text.removeprefix(WORDNET))[0][1][0]
             return _built(text, {"thing" if is_known_thing(first) else "stuff": text}, text)
-        path = Path(text).expanduser()
+        path = user_path(text)
         return _built(path.stem, _parsed(path), str(path))
 
 
@@ -75,25 +77,10 @@ def is_tree(spec: Any) -> bool:
 
 
 def _parsed(path: Path) -> Any:
-    import yaml
-
-    class Loader(yaml.SafeLoader):
-        """PyYAML's loader, which would silently keep the last of two equal keys."""
-
-        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-            keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
-            twice = next((key for i, key in enumerate(keys) if key in keys[:i]), None)
-            if twice is not None:
-                raise VocabularyError(f"tree file {path} has '{twice}' twice in one place: remove one of them")
-            return super().construct_mapping(node, deep)
-
-    if not path.is_file():
-        raise VocabularyError(f"tree file {path} does not exist: check the path")
     try:
-        return yaml.load(path.read_text(encoding="utf-8-sig"), Loader)
-    except (yaml.YAMLError, UnicodeDecodeError, TypeError) as error:
-        reason = " ".join(str(error).split())
-        raise VocabularyError(f"tree file {path} is not YAML in UTF-8 ({reason}): fix it there") from error
+        return read_yaml(path, unique_keys=True)
+    except FileError as error:
+        raise VocabularyError(f"tree file {path} {error}") from error
 
 
 def _built(name: str, nested: Any, source: str) -> NameTree:

@@ -12,6 +12,7 @@ from opsnet.utils.errors import InputError
 from opsnet.utils.suggestions import closest, did_you_mean
 
 _SUFFIX = re.compile(r"\.([A-Za-z]{1,5})")
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
 _FILES = ("txt", "text", "json", "jsonl", "yaml", "yml", "csv", "tsv", "names")
 
 
@@ -36,7 +37,9 @@ def split_concepts(text: str) -> list[str]:
     if text[:1] + text[-1:] == "[]":
         try:
             return checked_entries(json.loads(text))
-        except (json.JSONDecodeError, RecursionError):
+        except VocabularyError:
+            raise
+        except (ValueError, RecursionError):  # a number of thousands of digits is a ValueError
             text = text[1:-1]  # names in brackets, without quotes
     return [" ".join(name.split()) for name in re.split(r"[,;\n]", text) if name.strip()]
 
@@ -52,6 +55,20 @@ def checked_entries(entries: Iterable[object]) -> list[str]:
         if not isinstance(entry, str) or not split_names(entry):
             raise VocabularyError(f"a list of class names has the entry {entry!r}: each must be a text with a name")
     return [str(entry) for entry in found]
+
+
+def require_printable(names: Iterable[str], vocabulary: str) -> None:
+    """Refuses names that no file or terminal can show: with control characters, or with half of a character.
+
+    Raises:
+        VocabularyError: there is one.
+    """
+    for name in names:
+        if not name.isprintable() and (found := _UNPRINTABLE.search(name)):
+            raise VocabularyError(
+                f"vocabulary '{vocabulary}' has the name {name[:80]!r} with the character U+{ord(found[0]):04X}, which "
+                "cannot be shown: remove it"
+            )
 
 
 def question_single_name(text: str, packaged: Iterable[str]) -> None:

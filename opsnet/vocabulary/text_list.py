@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from opsnet.utils import structured_files
 from opsnet.vocabulary.names import VocabularyError, folded, split_names, without_repeats
 
 UNUSED_ID = "invalid_class_id"
@@ -15,6 +16,9 @@ UNUSED_ID = "invalid_class_id"
 SAME_DATASET = 0.9
 """Share of the classes with a common name; FC-CLIP's lists and the packaged ones have 0.94 or more."""
 
+LARGEST = 64 * 2**20
+"""Bytes of a file; ImageNet-21K's names are half a MB."""
+_LONGEST_ID = 15  # digits; a json number beyond 2^53 may be rounded
 _KEYED = re.compile(r"(?P<id>\d+)\s*:(?P<names>.*)")
 
 
@@ -68,14 +72,12 @@ def read_text(path: Path) -> str:
     """The content of a vocabulary file.
 
     Raises:
-        VocabularyError: it does not exist or is not UTF-8.
+        VocabularyError: it does not exist, is too large, or is not UTF-8.
     """
-    if not path.is_file():
-        raise VocabularyError(f"vocabulary file {path} does not exist: check the path")
     try:
-        return path.read_text(encoding="utf-8-sig")  # Windows editors may write a byte order mark
-    except UnicodeDecodeError as error:
-        raise VocabularyError(f"vocabulary file {path} is not UTF-8 text ({error}): save it as UTF-8") from error
+        return structured_files.read_text(path, LARGEST)
+    except structured_files.FileError as error:
+        raise VocabularyError(f"vocabulary file {path} {error}") from error
 
 
 def _row(path: Path, number: int, line: str) -> Row:
@@ -84,6 +86,10 @@ def _row(path: Path, number: int, line: str) -> Row:
     names = without_repeats(split_names(text))
     if not names:
         raise VocabularyError(f"line {number} of vocabulary file {path} has no name: write one there or remove it")
+    if keyed and len(keyed["id"]) > _LONGEST_ID:
+        raise VocabularyError(
+            f"line {number} of vocabulary file {path} has an id of {len(keyed['id'])} digits: correct it"
+        )
     if keyed and ":" in text:  # as after joining two files of which the first does not end with a line break
         raise VocabularyError(
             f"line {number} of vocabulary file {path} has a second ':': put each 'id:name,synonym' on its own line"

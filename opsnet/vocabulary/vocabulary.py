@@ -11,17 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from opsnet.utils.json_fields import field, flag, items, nonblank, whole
+from opsnet.utils.paths import user_path
+from opsnet.utils.structured_files import FileError, read_json
 from opsnet.utils.suggestions import closest, did_you_mean
 from opsnet.vocabulary.names import (
     VocabularyError,
     checked_entries,
     folded,
     question_single_name,
+    require_printable,
     split_concepts,
     split_names,
     without_repeats,
 )
-from opsnet.vocabulary.text_list import ids_of_classes, read_rows, read_text
+from opsnet.vocabulary.text_list import ids_of_classes, read_rows
 from opsnet.vocabulary.wordnet import subtree
 
 
@@ -52,7 +55,7 @@ class Vocabulary:
     """An ordered list of concepts; a label is an index into it.
 
     Raises:
-        VocabularyError: it is empty, or an id occurs twice.
+        VocabularyError: it is empty, an id occurs twice, or a name cannot be shown.
     """
 
     name: str
@@ -64,6 +67,7 @@ class Vocabulary:
                 f"vocabulary '{self.name}' is empty: give at least one name, e.g. vocabulary='cat, grass'"
             )
         _refuse_repeated(self.name, "id", self.ids)
+        require_printable((name for concept in self.concepts for name in concept.names), self.name)
 
     def __len__(self) -> int:
         return len(self.concepts)
@@ -174,8 +178,8 @@ class Vocabulary:
             return _of_synsets(text, subtree(text.removeprefix("wordnet:")))
         packaged, _, file = text.partition(":")
         if packaged in packaged_vocabularies() and file.endswith(".txt"):
-            return _renamed(_packaged(packaged), Path(file).expanduser())
-        path = Path(text).expanduser()
+            return _renamed(_packaged(packaged), user_path(file))
+        path = user_path(text)
         if path.suffix in (".json", ".txt"):
             return _from_json(path) if path.suffix == ".json" else _from_txt(path)
         question_single_name(text, (*packaged_vocabularies(), *_IMAGENETS))
@@ -206,7 +210,7 @@ class Vocabulary:
 def _concept(category: Mapping[str, Any]) -> Concept:
     return Concept(
         field(category, "id", whole),
-        field(category, "name", nonblank),
+        " ".join(field(category, "name", nonblank).split()),
         field(category, "isthing", flag),
         field(category, "synonyms", _synonyms, ()),
     )
@@ -228,7 +232,7 @@ def load_training_vocabulary(spec: str | Path | Vocabulary | Iterable[str]) -> V
 
 def _synonyms(value: Any) -> tuple[str, ...]:
     try:
-        return tuple(nonblank(name) for name in items(value))
+        return tuple(" ".join(nonblank(name).split()) for name in items(value))
     except TypeError:
         raise TypeError("a list of names") from None
 
@@ -247,13 +251,15 @@ def _packaged(name: str) -> Vocabulary:
 
 def _from_json(path: Path) -> Vocabulary:
     try:
-        content = json.loads(read_text(path))
+        content = read_json(path)
         if isinstance(content, list) and content and all(isinstance(entry, str) for entry in content):
             return Vocabulary.from_entries(content, path.stem)
         vocabulary = Vocabulary.from_categories(path.stem, content["categories"])
-    except (json.JSONDecodeError, AttributeError, KeyError, TypeError, ValueError) as error:
+    except FileError as error:
+        raise VocabularyError(f"vocabulary file {path} {error}") from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         if isinstance(error, VocabularyError):
-            raise
+            raise VocabularyError(f"vocabulary file {path}: {error}") from error
         raise VocabularyError(
             f'vocabulary file {path} is not of the form {{"categories": [{{"id", "name", "isthing"}}]}} or '
             f'["name", "name, synonym"]: {error!r}'

@@ -89,10 +89,10 @@ def test_labels_that_do_not_fit_are_named(folder: Path, lists: object, parts: li
 
 def test_missing_and_broken_files_are_named(folder: Path) -> None:
     (folder / "real.json").write_text("[[")
-    with pytest.raises(DatasetError, match=r"real.json are not json"):
+    with pytest.raises(DatasetError, match=r"real.json is not valid json"):
         dataset(folder)
     (folder / "real.json").unlink()
-    with pytest.raises(DatasetError, match=r"real.json do not exist: check `labels`"):
+    with pytest.raises(DatasetError, match=r"labels .*real.json does not exist: check the path"):
         dataset(folder)
     with pytest.raises(DatasetError, match=r"nowhere does not exist: check `images`"):
         ImageLabelDataset(images=folder / "nowhere", vocabulary=NAMES)

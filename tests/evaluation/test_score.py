@@ -187,10 +187,10 @@ ERRORS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no gt json": (lambda f: (f / "gt.json").unlink(), "{f}/gt.json does not exist: check the path"),
     "json is a folder": (
         lambda f: ((f / "gt.json").unlink(), (f / "gt.json").mkdir()),
-        "{f}/gt.json cannot be read (Is a directory): name a json file",
+        "{f}/gt.json is not a file: name one",
     ),
     "no json": (lambda f: (f / "pred.json").write_text('{"a": '), "{f}/pred.json is not valid json ("),
-    "not utf-8": (lambda f: (f / "pred.json").write_bytes(b"\xff\xfe"), "{f}/pred.json is not valid json ("),
+    "not utf-8": (lambda f: (f / "pred.json").write_bytes(b"\xff\xfe"), "{f}/pred.json is not UTF-8 text ("),
     "json of a list": (lambda f: (f / "pred.json").write_text("[]"), "{f}/pred.json holds a list, not COCO's"),
     "no folder": (
         lambda f: shutil.rmtree(f / "pred"),

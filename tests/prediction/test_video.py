@@ -49,7 +49,7 @@ def test_frames_are_turned_upright(clip, monkeypatch) -> None:
     """PyAV writes no orientation; telephones do. FFmpeg's angle is counterclockwise, as numpy's."""
     video, opened = Video.open(clip), av.open
     turned = lambda number, frame: SimpleNamespace(rotation=90, to_ndarray=frame.to_ndarray)  # noqa: E731
-    monkeypatch.setattr(av, "open", lambda path: Container(opened(path), turned))
+    monkeypatch.setattr(av, "open", lambda path, **_: Container(opened(path), turned))
     frame = next(iter(video))
     assert frame.shape == (64, 48, 3)
     assert frame[36:60, 4:20].mean() > 245  # the white quarter is now at the lower left
@@ -63,7 +63,7 @@ def test_a_damaged_video_yields_what_can_be_read(clip, monkeypatch) -> None:
             raise av.error.InvalidDataError(1, "Invalid data")
         return frame
 
-    monkeypatch.setattr(av, "open", lambda path: Container(opened(path), damaged))
+    monkeypatch.setattr(av, "open", lambda path, **_: Container(opened(path), damaged))
     assert len(list(source.readable(skipped.append))) == 2
     assert len(skipped) == 1
     assert "my clip.mp4 cannot be read after 2 frames (Invalid data)" in str(skipped[0])

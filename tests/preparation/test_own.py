@@ -37,7 +37,7 @@ def test_files_that_are_not_json(tmp_path: Path, prepare: Prepare) -> None:
     refused(prepare, [*coco[:2], tmp_path / "no.json"], f"{tmp_path / 'no.json'} does not exist")
     for path, arguments in ((tmp_path / "bad.json", coco), (tmp_path / "own" / "a" / "bad.json", labelme)):
         path.write_text("{")
-        refused(prepare, [*coco[:2], path] if arguments is coco else labelme, f"{path} is not a json file")
+        refused(prepare, [*coco[:2], path] if arguments is coco else labelme, f"{path} is not valid json")
 
 
 def test_sets_share_one_vocabulary(tmp_path: Path, prepare: Prepare) -> None:

@@ -65,7 +65,7 @@ COCO_ERRORS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "no images": (lambda c: c.pop("images"), "is not a COCO json of instances"),
     "no image": (lambda c: c.update(images=[], annotations=[]), "has no images"),
     "list": (lambda c: c.update(images=3), "is not a COCO json of instances"),
-    "names": (lambda c: c["categories"][0].pop("name"), "`categories` of"),
+    "names": (lambda c: c["categories"][0].pop("name"), "categories[0] of"),
     "one name twice": (lambda c: c["categories"][0].update(name="CUP"), "has the name 'cup' twice"),
     "one id twice": (lambda c: c["images"][0].update(id=7), "has image id 7 twice"),
     "stranger": (lambda c: c["annotations"][0].update(image_id=8), "annotates image 8, which is not in its `images`"),
@@ -91,10 +91,13 @@ COCO_ERRORS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "flat": (lambda c: c["annotations"][0].update(segmentation=box(1, 1, 3, 3)), "polygons are lists within a list"),
     "text": (lambda c: c["annotations"][0].update(segmentation=[["a"] * 6]), "annotation 1 of"),
     "nan": (lambda c: c["annotations"][0].update(segmentation=[[float("nan")] * 6]), "that is not a number"),
-    "runs": (lambda c: c["annotations"][4]["segmentation"].update(counts=[42, 5]), "do not add up to the image"),
-    "run text": (lambda c: c["annotations"][4]["segmentation"].update(counts=[42, "6"]), "are whole numbers"),
+    "runs": (
+        lambda c: c["annotations"][4]["segmentation"].update(counts=[42, 5]),
+        "run lengths of 47 pixels in all, but the image has 48",
+    ),
+    "run text": (lambda c: c["annotations"][4]["segmentation"].update(counts=[42, "6"]), "nor a list of whole numbers"),
     "packed": (lambda c: c["annotations"][3]["segmentation"].update(counts="0T3"), "annotation 4 of"),
-    "few": (lambda c: c["annotations"][3]["segmentation"].pop("counts"), "run lengths without `counts`"),
+    "few": (lambda c: c["annotations"][3]["segmentation"].pop("counts"), "`counts` are neither COCO's text"),
     "run size": (lambda c: c["annotations"][4]["segmentation"].update(size=[8, 6]), "run lengths of size [8, 6]"),
 }
 
@@ -232,7 +235,7 @@ def test_ids_that_are_whole_floats_can_be_read_back(tmp_path: Path, prepare: Pre
 def test_deep_json_is_a_sentence(tmp_path: Path, prepare: Prepare) -> None:
     arguments = coco_tree(tmp_path)
     (tmp_path / "instances.json").write_text("[" * 100_000)
-    refused(prepare, arguments, "instances.json is not a json file")
+    refused(prepare, arguments, "instances.json is not valid json (it is nested too deeply)")
 
 
 @pytest.mark.skipif(not FAILING.is_dir(), reason=f"the inputs of an attack are not at {FAILING}")

@@ -83,7 +83,7 @@ def test_invalid_yamls_are_refused(tmp_path: Path, prepare: Prepare) -> None:
         ("train: images/train\nnames: {1: a}", "is not numbered from 0"),
         ("train: images/train", "is not a list of names"),
         ("train: images/train\nnames: [a, '']", "is not a list of names"),
-        ("[" * 5000, "is not a yaml file"),
+        ("[" * 5000, "is nested deeper than 64 levels in line 1"),
         ("- 1", "is not YOLO's data.yaml"),
     ):  # fmt: skip
         arguments[1].write_text(text)

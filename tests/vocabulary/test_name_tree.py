@@ -64,7 +64,7 @@ def test_a_name_may_stand_in_two_places(tmp_path: Path) -> None:
         ("thing: [cat, ', ,']", "has an empty name at 'thing'"),
         ("thing:\nstuff: [sky]", "has no name below 'thing'"),
         ("", "is empty"),
-        ("thing: [cat", "mine.yaml is not YAML in UTF-8"),
+        ("thing: [cat", "mine.yaml is not valid YAML"),
     ],
 )
 def test_bad_trees(text: str, message: str, tmp_path: Path) -> None:

@@ -146,7 +146,6 @@ def test_a_path_with_another_ending_is_not_taken_for_a_name(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     "content",
     [
-        "{",
         "[1, 2]",
         '{"names": ["cat"]}',
         '{"categories": [{"id": 1, "name": "cat"}]}',
