@@ -13,13 +13,9 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from opsnet.inference.config import InferenceConfig
-from opsnet.inference.settings import (
-    TrainedFilter,
-    TrainedRecognizer,
-    choose_recognizer,
-    require_query_embeddings,
-)
+from opsnet.inference.settings import require_query_embeddings
 from opsnet.inference.trained_model import load_clip_alone, load_zero_shot
+from opsnet.inference.trained_options import TrainedFilter, TrainedRecognizer, choose_recognizer
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.prediction.carriers import PanopticResult
 from opsnet.prediction.cautions import Summary

@@ -7,14 +7,13 @@ import pytest
 from opsnet.checkpoint.stored_network import build_recognizer
 from opsnet.inference.setting_lists import grid, paper_settings
 from opsnet.inference.settings import (
-    TrainedFilter,
-    choose_recognizer,
     parse_filtering,
     parse_recognizer,
     parse_setting,
     recognizer_config,
 )  # fmt: skip
 from opsnet.inference.trained_model import TrainedModel
+from opsnet.inference.trained_options import TrainedFilter, choose_recognizer
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.recognition.geometric_ensemble import GeometricEnsemble
 from opsnet.recognition.modulation import ClipOnly, EmbeddingModulation, FixedEnsemble, QueryOnly
