@@ -16,7 +16,7 @@ import opsnet
 from opsnet.inference.given_masks import run_with_masks
 from opsnet.inference.trained_model import TrainedModel
 from opsnet.panoptic.mask_filtering import MaskFiltering
-from opsnet.prediction.images import NetworkSize, to_batch
+from opsnet.prediction.images import to_batch
 from opsnet.prediction.mask_labelling import front_to_back, mask_recognizer
 from opsnet.prediction.naming import UnknownRule
 from opsnet.prediction.predictor import Predictor
@@ -192,9 +192,8 @@ def test_published_weights_use_their_own_head(image, masks, tmp_path: Path) -> N
 
 def test_a_clip_alone(world, predictor, image, masks) -> None:
     alone = opsnet.load_clip("tiny", clip_weights=world.clip, device="cpu")
-    assert alone.size == NetworkSize(shortest=800)
-    sized = Predictor(alone.trained, shortest=None)
-    found, expected = (p.label(image, masks, WORDS, top_k=3) for p in (sized, predictor))
+    assert alone.size == predictor.size  # not 800 pixels: it was trained on images of 32
+    found, expected = (p.label(image, masks, WORDS, top_k=3) for p in (alone, predictor))
     assert [s.name for s in found.segments] == [s.name for s in expected.segments]
     with pytest.raises(InputError, match=r"a CLIP alone finds no masks: give them to label\(\)"):
         alone(image, WORDS)
