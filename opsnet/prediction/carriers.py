@@ -229,7 +229,8 @@ class PanopticResult(PanopticMap):
     def to_supervision(self) -> supervision.Detections:
         """Detections with masks, boxes (exclusive, see :attr:`boxes`), confidence, class_id and ``data``.
 
-        ``class_id`` indexes ``vocabulary.names``; ``data`` has ``class_name`` and ``is_thing``.
+        ``class_id`` indexes ``vocabulary.names``; ``data`` has ``class_name`` and ``is_thing``, and ``source_ids``
+        if the segments consist of given masks.
 
         Raises:
             InputError: supervision is not installed.

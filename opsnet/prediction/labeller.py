@@ -101,8 +101,8 @@ class Labeller:
 
         Args:
             image: one image, see :meth:`Predictor.__call__`.
-            masks: masks at its size: bool (n, H, W); a map of ids (H, W); SAM's list of records; or the path of a file,
-                see :mod:`opsnet.prediction.mask_files`. They may overlap.
+            masks: masks at its size: bool (n, H, W); a map of ids (H, W); SAM's list of records; detections of
+                supervision; or the path of a file, see :mod:`opsnet.prediction.mask_files`. They may overlap.
             vocabulary: see :meth:`Predictor.__call__`.
             scores: n scores in 0..1, such as SAM's predicted IoU, if the masks have none with them.
             front: which of two overlapping masks gets the pixels: "small": the smaller one, so that parts stay visible;

@@ -203,6 +203,23 @@ def test_a_clip_alone(world, predictor, image, masks) -> None:
         opsnet.load_clip("open_clip_config.json")
 
 
+def test_detections_keep_their_trackers_ids(predictor, image, masks) -> None:
+    sv = pytest.importorskip("supervision", reason="the extra supervision is not installed")
+    boxes, trackers = np.zeros((len(masks), 4), np.float32), 100 + np.arange(len(masks))
+    found = predictor.label(image, sv.Detections(boxes, mask=masks, tracker_id=trackers), WORDS)
+    assert {i for s in found.segments for i in s.source_ids} | {d.source_id for d in found.dropped} == set(trackers)
+    assert found.to_supervision().data["source_ids"] == [list(s.source_ids) for s in found.segments]
+
+
+def test_masks_given_elsewhere_are_sent_to_label(predictor, image, masks) -> None:
+    with pytest.raises(
+        TypeError, match=r"Predictor.__call__\(\) has no argument masks: .* predictor\.label\(image, masks"
+    ):
+        predictor(image, masks=masks)
+    with pytest.raises(TypeError, match=r"^load\(\) has no argument masks: .* predictor\.label\(image, masks"):
+        opsnet.load("last.ckpt", masks=masks)
+
+
 def test_the_order_by_hand() -> None:
     areas, scores = torch.tensor([9, 4, 4, 1]), torch.tensor([0.5, 0.25, 0.75, 0.5])
     assert front_to_back(areas, scores, "small").tolist() == [3, 2, 1, 0]
