@@ -50,7 +50,7 @@ HELP = Help(
         "SAM's folders of binary PNGs",
         "front": "which of two overlapping masks of `masks` is in front: small (the default) or score",
         "device": "auto, cpu, cuda or cuda:1",
-        "clip_model": "for published weights: their CLIP, if it is not the usual one",
+        "clip_model": "for published weights: their CLIP, if it is not the usual one; an option of conf/clip or a file",
         "train_vocabulary": "for published weights: the names that they were trained with; coco by default",
         "clip_weights": "path of CLIP's weights, if they have moved since training",
     },

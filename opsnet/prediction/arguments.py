@@ -18,6 +18,7 @@ T = TypeVar("T")
 
 _ELSEWHERE = {
     "masks": "masks of your own are named by predictor.label(image, masks, vocabulary)",
+    "clip_model": "it is called clip here, and clip_model only in commands: give clip='rn50' or a file",
     "label_names_known": "it was renamed: give treat_label_names_as_seen",
     "threshold": "it is an option of the filter: give filtering='cls_iou,threshold=0.1'",
     "alpha": "it is an option of the recognizer: give modulation='alpha=5,beta=0.25'",

@@ -48,7 +48,7 @@ def load(
     Args:
         path_or_hub_id: the file, the folder, or "owner/name".
         clip: for published weights: an option of conf/clip, or the path of an ``open_clip_config.json``, if it is not
-            the usual one.
+            the usual one. In commands ``clip_model``, because there ``clip`` is the group conf/clip.
         device: "auto" uses CUDA if available.
         clip_weights: path of CLIP's weights; default: the path used in training.
         modulation, filtering: see :class:`Predictor`.
@@ -77,7 +77,7 @@ def load_clip(clip: str | Path = "rn50", *, clip_weights: str | Path | None = No
     """A predictor for :meth:`Predictor.label` alone: a CLIP that names given masks, without a trained network.
 
     Args:
-        clip: an option of conf/clip, or the path of an ``open_clip_config.json``.
+        clip: an option of conf/clip, or the path of an ``open_clip_config.json``; in commands ``clip_model``.
         clip_weights: path of its weights; default: open_clip's, downloaded once.
         device: "auto" uses CUDA if available.
 

@@ -197,8 +197,12 @@ def test_a_clip_alone(world, predictor, image, masks) -> None:
     assert [s.name for s in found.segments] == [s.name for s in expected.segments]
     with pytest.raises(InputError, match=r"a CLIP alone finds no masks: give them to label\(\)"):
         alone(image, WORDS)
-    with pytest.raises(InputError, match="no CLIP 'rn5'"):
+    with pytest.raises(InputError, match="no CLIP 'rn5': give one of .* or the path of an open_clip_config.json"):
         opsnet.load_clip("rn5")
+    with pytest.raises(InputError, match="^the CLIP tiny cannot be downloaded: give clip_weights=PATH"):
+        opsnet.load_clip("tiny")
+    with pytest.raises(TypeError, match="load_clip.. has no argument clip_model: it is called clip here"):
+        opsnet.load_clip(clip_model="rn50")
     with pytest.raises(InputError, match=r"open_clip_config\.json has no weights of its own: give clip_weights=PATH"):
         opsnet.load_clip("open_clip_config.json")
 
