@@ -61,7 +61,7 @@ def clip_config(
         found["model"]["architecture"].pop("pretrained", None)
     elif "${" in str(found["model"]["weights"]):  # a file of this project's own, whose folder only a command knows
         raise ClipWeightsError(
-            f"the CLIP {clip} cannot be downloaded: give clip_weights=PATH of its weights (opsnet-train-clip writes them)"
+            f"the CLIP {clip} cannot be downloaded: give clip_weights=PATH of its weights, by opsnet-train-clip"
         )
     return {**found, **own}
 
