@@ -25,11 +25,11 @@ class CheckpointError(InputError):
 def reason_of(error: BaseException, length: int = 200) -> str:
     """What a library says of a file that it cannot read, in one line of at most ``length`` letters.
 
-    Of PyTorch's refusal of a file with code, only the function is kept: its advice is to run the code. Of a missing key
-    or index, which is only a number in a damaged pickle, nothing.
+    Of PyTorch's refusal of a file with code, only the function is kept: its advice is to run the code. Of a
+    damaged pickle, the number that is all its error says is left out.
     """
     text = " ".join(str(error).split())
-    if isinstance(error, LookupError):
+    if text.isdigit():
         return "its content is damaged"
     if "weights_only" in text:
         named = re.search(r"GLOBAL ([\w.]+)", text)

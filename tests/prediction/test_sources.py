@@ -60,9 +60,7 @@ def test_sources_without_images_are_refused_at_once(folder, tmp_path) -> None:
     with pytest.raises(InputError, match=r"nested has no images \(.*\): give another$"):
         image_source(tmp_path / "nested")
     (tmp_path / "nested" / "a" / "b" / "p.JPG").touch()
-    with pytest.raises(
-        InputError, match=r"has no images .*: give image='.*nested/\*\*/\*\.JPG' for those in its"
-    ):
+    with pytest.raises(InputError, match=r"has no images .*: give image='.*nested/\*\*/\*\.JPG' for those in its"):
         image_source(tmp_path / "nested")
     assert image_source(f"{tmp_path}/nested/**/*.JPG").count == 1
     with pytest.raises(InputError, match=r"image folder .*empty has no images \(\.png, "):
