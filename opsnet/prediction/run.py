@@ -204,7 +204,7 @@ def _clip_alone(options: PredictionOptions) -> TrainedModel:
     """The CLIP of ``clip_model``, or else of the group ``clip``; with the weights of ``clip_weights``, if given."""
     if options.clip_model is not None:
         return load_clip(options.clip_model, clip_weights=options.clip_weights, device=options.device).trained
-    network = OmegaConf.create(OmegaConf.to_container(options.network))  # a copy that can be changed
+    network: Any = OmegaConf.create(OmegaConf.to_container(options.network))  # a copy that can be changed
     if options.clip_weights is not None:
         network.clip.model.weights = options.clip_weights
         network.clip.model.architecture.pop("pretrained", None)
