@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from opsnet.clip.scope import SCENES, scope_of
+from opsnet.clip.scope import scope_of
 
 
 class TinyTextTower(nn.Module):
@@ -57,15 +57,16 @@ class TinyTextTower(nn.Module):
 
 def tiny_clip(
     *, embed_dim: int = 128, image_size: int = 32, width: int = 16, layers: tuple[int, int, int] = (1, 2, 1),
-    heads: int = 8, text_width: int = 64, text_layers: int = 2, cone: float = 1.4, captions: str | None = SCENES,
+    heads: int = 8, text_width: int = 64, text_layers: int = 2, cone: float = 1.4, captions: str | None = None,
 ) -> nn.Module:  # fmt: skip
     """An untrained open_clip ``CustomTextCLIP``: stride 8, ``embed_dim`` dimensions.
 
     Args:
         embed_dim, image_size, width, layers, heads, text_width, text_layers, cone: sizes of its towers.
-        captions: the packaged vocabulary of the captions that it is trained on, by default those of the synthetic
-            world; ``None``: other captions. Its attribute ``scope`` tells what it can know
-            (:mod:`opsnet.clip.scope`), which prediction compares images and names with.
+        captions: the packaged vocabulary of the captions that it is trained on, ``scenes_world`` for those of the
+            synthetic world; ``None``: other ones, or unknown, as in checkpoints older than this argument. Its attribute
+            ``scope`` tells what it can know (:mod:`opsnet.clip.scope`), which prediction compares images and names
+            with; nothing is said where it is unknown.
 
     Raises:
         InputError: ``captions`` is another vocabulary.

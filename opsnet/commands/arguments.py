@@ -39,7 +39,9 @@ _OPTION = r"(?:beta|threshold|overlap|compete|drop_no_object)="
 _SETTING = re.compile(rf"""(?<![^\[,\s])(?!{_OPTION})[^,\[\]'"\s]+(?:,\s*{_OPTION}[^,\[\]'"\s]+)+""")
 
 
-def read_arguments(given: Sequence[str], *, switches: Collection[str] = ()) -> list[str]:
+def read_arguments(
+    given: Sequence[str], *, switches: Collection[str] = (), keys: Sequence[str] = ("checkpoint", "image")
+) -> list[str]:
     """A command line in Hydra's grammar.
 
     Reading the result again returns it unchanged: the processes of a sweep and of DDP are started with it.
@@ -47,28 +49,29 @@ def read_arguments(given: Sequence[str], *, switches: Collection[str] = ()) -> l
     Args:
         given: the arguments as typed.
         switches: keys that are true or false, of which ``--key`` alone means true.
+        keys: the command's keys, the most important ones first, for messages.
 
     Raises:
         InputError: an argument is not ``key=value``; the message says what may be meant.
     """
-    overrides = _overrides(list(given), switches)
+    overrides = _overrides(list(given), switches, [*keys[:1], *filter(is_text, keys[1:])])
     is_sweep = not _SWEEP.isdisjoint(overrides)
     return [part for argument in overrides for part in _in_hydras_grammar(argument, is_sweep=is_sweep)]
 
 
-def read_options(given: Sequence[str], keys: Collection[str], switches: Collection[str] = ()) -> dict[str, Any]:
+def read_options(given: Sequence[str], keys: Sequence[str], switches: Collection[str] = ()) -> dict[str, Any]:
     """A command line of a command without configuration, by key.
 
     Args:
         given: the arguments as typed: ``key=value``, ``--key value``, or ``--switch``.
-        keys: all keys.
+        keys: all keys, the most important ones first.
         switches: those that are true or false.
 
     Raises:
         InputError: a key is unknown, or a switch is neither true nor false.
     """
     found: dict[str, Any] = {}
-    for override in _overrides(list(given), switches):
+    for override in _overrides(list(given), switches, keys):
         key, value = key_and_value(override)
         if key not in keys:
             raise InputError(f"there is no key '{key}'{did_you_mean(closest(key, keys))} (--help lists the keys)")
@@ -106,7 +109,7 @@ def key_and_value(argument: str) -> tuple[str, str]:
     return key.lstrip("+~"), value
 
 
-def _overrides(left: list[str], switches: Collection[str]) -> list[str]:
+def _overrides(left: list[str], switches: Collection[str], keys: Sequence[str]) -> list[str]:
     """``--key value`` and ``--key=value`` as ``key=value``; Hydra's own flags stay."""
     found: list[str] = []
     while left:
@@ -122,7 +125,7 @@ def _overrides(left: list[str], switches: Collection[str]) -> list[str]:
         elif _is_override(argument) or re.fullmatch(r"~[\w.@/]+", argument):
             found.append(argument)
         else:
-            raise InputError(_not_an_override(argument, found))
+            raise InputError(_not_an_override(argument, found, keys))
     return found
 
 
@@ -145,13 +148,15 @@ def _is_override(argument: str) -> bool:
     return bool(equals) and _KEY.fullmatch(key) is not None
 
 
-def _not_an_override(argument: str, before: Sequence[str]) -> str:
+def _not_an_override(argument: str, before: Sequence[str], keys: Sequence[str]) -> str:
     key, value = key_and_value(before[-1]) if before else ("", "")
     if argument.startswith("-"):
         return f"there is no option {argument}: give key=value or --key value, and -m for a sweep"
     if is_text(key):
         return f"'{argument}' is not key=value; a value with spaces needs quotes: {key}=\"{value} {argument}\""
-    return f'\'{argument}\' is not key=value: give for example checkpoint="{argument}" or image="{argument}"'
+    given = {key_and_value(override)[0] for override in before}
+    free = [f'{key}="{argument}"' for key in keys if key not in given and re.fullmatch(r"\w+", key)]
+    return f"'{argument}' is not key=value: give for example {' or '.join(free[:2])}"
 
 
 def is_text(key: str) -> bool:

@@ -80,9 +80,11 @@ def _explained(error: Exception, config_name: str, arguments: Sequence[str]) -> 
     if isinstance(error, OverrideParseException):
         return _unreadable(error.override)
     if isinstance(error, MissingConfigException):
-        return _unknown_option(error)
+        return _unknown_option(error, config_name, arguments)
     if isinstance(error, InstantiationException):
         return _unknown_argument(str(error), arguments)
+    if match := re.match(r"Ambiguous value for argument '(.*)'\s*$", str(error).partition("\n")[0]):
+        return _ambiguous(match[1], config_name, arguments)
     if match := re.search(r"Could not (?:override|delete) '([^']+)'", str(error).partition("\n")[0]):
         cfg = _configuration(config_name, arguments)
         return None if cfg is None else f"{_unknown_key(match[1], all_keys(cfg))} ({_help(config_name)} lists the keys)"
@@ -93,10 +95,26 @@ def _unknown_key(key: str, known: Sequence[str]) -> str:
     return f"there is no key '{key}'{did_you_mean(closest_keys(key, known))}"
 
 
-def _unknown_option(error: Any) -> str | None:
-    group, _, name = str(error.missing_cfg_file).rpartition("/")
+def _ambiguous(argument: str, config_name: str, arguments: Sequence[str]) -> str:
+    """For a value with commas, of which Hydra says only that it may be a list, a text or a sweep."""
+    key, value = key_and_value(argument)
+    cfg = _configuration(config_name, arguments)
+    if cfg is not None and key not in (known := all_keys(cfg)) and not argument.startswith("+"):
+        return f"{_unknown_key(key, known)} ({_help(config_name)} lists the keys)"
+    return (
+        f"{key} is one value, not {value}: give {key}=[{value}] for a list, \"{key}='{value}'\" for a text, or -m for "
+        "a run with each"
+    )
+
+
+def _unknown_option(error: Any, config_name: str, arguments: Sequence[str]) -> str | None:
+    missing = str(error.missing_cfg_file)
+    typed = {f"{key}/{value}": (key, value) for key, value in map(key_and_value, overrides_of(arguments))}
+    group, name = typed.get(missing) or missing.rpartition("/")[::2]  # a value may be a path
     if not group or not error.options:
         return None
+    if group == "clip" and name.endswith(".json") and "clip_model" in all_keys(_configuration(config_name, []) or {}):
+        return f"clip={name}: the file of a CLIP is given as clip_model={name}; clip is for {', '.join(error.options)}"
     return (
         f"there is no {group}={name}{did_you_mean(closest(name, error.options))}; there is {', '.join(error.options)}"
     )

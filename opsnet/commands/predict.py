@@ -47,10 +47,11 @@ HELP = Help(
         "shortest, longest": "pixels of the edges to which images are resized; the checkpoint's by default",
         "batch_size": "images of equal size per batch; 8 by default",
         "ids_from": "a json with the dataset's images, such as its ground truth, whose ids predictions get",
-        "masks": "your own masks, not the network's: a .json of SAM or COCO, a .png of ids, or a folder of either",
+        "masks": "your own masks, not the network's: a .json of SAM or COCO, a .png of ids, or a folder of these or of "
+        "SAM's folders of binary PNGs",
         "front": "which of two overlapping masks of `masks` is in front: small (the default) or score",
         "device": "auto, cpu, cuda or cuda:1",
-        "clip_model": "for published weights: their CLIP, if it is not the usual one",
+        "clip_model": "for published weights: their CLIP, if it is not the usual one; an option of conf/clip or a file",
         "train_vocabulary": "for published weights: the names that they were trained with; coco by default",
         "clip_weights": "path of CLIP's weights, if they have moved since training",
     },

@@ -38,7 +38,7 @@ def run_command(
         if asks_for_help(sys.argv[1:]):
             print(help.text())
             return
-        arguments = read_arguments(sys.argv[1:], switches=_switches(config_name))
+        arguments = read_arguments(sys.argv[1:], switches=_switches(config_name), keys=list(help.keys))
         if help.ask and is_bare(arguments):
             raise help.refuse_bare()
         with user_errors(config_name, arguments):

@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             return
         if not given:
             raise HELP.refuse_bare()
-        options = read_options(given, HELP.keys, switches=("json", "per_class"))
+        options = read_options(given, list(HELP.keys), switches=("json", "per_class"))
         for key in ("gt", "pred"):
             if key not in options:
                 raise InputError(f"{key} is missing: give {key}=FILE.json, {HELP.keys[key]}")

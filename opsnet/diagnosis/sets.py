@@ -135,4 +135,4 @@ def describe(batch: Batch) -> str:
     assert batch.targets is not None
     total = sum(labels.numel() for labels in batch.targets.labels)
     held = f"{total} {'segments' if isinstance(batch.targets, SegmentTargets) else 'labels'}"
-    return f"a batch of {count} x {height} x {width} pixels with {held}"
+    return f"a batch of {count} x {width} x {height} pixels (width x height) with {held}"

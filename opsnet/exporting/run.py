@@ -11,8 +11,9 @@ from omegaconf import DictConfig
 
 from opsnet.exporting.network import SMALLEST, ExportError, ExportNetwork, trace, write_graph
 from opsnet.exporting.parity import SIZES, Parity, check, compare, drawn_batch, runner
-from opsnet.inference.settings import choose_recognizer, recognizer_config
+from opsnet.inference.settings import recognizer_config
 from opsnet.inference.trained_model import TrainedModel
+from opsnet.inference.trained_options import choose_recognizer
 from opsnet.published.open_model import open_model
 from opsnet.recognition.recognizer import Recognizer
 from opsnet.structures import SIZE_DIVISOR, TextBank

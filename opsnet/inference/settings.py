@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,10 +9,9 @@ from typing import Any, TypeVar
 
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from opsnet.inference.config import TRAINED, recognizer_name, recognizer_of
-from opsnet.inference.trained_model import TrainedModel
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.recognition.recognizer import Recognizer
 from opsnet.utils.configuration import option, options
@@ -95,7 +93,7 @@ def parse_recognizer(text: str, *, trained: Recognizer | None = None, setting: s
     if text == TRAINED:
         return _of_checkpoint(trained, "recognizer")
     try:
-        return _warn_if_initial(instantiate(recognizer_of(text)), text)
+        return warn_if_initial(instantiate(recognizer_of(text)), text)
     except KeyError as error:
         raise _unknown("modulation", text, setting or text) from error
     except InstantiationException as error:  # Hydra's, for a value out of range
@@ -156,55 +154,7 @@ def changed(filtering: MaskFiltering, changes: Mapping[str, Any]) -> MaskFilteri
         raise InputError(str(error)) from error
 
 
-@dataclass(frozen=True)
-class TrainedFilter:
-    """The filter of a checkpoint's training (conf/filtering/trained.yaml).
-
-    Attributes:
-        kind, threshold, compete, drop_no_object: replace its arguments, see :class:`MaskFiltering`; ``None`` keeps
-            them.
-    """
-
-    kind: str | None = None
-    threshold: float | None = None
-    compete: str | None = None
-    drop_no_object: bool | None = None
-
-    def of(self, trained: MaskFiltering) -> MaskFiltering:
-        """The filter for a checkpoint."""
-        return changed(trained, {k: v for k, v in dataclasses.asdict(self).items() if v is not None})
-
-
-@dataclass(frozen=True)
-class TrainedRecognizer:
-    """The recognizer of a checkpoint (conf/modulation/trained.yaml).
-
-    Attributes:
-        alpha, beta: replace its coefficients, see :class:`EmbeddingModulation`; ``None`` keeps them.
-    """
-
-    alpha: float | None = None
-    beta: float | None = None
-
-    def of(self, trained: TrainedModel) -> Recognizer:
-        """The recognizer for a checkpoint.
-
-        Raises:
-            InputError: the checkpoint's recognizer has no alpha or beta.
-        """
-        changes = {k: v for k, v in dataclasses.asdict(self).items() if v is not None}
-        if not changes:
-            return trained.recognizer
-        config = recognizer_config(trained.recognizer)
-        if not changes.keys() <= config.keys():
-            raise InputError(
-                f"modulation.{min(changes)}: the checkpoint's recognizer, {recognizer_name(config)}, has none: "
-                "choose modulation=full too"
-            )
-        return instantiate({**config, **changes})  # type: ignore[no-any-return]
-
-
-def _warn_if_initial(recognizer: Recognizer, name: str) -> Recognizer:
+def warn_if_initial(recognizer: Recognizer, name: str) -> Recognizer:
     """Returns ``recognizer``, with a warning if it has parameters: one that is built from its yaml is untrained."""
     if list(recognizer.parameters()):
         log.warning(
@@ -212,18 +162,6 @@ def _warn_if_initial(recognizer: Recognizer, name: str) -> Recognizer:
             "trained recognizer", name, TRAINED,
         )  # fmt: skip
     return recognizer
-
-
-def choose_recognizer(modulation: DictConfig, trained: TrainedModel) -> Recognizer:
-    """The recognizer that the group ``modulation`` of a command selects.
-
-    Raises:
-        InputError: see :meth:`TrainedRecognizer.of`.
-    """
-    chosen: Recognizer | TrainedRecognizer = instantiate(modulation)
-    if isinstance(chosen, TrainedRecognizer):
-        return chosen.of(trained)
-    return _warn_if_initial(chosen, type(chosen).__name__)
 
 
 def require_query_embeddings(recognizer: Recognizer, has_query_embeddings: bool, key: str = "") -> None:

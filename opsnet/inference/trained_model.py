@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -18,6 +18,9 @@ from opsnet.recognition.recognizer import Recognizer
 from opsnet.utils.errors import InputError
 from opsnet.vocabulary import Vocabulary
 
+PUBLISHED_CLIP = 224
+"""Smallest edge in pixels of the images that published CLIPs were trained on; networks use them at 800 and more."""
+
 
 @dataclass(frozen=True)
 class TrainedModel:
@@ -25,7 +28,7 @@ class TrainedModel:
 
     Attributes:
         model: the network.
-        train_vocabulary: the names that it was trained with.
+        train_vocabulary: the names that it was trained with; of a CLIP alone any, none was.
         inference: the inference settings of its validation.
         experiment: the experiment that trained it; ``None`` if unknown.
         config: configuration that builds the same network, as stored in a checkpoint; ``None`` if it was not trained.
@@ -84,6 +87,9 @@ def load_zero_shot(cfg: DictConfig, *, device: str = "auto") -> TrainedModel:
 def load_clip_alone(cfg: DictConfig, *, device: str = "auto") -> TrainedModel:
     """A CLIP for naming given masks, in a network whose segmenter is never run (it is untrained).
 
+    Published CLIPs get images at the size of published networks. A smaller one, such as the miniature's, was never
+    trained on anything so large, and gets them as the miniature's networks do: only made smaller.
+
     Args:
         cfg: configuration with the groups ``model`` and ``clip``.
         device: "auto" uses CUDA if available.
@@ -96,7 +102,9 @@ def load_clip_alone(cfg: DictConfig, *, device: str = "auto") -> TrainedModel:
     model: OPSNet = instantiate(cfg.model, backbone=SharedClipBackbone(), clip=cfg.clip)
     torch.nn.init.zeros_(model.no_object_embed)  # an untrained one would be another in each run
     model = model.eval().to(pick_device(device))
-    return TrainedModel(model, Vocabulary.load("coco"), recognizer=ClipOnly(), has_segmenter=False)
+    is_small = model.clip.image_encoder.image_size < PUBLISHED_CLIP
+    inference = replace(MASK2FORMER, shortest=None) if is_small else MASK2FORMER
+    return TrainedModel(model, Vocabulary.load("coco"), inference, recognizer=ClipOnly(), has_segmenter=False)
 
 
 def pick_device(name: str) -> str:

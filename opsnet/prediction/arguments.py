@@ -17,6 +17,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _ELSEWHERE = {
+    "masks": "masks of your own are named by predictor.label(image, masks, vocabulary)",
+    "clip_model": "it is called clip here, and clip_model only in commands: give clip='rn50' or a file",
     "label_names_known": "it was renamed: give treat_label_names_as_seen",
     "threshold": "it is an option of the filter: give filtering='cls_iou,threshold=0.1'",
     "alpha": "it is an option of the recognizer: give modulation='alpha=5,beta=0.25'",
@@ -29,7 +31,8 @@ _ELSEWHERE = {
 
 def known_arguments(function: Callable[P, T]) -> Callable[P, T]:
     """Decorates a function: unknown keyword arguments raise a TypeError that names the right one."""
-    known = [name for name in inspect.signature(function).parameters if name != "self"]
+    names = list(inspect.signature(function).parameters)
+    known = [name for name in names if name != "self"]
 
     @functools.wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -37,7 +40,8 @@ def known_arguments(function: Callable[P, T]) -> Callable[P, T]:
             if key not in known:
                 close = difflib.get_close_matches(key, known, 1)
                 near = f"did you mean {close[0]}?" if close else f"its arguments are {', '.join(known)}"
-                raise TypeError(f"{function.__qualname__}() has no argument {key}: {_ELSEWHERE.get(key, near)}")
+                owner = f"{type(args[0]).__name__}." if names[:1] == ["self"] else ""  # which may be a subclass
+                raise TypeError(f"{owner}{function.__name__}() has no argument {key}: {_ELSEWHERE.get(key, near)}")
         return function(*args, **kwargs)
 
     return checked

@@ -117,7 +117,8 @@ class PanopticResult(PanopticMap):
         shown = [f"{s.name[:LONGEST]} {s.score:.2f}" for s in largest[:MOST]] + ["..."] * (len(largest) > MOST)
         count = f"{len(largest)} segment{'' if len(largest) == 1 else 's'}"
         listed = f": {', '.join(shown)}" if shown else ""
-        return f"PanopticResult({self.ids.shape[0]} x {self.ids.shape[1]}, {count}{listed})"
+        height, width = self.ids.shape
+        return f"PanopticResult({width} x {height} (width x height), {count}{listed})"
 
     def _repr_png_(self) -> bytes | None:
         """The overlay, for notebooks."""
@@ -173,7 +174,10 @@ class PanopticResult(PanopticMap):
         pixels = self.image if image is None else to_pixels(image)
         assert pixels is not None
         if pixels.shape[:2] != tuple(self.ids.shape):
-            raise InputError(f"the image is {pixels.shape[:2]} and the map {tuple(self.ids.shape)}: give its own image")
+            (h, w), (height, width) = pixels.shape[:2], self.ids.shape
+            raise InputError(
+                f"the image is {w} x {h} and the map {width} x {height} (width x height): give its own image"
+            )
         return pixels
 
     def save(self, folder: str | Path, image: ImageLike = None) -> Path:
@@ -229,7 +233,8 @@ class PanopticResult(PanopticMap):
     def to_supervision(self) -> supervision.Detections:
         """Detections with masks, boxes (exclusive, see :attr:`boxes`), confidence, class_id and ``data``.
 
-        ``class_id`` indexes ``vocabulary.names``; ``data`` has ``class_name`` and ``is_thing``.
+        ``class_id`` indexes ``vocabulary.names``; ``data`` has ``class_name`` and ``is_thing``, and ``source_ids``
+        if the segments consist of given masks.
 
         Raises:
             InputError: supervision is not installed.

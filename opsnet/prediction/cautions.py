@@ -56,7 +56,7 @@ def scope_of(trained: TrainedModel) -> Scope | None:
 
 
 def of_names(trained: TrainedModel, words: Vocabulary | NameTree) -> tuple[PredictionWarning, ...]:
-    """The warning about names that neither CLIP nor the network was trained with."""
+    """The warning about names that neither CLIP nor the network, if it is no CLIP alone, was trained with."""
     scope = scope_of(trained)
     if scope is None:
         return ()
@@ -65,7 +65,7 @@ def of_names(trained: TrainedModel, words: Vocabulary | NameTree) -> tuple[Predi
     unknown = [
         c.name
         for c, is_seen in zip(vocabulary.concepts, seen, strict=True)
-        if not (is_seen or any(scope.has_name(name) for name in c.names))
+        if not ((is_seen and trained.has_segmenter) or any(map(scope.has_name, c.names)))
     ]
     if not unknown:
         return ()
@@ -82,9 +82,12 @@ def of_names(trained: TrainedModel, words: Vocabulary | NameTree) -> tuple[Predi
 def of_scope(trained: TrainedModel, pixels: NDArray[np.uint8]) -> tuple[PredictionWarning, ...]:
     """The warning about an image (H, W, 3) unlike those that CLIP and the network were trained on."""
     scope = scope_of(trained)
-    if scope is None or not all(any(map(scope.has_name, c.names)) for c in trained.train_vocabulary.concepts):
+    if scope is None or scope.has_image(pixels):
+        return ()
+    is_world = all(any(map(scope.has_name, c.names)) for c in trained.train_vocabulary.concepts)
+    if trained.has_segmenter and not is_world:
         return ()  # the network was trained on other images than its CLIP, and knows them
-    return () if scope.has_image(pixels) else (UNFAMILIAR,)
+    return (UNFAMILIAR,)
 
 
 def of_images(

@@ -186,5 +186,6 @@ def supervision_detections(result: PanopticResult) -> Any:
         data={
             "class_name": np.array([s.name for s in segments], dtype=str),
             "is_thing": np.array([s.is_thing for s in segments], dtype=bool),
+            **({"source_ids": [list(s.source_ids) for s in segments]} if any(s.source_ids for s in segments) else {}),
         },
     )

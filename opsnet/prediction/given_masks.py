@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opsnet.prediction.carriers import MaskId
+from opsnet.prediction.detections import detection_records, is_detections
 from opsnet.prediction.mask_records import (
     Mask,
     MaskError,
@@ -26,7 +27,7 @@ from opsnet.utils.errors import InputError
 
 MasksLike: TypeAlias = Any
 """Masks (n, H, W) or (H, W) as bool or 0 and 1; a map of ids (H, W) of integers; a list of masks (H, W) or of SAM's or
-COCO's records; or the path of a file, see :mod:`opsnet.prediction.mask_files`."""
+COCO's records; detections of supervision; or the path of a file, see :mod:`opsnet.prediction.mask_files`."""
 
 MAX_MASKS = 16_383
 """Most masks of an image that the merge can tell apart."""
@@ -66,6 +67,8 @@ def from_memory(masks: MasksLike, size: Size, *, scores: Sequence[float] | None 
     if isinstance(masks, Mapping) and "masks" in masks:  # transformers' pipeline
         masks, scores = masks["masks"], masks.get("scores") if scores is None else scores
     try:
+        if is_detections(masks):
+            masks = detection_records(masks)
         is_records = isinstance(masks, (list, tuple)) and len(masks) > 0 and isinstance(masks[0], Mapping)
         if is_records:
             found = from_records(masks, size)
@@ -92,6 +95,7 @@ def from_records(records: Sequence[Any], size: Size, *, source: str = "masks") -
         InputError: a record is invalid, two have one id, or there are too many.
     """
     require_few(len(records), size, source)
+    _require_one_image(records, source)
     masks: NDArray[np.bool_] = np.zeros((len(records), *size), np.bool_)
     ids: list[MaskId | None] = []
     scores: list[float] = []
@@ -109,6 +113,13 @@ def from_records(records: Sequence[Any], size: Size, *, source: str = "masks") -
         twice = next(i for n, i in enumerate(kept) if i in kept[:n])
         raise InputError(f"{source}: the id {twice} occurs twice: give each mask its own id, or none an id")
     return GivenMasks(masks, kept, np.array(scores, np.float32))
+
+
+def _require_one_image(records: Sequence[Any], source: str) -> None:
+    found = {repr(r["image_id"]): r["image_id"] for r in records if isinstance(r, Mapping) and "image_id" in r}
+    if len(found) > 1:
+        first, second = list(found.values())[:2]
+        raise InputError(f"{source}: masks of several images (image_id {first}, {second}): give those of this image")
 
 
 def from_id_map(ids: NDArray[Any], size: Size, *, source: str = "masks") -> GivenMasks:

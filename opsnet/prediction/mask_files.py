@@ -6,13 +6,13 @@ file               content
 json, a list       masks of one image (SAM's generator), or of several, told apart by ``image_id`` (COCO's results)
 json, an object    ``annotations`` with ``images`` (COCO's instances) or with one ``image`` (SA-1B)
 png                ids as grey values, palette indices, or R + 256 G + 65536 B; 0 is no mask
-folder             a json or png per image, of the same name
+folder             for each image a json, a png or a folder of the same name; a folder has a binary png per mask
+                   (SAM's ``amg.py``), and may be given itself for one image
 ================== ===================================================================================================
 """
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,12 +25,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from opsnet.data.panoptic_png import decode_ids
-from opsnet.data.panoptic_records import ImageFile, ImageId, image_id, parse_image
 from opsnet.prediction.given_masks import GivenMasks, MasksLike, from_id_map, from_memory, from_records, with_scores
-from opsnet.prediction.image_ids import ImageFiles, find_images_of, image_files
+from opsnet.prediction.image_ids import ImageFiles, image_files
+from opsnet.prediction.mask_folders import is_mask_folder, read_mask_folder
+from opsnet.prediction.mask_json import MaskJson, records_by_image, records_of_one
 from opsnet.prediction.mask_records import MaskError, Size, require_size
 from opsnet.utils.errors import InputError
-from opsnet.utils.json_fields import FieldError
 
 SUFFIXES = (".json", ".png")
 
@@ -40,12 +40,14 @@ class MaskFiles:
     """Where the masks of each image are.
 
     Attributes:
-        files: by the image's path: a file with the masks of that image alone.
-        records: by the image's path, if one json has the masks of all images.
         source: the path that was given.
+        images: the images with their ids.
+        files: by the image's path: a file, or a folder of binary PNGs, with the masks of that image alone.
+        records: by the image's path, if one json has the masks of all images.
     """
 
     source: Path
+    images: ImageFiles
     files: Mapping[Path, Path] = field(default_factory=dict)
     records: Mapping[Path, Sequence[Any]] = field(default_factory=dict)
 
@@ -63,9 +65,11 @@ class MaskFiles:
         if image in self.records:
             return from_records(self.records[image], size, source=f"{self.source} ({image.name})")
         file = self.files[image]
+        if file.is_dir():
+            return read_mask_folder(file, size)
         if file.suffix.lower() == ".png":
             return from_id_map(_read_png(file, size), size, source=str(file))
-        return from_records(_only(_Json.read(file)), size, source=str(file))
+        return from_records(records_of_one(MaskJson.read(file), image, self.images), size, source=str(file))
 
 
 def read_masks(
@@ -102,20 +106,20 @@ def find_masks(path: str | PathLike[str], images: ImageFiles) -> MaskFiles:
     """
     source, paths = Path(path).expanduser(), list(images.of)
     if source.is_dir():
-        return MaskFiles(source, files=_in_folder(source, paths))
+        return MaskFiles(source, images, files=_in_folder(source, paths))
     if source.suffix.lower() not in SUFFIXES:
         raise InputError(f"masks {source} is no .json, .png or folder: give one of them")
     if not source.is_file():
         raise InputError(f"masks {source} does not exist: check the path")
     if source.suffix.lower() == ".json":
-        content = _Json.read(source)
-        if content.has_several:
-            return MaskFiles(source, records=_by_image(content, images))
+        content = MaskJson.read(source)
+        if content.says_which:
+            return MaskFiles(source, images, records=records_by_image(content, images))
     if len(paths) > 1:
         raise InputError(
             f"masks {source} are of one image, but there are {len(paths)}: give a folder with a file for each"
         )
-    return MaskFiles(source, files={paths[0]: source})
+    return MaskFiles(source, images, files={paths[0]: source})
 
 
 def _in_folder(folder: Path, images: Sequence[Path]) -> dict[Path, Path]:
@@ -123,96 +127,20 @@ def _in_folder(folder: Path, images: Sequence[Path]) -> dict[Path, Path]:
     for file in sorted(folder.iterdir()):
         if file.suffix.lower() in SUFFIXES and file.is_file():
             found[file.stem].append(file)
+        elif is_mask_folder(file):
+            found[file.name].append(file)
     missing = [image for image in images if image.stem not in found]
+    if len(missing) == len(images) == 1 and is_mask_folder(folder):
+        return {images[0]: folder}
     if missing:
         raise InputError(
-            f"masks {folder} has no {missing[0].stem}.json or .png for {missing[0]} ({len(missing)} of {len(images)} "
-            "images have none): add them, an empty list [] for an image without masks"
+            f"masks {folder} has no {missing[0].stem}.json, .png or folder of PNGs for {missing[0]} ({len(missing)} of "
+            f"{len(images)} images have none): add them, an empty list [] for an image without masks"
         )
     twice = [found[image.stem] for image in images if len(found[image.stem]) > 1]
     if twice:
         raise InputError(f"masks {folder} has {twice[0][0].name} and {twice[0][1].name}: remove one of them")
     return {image: found[image.stem][0] for image in images}
-
-
-@dataclass(frozen=True)
-class _Json:
-    """Content of a json: records of masks, and the images that it lists, if it lists any."""
-
-    source: Path
-    records: list[Any]
-    images: list[ImageFile] | None
-
-    @classmethod
-    def read(cls, path: Path) -> _Json:
-        try:
-            data = json.loads(path.read_text(encoding="utf-8-sig"))
-        except OSError as error:
-            raise InputError(f"masks {path} cannot be read ({error.strerror}): check the path") from error
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"masks {path} is no json ({error}): replace the file") from error
-        records = data.get("annotations") if isinstance(data, dict) else data
-        if not isinstance(records, list):
-            raise InputError(f"masks {path} has no list of masks: give a list, or an object with `annotations`")
-        if any(isinstance(record, dict) and "segments_info" in record for record in records[:1]):
-            raise InputError(f"masks {path} is a panoptic json, whose masks are in PNGs: give the folder of its PNGs")
-        images = data.get("images") if isinstance(data, dict) else None
-        try:
-            return cls(path, records, None if images is None else [parse_image(image) for image in images])
-        except (FieldError, TypeError) as error:
-            raise InputError(f"masks {path}: `images` is no list of id and file_name ({error}): correct it") from error
-
-    @property
-    def has_several(self) -> bool:
-        """Whether the masks are of several images, or say of which one they are."""
-        return self.images is not None or len(self.by_id()) > 1
-
-    def by_id(self) -> dict[ImageId | None, list[Any]]:
-        """The records by their image's id."""
-        found: dict[ImageId | None, list[Any]] = defaultdict(list)
-        for number, record in enumerate(self.records):
-            value = record.get("image_id") if isinstance(record, dict) else None
-            try:
-                found[None if value is None else image_id(value)].append(record)
-            except TypeError as error:
-                raise InputError(
-                    f"masks {self.source}: mask {number} has image_id {value!r:.40}, not {error}: correct it"
-                ) from error
-        return found
-
-
-def _only(content: _Json) -> list[Any]:
-    """The records of a json for one image.
-
-    Raises:
-        InputError: they are of several.
-    """
-    if len(content.by_id()) > 1:
-        raise InputError(f"masks {content.source} has masks of several images: give this file as masks=FILE")
-    return content.records
-
-
-def _by_image(content: _Json, images: ImageFiles) -> dict[Path, list[Any]]:
-    """The records of each image, by the names in the json, or else by the image's id.
-
-    Raises:
-        InputError: the json does not say which image is which.
-    """
-    records = content.by_id()
-    if content.images is not None:
-        of = find_images_of(list(images.of), content.images, content.source)
-    elif images.are_counted:
-        of = {path: ImageFile(path.stem, path.name) for path in images.of}  # ids may be names
-    else:
-        of = dict(images.of)
-    found = {path: records.get(image.id, []) for path, image in of.items()}
-    if content.images is None and not any(found.values()):
-        first, some = next(iter(of.items())), [str(i) for i in records if i is not None][:3]
-        raise InputError(
-            f"masks {content.source} have the image ids {', '.join(some)}, ..., and none is that of {first[0].name}, "
-            f"{first[1].id}: give ids_from=JSON with the dataset's `images`"
-        )
-    return found
 
 
 def _read_png(path: Path, size: Size) -> NDArray[np.int32]:

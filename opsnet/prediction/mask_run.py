@@ -8,7 +8,7 @@ from typing import Any
 
 from hydra.utils import instantiate
 
-from opsnet.inference.settings import TrainedRecognizer, choose_recognizer
+from opsnet.inference.trained_options import TrainedRecognizer, choose_recognizer
 from opsnet.prediction.carriers import PanopticResult
 from opsnet.prediction.images import SourceImage
 from opsnet.prediction.mask_files import MaskFiles

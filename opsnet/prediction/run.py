@@ -15,13 +15,9 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from opsnet.inference.config import InferenceConfig
-from opsnet.inference.settings import (
-    TrainedFilter,
-    TrainedRecognizer,
-    choose_recognizer,
-    require_query_embeddings,
-)
-from opsnet.inference.trained_model import load_clip_alone, load_zero_shot
+from opsnet.inference.settings import require_query_embeddings
+from opsnet.inference.trained_model import TrainedModel, load_clip_alone, load_zero_shot
+from opsnet.inference.trained_options import TrainedFilter, TrainedRecognizer, choose_recognizer
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.prediction.carriers import PanopticResult
 from opsnet.prediction.cautions import Summary
@@ -34,7 +30,7 @@ from opsnet.prediction.mask_labelling import KeepAll
 from opsnet.prediction.mask_run import labelled
 from opsnet.prediction.naming import UnknownRule
 from opsnet.prediction.options import PredictionOptions, option_values
-from opsnet.prediction.predictor import Predictor, load
+from opsnet.prediction.predictor import Predictor, load, load_clip
 from opsnet.prediction.semantic_naming import is_from_proposals
 from opsnet.prediction.sources import ImageSource, image_source, in_batches
 from opsnet.prediction.words import as_words
@@ -228,7 +224,7 @@ def _load(options: PredictionOptions) -> Predictor:
         )
         return Predictor(predictor.trained, **options.sizes)
     if options.network.model.weights is None and options.masks is not None:
-        return Predictor(load_clip_alone(options.network, device=options.device), **options.sizes)
+        return Predictor(_clip_alone(options), **options.sizes)
     if options.network.model.weights is None:
         raise InputError(
             "no network is given: give checkpoint=PATH of a .ckpt written by opsnet-train, or model.weights=PATH of a "
@@ -238,6 +234,17 @@ def _load(options: PredictionOptions) -> Predictor:
     if options.masks is None and not isinstance(chosen, TrainedRecognizer):  # its own is CLIP alone
         require_query_embeddings(chosen, False)
     return Predictor(load_zero_shot(options.network, device=options.device), **options.sizes)
+
+
+def _clip_alone(options: PredictionOptions) -> TrainedModel:
+    """The CLIP of ``clip_model``, or else of the group ``clip``; with the weights of ``clip_weights``, if given."""
+    if options.clip_model is not None:
+        return load_clip(options.clip_model, clip_weights=options.clip_weights, device=options.device).trained
+    network: Any = OmegaConf.create(OmegaConf.to_container(options.network))  # a copy that can be changed
+    if options.clip_weights is not None:
+        network.clip.model.weights = options.clip_weights
+        network.clip.model.architecture.pop("pretrained", None)
+    return load_clip_alone(network, device=options.device)
 
 
 def _images(source: ImageSource, outcome: Outcome) -> Generator[SourceImage, None, None]:

@@ -25,6 +25,9 @@ from opsnet.utils.errors import InputError
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
 """Suffixes of the image files that are used from a folder."""
 
+MOST_LOOKED_AT = 20_000
+"""Files that are looked at in the subfolders of a folder without images."""
+
 UNNAMED = "image.png"
 """The name of an image that has none."""
 
@@ -108,7 +111,7 @@ def _of_text(text: str) -> ImageSource:
     if os.path.isdir(path):
         found = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
         if not found:
-            raise InputError(f"image folder {path} has no images ({', '.join(SUFFIXES)}): give another")
+            raise InputError(f"image folder {path} has no images ({', '.join(SUFFIXES)}): {_below(path)}")
         return _of_files(found)
     if os.path.isfile(path) and path.suffix.lower() in VIDEO_SUFFIXES:
         video = Video.open(path)
@@ -119,6 +122,14 @@ def _of_text(text: str) -> ImageSource:
     if not found:
         raise InputError(f"image {path} matches no file: check the pattern")
     return _of_files(found)
+
+
+def _below(folder: Path) -> str:
+    """What to give instead of a folder without images: the pattern of those in its folders, if there are any."""
+    for path in itertools.islice(folder.rglob("*"), MOST_LOOKED_AT):
+        if path.suffix.lower() in SUFFIXES and path.is_file():
+            return f"give image='{folder}/**/*{path.suffix}' for those in its subfolders, such as {path}"
+    return "give another"
 
 
 def _of_one(image: str | Path) -> ImageSource:

@@ -142,6 +142,12 @@ def survey(sources: Sequence[Source], read: ReadLabels, *, skip_without_mask: bo
     if found.without_mask:
         first, count = found.without_mask[0], len(found.without_mask)
         print(f"left out {count} without a mask; the first: {first.where} ({first.problem})", file=sys.stderr)
+    if sources and not found.shapes and not found.without_mask:
+        print(
+            f"no annotation in {sources[0].labels[0]} or any other file of this set: every pixel is void, so nothing "
+            "can be trained or scored with it; export the annotations",
+            file=sys.stderr,
+        )
     return found
 
 

@@ -59,6 +59,10 @@ def clip_config(
     elif has_clip(state):
         found["model"]["weights"] = IN_FOLDER
         found["model"]["architecture"].pop("pretrained", None)
+    elif "${" in str(found["model"]["weights"]):  # a file of this project's own, whose folder only a command knows
+        raise ClipWeightsError(
+            f"the CLIP {clip} cannot be downloaded: give clip_weights=PATH of its weights, by opsnet-train-clip"
+        )
     return {**found, **own}
 
 
@@ -133,7 +137,7 @@ def fitting_clip(state: Mapping[str, Tensor]) -> str:
 def _named(name: str) -> dict[str, Any]:
     if name not in options("clip"):
         raise ClipWeightsError(
-            f"no CLIP '{name}': give one of {', '.join(options('clip'))}, or an open_clip_config.json"
+            f"no CLIP '{name}': give one of {', '.join(options('clip'))}, or the path of an open_clip_config.json"
         )
     content: Any = OmegaConf.to_container(option("clip", name), resolve=False)
     content.pop("text_cache", None)

@@ -34,9 +34,12 @@ class CheckpointError(InputError):
 def reason_of(error: BaseException, length: int = 200) -> str:
     """What a library says of a file that it cannot read, in one line of at most ``length`` letters.
 
-    Of PyTorch's refusal of a file with code, only the function is kept: its advice is to run the code.
+    Of PyTorch's refusal of a file with code, only the function is kept: its advice is to run the code. Of a
+    damaged pickle, the number that is all its error says is left out.
     """
     text = " ".join(str(error).split())
+    if text.isdigit():
+        return "its content is damaged"
     if "weights_only" in text:
         named = re.search(r"GLOBAL ([\w.]+)", text)
         text = f"it holds {named[1]}, which weights do not need" if named else "it is not a file of tensors"

@@ -103,11 +103,25 @@ def test_a_recognizers_strengths_are_read_as_in_settings() -> None:
         (["--image"], "--image needs a value"),
         (["--image", "--top_k", "3"], "--image needs a value"),
         (["-x"], "there is no option -x"),
+        (
+            ["checkpoint=a", "top_k=3", "photo.png"],
+            "^'photo.png' is not key=value: give for example image=\"photo.png\"$",
+        ),
     ],
 )
 def test_what_is_no_argument_is_explained(typed: list[str], message: str) -> None:
     with pytest.raises(InputError, match=message):
         read_arguments(typed)
+
+
+def test_the_keys_that_are_suggested_are_the_commands_own() -> None:
+    keys = ["experiment", "seed", "shortest, longest", "init_from"]
+    with pytest.raises(InputError, match='give for example experiment="photos" or init_from="photos"$'):
+        read_arguments(["photos"], keys=keys)
+    with pytest.raises(InputError, match='give for example gt="a.json" or pred="a.json"$'):
+        read_options(["a.json", "b.json"], ["gt", "pred", "json"])
+    with pytest.raises(InputError, match='give for example pred="b.json" or gt_dir="b.json"$'):
+        read_options(["gt=a.json", "b.json"], ["gt", "pred", "gt_dir"])
 
 
 def test_a_bare_command_line_says_only_how_to_run() -> None:

@@ -34,6 +34,10 @@ def error(command, module, *arguments: str) -> str:
         (["++threshold=0.9"], "there is no key 'threshold': did you mean filtering.threshold?"),
         (["modulation=ful"], "there is no modulation=ful: did you mean full?"),
         (["filtering=clsiou"], "there is no filtering=clsiou: did you mean cls_iou"),
+        (["vocab=a, b"], "there is no key 'vocab': did you mean vocabulary?"),
+        (["device=a, b"], "device is one value, not a, b: give device=[a, b] for a list, \"device='a, b'\" for a text"),
+        (["clip=/my/clip.json"], "clip=/my/clip.json: the file of a CLIP is given as clip_model=/my/clip.json"),
+        (["clip=/my/clip"], "there is no clip=/my/clip; there is convnext_base_w_320"),
     ],
 )
 def test_predict(arguments, expected, command) -> None:

@@ -17,8 +17,8 @@ from opsnet.diagnosis.run import prepare
 
 PRINTED = (
     r"ok devices: 1 x CPU, \d+ threads",
-    r"ok set train: 1 images; a batch of 1 x 64 x 64 pixels with 3 segments",
-    r"ok set val: 1 images; a batch of 1 x 64 x 96 pixels with 3 segments",
+    r"ok set train: 1 images; a batch of 1 x 64 x 64 pixels \(width x height\) with 3 segments",
+    r"ok set val: 1 images; a batch of 1 x 96 x 64 pixels \(width x height\) with 3 segments",
     r"ok optimizer step: 2 taken in bf16-mixed, of 2 batches, loss \d",
     r"ok validation: a batch of 1, val/PQ logged",
     r"ok checkpoint: written and read back in .* s, identical: \d+ tensors, 0.50 GiB",

@@ -30,8 +30,8 @@ def test_a_batch_of_every_set_is_read(r50) -> None:
     assert {key: sets.images(key) for key in sets.built} == {"train": 1, "val": 1, "test/coco": 1}
     seconds, told = read(r50(), train=1)
     assert seconds > 0
-    assert told["set train"] == "1 images; a batch of 1 x 64 x 64 pixels with 3 segments"
-    assert told["set val"] == "1 images; a batch of 1 x 64 x 96 pixels with 3 segments"
+    assert told["set train"] == "1 images; a batch of 1 x 64 x 64 pixels (width x height) with 3 segments"
+    assert told["set val"] == "1 images; a batch of 1 x 96 x 64 pixels (width x height) with 3 segments"
     assert told["set test/coco"] == told["set val"]
 
 
@@ -89,7 +89,7 @@ def test_a_set_that_only_evaluation_reads_may_be_missing(compose, coco: Path, tm
 def test_image_labels_are_a_set_too(train_config, tmp_path: Path) -> None:
     cfg = train_config(tmp_path, "data=scenes_plus", "image_labels=cls")
     told = read(cfg, train=8, train_labels=4)[1]
-    assert told["set train_labels"].startswith("8 images; a batch of 4 x 96 x 96 pixels with ")
+    assert told["set train_labels"].startswith("8 images; a batch of 4 x 96 x 96 pixels (width x height) with ")
     assert told["set train_labels"].endswith(" labels")
-    assert told["set train"].startswith("32 images; a batch of 8 x 96 x 96 pixels with ")
+    assert told["set train"].startswith("32 images; a batch of 8 x 96 x 96 pixels (width x height) with ")
     assert told["set train"].endswith(" segments")

@@ -7,14 +7,11 @@ import pytest
 from opsnet.checkpoint.stored_network import build_recognizer
 from opsnet.inference.setting_lists import grid, paper_settings
 from opsnet.inference.settings import (
-    TrainedFilter,
-    choose_recognizer,
     parse_filtering,
     parse_recognizer,
     parse_setting,
     recognizer_config,
 )  # fmt: skip
-from opsnet.inference.trained_model import TrainedModel
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.recognition.geometric_ensemble import GeometricEnsemble
 from opsnet.recognition.modulation import ClipOnly, EmbeddingModulation, FixedEnsemble, QueryOnly
@@ -147,13 +144,6 @@ def test_the_filter_of_the_training() -> None:
         parse_setting("full/trained")
 
 
-def test_another_kind_brings_what_follows_from_it() -> None:
-    found = TrainedFilter(kind="cls").of(MaskFiltering(kind="cls_iou", threshold=0.2))
-    assert found.settings() == MaskFiltering(kind="cls", threshold=0.2).settings()
-    kept = MaskFiltering(kind="cls", threshold=0.2, compete="iou")
-    assert TrainedFilter(threshold=0.3).of(kept).settings() == {**kept.settings(), "threshold": 0.3}
-
-
 def test_a_grid_of_thresholds_and_overlaps() -> None:
     names = grid(["full/cls", "alpha=1,beta=0/iou"], {"threshold": [0, 0.125], "overlap": [0.8]})
     assert names == [
@@ -200,21 +190,6 @@ def test_the_recognizer_of_a_checkpoint_has_a_name_too() -> None:
     assert parse_setting("trained/cls", recognizer=own).recognizer is own
     with pytest.raises(InputError, match="recognizer 'trained' is that of a checkpoint"):
         parse_setting("trained/cls")
-
-
-def test_the_group_modulation_chooses_the_checkpoints_recognizer_a_changed_one_or_another(compose) -> None:
-    def chosen(recognizer, *overrides: str):
-        cfg = compose("predict", "checkpoint=a", "image=b", "vocabulary=c", *overrides)
-        return choose_recognizer(cfg.modulation, TrainedModel(None, None, recognizer=recognizer))
-
-    own = EmbeddingModulation(alpha=3, beta=0.25)
-    assert chosen(own) is own
-    changed = chosen(own, "modulation.alpha=5")
-    assert (changed.alpha, changed.beta, own.alpha) == (5, 0.25, 3)
-    assert type(chosen(own, "modulation=clip_only")) is ClipOnly
-    assert type(chosen(QueryOnly())) is QueryOnly
-    with pytest.raises(InputError, match=r"modulation\.alpha: the checkpoint's recognizer, query_only, has none"):
-        chosen(QueryOnly(), "modulation.alpha=5")
 
 
 @pytest.mark.parametrize(

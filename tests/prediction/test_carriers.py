@@ -66,12 +66,15 @@ def empty() -> PanopticResult:
 
 
 def test_a_result_prints_in_a_line(result, empty) -> None:
-    assert repr(result) == "PanopticResult(40 x 60, 5 segments: sky 0.70, cat 0.80, cat 0.60, dot 0.50, dot 0.40)"
-    assert repr(empty) == "PanopticResult(4 x 6, 0 segments)"
+    assert (
+        repr(result)
+        == "PanopticResult(60 x 40 (width x height), 5 segments: sky 0.70, cat 0.80, cat 0.60, dot 0.50, dot 0.40)"
+    )
+    assert repr(empty) == "PanopticResult(6 x 4 (width x height), 0 segments)"
     more = replace(result, segments=result.segments * 2)
     assert repr(more).endswith("cat 0.60, ...)") and "10 segments" in repr(more)
     long = replace(result, segments=(replace(result.segments[0], name="x" * 500),))
-    assert repr(long) == f"PanopticResult(40 x 60, 1 segment: {'x' * 30} 0.80)"
+    assert repr(long) == f"PanopticResult(60 x 40 (width x height), 1 segment: {'x' * 30} 0.80)"
 
 
 def test_notebooks_show_the_overlay(result) -> None:
@@ -106,7 +109,7 @@ def test_plot_takes_the_image_of_a_result_that_has_none(result) -> None:
     assert result.plot(scale=2).size == (120, 80)
     with pytest.raises(InputError, match="this result has no image: give it as `image`"):
         bare.plot()
-    with pytest.raises(InputError, match=r"the image is \(4, 6\) and the map \(40, 60\): give its own image"):
+    with pytest.raises(InputError, match=r"image is 6 x 4 and the map 60 x 40 \(width x height\): give its own"):
         bare.plot(np.zeros((4, 6, 3), np.uint8))
 
 

@@ -112,6 +112,19 @@ def test_a_clip_without_known_limits_warns_of_nothing(trained_enough: Predictor,
     assert trained_enough(photograph(), "coffee cup").warnings == ()
 
 
+def test_a_clip_alone_knows_nothing_but_its_captions(world) -> None:
+    """`person` is a name of COCO, but no network was trained with it, nor with other images than CLIP's."""
+    alone, mask = opsnet.load_clip("tiny", clip_weights=world.clip, device="cpu"), np.ones((1, 96, 96), bool)
+    with (
+        pytest.warns(UnknownNamesWarning, match=r"1 of 2 names mean nothing to this model \('person'\)"),
+        pytest.warns(UnfamiliarImageWarning),
+    ):
+        found = alone.label(photograph(), mask, "person, red circle")
+    assert kinds(found) == [UnfamiliarImageWarning, UnknownNamesWarning]
+    drawn = scene()
+    assert alone.label(drawn, np.ones((1, *drawn.shape[:2]), bool), "red circle, green stripes").warnings == ()
+
+
 @pytest.mark.skipif(not PUBLISHED.is_dir(), reason=f"the published model is not at {PUBLISHED}")
 def test_a_published_layout_with_random_weights_is_marked() -> None:
     predictor = opsnet.load(PUBLISHED / "model_final.pth", clip=PUBLISHED / "open_clip_config.json", device="cpu")

@@ -49,7 +49,6 @@ def test_a_list_of_one_image(write) -> None:
     assert (found.ids, found.scores.tolist()) == ((4, 9), [0.5, 1])
     assert np.array_equal(found.masks, [MASK, MASK])
     assert read_masks(str(path), None, SIZE).ids == (4, 9)
-    assert ids(write("r.json", [record(image_id=77, score=0.5)]), "photo.jpg") == {"photo.jpg": (0,)}
 
 
 def test_sa_1b(write) -> None:
@@ -75,10 +74,43 @@ def test_cocos_results_are_found_by_id(write) -> None:
     assert ids(named, "a.jpg") == {"a.jpg": (0,)}
     truth = write("gt.json", {"images": [{"id": 7, "file_name": "x.jpg"}]})
     assert ids(path, "x.jpg", ids_from=truth) == {"x.jpg": (0,)}
-    with pytest.raises(
-        InputError, match=r"have the image ids 39769, 7, \.\.\., and none is that of x\.jpg.* ids_from="
-    ):
+    with pytest.raises(InputError, match=r"have the image ids 39769, 7, and the id of x\.jpg is not known: give"):
         ids(path, "x.jpg")
+
+
+def test_masks_of_another_image_are_refused_even_if_they_are_of_one(write) -> None:
+    path = write("r.json", [record(image_id=77, score=0.5), record(image_id=77)])
+    assert ids(path, "000000000077.jpg") == {"000000000077.jpg": (0, 1)}
+    assert ids(path, "8.jpg", "77.jpg") == {"8.jpg": (), "77.jpg": (0, 1)}
+    with pytest.raises(InputError, match=r"have the image ids 77, and the id of 8\.jpg is 8: give ids_from=JSON"):
+        ids(path, "8.jpg")
+    with pytest.raises(InputError, match=r"the id of photo\.jpg is not known: .* or remove image_id"):
+        ids(path, "photo.jpg")
+    with pytest.raises(InputError, match=r"mask 1 has no image_id, but the file has several: add it"):
+        ids(write("some.json", [record(image_id=77), record()]), "77.jpg")
+
+
+def test_a_file_of_an_images_name_with_masks_of_another_is_refused(write) -> None:
+    folder = write("masks/77.json", [record(image_id=77)]).parent
+    write("masks/78.json", [record(image_id=77)])
+    assert ids(folder, "77.jpg") == {"77.jpg": (0,)}
+    with pytest.raises(InputError, match=r"78\.json are of image 77, but 78\.jpg is image 78: correct image_id"):
+        ids(folder, "77.jpg", "78.jpg")
+    listed = {"images": [{"id": 1, "file_name": "b.jpg"}], "annotations": [record(image_id=1)]}
+    write("masks/a.json", listed)
+    with pytest.raises(InputError, match=r"image a\.jpg is not in `images` of .*a\.json"):
+        ids(folder, "a.jpg")
+
+
+def test_sams_folders_of_binary_pngs(tmp_path: Path) -> None:
+    """As ``amg.py`` writes them; more of them in test_mask_folders.py."""
+    for name in ("a", "b"):
+        (tmp_path / "out" / name).mkdir(parents=True)
+        Image.fromarray(MASK.astype(np.uint8) * 255).save(tmp_path / "out" / name / "0.png")
+    assert ids(tmp_path / "out", "p/a.jpg", "p/b.jpg") == {"p/a.jpg": (0,), "p/b.jpg": (0,)}
+    assert ids(tmp_path / "out" / "a", "p/photo.jpg") == {"p/photo.jpg": (0,)}
+    with pytest.raises(InputError, match=r"has no c\.json, \.png or folder of PNGs for p/c\.jpg"):
+        ids(tmp_path / "out", "p/c.jpg")
 
 
 def test_pngs_of_ids(tmp_path: Path) -> None:
@@ -99,7 +131,7 @@ def test_a_folder(write, tmp_path: Path) -> None:
     folder = write("masks/a.json", [record(id=4)]).parent
     Image.fromarray(MASK.astype(np.uint8) * 9).save(folder / "b.png")
     assert ids(folder, "p/a.jpg", "p/b.jpg") == {"p/a.jpg": (4,), "p/b.jpg": (9,)}
-    with pytest.raises(InputError, match=r"has no c\.json or \.png for p/c\.jpg \(1 of 2 images have none\)"):
+    with pytest.raises(InputError, match=r"has no c\.json, .* for p/c\.jpg \(1 of 2 images have none\)"):
         ids(folder, "p/a.jpg", "p/c.jpg")
     write("masks/b.json", [])
     with pytest.raises(InputError, match=r"has b\.json and b\.png: remove one"):

@@ -16,7 +16,7 @@ import opsnet
 from opsnet.inference.given_masks import run_with_masks
 from opsnet.inference.trained_model import TrainedModel
 from opsnet.panoptic.mask_filtering import MaskFiltering
-from opsnet.prediction.images import NetworkSize, to_batch
+from opsnet.prediction.images import to_batch
 from opsnet.prediction.mask_labelling import front_to_back, mask_recognizer
 from opsnet.prediction.naming import UnknownRule
 from opsnet.prediction.predictor import Predictor
@@ -192,16 +192,36 @@ def test_published_weights_use_their_own_head(image, masks, tmp_path: Path) -> N
 
 def test_a_clip_alone(world, predictor, image, masks) -> None:
     alone = opsnet.load_clip("tiny", clip_weights=world.clip, device="cpu")
-    assert alone.size == NetworkSize(shortest=800)
-    sized = Predictor(alone.trained, shortest=None)
-    found, expected = (p.label(image, masks, WORDS, top_k=3) for p in (sized, predictor))
+    assert alone.size == predictor.size  # not 800 pixels: it was trained on images of 32
+    found, expected = (p.label(image, masks, WORDS, top_k=3) for p in (alone, predictor))
     assert [s.name for s in found.segments] == [s.name for s in expected.segments]
     with pytest.raises(InputError, match=r"a CLIP alone finds no masks: give them to label\(\)"):
         alone(image, WORDS)
-    with pytest.raises(InputError, match="no CLIP 'rn5'"):
+    with pytest.raises(InputError, match="no CLIP 'rn5': give one of .* or the path of an open_clip_config.json"):
         opsnet.load_clip("rn5")
+    with pytest.raises(InputError, match="^the CLIP tiny cannot be downloaded: give clip_weights=PATH"):
+        opsnet.load_clip("tiny")
+    with pytest.raises(TypeError, match="load_clip.. has no argument clip_model: it is called clip here"):
+        opsnet.load_clip(clip_model="rn50")
     with pytest.raises(InputError, match=r"open_clip_config\.json has no weights of its own: give clip_weights=PATH"):
         opsnet.load_clip("open_clip_config.json")
+
+
+def test_detections_keep_their_trackers_ids(predictor, image, masks) -> None:
+    sv = pytest.importorskip("supervision", reason="the extra supervision is not installed")
+    boxes, trackers = np.zeros((len(masks), 4), np.float32), 100 + np.arange(len(masks))
+    found = predictor.label(image, sv.Detections(boxes, mask=masks, tracker_id=trackers), WORDS)
+    assert {i for s in found.segments for i in s.source_ids} | {d.source_id for d in found.dropped} == set(trackers)
+    assert found.to_supervision().data["source_ids"] == [list(s.source_ids) for s in found.segments]
+
+
+def test_masks_given_elsewhere_are_sent_to_label(predictor, image, masks) -> None:
+    with pytest.raises(
+        TypeError, match=r"Predictor.__call__\(\) has no argument masks: .* predictor\.label\(image, masks"
+    ):
+        predictor(image, masks=masks)
+    with pytest.raises(TypeError, match=r"^load\(\) has no argument masks: .* predictor\.label\(image, masks"):
+        opsnet.load("last.ckpt", masks=masks)
 
 
 def test_the_order_by_hand() -> None:

@@ -100,7 +100,7 @@ def test_the_filter_and_the_recognizer(config, folder: Path) -> None:
         predict(config("front=x"))
     with pytest.raises(InputError, match="semantic=proposals needs the network's own proposals"):
         predict(config("task=semantic", "semantic=proposals"))
-    with pytest.raises(InputError, match=r"has no b\.json or \.png"):
+    with pytest.raises(InputError, match=r"has no b\.json, \.png or folder"):
         (folder / "masks" / "b.png").unlink()
         predict(config())
 
@@ -110,11 +110,16 @@ def test_clip_alone_names_masks_without_a_checkpoint(world, folder: Path, comman
     used = []
     forward = ClipOnly.forward
     monkeypatch.setattr(ClipOnly, "forward", lambda self, *given: used.append(1) or forward(self, *given))
-    given = ["clip=tiny", f"clip.model.weights={world.clip}", "device=cpu", "shortest=null", "model=fcclip"]
+    given = ["clip=tiny", f"clip.model.weights={world.clip}", "device=cpu", "model=fcclip"]
     given += [f"image={folder / 'images'}", f"masks={folder / 'masks'}", f"vocabulary={WORDS}"]
     assert command(main, *given, f"output={folder / 'out'}")[0] == 0
     assert used
     first = (folder / "out" / "panoptic.json").read_text()
     assert command(main, *given, f"output={folder / 'out'}", "overwrite=true")[0] == 0
     assert (folder / "out" / "panoptic.json").read_text() == first
+    moved = [f"clip_weights={world.clip}", *given[2:], f"output={folder / 'out'}"]  # the keys of published weights
+    assert command(main, "clip=tiny", *moved)[0] == 0
+    assert (folder / "out" / "panoptic.json").read_text() == first
+    (folder / "out" / "panoptic.json").unlink()
+    assert command(main, "clip_model=tiny", *moved)[0] == 0
     assert all({i for info in infos for i in info["source_ids"]} == {7, 200} for infos in segments(folder))

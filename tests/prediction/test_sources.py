@@ -55,6 +55,14 @@ def test_sources_without_images_are_refused_at_once(folder, tmp_path) -> None:
     with pytest.raises(InputError, match=r"/\*\.gif matches no file: check the pattern"):
         image_source(f"{folder}/*.gif")
     (tmp_path / "empty").mkdir()
+    (tmp_path / "nested" / "a" / "b").mkdir(parents=True)
+    (tmp_path / "nested" / "a" / "notes.txt").touch()
+    with pytest.raises(InputError, match=r"nested has no images \(.*\): give another$"):
+        image_source(tmp_path / "nested")
+    (tmp_path / "nested" / "a" / "b" / "p.JPG").touch()
+    with pytest.raises(InputError, match=r"has no images .*: give image='.*nested/\*\*/\*\.JPG' for those in its"):
+        image_source(tmp_path / "nested")
+    assert image_source(f"{tmp_path}/nested/**/*.JPG").count == 1
     with pytest.raises(InputError, match=r"image folder .*empty has no images \(\.png, "):
         image_source(tmp_path / "empty")
     with pytest.raises(InputError, match="image is empty: give the path of an image"):

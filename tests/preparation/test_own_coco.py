@@ -34,6 +34,12 @@ def test_coco(tmp_path: Path, prepare: Prepare) -> None:
     assert vocabulary_of(tmp_path / "dst") == [(1, "table", 1), (2, "cup", 1), (5, "lid", 1), (9, "grass", 0)]
 
 
+def test_a_set_without_annotations_is_told(tmp_path: Path, prepare: Prepare) -> None:
+    given = coco_tree(tmp_path, lambda content: content.update(annotations=[]))
+    assert f"no annotation in {given[2]} or any other file of this set: every pixel is void" in prepare(*given)
+    assert not any(ids.any() for ids, _ in read(tmp_path / "dst").values())
+
+
 def test_coco_in_worker_processes(tmp_path: Path, prepare: Prepare) -> None:
     arguments = coco_tree(tmp_path)
     prepare(*arguments)

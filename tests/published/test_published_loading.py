@@ -15,6 +15,7 @@ import opsnet
 from opsnet.clip.loading import ClipWeightsError, custom_clip
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.prediction.images import NetworkSize
+from opsnet.prediction.words import as_words
 from opsnet.published.loading import load_published_model
 from opsnet.segmenter.published.weight_files import WeightsError
 from opsnet.vocabulary.names import VocabularyError
@@ -130,7 +131,7 @@ def test_the_training_names_decide_what_is_seen(convnext, tmp_path: Path) -> Non
     (tmp_path / "names.txt").write_text("3:sea,ocean\n7:car,red car\n")
     predictor = convnext.open(train_vocabulary=tmp_path / "names.txt")
     assert predictor.train_vocabulary.names == ("sea", "car")
-    prepared = predictor.prepared(opsnet.prediction.predictor.as_words(WORDS))
+    prepared = predictor.prepared(as_words(WORDS))
     assert prepared.same_text.tolist() == [True, False, True]
     with pytest.raises(VocabularyError, match=r"no\.txt does not exist"):
         convnext.open(train_vocabulary=tmp_path / "no.txt")

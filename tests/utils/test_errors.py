@@ -161,6 +161,7 @@ def test_pytorchs_advice_to_run_the_code_is_left_out() -> None:
         "it holds posix.system, which weights do not need"
     )
     assert reason_of(ValueError(f"{advice} Unsupported operand 149")) == "it is not a file of tensors"
+    assert reason_of(KeyError(105)) == "its content is damaged"  # of a text file that is no pickle
     assert reason_of(ValueError("failed\n  finding   it")) == "failed finding it"
     assert reason_of(ValueError("x" * 300)) == "x" * 197 + "..."
 
