@@ -16,6 +16,7 @@ from opsnet.sweep.cluster import submit, wait_for
 from opsnet.sweep.launch import Job, Outcome, key_of, quoted, run_locally
 from opsnet.sweep.report import Report
 from opsnet.utils.errors import InputError
+from opsnet.utils.run_yaml import read_run_yaml, run_value
 
 RUNTIME_KEYS = ("launcher", "skip_done", "resume")  # they affect how a job is run, not its identity
 SWEEP_ONLY = (  # Hydra overrides that are not passed on to jobs
@@ -55,9 +56,14 @@ def newest_sweep(home: Path, overrides: Iterable[str]) -> Path | None:
     """The folder in ``home`` of the sweep that was last started with the same overrides."""
     wanted = identity(overrides)
     for path in sorted(home.glob("*/multirun.yaml"), key=lambda p: p.stat().st_mtime, reverse=True):
-        if identity(OmegaConf.select(OmegaConf.load(path), "hydra.overrides.task") or []) == wanted:
+        if identity(_overrides(run_value(path, "hydra.overrides.task"))) == wanted:
             return path.parent
     return None
+
+
+def _overrides(stored: Any) -> list[str]:
+    """The overrides in a run's yaml; empty if it has something else there."""
+    return [text for text in stored if isinstance(text, str)] if isinstance(stored, list) else []
 
 
 class Sweep:
@@ -150,7 +156,7 @@ def check_folder(job: Job, *, skip_done: bool) -> None:
             f"{job.folder} already contains a run: add skip_done=true to resume it, or give another hydra.sweep.dir"
         )
     path = job.folder / ".hydra" / "overrides.yaml"
-    before = identity(OmegaConf.load(path)) if started and path.is_file() else None  # type: ignore[arg-type]
+    before = identity(_overrides(read_run_yaml(path))) if started and path.is_file() else None
     if before is not None and sorted(before) != sorted(identity(job.overrides)):
         raise InputError(
             f"{job.folder} contains another job ({' '.join(before)}): resume with the same list of jobs, "

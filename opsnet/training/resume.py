@@ -13,6 +13,7 @@ from opsnet.checkpoint.reading import read_checkpoint
 from opsnet.training.checkpoint_io import previous
 from opsnet.training.run_folder import is_running
 from opsnet.utils.errors import CheckpointError
+from opsnet.utils.run_yaml import run_value
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +50,7 @@ def find_resume(cfg: DictConfig) -> Path | None:
     candidates = (Path(cfg.paths.runs) / cfg.experiment_name).glob("*/checkpoints")
     for folder in sorted(candidates, key=_age, reverse=True):
         run = folder.parent
-        config = run / ".hydra" / "config.yaml"
-        same_seed = config.is_file() and OmegaConf.select(OmegaConf.load(config), "seed") == cfg.seed
+        same_seed = run_value(run / ".hydra" / "config.yaml", "seed") == cfg.seed
         if same_seed and any(_checkpoints(run)) and not (run / "results.json").is_file():
             if is_running(run):
                 raise CheckpointError(
