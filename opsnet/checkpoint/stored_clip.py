@@ -13,6 +13,8 @@ from opsnet.clip.prompts import NAMED
 
 BY_NAME = ("builtin", "random", IN_FOLDER)
 """Values of ``clip.model.weights`` that are no path."""
+WEIGHTS_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")
+"""Ends of the names of files that a stored path may name."""
 _MOST_TEMPLATES = 1000
 
 
@@ -39,7 +41,10 @@ def check_clip(clip: Mapping[str, Any], name: str) -> None:
 
 
 def stored_weights(config: Any, name: str) -> str | None:
-    """``clip.model.weights`` of a stored configuration from which nothing is built; ``None`` if it states none.
+    """``clip.model.weights`` of a stored configuration from which nothing is built.
+
+    Returns:
+        A name or the absolute path of a weights file; ``None`` if it states none.
 
     Raises:
         CheckpointError: the configuration has values that are not plain, or this one is not allowed.
@@ -49,7 +54,12 @@ def stored_weights(config: Any, name: str) -> str | None:
         node = node.get(part) if isinstance(node, Mapping) else None
     if node is not None:
         _check_weights(node, name)
-    return node  # type: ignore[no-any-return]
+    return node if node is not None and may_be_read(node) else None
+
+
+def may_be_read(weights: str) -> bool:
+    """Whether ``clip.model.weights`` of a stored configuration is no path, or one of a weights file."""
+    return weights in BY_NAME or Path(weights).suffix.lower() in WEIGHTS_SUFFIXES
 
 
 def _are_written(templates: Any) -> bool:

@@ -13,8 +13,8 @@
 
 Two values that may be paths are not trusted. ``clip.text_cache`` only states whether text embeddings are cached; the
 location is set by this machine (``OPSNET_CACHE``). ``clip.model.weights`` is the path of CLIP's weights in training, so
-that users' own checkpoints need no option: such a file is only read, by loaders that execute none of its content
-(:mod:`opsnet.checkpoint.stored_network`), and its hash is compared. Prompt templates are stored in the configuration
+that users' own checkpoints need no option: only a file with a suffix of weights is read, by loaders that execute none
+of its content (:mod:`opsnet.clip.loading`), and its hash is compared. Prompt templates are stored in the configuration
 itself, because messages would reveal the content of a template file.
 """
 

@@ -18,6 +18,7 @@ from torch import nn
 
 from opsnet.checkpoint.allowed_targets import ALLOWED_TARGETS, IN_FOLDER, RECOGNIZER, Key
 from opsnet.checkpoint.plain_values import dotted
+from opsnet.checkpoint.stored_clip import may_be_read
 from opsnet.checkpoint.stored_config import check_config, check_inference, locate
 from opsnet.checkpoint.weight_budget import Budget, weights_within
 from opsnet.clip.loading import ClipWeightsError
@@ -105,6 +106,8 @@ def _clip_for_here(
     if clip_weights is None:
         if stored["model"]["weights"] == IN_FOLDER:
             raise ClipWeightsError(f"{name} does not contain the weights of its CLIP: {HINT}")
+        if not may_be_read(stored["model"]["weights"]):
+            raise ClipWeightsError(f"{name}: the path of its CLIP is none of a weights file, and is not read: {HINT}")
         return clip
     clip["model"]["weights"] = str(clip_weights)
     if stored["model"]["architecture"].get("pretrained"):  # these weights would be downloaded and then overwritten

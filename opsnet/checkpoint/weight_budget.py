@@ -32,7 +32,7 @@ class Budget:
 
         A network that is larger than that would be refused anyway, once it is built.
         """
-        return cls(4 * sum(tensor.numel() for tensor in weights.values()) + 2**24, 4 * len(weights) + 2000)
+        return cls(4 * sum(tensor.numel() for tensor in weights.values()) + 2**23, 4 * len(weights) + 2000)
 
 
 @contextmanager

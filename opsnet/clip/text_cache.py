@@ -81,13 +81,18 @@ def _read(path: Path, count: int) -> Tensor | None:
         with safe_open(path, framework="pt") as file:
             rows: Tensor = file.get_tensor("rows")
             expected = (file.metadata() or {}).get("sha256")
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, ValueError) as error:
         log.warning("text embeddings %s cannot be read (%s): computing them again", path, error)
         return None
-    if len(rows) != count or _checksum(rows) != expected:
+    if not _are_rows(rows, count) or _checksum(rows) != expected:
         log.warning("text embeddings %s are damaged: computing them again", path)
         return None
     return rows
+
+
+def _are_rows(rows: Tensor, count: int) -> bool:
+    """Whether a tensor is (count, D) float32 and finite, which a cache of somebody else need not be."""
+    return rows.dtype == torch.float32 and rows.ndim == 2 and len(rows) == count and bool(rows.isfinite().all())
 
 
 def _write(path: Path, rows: Tensor) -> bool:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from opsnet.ops.normalization import normalize
-from opsnet.utils.errors import InputError
+from opsnet.utils.errors import InputError, reason_of
 
 
 class BackboneError(InputError):
@@ -120,9 +120,14 @@ def _create(name: str, pretrained: bool, weights: str | Path | None, options: Ma
             name, features_only=True, pretrained=pretrained or weights is not None, **given
         )
     except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
+        if weights is not None:
+            raise BackboneError(
+                f"backbone '{name}': weights {weights} could not be loaded ({reason_of(error)}): give a file of timm's "
+                "weights of this model"
+            ) from error
         raise BackboneError(
-            f"backbone '{name}': weights could not be loaded ({error}); offline, give +backbone.weights=FILE or "
-            "backbone.pretrained=false"
+            f"backbone '{name}': weights could not be loaded ({reason_of(error)}); offline, give "
+            "+backbone.weights=FILE or backbone.pretrained=false"
         ) from error
     if weights is not None:
         _require_loaded(model, weights)

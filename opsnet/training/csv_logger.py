@@ -71,11 +71,11 @@ def _key(row: Row) -> tuple[int, frozenset[str]]:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """The rows of a csv file; none if it does not exist."""
-    if not path.is_file():
+    """The rows of a csv file that have a step; none if it does not exist, or links to a file of something else."""
+    if path.is_symlink() or not path.is_file():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    with path.open(newline="", encoding="utf-8", errors="replace") as file:
+        return [row for row in csv.DictReader(file) if str(row.get("step")).isdecimal()]
 
 
 def write_rows(path: Path, rows: Sequence[Row]) -> None:

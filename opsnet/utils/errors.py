@@ -9,18 +9,20 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_UNPRINTABLE = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+_BREAK = re.compile(r"\s*[\r\n]\s*")
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 class InputError(ValueError):
     """Invalid user input; the message names the file or key and the fix.
 
-    The names in it are often those of other people: control characters, which could rewrite what a terminal shows, and
-    letters that cannot be encoded are replaced by their escapes.
+    It is one line. The names in it are often those of other people: control characters, which could rewrite what a
+    terminal shows, and letters that cannot be encoded are replaced by their escapes.
     """
 
     def __init__(self, message: str = "") -> None:
-        super().__init__(_UNPRINTABLE.sub(lambda match: ascii(match[0])[1:-1], str(message)))
+        line = _BREAK.sub(" ", str(message).strip())
+        super().__init__(_UNPRINTABLE.sub(lambda match: ascii(match[0])[1:-1], line))
 
 
 class DatasetError(InputError):
