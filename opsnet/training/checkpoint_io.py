@@ -58,8 +58,15 @@ class DurableCheckpointIO(TorchCheckpointIO):
             temporary.unlink(missing_ok=True)
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
-        """Reads a checkpoint without executing code in it, whatever ``weights_only`` says."""
-        checkpoint: dict[str, Any] = load_tensors(Path(path))
+        """Reads a checkpoint without executing code in it, whatever ``weights_only`` says.
+
+        Raises:
+            CheckpointError: it cannot be read.
+        """
+        try:
+            checkpoint: dict[str, Any] = load_tensors(Path(path))
+        except ValueError as error:
+            raise CheckpointError(f"checkpoint {path} cannot be read ({error}): give another one") from error
         for state in checkpoint.get("callbacks", {}).values():
             _keep_own_files(state)
         return checkpoint

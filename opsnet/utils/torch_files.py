@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from opsnet.utils.errors import reason_of
+
 
 def load_tensors(path: Path, *, mmap: bool = False) -> Any:
     """The content of a file that ``torch.save`` wrote, on the CPU; only tensors and plain values are read.
@@ -19,14 +21,20 @@ def load_tensors(path: Path, *, mmap: bool = False) -> Any:
         mmap: map the tensors into memory instead of reading them.
 
     Raises:
-        ValueError: the file has compressed parts, which could inflate to any size; ``torch.save`` compresses nothing.
-        Exception: whatever PyTorch raises for a file that is damaged, of another kind, or holds code.
+        ValueError: the file is damaged, of another kind, or holds code; or it has compressed parts, which could inflate
+            to any size: ``torch.save`` compresses nothing.
+        OSError: it cannot be read.
     """
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
-                raise ValueError("it is compressed, as no file of torch.save is")
-    return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
+                    raise ValueError("it is compressed, as no file of torch.save is")
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # PyTorch's parser raises whatever it stumbles over, IndexError included
+        raise ValueError(reason_of(error) or type(error).__name__) from error
 
 
 def not_stored(weights: Mapping[str, Any], path: Path) -> str | None:
