@@ -122,8 +122,8 @@ def _create(name: str, pretrained: bool, weights: str | Path | None, options: Ma
         reason = reason_of(error) or type(error).__name__
         if weights is not None:
             raise BackboneError(
-                f"backbone '{name}': weights could not be loaded from {weights} ({reason}): give a file of timm's "
-                "weights of this model"
+                f"backbone '{name}': weights could not be loaded from {weights} ({reason}): give "
+                "+backbone.weights=FILE with timm's weights of this model"
             ) from error
         if not isinstance(error, (OSError, RuntimeError)):
             raise
