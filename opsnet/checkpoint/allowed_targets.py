@@ -63,6 +63,8 @@ NULL: tuple[Key, ...] = (("model", "weights"), ("backbone", "weights"), ("backbo
 """Initial weights, which a checkpoint does not need."""
 TIMM_FILES = ("checkpoint_path", "cache_dir")
 """Arguments of ``timm.create_model`` that are file paths; those beginning with ``pretrained`` may download files."""
+TIMM_LIMITS = {"window": 32, "size": 2048}
+"""Part of an argument's name -> its largest number."""
 IN_FOLDER = "clip.safetensors"
 """``clip.model.weights`` in a folder of ``save_pretrained``: the folder's own file."""
 TRUSTED = "OPSNET_TRUSTED_CLASSES"

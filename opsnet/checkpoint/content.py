@@ -84,7 +84,7 @@ def portable_config(
     parts = network_config(cfg)
     clip = parts["clip"]
     if clip["model"]["weights"] not in ("builtin", "random"):
-        clip["model"]["weights"] = str(Path(clip["model"]["weights"]).expanduser().resolve())
+        clip["model"]["weights"] = str(Path(clip["model"]["weights"]).expanduser().absolute())
     if clip["templates"] not in NAMED:
         clip["templates"] = list(prompt_templates(clip["templates"]))  # they may be in a file
     if "text_cache" in clip:

@@ -25,6 +25,7 @@ from opsnet.checkpoint.reading import (
 )
 from opsnet.checkpoint.stored_config import check_config
 from opsnet.checkpoint.stored_network import build_model, build_recognizer
+from opsnet.checkpoint.weight_budget import Budget
 from opsnet.inference.config import InferenceConfig
 from opsnet.inference.settings import recognizer_config
 from opsnet.inference.trained_model import TrainedModel, pick_device
@@ -56,8 +57,10 @@ def check_resume(
     """
     checkpoint = read_checkpoint(path, key="resume")
     check_clip_hash(checkpoint, clip_hash, f"checkpoint {path}")
-    loop: Any = checkpoint.get("loops", {}).get("fit_loop", {}).get("state_dict", {})
-    before = len(loop.get("combined_loader", ())) or streams
+    loader: Any = checkpoint
+    for part in ("loops", "fit_loop", "state_dict", "combined_loader"):
+        loader = loader.get(part, ()) if isinstance(loader, Mapping) else ()
+    before = len(loader) or streams
     if before != streams:
         raise CheckpointError(
             f"checkpoint {path} (resume) was trained on {before} streams of images, but data has {streams}: resume "
@@ -177,7 +180,7 @@ def load_trained(
     inference = read_inference(config, name)
     recognizer = build_recognizer(inference.recognizer, name)
     vocabulary = _vocabulary(config, name, treat_label_names_as_seen)
-    model = build_model(config, name, clip_weights=clip_weights)
+    model = build_model(config, name, clip_weights=clip_weights, budget=Budget.of(weights))
     check_clip_hash(checkpoint, model.clip.weights_hash, name, key="clip_weights")
     load_weights(model, weights, name, "it is damaged, or its configuration was changed")
     device = pick_device(device)

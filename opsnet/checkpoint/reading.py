@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from opsnet.checkpoint.content import AVERAGE, renamed_weights, trained_weights
 from opsnet.model import OPSNet
 from opsnet.recognition.recognizer import Recognizer
 from opsnet.utils.errors import CheckpointError
+from opsnet.utils.torch_files import load_tensors, not_stored
 
 log = logging.getLogger(__name__)
+AGAIN = "copy or download it again"
+_HASH = re.compile(r"[\w-]{1,64}")
 RECOGNIZER = "recognizer."
 """Prefix of the weights of a learned recognizer, in a checkpoint and in a saved folder."""
 
@@ -37,14 +40,16 @@ def read_checkpoint(path: str | Path, *, key: str = "") -> dict[str, Any]:
             "opsnet-train"
         )
     try:
-        checkpoint = dict(torch.load(path, map_location="cpu", weights_only=True))
+        checkpoint = dict(load_tensors(path))
         held = checkpoint["opsnet"], checkpoint["state_dict"]
     except Exception as error:  # pickle, zip, type and key errors of other or damaged files
         raise CheckpointError(
             f"{path}{asked} is not an OPSNet checkpoint ({type(error).__name__}): give one written by opsnet-train"
         ) from error
-    if not all(isinstance(part, Mapping) for part in held):
+    if not all(isinstance(part, Mapping) and all(isinstance(key, str) for key in part) for part in held):
         raise CheckpointError(f"{path}{asked} is not an OPSNet checkpoint: give one written by opsnet-train")
+    if odd := not_stored(checkpoint["state_dict"], path):
+        raise CheckpointError(f"checkpoint {path}{asked}: not all values of {odd} are in the file: {AGAIN}")
     check_finite(checkpoint["state_dict"], f"checkpoint {path}{asked}")
     return checkpoint
 
@@ -108,7 +113,10 @@ def check_clip_hash(
     Raises:
         CheckpointError: the hashes differ; the message states both.
     """
-    trained_with = checkpoint.get("opsnet", {}).get("clip_hash")
+    about = checkpoint.get("opsnet")
+    trained_with = about.get("clip_hash") if isinstance(about, Mapping) else None
+    if trained_with is not None and not (isinstance(trained_with, str) and _HASH.fullmatch(trained_with)):
+        raise CheckpointError(f"{name}: what it has as the hash of its CLIP is none: {AGAIN}")
     if trained_with == clip_hash:
         return
     weights = clip_hash.partition("-")[0]

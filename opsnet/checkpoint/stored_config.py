@@ -2,19 +2,19 @@
 
 :func:`check_config` traverses all of it and allows
 
-- only plain values: mappings, lists, texts, numbers, booleans, null; no text holds ``${``, so nothing is interpolated;
+- only plain values (:mod:`opsnet.checkpoint.plain_values`); no text holds ``${``, so nothing is interpolated;
 - ``_target_`` only where a network has parts (:mod:`opsnet.checkpoint.allowed_targets`), each with full names only.
   ``_partial_`` must be as listed there, ``_convert_`` one of Hydra's four values; ``_args_``, ``_recursive_`` and all
   other keys that begin with an underscore are refused everywhere;
 - arguments of the class; for open_clip's functions only those listed in ``allowed_targets``, since others read, write
   or download files (``cache_dir``, ``bpe_path``, ``pretrained_image_path``, ...), and only models and weights that
-  open_clip provides by name, none from the Hub;
-- words and numbers as their values: no paths, URLs or Hub ids.
+  open_clip provides by name (:mod:`opsnet.checkpoint.stored_clip`);
+- words and numbers of usual size as their values: no paths, URLs or Hub ids.
 
 Two values that may be paths are not trusted. ``clip.text_cache`` only states whether text embeddings are cached; the
 location is set by this machine (``OPSNET_CACHE``). ``clip.model.weights`` is the path of CLIP's weights in training, so
-that users' own checkpoints need no option: such a file is only read, by loaders that execute none of its content
-(:mod:`opsnet.checkpoint.stored_network`), and its hash is compared. Prompt templates are stored in the configuration
+that users' own checkpoints need no option: only a file with a suffix of weights is read, by loaders that execute none
+of its content (:mod:`opsnet.clip.loading`), and its hash is compared. Prompt templates are stored in the configuration
 itself, because messages would reveal the content of a template file.
 """
 
@@ -26,29 +26,29 @@ import inspect
 import os
 import re
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from opsnet.checkpoint.allowed_targets import (
     ALLOWED_TARGETS,
     ARGUMENTS,
     CHECKED_APART,
-    IN_FOLDER,
     NETWORK,
     NULL,
     RECOGNIZER,
     TIMM_FILES,
+    TIMM_LIMITS,
     TRUSTED,
     Key,
 )  # fmt: skip
-from opsnet.clip.custom_config import first_problem
-from opsnet.clip.prompts import NAMED
+from opsnet.checkpoint.plain_values import copy_plain, dotted, refuse
+from opsnet.checkpoint.stored_clip import check_clip
 from opsnet.inference.config import SEMANTIC, InferenceConfig
 from opsnet.utils.errors import CheckpointError
 
 _WORD = re.compile(r"[\w.+-]*")
 _CONVERT = ("none", "partial", "object", "all")
-_DEPTH, _NODES = 32, 2_000_000  # a pickled list may contain itself, or another list many times
+_LARGEST = 1_000_000  # of a number in a network, all of which are sizes, rates or strengths
+_NAME = re.compile(r"[^/\\~]{1,200}(/[^/\\~]{1,200})*")
 
 
 def check_config(config: Any, name: str) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def check_config(config: Any, name: str) -> dict[str, Any]:
         raise CheckpointError(f"{name}: its configuration is a {type(copied).__name__}, not a mapping")
     for key in NETWORK:
         _check_place(copied, key, name)
-    _check_clip(copied["clip"], name)
+    check_clip(copied["clip"], name)
     if "inference" in copied:
         _check_inference(copied["inference"], name)
     _check_training(copied, name)
@@ -86,40 +86,6 @@ def check_inference(inference: Any, name: str) -> dict[str, Any]:
     copied: dict[str, Any] = copy_plain({"inference": inference}, name)["inference"]
     _check_inference(copied, name)
     return copied
-
-
-def copy_plain(config: Any, name: str) -> Any:
-    """A copy of plain values, in which only allowed keys contain class names.
-
-    Raises:
-        CheckpointError: a value is not plain; the message states the key and the value.
-    """
-    count = 0
-
-    def copied(value: Any, key: Key) -> Any:
-        nonlocal count
-        count += 1
-        if len(key) > _DEPTH or count > _NODES:
-            raise CheckpointError(f"{name}: its configuration is nested too deep or too large at {dotted(key)[:100]}")
-        if isinstance(value, Mapping):
-            return {_plain_key(k, v, key, name): copied(v, (*key, str(k))) for k, v in value.items()}
-        if isinstance(value, (list, tuple)):
-            return [copied(v, (*key, str(i))) for i, v in enumerate(value)]
-        if isinstance(value, str) and "${" in value:
-            refuse(name, key, value, "nothing in a stored configuration is interpolated")
-        if value is not None and type(value) not in (str, bool, int, float):
-            refuse(name, key, value, f"a {type(value).__name__} is not a plain value")
-        return value
-
-    return copied(config, ())
-
-
-def _plain_key(own: Any, value: Any, parent: Key, name: str) -> str:
-    if type(own) is not str or "${" in own:
-        refuse(name, (*parent, str(own)), value, "keys must be plain strings")
-    if own.startswith("_") and not (own in ("_target_", "_partial_", "_convert_") and parent in ALLOWED_TARGETS):
-        refuse(name, (*parent, own), value, "nothing may be built there, or not in this way")
-    return own
 
 
 def _check_place(config: Mapping[str, Any], key: Key, name: str) -> None:
@@ -168,10 +134,19 @@ def _check_argument(value: Any, key: Key, name: str) -> None:
         refuse(name, key, value, "a checkpoint has its own weights and needs no initial ones")
     if isinstance(value, str) and not _WORD.fullmatch(value):
         refuse(name, key, value, "a word is expected, not a path, URL or Hub id")
+    if type(value) in (int, float) and abs(value) > (limit := _largest(key)):
+        refuse(name, key, value, f"it is not a number of usual size, at most {limit:,}")
     for own, item in _items(value):
         if key == ("backbone", "model_args") and (own in TIMM_FILES or own.startswith("pretrained")):
             refuse(name, (*key, own), item, "it makes timm read or download files")
         _check_argument(item, (*key, own), name)
+
+
+def _largest(key: Key) -> int:
+    """The largest number under a key; timm's tables and masks grow with the fourth power of some sizes."""
+    if key[:2] != ("backbone", "model_args"):
+        return _LARGEST
+    return min([limit for part, limit in TIMM_LIMITS.items() if any(part in k for k in key)], default=_LARGEST)
 
 
 def _items(value: Any) -> list[tuple[str, Any]]:
@@ -195,48 +170,14 @@ def _check_inference(inference: Any, name: str) -> None:
             _check_argument(value, ("inference", key), name)
 
 
-def _check_clip(clip: Mapping[str, Any], name: str) -> None:
-    """Checks that templates are given in full, CLIP's weights by an absolute path, and models are open_clip's."""
-    templates, cached, weights = clip.get("templates"), clip.get("text_cache"), clip["model"].get("weights")
-    written = isinstance(templates, list) and templates and all(isinstance(t, str) and "{}" in t for t in templates)
-    if not written and templates not in NAMED:
-        reason = f"templates must be strings with {{}}, or one of {', '.join(NAMED)}; files are not read"
-        refuse(name, ("clip", "templates"), templates, reason)
-    if not isinstance(cached, (str, bool, type(None))):
-        refuse(name, ("clip", "text_cache"), cached, "it must be true or null")
-    by_name = weights in ("builtin", "random", IN_FOLDER)
-    if not isinstance(weights, str) or not (by_name or Path(weights).is_absolute()):
-        refuse(name, ("clip", "model", "weights"), weights, "it must be builtin or an absolute path")
-    _check_custom_clip(clip["model"]["architecture"], ("clip", "model", "architecture"), name)
-    _check_open_clip(clip["model"]["architecture"], ("clip", "model", "architecture"), name)
-    _check_open_clip(clip["tokenizer"], ("clip", "tokenizer"), name)
-
-
-def _check_custom_clip(node: Mapping[str, Any], key: Key, name: str) -> None:
-    if node["_target_"] == "opsnet.clip.loading.custom_clip" and (problem := first_problem(node.get("config"))):
-        refuse(name, (*key, "config", *problem.key), problem.value, problem.reason)
-
-
-def _check_open_clip(node: Mapping[str, Any], key: Key, name: str) -> None:
-    if node["_target_"] not in ("open_clip.create_model", "open_clip.get_tokenizer"):
-        return
-    import open_clip  # takes seconds, like building the model itself
-
-    model, weights = node.get("model_name"), node.get("pretrained")
-    if model not in open_clip.list_models():
-        refuse(name, (*key, "model_name"), model, "open_clip has no model of this name")
-    if weights is not None and weights not in open_clip.list_pretrained_tags_by_model(model):
-        refuse(name, (*key, "pretrained"), weights, f"open_clip has no weights of this name for {model}")
-
-
 def _check_training(config: Mapping[str, Any], name: str) -> None:
     """Checks the other information on the training."""
     experiment, overlap, vocabulary = (config.get(key) for key in ("experiment", "overlap", "vocabulary"))
-    is_name = experiment is None or (isinstance(experiment, str) and ".." not in Path(experiment).parts)
-    if not is_name or Path(experiment or "").is_absolute():
+    is_name = isinstance(experiment, str) and _NAME.fullmatch(experiment) and ".." not in experiment.split("/")
+    if experiment is not None and not is_name:
         refuse(name, ("experiment",), experiment, "it must be the name of an experiment")
-    if isinstance(overlap, bool) or not isinstance(overlap, (int, float)):
-        refuse(name, ("overlap",), overlap, "it must be a number")
+    if isinstance(overlap, bool) or not isinstance(overlap, (int, float)) or not 0 <= overlap <= 1:
+        refuse(name, ("overlap",), overlap, "it must be a number of 0 to 1")
     for key, value in (("vocabulary", vocabulary), ("label_vocabulary", config.get("label_vocabulary", vocabulary))):
         if not isinstance(value, Mapping) or value.keys() != {"name", "categories"}:
             refuse(name, (key,), value, "it must have a name and categories")
@@ -255,19 +196,3 @@ def locate(target: str) -> Any:
 def trusted_classes() -> tuple[str, ...]:
     """Full names that the user of this machine allows in addition."""
     return tuple(name.strip() for name in os.environ.get(TRUSTED, "").split(",") if name.strip())
-
-
-def dotted(key: Key) -> str:
-    """``model.query_decoder._target_``."""
-    return ".".join(key)
-
-
-def refuse(name: str, key: Key, value: Any, reason: str) -> NoReturn:
-    """Refuses a value, with a message that states key and value.
-
-    Raises:
-        CheckpointError: always.
-    """
-    shown = repr(value)
-    shown = shown if len(shown) <= 100 else f"{shown[:97]}..."
-    raise CheckpointError(f"{name}: its configuration has {dotted(key)} = {shown}: {reason}")

@@ -17,19 +17,23 @@ from typing import Any
 from torch import nn
 
 from opsnet.checkpoint.allowed_targets import ALLOWED_TARGETS, IN_FOLDER, RECOGNIZER, Key
-from opsnet.checkpoint.stored_config import check_config, check_inference, dotted, locate
-from opsnet.clip.loading import ClipWeightsError, is_torchscript
+from opsnet.checkpoint.plain_values import dotted
+from opsnet.checkpoint.stored_clip import may_be_read
+from opsnet.checkpoint.stored_config import check_config, check_inference, locate
+from opsnet.checkpoint.weight_budget import Budget, weights_within
+from opsnet.clip.loading import ClipWeightsError
 from opsnet.model import OPSNet
 from opsnet.recognition.recognizer import Recognizer
 from opsnet.utils.errors import CheckpointError, InputError
-from opsnet.utils.files import checksum
 
+BUDGET = Budget()
 HINT = "give clip_weights=PATH of the CLIP with which the checkpoint was trained"
 
 
 def build_model(
-    config: Any, name: str, *, clip_weights: str | Path | None = None, clip_model: nn.Module | None = None
-) -> OPSNet:
+    config: Any, name: str, *, clip_weights: str | Path | None = None, clip_model: nn.Module | None = None,
+    budget: Budget = BUDGET,
+) -> OPSNet:  # fmt: skip
     """Builds the network of a configuration; only CLIP's weights are loaded.
 
     Args:
@@ -37,6 +41,7 @@ def build_model(
         name: name of the checkpoint or folder, for messages.
         clip_weights: path of CLIP's weights; default: the path used in training.
         clip_model: an open_clip model with its weights, which replaces that of the configuration.
+        budget: the most weights that the network without CLIP may have; by default 2 GiB.
 
     Raises:
         CheckpointError: the configuration is not allowed, or no network can be built from it.
@@ -46,8 +51,11 @@ def build_model(
     clip = _clip_for_here(config["clip"], name, clip_weights, clip_model)
     try:
         with _collector_paused():
-            parts = {"backbone": _build(("backbone",), config["backbone"]), "clip": _build(("clip",), clip)}
-            network: OPSNet = _build(("model",), config["model"], **parts)
+            with weights_within(_clip_budget(clip["model"]), name):
+                own_clip = _build(("clip",), clip)
+            with weights_within(budget, name):
+                backbone = _build(("backbone",), config["backbone"])
+                network: OPSNet = _build(("model",), config["model"], backbone=backbone, clip=own_clip)
             return network
     except InputError:
         raise
@@ -70,9 +78,12 @@ def build_recognizer(config: Any, name: str) -> Recognizer:
     """
     checked = check_inference({RECOGNIZER[-1]: config}, name)
     try:
-        recognizer: Recognizer = _build(RECOGNIZER, checked[RECOGNIZER[-1]])
+        with weights_within(BUDGET, name):
+            recognizer: Recognizer = _build(RECOGNIZER, checked[RECOGNIZER[-1]])
         return recognizer
-    except (TypeError, ValueError) as error:
+    except CheckpointError:
+        raise
+    except Exception as error:  # the error depends on the class
         raise CheckpointError(f"{name}: {dotted(RECOGNIZER)} cannot be used ({error})") from error
 
 
@@ -93,7 +104,10 @@ def _clip_for_here(
         return {**clip, "model": clip_model}
     clip["model"] = {**stored["model"], "hint": HINT}
     if clip_weights is None:
-        _check_remembered(stored["model"]["weights"], name)
+        if stored["model"]["weights"] == IN_FOLDER:
+            raise ClipWeightsError(f"{name} does not contain the weights of its CLIP: {HINT}")
+        if not may_be_read(stored["model"]["weights"]):
+            raise ClipWeightsError(f"{name}: the path of its CLIP is none of a weights file, and is not read: {HINT}")
         return clip
     clip["model"]["weights"] = str(clip_weights)
     if stored["model"]["architecture"].get("pretrained"):  # these weights would be downloaded and then overwritten
@@ -101,21 +115,12 @@ def _clip_for_here(
     return clip
 
 
-def _check_remembered(weights: str, name: str) -> None:
-    """Refuses a stored path whose file could execute code: a TorchScript archive, unless it is one of OpenAI's."""
-    if weights == IN_FOLDER:
-        raise ClipWeightsError(f"{name} does not contain the weights of its CLIP: {HINT}")
-    path = Path(weights)
-    if not path.is_file() or not is_torchscript(path):
-        return
-    import open_clip
-
-    published = [open_clip.get_pretrained_url(model, "openai") for model in open_clip.list_openai_models()]
-    if not any(f"/{checksum(path)}/" in url for url in published):
-        raise CheckpointError(
-            f"{name}: its configuration has clip.model.weights = {weights!r}, a TorchScript archive that is none of "
-            f"OpenAI's: if you trust it, {HINT}"
-        )
+def _clip_budget(node: Any) -> Budget:
+    """The most weights of a CLIP: those of a model that open_clip knows by name, or several times those in its file."""
+    if isinstance(node, nn.Module) or node["architecture"]["_target_"] == "open_clip.create_model":
+        return Budget(values=2**31)
+    path = Path(node["weights"]).expanduser()
+    return Budget(values=max(4 * path.stat().st_size if path.is_file() else 0, 2**26))
 
 
 def text_cache() -> Path:

@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from opsnet.clip.architecture import architecture_hash, uses_quick_gelu
 from opsnet.clip.custom_config import first_problem
 from opsnet.utils.errors import InputError, reason_of
+from opsnet.utils.files import checksum
+from opsnet.utils.torch_files import load_tensors
 
 OFFLINE = "give clip.model.weights=PATH of a local file and clip.model.architecture.pretrained=null"
 _UNREADABLE = (RuntimeError, AttributeError, KeyError, ValueError, EOFError, UnpicklingError, SafetensorError)
@@ -42,7 +44,8 @@ def load_clip(*, architecture: Callable[[], nn.Module], weights: str | Path, hin
     Raises:
         ClipWeightsError: the file does not exist, is not a checkpoint, or does not fit the architecture; or it is
             OpenAI's archive and the architecture has GELU although OpenAI trained with QuickGELU. For other files the
-            activation used in training cannot be determined. Or a weight is not finite.
+            activation used in training cannot be determined. Or it is another TorchScript archive, whose code loading
+            would execute, or a weight is not finite.
     """
     text = str(weights)
     if text not in ("builtin", "random"):
@@ -53,7 +56,7 @@ def load_clip(*, architecture: Callable[[], nn.Module], weights: str | Path, hin
             )
     try:
         model = architecture()
-    except ClipWeightsError:  # of custom_clip, which downloads nothing
+    except InputError:  # of custom_clip, which downloads nothing, or a CLIP with too many weights
         raise
     except Exception as error:  # a failed download raises any of a dozen classes of open_clip's dependencies
         raise ClipWeightsError(
@@ -62,6 +65,8 @@ def load_clip(*, architecture: Callable[[], nn.Module], weights: str | Path, hin
     if text not in ("builtin", "random"):
         try:
             model.load_state_dict(_weights_for(model, path))
+        except ClipWeightsError:
+            raise
         except (*_UNREADABLE, zipfile.BadZipFile) as error:
             reason = _short(error)
             raise ClipWeightsError(f"CLIP weights {path} do not fit clip.model.architecture: {reason}") from error
@@ -99,6 +104,8 @@ def custom_clip(*, config: Mapping[str, Any]) -> nn.Module:
     parts = {**config, **{part: dict(config[part]) for part in ("vision_cfg", "text_cfg")}}
     try:
         return CLIP(**parts)  # type: ignore[no-any-return]
+    except InputError:
+        raise
     except Exception as error:  # sizes that do not fit one another raise many types
         raise ClipWeightsError(f"no CLIP can be built from its configuration ({_short(error)})") from error
 
@@ -123,21 +130,34 @@ def _weights_for(model: nn.Module, path: Path) -> dict[str, Tensor]:
 def _read_weights(path: Path) -> dict[str, Tensor]:
     if path.suffix == ".safetensors":
         return load_file(path)
-    if is_torchscript(path):
+    if _is_torchscript(path):
+        if checksum(path) not in openai_checksums():
+            raise ClipWeightsError(
+                f"CLIP weights {path} are a TorchScript archive that is none of OpenAI's, and loading one executes its "
+                "code: if you trust it, save its weights alone with torch.save(torch.jit.load(PATH).state_dict(), NEW)"
+            )
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=FutureWarning)  # OpenAI's files use a deprecated format
             return dict(torch.jit.load(str(path), map_location="cpu").state_dict())
-    state = torch.load(path, map_location="cpu", weights_only=True)
+    state = load_tensors(path)
     state = state.get("state_dict", state)
     return {k.removeprefix("module."): v for k, v in state.items()}
 
 
-def is_torchscript(path: Path) -> bool:
+def _is_torchscript(path: Path) -> bool:
     """Whether a file is a TorchScript archive, like OpenAI's, whose code is executed on loading."""
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:
         return any(name.endswith("/constants.pkl") for name in archive.namelist())
+
+
+def openai_checksums() -> set[str]:
+    """The SHA-256 of each archive of OpenAI, which is part of the URL at which it is published."""
+    import open_clip
+
+    urls = [open_clip.get_pretrained_url(model, "openai") for model in open_clip.list_openai_models()]
+    return {url.split("/")[-2] for url in urls}
 
 
 def weights_hash(model: nn.Module) -> str:

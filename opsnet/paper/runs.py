@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from omegaconf import OmegaConf
-
 from opsnet.metrics.results import Results, ResultsError, load_results
 from opsnet.paper.old_names import current_name
 from opsnet.paper.rows import TableRow
 from opsnet.paper.trainings import training_of
 from opsnet.paper.worlds import World
+from opsnet.utils.run_yaml import run_value
 
 
 @dataclass(frozen=True)
@@ -84,8 +83,5 @@ def _read(path: Path) -> Run | None:
 
 def _world_of(folder: Path) -> str | None:
     """The world in a run's stored Hydra choices."""
-    path = folder / ".hydra" / "hydra.yaml"
-    world: str | None = (
-        OmegaConf.select(OmegaConf.load(path), "hydra.runtime.choices.world") if path.is_file() else None
-    )
+    world: str | None = run_value(folder / ".hydra" / "hydra.yaml", "hydra.runtime.choices.world")
     return world

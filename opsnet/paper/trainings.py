@@ -79,6 +79,9 @@ def _content(name: str) -> dict[str, Any]:
 
 
 def _load(name: str) -> dict[str, Any]:
-    """An experiment's yaml; empty if there is none."""
-    path = config_dir() / "experiment" / f"{name}.yaml"
-    return OmegaConf.to_container(OmegaConf.load(path)) or {} if path.is_file() else {}  # type: ignore[return-value]
+    """An experiment's yaml; empty if there is none.
+
+    The name may be a stranger's, of a checkpoint or of results: only names of the listing are read, no paths.
+    """
+    path = next((path for path in (config_dir() / "experiment").glob("*.yaml") if path.stem == name), None)
+    return OmegaConf.to_container(OmegaConf.load(path)) or {} if path else {}  # type: ignore[return-value]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from opsnet.checkpoint.allowed_targets import IN_FOLDER
 from opsnet.checkpoint.stored_config import locate
+from opsnet.checkpoint.weight_budget import Budget, weights_within
 from opsnet.clip.loading import ClipWeightsError
 from opsnet.segmenter.published.layouts import CLIP
 from opsnet.segmenter.published.weight_files import WeightsError
@@ -85,7 +86,8 @@ def clip_inside(config: Mapping[str, Any], state: Mapping[str, Tensor], path: ob
     node = dict(config["model"]["architecture"])
     build = locate(node.pop("_target_"))
     node.pop("_partial_", None)
-    model: nn.Module = build(**node)
+    with weights_within(Budget.of(state), f"weights {path}"):
+        model: nn.Module = build(**node)
     weights = {name.removeprefix(CLIP): tensor for name, tensor in state.items() if name.startswith(CLIP)}
     own = model.state_dict()
     wrong = sorted(own.keys() ^ weights.keys())

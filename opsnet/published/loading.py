@@ -13,6 +13,7 @@ from torch import Tensor
 
 from opsnet.checkpoint.reading import check_finite
 from opsnet.checkpoint.stored_network import build_model, build_recognizer
+from opsnet.checkpoint.weight_budget import Budget
 from opsnet.inference.config import InferenceConfig
 from opsnet.inference.trained_model import TrainedModel, pick_device
 from opsnet.published.clips import clip_config, clip_differences, clip_inside, has_clip
@@ -62,7 +63,10 @@ def load_published_model(
     }
     own_clip = clip_weights is None and has_clip(converted.state)
     clip_model = clip_inside(config["clip"], converted.state, path) if own_clip else None
-    model = build_model(config, f"weights {path}", clip_weights=clip_weights, clip_model=clip_model)
+    model = build_model(
+        config, f"weights {path}", clip_weights=clip_weights, clip_model=clip_model,
+        budget=Budget.of(converted.state),
+    )  # fmt: skip
     if differences := clip_differences(model.clip.text_encoder.clip, converted.state):
         log.warning(
             "weights %s contain %s by clip_weights, which is used instead: its heads do not know it", path, differences

@@ -6,14 +6,13 @@ import json
 import os
 from pathlib import Path
 
-import torch
-
 from opsnet.checkpoint.allowed_targets import IN_FOLDER
 from opsnet.checkpoint.folder import CONFIG, TORCH, fetch, is_hub_id, read
 from opsnet.checkpoint.loading import load_checkpoint
 from opsnet.inference.trained_model import TrainedModel
 from opsnet.published.loading import load_published_model
 from opsnet.utils.errors import CheckpointError, InputError
+from opsnet.utils.torch_files import load_tensors
 from opsnet.vocabulary import Vocabulary
 
 
@@ -96,7 +95,7 @@ def is_saved(folder: Path) -> bool:
 def is_checkpoint(path: Path) -> bool:
     """Whether a file is a checkpoint of this project, by its keys."""
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        content = load_tensors(path, mmap=True)
     except Exception:  # not a file of PyTorch's current format: the reader of weights says what is wrong
         return False
     return isinstance(content, dict) and "opsnet" in content

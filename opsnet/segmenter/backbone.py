@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from opsnet.ops.normalization import normalize
-from opsnet.utils.errors import InputError
+from opsnet.utils.errors import InputError, reason_of
 
 
 class BackboneError(InputError):
@@ -119,9 +118,17 @@ def _create(name: str, pretrained: bool, weights: str | Path | None, options: Ma
         model: nn.Module = timm.create_model(
             name, features_only=True, pretrained=pretrained or weights is not None, **given
         )
-    except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
+    except Exception as error:  # PyTorch's parser raises whatever it stumbles over in a file
+        reason = reason_of(error) or type(error).__name__
+        if weights is not None:
+            raise BackboneError(
+                f"backbone '{name}': weights could not be loaded from {weights} ({reason}): give "
+                "+backbone.weights=FILE with timm's weights of this model"
+            ) from error
+        if not isinstance(error, (OSError, RuntimeError)):
+            raise
         raise BackboneError(
-            f"backbone '{name}': weights could not be loaded ({error}); offline, give +backbone.weights=FILE or "
+            f"backbone '{name}': weights could not be loaded ({reason}); offline, give +backbone.weights=FILE or "
             "backbone.pretrained=false"
         ) from error
     if weights is not None:

@@ -10,13 +10,13 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict, read_write
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from opsnet.sweep.cluster import submit, wait_for
 from opsnet.sweep.launch import Job, Outcome, key_of, quoted, run_locally
 from opsnet.sweep.report import Report
-from opsnet.utils.configuration import load_if_whole
 from opsnet.utils.errors import InputError
+from opsnet.utils.run_yaml import read_run_yaml, run_value
 
 RUNTIME_KEYS = ("launcher", "skip_done", "resume")  # they affect how a job is run, not its identity
 SWEEP_ONLY = (  # Hydra overrides that are not passed on to jobs
@@ -56,13 +56,14 @@ def newest_sweep(home: Path, overrides: Iterable[str]) -> Path | None:
     """The folder in ``home`` of the sweep that was last started with the same overrides."""
     wanted = identity(overrides)
     for path in sorted(home.glob("*/multirun.yaml"), key=lambda p: p.stat().st_mtime, reverse=True):
-        content = load_if_whole(path)
-        if (
-            isinstance(content, DictConfig)
-            and identity(OmegaConf.select(content, "hydra.overrides.task") or []) == wanted
-        ):
+        if identity(_overrides(run_value(path, "hydra.overrides.task"))) == wanted:
             return path.parent
     return None
+
+
+def _overrides(stored: Any) -> list[str]:
+    """The overrides in a run's yaml; empty if it has something else there."""
+    return [text for text in stored if isinstance(text, str)] if isinstance(stored, list) else []
 
 
 class Sweep:
@@ -159,8 +160,8 @@ def check_folder(job: Job, *, skip_done: bool) -> None:
             f"{job.folder} already contains a run: add skip_done=true to resume it, or give another hydra.sweep.dir"
         )
     path = job.folder / ".hydra" / "overrides.yaml"
-    known = load_if_whole(path) if started else None
-    before = identity(known) if isinstance(known, ListConfig) else None
+    known = read_run_yaml(path) if started else None
+    before = identity(_overrides(known)) if isinstance(known, list) else None
     if before is not None and sorted(before) != sorted(identity(job.overrides)):
         raise InputError(
             f"{job.folder} contains another job ({' '.join(before)}): resume with the same list of jobs, "

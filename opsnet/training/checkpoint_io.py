@@ -14,6 +14,7 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from opsnet.checkpoint.reading import check_finite
 from opsnet.utils.errors import CheckpointError
 from opsnet.utils.files import replace_durably
+from opsnet.utils.torch_files import load_tensors
 
 _PREVIOUS = ".previous"
 
@@ -55,6 +56,35 @@ class DurableCheckpointIO(TorchCheckpointIO):
             ) from error
         finally:
             temporary.unlink(missing_ok=True)
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        """Reads a checkpoint without executing code in it, whatever ``weights_only`` says.
+
+        Raises:
+            CheckpointError: it cannot be read.
+        """
+        try:
+            checkpoint: dict[str, Any] = load_tensors(Path(path))
+        except ValueError as error:
+            raise CheckpointError(f"checkpoint {path} cannot be read ({error}): give another one") from error
+        for state in checkpoint.get("callbacks", {}).values():
+            _keep_own_files(state)
+        return checkpoint
+
+
+def _keep_own_files(state: Any) -> None:
+    """Removes paths elsewhere from the state of Lightning's ``ModelCheckpoint``, which deletes what it has replaced."""
+    if not isinstance(state, dict) or "best_model_path" not in state:
+        return
+    folder = Path(str(state.get("dirpath"))).absolute()
+
+    def is_own(path: Any) -> bool:
+        return isinstance(path, str) and Path(path).absolute().parent == folder and Path(path).name != ".."
+
+    best = state.get("best_k_models")
+    state["best_k_models"] = {k: v for k, v in best.items() if is_own(k)} if isinstance(best, dict) else {}
+    for key in ("best_model_path", "kth_best_model_path", "last_model_path"):
+        state[key] = state[key] if is_own(state.get(key)) else ""
 
 
 def _weights(checkpoint: Mapping[str, Any]) -> dict[str, Any]:

@@ -89,12 +89,13 @@ def _key(row: Row) -> tuple[int, frozenset[str]]:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """The rows of a csv file; none if it does not exist."""
-    if not path.is_file():
+    """The rows of a csv file that have a step; none if it does not exist, or links to a file of something else."""
+    if path.is_symlink() or not path.is_file():
         return []
-    text = path.read_text(encoding="utf-8")
+    text = path.read_text(encoding="utf-8", errors="replace")
     whole = text[: text.rfind("\n") + 1]  # without a line that a killed process has begun
-    return [row for row in csv.DictReader(whole.splitlines()) if None not in row.values()]
+    rows = csv.DictReader(whole.splitlines())
+    return [row for row in rows if None not in row.values() and str(row.get("step")).isdecimal()]
 
 
 def write_rows(path: Path, rows: Sequence[Row], columns: Sequence[str] | None = None) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from opsnet.checkpoint.stored_clip import stored_weights
 from opsnet.published.open_model import is_checkpoint, weights_inside
 from opsnet.utils.errors import CheckpointError
+from opsnet.utils.torch_files import load_tensors
 
 log = logging.getLogger(__name__)
 
@@ -60,13 +63,12 @@ def _require(path: Path) -> None:
 
 
 def _clip_of(path: Path) -> str | None:
-    """The path of CLIP's weights in the training of a checkpoint; ``None`` of published weights."""
-    import torch
+    """The path of CLIP's weights in the training of a checkpoint; ``None`` of published weights.
 
+    Raises:
+        CheckpointError: its configuration is not plain, or has something else there.
+    """
     if not is_checkpoint(path):
         return None
-    content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    try:
-        return str(content["opsnet"]["config"]["clip"]["model"]["weights"])
-    except (KeyError, TypeError):
-        return None
+    about = load_tensors(path, mmap=True)["opsnet"]
+    return stored_weights(about.get("config") if isinstance(about, Mapping) else None, f"checkpoint {path} (init_from)")

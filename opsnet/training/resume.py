@@ -12,8 +12,8 @@ from omegaconf import DictConfig, OmegaConf
 from opsnet.checkpoint.reading import read_checkpoint
 from opsnet.training.checkpoint_io import previous
 from opsnet.training.run_folder import is_running
-from opsnet.utils.configuration import load_if_whole
 from opsnet.utils.errors import CheckpointError
+from opsnet.utils.run_yaml import run_value
 
 log = logging.getLogger(__name__)
 
@@ -50,8 +50,7 @@ def find_resume(cfg: DictConfig) -> Path | None:
     candidates = (Path(cfg.paths.runs) / cfg.experiment_name).glob("*/checkpoints")
     for folder in sorted(candidates, key=_age, reverse=True):
         run = folder.parent
-        config = load_if_whole(run / ".hydra" / "config.yaml")
-        same_seed = isinstance(config, DictConfig) and OmegaConf.select(config, "seed") == cfg.seed
+        same_seed = run_value(run / ".hydra" / "config.yaml", "seed") == cfg.seed
         if same_seed and any(_checkpoints(run)) and not (run / "results.json").is_file():
             if is_running(run):
                 raise CheckpointError(

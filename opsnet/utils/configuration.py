@@ -82,15 +82,3 @@ def _load(path: Path) -> Any:
     from omegaconf import OmegaConf
 
     return OmegaConf.load(path)
-
-
-def load_if_whole(path: Path) -> Any:
-    """The content of a yaml that a run has written; ``None`` if it is missing or damaged, as after a full disk."""
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
-
-    try:
-        return OmegaConf.load(path)
-    except (OSError, ValueError, YAMLError, OmegaConfBaseException):
-        return None

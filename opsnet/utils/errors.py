@@ -18,9 +18,20 @@ from opsnet.utils.stop_signals import STOP_SIGNALS, Stopped, end_workers, set_ha
 _DEAD_WORKER = re.compile(r"DataLoader worker \(pid.*?\) (is killed by signal: [^.]+|exited unexpectedly)")
 _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
+_BREAK = re.compile(r"\s*[\r\n]\s*")
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
 
 class InputError(ValueError):
-    """Invalid user input; the message names the file or key and the fix."""
+    """Invalid user input; the message names the file or key and the fix.
+
+    It is one line. The names in it are often those of other people: control characters, which could rewrite what a
+    terminal shows, and letters that cannot be encoded are replaced by their escapes.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        line = _BREAK.sub(" ", str(message).strip())
+        super().__init__(_UNPRINTABLE.sub(lambda match: ascii(match[0])[1:-1], line))
 
 
 class DatasetError(InputError):

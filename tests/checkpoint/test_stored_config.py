@@ -16,6 +16,7 @@ from opsnet.checkpoint.stored_network import build_model
 from opsnet.utils.configuration import options
 from opsnet.utils.errors import CheckpointError
 from opsnet.vocabulary import Vocabulary
+from scripts.fuzz.stored_configs import damage
 
 
 @pytest.mark.parametrize("name", ATTACKS)
@@ -116,53 +117,6 @@ def test_how_a_network_is_used_is_checked_alone_too() -> None:
 
 
 # --- thousands of damaged ones ----------------------------------------------------------------------------------------
-
-EXACT = {target for place in ALLOWED_TARGETS.values() for target in place.targets}
-HOSTILE: list[Any] = [
-    "os.system", "builtins.eval", "torch.utils.collect_env.run", "opsnet.clip.loading.Path.write_text",
-    "opsnet.model.torch.load", "opsnet.model.OPSNet.to", "open_clip.create_model.__globals__", "open_clip.os",
-    "${oc.env:HOME}", "a ${x} b", "/etc/passwd", "../up", "~/.ssh", "http://host/x", "hf-hub:a/b", "local-dir:/x",
-    {"_target_": "os.system", "command": "true"}, [{"_target_": "builtins.open", "_args_": ["x", "w"]}],
-    {"_partial_": True, "_target_": "pathlib.Path"}, {"_args_": [1]}, {"_recursive_": False}, {"__class__": "x"},
-    {"deep": {"in": [{"a": [{"_target_": "os.system"}]}]}}, object(), b"bytes", {1, 2}, 1e9, -1, None, True, [], {},
-]  # fmt: skip
-
-
-def places(value: Any, path: tuple = ()) -> list[tuple]:
-    """The path of every value."""
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [path] + [p for key, item in items for p in places(item, (*path, key))]
-
-
-def at(config: Any, path: tuple) -> Any:
-    for part in path:
-        config = config[part]
-    return config
-
-
-def damage(config: dict[str, Any], draw: random.Random) -> None:
-    """Changes, adds, wraps, moves or removes a value somewhere."""
-    below = [p for p in places({k: v for k, v in config.items() if k != "vocabulary" or draw.random() < 0.1}) if p]
-    path = draw.choice(below)
-    parent, key = at(config, path[:-1]), path[-1]
-    how = draw.choice(("set", "set", "target", "add", "special", "wrap", "move", "remove"))
-    if how == "set":
-        parent[key] = copy.copy(draw.choice(HOSTILE))
-    elif how == "target":
-        target = at(config, draw.choice([p for p in below if p[-1] == "_target_"])[:-1])
-        target["_target_"] = draw.choice((draw.choice(HOSTILE), draw.choice(sorted(EXACT)), f"{target['_target_']}.os"))
-    elif how == "add" and isinstance(at(config, path), dict):
-        at(config, path)[draw.choice(("weights", "more", "cache_dir", "pretrained", "data"))] = draw.choice(HOSTILE)
-    elif how == "special" and isinstance(at(config, path), dict):
-        at(config, path)[draw.choice(("_target_", "_args_", "_partial_", "_recursive_", "_convert_", "${x}", 7))] = (
-            draw.choice(HOSTILE)
-        )
-    elif how == "wrap":
-        parent[key] = draw.choice(([parent[key]], {"a": parent[key]}))
-    elif how == "move":
-        parent[key] = copy.deepcopy(at(config, draw.choice(below)))
-    elif how == "remove" and isinstance(parent, dict):
-        del parent[key]
 
 
 def outside(value: Any, path: tuple[str, ...] = ()) -> list[tuple]:

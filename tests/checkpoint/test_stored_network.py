@@ -43,7 +43,7 @@ def archive(folder: Path, canary: Path) -> Path:
     return folder / "evil.pt"
 
 
-def test_a_remembered_archive_that_could_run_is_not_loaded(stored, canary, tmp_path) -> None:
+def test_an_archive_that_could_run_is_not_loaded(stored, canary, tmp_path) -> None:
     config = copy.deepcopy(stored)
     path = archive(tmp_path, canary)
     with warnings.catch_warnings():
@@ -52,8 +52,11 @@ def test_a_remembered_archive_that_could_run_is_not_loaded(stored, canary, tmp_p
     assert canary.exists()  # it does run: whoever loads it has to know it
     canary.unlink()
     config["clip"]["model"]["weights"] = str(path)
-    with pytest.raises(CheckpointError, match=r"evil\.pt', a TorchScript archive that is none of OpenAI's"):
+    with pytest.raises(ClipWeightsError, match=r"evil\.pt are a TorchScript archive that is none of OpenAI's"):
         build_model(config, "mine")
+    config["clip"]["model"]["weights"] = "random"
+    with pytest.raises(ClipWeightsError, match=r"evil\.pt are a TorchScript archive"):
+        build_model(config, "mine", clip_weights=path)  # that the user names it does not make it trusted
     assert not canary.exists()
 
 

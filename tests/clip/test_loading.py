@@ -12,7 +12,9 @@ import torch
 from openai_clip import CONTEXT, small_clip
 from torch import Tensor, nn
 
+from opsnet.clip import loading
 from opsnet.clip.loading import ClipWeightsError, clip_hash, custom_clip, load_clip, weights_hash
+from opsnet.utils.files import checksum
 
 
 def architecture() -> nn.Module:
@@ -189,17 +191,30 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_the_file_that_openai_publishes_is_read(archive: Path) -> None:
-    loaded = load_clip(architecture=small_clip, weights=archive)
+@pytest.fixture
+def openais(archive: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The archive as one of those whose checksums OpenAI's URLs state."""
+    assert len(loading.openai_checksums()) == 9
+    monkeypatch.setattr(loading, "openai_checksums", lambda: {checksum(archive)})
+    return archive
+
+
+def test_another_archive_is_refused_because_its_code_would_run(archive: Path) -> None:
+    with pytest.raises(ClipWeightsError, match=r"RN50.pt are a TorchScript archive that is none of OpenAI's.*its code"):
+        load_clip(architecture=small_clip, weights=archive)
+
+
+def test_the_file_that_openai_publishes_is_read(openais: Path) -> None:
+    loaded = load_clip(architecture=small_clip, weights=openais)
     assert all(parameter.dtype == torch.float32 for parameter in loaded.parameters())
     assert same_weights(small_clip().half().float(), loaded)
     tokens = torch.tensor([[49406, 320, 2368, 49407] + [0] * (CONTEXT - 4)])
     torch.testing.assert_close(loaded.encode_text(tokens), small_clip().half().float().encode_text(tokens))
 
 
-def test_the_file_that_openai_publishes_is_refused_in_a_clip_with_gelu(archive: Path) -> None:
+def test_the_file_that_openai_publishes_is_refused_in_a_clip_with_gelu(openais: Path) -> None:
     with pytest.raises(ClipWeightsError, match=r"RN50.pt are OpenAI's, trained with QuickGELU.*model_name=RN50-quick"):
-        load_clip(architecture=partial(small_clip, quick_gelu=False), weights=archive)
+        load_clip(architecture=partial(small_clip, quick_gelu=False), weights=openais)
 
 
 CUSTOM = {

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from opsnet.utils.errors import InputError, reason_of
+from opsnet.utils.torch_files import load_tensors, not_stored
 
 # The globals of a pickled dict of numpy arrays; Python 3 reads the bytes of protocol 2 with ``_codecs.encode``.
 _ADMITTED = {
@@ -63,7 +64,7 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
         return _folder(path)
     if not path.is_file():
         raise WeightsError(f"weights {path} do not exist: check the path")
-    read = {".safetensors": _safetensors, ".pkl": _detectron2}.get(path.suffix, _torch)
+    read = {".safetensors": _safetensors, ".pkl": _detectron2}.get(path.suffix, load_tensors)
     return _plain(path, _guarded(path, read))
 
 
@@ -109,10 +110,6 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
     return load_file(path)
 
 
-def _torch(path: Path) -> Any:
-    return torch.load(path, map_location="cpu", weights_only=True)
-
-
 def _detectron2(path: Path) -> Any:
     with path.open("rb") as file:
         return _NumbersOnly(file, encoding="latin1").load()
@@ -125,24 +122,26 @@ def _plain(path: Path, content: Any) -> dict[str, Tensor]:
             content = content[wrapper]
     if not isinstance(content, Mapping):
         raise WeightsError(f"weights {path} hold a {type(content).__name__}, not a dict of tensors: give a state dict")
-    as_tensors = {k: _as_tensor(v) for k, v in content.items()}
+    size = path.stat().st_size
+    as_tensors = {k: _as_tensor(v, size) for k, v in content.items()}
     tensors = {str(k): v for k, v in as_tensors.items() if isinstance(v, Tensor)}
     if not tensors:
         raise WeightsError(f"weights {path} hold no tensor: give a state dict")
-    if odd := [name for name, tensor in tensors.items() if not _is_stored(tensor)]:
+    if odd := not_stored(tensors, path):
         raise WeightsError(
-            f"weights {path} hold '{odd[0]}', which is not a tensor with all its numbers in the file: download it again"
+            f"weights {path} hold '{odd}', which is not a tensor with all its numbers in the file: download it again"
         )
     return tensors
 
 
-def _as_tensor(value: Any) -> Any:
-    """An array as a tensor of the same memory, copied only if it may not be written to; other values unchanged."""
-    return torch.from_numpy(np.require(value, requirements="W")) if isinstance(value, np.ndarray) else value
+def _as_tensor(value: Any, size: int) -> Any:
+    """An array as a tensor of the same memory, copied only if it may not be written to; other values unchanged.
 
-
-def _is_stored(tensor: Tensor) -> bool:
-    """Whether a file has all values of a tensor: an expanded one would need more memory than the file has bytes."""
-    if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized:
-        return False
-    return tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
+    An array that claims more values than a file of ``size`` bytes holds would need that memory for its copy.
+    """
+    if not isinstance(value, np.ndarray) or value.nbytes > size:
+        return value
+    try:
+        return torch.from_numpy(np.require(value, requirements="W"))
+    except (TypeError, ValueError):  # an array of texts or objects, or of another byte order
+        return value

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import re
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -181,11 +182,18 @@ def keep_run_id(folder: Path, resume: Path | None) -> None:
         folder: the run's folder.
         resume: the checkpoint to resume from, in the folder ``checkpoints`` of its run.
     """
-    before = resume.parent.parent / RUN_ID if resume is not None else None
-    name = before.read_text(encoding="utf-8").strip() if before and before.is_file() else uuid.uuid4().hex[:12]
+    name = (_run_id(resume.parent.parent / RUN_ID) if resume is not None else None) or uuid.uuid4().hex[:12]
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_path(folder / RUN_ID) as temporary:
         temporary.write_text(f"{name}\n", encoding="utf-8")
+
+
+def _run_id(path: Path) -> str | None:
+    """The id in a file; ``None`` if it has none: what is in it, or in the file that it links to, is sent to wandb."""
+    if path.is_symlink() or not path.is_file() or path.stat().st_size > 100:
+        return None
+    name = path.read_bytes().decode(errors="replace").strip()
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else None
 
 
 def sweep_name() -> str | None:
