@@ -6,7 +6,9 @@ import csv
 import io
 import itertools
 import json
+import os
 import time
+import weakref
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
@@ -122,6 +124,9 @@ class PredictionWriter:
         make_folder(folder)
         require_writable(folder)
         self.folder, self.task = folder, task
+        self._held = _open_folder(folder)
+        if self._held is not None:
+            weakref.finalize(self, os.close, self._held)
         self._due = 0.0
         self._images: list[dict[str, Any]] = []
         self._annotations: list[dict[str, Any]] = []
@@ -157,11 +162,7 @@ class PredictionWriter:
         Raises:
             WriteError: the disk is full or cannot be written, or the folder was removed.
         """
-        if not self.folder.is_dir():
-            raise WriteError(
-                f"folder {self.folder} (output) was removed while {len(self._images)} images were written to it: give "
-                "another and start again"
-            )
+        self._require_folder()
         named, name = for_task(named, self.task), self._name_of(image)
         file = file or ImageFile(len(self._images), image.name)
         file = ImageFile(file.id, printable(file.file_name))
@@ -169,12 +170,28 @@ class PredictionWriter:
         with atomic_path(self.folder / f"{name}_overlay.png") as path:
             named.plot(pixels).save(path)
         annotations = getattr(self, f"_add_{self.task}")(file.id, name, named)
+        self._require_folder()  # it may have been removed, and made again by this image's files
         height, width = pixels.shape[:2]
         self._images.append(image_record(file, height, width))  # only now that its files are complete
         self._rows += [row_of(file.file_name, s, named.vocabulary) for s in named.segments]
         self._annotations += annotations
         if time.monotonic() >= self._due:
             self.finish()
+
+    def _require_folder(self) -> None:
+        """Checks that the folder is the one that the earlier images are in.
+
+        Raises:
+            WriteError: it was removed.
+        """
+        same = self.folder.is_dir()
+        if same and self._held is not None:
+            same = os.path.samestat(os.fstat(self._held), self.folder.stat())
+        if not same:
+            raise WriteError(
+                f"folder {self.folder} (output) was removed while {len(self._images)} images were written to it: give "
+                "another and start again"
+            )
 
     def _name_of(self, image: Path) -> str:
         """The image's file name without its suffix, or with it if another image has the same name.
@@ -210,10 +227,12 @@ class PredictionWriter:
         """Writes the json and csv files for the images so far.
 
         Raises:
-            WriteError: the disk is full or cannot be written; the files are as they were.
+            WriteError: the disk is full or cannot be written, and the files are as they were; or the folder was
+                removed.
         """
-        if self._vocabulary is None or not self.folder.is_dir():
+        if self._vocabulary is None:
             return
+        self._require_folder()
         start = time.monotonic()
         self._write_json(self._vocabulary.categories())
         text = io.StringIO()
@@ -234,6 +253,13 @@ class PredictionWriter:
             return
         semantic = {"images": self._images, "annotations": self._annotations, "categories": categories}
         write_json(self.folder / "semantic.json", semantic)
+
+
+def _open_folder(folder: Path) -> int | None:
+    """A descriptor of a folder, whose number no new folder gets while it is open; ``None`` on Windows."""
+    with suppress(OSError):
+        return os.open(folder, os.O_RDONLY)
+    return None
 
 
 def _written(row: dict[str, Any]) -> dict[str, Any]:

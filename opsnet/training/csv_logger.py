@@ -14,7 +14,7 @@ from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 from lightning.pytorch.loggers.logger import rank_zero_experiment
 from lightning.pytorch.utilities import rank_zero_only
 
-from opsnet.utils.files import atomic_path
+from opsnet.utils.files import WriteError, atomic_path, write_error
 
 METRICS, EARLIER = "metrics.csv", "metrics_before.csv"
 Row = dict[str, str]
@@ -23,6 +23,19 @@ Row = dict[str, str]
 
 class DurableWriter(ExperimentWriter):
     """Lightning's writer of ``metrics.csv``, which a process that is killed while columns are added leaves whole."""
+
+    def save(self) -> None:
+        """Writes buffered rows.
+
+        Raises:
+            WriteError: the disk is full or cannot be written, or the run's folder was removed.
+        """
+        try:
+            super().save()
+        except WriteError:
+            raise
+        except OSError as error:
+            raise write_error(Path(self.metrics_file_path), error.strerror or str(error)) from error
 
     def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
         path = Path(self.metrics_file_path)

@@ -185,6 +185,29 @@ def test_a_folder_that_is_removed_is_not_made_again(named, tmp_path) -> None:
     assert not folder.exists()
 
 
+def test_a_folder_that_is_removed_while_an_image_is_written(named, tmp_path, monkeypatch) -> None:
+    """The image's own files make a folder of the same name, which lacks those of the images before."""
+    folder = tmp_path / "out"
+    with pytest.raises(InputError, match="was removed while 1 images"), PredictionWriter(folder, "panoptic") as writer:
+        writer.add(Path("a.png"), PIXELS, named)
+        save = writer._add_panoptic
+
+        def removed(*arguments):
+            shutil.rmtree(folder)
+            return save(*arguments)
+
+        monkeypatch.setattr(writer, "_add_panoptic", removed)
+        writer.add(Path("b.png"), PIXELS, named)
+    assert not (folder / "panoptic.json").exists()
+
+
+def test_a_folder_that_is_removed_after_the_last_image_is_no_success(named, tmp_path) -> None:
+    folder = tmp_path / "out"
+    with pytest.raises(InputError, match="was removed while 1 images"), PredictionWriter(folder, "panoptic") as writer:
+        writer.add(Path("a.png"), PIXELS, named)
+        shutil.rmtree(folder)
+
+
 def test_names_that_are_too_long_or_no_utf8(named, tmp_path) -> None:
     names = ["n" * 247 + ".png", "n" * 246 + "m.png", os.fsdecode(b"caf\xe9.png")]
     written(tmp_path, "panoptic", named, *names)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from opsnet.training.csv_logger import EARLIER, ResumableCSVLogger, merge_rows, read_rows, write_rows
+from opsnet.utils.files import WriteError
 
 
 @pytest.fixture
@@ -116,6 +118,14 @@ def test_an_error_finalizes_twice_and_merges_once(tmp_path: Path, checkpoint: Pa
 def test_a_resumption_that_logs_nothing_loses_nothing(folder: str, tmp_path: Path, checkpoint: Path) -> None:
     ResumableCSVLogger(tmp_path / folder, resume=checkpoint).finalize("failed")
     assert len(losses(tmp_path / folder)) == 5
+
+
+def test_a_removed_folder_is_a_sentence(tmp_path: Path) -> None:
+    logger = ResumableCSVLogger(tmp_path / "run")
+    log(logger, step0=1.0)
+    shutil.rmtree(tmp_path / "run")
+    with pytest.raises(WriteError, match=r"metrics\.csv cannot be written \(No such file or directory\)"):
+        log(logger, step1=2.0)
 
 
 def test_one_process_of_several_writes(tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:

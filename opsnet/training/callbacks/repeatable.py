@@ -73,6 +73,9 @@ class InterruptCheckpoint(Callback):
 
     def _save(self, trainer: L.Trainer) -> None:
         replicated = isinstance(trainer.strategy, (SingleDeviceStrategy, DDPStrategy))
+        if not self.folder.parent.is_dir():  # a new one would have neither the configuration nor the metrics so far
+            log.warning("the run's folder %s was removed: nothing is saved", self.folder.parent)
+            return
         if trainer.global_step == 0 or not replicated or not self._settle(trainer):
             return
         path = self.folder / "last.ckpt"

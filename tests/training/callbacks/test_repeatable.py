@@ -100,6 +100,14 @@ def test_when_it_saves(options, error, saves, tmp_path) -> None:
     assert trainer.saved == ([tmp_path / "last.ckpt"] if saves else [])
 
 
+def test_a_removed_run_is_not_made_again(tmp_path, caplog) -> None:
+    """A checkpoint alone would be resumed without the configuration and the metrics that belong to it."""
+    trainer = make_trainer(2)
+    InterruptCheckpoint(folder=tmp_path / "run" / "checkpoints").on_exception(trainer, None, RuntimeError())
+    assert not trainer.saved
+    assert "run was removed: nothing is saved" in caplog.text
+
+
 def test_an_interrupted_step_does_not_change_running_statistics(tmp_path) -> None:
     net, callback = Net(), InterruptCheckpoint(folder=tmp_path)
     norm, clip = net.model.norm, net.model.clip
