@@ -184,9 +184,10 @@ class PredictionWriter:
         Raises:
             WriteError: it was removed.
         """
-        same = self.folder.is_dir()
-        if same and self._held is not None:
-            same = os.path.samestat(os.fstat(self._held), self.folder.stat())
+        same = False
+        with suppress(OSError):
+            found = self.folder.stat()
+            same = self._held is None or os.path.samestat(os.fstat(self._held), found)
         if not same:
             raise WriteError(
                 f"folder {self.folder} (output) was removed while {len(self._images)} images were written to it: give "
