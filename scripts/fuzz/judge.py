@@ -67,7 +67,7 @@ class Judge:
     def prepare(self) -> None:
         """Limits this process's memory, silences warnings and logs, and watches what it does, until it ends."""
         base = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        limit = base + int((self.gigabytes + 1) * 2**30)
+        limit = base + int((self.gigabytes + 4) * 2**30)  # Pillow asks for 4 GB that it never touches
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         self._base = _peak()
         warnings.simplefilter("ignore")

@@ -103,7 +103,7 @@ def run(given: Case, folder: Path) -> None:
         return
     config = OmegaConf.merge(_base(command), {"image": "a.png", "vocabulary": "cat"})
     for key, value in given.arguments["changed"].items():
-        OmegaConf.update(config, key, value)
+        OmegaConf.update(config, key, value, merge=False)
     _READ[command](config)
 
 
