@@ -13,8 +13,11 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from opsnet.utils.errors import DatasetError
 
-MAX_PIXELS = 100_000_000
-"""Of an image or a map: decoding takes up to 15 bytes for each, whatever the size of the file."""
+MAX_PIXELS = 2 * 89_478_485
+"""Of an image or a map, as in Pillow: decoding takes up to 15 bytes for each, whatever the size of the file."""
+TOO_LARGE = (
+    f"has more than the {MAX_PIXELS // 10**6} million pixels that are read: make it smaller or cut it into parts"
+)
 CheckSize = Callable[[tuple[int, int]], None]
 SIDEWAYS = 5  # EXIF orientations from 5 on swap width and height
 
@@ -45,7 +48,7 @@ def require_decodable(image: Image.Image) -> None:
     """
     width, height = image.size
     if width * height > MAX_PIXELS:
-        raise DatasetError(f"has {width} x {height} pixels, more than {MAX_PIXELS:,}: cut it into tiles")
+        raise DatasetError(TOO_LARGE)
 
 
 def require_limit(limit: int | None) -> None:
@@ -141,11 +144,9 @@ def decode_image(content: bytes, name: str) -> Image.Image:
 
 
 def _unreadable(name: str | Path, error: Exception) -> DatasetError:
-    """The error about an image; Pillow warns at half of the number of pixels that it refuses."""
+    """The error about an image."""
     if isinstance(error, Image.DecompressionBombError):
-        most = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
-        fix = "make the image smaller, or cut it into parts"
-        return DatasetError(f"{name} has more than the {most} million pixels that are read: {fix}")
+        return DatasetError(f"{name} {TOO_LARGE}")
     bytes_only = isinstance(error, UnidentifiedImageError) and not isinstance(name, Path)
     cause = "its format is unknown" if bytes_only else str(error) or type(error).__name__  # not an object in memory
     return DatasetError(f"{name} cannot be read as an image ({cause}): replace the file")
