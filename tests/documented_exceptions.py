@@ -64,12 +64,12 @@ ELSEWHERE = {
     "opsnet-predict model.weights=PATH backbone=swin_l model.query_decoder.queries=200 modulation=clip_only "
     'filtering=objectness image=photo.png vocabulary="red car, sky, lamp post"':
         "test_zero_shot.py::test_the_command_writes_named_segments",
-    "opsnet-predict checkpoint=last.ckpt image=images ids_from=gt.json vocabulary=classes.json output=found":
+    "opsnet-predict checkpoint=last.ckpt image=images ids_from=gt.json vocabulary=classes.json output=predicted":
         "test_predict_to_score.py::test_the_commands_of_the_page",
     "opsnet-prepare own": "test_own.py",
     "opsnet-prepare own KIND --help": "test_own.py",
     "opsnet-prepare wordnet": "test_wordnet.py::test_the_file_that_debian_leaves_out",
-    "opsnet-score --gt gt.json --pred found/panoptic.json":
+    "opsnet-score --gt gt.json --pred predicted/panoptic.json":
         "test_predict_to_score.py::test_the_commands_of_the_page",
     "opsnet-train --config-dir FOLDER data=parking":
         "test_own_dataset.py::test_it_is_trained_on_validated_and_evaluated",

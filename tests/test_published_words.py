@@ -91,7 +91,7 @@ def command(compose, image, tmp_path) -> Callable[..., torch.Tensor]:
 
     def run(*overrides: str) -> torch.Tensor:
         sizes = ["shortest=64", "overlap=0", "filtering.drop_no_object=false", "device=cpu"]
-        given = [f"image='{image}'", f"vocabulary='{WORDS}'", f"output={tmp_path / 'out'}", *sizes]
+        given = [f"image='{image}'", f"vocabulary='{WORDS}'", f"output={tmp_path / 'out'}", "overwrite=true", *sizes]
         return predict(compose("predict", *given, *overrides)).last.ids
 
     return run

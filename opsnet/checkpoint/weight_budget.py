@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.modules import module as hooks
+from torch.utils import deterministic
 
 from opsnet.utils.errors import CheckpointError
 
@@ -40,6 +41,7 @@ def weights_within(budget: Budget, name: str) -> Iterator[None]:
     """A context in which this thread builds modules with no more weights than a budget.
 
     PyTorch's modules register a weight before they write into it, so that no memory is used by one that is too large.
+    Deterministic algorithms would fill it when it is made.
 
     Args:
         budget: the limit.
@@ -68,4 +70,6 @@ def weights_within(budget: Budget, name: str) -> Iterator[None]:
         ):
             handle = register(count)
             stack.callback(handle.remove)
+        stack.callback(setattr, deterministic, "fill_uninitialized_memory", deterministic.fill_uninitialized_memory)
+        deterministic.fill_uninitialized_memory = False
         yield

@@ -45,6 +45,20 @@ def test_a_network_larger_than_its_weights_is_refused_before_it_takes_memory(pla
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000  # kB
 
 
+def test_deterministic_algorithms_do_not_fill_a_weight_before_it_is_counted() -> None:
+    """A training of the same process may have switched them on."""
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    try:
+        with pytest.raises(CheckpointError), weights_within(Budget(values=10**6), "mine"):
+            start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            nn.Embedding(1000, 1_000_000)
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - start < 500_000  # kB, of 4 GB
+        assert torch.utils.deterministic.fill_uninitialized_memory
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
 def test_the_weights_of_this_thread_are_counted_once_it_is_over_and_no_longer() -> None:
     budget = Budget(values=110, tensors=100)
     with weights_within(budget, "mine"):

@@ -138,7 +138,7 @@ def test_the_demos_example_serves_the_newest_run(
 
     served: list[str] = []
     monkeypatch.setattr("opsnet.web_demo.run.serve", lambda cfg: served.append(json.dumps([cfg.checkpoint, cfg.host])))
-    line = "opsnet-demo checkpoint=last.ckpt host=0.0.0.0"
+    line = "opsnet-demo checkpoint=last.ckpt host=0.0.0.0 auth=visitor"
     assert line in examples("demo")
     assert command(demo.main, *shlex.split(line)[1:], f"hydra.run.dir={tmp_path / 'run'}") == (0, "")
     assert served == ['["last.ckpt", "0.0.0.0"]']

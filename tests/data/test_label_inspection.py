@@ -52,7 +52,7 @@ def test_an_unreadable_image_is_named(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("lists", "message"), [([[0]], "holds 3 images"), ([[0], [3], [1]], "has label 3"), (None, "do not exist")]
+    ("lists", "message"), [([[0]], "holds 3 images"), ([[0], [3], [1]], "has label 3"), (None, "does not exist")]
 )
 def test_labels_that_do_not_fit_are_named(folder: Path, lists: object, message: str) -> None:
     if lists is None:

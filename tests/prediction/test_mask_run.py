@@ -117,7 +117,12 @@ def test_clip_alone_names_masks_without_a_checkpoint(world, folder: Path, comman
     first = (folder / "out" / "panoptic.json").read_text()
     assert command(main, *given, f"output={folder / 'out'}", "overwrite=true")[0] == 0
     assert (folder / "out" / "panoptic.json").read_text() == first
-    moved = [f"clip_weights={world.clip}", *given[2:], f"output={folder / 'out'}"]  # the keys of published weights
+    moved = [
+        f"clip_weights={world.clip}",
+        *given[2:],
+        f"output={folder / 'out'}",
+        "overwrite=true",
+    ]  # the keys of published weights
     assert command(main, "clip=tiny", *moved)[0] == 0
     assert (folder / "out" / "panoptic.json").read_text() == first
     (folder / "out" / "panoptic.json").unlink()

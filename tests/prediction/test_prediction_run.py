@@ -410,7 +410,7 @@ def test_the_folder_of_the_images_is_no_output(config, tmp_path) -> None:
         Image.fromarray(np.zeros((40, 60, 3), np.uint8)).save(tmp_path / f"{name}.png")
     with pytest.raises(InputError, match="is the folder of the images: give another"):
         predict(config(f"image={tmp_path}", f"vocabulary='{WORDS}'", f"output={tmp_path}"))
-    with pytest.raises(InputError, match="output is empty: give output=FOLDER"):
+    with pytest.raises(InputError, match="output must be a folder, got '': give output=FOLDER"):
         predict(config(f"image={tmp_path}", f"vocabulary='{WORDS}'", "output=''"))
 
 

@@ -6,12 +6,15 @@ import csv
 import logging
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import wandb
 from lightning.pytorch.callbacks import Callback
+from omegaconf import OmegaConf
 from PIL import Image
 from wandb_folder import read_wandb, wandb_files
 
@@ -137,17 +140,34 @@ def is_wandb_child(process: Path) -> bool:
         return False
 
 
-def test_a_run_continues_when_wandb_dies(train_config, tmp_path, monkeypatch, caplog) -> None:
-    monkeypatch.setattr("opsnet.training.callbacks.ProgressLines", lambda **_: KillWandb())
-    ended: list[bool] = []
-    teardown = wandb.teardown
-    monkeypatch.setattr("wandb.teardown", lambda: (ended.append(True), teardown()))
+CHILD = """
+import logging, sys, wandb
+from omegaconf import OmegaConf
+import opsnet.training.callbacks
+from opsnet.training.run import train
+from test_record import KillWandb
+logging.basicConfig(level=logging.WARNING, format="%(message)s")
+opsnet.training.callbacks.ProgressLines = lambda **_: KillWandb()
+teardown = wandb.teardown
+wandb.teardown = lambda: (print("torn down"), teardown())
+assert train(OmegaConf.load(sys.argv[1]))["val/PQ"] >= 0
+"""
+
+
+def test_a_run_continues_when_wandb_dies(train_config, tmp_path) -> None:
+    """In a process of its own: wandb does not work again in one in which it was killed."""
     config = train_config(tmp_path / "run", *SHORT, "trainer.enable_progress_bar=true")
-    assert train(config)["val/PQ"] >= 0
-    assert ended  # so that wandb does not fail again, with a traceback, when this process ends
+    OmegaConf.save(config, tmp_path / "config.yaml")
+    here, tests = Path(__file__).parent, Path(__file__).parents[2]
+    path = os.pathsep.join([str(here), str(tests), str(tests.parent)])
+    command = [sys.executable, "-c", CHILD, str(tmp_path / "config.yaml")]
+    child = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path})
+    assert child.returncode == 0, child.stderr
+    assert "torn down" in child.stdout  # so that wandb does not fail again when this process ends
+    assert "Traceback" not in child.stderr
     assert (tmp_path / "run" / "results.json").is_file()
     assert losses(tmp_path / "run").keys() == {0, 1, 2, 3}
-    warnings = [r.getMessage() for r in caplog.records if r.getMessage().startswith("wandb failed (")]
+    warnings = [line for line in child.stderr.splitlines() if line.startswith("wandb failed (")]
     assert len(warnings) == 1
     assert "metrics.csv has all metrics" in warnings[0]
 
@@ -161,7 +181,7 @@ class Interrupt(Callback):
 
 
 def test_an_interrupted_run_keeps_its_metrics_and_resumes_the_same_wandb_run(
-    train_config, tmp_path, monkeypatch
+    train_config, tmp_path, monkeypatch, caplog
 ) -> None:
     folder = tmp_path / "run"
     config = train_config(folder, *SHORT)
@@ -169,6 +189,7 @@ def test_an_interrupted_run_keeps_its_metrics_and_resumes_the_same_wandb_run(
         patch.setattr("opsnet.training.callbacks.LogImages", Interrupt)
         with pytest.raises(KeyboardInterrupt):
             train(config)
+    assert "wandb failed" not in caplog.text
     assert {0, 1} <= losses(folder).keys()
     (first,) = [read_wandb(path) for path in wandb_files(folder)]
     assert first.exit_code == 1
