@@ -70,6 +70,7 @@ def weights_within(budget: Budget, name: str) -> Iterator[None]:
         ):
             handle = register(count)
             stack.callback(handle.remove)
-        stack.callback(setattr, deterministic, "fill_uninitialized_memory", deterministic.fill_uninitialized_memory)
-        deterministic.fill_uninitialized_memory = False
+        filled: Any = deterministic  # its attributes are those of a class that replaces the module's
+        stack.callback(setattr, filled, "fill_uninitialized_memory", filled.fill_uninitialized_memory)
+        filled.fill_uninitialized_memory = False
         yield
