@@ -19,19 +19,23 @@ _DEAD_WORKER = re.compile(r"DataLoader worker \(pid.*?\) (is killed by signal: [
 _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
 _BREAK = re.compile(r"\s*[\r\n]\s*")
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
+
+
+def one_line(text: str) -> str:
+    """A message in one line that a terminal can show.
+
+    It may quote files of other people: control characters, which a terminal would obey, and letters that cannot be
+    encoded become escapes.
+    """
+    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], _BREAK.sub(" ", text.strip()))
 
 
 class InputError(ValueError):
-    """Invalid user input; the message names the file or key and the fix.
-
-    It is one line. The names in it are often those of other people: control characters, which could rewrite what a
-    terminal shows, and letters that cannot be encoded are replaced by their escapes.
-    """
+    """Invalid user input; the message names the file or key and the fix, in one line (:func:`one_line`)."""
 
     def __init__(self, message: str = "") -> None:
-        line = _BREAK.sub(" ", str(message).strip())
-        super().__init__(_UNPRINTABLE.sub(lambda match: ascii(match[0])[1:-1], line))
+        super().__init__(one_line(str(message)))
 
 
 class DatasetError(InputError):
@@ -58,17 +62,9 @@ def reason_of(error: BaseException, length: int = 200) -> str:
 
 
 def shown(message: str, length: int = 900) -> str:
-    """A message in one line that a terminal can show; of a longer one, the beginning and the end.
-
-    It may quote files of other people: control characters, which a terminal would obey, become escapes.
-    """
-    text = _BREAK.sub(" ", message.strip())
-    text = _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
+    """A message in one line (:func:`one_line`); of a longer one, the beginning and the end."""
+    text = one_line(message)
     return text if len(text) <= length else f"{text[: length // 2]} ... {text[-length // 3 :]}"
-
-
-_BREAK = re.compile(r"\s*\n\s*")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
 
 
 @contextmanager
@@ -194,9 +190,7 @@ def _unwritable(error: BaseException) -> str | None:
 def out_of_memory(error: BaseException) -> str:
     """What says that memory did not suffice, of the machine or of the GPU; empty for another error."""
     text = reason_of(error)
-    is_it = (
-        isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    )  # PyTorch's, by name: no import
+    is_it = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"  # PyTorch's: no import
     return text or "MemoryError" if is_it or "can't allocate memory" in text else ""
 
 
