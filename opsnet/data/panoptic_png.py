@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from opsnet.data.images import require_decodable
+from opsnet.data.images import TOO_LARGE, require_decodable
 from opsnet.utils.errors import DatasetError
 from opsnet.utils.files import atomic_path
 
@@ -41,6 +41,8 @@ def read_ids(path: Path) -> NDArray[np.int32]:
             mode = image.mode
     except DatasetError as error:
         raise DatasetError(f"{path} {error}") from None
+    except Image.DecompressionBombError as error:
+        raise DatasetError(f"{path} {TOO_LARGE}") from error
     except FileNotFoundError as error:
         raise DatasetError(f"{path} does not exist: check file_name in the json and the folder of the PNGs") from error
     except Exception as error:  # Pillow's readers raise whatever their parsing stumbles over, SyntaxError included
