@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,6 +90,16 @@ def _add_artifact(run: WandbRun, artifact: Any) -> None:
 
 def _values(items: Any) -> dict[str, Any]:
     return {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in items}
+
+
+def finished_runs(folder: Path, count: int = 1, seconds: float = 20) -> list[WandbRun]:
+    """The content of a run's ``.wandb`` files once wandb's own process has written their ends, oldest first."""
+    until = time.monotonic() + seconds
+    while True:
+        runs = [read_wandb(path) for path in wandb_files(folder)]
+        if (len(runs) >= count and all(run.exit_code is not None for run in runs)) or time.monotonic() > until:
+            return runs
+        time.sleep(0.1)
 
 
 def wandb_files(folder: Path) -> list[Path]:

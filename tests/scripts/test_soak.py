@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
 import time
 
 import pytest
@@ -64,20 +63,34 @@ def test_a_process_is_watched_with_its_children() -> None:
     assert max(s.threads for s in watch.samples) >= 2 and watch.samples[-1].handles >= 3
 
 
-def test_threads_and_handles_of_this_process_are_seen() -> None:
-    ended = threading.Event()
-    with Watch(os.getpid(), every=0.02) as watch:
-        time.sleep(0.2)
-        more = [threading.Thread(target=ended.wait) for _ in range(5)]
-        files = [open(os.devnull) for _ in range(7)]  # noqa: SIM115
-        for thread in more:
-            thread.start()
-        time.sleep(0.3)
-        ended.set()
+GROWING = """
+import os, threading
+print("ready", flush=True)
+input()
+ended = threading.Event()
+more = [threading.Thread(target=ended.wait, daemon=True) for _ in range(5)]
+files = [open(os.devnull) for _ in range(7)]
+for thread in more:
+    thread.start()
+print("more", flush=True)
+input()
+"""
+
+
+def test_threads_and_handles_are_seen() -> None:
+    """Of a process of its own: threads of this one end when they like."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", GROWING], stdin=pipe, stdout=pipe) as process:
+        assert process.stdin and process.stdout and process.stdout.readline() == b"ready\n"
+        with Watch(process.pid, every=0.02) as watch:
+            time.sleep(0.3)
+            process.stdin.write(b"\n")
+            process.stdin.flush()
+            assert process.stdout.readline() == b"more\n"
+            time.sleep(0.3)
+        process.communicate(b"\n")
     first, last = watch.samples[0], watch.samples[-1]
     assert (last.threads - first.threads, last.handles - first.handles) == (5, 7)
-    for file in files:
-        file.close()
 
 
 # --- clients ----------------------------------------------------------------------------------------------------------

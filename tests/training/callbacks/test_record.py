@@ -16,7 +16,7 @@ import wandb
 from lightning.pytorch.callbacks import Callback
 from omegaconf import OmegaConf
 from PIL import Image
-from wandb_folder import read_wandb, wandb_files
+from wandb_folder import finished_runs, wandb_files
 
 from opsnet.training.callbacks.record import RUN_ID, flatten, keep_run_id, sweep_name, table_tags
 from opsnet.training.run import train
@@ -61,8 +61,7 @@ def offline(train_config, tmp_path_factory):
 
 def test_an_offline_run_has_everything(offline) -> None:
     folder, metrics = offline
-    (file,) = wandb_files(folder)
-    run = read_wandb(file)
+    (run,) = finished_runs(folder)
     assert (run.project, run.group, run.job_type, run.exit_code) == ("opsnet", "", "train", 0)
     assert run.tags == [f"table{k}" for k in (1, 2, 3, 4, 5, 6, 7, 9)]
     assert run.id == (folder / RUN_ID).read_text().strip()
@@ -77,8 +76,7 @@ def test_an_offline_run_has_everything(offline) -> None:
 
 def test_images_have_masks_with_class_labels(offline) -> None:
     folder, _ = offline
-    (file,) = wandb_files(folder)
-    run = read_wandb(file)
+    (run,), (file,) = finished_runs(folder), wandb_files(folder)
     legends = run.config["_wandb"]["mask/class_labels"]
     assert sorted(key.rpartition("_wandb_delimeter_")[2] for key in legends) == ["ground_truth", "prediction"]
     for legend in legends.values():
@@ -96,8 +94,8 @@ def test_images_have_masks_with_class_labels(offline) -> None:
 
 def test_checkpoints_are_artifacts_only_if_requested(train_config, tmp_path) -> None:
     train(train_config(tmp_path / "run", *SHORT, "trainer.max_epochs=1"))
-    (file,) = wandb_files(tmp_path / "run")
-    assert read_wandb(file).artifacts == []
+    (run,) = finished_runs(tmp_path / "run")
+    assert run.artifacts == []
 
 
 def test_a_run_continues_without_a_network(train_config, tmp_path, monkeypatch, caplog) -> None:
@@ -109,7 +107,7 @@ def test_a_run_continues_without_a_network(train_config, tmp_path, monkeypatch, 
     assert warning.startswith("wandb cannot be reached (")
     assert "\n" not in warning
     assert (folder / "results.json").is_file()
-    run = read_wandb(wandb_files(folder)[-1])
+    run = finished_runs(folder)[-1]
     assert wandb_files(folder)[-1].parent.name.startswith("offline-run-")
     assert run.id == (folder / RUN_ID).read_text().strip()
     assert run.values("train/loss") == pytest.approx(list(losses(folder).values()))
@@ -191,12 +189,12 @@ def test_an_interrupted_run_keeps_its_metrics_and_resumes_the_same_wandb_run(
             train(config)
     assert "wandb failed" not in caplog.text
     assert {0, 1} <= losses(folder).keys()
-    (first,) = [read_wandb(path) for path in wandb_files(folder)]
+    (first,) = finished_runs(folder)
     assert first.exit_code == 1
     config.resume = "auto"
     train(config)
     assert {0, 1, 3} <= losses(folder).keys()
-    runs = [read_wandb(path) for path in wandb_files(folder)]
+    runs = finished_runs(folder, 2)
     assert [run.id for run in runs] == [first.id] * 2
     first, second = (run.values("trainer/global_step") for run in runs)
     assert 0 < max(first) <= min(second)
