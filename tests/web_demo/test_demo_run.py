@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -118,7 +119,10 @@ def asked(address: str, path: Path) -> str:
     data = [{ids["image"]: {"path": str(path)}, ids["words"]: "sea"}.get(i, values[i]) for i in inputs]
     body = json.dumps({"data": data, "fn_index": number, "session_hash": "visitor"}).encode()
     request = urllib.request.Request(f"{address}/gradio_api/queue/join", body, {"Content-Type": "application/json"})
-    urllib.request.urlopen(request)
+    try:
+        urllib.request.urlopen(request)
+    except urllib.error.HTTPError as refusal:
+        return f"{refusal.code}: {refusal.read().decode()}"
     with urllib.request.urlopen(f"{address}/gradio_api/queue/data?session_hash=visitor", timeout=60) as answer:
         return str(answer.read().decode())
 
@@ -131,7 +135,7 @@ def test_no_file_of_the_server_is_shown(lenient_checkpoint, tmp_path) -> None:
     with served(tmp_path, f"checkpoint={lenient_checkpoint}", "device=cpu", "threshold=0") as address:
         for name in ("pipe.png", "secret.png"):
             answer = asked(address, tmp_path / name)
-            assert "the image is not on the server (any more)" in answer
+            assert "400: " in answer and "the image is not on the server: upload it" in answer
             assert "data:image" not in answer
 
 
