@@ -53,8 +53,8 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
 def _why_unwritten(error: Exception, temporary: Path) -> str:
     """The system's reason for a write that failed; empty for other errors, such as of a file that is read."""
     if type(error).__name__ == "SafetensorError":  # it quotes the system's error
-        found = re.search(r'message: "([^"]+)"', str(error))
-        return found[1] if found else ""
+        found = re.search(r'message: "([^"]+)"|I/O error: (.+?) \(os error', str(error))  # two forms, by version
+        return found[1] or found[2] if found else ""
     if not isinstance(error, OSError) or isinstance(error, InputError):
         return ""
     about = (None, str(temporary), temporary)

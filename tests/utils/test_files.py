@@ -97,8 +97,14 @@ def test_an_error_of_a_file_that_is_read_is_not_that_of_the_one_written(tmp_path
         (tmp_path / "no").read_text()
 
 
-def test_safetensors_error_on_a_full_disk_is_a_sentence(tmp_path: Path) -> None:
-    message = 'Error while serializing: I/O error: IoError(Os { code: 28, message: "No space left on device" })'
+@pytest.mark.parametrize(
+    "message",
+    [
+        'Error while serializing: I/O error: IoError(Os { code: 28, message: "No space left on device" })',
+        "Error while serializing: I/O error: No space left on device (os error 28)",
+    ],
+)
+def test_safetensors_error_on_a_full_disk_is_a_sentence(message: str, tmp_path: Path) -> None:
     with pytest.raises(WriteError, match=r"No space left on device\): make room"), atomic_path(tmp_path / "a"):
         raise SafetensorError(message)
     with pytest.raises(SafetensorError), atomic_path(tmp_path / "a"):
