@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import math
 import shutil
@@ -17,6 +18,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from small_training import SMALL
 
+from opsnet.data.loaders import ResumableLoader
 from opsnet.training.run import train
 from opsnet.utils.errors import CheckpointError
 
@@ -60,10 +62,30 @@ def stopping(hook: str, count: int, error: type[BaseException]) -> type[Callback
     return type("Stop", (Callback,), {"__init__": start, hook: method})
 
 
+def failing_reader(count: int, error: type[BaseException]):
+    """A method that raises ``error`` instead of reading the ``count``-th training batch of the process."""
+    read = itertools.count(1)
+
+    def batches(self):
+        for batch in whole(self):
+            if next(read) == count:
+                raise error("stopped by the test")
+            yield batch
+
+    whole = ResumableLoader._batches
+    return batches
+
+
 def stop_and_resume(monkeypatch, config, hook: str, count: int, error: type[BaseException]) -> dict[str, float]:
-    """Metrics of a training that was interrupted at the ``count``-th call of a hook and resumed with resume=auto."""
+    """Metrics of a training that was interrupted at the ``count``-th call of a hook and resumed with resume=auto.
+
+    The hook ``read`` is the reading of a training batch, which is one batch ahead of the training.
+    """
     with monkeypatch.context() as patch:
-        patch.setattr("opsnet.training.callbacks.LogImages", stopping(hook, count, error))
+        if hook == "read":
+            patch.setattr(ResumableLoader, "_batches", failing_reader(count, error))
+        else:
+            patch.setattr("opsnet.training.callbacks.LogImages", stopping(hook, count, error))
         with pytest.raises(error):
             train(config)
     assert not (Path(config.output) / "results.json").exists()
@@ -159,6 +181,9 @@ STOPS = {
     "after the last step of an epoch": ("on_train_batch_end", 4, RuntimeError),
     "in the validation": ("on_validation_batch_end", 1, KeyboardInterrupt),
     "between epochs": ("on_train_epoch_start", 2, RuntimeError),
+    "while the first batch of an epoch is read": ("read", 5, RuntimeError),
+    "while the second batch of an epoch is read": ("read", 6, RuntimeError),
+    "while the last batch of an epoch is read": ("read", 8, RuntimeError),
     "in the last validation": ("on_validation_batch_start", 4, RuntimeError),
 }
 

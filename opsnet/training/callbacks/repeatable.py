@@ -51,6 +51,7 @@ class InterruptCheckpoint(Callback):
         self.folder = Path(folder)
         self._buffers: list[tuple[Tensor, Tensor]] = []
         self._moving: list[Tensor] | None = None
+        self._begun = False
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Collects the running statistics."""
@@ -58,6 +59,7 @@ class InterruptCheckpoint(Callback):
 
     def on_train_batch_start(self, trainer: L.Trainer, module: L.LightningModule, batch: Any, index: int) -> None:
         """Copies the running statistics before the step."""
+        self._begun = True
         if index % trainer.accumulate_grad_batches == 0:
             self._buffers = [(b, b.clone()) for b in self._moving or ()]
 
@@ -76,7 +78,8 @@ class InterruptCheckpoint(Callback):
         if not self.folder.parent.is_dir():  # a new one would have neither the configuration nor the metrics so far
             log.warning("the run's folder %s was removed: nothing is saved", self.folder.parent)
             return
-        if trainer.global_step == 0 or not replicated or not self._settle(trainer):
+        # Until its first batch, a resumed run has the state of its checkpoint, and Lightning has not adjusted the counters.
+        if trainer.global_step == 0 or not self._begun or not replicated or not self._settle(trainer):
             return
         path = self.folder / "last.ckpt"
         # Like trainer.save_checkpoint, but without waiting for all processes.
@@ -94,6 +97,10 @@ class InterruptCheckpoint(Callback):
         loop = trainer.fit_loop.epoch_loop
         batches: Any = loop.batch_progress
         stepped = batches.current.completed < batches.current.processed
+        if batches.current.ready == 0:  # the epoch's first batch could not be read: as if it had been, but not trained on
+            self._buffers = []
+            for part in (batches.total, batches.current):
+                part.ready += 1
         within = batches.current.processed < batches.current.ready
         if within or loop._should_accumulate():
             for buffer, before in self._buffers:

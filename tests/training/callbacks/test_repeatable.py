@@ -95,9 +95,16 @@ def make_trainer(
     ],
 )
 def test_when_it_saves(options, error, saves, tmp_path) -> None:
-    trainer = make_trainer(**options)
-    InterruptCheckpoint(folder=tmp_path).on_exception(trainer, None, error)
+    trainer, callback = make_trainer(**options), InterruptCheckpoint(folder=tmp_path)
+    callback.on_train_batch_start(trainer, None, None, 0)
+    callback.on_exception(trainer, None, error)
     assert trainer.saved == ([tmp_path / "last.ckpt"] if saves else [])
+
+
+def test_a_resumed_run_that_could_not_read_its_first_batch_keeps_its_checkpoint(tmp_path) -> None:
+    trainer = make_trainer(4, ready=1, processed=0, completed=0)
+    InterruptCheckpoint(folder=tmp_path).on_exception(trainer, None, RuntimeError())
+    assert not trainer.saved
 
 
 def test_a_removed_run_is_not_made_again(tmp_path, caplog) -> None:
