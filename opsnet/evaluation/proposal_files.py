@@ -24,6 +24,8 @@ from opsnet.utils.files import atomic_path
 
 MAX_SIDE = 2**16
 """Longest edge of an image in pixels."""
+FLOATS = (torch.float32, torch.bfloat16, torch.float16)
+"""What a network computes in."""
 
 
 class ProposalsError(InputError):
@@ -82,7 +84,7 @@ def read_outputs(path: Path, tie: str | None = None) -> NetworkOutput:
         scales = _scales(more.get("scales", (LOGIT_SCALE, LOGIT_SCALE)))  # missing in files of earlier versions
         output = NetworkOutput(proposals, clip, (height, width), valid, maps, tuple(more["image_ids"]), scales)
         return _consistent(output)
-    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, OverflowError) as error:
         raise _damaged(path, error) from error
 
 
@@ -102,6 +104,8 @@ def _consistent(output: NetworkOutput) -> NetworkOutput:
         raise ValueError("there are values for another number of images or masks")
     if not all(0 < side <= MAX_SIDE for size in (output.padded, *output.valid_sizes) for side in size):
         raise ValueError("a size is no size of an image")
+    if any(t.dtype not in FLOATS for t in (proposals.query_embeds, proposals.iou, *output.clip.values())):
+        raise ValueError("embeddings are no floating-point numbers of 16 or 32 bits")
     if not output.is_finite:
         raise ValueError("it contains NaN or infinity")
     return output
@@ -149,12 +153,14 @@ def read_names(path: Path, tie: str | None = None) -> DomainNames:
             for side in ("target", "train")
         )  # fmt: skip
         seen = tuple(more["seen"])
+        if any(t.dtype != torch.float32 for t in (target.embeds, train.embeds, tensors["void"])):
+            raise ValueError("embeddings are no 32-bit floating-point numbers")
         if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
             raise ValueError("it contains NaN or infinity")
         if tensors["void"].shape != target.embeds.shape[1:] or len(seen) != len(target.names):
             raise ValueError("its parts do not fit one another")
         return DomainNames(prepare(target, train, seen), seen, tensors["void"], float(more["overlap"]))
-    except (KeyError, TypeError, ValueError, RuntimeError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, IndexError, OverflowError) as error:
         raise _damaged(path, error) from error
 
 

@@ -21,6 +21,7 @@ from opsnet.prediction.video import SUFFIXES as VIDEO_SUFFIXES
 from opsnet.prediction.video import Video
 from opsnet.prediction.web_images import is_url
 from opsnet.utils.errors import InputError
+from opsnet.utils.files import printable
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
 """Suffixes of the image files that are used from a folder."""
@@ -107,6 +108,12 @@ def _of_text(text: str) -> ImageSource:
         raise InputError("image is empty: give the path of an image, a folder, a pattern or a video")
     if is_url(text):
         return _of_one(text)
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"image {printable(text)} is no name that a file can have ({error.reason}): correct it"
+        ) from error
     path = Path(os.path.expanduser(text))
     if os.path.isdir(path):
         found = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from scipy import ndimage
 from opsnet.data.coco_panoptic import SegmentLabel
 from opsnet.data.conversion import Source
 from opsnet.data.images import require_decodable
-from opsnet.data.panoptic_png import MAX_ID
+from opsnet.data.panoptic_png import MAX_ID, decode_ids
 from opsnet.preparation.own_destination import Destination
 from opsnet.preparation.own_files import IMAGE_SUFFIXES, files_by_stem, require_size
 from opsnet.utils.errors import DatasetError, InputError
@@ -183,19 +184,31 @@ def read_map(path: Path, image: Path, *, colours: bool) -> Pixels:
     Raises:
         InputError: it cannot be read, has another size than its image, or is coloured without ``colours``.
     """
-    try:
-        with Image.open(path) as opened:
-            require_decodable(opened)
-            mode, pixels = opened.mode, np.asarray(opened, dtype=np.int64)
-    except DatasetError as error:
-        raise InputError(f"map {path} {error}") from None
-    except Exception as error:  # Pillow's readers raise whatever their parsing stumbles over, SyntaxError included
-        raise InputError(f"map {path} cannot be read as an image ({error}): replace the file") from error
-    require_size(f"map {path}", (pixels.shape[1], pixels.shape[0]), image)
-    if mode in ("RGB", "RGBA") and colours:
-        numbers: Pixels = pixels[..., :3] @ np.array([1, 256, 65536])
-        return numbers
+    with opened_map(path, image) as opened:
+        if colours and opened.mode in ("RGB", "RGBA"):
+            return decode_ids(opened).astype(np.int64)
+        mode, pixels = opened.mode, np.asarray(opened, dtype=np.int64)
     if pixels.ndim > 2:
         fix = "write R + 256 G + 65536 B as RGB, or" if colours else "write category ids as"
         raise InputError(f"map {path} has colour mode {mode}: {fix} grey values of 8 or 16 bits, or palette indices")
     return pixels
+
+
+@contextmanager
+def opened_map(path: Path, image: Path) -> Iterator[Image.Image]:
+    """A map, whose size is compared with its image's before it is decoded: a small file may claim any size.
+
+    Raises:
+        InputError: it cannot be read, also in the block, or has another size than its image.
+    """
+    try:
+        with Image.open(path) as opened:
+            require_decodable(opened)
+            require_size(f"map {path}", opened.size, image)
+            yield opened
+    except InputError:
+        raise
+    except DatasetError as error:
+        raise InputError(f"map {path} {error}") from None
+    except Exception as error:  # Pillow's readers raise whatever their parsing stumbles over, SyntaxError included
+        raise InputError(f"map {path} cannot be read as an image ({error}): replace the file") from error

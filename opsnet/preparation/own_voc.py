@@ -6,23 +6,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from opsnet.data.conversion import Source
-from opsnet.data.images import require_decodable
+from opsnet.data.panoptic_png import decode_ids
 from opsnet.preparation import own_vocabulary
 from opsnet.preparation.own_destination import Destination
-from opsnet.preparation.own_files import IMAGE_SUFFIXES, files_by_stem, read_lines, require_size
+from opsnet.preparation.own_files import IMAGE_SUFFIXES, files_by_stem, read_lines
 from opsnet.preparation.own_masks import (
     MaskReader,
     Pixels,
+    opened_map,
     require_same_stems,
     tell_of_joined_things,
     thing_ids,
     void_values,
 )
 from opsnet.preparation.own_shapes import Label
-from opsnet.utils.errors import DatasetError, InputError
+from opsnet.utils.errors import InputError
 from opsnet.vocabulary import Vocabulary
 
 BACKGROUND = ("background", "_background_", "__ignore__")
@@ -86,19 +86,12 @@ class VocReader(MaskReader):
             InputError: the map cannot be read, or has an unknown value or colour.
         """
         path = source.labels[0]
-        try:
-            with Image.open(path) as opened:
-                require_decodable(opened)
-                is_coloured = opened.mode in ("RGB", "RGBA") or (opened.mode == "P" and self.palette_shows_colours)
-                pixels = np.asarray(opened.convert("RGB"), dtype=np.int64) if is_coloured else None
-        except DatasetError as error:
-            raise InputError(f"map {path} {error}") from None
-        except Exception as error:  # Pillow's readers raise whatever their parsing stumbles over
-            raise InputError(f"map {path} cannot be read as an image ({error}): replace the file") from error
-        if pixels is None:
+        with opened_map(path, source.image) as opened:
+            is_coloured = opened.mode in ("RGB", "RGBA") or (opened.mode == "P" and self.palette_shows_colours)
+            codes = decode_ids(opened) if is_coloured else None
+        if codes is None:
             return super().classes(source)
-        require_size(f"map {path}", (pixels.shape[1], pixels.shape[0]), source.image)
-        codes, meaning = pixels @ np.array([1, 256, 65536]), dict(self.colours)
+        meaning = dict(self.colours)
         values, rows = np.unique(codes, return_inverse=True)
         classes = np.array([self._meaning(value, meaning, path) for value in values.tolist()])
         found: Pixels = classes[rows.reshape(codes.shape)]
@@ -131,7 +124,8 @@ def sources(folder: Path, images: Path, name: str) -> tuple[list[Source], bool]:
     if chosen is not None:
         if lost := [stem for stem in chosen if stem not in maps]:
             raise InputError(
-                f"{folders[0] / lost[0]}.png does not exist ({len(lost)} are missing): complete the folder"
+                f"{lost[0]!r}, listed in {folder / 'ImageSets' / 'Segmentation'}, has no map in {folders[0]} "
+                f"({len(lost)} are missing): complete the folder"
             )
         maps = {stem: maps[stem] for stem in chosen}
     photos = {stem: path for stem, path in files_by_stem(images, IMAGE_SUFFIXES).items() if stem in maps}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -167,7 +168,7 @@ def _images_of(path: Path, root: Any, where: str) -> Path:
     bases = [path.parent / str(root), path.parent] if root else [path.parent]
     for base in bases:
         for relative in (where, where.removeprefix("../")):
-            if (base / relative).is_dir():
+            if os.path.isdir(base / relative):  # False, not an error, for a name that is too long
                 return base / relative
     raise InputError(f"folder {bases[0] / where}, which {path} names, does not exist: correct it; lists are not read")
 

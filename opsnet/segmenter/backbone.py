@@ -127,6 +127,8 @@ def _create(name: str, pretrained: bool, weights: str | Path | None, options: Ma
             ) from error
         if not isinstance(error, (OSError, RuntimeError)):
             raise
+        if not pretrained:
+            raise BackboneError(f"backbone '{name}' cannot be built ({reason}): correct backbone.model_args") from error
         raise BackboneError(
             f"backbone '{name}': weights could not be loaded ({reason}); offline, give +backbone.weights=FILE or "
             "backbone.pretrained=false"

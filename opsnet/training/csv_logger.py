@@ -6,7 +6,9 @@ Lightning's CSVLogger deletes ``metrics.csv`` when it starts to log.
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from lightning.pytorch.loggers import CSVLogger
@@ -22,20 +24,24 @@ Row = dict[str, str]
 
 
 class DurableWriter(ExperimentWriter):
-    """Lightning's writer of ``metrics.csv``, which a process that is killed while columns are added leaves whole."""
+    """Lightning's writer of ``metrics.csv``, which a full disk, or a kill while columns are added, leaves whole."""
 
     def save(self) -> None:
-        """Writes buffered rows.
+        """Writes buffered rows, all or none.
 
         Raises:
             WriteError: the disk is full or cannot be written, or the run's folder was removed.
         """
+        path = Path(self.metrics_file_path)
+        before = path.stat().st_size if path.is_file() else 0
         try:
             super().save()
         except WriteError:
             raise
         except OSError as error:
-            raise write_error(Path(self.metrics_file_path), error.strerror or str(error)) from error
+            with suppress(OSError):  # on a disk that cannot be written, nothing was
+                os.truncate(path, before)
+            raise write_error(path, error.strerror or str(error)) from error
 
     def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
         path = Path(self.metrics_file_path)

@@ -35,8 +35,9 @@ def new_folder(parent: Path) -> Path:
     """A new folder for one result; folders in ``parent`` older than an hour are removed."""
     parent.mkdir(exist_ok=True)
     for old in parent.iterdir():
-        if time.time() - old.stat().st_mtime > IDLE:
-            shutil.rmtree(old, ignore_errors=True)
+        with suppress(OSError):  # removed meanwhile, to make room for another visitor
+            if time.time() - old.stat().st_mtime > IDLE:
+                shutil.rmtree(old, ignore_errors=True)
     return Path(tempfile.mkdtemp(dir=parent))
 
 

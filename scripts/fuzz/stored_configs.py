@@ -27,7 +27,7 @@ from opsnet.clip.tiny import tiny_clip
 from opsnet.utils.files import checksum
 from opsnet.vocabulary import Vocabulary
 
-NAMES = ("its configuration", "checkpoint", "CLIP")
+NAMES = ("its configuration", "checkpoint", "CLIP", "backbone")
 SECRET = "fuzz-secret-0451"
 """Value of an environment variable that must not appear anywhere."""
 CANARY, CLIP = "CANARY", "clip.pt"

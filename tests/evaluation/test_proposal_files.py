@@ -128,6 +128,14 @@ def test_proposals_that_are_not_finite_are_refused(place: str, tmp_path: Path) -
         read_outputs(tmp_path / "0.safetensors")
 
 
+def test_names_of_another_precision_are_refused(tmp_path: Path) -> None:
+    bank = TextBank("a", ("cat",), torch.tensor([True]), torch.ones(1, 2))
+    names = DomainNames(prepare(bank, bank), (True,), torch.ones(2).double(), 0.8)
+    write_names(tmp_path / "t.safetensors", names)
+    with pytest.raises(ProposalsError, match=r"\(embeddings are no 32-bit floating-point numbers\)"):
+        read_names(tmp_path / "t.safetensors")
+
+
 def test_names_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     bank = TextBank("a", ("cat",), torch.tensor([True]), torch.ones(1, 2))
     write_names(
@@ -142,7 +150,9 @@ def test_names_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     [
         {"iou": torch.rand(2, 2)}, {"query_embeds": torch.rand(2, 4, 6)}, {"query_embeds": torch.rand(3)},
         {"clip.pooling": torch.rand(2, 3, 7)}, {"padded": [10**9, 20]}, {"valid_sizes": [[16, 20]]},
-        {"image_ids": [7]}, {"image_ids": None}, {"masks": "all"},
+        {"image_ids": [7]}, {"image_ids": None}, {"masks": "all"}, {"iou": torch.rand(2, 3).double()},
+        {"query_embeds": torch.rand(2, 3, 6).double()}, {"valid_sizes": [[float("inf"), 20]] * 2},
+        {"scales": [10**400, 1]},
     ],
     ids=lambda change: next(iter(change)),
 )  # fmt: skip

@@ -67,6 +67,8 @@ def test_sources_without_images_are_refused_at_once(folder, tmp_path) -> None:
         image_source(tmp_path / "empty")
     with pytest.raises(InputError, match="image is empty: give the path of an image"):
         image_source(" ")
+    with pytest.raises(InputError, match=r"image a\\ud800\.png is no name that a file can have"):
+        image_source("a\ud800.png")
     with pytest.raises(InputError, match="is a folder: give it alone"):
         image_source([str(folder)]).read()
 

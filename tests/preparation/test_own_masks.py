@@ -12,6 +12,7 @@ from own_sets import (
     NUMBERS,
     SEMANTIC,
     Prepare,
+    claims_size,
     grid,
     masks_tree,
     read,
@@ -130,6 +131,8 @@ def test_mask_values_and_modes(tmp_path: Path, prepare: Prepare) -> None:
     refused(prepare, arguments, f"map {mask} cannot be read as an image")
     save(mask, np.zeros((6, 7), np.uint8))
     refused(prepare, arguments, f"map {mask} is 7 x 6", "one.jpg is 8 x 6: give both the same size")
+    claims_size(mask, 8, 11_000_000)
+    refused(prepare, arguments, f"map {mask} is 8 x 11000000")
     (tmp_path / "images" / "a" / "one.jpg").write_text("no image")
     refused(prepare, arguments, "one.jpg cannot be read as an image")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from own_exports import LABELMAP, palette, voc_tree
-from own_sets import SEMANTIC, Prepare, grid, read, refused, save, vocabulary_of
+from own_sets import SEMANTIC, Prepare, claims_size, grid, read, refused, save, vocabulary_of
 from PIL import Image
 
 from opsnet.data.panoptic_png import read_ids
@@ -65,7 +65,7 @@ def test_lists_choose_images(tmp_path: Path, prepare: Prepare) -> None:
     (lists / "default.txt").write_text("one\n")  # CVAT's only list
     prepare(*arguments)
     (lists / "val.txt").write_text("two\n")
-    refused(prepare, [*arguments, "--set", "val"], "two.png does not exist")
+    refused(prepare, [*arguments, "--set", "val"], "'two', listed in", "has no map in")
     refused(prepare, [*arguments, "--set", "test"], "has no test.txt: give --set one of default, val")
     (lists / "val.txt").write_text("\n")
     refused(prepare, [*arguments, "--set", "val"], "there is no image for")
@@ -92,6 +92,8 @@ def test_invalid_maps(tmp_path: Path, prepare: Prepare) -> None:
     refused(prepare, arguments, f"{path} has the colour 0,0,128")
     palette(np.full((6, 9), 3)).convert("RGB").save(path)
     refused(prepare, arguments, "is 9 x 6", "one.jpg is 8 x 6")
+    claims_size(path, 8, 11_000_000)
+    refused(prepare, arguments, "is 8 x 11000000", "one.jpg is 8 x 6")
     path.write_text("nothing")
     refused(prepare, arguments, "one.png cannot be read as an image")
     path.unlink()

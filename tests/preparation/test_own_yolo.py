@@ -80,6 +80,7 @@ def test_invalid_yamls_are_refused(tmp_path: Path, prepare: Prepare) -> None:
     refused(prepare, [*arguments, "--set", "val"], "has no folder of images 'val': give --set one of train")
     for text, sentence in (
         ("train: images/no\nnames: [a]", "no, which", ),
+        (f"train: {'a' * 300}\nnames: [a]", "which", ),
         ("train: images/train\nnames: {1: a}", "is not numbered from 0"),
         ("train: images/train", "is not a list of names"),
         ("train: images/train\nnames: [a, '']", "is not a list of names"),

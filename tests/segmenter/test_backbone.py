@@ -162,6 +162,11 @@ def test_the_error_about_an_unsuitable_file_names_the_option(tmp_path: Path) -> 
         Backbone(**RESNET, weights=tmp_path / "other.pth")
 
 
+def test_arguments_that_no_network_can_have_are_reported() -> None:
+    with pytest.raises(BackboneError, match=r"'resnet18' cannot be built \(.*\): correct backbone\.model_args"):
+        Backbone(**{**RESNET, "model_args": {"stem_width": -4, "stem_type": "deep"}})
+
+
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint"])
 def test_a_file_that_is_no_checkpoint_is_reported(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "bad.pth").write_bytes(content)

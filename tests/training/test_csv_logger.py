@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import shutil
 from pathlib import Path
 
@@ -136,3 +137,19 @@ def test_one_process_of_several_writes(tmp_path: Path, checkpoint: Path, monkeyp
     logger.log_metrics({"loss": 1.0}, step=5)
     logger.finalize("success")
     assert not (tmp_path / "second").exists()
+
+
+def test_a_full_disk_leaves_whole_rows(tmp_path: Path) -> None:
+    logger = ResumableCSVLogger(tmp_path)
+    log(logger, step0=1.0)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / "metrics.csv").stat().st_size + 5, before[1]))
+    try:
+        with pytest.raises(WriteError, match=r"metrics\.csv cannot be written \(.*\): make room"):
+            log(logger, step1=1.23456789)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (tmp_path / "metrics.csv").read_text().endswith("\n")
+    assert losses(tmp_path) == [("0", "1.0")]
+    logger.save()  # with room again
+    assert losses(tmp_path) == [("0", "1.0"), ("1", "1.23456789")]

@@ -42,6 +42,20 @@ def test_folders_are_new_and_old_ones_are_forgotten(tmp_path) -> None:
     assert young.is_dir() and not old.exists()
 
 
+def test_a_folder_that_another_visitor_removes_meanwhile_is_no_error(tmp_path, monkeypatch) -> None:
+    """As ``make_room`` does for a visitor while another one's result is written."""
+    old = new_folder(tmp_path / "results")
+    before = Path.iterdir
+
+    def racing(folder: Path):
+        found = list(before(folder))
+        old.rmdir()
+        return iter(found)
+
+    monkeypatch.setattr(Path, "iterdir", racing)
+    assert new_folder(tmp_path / "results").is_dir()
+
+
 def test_no_link_made_beforehand_is_followed(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(downloads.tempfile, "tempdir", str(tmp_path))
     victim = tmp_path / "victim" / "folder"

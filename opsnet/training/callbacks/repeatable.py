@@ -78,7 +78,7 @@ class InterruptCheckpoint(Callback):
         if not self.folder.parent.is_dir():  # a new one would have neither the configuration nor the metrics so far
             log.warning("the run's folder %s was removed: nothing is saved", self.folder.parent)
             return
-        # Until its first batch, a resumed run has the state of its checkpoint, and Lightning has not adjusted the counters.
+        # Before its first batch a resumed run has its checkpoint's state, and counters that Lightning still adjusts.
         if trainer.global_step == 0 or not self._begun or not replicated or not self._settle(trainer):
             return
         path = self.folder / "last.ckpt"
@@ -97,7 +97,9 @@ class InterruptCheckpoint(Callback):
         loop = trainer.fit_loop.epoch_loop
         batches: Any = loop.batch_progress
         stepped = batches.current.completed < batches.current.processed
-        if batches.current.ready == 0:  # the epoch's first batch could not be read: as if it had been, but not trained on
+        if (
+            batches.current.ready == 0
+        ):  # the epoch's first batch could not be read: as if it had been, but not trained on
             self._buffers = []
             for part in (batches.total, batches.current):
                 part.ready += 1
