@@ -9,7 +9,8 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
+from multiprocessing import AuthenticationError
+from types import FrameType, TracebackType
 from typing import Any
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
@@ -70,7 +71,14 @@ def worker_signals(worker: int = 0) -> None:
     for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(60))
+    sys.excepthook = _print_unless_given_up
     end_with_parent()
+
+
+def _print_unless_given_up(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """For the thread with which a worker hands over its batches: one that is not taken any more is no error."""
+    if not issubclass(kind, (EOFError, ConnectionError, AuthenticationError)):
+        sys.__excepthook__(kind, error, trace)
 
 
 def end_workers() -> None:

@@ -51,6 +51,18 @@ def test_a_worker_outlives_the_signals_to_its_job(tmp_path) -> None:
     assert (tmp_path / "worker.done").exists()
 
 
+@pytest.mark.parametrize(("error", "shown"), [("EOFError", False), ("ConnectionResetError", False), ("OSError", True)])
+def test_a_batch_that_is_not_taken_any_more_is_no_error_of_a_worker(error: str, shown: bool) -> None:
+    """Python's thread that hands over a batch prints its errors; the training that stops ends their connection."""
+    code = (
+        "import sys; from opsnet.utils.stop_signals import worker_signals\nworker_signals()\n"
+        f"try:\n    raise {error}('x')\nexcept OSError as e:\n    sys.excepthook(*sys.exc_info())\n"
+        "except EOFError as e:\n    sys.excepthook(*sys.exc_info())"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert (error in ended.stderr) is shown
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent was killed")
 def test_a_process_ends_with_its_parent(tmp_path) -> None:
     child = (
