@@ -33,19 +33,20 @@ class DurableWriter(ExperimentWriter):
             WriteError: the disk is full or cannot be written, or the run's folder was removed.
         """
         path = Path(self.metrics_file_path)
-        before = path.stat().st_size if path.is_file() else 0
+        self._whole = path.stat().st_size if path.is_file() else 0
         try:
             super().save()
         except WriteError:
             raise
         except OSError as error:
             with suppress(OSError):  # on a disk that cannot be written, nothing was
-                os.truncate(path, before)
+                os.truncate(path, self._whole)
             raise write_error(path, error.strerror or str(error)) from error
 
     def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
         path = Path(self.metrics_file_path)
         write_rows(path, read_rows(path), fieldnames)
+        self._whole = path.stat().st_size
 
 
 class ResumableCSVLogger(CSVLogger):

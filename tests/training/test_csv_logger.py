@@ -139,17 +139,20 @@ def test_one_process_of_several_writes(tmp_path: Path, checkpoint: Path, monkeyp
     assert not (tmp_path / "second").exists()
 
 
-def test_a_full_disk_leaves_whole_rows(tmp_path: Path) -> None:
+@pytest.mark.parametrize("column", ["loss", "new"])
+def test_a_full_disk_leaves_whole_rows(tmp_path: Path, column: str) -> None:
+    """Also where the file was rewritten for a new column just before."""
     logger = ResumableCSVLogger(tmp_path)
     log(logger, step0=1.0)
+    logger.log_metrics({column: 1.23456789}, step=1)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / "metrics.csv").stat().st_size + 5, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len("loss,new,step\n1.0,,0\n") + 3, before[1]))
     try:
         with pytest.raises(WriteError, match=r"metrics\.csv cannot be written \(.*\): make room"):
-            log(logger, step1=1.23456789)
+            logger.save()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert (tmp_path / "metrics.csv").read_text().endswith("\n")
+    assert (tmp_path / "metrics.csv").read_text().endswith("0\n")
     assert losses(tmp_path) == [("0", "1.0")]
     logger.save()  # with room again
-    assert losses(tmp_path) == [("0", "1.0"), ("1", "1.23456789")]
+    assert [row[column] for row in read_rows(tmp_path / "metrics.csv")][1:] == ["1.23456789"]
