@@ -103,16 +103,16 @@ class Process:
         self._start = time.monotonic()
         job.folder.mkdir(parents=True, exist_ok=True)
         self._offset = self.log.stat().st_size if self.log.is_file() else 0
-        with self.log.open("ab") as out:
-            self._process = subprocess.Popen(
-                job.command(),
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                env=environment(os.environ) | extra,
-                start_new_session=True,  # Ctrl-C in the terminal reaches the job only through interrupt()
-                preexec_fn=_end_with_sweep,
-            )
+        self._output = self.log.open("a+b")  # kept open: what it said can be read even if its folder is removed
+        self._process = subprocess.Popen(
+            job.command(),
+            stdin=subprocess.DEVNULL,
+            stdout=self._output,
+            stderr=subprocess.STDOUT,
+            env=environment(os.environ) | extra,
+            start_new_session=True,  # Ctrl-C in the terminal reaches the job only through interrupt()
+            preexec_fn=_end_with_sweep,
+        )
 
     def poll(self) -> Outcome | None:
         """How the job ended; ``None`` while it is running."""
@@ -120,7 +120,7 @@ class Process:
         if code is None:
             return None
         self._signal(signal.SIGKILL)  # ranks that are still running
-        with self.log.open("rb") as file:
+        with self._output as file:
             file.seek(self._offset)
             text = file.read().decode(errors="replace")
         seconds = time.monotonic() - self._start
@@ -140,6 +140,7 @@ class Process:
         finally:
             self._signal(signal.SIGKILL)
             self._process.poll()
+            self._output.close()
 
     def _ended(self) -> bool:
         # Not Popen.poll(), because code that a signal handler has interrupted may already hold its lock.

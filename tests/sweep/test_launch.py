@@ -115,6 +115,13 @@ def test_a_failure_and_a_kill_are_reported_and_the_rest_go_on(tmp_path, scripts,
     assert "a step" in jobs[2].log.read_text()
 
 
+def test_a_job_whose_folder_is_removed_says_why_it_failed(tmp_path, scripts) -> None:
+    scripts[0] = "import shutil, sys; shutil.rmtree(sys.argv[1]); sys.exit('error: its folder was removed')"
+    outcomes: list[Outcome] = []
+    run_locally([job(tmp_path)], 1, None, outcomes.append)
+    assert [o.cause for o in outcomes] == ["its folder was removed"]
+
+
 @pytest.mark.parametrize(("at_once", "together"), [(1, 1), (2, 2)])
 def test_as_many_jobs_at_once_as_asked(at_once, together, tmp_path, scripts) -> None:
     count = "import time, pathlib; p = pathlib.Path(sys.argv[1]); (p / 'on').touch(); time.sleep(1.5); "
