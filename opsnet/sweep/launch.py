@@ -140,7 +140,6 @@ class Process:
         finally:
             self._signal(signal.SIGKILL)
             self._process.poll()
-            self._output.close()
 
     def _ended(self) -> bool:
         # Not Popen.poll(), because code that a signal handler has interrupted may already hold its lock.
