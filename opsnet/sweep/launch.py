@@ -101,6 +101,7 @@ class Process:
         self.log = job.log.with_suffix(f".{node}.log") if node else job.log
         self._node = node
         self._start = time.monotonic()
+        self._outcome: Outcome | None = None
         job.folder.mkdir(parents=True, exist_ok=True)
         self._offset = self.log.stat().st_size if self.log.is_file() else 0
         self._output = self.log.open("a+b")  # kept open: what it said can be read even if its folder is removed
@@ -117,13 +118,15 @@ class Process:
     def poll(self) -> Outcome | None:
         """How the job ended; ``None`` while it is running."""
         code = self._process.poll()
-        if code is None:
-            return None
-        self._signal(signal.SIGKILL)  # ranks that are still running
+        if code is not None and self._outcome is None:
+            self._signal(signal.SIGKILL)  # ranks that are still running
+            self._outcome = self._judged(code, time.monotonic() - self._start)
+        return self._outcome
+
+    def _judged(self, code: int, seconds: float) -> Outcome:
         with self._output as file:
             file.seek(self._offset)
             text = file.read().decode(errors="replace")
-        seconds = time.monotonic() - self._start
         if code == 0 and (self._node or self.job.finished()):
             return Outcome(self.job, seconds)
         return Outcome(self.job, seconds, *explain(code, text))

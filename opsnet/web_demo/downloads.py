@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import atexit
+import os
 import shutil
 import tempfile
 import time
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,11 +53,20 @@ def make_room(
         lasting: files that stay.
         most_bytes, most_files: the limits.
     """
+    with _MAKING_ROOM:
+        _delete_oldest(folder, lasting, most_bytes, most_files)
+
+
+_MAKING_ROOM = Lock()
+
+
+def _delete_oldest(folder: Path, lasting: Collection[Path], most_bytes: int, most_files: int) -> None:
     found = []
-    for path in folder.rglob("*"):
-        with suppress(OSError):  # deleted meanwhile
-            if path not in lasting and path.is_file():
-                found.append((path.stat().st_mtime, path.stat().st_size, path))
+    for parent, _, names in os.walk(folder):  # unlike Path.rglob, it passes over folders that are deleted meanwhile
+        for path in (Path(parent, name) for name in names):
+            with suppress(OSError):
+                if path not in lasting and path.is_file():
+                    found.append((path.stat().st_mtime, path.stat().st_size, path))
     found.sort(reverse=True)
     size, now = 0, time.time()
     for number, (written, bytes_, path) in enumerate(found):

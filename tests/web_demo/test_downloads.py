@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +89,18 @@ def test_the_oldest_files_make_room(tmp_path) -> None:
     assert not files[3].parent.exists() and example.is_file()
     make_room(tmp_path, {example}, most_files=1)
     assert [file.is_file() for file in files] == [True, False, False, False]
+
+
+def test_visitors_may_make_room_at_the_same_time(tmp_path) -> None:
+    def visit() -> None:
+        for _ in range(30):
+            written(new_folder(tmp_path / "results") / "a.png", 1, 5)
+            make_room(tmp_path, (), most_files=5)
+
+    with ThreadPoolExecutor(8) as pool:
+        for visitor in [pool.submit(visit) for _ in range(8)]:
+            visitor.result()
+    assert len(list(tmp_path.rglob("*.png"))) <= 5
 
 
 def test_an_upload_that_broke_off_is_deleted(tmp_path) -> None:
