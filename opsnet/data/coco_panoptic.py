@@ -32,6 +32,7 @@ from opsnet.data.panoptic_records import (
 )
 from opsnet.data.segment_measures import Box, measure
 from opsnet.utils.errors import DatasetError
+from opsnet.utils.files import WriteError
 from opsnet.utils.json_fields import FieldError, field, items
 from opsnet.utils.structured_files import FileError, read_json
 
@@ -206,6 +207,7 @@ def write_annotation(
 
     Raises:
         DatasetError: ids and segments contradict each other, or could not be read back.
+        WriteError: the disk is full or cannot be written.
     """
     record = {"image_id": image_id, "file_name": png, "segments_info": list(segments)}
     try:
@@ -217,6 +219,8 @@ def write_annotation(
             if segment.id not in measures.areas and not segment.covered:
                 raise FieldError(f"the map has no pixel of segment id {segment.id}: drop it from segments_info")
         write_ids(folder / png, ids)
+    except WriteError:
+        raise
     except ValueError as error:
         raise DatasetError(f"{folder / png} cannot be written: {error}") from error
     return record

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections import Counter
 from collections.abc import Callable
@@ -28,6 +29,7 @@ from opsnet.evaluation.score import Score, score
 from opsnet.prediction.carriers import NamedSegment, PanopticResult
 from opsnet.prediction.writing import PredictionWriter
 from opsnet.utils.errors import DatasetError
+from opsnet.utils.files import WriteError
 
 # --- who reads or writes the format: each returns the segments without crowd per category, or raises ----------------
 
@@ -369,6 +371,15 @@ def test_a_segment_that_others_hide_altogether_may_be_written(tmp_path: Path) ->
     assert [(s.id, s.covered) for s in annotation.segments] == [(1, 0), (2, 0), (4, 2)]
     with pytest.raises(DatasetError, match=r"a\.json: 'images' has id 7 twice"):
         content(tmp_path / "a.json", [*images, *images], [record], categories)
+
+
+def test_a_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    with pytest.raises(WriteError, match=r"^\S*a\.png cannot be written \(No space left on device\): make room"):
+        write_annotation(tmp_path, 7, "a.png", np.zeros((1, 3), np.int32), [])
 
 
 def test_a_predicted_map_that_contradicts_itself_is_not_written(tmp_path: Path) -> None:
