@@ -18,6 +18,9 @@ PROC = Path("/proc")
 WARM_UP = 0.3
 """Share of a run that is not judged: caches fill, and the allocator gets the memory that it keeps."""
 
+WINDOWS = 20
+"""Into how many parts of equal numbers of samples the rest is divided."""
+
 BOUNDS = {"memory": 10.0, "handles": 0.005, "threads": 0.005}
 """Growth per step, prediction or request that is not a leak yet: memory in kB, the others in numbers."""
 
@@ -113,6 +116,9 @@ def _status(pid: int) -> dict[str, int]:
 def slope(samples: Sequence[Sample], attribute: str, steps: int) -> float:
     """Growth of an attribute per step, by linear regression over the samples after the warm-up.
 
+    The lowest sample of each of :data:`WINDOWS` is used: what requests hold while they run, and give back, comes and
+    goes, while a leak raises the lowest, too.
+
     Args:
         samples: of the whole run, whose steps are taken to be equally long.
         attribute: memory, handles or threads.
@@ -121,8 +127,10 @@ def slope(samples: Sequence[Sample], attribute: str, steps: int) -> float:
     seconds = np.array([s.seconds for s in samples])
     begin = seconds[0] + WARM_UP * (seconds[-1] - seconds[0])
     judged = [s for s in samples if s.seconds >= begin]
-    at = np.array([s.seconds for s in judged])
-    values = np.array([getattr(s, attribute) for s in judged], dtype=float)
+    windows = np.array_split(np.arange(len(judged)), min(WINDOWS, len(judged)))
+    lowest = [min((judged[i] for i in window), key=lambda s: getattr(s, attribute)) for window in windows]
+    at = np.array([s.seconds for s in lowest])
+    values = np.array([getattr(s, attribute) for s in lowest], dtype=float)
     per_second = float(np.polyfit(at - at[0], values, 1)[0])
     return per_second * float(seconds[-1] - seconds[0]) / steps
 

@@ -20,6 +20,15 @@ def samples(memory, handles=lambda t: 10, threads=lambda t: 5, count: int = 100)
     ]
 
 
+def test_what_is_given_back_again_is_no_growth() -> None:
+    held = {0.0: 0, 0.5: 60_000, 1.0: 20_000}  # more and more often towards the end
+    uneven = [held[round((17 * i) % 13 / 12)] * (i > 40 or i % 2) for i in range(400)]
+    found = samples(lambda t: 500_000 + uneven[min(399, int(400 * t))])
+    assert abs(slope(found, "memory", 1000)) < 1
+    leaking = samples(lambda t: 500_000 + uneven[min(399, int(400 * t))] + 30_000 * t)
+    assert slope(leaking, "memory", 1000) == pytest.approx(30, rel=0.1)
+
+
 def test_a_slope_is_growth_per_step() -> None:
     assert slope(samples(lambda t: 500_000 + 30_000 * t), "memory", 1000) == pytest.approx(30)
     assert slope(samples(lambda t: 0, handles=lambda t: 10 + round(50 * t)), "handles", 1000) == pytest.approx(
