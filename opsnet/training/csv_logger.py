@@ -34,9 +34,11 @@ class DurableWriter(ExperimentWriter):
         """
         path = Path(self.metrics_file_path)
         self._whole = path.stat().st_size if path.is_file() else 0
+        columns = list(self.metrics_keys)
         try:
             super().save()
-        except WriteError:
+        except WriteError:  # of the columns: the file has those from before
+            self.metrics_keys = columns
             raise
         except OSError as error:
             with suppress(OSError):  # on a disk that cannot be written, nothing was

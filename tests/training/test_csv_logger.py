@@ -156,3 +156,22 @@ def test_a_full_disk_leaves_whole_rows(tmp_path: Path, column: str) -> None:
     assert losses(tmp_path) == [("0", "1.0")]
     logger.save()  # with room again
     assert [row[column] for row in read_rows(tmp_path / "metrics.csv")][1:] == ["1.23456789"]
+
+
+def test_columns_that_could_not_be_added_are_not_written_either(tmp_path: Path, monkeypatch) -> None:
+    """After an error Lightning writes once more: rows of more columns than the file has would not be its rows."""
+    logger = ResumableCSVLogger(tmp_path)
+    log(logger, step0=1.0)
+    logger.log_metrics({"loss": 2.0, "PQ": 40.0}, step=1)
+
+    def full(*_: object) -> None:
+        raise WriteError("metrics.csv cannot be written")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("opsnet.training.csv_logger.write_rows", full)
+        for _ in range(2):
+            with pytest.raises(WriteError):
+                logger.save()
+    assert (tmp_path / "metrics.csv").read_text().splitlines() == ["loss,step", "1.0,0"]
+    logger.save()  # with room again
+    assert read_rows(tmp_path / "metrics.csv")[1] == {"loss": "2.0", "PQ": "40.0", "step": "1"}
