@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from opsnet.commands.help import Help
@@ -47,15 +48,31 @@ HELP = Help(
 
 
 def run(cfg: DictConfig) -> None:
-    """Hydra's task."""
-    from opsnet.evaluation.run import evaluate_and_print
+    """Hydra's task.
 
+    Raises:
+        InputError: a job of a sweep asks for several processes, each of which would start the sweep again.
+    """
+    from opsnet.evaluation.run import evaluate_and_print
+    from opsnet.sweep.sweep import is_sweep
+    from opsnet.utils.errors import InputError
+    from opsnet.utils.ranks import is_distributed
+
+    if is_sweep() and is_distributed(cfg.get("trainer")):
+        raise InputError("trainer=ddp cannot be used with -m: run the evaluations one after another, or without it")
     evaluate_and_print(cfg)
 
 
 def main() -> None:
     """Console entry point."""
-    run_command("evaluate", run, help=HELP)
+    run_command("evaluate", run, help=HELP, extend=_rank_arguments)
+
+
+def _rank_arguments(arguments: list[str]) -> list[str]:
+    """Additional arguments of a process started by SLURM or torchrun."""
+    from opsnet.sweep.cluster import rank_arguments
+
+    return rank_arguments(arguments, os.environ, "evaluate")
 
 
 if __name__ == "__main__":

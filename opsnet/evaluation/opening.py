@@ -95,9 +95,12 @@ def local_path(checkpoint: str) -> Path:
 
 
 def open_sources(
-    options: EvaluationOptions, plan: Plan, evaluated: EvaluationTarget, data: PanopticDataModule
-) -> Mapping[str, Source]:
+    options: EvaluationOptions, plan: Plan, evaluated: EvaluationTarget, data: PanopticDataModule, *,
+    write: bool = True,
+) -> Mapping[str, Source]:  # fmt: skip
     """The source of the outputs for each test domain; all domains are checked before the first is scored.
+
+    ``write``: whether this process writes what stored proposals have in common; one of several does.
 
     Raises:
         ProposalsError: stored proposals cannot be used, or cannot be written into the run's folder.
@@ -126,7 +129,7 @@ def open_sources(
                 plan.output / FOLDER, name, names=source.names, vocabulary=dataset.vocabulary,
                 made_by={**made_by, "data": data_hashes(dataset)},
                 batches=[len(batch) for batch in loader.batches], sources=needed, masks=options.proposal_masks,
-                recognizer=evaluated.recognizer.state_dict(),
+                recognizer=evaluated.recognizer.state_dict(), write=write,
             )  # fmt: skip
         sources[name] = source
     return sources

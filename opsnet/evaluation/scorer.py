@@ -49,8 +49,8 @@ class SettingScorer:
         self.pixels = {s.name: SemanticCounts.zeros(len(self.is_thing)) for s in settings}
         self.parts: dict[str, Mergeable] = {}
         for name in self.counts:
-            of_details = self.details[name].parts if name in self.details else {}
-            own = {"segments": self.counts[name], "map": self.pixels[name], **of_details}
+            of_details: dict[str, Mergeable] = self.details[name].parts if name in self.details else {}
+            own: dict[str, Mergeable] = {"segments": self.counts[name], "map": self.pixels[name], **of_details}
             self.parts.update({f"{name}:{key}": part for key, part in own.items()})
 
     @torch.no_grad()
