@@ -241,7 +241,7 @@ class EvaluationLoader:
         if count > size:
             count = world_size * (size // world_size)
         self.batches = [part.tolist() for part in np.array_split(np.arange(size), count)[rank::world_size]]
-        self._dataset, self._collate, self._workers = dataset, collate_fn, num_workers
+        self.dataset, self._collate, self._workers = dataset, collate_fn, num_workers
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -252,7 +252,7 @@ class EvaluationLoader:
     def read(self, chosen: Iterable[int]) -> Iterator[Any]:
         """Yields only some of the batches, by their index in ``batches``."""
         loader = DataLoader(
-            self._dataset,
+            self.dataset,
             batch_sampler=[self.batches[index] for index in chosen],
             collate_fn=self._collate,
             num_workers=self._workers,

@@ -11,7 +11,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from opsnet.data.datamodule import PanopticDataModule
+from opsnet.data.loaders import EvaluationLoader
 from opsnet.evaluation.comparison import check_comparison, compared_settings
 from opsnet.evaluation.domains import DomainEvaluation, DomainMetrics
 from opsnet.evaluation.exchange import Exchange
@@ -80,19 +80,20 @@ class Opened:
         target: the model.
         rows: rows of the paper's tables that are scored.
         plan: what to compute.
-        data: the test sets.
+        loaders: the batches of all test sets by domain; of one process, whatever their number, since the largest image
+            of a batch determines its padding.
     """
 
     options: EvaluationOptions
     target: EvaluationTarget
     rows: tuple[TableRow, ...]
     plan: Plan
-    data: PanopticDataModule
+    loaders: dict[str, EvaluationLoader]
 
     @property
     def datasets(self) -> dict[str, Any]:
         """The test sets by domain."""
-        return {name: self.data.datasets[f"test/{name}"] for name in self.data.test_names}
+        return {name: loader.dataset for name, loader in self.loaders.items()}
 
     def on(self, device: str) -> Opened:
         """The same with the model, if there is one, on this device."""
@@ -140,7 +141,8 @@ def _open(cfg: DictConfig, options: EvaluationOptions) -> Opened:
     data.prepare_data()
     data.setup("test")
     names = [setting.name for setting in plan.settings]
-    return Opened(options, target, tuple(row for row in rows if row.setting in names), plan, data)
+    loaders = dict(zip(data.test_names, data.test_dataloader(), strict=True))
+    return Opened(options, target, tuple(row for row in rows if row.setting in names), plan, loaders)
 
 
 def _score(opened: Opened, ranks: Ranks) -> Evaluation:
@@ -148,7 +150,7 @@ def _score(opened: Opened, ranks: Ranks) -> Evaluation:
     journal = Journal(plan.output / FOLDER)
     exchange = Exchange(journal.folder, ranks)
     with closing(journal), when_stopped(lambda: _kept(found, options)), exchange.reported():
-        sources = open_sources(options, plan, opened.target, opened.data, write=ranks.is_main)
+        sources = open_sources(options, plan, opened.target, opened.loaders, write=ranks.is_main)
         origin: dict[str, Any] = {}
 
         def begin() -> dict[str, list[int]]:
@@ -176,7 +178,7 @@ def _score(opened: Opened, ranks: Ranks) -> Evaluation:
 def _write(found: Evaluation, opened: Opened, origin: dict[str, Any]) -> None:
     """Writes ``results.json``."""
     options, plan = opened.options, opened.plan
-    found.tuned = best_of_grid(plan.settings, found.metrics, opened.data.test_names) if options.tune else {}
+    found.tuned = best_of_grid(plan.settings, found.metrics, list(opened.loaders)) if options.tune else {}
     result = {
         "experiment": options.experiment_name,
         "seed": options.seed,
