@@ -37,6 +37,8 @@ class Exchange:
     def __init__(self, folder: Path, ranks: Ranks) -> None:
         self.folder, self.ranks = folder, ranks
         self._name = f".{ranks.gather(uuid.uuid4().hex[:12])[0]}"  # of this start: files of earlier ones are not read
+        if ranks.is_main:
+            self._remove(lambda path: not path.name.startswith(self._name))
 
     def from_main(self, compute: Callable[[], Any]) -> Any:
         """The json value that the first process computes, on all."""
@@ -88,8 +90,12 @@ class Exchange:
             raise
         finally:
             if self.ranks.is_main:
-                for path in self.folder.glob(f"{self._name}.*"):
-                    path.unlink(missing_ok=True)
+                self._remove(lambda path: True)
+
+    def _remove(self, chosen: Callable[[Path], bool]) -> None:
+        for path in self.folder.glob(".*.json"):
+            if chosen(path):
+                path.unlink(missing_ok=True)
 
     def _leave(self, sentence: str) -> None:
         if not self.ranks.is_main:
