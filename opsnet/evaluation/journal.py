@@ -13,6 +13,7 @@ from __future__ import annotations
 import gzip
 import json
 import logging
+import math
 import shutil
 import time
 import zlib
@@ -208,6 +209,8 @@ def _sparse(array: np.ndarray) -> list[Any]:
 
 
 def _dense(shape: Sequence[int], index: Sequence[int], values: Sequence[int]) -> np.ndarray:
+    if math.prod(shape) > MAX_BYTES // 8:
+        raise ValueError(f"an array of {shape} is too large")
     array = np.zeros(tuple(shape), np.int64)
     array.reshape(-1)[np.array(index, np.int64)] = np.array(values, np.int64)
     return array
