@@ -23,17 +23,17 @@ def counts_of(generator: np.random.Generator) -> PanopticCounts:
 
 def test_sums_of_iou_equal_exact_fractions_and_their_order_does_not_matter() -> None:
     generator = np.random.default_rng(0)
-    values = generator.uniform(0.5, 1, (5000, 2))
+    values = generator.uniform(0.5, 1, (500, 2))
     values[0] = (1.0, 0.0)
     found = []
-    for order in (np.arange(5000), generator.permutation(5000)):
+    for order in (np.arange(500), generator.permutation(500)):
         sums = ExactSums(2)
         for row in values[order]:
             sums.add(row)
         found.append(sums.values().tolist())
     assert found[0] == found[1] == [float(sum(map(Fraction, column))) for column in values.T.tolist()]
     assert found[0] == [math.fsum(column) for column in values.T.tolist()]
-    assert values.sum(axis=0).tolist() != found[0] or np.add.reduce(values[::-1]).tolist() != found[0]
+    assert sum(values[:, 0].tolist()) != sum(values[::-1, 0].tolist()), "a plain sum depends on the order"
 
 
 def test_small_numbers_are_rounded_once_each() -> None:
