@@ -55,7 +55,7 @@ def identity(origin: Mapping[str, Any], options: EvaluationOptions, sources: Map
         options: options of the evaluation.
         sources: domain -> source, whose batches count too: images are padded to the largest of a batch.
     """
-    kind = str(next(iter(sources.values())).names.no_object_embed.device.type) if sources else "cpu"
+    kinds = {source.names.no_object_embed.device.type for source in sources.values()}
     given = {key: value for key, value in asdict(options).items() if key not in _NOT_SCORED}
     other = options.recognizer_from
     return {
@@ -65,12 +65,12 @@ def identity(origin: Mapping[str, Any], options: EvaluationOptions, sources: Map
         **{f"batches of {name}": _digest(list(source.sizes)) for name, source in sources.items()},
         **{f"option {key}": json.loads(json.dumps(value, default=repr)) for key, value in given.items()},
         **({} if other is None else {"recognizer_from": fingerprint(local_path(other))}),
-        "kind of device": kind,
+        "kinds of devices": [*sorted(kinds), "cpu" if options.score_workers else "the same"],
         "versions": versions(),
     }
 
 
-_NOT_SCORED = ("output", "device", "checkpoint", "proposals", "journal_every")
+_NOT_SCORED = ("output", "device", "checkpoint", "proposals", "journal_every", "score_workers")
 """Options that may differ when an evaluation continues; of the checkpoint and the data, the content counts."""
 
 

@@ -15,13 +15,14 @@ from opsnet.data.loaders import EvaluationLoader
 from opsnet.evaluation.comparison import check_comparison, compared_settings
 from opsnet.evaluation.domains import DomainEvaluation, DomainMetrics
 from opsnet.evaluation.exchange import Exchange
-from opsnet.evaluation.journal import FOLDER, Journal, OpenPart
+from opsnet.evaluation.journal import FOLDER, Journal
 from opsnet.evaluation.opening import EvaluationTarget, open_sources, open_target
 from opsnet.evaluation.options import EvaluationOptions, option_values
 from opsnet.evaluation.origin import identity, made_from
 from opsnet.evaluation.plan import Plan, plan_of
 from opsnet.evaluation.printing import print_comparison, print_metrics, print_rows, print_tuned
 from opsnet.evaluation.rows import asked_rows, rows_of_checkpoint
+from opsnet.evaluation.scoring import scoring_processes
 from opsnet.evaluation.share import merge, score_share, share_of
 from opsnet.evaluation.sources import Source
 from opsnet.evaluation.tuning import BestCell, best_of_grid
@@ -159,16 +160,17 @@ def _score(opened: Opened, ranks: Ranks) -> Evaluation:
             return {domain: journal.covered(domain) for domain in sources}
 
         covered = exchange.from_main(begin)
-        for domain, source in sources.items():
-            start = time.monotonic()
-            evaluation = DomainEvaluation(domain, source.names, opened.datasets[domain], plan)
-            chosen = share_of(len(source.sizes), covered[domain], ranks.rank, ranks.count)
-            part = OpenPart(journal.folder / domain, evaluation.parts, options.journal_every)
-            score_share(evaluation, source, chosen, part, check=exchange.check, show=ranks.is_main)
-            if ranks.is_main:
-                merge(evaluation, journal, len(source.sizes), exchange.check)
-                found.add(domain, evaluation.finish(), time.monotonic() - start, source)
-                write_json(plan.output / UNFINISHED, {"metrics": found.metrics})
+        with scoring_processes(options.score_workers, journal.folder, options.journal_every) as scoring_of:
+            for domain, source in sources.items():
+                start = time.monotonic()
+                names = source.names.to("cpu") if options.score_workers else source.names
+                evaluation = DomainEvaluation(domain, names, opened.datasets[domain], plan)
+                chosen = share_of(len(source.sizes), covered[domain], ranks.rank, ranks.count)
+                score_share(domain, source, chosen, scoring_of(evaluation), check=exchange.check, show=ranks.is_main)
+                if ranks.is_main:
+                    merge(evaluation, journal, len(source.sizes), exchange.check)
+                    found.add(domain, evaluation.finish(), time.monotonic() - start, source)
+                    write_json(plan.output / UNFINISHED, {"metrics": found.metrics})
         if ranks.is_main:
             _write(found, opened, origin)
             journal.remove()

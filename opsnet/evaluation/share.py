@@ -11,7 +11,8 @@ from pathlib import Path
 
 from opsnet.evaluation.domains import DomainEvaluation
 from opsnet.evaluation.exchange import POLL
-from opsnet.evaluation.journal import Journal, JournalError, OpenPart, new_parts
+from opsnet.evaluation.journal import Journal, JournalError, new_parts
+from opsnet.evaluation.scoring import Scoring
 from opsnet.evaluation.sources import Source
 from opsnet.metrics.merging import add_state
 from opsnet.utils.stop_signals import Stopped, stop_handler
@@ -24,16 +25,15 @@ def share_of(batches: int, covered: Sequence[int], rank: int, count: int) -> lis
 
 
 def score_share(
-    evaluation: DomainEvaluation, source: Source, chosen: Sequence[int], part: OpenPart, *,
-    check: Callable[[], None], show: bool,
-) -> None:  # fmt: skip
-    """Scores some batches of a domain and writes their parts of the journal; also what is scored when it is stopped.
+    name: str, source: Source, chosen: Sequence[int], scoring: Scoring, *, check: Callable[[], None], show: bool
+) -> None:
+    """Scores some batches of a domain and writes them to the journal; also what is scored when it is stopped.
 
     Args:
-        evaluation: scores them; it is of zero images before and afterwards.
-        source: the domain's batches.
+        name: the domain's name.
+        source: its batches.
         chosen: indices of the batches.
-        part: collects them.
+        scoring: scores them.
         check: called after each; raises an error of other processes.
         show: whether to show the progress.
 
@@ -43,18 +43,15 @@ def score_share(
     from rich.progress import track
 
     firsts = [last - size for last, size in zip(accumulate(source.sizes), source.sizes)]
-    progress = track(chosen, description=f"Evaluating {evaluation.name}", disable=not show)
     with _between_batches() as stop_if_asked:
         batches = source.read(chosen)
         try:
-            for index in progress:
-                batch = next(batches)
-                with part.batch(index):
-                    evaluation.score(batch, firsts[index])
+            for index in track(chosen, description=f"Evaluating {name}", disable=not show):
+                scoring.add(index, next(batches), firsts[index])
                 stop_if_asked()
                 check()
         finally:
-            part.write()
+            scoring.close()
 
 
 def merge(evaluation: DomainEvaluation, journal: Journal, batches: int, check: Callable[[], None]) -> None:

@@ -35,6 +35,10 @@ class EvaluatedBatch:
         sizes = tuple((truth.ids.shape[0], truth.ids.shape[1]) for truth in moved)
         return cls(dataclasses.replace(output, map_sizes=sizes).to(device), moved)
 
+    def to(self, device: torch.device | str) -> EvaluatedBatch:
+        """The same on another device."""
+        return EvaluatedBatch.of(self.output, self.truths, torch.device(device))
+
 
 class Source(Protocol):
     """The batches of one domain; they are the same on any number of devices.

@@ -24,9 +24,10 @@ from opsnet.data.panoptic_dataset import PanopticDataset
 from opsnet.evaluation import run
 from opsnet.evaluation.domain_file import digest
 from opsnet.evaluation.domains import DomainEvaluation
-from opsnet.evaluation.journal import Journal, JournalError, OpenPart
+from opsnet.evaluation.journal import Journal, JournalError
 from opsnet.evaluation.proposal_files import write_outputs
 from opsnet.evaluation.run import evaluate
+from opsnet.evaluation.scoring import OwnScoring, scoring_processes
 from opsnet.evaluation.share import merge, score_share, share_of
 from opsnet.evaluation.store import open_domain
 from opsnet.inference.network_output import NetworkOutput
@@ -123,11 +124,12 @@ def test_every_batch_is_in_one_share() -> None:
 def test_ranks_that_take_turns_give_the_results_of_one(count, config, whole, tmp_path, monkeypatch) -> None:
     """Each rank's state is its own; the first process gets only what is in the journal."""
 
-    def in_turns(evaluation, source, chosen, part, **more) -> None:
+    def in_turns(name, source, chosen, scoring, **more) -> None:
+        given = scoring.evaluation
         for rank in reversed(range(count)):
-            own = DomainEvaluation(evaluation.name, evaluation.domain, evaluation.dataset, evaluation.plan)
+            own = DomainEvaluation(name, given.domain, given.dataset, given.plan)
             share = share_of(len(source.sizes), [], rank, count)
-            score_share(own, source, share, OpenPart(part.folder, own.parts, 1e9), **more)
+            score_share(name, source, share, OwnScoring(own, scoring.part.folder.parent, 1e9), **more)
 
     monkeypatch.setattr(run, "score_share", in_turns)
     evaluate(config(tmp_path))
@@ -175,11 +177,9 @@ def test_another_evaluation_does_not_continue_it(config, tmp_path, monkeypatch) 
 
 
 def test_a_batch_is_not_merged_twice(config, tmp_path, monkeypatch) -> None:
-    def again(evaluation, source, chosen, part, **more) -> None:
-        score_share(evaluation, source, [0, 1], part, **more)
-        score_share(evaluation, source, [1, 2, 3], OpenPart(part.folder, evaluation.parts, 1e9), **more)
-        (part.folder / "000001.json.gz").rename(part.folder / "000009.json.gz")
-        score_share(evaluation, source, [1], part, **more)
+    def again(name, source, chosen, scoring, **more) -> None:
+        score_share(name, source, [0, 1], scoring, **more)
+        score_share(name, source, [3, 1, 2], OwnScoring(scoring.evaluation, scoring.part.folder.parent, 1e9), **more)
 
     monkeypatch.setattr(run, "score_share", again)
     with pytest.raises(JournalError, match="has a batch of scenes twice"):
@@ -286,6 +286,23 @@ def test_a_network_on_two_processes_and_its_stored_proposals(start, compose, ove
     assert process.returncode == 0, error
     first, second = (json.loads((one / "results.json").read_text()) for one in (both, tmp_path / "one"))
     assert first["metrics"] == second["metrics"]
+
+
+@pytest.mark.slow
+def test_workers_that_score_beside_the_network_change_nothing(config, whole, tmp_path) -> None:
+    evaluate(config(tmp_path, "score_workers=2"))
+    require_equal(tmp_path, whole)
+
+
+@pytest.mark.slow
+def test_the_error_of_a_worker_is_one_sentence(config, tmp_path, capfd) -> None:
+    with scoring_processes(1, tmp_path, 1e9) as scoring_of:
+        empty = type("Empty", (), {"name": "scenes", "domain": torch.zeros(1), "dataset": None, "plan": None})()
+        scoring = scoring_of(empty)
+        with pytest.raises(InputError, match="a worker that scores failed: its traceback is above"):
+            scoring.close()
+        scoring.close()  # it is known
+    assert "AttributeError" in capfd.readouterr().err
 
 
 @pytest.mark.slow
