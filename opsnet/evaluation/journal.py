@@ -132,7 +132,7 @@ class OpenPart:
     Args:
         folder: of the domain's parts.
         metrics: the accumulators, which are cleared when a part is written.
-        every: seconds between two parts.
+        every: seconds between two parts; 0: a part per batch.
     """
 
     def __init__(self, folder: Path, metrics: Mapping[str, Mergeable], every: float) -> None:
@@ -150,7 +150,8 @@ class OpenPart:
         self._is_whole = True
         self.batches.append(index)
         now = time.monotonic()
-        if now - self._last >= max(self.every, SHARE * (now - self._start), self._writing / SHARE):
+        pause = max(self.every, SHARE * (now - self._start), self._writing / SHARE) if self.every else 0.0
+        if now - self._last >= pause:
             self.write()
 
     def write(self) -> None:
