@@ -37,7 +37,8 @@ class EvaluatedBatch:
 
     def to(self, device: torch.device | str) -> EvaluatedBatch:
         """The same on another device."""
-        return EvaluatedBatch.of(self.output, self.truths, torch.device(device))
+        moved = EvaluatedBatch.of(self.output, self.truths, torch.device(device))
+        return dataclasses.replace(self, output=moved.output, truths=moved.truths)
 
 
 class Source(Protocol):
