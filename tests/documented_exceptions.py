@@ -130,6 +130,7 @@ COMPOSED = {
     "opsnet-evaluate --config-dir my_conf experiment=street checkpoint=last.ckpt "
     "settings=[query_only/cls_iou_filter] hydra.run.dir=before",
     "opsnet-evaluate checkpoint=fcclip.pth world=real settings=[geometric_ensemble/fcclip,coat/fcclip,full/cls]",
+    "opsnet-evaluate checkpoint=last.ckpt trainer=ddp trainer.devices=8",
     *(f"opsnet-evaluate table={table} ..." for table in ("2", "3", "[4,5,6,7]", "8", "9")),
     "opsnet-evaluate table=1 world=real checkpoint=PATH",
     "opsnet-doctor data=coco backbone=r50 clip=rn50 model=mask2former losses=mask2former optim=mask2former "

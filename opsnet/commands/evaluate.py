@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from opsnet.commands.help import Help
@@ -20,6 +21,7 @@ HELP = Help(
         ("every recognizer, one table", "opsnet-evaluate checkpoint=last.ckpt compare=recognizers"),
         ("a table of the paper", "opsnet-evaluate checkpoint=last.ckpt table=6"),
         ("store the network's outputs", "opsnet-evaluate checkpoint=last.ckpt save_proposals=true"),
+        ("eight GPUs", "opsnet-evaluate checkpoint=last.ckpt trainer=ddp trainer.devices=8"),
         ("score what is stored", "opsnet-evaluate proposals=FOLDER settings=[alpha=8,beta=0.5/cls_iou]"),
     ),
     keys={
@@ -38,24 +40,43 @@ HELP = Help(
         "oracles": "true: upper bounds with ground-truth masks, names and filter",
         "output": "folder to write; runs/evaluate/<date_time> by default",
         "device": "auto, cpu, cuda or cuda:1",
+        "trainer": "ddp: several GPUs, each scores a share: trainer.devices=8, +trainer.num_nodes=4 machines",
+        "score_workers": "processes that score beside the network; 0 by default",
         "clip_model, train_vocabulary": "for published weights: their CLIP and names, if not the usual ones",
         "clip_weights": "path of CLIP's weights, if they have moved since training",
     },
-    more="Read on: docs/tables.md, docs/datasets.md (how to get each dataset), docs/models.md (published weights).",
+    more="The same command with hydra.run.dir= of a run that was stopped continues it. Read on: docs/evaluation.md, "
+    "docs/tables.md, docs/datasets.md (how to get each dataset), docs/models.md (published weights).",
     ask="an evaluation needs checkpoint=PATH or proposals=FOLDER",
 )
 
 
 def run(cfg: DictConfig) -> None:
-    """Hydra's task."""
-    from opsnet.evaluation.run import evaluate_and_print
+    """Hydra's task.
 
+    Raises:
+        InputError: a job of a sweep asks for several processes, each of which would start the sweep again.
+    """
+    from opsnet.evaluation.run import evaluate_and_print
+    from opsnet.sweep.sweep import is_sweep
+    from opsnet.utils.errors import InputError
+    from opsnet.utils.ranks import is_distributed
+
+    if is_sweep() and is_distributed(cfg.get("trainer")):
+        raise InputError("trainer=ddp cannot be used with -m: run the evaluations one after another, or without it")
     evaluate_and_print(cfg)
 
 
 def main() -> None:
     """Console entry point."""
-    run_command("evaluate", run, help=HELP)
+    run_command("evaluate", run, help=HELP, extend=_rank_arguments)
+
+
+def _rank_arguments(arguments: list[str]) -> list[str]:
+    """Additional arguments of a process started by SLURM or torchrun."""
+    from opsnet.sweep.cluster import rank_arguments
+
+    return rank_arguments(arguments, os.environ, "evaluate")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ replace their samplers, whatever ``Trainer(use_distributed_sampler=...)`` is.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any, TypeVar
@@ -241,18 +241,23 @@ class EvaluationLoader:
         if count > size:
             count = world_size * (size // world_size)
         self.batches = [part.tolist() for part in np.array_split(np.arange(size), count)[rank::world_size]]
-        self._loader = DataLoader(
-            dataset,
-            batch_sampler=self.batches,
-            collate_fn=collate_fn,
-            num_workers=num_workers,
-            worker_init_fn=worker_signals,
-            generator=torch.Generator(),
-        )
+        self.dataset, self._collate, self._workers = dataset, collate_fn, num_workers
 
     def __len__(self) -> int:
         return len(self.batches)
 
     def __iter__(self) -> Iterator[Any]:
+        yield from self.read(range(len(self)))
+
+    def read(self, chosen: Iterable[int]) -> Iterator[Any]:
+        """Yields only some of the batches, by their index in ``batches``."""
+        loader = DataLoader(
+            self.dataset,
+            batch_sampler=[self.batches[index] for index in chosen],
+            collate_fn=self._collate,
+            num_workers=self._workers,
+            worker_init_fn=worker_signals,
+            generator=torch.Generator(),
+        )
         with unwrap_worker_errors():
-            yield from self._loader
+            yield from loader

@@ -13,20 +13,21 @@ from torch import Tensor
 
 from opsnet.evaluation.scored_image import ImageMasks
 from opsnet.inference.semantic import class_probabilities, mask_probabilities, semantic_labels
-from opsnet.metrics.average_precision import ImageInstances, InstanceResult, summarise_instances
+from opsnet.metrics.average_precision import ImageInstances, InstanceRecords, InstanceResult, summarise_instances
 from opsnet.metrics.class_rows import Row as CsvRow
 from opsnet.metrics.class_rows import class_rows, write_rows
 from opsnet.metrics.confusions import ConfusionCounts, count_confusions, most_common
 from opsnet.metrics.image_overlaps import ImageOverlaps
 from opsnet.metrics.instances import instances_from_map, instances_from_proposals
+from opsnet.metrics.merging import Mergeable, PanopticTotals
 from opsnet.metrics.oracles import ORACLES, NamedMasks
-from opsnet.metrics.panoptic_averages import PanopticCounts, PanopticScores, summarise
+from opsnet.metrics.panoptic_averages import PanopticScores, summarise
 from opsnet.metrics.panoptic_quality import count_image
 from opsnet.metrics.semantic import (
     PROPOSALS,
     SemanticCounts,
     SemanticResult,
-    count_semantic_map,
+    semantic_map_block,
     summarise_semantic,
 )
 from opsnet.panoptic.mask_filtering import Filtered
@@ -50,6 +51,7 @@ class ImageEvaluation:
         logits, no_object: (K, M) and (K,).
         overlaps: overlaps of the map with the ground truth.
         truth: the image's ground truth.
+        index: its position in the dataset.
     """
 
     masks: ImageMasks
@@ -58,6 +60,7 @@ class ImageEvaluation:
     no_object: Tensor
     overlaps: ImageOverlaps
     truth: GroundTruth
+    index: int = 0
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,9 @@ class Details:
         kind: kind of the setting's Mask Filtering, which also ranks instances.
         overlap: the merge's overlap threshold.
         options: which details to compute.
+
+    Attributes:
+        parts: the state of everything that is computed, by name.
     """
 
     target: TextBank
@@ -95,21 +101,30 @@ class Details:
     options: DetailOptions
     confusions: ConfusionCounts = field(init=False)
     pixels: SemanticCounts = field(init=False)
-    images: dict[str, list[ImageInstances]] = field(init=False)
-    oracles: dict[str, PanopticCounts] = field(init=False)
-    _precision: dict[str, InstanceResult] = field(init=False, default_factory=dict)
+    instances: dict[str, InstanceRecords] = field(init=False)
+    oracles: dict[str, PanopticTotals] = field(init=False)
+    parts: dict[str, Mergeable] = field(init=False)
+    _precision: dict[str, tuple[int, InstanceResult]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self.is_thing: list[bool] = self.target.is_thing.tolist()
-        self.confusions = ConfusionCounts.zeros(len(self.is_thing))
-        self.pixels = SemanticCounts.zeros(len(self.is_thing))
+        classes = len(self.is_thing)
+        self.confusions = ConfusionCounts.zeros(classes)
+        self.pixels = SemanticCounts.zeros(classes if self.options.semantic else 0)
         # The filter "cls" ranks by class probability itself, so both APs are one.
-        self.images = {"": []} if self.kind == "cls" else {"": [], PROPOSALS: []}
-        self.oracles = {name: PanopticCounts.zeros(len(self.is_thing)) for name in ORACLES if self.options.oracles}
+        rankings = ("",) if self.kind == "cls" else ("", PROPOSALS)
+        self.instances = {ranking: InstanceRecords() for ranking in rankings if self.options.instances}
+        self.oracles = {name: PanopticTotals(classes) for name in ORACLES if self.options.oracles}
+        self.parts = {
+            "confusions": self.confusions,
+            "pixels": self.pixels,
+            **{f"instances{ranking}": records for ranking, records in self.instances.items()},
+            **{f"oracle {name}": totals for name, totals in self.oracles.items()},
+        }
 
     def add(self, image: ImageEvaluation) -> None:
         """Adds one image."""
-        self.confusions += count_confusions(image.overlaps)
+        self.confusions.add(count_confusions(image.overlaps))
         if not self.options.need_masks:
             return
         masks = image.masks
@@ -117,7 +132,7 @@ class Details:
         classes = class_probabilities(image.logits, image.no_object)
         if self.options.semantic:
             labels = semantic_labels(probabilities, classes)
-            self.pixels += count_semantic_map(labels, image.truth, len(self.is_thing))
+            self.pixels.add(semantic_map_block(labels, image.truth, len(self.is_thing)))
         if self.options.instances:
             self._add_instances(probabilities, classes, image)
         if self.options.oracles:
@@ -127,10 +142,9 @@ class Details:
     def _add_instances(self, probabilities: Tensor, classes: Tensor, image: ImageEvaluation) -> None:
         true = instances_from_map(image.truth)
         scores = {"": self._pair_scores(image, classes), PROPOSALS: classes}
-        for ranking, images in self.images.items():
+        for ranking, records in self.instances.items():
             predicted = instances_from_proposals(probabilities, scores[ranking], self.is_thing)
-            images.append(ImageInstances(predicted, true))
-        self._precision.clear()
+            records.add(image.index, ImageInstances(predicted, true))
 
     def _pair_scores(self, image: ImageEvaluation, classes: Tensor) -> Tensor:
         """Scores of all pairs of a proposal and a name, (K, M), ranked as the filter ranks proposals.
@@ -148,7 +162,7 @@ class Details:
             prediction = merge_panoptic(
                 better.probabilities, better.scores, better.labels, better.keep, self.is_thing, overlap=self.overlap
             )
-            self.oracles[name] += count_image(prediction, truth, len(self.is_thing))
+            self.oracles[name].add(count_image(prediction, truth, len(self.is_thing)))
 
     def precision(self, ranking: str = "") -> InstanceResult | None:
         """Average precision over the images so far; ``None`` if not requested.
@@ -159,10 +173,11 @@ class Details:
         """
         if not self.options.instances:
             return None
-        ranking = ranking if ranking in self.images else ""
-        if ranking not in self._precision:
-            self._precision[ranking] = summarise_instances(self.images[ranking], len(self.is_thing))
-        return self._precision[ranking]
+        ranking = ranking if ranking in self.instances else ""
+        images = self.instances[ranking].images()
+        if (cached := self._precision.get(ranking)) is None or cached[0] != len(images):
+            cached = self._precision[ranking] = (len(images), summarise_instances(images, len(self.is_thing)))
+        return cached[1]
 
     def semantic(self) -> SemanticResult | None:
         """The semantic maps from proposals, scored over the images so far; ``None`` if not requested."""
@@ -178,8 +193,8 @@ class Details:
         metrics: dict[str, float] = {}
         for suffix, result in found:
             metrics.update({f"{measure}{suffix}": v for measure, v in (result.as_dict() if result else {}).items()})
-        for name, counts in self.oracles.items():
-            bound = summarise(counts, self.is_thing).as_dict()
+        for name, totals in self.oracles.items():
+            bound = summarise(totals.counts(), self.is_thing).as_dict()
             metrics.update({f"oracle/{name.replace(' ', '')}/{measure}": value for measure, value in bound.items()})
         return metrics
 

@@ -11,7 +11,7 @@ from typing import Any
 from opsnet.checkpoint.folder import fetch
 from opsnet.checkpoint.reading import load_recognizer
 from opsnet.checkpoint.stored_network import build_recognizer
-from opsnet.data.datamodule import PanopticDataModule
+from opsnet.data.loaders import EvaluationLoader
 from opsnet.evaluation.data_hash import data_hashes
 from opsnet.evaluation.options import EvaluationOptions
 from opsnet.evaluation.plan import Plan
@@ -95,15 +95,23 @@ def local_path(checkpoint: str) -> Path:
 
 
 def open_sources(
-    options: EvaluationOptions, plan: Plan, evaluated: EvaluationTarget, data: PanopticDataModule
-) -> Mapping[str, Source]:
+    options: EvaluationOptions, plan: Plan, evaluated: EvaluationTarget, loaders: Mapping[str, EvaluationLoader], *,
+    write: bool = True,
+) -> Mapping[str, Source]:  # fmt: skip
     """The source of the outputs for each test domain; all domains are checked before the first is scored.
+
+    Args:
+        options: options of the evaluation.
+        plan: what is computed.
+        evaluated: the model.
+        loaders: domain -> all its batches.
+        write: whether this process writes what stored proposals have in common; one of several does.
 
     Raises:
         ProposalsError: stored proposals cannot be used, or cannot be written into the run's folder.
         InputError: the network lacks what a source of CLIP embeddings needs.
     """
-    datasets: dict[str, Any] = {name: data.datasets[f"test/{name}"] for name in data.test_names}
+    datasets: dict[str, Any] = {name: loader.dataset for name, loader in loaders.items()}
     trained, needed = evaluated.trained, plan.sources
     if trained is None:
         device = pick_device(options.device)
@@ -119,14 +127,14 @@ def open_sources(
             **({} if evaluated.query_embeddings else {"query_embeddings": False}),
         }
     sources: dict[str, Source] = {}
-    for (name, dataset), loader in zip(datasets.items(), data.test_dataloader(), strict=True):
-        source = NetworkSource(trained, loader, dataset, needed)
+    for name, dataset in datasets.items():
+        source, loader = NetworkSource(trained, loaders[name], dataset, needed), loaders[name]
         if options.save_proposals:
             source.writer = ProposalWriter(
                 plan.output / FOLDER, name, names=source.names, vocabulary=dataset.vocabulary,
                 made_by={**made_by, "data": data_hashes(dataset)},
                 batches=[len(batch) for batch in loader.batches], sources=needed, masks=options.proposal_masks,
-                recognizer=evaluated.recognizer.state_dict(),
+                recognizer=evaluated.recognizer.state_dict(), write=write,
             )  # fmt: skip
         sources[name] = source
     return sources

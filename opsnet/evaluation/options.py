@@ -15,6 +15,7 @@ from opsnet.utils.option_values import COUNT, SHARE, SHARE_OR_NULL, Number, Swit
 
 KEYS: dict[str, Number | Switch] = {
     "seed": COUNT, "overlap": SHARE_OR_NULL, "panels": COUNT, "data.tuning_images": COUNT,
+    "journal_every": Number(low=0), "score_workers": COUNT,
     "treat_label_names_as_seen": Switch(), "details": Switch(), "instances": Switch(), "oracles": Switch(),
     "ema": Switch(), "semantic_from_proposals": Switch(null=True), "save_proposals": Switch(), "show": Switch(),
     **{f"filters.{kind}.threshold": SHARE_OR_NULL for kind in ("cls", "iou", "cls_iou")},
@@ -27,6 +28,8 @@ class EvaluationOptions:
 
     Attributes:
         settings: names of inference settings; empty: the default ones.
+        journal_every: seconds between two parts of the journal.
+        score_workers: processes that score beside the network, on the CPU; 0: where the network runs.
         compare: "recognizers": the settings of :mod:`opsnet.evaluation.comparison`.
         filters: changes to the filters in conf/filtering by name, without those that are null.
         tune: values with which every setting is scored, by filter option.
@@ -63,6 +66,8 @@ class EvaluationOptions:
     save_proposals: bool = False
     proposal_masks: str = "exact"
     proposals: str | None = None
+    journal_every: float = 30.0
+    score_workers: int = 0
     split: str | None = None
     tuning_images: int = 0
 

@@ -16,6 +16,7 @@ from opsnet.evaluation.plan import Plan
 from opsnet.evaluation.sources import Source, StoredSource
 from opsnet.evaluation.store import fingerprint
 from opsnet.inference.settings import Setting, recognizer_config
+from opsnet.metrics.results import versions
 from opsnet.vocabulary import Vocabulary
 
 
@@ -44,6 +45,33 @@ def made_from(
     checkpoint = fingerprint(local_path(given)) if given is not None else next(iter(stored_by), None)
     settings = [_setting(setting) for setting in plan.settings]
     return {"checkpoint": checkpoint, "settings": _digest([settings, asdict(target.inference)]), "domains": domains}
+
+
+def identity(origin: Mapping[str, Any], options: EvaluationOptions, sources: Mapping[str, Source]) -> dict[str, Any]:
+    """What must be equal for an evaluation to continue: all that the results depend on but the number of devices.
+
+    Args:
+        origin: as returned by :func:`made_from`.
+        options: options of the evaluation.
+        sources: domain -> source, whose batches count too: images are padded to the largest of a batch.
+    """
+    kinds = {source.names.no_object_embed.device.type for source in sources.values()}
+    given = {key: value for key, value in asdict(options).items() if key not in _NOT_SCORED}
+    other = options.recognizer_from
+    return {
+        "checkpoint": origin["checkpoint"],
+        "settings": origin["settings"],
+        **{f"data of {name}": hashes for name, hashes in origin["domains"].items()},
+        **{f"batches of {name}": _digest(list(source.sizes)) for name, source in sources.items()},
+        **{f"option {key}": json.loads(json.dumps(value, default=repr)) for key, value in given.items()},
+        **({} if other is None else {"recognizer_from": fingerprint(local_path(other))}),
+        "kinds of devices": [*sorted(kinds), "cpu" if options.score_workers else "the same"],
+        "versions": versions(),
+    }
+
+
+_NOT_SCORED = ("output", "device", "checkpoint", "proposals", "journal_every", "score_workers")
+"""Options that may differ when an evaluation continues; of the checkpoint and the data, the content counts."""
 
 
 def _domain(dataset: PanopticDataset, stored: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -5,19 +5,26 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from contextlib import closing
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from omegaconf import DictConfig
 
+from opsnet.data.loaders import EvaluationLoader
 from opsnet.evaluation.comparison import check_comparison, compared_settings
-from opsnet.evaluation.domains import evaluate_domain
+from opsnet.evaluation.domains import DomainEvaluation, DomainMetrics
+from opsnet.evaluation.exchange import Exchange
+from opsnet.evaluation.journal import FOLDER, Journal
 from opsnet.evaluation.opening import EvaluationTarget, open_sources, open_target
 from opsnet.evaluation.options import EvaluationOptions, option_values
-from opsnet.evaluation.origin import made_from
-from opsnet.evaluation.plan import plan_of
+from opsnet.evaluation.origin import identity, made_from
+from opsnet.evaluation.plan import Plan, plan_of
 from opsnet.evaluation.printing import print_comparison, print_metrics, print_rows, print_tuned
 from opsnet.evaluation.rows import asked_rows, rows_of_checkpoint
+from opsnet.evaluation.scoring import scoring_processes
+from opsnet.evaluation.share import merge, score_share, share_of
+from opsnet.evaluation.sources import Source
 from opsnet.evaluation.tuning import BestCell, best_of_grid
 from opsnet.inference.config import InferenceConfig
 from opsnet.metrics.confusions import Confusion
@@ -26,6 +33,7 @@ from opsnet.paper.rows import TableRow
 from opsnet.recognition.modulation import EmbeddingModulation
 from opsnet.utils.errors import InputError, when_stopped
 from opsnet.utils.files import write_json
+from opsnet.utils.ranks import Ranks, is_distributed, other_rank, start_ranks
 
 log = logging.getLogger(__name__)
 UNFINISHED = "unfinished.json"
@@ -54,19 +62,72 @@ class Evaluation:
     rows: tuple[TableRow, ...] = ()
     tuned: dict[str, dict[str, BestCell]] = field(default_factory=dict)
 
+    def add(self, domain: str, results: DomainMetrics, seconds: float, source: Source) -> None:
+        """Adds the results of a domain."""
+        self.seconds[f"evaluation/{domain}"] = seconds
+        self.metrics.update({f"{domain}/{key}": value for key, value in results.metrics.items()})
+        self.misses.update({f"{domain}/{key}": misses for key, misses in results.misses.items()})
+        self.domain_similarity[domain] = results.similarity
+        if source.bytes_written:
+            self.kilobytes[domain] = source.bytes_written / 1000 / sum(source.sizes)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What is evaluated, checked before other processes start.
+
+    Attributes:
+        options: of the evaluation.
+        target: the model.
+        rows: rows of the paper's tables that are scored.
+        plan: what to compute.
+        loaders: the batches of all test sets by domain; of one process, whatever their number, since the largest image
+            of a batch determines its padding.
+    """
+
+    options: EvaluationOptions
+    target: EvaluationTarget
+    rows: tuple[TableRow, ...]
+    plan: Plan
+    loaders: dict[str, EvaluationLoader]
+
+    @property
+    def datasets(self) -> dict[str, Any]:
+        """The test sets by domain."""
+        return {name: loader.dataset for name, loader in self.loaders.items()}
+
+    def on(self, device: str) -> Opened:
+        """The same with the model, if there is one, on this device."""
+        if self.target.trained is not None and device != "auto":
+            self.target.trained.model.to(device)
+        return replace(self, options=replace(self.options, device=device))
+
 
 def evaluate(cfg: DictConfig) -> Evaluation:
     """Evaluates a checkpoint, or stored proposals, on every test domain; writes ``results.json``, panels and csv files.
+
+    With ``trainer=ddp`` each process scores its share of the batches; the first one returns and writes the results, the
+    others an empty one.
 
     Args:
         cfg: conf/evaluate.yaml.
 
     Raises:
         CheckpointError, DatasetError, InputError: bad input, before anything is computed.
+        KeyboardInterrupt, Stopped: after a signal; the same command with the same output continues.
     """
+    options, trainer = EvaluationOptions(**option_values(cfg)), cfg.get("trainer")
+    several = is_distributed(trainer)
+    if several and other_rank():
+        logging.getLogger("opsnet").setLevel(logging.ERROR)  # the first process says it
+    opened = _open(cfg, replace(options, device="cpu") if several else options)
+    with start_ranks(trainer, options.device) as ranks:
+        return _score(opened.on(ranks.device), ranks)
+
+
+def _open(cfg: DictConfig, options: EvaluationOptions) -> Opened:
     from hydra.utils import instantiate
 
-    options = EvaluationOptions(**option_values(cfg))
     check_comparison(options)
     rows = asked_rows(options)
     if options.table is None and options.compare is None:  # refuses invalid settings before the network is built
@@ -81,32 +142,55 @@ def evaluate(cfg: DictConfig) -> Evaluation:
     data.prepare_data()
     data.setup("test")
     names = [setting.name for setting in plan.settings]
-    found = Evaluation(rows=tuple(row for row in rows if row.setting in names))
-    datasets: dict[str, Any] = {name: data.datasets[f"test/{name}"] for name in data.test_names}
-    sources = open_sources(options, plan, target, data)
-    origin = made_from(options, target, plan, sources, datasets)
-    with when_stopped(lambda: _kept(found, options)):
-        for domain, source in sources.items():
-            start = time.monotonic()
-            dataset = datasets[domain]
-            results = evaluate_domain(domain, source, dataset, plan)
-            found.seconds[f"evaluation/{domain}"] = time.monotonic() - start
-            found.metrics.update({f"{domain}/{key}": value for key, value in results.metrics.items()})
-            found.misses.update({f"{domain}/{key}": misses for key, misses in results.misses.items()})
-            found.domain_similarity[domain] = results.similarity
-            if source.bytes_written:
-                found.kilobytes[domain] = source.bytes_written / 1000 / len(dataset)
-            write_json(plan.output / UNFINISHED, {"metrics": found.metrics})
-    tuned = found.tuned = best_of_grid(plan.settings, found.metrics, data.test_names) if options.tune else {}
+    loaders = dict(zip(data.test_names, data.test_dataloader(), strict=True))
+    return Opened(options, target, tuple(row for row in rows if row.setting in names), plan, loaders)
+
+
+def _score(opened: Opened, ranks: Ranks) -> Evaluation:
+    options, plan, found = opened.options, opened.plan, Evaluation(rows=opened.rows)
+    journal = Journal(plan.output / FOLDER)
+    exchange = Exchange(journal.folder, ranks)
+    with closing(journal), when_stopped(lambda: _kept(found, options)), exchange.reported():
+        sources = open_sources(options, plan, opened.target, opened.loaders, write=ranks.is_main)
+        origin: dict[str, Any] = {}
+
+        def begin() -> dict[str, list[int]]:
+            origin.update(made_from(options, opened.target, plan, sources, opened.datasets))
+            journal.open(identity(origin, options, sources))
+            return {domain: journal.covered(domain) for domain in sources}
+
+        covered = exchange.from_main(begin)
+        with scoring_processes(options.score_workers, journal.folder, options.journal_every) as scoring_of:
+            for domain, source in sources.items():
+                start = time.monotonic()
+                names = source.names.to("cpu") if options.score_workers else source.names
+                evaluation = DomainEvaluation(domain, names, opened.datasets[domain], plan)
+                chosen = share_of(len(source.sizes), covered[domain], ranks.rank, ranks.count)
+                score_share(domain, source, chosen, scoring_of(evaluation), check=exchange.check, show=ranks.is_main)
+                if ranks.is_main:
+                    merge(evaluation, journal, len(source.sizes), exchange.check)
+                    found.add(domain, evaluation.finish(), time.monotonic() - start, source)
+                    write_json(plan.output / UNFINISHED, {"metrics": found.metrics})
+        if ranks.is_main:
+            _write(found, opened, origin)
+            journal.remove()
+    return found
+
+
+def _write(found: Evaluation, opened: Opened, origin: dict[str, Any]) -> None:
+    """Writes ``results.json``."""
+    options, plan = opened.options, opened.plan
+    found.tuned = best_of_grid(plan.settings, found.metrics, list(opened.loaders)) if options.tune else {}
     result = {
         "experiment": options.experiment_name,
         "seed": options.seed,
-        "trained_as": options.trained_as or target.experiment,
+        "trained_as": options.trained_as or opened.target.experiment,
         "rows": {row.name: row.setting for row in found.rows},
         "metrics": found.metrics,
         "domain_similarity": found.domain_similarity,
         "tuned": {
-            domain: {name: asdict(best) for name, best in by_setting.items()} for domain, by_setting in tuned.items()
+            domain: {name: asdict(best) for name, best in by_setting.items()}
+            for domain, by_setting in found.tuned.items()
         },
         "seconds": found.seconds,
         "proposal_kilobytes_a_picture": found.kilobytes,  # a key of results.json stays as it was
@@ -115,17 +199,15 @@ def evaluate(cfg: DictConfig) -> Evaluation:
     }
     write_json(plan.output / "results.json", result)
     (plan.output / UNFINISHED).unlink(missing_ok=True)
-    return found
 
 
 def _kept(found: Evaluation, options: EvaluationOptions) -> str:
     """What a signal leaves of an evaluation."""
-    again = f"the same command with hydra.run.dir={options.output} continues from the stored proposals"
-    proposals = again if options.save_proposals else "save_proposals=true lets an evaluation continue"
+    again = f"the same command with hydra.run.dir={options.output} continues"
     if not found.seconds:
-        return f"no domain is complete; {proposals}"
+        return again
     done = ", ".join(key.removeprefix("evaluation/") for key in found.seconds)
-    return f"the metrics of {done} are in {options.output / UNFINISHED}; {proposals}"
+    return f"the metrics of {done} are in {options.output / UNFINISHED}; {again}"
 
 
 def _given_settings(options: EvaluationOptions, target: EvaluationTarget, rows: Sequence[TableRow]) -> list[str] | None:
@@ -151,12 +233,14 @@ def _log_notes(options: EvaluationOptions, inference: InferenceConfig) -> None:
 
 
 def evaluate_and_print(cfg: DictConfig) -> None:
-    """Evaluates and, with ``cfg.show``, prints the metrics as tables.
+    """Evaluates and, with ``cfg.show``, prints the metrics as tables; of several processes only the first prints.
 
     Raises:
         InputError: there is no domain to evaluate on; see also :func:`evaluate`.
     """
     found = evaluate(cfg)
+    if is_distributed(cfg.get("trainer")) and other_rank():
+        return
     if not found.metrics:
         raise InputError("data.module.test has no domain: choose a data group with test sets, e.g. data=scenes")
     if cfg.show:

@@ -13,7 +13,8 @@ from opsnet.evaluation.scored_image import ImageMasks, score_image
 from opsnet.inference.names import DomainNames
 from opsnet.inference.network_output import NetworkOutput
 from opsnet.inference.settings import Setting
-from opsnet.metrics.panoptic_averages import PanopticCounts, PanopticScores, summarise
+from opsnet.metrics.merging import Mergeable, PanopticTotals
+from opsnet.metrics.panoptic_averages import PanopticScores, summarise
 from opsnet.metrics.semantic import SemanticCounts, summarise_semantic
 from opsnet.panoptic.mask_filtering import Filtered
 from opsnet.structures import GroundTruth, PanopticMap
@@ -32,6 +33,7 @@ class SettingScorer:
 
     Attributes:
         counts, pixels: counts of segments for PQ and of pixels for mIoU over all batches so far, by setting name.
+        parts: the state of everything that is accumulated, by name.
     """
 
     def __init__(
@@ -43,14 +45,30 @@ class SettingScorer:
         for setting in settings:
             setting.recognizer.eval().to(domain.no_object_embed.device)
         self.overlaps = [domain.overlap if s.overlap is None else s.overlap for s in settings]
-        self.counts = {s.name: PanopticCounts.zeros(len(self.is_thing)) for s in settings}
+        self.counts = {s.name: PanopticTotals(len(self.is_thing)) for s in settings}
         self.pixels = {s.name: SemanticCounts.zeros(len(self.is_thing)) for s in settings}
+        self.parts: dict[str, Mergeable] = {}
+        for name in self.counts:
+            of_details: dict[str, Mergeable] = self.details[name].parts if name in self.details else {}
+            own: dict[str, Mergeable] = {"segments": self.counts[name], "map": self.pixels[name], **of_details}
+            self.parts.update({f"{name}:{key}": part for key, part in own.items()})
 
     @torch.no_grad()
     def score(
-        self, output: NetworkOutput, truths: Sequence[GroundTruth], *, with_maps: Collection[str] | None = None
-    ) -> dict[str, list[PanopticMap]]:
-        """Scores a batch; returns the maps, one per image, of the settings named in ``with_maps`` (default: all)."""
+        self, output: NetworkOutput, truths: Sequence[GroundTruth], *, with_maps: Collection[str] | None = None,
+        first: int = 0,
+    ) -> dict[str, list[PanopticMap]]:  # fmt: skip
+        """Scores a batch.
+
+        Args:
+            output: of the network, for B images.
+            truths: their ground truth.
+            with_maps: names of the settings whose maps are returned; ``None``: all.
+            first: position of the batch's first image in its dataset.
+
+        Returns:
+            The B maps of each of these settings.
+        """
         logits = self._logits(output)
         rows = [s.filtering(*logits[s.recognition], output.proposals.iou) for s in self.settings]
         stacked = Filtered(*(torch.stack(values) for values in zip(*rows, strict=True)))  # (S, B, K) each
@@ -61,14 +79,14 @@ class SettingScorer:
             of_image = Filtered(*(values[:, i] for values in stacked))
             results = score_image(masks, truth, of_image, with_map=draw, is_thing=self.is_thing, overlaps=self.overlaps)
             for k, (setting, scored) in enumerate(zip(self.settings, results)):
-                self.counts[setting.name] += scored.segments
+                self.counts[setting.name].add(scored.segments)
                 self.pixels[setting.name].add(scored.pixels)
                 if scored.map is not None and draw[k]:
                     maps[setting.name].append(scored.map)
                 if setting.name in self.details:
                     names, no_object = logits[setting.recognition]
                     row = Filtered(*(values[k] for values in of_image))
-                    image = ImageEvaluation(masks, row, names[i], no_object[i], scored.overlaps, truth)
+                    image = ImageEvaluation(masks, row, names[i], no_object[i], scored.overlaps, truth, first + i)
                     self.details[setting.name].add(image)
         return maps
 
@@ -85,7 +103,7 @@ class SettingScorer:
 
     def panoptic(self, name: str) -> PanopticScores:
         """PQ and its parts of a setting, averaged and per class."""
-        return summarise(self.counts[name], self.is_thing)
+        return summarise(self.counts[name].counts(), self.is_thing)
 
     def results(self) -> dict[str, dict[str, float]]:
         """By setting, in percent: PQ and its parts, PQ of each class group, semantic metrics such as mIoU, details."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterable, Iterator, Sequence, Sized
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Protocol
 
 import torch
 
+from opsnet.data.loaders import EvaluationLoader
 from opsnet.data.panoptic_dataset import PanopticDataset
 from opsnet.evaluation.data_hash import data_hashes, differing
 from opsnet.evaluation.proposal_files import ProposalsError
@@ -16,7 +18,7 @@ from opsnet.evaluation.store import ProposalWriter, StoredDomain
 from opsnet.inference.names import DomainNames
 from opsnet.inference.network_output import NetworkOutput, check_sources, run_network
 from opsnet.inference.trained_model import TrainedModel
-from opsnet.structures import Batch, GroundTruth
+from opsnet.structures import GroundTruth
 
 
 @dataclass(frozen=True)
@@ -33,20 +35,29 @@ class EvaluatedBatch:
         sizes = tuple((truth.ids.shape[0], truth.ids.shape[1]) for truth in moved)
         return cls(dataclasses.replace(output, map_sizes=sizes).to(device), moved)
 
+    def to(self, device: torch.device | str) -> EvaluatedBatch:
+        """The same on another device."""
+        moved = EvaluatedBatch.of(self.output, self.truths, torch.device(device))
+        return dataclasses.replace(self, output=moved.output, truths=moved.truths)
+
 
 class Source(Protocol):
-    """The batches of one domain."""
+    """The batches of one domain; they are the same on any number of devices.
+
+    Attributes:
+        names: the domain's names.
+        sizes: number of images of each batch.
+    """
 
     names: DomainNames
+    sizes: Sequence[int]
 
     @property
     def bytes_written(self) -> int:
         """Size of the stored proposals in bytes; 0 if none were written."""
 
-    def __len__(self) -> int:
-        """Number of batches."""
-
-    def __iter__(self) -> Iterator[EvaluatedBatch]: ...
+    def read(self, chosen: Sequence[int]) -> Iterator[EvaluatedBatch]:
+        """Yields the batches with these indices, in their order."""
 
 
 class NetworkSource:
@@ -64,25 +75,26 @@ class NetworkSource:
     """
 
     def __init__(
-        self, trained: TrainedModel, loader: Iterable[Batch], dataset: PanopticDataset, sources: Collection[str],
+        self, trained: TrainedModel, loader: EvaluationLoader, dataset: PanopticDataset, sources: Collection[str],
         writer: ProposalWriter | None = None,
     ) -> None:  # fmt: skip
         check_sources(trained.model, sources)
         self.trained, self.loader, self.sources, self.writer = trained, loader, tuple(sources), writer
         self.names = trained.domain(dataset.vocabulary)
+        self.sizes: Sequence[int] = [len(batch) for batch in loader.batches]
 
     @property
     def bytes_written(self) -> int:
         """Size of the stored proposals in bytes; 0 if none were written."""
         return self.writer.stored.bytes() if self.writer else 0
 
-    def __len__(self) -> int:
-        assert isinstance(self.loader, Sized)
-        return len(self.loader)
-
     def __iter__(self) -> Iterator[EvaluatedBatch]:
+        yield from self.read(range(len(self.sizes)))
+
+    def read(self, chosen: Sequence[int]) -> Iterator[EvaluatedBatch]:
+        """Yields the batches with these indices, in their order; stores them if there is a writer."""
         device = self.names.no_object_embed.device
-        for index, batch in enumerate(self.loader):
+        for index, batch in zip(chosen, self.loader.read(chosen), strict=True):
             output = self.writer.load_cached(index, batch.image_ids) if self.writer else None
             if output is None:
                 output = run_network(self.trained.model, batch.to(device), self.sources)
@@ -129,15 +141,19 @@ class StoredSource:
             )
         self.stored, self.dataset, self.device = stored, dataset, torch.device(device)
         self.names = stored.names().to(self.device)
+        self.sizes: Sequence[int] = stored.about["batch_sizes"]
         self.bytes_written = 0
 
-    def __len__(self) -> int:
-        return int(self.stored.about["batches"])
+    def read(self, chosen: Sequence[int]) -> Iterator[EvaluatedBatch]:
+        """Yields the batches with these indices, in their order.
 
-    def __iter__(self) -> Iterator[EvaluatedBatch]:
-        known, first = self.dataset.image_ids, 0
-        for output in self.stored.batches():
-            last = first + len(output)
+        Raises:
+            ProposalsError: a file is damaged, or does not belong to the data.
+        """
+        known, ends = self.dataset.image_ids, list(accumulate(self.sizes))
+        for index in chosen:
+            output, last = self.stored.batch(index), ends[index]
+            first = last - self.sizes[index]
             if known[first:last] != list(output.image_ids):
                 raise ProposalsError(
                     f"{self.stored.folder} has proposals of other images than the data (from image {first} on): give "
@@ -148,4 +164,3 @@ class StoredSource:
                     f"{self.stored.folder} has text embeddings of another length than its proposals: save them again"
                 )
             yield EvaluatedBatch.of(output, map(self.dataset.truth, range(first, last)), self.device)
-            first = last

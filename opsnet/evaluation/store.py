@@ -65,14 +65,21 @@ class StoredDomain:
         """
         return read_names(self.folder / TEXT, digest(self.about))
 
+    def batch(self, index: int) -> NetworkOutput:
+        """One batch.
+
+        Raises:
+            ProposalsError: the file is damaged, or of other proposals.
+        """
+        return read_outputs(self.path(index), digest(self.about))
+
     def batches(self) -> Iterator[NetworkOutput]:
         """Yields the batches in order.
 
         Raises:
             ProposalsError: a file is damaged, or of other proposals.
         """
-        for index in range(self.about["batches"]):
-            yield read_outputs(self.path(index), digest(self.about))
+        yield from map(self.batch, range(self.about["batches"]))
 
     def bytes(self) -> int:
         """Size on disk in bytes."""
@@ -190,6 +197,7 @@ class ProposalWriter:
         sources: sources of the CLIP embeddings.
         masks: one of the kinds of :mod:`opsnet.evaluation.mask_bytes`.
         recognizer: weights of the recognizer in ``rules``.
+        write: whether to write the metadata and the names; one of several processes does, before the others write.
 
     Raises:
         ProposalsError: the folder has other proposals, or ``masks`` is unknown.
@@ -198,7 +206,7 @@ class ProposalWriter:
     def __init__(
         self, folder: Path, domain: str, *, names: DomainNames, vocabulary: Vocabulary,
         made_by: Mapping[str, Any], batches: Sequence[int], sources: Sequence[str], masks: str,
-        recognizer: Mapping[str, Tensor] | None = None,
+        recognizer: Mapping[str, Tensor] | None = None, write: bool = True,
     ) -> None:  # fmt: skip
         if masks not in KINDS:
             raise ProposalsError(f"proposal_masks must be one of {', '.join(KINDS)}, got '{masks}'")
@@ -208,6 +216,8 @@ class ProposalWriter:
             "vocabulary": {"name": vocabulary.name, "categories": vocabulary.categories()},
         }  # fmt: skip
         self.stored, self.exact = StoredDomain(folder / domain, about), masks == "exact"
+        if not write:
+            return
         path = folder / domain / ABOUT
         if path.is_file() and _without_tie(read_about(path)) != _without_tie(json.loads(json.dumps(about))):
             raise ProposalsError(

@@ -34,6 +34,38 @@ class ImageInstances:
     true: tuple[Instance, ...]
 
 
+class InstanceRecords:
+    """The instances of all images so far, as json values; see :class:`opsnet.metrics.merging.Mergeable`."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, npt.NDArray[np.int64]] = {}
+        self.records: dict[str, dict[int, Any]] = {"images": {}}
+
+    def add(self, index: int, instances: ImageInstances) -> None:
+        """Adds the image at this position of its dataset."""
+        self.records["images"][index] = [
+            [
+                [one.label, *one.mask["size"], one.mask["counts"].decode("ascii"), one.score, one.is_crowd]
+                for one in side
+            ]
+            for side in (instances.predicted, instances.true)
+        ]
+
+    def images(self) -> list[ImageInstances]:
+        """The instances of all images, in the order of the dataset."""
+        by_image = (value for _, value in sorted(self.records["images"].items()))
+        return [ImageInstances(*(tuple(map(_instance, side)) for side in sides)) for sides in by_image]
+
+
+def _stored(one: Instance) -> list[Any]:
+    return [one.label, *one.mask["size"], one.mask["counts"].decode("ascii"), one.score, one.is_crowd]
+
+
+def _instance(stored: Sequence[Any]) -> Instance:
+    label, height, width, counts, score, is_crowd = stored
+    return Instance(label, {"size": [height, width], "counts": counts.encode("ascii")}, score, is_crowd)
+
+
 @dataclass(frozen=True)
 class ClassPrecision:
     """One class in percent; nan without a ground-truth instance. ``instances`` counts these, without crowd."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -29,8 +30,19 @@ class ConfusionCounts:
 
     segments: IntArray
 
-    def __add__(self, other: ConfusionCounts) -> ConfusionCounts:
-        return ConfusionCounts(self.segments + other.segments)
+    def add(self, other: ConfusionCounts) -> None:
+        """Adds an image's counts to these, in place."""
+        self.segments[...] += other.segments
+
+    @property
+    def sums(self) -> dict[str, IntArray]:
+        """See :class:`opsnet.metrics.merging.Mergeable`."""
+        return {"segments": self.segments}
+
+    @property
+    def records(self) -> dict[str, Any]:
+        """None."""
+        return {}
 
     @classmethod
     def zeros(cls, num_classes: int) -> ConfusionCounts:

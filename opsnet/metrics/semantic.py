@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -66,6 +67,16 @@ class SemanticCounts:
 
     def __add__(self, other: SemanticCounts) -> SemanticCounts:
         return SemanticCounts(self.pixels + other.pixels)
+
+    @property
+    def sums(self) -> dict[str, IntArray]:
+        """See :class:`opsnet.metrics.merging.Mergeable`."""
+        return {"pixels": self.pixels}
+
+    @property
+    def records(self) -> dict[str, Any]:
+        """None."""
+        return {}
 
     def add(self, block: SemanticBlock) -> None:
         """Adds an image's pixels to these counts, in place."""
@@ -139,7 +150,7 @@ def count_semantic(overlaps: ImageOverlaps) -> SemanticCounts:
     return counts
 
 
-def count_semantic_map(labels: Tensor, truth: GroundTruth, num_classes: int) -> SemanticCounts:
+def semantic_map_block(labels: Tensor, truth: GroundTruth, num_classes: int) -> SemanticBlock:
     """Pixels per pair of classes in one image, whose prediction is a semantic map.
 
     Args:
@@ -152,7 +163,7 @@ def count_semantic_map(labels: Tensor, truth: GroundTruth, num_classes: int) -> 
     """
     present = [label for label in labels.unique().tolist() if label >= 0]
     prediction = PanopticMap(labels + 1, tuple(Segment(label + 1, label, False) for label in present))
-    return count_semantic(image_overlaps(prediction, truth, num_classes))
+    return semantic_block(image_overlaps(prediction, truth, num_classes))
 
 
 def summarise_semantic(counts: SemanticCounts) -> SemanticResult:

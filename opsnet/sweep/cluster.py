@@ -14,6 +14,7 @@ from opsnet.utils.errors import InputError
 OWN_KEYS = {"_target_", "submitit_folder", "max_num_timeout"}
 SHARED_KEYS = {"timeout_min", "cpus_per_task", "gpus_per_node", "tasks_per_node", "mem_gb", "nodes", "name"}
 SHARED_KEYS |= {"stderr_to_stdout"}
+WORK = {"train": "training", "evaluate": "evaluation", "predict": "prediction"}
 
 
 class JobFailed(RuntimeError):
@@ -148,10 +149,11 @@ def _outcome(handle: Any, job: Job) -> Outcome:
     return Outcome(job, 0.0, f"its process on the node ended ({type(error).__name__})", str(error)[-1500:])
 
 
-def rank_arguments(arguments: list[str], given: Mapping[str, str]) -> list[str]:
+def rank_arguments(arguments: list[str], given: Mapping[str, str], command: str = "train") -> list[str]:
     """Additional arguments for a process started by SLURM or torchrun: one folder for all ranks, written by one.
 
-    The default folder is named by the current time, which differs between ranks.
+    The default folder is named by the current time, which differs between ranks. ``command`` names the logs of the
+    others.
 
     Raises:
         InputError: the ranks have no common folder, or each of them would start the whole sweep.
@@ -165,10 +167,12 @@ def rank_arguments(arguments: list[str], given: Mapping[str, str]) -> list[str]:
     more = []
     if "hydra.run.dir" not in keys:
         if not run:
-            raise InputError("several processes of one training need hydra.run.dir=FOLDER, the same for all of them")
+            raise InputError(
+                f"several processes of one {WORK[command]} need hydra.run.dir=FOLDER, the same for all of them"
+            )
         more.append(f"hydra.run.dir=${{paths.runs}}/${{experiment_name}}/{run}")
     if rank != "0" and "hydra.job.name" not in keys:
-        more += ["hydra.output_subdir=null", f"hydra.job.name=train_rank_{rank}"]
+        more += ["hydra.output_subdir=null", f"hydra.job.name={command}_rank_{rank}"]
     return more
 
 

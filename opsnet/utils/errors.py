@@ -93,13 +93,18 @@ def exit_on_user_error(*, interrupted: str = "") -> Iterator[None]:
     except Exception as error:
         if (signalled := _stop_before(error)) is not None:
             _exit_stopped(signalled, interrupted)
-        cause = _input_error(error) or _machine_error(error)
+        cause = sentence_of(error)
         if cause is None:
             raise
         print(f"error: {shown(cause)}", file=sys.stderr)
         sys.exit(2)
     finally:
         end_workers()
+
+
+def sentence_of(error: BaseException) -> str | None:
+    """The message of an error that the user or the machine can fix; ``None`` for a bug."""
+    return _input_error(error) or _machine_error(error)
 
 
 @contextmanager

@@ -48,10 +48,6 @@ class AsIfTrained:
     source: NetworkSource
     names: DomainNames
     outputs: list[NetworkOutput]
-    bytes_written: int = 0
-
-    def __len__(self) -> int:
-        return len(self.source)
 
     def __iter__(self) -> Iterator[EvaluatedBatch]:
         for batch, output in zip(self.source, self.outputs, strict=True):
@@ -181,10 +177,6 @@ class _Given:
 
     batches: list[EvaluatedBatch]
     names: DomainNames
-    bytes_written: int = 0
-
-    def __len__(self) -> int:
-        return len(self.batches)
 
     def __iter__(self) -> Iterator[EvaluatedBatch]:
         return iter(self.batches)

@@ -275,30 +275,30 @@ def test_data_without_test_sets(config, tmp_path) -> None:
 # --- interruptions ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("save", [False, True])
-def test_a_stopped_evaluation_keeps_the_domains_that_are_complete(save, config, tmp_path, monkeypatch) -> None:
+def test_a_stopped_evaluation_keeps_the_domains_that_are_complete(config, tmp_path, monkeypatch) -> None:
     from opsnet.evaluation import run
 
-    score, out = run.evaluate_domain, tmp_path / "out"
+    score, out = run.score_share, tmp_path / "out"
 
-    def stop_at_second(name: str, *given):
+    def stop_at_second(name: str, *given, **more):
         if name == DOMAINS[1]:
             raise Stopped(signal.SIGTERM)
-        return score(name, *given)
+        return score(name, *given, **more)
 
-    monkeypatch.setattr(run, "evaluate_domain", stop_at_second)
-    given = config(out, f"settings=[{SETTINGS[0]}]", "panels=0", f"save_proposals={str(save).lower()}")
+    monkeypatch.setattr(run, "score_share", stop_at_second)
+    given = config(out, f"settings=[{SETTINGS[0]}]", "panels=0")
     with pytest.raises(Stopped) as stop:
         evaluate(given)
     assert f"the metrics of scenes are in {out / 'unfinished.json'}; " in stop.value.kept
-    assert (f"hydra.run.dir={out} continues" in stop.value.kept) == save
+    assert f"hydra.run.dir={out} continues" in stop.value.kept
     metrics = json.loads((out / "unfinished.json").read_text())["metrics"]
     assert {key.partition("/")[0] for key in metrics} == {"scenes"}
     assert not (out / "results.json").exists()
-    monkeypatch.setattr(run, "evaluate_domain", score)
+    monkeypatch.setattr(run, "score_share", score)
     whole = evaluate(given)
     assert {key: whole.metrics[key] for key in metrics} == metrics
     assert not (out / "unfinished.json").exists()
+    assert not (out / "journal").exists()
 
 
 def test_proposals_are_not_stored_in_a_folder_that_was_removed(config, tmp_path, monkeypatch) -> None:

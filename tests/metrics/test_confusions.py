@@ -26,7 +26,9 @@ def test_case_worked_by_hand() -> None:
     counts = counts_of(truth, true, prediction, predicted)
     assert counts.segments.tolist() == [[1, 1, 0, 1], [0, 0, 1, 0], [0, 0, 0, 0]]
     assert (counts.misnamed.tolist(), counts.unmasked.tolist()) == ([1, 1, 0], [1, 0, 0])
-    twice = counts + counts_of(truth, true, prediction, predicted) + counts_of([[1]], {1: (1, False)}, [[0]], {})
+    twice = ConfusionCounts.zeros(len(NAMES))
+    for other in (counts, counts, counts_of([[1]], {1: (1, False)}, [[0]], {})):
+        twice.add(other)
     assert most_common(twice, NAMES) == [
         Confusion("cat", "dog", 2, 2 / 6),
         Confusion("cat", NO_MASK, 2, 2 / 6),

@@ -15,9 +15,9 @@ from opsnet.metrics.semantic import (
     SEMANTIC_RULE,
     SemanticCounts,
     count_semantic,
-    count_semantic_map,
     mean_iou,
     semantic_block,
+    semantic_map_block,
     summarise_semantic,
 )
 from opsnet.structures import GroundTruth, PanopticMap, Segment
@@ -116,7 +116,8 @@ def test_a_semantic_map_by_hand() -> None:
         torch.tensor([[0, 4, 4, 7, 2]]),
         (Segment(4, 2, True), Segment(7, 2, True, is_crowd=True), Segment(2, 0, False)),
     )
-    counts = count_semantic_map(torch.tensor([[1, 1, 2, -1, 0]]), truth, 3)
+    counts = SemanticCounts.zeros(3)
+    counts.add(semantic_map_block(torch.tensor([[1, 1, 2, -1, 0]]), truth, 3))
     assert counts.pixels.tolist() == [[1, 0, 0, 0], [0, 0, 0, 0], [0, 1, 1, 1], [0, 1, 0, 0]]
     result = summarise_semantic(counts)
     assert result.miou == pytest.approx((100 + 100 / 3) / 2)
@@ -127,10 +128,11 @@ def test_a_semantic_map_counts_as_the_panoptic_map_of_its_classes() -> None:
     truth, labels = random_labels(0)
     ids, segments = image_of(truth)
     carrier = GroundTruth(torch.from_numpy(ids), tuple(Segment(i, c, True) for i, (c, _) in segments.items()))
-    found = count_semantic_map(torch.from_numpy(labels), carrier, CLASSES)
+    found = SemanticCounts.zeros(CLASSES)
+    found.add(semantic_map_block(torch.from_numpy(labels), carrier, CLASSES))
     assert np.array_equal(found.pixels, counts_of(ids, segments, *image_of(labels), CLASSES).pixels)
     with pytest.raises(ValueError, match="label 7, but there are 7 classes"):
-        count_semantic_map(torch.from_numpy(labels + 1), carrier, CLASSES)
+        semantic_map_block(torch.from_numpy(labels + 1), carrier, CLASSES)
 
 
 def test_a_block_holds_only_the_images_segments_and_adds_up_by_class() -> None:
