@@ -1,0 +1,151 @@
+"""The processes of a command that runs on several devices: one per device, started through Lightning's Fabric.
+
+``trainer=ddp trainer.devices=8`` starts the other seven with the same command line; under SLURM and torchrun, which start
+the processes themselves, Fabric finds the rank in the environment.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from opsnet.utils.errors import InputError
+from opsnet.utils.stop_signals import Stopped, end_with_parent
+
+T = TypeVar("T")
+LONGEST_WAIT = timedelta(days=7)
+"""Of a rank for the others: one may be done hours before them."""
+SECONDS_TO_STOP = 60
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among those of a command.
+
+    Attributes:
+        rank: its number, from 0.
+        count: number of processes.
+        device: the device of this one, such as "cuda:1".
+        group: PyTorch's process group; ``None`` for a single process.
+    """
+
+    rank: int = 0
+    count: int = 1
+    device: str = "auto"
+    group: Any = None
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process prints and writes what is common to all."""
+        return self.rank == 0
+
+    def gather(self, value: T) -> list[T]:
+        """The values of all ranks, in their order, on every rank; any objects that pickle can copy.
+
+        Raises:
+            InputError: another rank has ended.
+        """
+        if self.count == 1:
+            return [value]
+        from torch import distributed
+
+        values: list[Any] = [None] * self.count
+        try:
+            distributed.all_gather_object(values, value, group=self.group)
+        except RuntimeError as error:  # gloo's, of a connection that was closed
+            raise InputError(
+                f"rank {self.rank} of {self.count} has lost the others: one of them ended, and its message says why; "
+                "correct that, and run the same command again"
+            ) from error
+        return values
+
+    def barrier(self) -> None:
+        """Waits until all ranks are here."""
+        self.gather(None)
+
+
+@contextmanager
+def start_ranks(trainer: Mapping[str, Any] | None, device: str = "auto") -> Iterator[Ranks]:
+    """Starts a command's other processes, and ends them with it.
+
+    The others run the command line from its beginning: what they repeat before this call must be cheap, and errors in
+    it are best raised before, where there is one process that reports them.
+
+    Args:
+        trainer: conf/trainer, of which ``strategy``, ``devices``, ``num_nodes`` and ``accelerator`` count; ``None``, or
+            one without a strategy: a single process.
+        device: of a single process; with several, "auto", "cpu" or "cuda" choose the kind.
+
+    Raises:
+        InputError: the strategy is not ddp, or there are no such devices.
+    """
+    if not trainer or trainer.get("strategy") is None:
+        yield Ranks(device=device)
+        return
+    fabric = _fabric(trainer, device)
+    fabric.launch()
+    started = list(getattr(fabric.strategy.launcher, "procs", ()))  # none under SLURM and torchrun
+    is_started = fabric.global_rank > 0 and not fabric.strategy.cluster_environment.creates_processes_externally
+    if is_started:
+        end_with_parent(signal.SIGTERM)
+    try:
+        yield Ranks(fabric.global_rank, fabric.world_size, str(fabric.device), _group(fabric.world_size))
+    except BaseException as error:
+        if is_started and isinstance(error, (KeyboardInterrupt, Stopped)):
+            sys.exit(0)  # rank 0 reports the signal; Lightning would kill it for another exit code of this process
+        _stop(started)
+        raise
+
+
+def _group(count: int) -> Any:
+    from torch import distributed
+
+    return distributed.new_group(backend="gloo", timeout=LONGEST_WAIT) if count > 1 else None
+
+
+def _stop(processes: list[subprocess.Popen[Any]]) -> None:
+    """Lets processes complete what they write, and waits for them."""
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(SECONDS_TO_STOP)
+
+
+def _fabric(trainer: Mapping[str, Any], device: str) -> Any:
+    """Lightning's Fabric for the devices of a trainer.
+
+    Raises:
+        InputError: see :func:`start_ranks`.
+    """
+    from lightning.fabric import Fabric
+    from lightning.fabric.strategies import DDPStrategy
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+    if trainer["strategy"] != "ddp":
+        raise InputError(f"trainer.strategy={trainer['strategy']} is for training only: give trainer=ddp")
+    if device not in ("auto", "cpu", "cuda"):
+        raise InputError(
+            f"device={device} is a single device, and trainer=ddp uses several: leave device out, and choose devices "
+            "with trainer.devices, such as trainer.devices=[0,1]"
+        )
+    accelerator = trainer.get("accelerator", "auto") if device == "auto" else device
+    devices, nodes = trainer.get("devices", 1), trainer.get("num_nodes", 1)
+    try:
+        return Fabric(
+            accelerator=accelerator,
+            devices=devices if isinstance(devices, (int, str)) else list(devices),
+            num_nodes=nodes,
+            strategy=DDPStrategy(process_group_backend="gloo"),
+        )
+    except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
+        raise InputError(
+            f"trainer.devices={devices}, trainer.num_nodes={nodes} and trainer.accelerator={accelerator} do not fit this "
+            f"machine ({' '.join(str(error).split())}): change them"
+        ) from error
