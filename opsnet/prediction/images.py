@@ -42,11 +42,13 @@ class SourceImage:
         pixels: (H, W, 3) uint8 RGB, upright.
         path: its file; of an address and of Pillow's images the name alone; ``None`` for other images in memory and for
             frames of a video.
+        number: its place in its source, from 0.
     """
 
     file_name: str
     pixels: NDArray[np.uint8]
     path: Path | None = None
+    number: int = 0
 
 
 def to_pixels(image: ImageLike) -> NDArray[np.uint8]:

@@ -17,13 +17,14 @@ from opsnet.inference.network_output import run_network
 from opsnet.inference.trained_model import load_clip_alone
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.prediction import arguments
+from opsnet.prediction.batches import by_padded_size, in_batches
 from opsnet.prediction.carriers import PanopticResult
 from opsnet.prediction.cautions import issue, with_image_warnings
 from opsnet.prediction.hub import SavedLabeller
 from opsnet.prediction.images import ImageLike, to_batch
 from opsnet.prediction.labelling import Labelling, Proposed
 from opsnet.prediction.naming import UnknownRule
-from opsnet.prediction.sources import ImageSource, by_padded_size, image_source, in_batches
+from opsnet.prediction.sources import ImageSource, image_source
 from opsnet.prediction.words import Words
 from opsnet.published.clips import clip_config
 from opsnet.published.open_model import open_model

@@ -1,7 +1,7 @@
 """The processes of a command that runs on several devices: one per device, started through Lightning's Fabric.
 
-``trainer=ddp trainer.devices=8`` starts the other seven with the same command line; under SLURM and torchrun, which start
-the processes themselves, Fabric finds the rank in the environment.
+``trainer=ddp trainer.devices=8`` starts the other seven with the same command line. SLURM and torchrun start the
+processes themselves; there, Fabric finds the rank in the environment.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ T = TypeVar("T")
 LONGEST_WAIT = timedelta(days=7)
 """Of a rank for the others: one may be done hours before them."""
 SECONDS_TO_STOP = 60
+SECONDS_OF_GRACE = 10
 
 
 @dataclass(frozen=True)
@@ -97,10 +99,24 @@ def start_ranks(trainer: Mapping[str, Any] | None, device: str = "auto") -> Iter
     try:
         yield Ranks(fabric.global_rank, fabric.world_size, str(fabric.device), _group(fabric.world_size))
     except BaseException as error:
-        if is_started and isinstance(error, (KeyboardInterrupt, Stopped)):
-            sys.exit(0)  # rank 0 reports the signal; Lightning would kill it for another exit code of this process
+        if is_started:
+            _leave_to_main(error)
         _stop(started)
         raise
+
+
+def _leave_to_main(error: BaseException) -> None:
+    """Ends a process that rank 0 has started, if rank 0 has the same error or signal and reports it.
+
+    The exit code is 0, because Lightning would kill rank 0 for another one.
+    """
+    try:
+        if isinstance(error, InputError):
+            time.sleep(SECONDS_OF_GRACE)  # until rank 0 ends this process
+    except (KeyboardInterrupt, Stopped):
+        sys.exit(0)
+    if isinstance(error, (KeyboardInterrupt, Stopped)):
+        sys.exit(0)
 
 
 def _group(count: int) -> Any:
@@ -146,6 +162,6 @@ def _fabric(trainer: Mapping[str, Any], device: str) -> Any:
         )
     except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
         raise InputError(
-            f"trainer.devices={devices}, trainer.num_nodes={nodes} and trainer.accelerator={accelerator} do not fit this "
-            f"machine ({' '.join(str(error).split())}): change them"
+            f"trainer.devices={devices}, trainer.num_nodes={nodes} and trainer.accelerator={accelerator} do not fit "
+            f"this machine ({' '.join(str(error).split())}): change them"
         ) from error

@@ -18,7 +18,9 @@ from pycocotools import mask as coco_masks
 
 from opsnet.data.panoptic_records import ImageFile
 from opsnet.prediction.carriers import NamedSegment, NameScore, PanopticResult
-from opsnet.prediction.writing import PredictionWriter, check_output, for_task
+from opsnet.prediction.output import check_output
+from opsnet.prediction.task_maps import for_task
+from opsnet.prediction.writing import PredictionWriter
 from opsnet.utils.errors import InputError
 from opsnet.utils.files import WriteError
 from opsnet.vocabulary import Concept, Vocabulary

@@ -1,0 +1,94 @@
+"""CPU-bound work in threads beside the network: images are read ahead of it, and results are written behind it.
+
+Threads suffice: decoding, resizing and compression in Pillow, and NumPy's arithmetic, run without Python's lock.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from opsnet.prediction.images import SourceImage
+from opsnet.prediction.sources import Loader
+from opsnet.utils.errors import InputError
+
+MOST_BYTES = 1 << 29
+"""Of images that were read ahead."""
+Read = tuple[int, SourceImage | InputError]
+
+
+def read_ahead(images: Iterable[tuple[int, Loader]], threads: int, ahead: int) -> Generator[Read, None, None]:
+    """Yields images in their order, or why one cannot be read.
+
+    Args:
+        images: numbers and loaders.
+        threads: number of threads; 0: each image is read when it is asked for.
+        ahead: number of images that are read before they are asked for.
+    """
+    if not threads:
+        yield from (_read(*image) for image in images)
+        return
+    pending: deque[Future[Read]] = deque()
+    pool = ThreadPoolExecutor(threads, "read")
+    try:
+        for image in images:
+            pending.append(pool.submit(_read, *image))
+            while len(pending) > ahead or _bytes(pending) > MOST_BYTES:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _read(number: int, load: Loader) -> Read:
+    try:
+        return number, replace(load(), number=number)
+    except InputError as error:
+        return number, error
+
+
+def _bytes(pending: Sequence[Future[Read]]) -> int:
+    """Of the images that are read and not yet taken."""
+    done = (future.result()[1] for future in pending if future.done() and not future.exception())
+    return sum(image.pixels.nbytes for image in done if isinstance(image, SourceImage))
+
+
+class Background:
+    """Calls functions in threads; as a context it ends when all are done, with the error of one that failed.
+
+    Args:
+        threads: number of threads; 0: functions are called at once.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._pool = ThreadPoolExecutor(threads, "write") if threads else None
+        self._pending: deque[Future[Any]] = deque()
+        self._most = 2 * threads
+
+    def __enter__(self) -> Background:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown()
+        while self._pending:
+            with suppress(*([Exception] if kind else [])):  # the first error is the one to report
+                self._pending.popleft().result()
+
+    def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        """Calls a function, once there is room.
+
+        Raises:
+            Exception: that of an earlier call.
+        """
+        if self._pool is None:
+            function(*args, **kwargs)
+            return
+        while self._pending and (len(self._pending) >= self._most or self._pending[0].done()):
+            self._pending.popleft().result()
+        self._pending.append(self._pool.submit(function, *args, **kwargs))
