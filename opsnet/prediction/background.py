@@ -6,7 +6,7 @@ Threads suffice: decoding, resizing and compression in Pillow, and NumPy's arith
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -17,7 +17,7 @@ from opsnet.prediction.sources import Loader
 from opsnet.utils.errors import InputError
 
 MOST_BYTES = 1 << 29
-"""Of images that were read ahead."""
+"""Of images that are read ahead."""
 Read = tuple[int, SourceImage | InputError]
 
 
@@ -33,12 +33,15 @@ def read_ahead(images: Iterable[tuple[int, Loader]], threads: int, ahead: int) -
         yield from (_read(*image) for image in images)
         return
     pending: deque[Future[Read]] = deque()
-    pool = ThreadPoolExecutor(threads, "read")
+    pool, most = ThreadPoolExecutor(threads, "read"), 0  # nothing is read ahead before the size of the first is known
     try:
         for image in images:
             pending.append(pool.submit(_read, *image))
-            while len(pending) > ahead or _bytes(pending) > MOST_BYTES:
-                yield pending.popleft().result()
+            while len(pending) > most:
+                found = pending.popleft().result()
+                size = found[1].pixels.nbytes if isinstance(found[1], SourceImage) else 0
+                most = min(ahead, MOST_BYTES // max(size, 1))
+                yield found
         while pending:
             yield pending.popleft().result()
     finally:
@@ -50,12 +53,6 @@ def _read(number: int, load: Loader) -> Read:
         return number, replace(load(), number=number)
     except InputError as error:
         return number, error
-
-
-def _bytes(pending: Sequence[Future[Read]]) -> int:
-    """Of the images that are read and not yet taken."""
-    done = (future.result()[1] for future in pending if future.done() and not future.exception())
-    return sum(image.pixels.nbytes for image in done if isinstance(image, SourceImage))
 
 
 class Background:

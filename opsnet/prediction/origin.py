@@ -8,9 +8,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import torch
 from omegaconf import DictConfig, OmegaConf
 
+from opsnet.metrics.results import versions
 from opsnet.utils.files import fingerprint
 
 IRRELEVANT = {"image", "output", "overwrite", "resume", "device", "num_workers", "trainer", "hydra"}
@@ -25,15 +25,13 @@ def made_from(cfg: DictConfig, images: Any, device: str) -> dict[str, str]:
         images: what tells the images, such as their names.
         device: "cpu" or "cuda": their results differ in the last digits.
     """
-    from opsnet import __version__
-
     relevant = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key not in IRRELEVANT])
     values: Any = OmegaConf.to_container(relevant, resolve=True)
     values.pop("paths", None)  # only now that others refer to them no more
     for key, content in (("checkpoint", fingerprint), ("masks", _listing)):
         if (folder := _path(values.get(key))) is not None and folder.is_dir():
             values[key] = content(folder)
-    values |= {"images": images, "device": device, "versions": [__version__, torch.__version__]}
+    values |= {"images": images, "device": device, "versions": versions()}
     return {str(key): _digest(_content(value)) for key, value in values.items()}
 
 

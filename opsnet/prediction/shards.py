@@ -89,7 +89,20 @@ def _members(shard: Path, suffixes: tuple[str, ...]) -> Iterator[ShardImage]:
                 name = PurePosixPath(*(part for part in member.name.split("/") if part not in ("", ".", "..")))
                 if name.suffix.lower() in suffixes:
                     yield ShardImage(shard, str(name), member.offset_data, member.size)
+            _require_end(tar)
     except (tarfile.TarError, OSError, EOFError, ValueError, OverflowError) as error:
         raise InputError(
             f"shard {shard} cannot be read as a tar without compression ({error}): unpack or replace it"
         ) from error
+
+
+def _require_end(tar: tarfile.TarFile) -> None:
+    """Checks that a tar ends where its members do: tarfile takes a damaged header after the first for the end.
+
+    Raises:
+        tarfile.ReadError: there is something else.
+    """
+    assert tar.fileobj is not None
+    tar.fileobj.seek(tar.offset)
+    if tar.fileobj.read(tarfile.BLOCKSIZE).strip(b"\0"):
+        raise tarfile.ReadError(f"the header at byte {tar.offset} is damaged")
