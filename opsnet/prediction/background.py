@@ -10,9 +10,10 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
-from opsnet.prediction.images import SourceImage
+from opsnet.prediction.images import NetworkSize, SourceImage, resized
 from opsnet.prediction.sources import Loader
 from opsnet.utils.errors import InputError
 
@@ -21,26 +22,30 @@ MOST_BYTES = 1 << 29
 Read = tuple[int, SourceImage | InputError]
 
 
-def read_ahead(images: Iterable[tuple[int, Loader]], threads: int, ahead: int) -> Generator[Read, None, None]:
+def read_ahead(
+    images: Iterable[tuple[int, Loader]], threads: int, ahead: int, size: NetworkSize | None = None
+) -> Generator[Read, None, None]:
     """Yields images in their order, or why one cannot be read.
 
     Args:
         images: numbers and loaders.
         threads: number of threads; 0: each image is read when it is asked for.
         ahead: number of images that are read before they are asked for.
+        size: the network's, to which images are resized too; ``None``: they are not.
     """
+    read = partial(_read, size)
     if not threads:
-        yield from (_read(*image) for image in images)
+        yield from (read(*image) for image in images)
         return
     pending: deque[Future[Read]] = deque()
     pool, most = ThreadPoolExecutor(threads, "read"), 0  # nothing is read ahead before the size of the first is known
     try:
         for image in images:
-            pending.append(pool.submit(_read, *image))
+            pending.append(pool.submit(read, *image))
             while len(pending) > most:
                 found = pending.popleft().result()
-                size = found[1].pixels.nbytes if isinstance(found[1], SourceImage) else 0
-                most = min(ahead, MOST_BYTES // max(size, 1))
+                taken = found[1].pixels.nbytes if isinstance(found[1], SourceImage) else 1
+                most = min(ahead, MOST_BYTES // taken)
                 yield found
         while pending:
             yield pending.popleft().result()
@@ -48,9 +53,11 @@ def read_ahead(images: Iterable[tuple[int, Loader]], threads: int, ahead: int) -
         pool.shutdown(cancel_futures=True)
 
 
-def _read(number: int, load: Loader) -> Read:
+def _read(size: NetworkSize | None, number: int, load: Loader) -> Read:
     try:
-        return number, replace(load(), number=number)
+        image = load()
+        ready = None if size is None else resized(image.pixels, size)
+        return number, replace(image, number=number, resized=ready)
     except InputError as error:
         return number, error
 

@@ -85,7 +85,7 @@ class Output:
         self.ranks.barrier()
         parts = self.parts if self.has_parts else None
         writer = PredictionWriter(self.folder, self.task, parts, is_main=self.ranks.is_main)
-        writer.merge()
+        writer.resume()
         return writer
 
 

@@ -188,8 +188,9 @@ class Predictor(SavedLabeller):
         read = tuple(source.read())
         if not read:
             raise InputError("there is no image to segment: give one or more")
-        batch = to_batch([image.pixels for image in read], size=self.size)
+        pixels, ready = [image.pixels for image in read], [image.resized for image in read]
+        batch = to_batch(pixels, size=self.size, ready=ready)
         with self._network:
             output = run_network(self.trained.model, batch.to(self.device))
-        output = with_image_warnings(output, self.trained, [image.pixels for image in read])
+        output = with_image_warnings(output, self.trained, pixels)
         return Proposed.of_images(output, read)

@@ -112,9 +112,9 @@ def _predicted(task: Task, output: Output, ranks: Ranks) -> Outcome:
     """
     options, source, done, outcome = task.options, task.source, set[int](), Outcome()
     predictor, skipped = open_predictor(options), Skipped()
-    images = read_ahead(
-        share(source.numbered(), done, options.batch_size, ranks), options.num_workers, options.batch_size
-    )
+    mine = share(source.numbered(), done, options.batch_size, ranks)
+    size = predictor.size if task.masks is None else None
+    images = read_ahead(mine, options.num_workers, options.batch_size, size)
     found = results(predictor, images, task.words, task.masks, options, skipped if source.is_stream else None)
     start = time.monotonic()
     with output.writer() as writer, when_stopped(lambda: _kept(writer, source)), closing(images):

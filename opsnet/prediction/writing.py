@@ -59,6 +59,8 @@ class PredictionWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if not self._is_main:
+            return
         with suppress(*([InputError] if kind else [])):  # the first error is the one to report
             self.merge()
             self.finish()
@@ -68,18 +70,24 @@ class PredictionWriter:
         """Number of images whose files are written."""
         return len(self.images)
 
-    def merge(self) -> None:
-        """Adds the images that the parts list: of an earlier run, whose files are still there, and of other ranks.
+    def resume(self) -> None:
+        """Takes over the images of an earlier run whose files are still there.
 
         Raises:
             WriteError: the parts were removed meanwhile.
         """
-        if self._parts is None:
-            return
-        categories, images = self._parts.read()
-        self._categories = self._categories or categories
-        new = {number: image for number, image in images.items() if number not in self.images}
-        self.images |= {number: image for number, image in new.items() if self.files.has_files(image)}
+        self.merge()
+        self.images = {number: image for number, image in self.images.items() if self.files.has_files(image)}
+
+    def merge(self) -> None:
+        """Adds the images that the parts list and this process has not written, such as those of other ranks.
+
+        Raises:
+            WriteError: the parts were removed meanwhile.
+        """
+        if self._parts is not None:
+            categories, images = self._parts.read()
+            self._categories, self.images = self._categories or categories, images | self.images
 
     def add(
         self, image: Path, pixels: NDArray[np.uint8], named: PanopticResult, file: ImageFile | None = None, *,

@@ -7,10 +7,11 @@ from functools import partial
 
 import numpy as np
 import pytest
+import torch
 
 from opsnet.prediction import background
 from opsnet.prediction.background import Background, read_ahead
-from opsnet.prediction.images import SourceImage
+from opsnet.prediction.images import NetworkSize, SourceImage, to_batch
 from opsnet.utils.errors import InputError
 
 
@@ -84,3 +85,14 @@ def test_calls_wait_for_room() -> None:
         gate.set()
         third.join(30)
         assert not third.is_alive()
+
+
+def test_images_that_are_resized_ahead_make_the_same_batch() -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (20, 31, 3), dtype=np.uint8)
+    size = NetworkSize(shortest=40, longest=None)
+    ((_, image),) = read_ahead([(0, lambda: SourceImage("a.png", pixels))], 1, 1, size)
+    assert isinstance(image, SourceImage) and image.resized is not None
+    assert image.resized.shape == (3, 40, 62)
+    ready, own = to_batch([pixels], size=size, ready=[image.resized]), to_batch([pixels], size=size)
+    assert torch.equal(ready.images, own.images)
+    assert ready.valid_sizes == own.valid_sizes == [(40, 62)]

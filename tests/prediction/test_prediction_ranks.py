@@ -234,7 +234,7 @@ def test_shards_give_what_the_folder_gives(config, images, tmp_path) -> None:
 def start(lenient_checkpoint, tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
     """(images, output, overrides) -> the command's process."""
 
-    def run(images: Path, output: str, *overrides: str) -> subprocess.Popen[str]:
+    def run(images: Path | str, output: str, *overrides: str) -> subprocess.Popen[str]:
         given = [f"checkpoint={lenient_checkpoint}", f"image={images}", f"vocabulary={WORDS}", "filtering.threshold=0"]
         given += [f"output={tmp_path / output}", "device=cpu", "batch_size=2"]
         return subprocess.Popen(
@@ -251,10 +251,16 @@ TWO = ("trainer=ddp", "trainer.devices=2")
 
 @pytest.mark.slow
 def test_two_processes_write_what_one_writes(start, images, tmp_path) -> None:
+    """And two read a shard where one reads a folder."""
+    shards = tmp_path / "shards"
+    shards.mkdir()
+    with tarfile.open(shards / "0.tar", "w") as tar:
+        for path in sorted(images.iterdir()):
+            tar.add(path, path.name)
     for task in TASKS:
         told = []
-        for name, more in (("one", ()), ("two", TWO)):
-            process = start(images, f"{name}-{task}", f"task={task}", *more)
+        for name, source, more in (("one", images, ()), ("two", f"{shards}/*.tar", TWO)):
+            process = start(source, f"{name}-{task}", f"task={task}", *more)
             out, error = process.communicate(timeout=400)
             assert process.returncode == 1, error  # an image is skipped
             assert error.count("skipped: ") == 1

@@ -492,4 +492,4 @@ def test_a_stopped_prediction_has_written_what_was_done(number, code, said, imag
         assert len(done) >= 1
         return
     assert len(done) == len(list(out.glob("*_overlay.png"))) >= 20
-    assert f"{said}; {len(done)} of 400 images are complete in {out}\n" in error
+    assert f"{said}; {len(done)} of 400 images are complete in {out}; the same command with output={out} con" in error
