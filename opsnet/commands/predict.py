@@ -70,9 +70,18 @@ HELP = Help(
 
 
 def run(cfg: DictConfig) -> None:
-    """Hydra's task; exit code 1 if images were skipped."""
-    from opsnet.prediction.run import predict
+    """Hydra's task; exit code 1 if images were skipped.
 
+    Raises:
+        InputError: a job of a sweep asks for several processes, each of which would start the sweep again.
+    """
+    from opsnet.prediction.run import predict
+    from opsnet.sweep.sweep import is_sweep
+    from opsnet.utils.errors import InputError
+    from opsnet.utils.ranks import is_distributed
+
+    if is_sweep() and is_distributed(cfg.get("trainer")):
+        raise InputError("trainer=ddp cannot be used with -m: run the predictions one after another, or without it")
     if predict(cfg).failed:
         raise SystemExit(1)
 

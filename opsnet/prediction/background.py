@@ -18,7 +18,7 @@ from opsnet.prediction.sources import Loader
 from opsnet.utils.errors import InputError
 
 MOST_BYTES = 1 << 29
-"""Of images that are read ahead."""
+"""Of images that are read ahead, and of results that wait to be written."""
 Read = tuple[int, SourceImage | InputError]
 
 
@@ -71,7 +71,7 @@ class Background:
 
     def __init__(self, threads: int) -> None:
         self._pool = ThreadPoolExecutor(threads, "write") if threads else None
-        self._pending: deque[Future[Any]] = deque()
+        self._pending: deque[tuple[Future[Any], int]] = deque()
         self._most = 2 * threads
 
     def __enter__(self) -> Background:
@@ -82,10 +82,14 @@ class Background:
             self._pool.shutdown()
         while self._pending:
             with suppress(*([Exception] if kind else [])):  # the first error is the one to report
-                self._pending.popleft().result()
+                self._pending.popleft()[0].result()
 
-    def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+    def call(self, function: Callable[..., Any], *args: Any, size: int = 0, **kwargs: Any) -> None:
         """Calls a function, once there is room.
+
+        Args:
+            function: with its arguments.
+            size: bytes that its arguments hold.
 
         Raises:
             Exception: that of an earlier call.
@@ -93,6 +97,9 @@ class Background:
         if self._pool is None:
             function(*args, **kwargs)
             return
-        while self._pending and (len(self._pending) >= self._most or self._pending[0].done()):
-            self._pending.popleft().result()
-        self._pending.append(self._pool.submit(function, *args, **kwargs))
+        while self._pending and (self._is_full(size) or self._pending[0][0].done()):
+            self._pending.popleft()[0].result()
+        self._pending.append((self._pool.submit(function, *args, **kwargs), size))
+
+    def _is_full(self, size: int) -> bool:
+        return len(self._pending) >= self._most or sum(held for _, held in self._pending) + size > MOST_BYTES

@@ -72,7 +72,9 @@ def predict(cfg: DictConfig) -> Outcome:
     """
     task = _task(PredictionOptions(**option_values(cfg)))
     with start_ranks(cfg.get("trainer"), task.options.device) as ranks:
-        task = replace(task, options=replace(task.options, device=ranks.device))
+        # Under SLURM and torchrun, the default folder is named by each rank's own time.
+        options = replace(task.options, device=ranks.device, output=ranks.gather(task.options.output)[0])
+        task = replace(task, options=options)
         outcome = _predicted(task, open_output(cfg, task.options, task.source, ranks), ranks)
     if ranks.is_main:
         note = task.files.note if task.source.is_stream or task.options.ids_from else ""
@@ -161,7 +163,8 @@ def _write(found: Iterator[Result], task: Task, writer: PredictionWriter, outcom
             file = None if image.path is None else task.files.of[image.path]
             name = task.names[image.number] if task.names else None
             path, number = Path(result.file_name), image.number
-            background.call(writer.add, path, result.pixels(), result, file, number=number, name=name)
+            size = image.pixels.nbytes + result.ids.nbytes
+            background.call(writer.add, path, result.pixels(), result, file, size=size, number=number, name=name)
             outcome.last = result
             progress.advance()
 

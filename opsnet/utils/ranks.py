@@ -35,12 +35,14 @@ class Ranks:
         count: number of processes.
         device: the device of this one, such as "cuda:1".
         group: PyTorch's process group; ``None`` for a single process.
+        started: the other processes on this machine, if this one has started them.
     """
 
     rank: int = 0
     count: int = 1
     device: str = "auto"
     group: Any = None
+    started: tuple[subprocess.Popen[Any], ...] = ()
 
     @property
     def is_main(self) -> bool:
@@ -72,6 +74,18 @@ class Ranks:
         self.gather(None)
 
 
+def is_distributed(trainer: Mapping[str, Any] | None) -> bool:
+    """Whether a trainer's configuration asks for several processes."""
+    return bool(trainer) and trainer.get("strategy") is not None  # type: ignore[union-attr]
+
+
+def other_rank() -> bool:
+    """Whether this is not the first process of a command; also before :func:`start_ranks`."""
+    from lightning.fabric.utilities.rank_zero import _get_rank
+
+    return bool(_get_rank())
+
+
 @contextmanager
 def start_ranks(trainer: Mapping[str, Any] | None, device: str = "auto") -> Iterator[Ranks]:
     """Starts a command's other processes, and ends them with it.
@@ -87,17 +101,22 @@ def start_ranks(trainer: Mapping[str, Any] | None, device: str = "auto") -> Iter
     Raises:
         InputError: the strategy is not ddp, or there are no such devices.
     """
-    if not trainer or trainer.get("strategy") is None:
+    if trainer is None or not is_distributed(trainer):
         yield Ranks(device=device)
         return
+    from lightning.fabric.plugins.environments import LightningEnvironment
+
     fabric = _fabric(trainer, device)
     fabric.launch()
     started = list(getattr(fabric.strategy.launcher, "procs", ()))  # none under SLURM and torchrun
-    is_started = fabric.global_rank > 0 and not fabric.strategy.cluster_environment.creates_processes_externally
+    # Not by creates_processes_externally, which LightningEnvironment says of itself in the processes that it created.
+    environment = fabric.strategy.cluster_environment
+    is_started = isinstance(environment, LightningEnvironment) and environment.local_rank() > 0
     if is_started:
         end_with_parent(signal.SIGTERM)
     try:
-        yield Ranks(fabric.global_rank, fabric.world_size, str(fabric.device), _group(fabric.world_size))
+        group = _group(fabric.world_size)
+        yield Ranks(fabric.global_rank, fabric.world_size, str(fabric.device), group, tuple(started))
     except BaseException as error:
         if is_started:
             _leave_to_main(error)

@@ -68,17 +68,19 @@ def test_calls_are_done_at_the_end_and_errors_are_raised(threads) -> None:
     assert done[-1] == 20
 
 
-def test_calls_wait_for_room() -> None:
-    gate, began = threading.Event(), threading.Semaphore(0)
+@pytest.mark.parametrize("size", [0, 200])
+def test_calls_wait_for_room(size, monkeypatch) -> None:
+    """Two for a thread, or as many as hold less than the limit of bytes."""
+    monkeypatch.setattr(background, "MOST_BYTES", 300)
+    gate = threading.Event()
 
     def work() -> None:
-        began.release()
         assert gate.wait(30)
 
     with Background(1) as behind:
-        behind.call(work)
-        behind.call(work)
-        third = threading.Thread(target=behind.call, args=(work,))
+        for _ in range(1 if size else 2):
+            behind.call(work, size=size)
+        third = threading.Thread(target=behind.call, args=(work,), kwargs={"size": size})
         third.start()
         third.join(0.05)
         assert third.is_alive()
