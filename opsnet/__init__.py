@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from opsnet.prediction.carriers import PanopticResult
     from opsnet.prediction.naming import UnknownRule
     from opsnet.prediction.predictor import Predictor, load, load_clip
-    from opsnet.prediction.writing import save_results
+    from opsnet.prediction.saving import save_results
     from opsnet.vocabulary import Vocabulary
 
     __version__: str
@@ -24,7 +24,7 @@ _MODULES = {
     "Vocabulary": "opsnet.vocabulary",
     "load": "opsnet.prediction.predictor",
     "load_clip": "opsnet.prediction.predictor",
-    "save_results": "opsnet.prediction.writing",
+    "save_results": "opsnet.prediction.saving",
     "score": "opsnet.evaluation.score",
 }
 

@@ -66,6 +66,9 @@ ELSEWHERE = {
         "test_zero_shot.py::test_the_command_writes_named_segments",
     "opsnet-predict checkpoint=last.ckpt image=images ids_from=gt.json vocabulary=classes.json output=predicted":
         "test_predict_to_score.py::test_the_commands_of_the_page",
+    'opsnet-predict checkpoint=last.ckpt image="shards/*.tar" vocabulary=coco output=found trainer=ddp '
+    "trainer.devices=8":
+        "test_prediction_ranks.py::test_two_processes_write_what_one_writes",
     "opsnet-prepare own": "test_own.py",
     "opsnet-prepare own KIND --help": "test_own.py",
     "opsnet-prepare wordnet": "test_wordnet.py::test_the_file_that_debian_leaves_out",

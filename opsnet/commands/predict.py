@@ -18,6 +18,10 @@ HELP = Help(
         ("one image, your own names", 'opsnet-predict checkpoint=last.ckpt image=photo.jpg vocabulary="car, sky"'),
         ("a folder, a file of names", "opsnet-predict checkpoint=last.ckpt image=photos vocabulary=words.txt"),
         (
+            "tar shards of images, on eight GPUs",
+            "opsnet-predict checkpoint=last.ckpt image='shards/*.tar' vocabulary=coco trainer=ddp trainer.devices=8",
+        ),
+        (
             "names of a dataset, the best five",
             "opsnet-predict checkpoint=last.ckpt image=photo.jpg vocabulary=coco top_k=5",
         ),
@@ -33,11 +37,13 @@ HELP = Help(
     ),
     keys={
         "checkpoint": "a .ckpt of opsnet-train, a folder of save_pretrained, published weights, owner/name on the Hub",
-        "image": "an image, a folder, a pattern such as photos/*.jpg, an address, or a video",
+        "image": "an image, a folder, a pattern such as photos/*.jpg, a .txt of paths, a .tar or a pattern of tars, an "
+        "address, or a video",
         "vocabulary": "names with commas between them, a .txt or .json file, a packaged name (coco, ade20k, "
         "cityscapes, ...), or a tree: a .yaml file, wordnet:animal.n.01",
         "output": "folder to write; runs/predict/<date_time> by default",
         "overwrite": "true: replace the results of an earlier prediction in `output`",
+        "resume": "false: start again where a prediction in `output` was stopped; by default it is continued",
         "task": "panoptic, semantic (one segment per class) or instance (only things)",
         "top_k": "names listed per segment; 1 by default",
         "unknown": 'a margin such as 0.1: masks whose best name leads by less are labelled "unknown"',
@@ -46,6 +52,8 @@ HELP = Help(
         "modulation": "the recognizer: trained, full, clip_only, query_only, ..., or alpha=5,beta=0.25",
         "shortest, longest": "pixels of the edges to which images are resized; the checkpoint's by default",
         "batch_size": "images of equal size per batch; 8 by default",
+        "num_workers": "threads that read images, and as many that write results, beside the network; 4 by default",
+        "trainer, trainer.devices": "ddp and a number: several GPUs, or processes with trainer.accelerator=cpu",
         "ids_from": "a json with the dataset's images, such as its ground truth, whose ids predictions get",
         "masks": "your own masks, not the network's: a .json of SAM or COCO, a .png of ids, or a folder of these or of "
         "SAM's folders of binary PNGs",
@@ -62,9 +70,18 @@ HELP = Help(
 
 
 def run(cfg: DictConfig) -> None:
-    """Hydra's task; exit code 1 if images were skipped."""
-    from opsnet.prediction.run import predict
+    """Hydra's task; exit code 1 if images were skipped.
 
+    Raises:
+        InputError: a job of a sweep asks for several processes, each of which would start the sweep again.
+    """
+    from opsnet.prediction.run import predict
+    from opsnet.sweep.sweep import is_sweep
+    from opsnet.utils.errors import InputError
+    from opsnet.utils.ranks import is_distributed
+
+    if is_sweep() and is_distributed(cfg.get("trainer")):
+        raise InputError("trainer=ddp cannot be used with -m: run the predictions one after another, or without it")
     if predict(cfg).failed:
         raise SystemExit(1)
 

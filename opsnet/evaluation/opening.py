@@ -16,13 +16,14 @@ from opsnet.evaluation.data_hash import data_hashes
 from opsnet.evaluation.options import EvaluationOptions
 from opsnet.evaluation.plan import Plan
 from opsnet.evaluation.sources import NetworkSource, Source, StoredSource
-from opsnet.evaluation.store import FOLDER, ProposalWriter, fingerprint, open_domain, stored_origin
+from opsnet.evaluation.store import FOLDER, ProposalWriter, open_domain, stored_origin
 from opsnet.inference.config import InferenceConfig
 from opsnet.inference.settings import recognizer_config
 from opsnet.inference.trained_model import TrainedModel, pick_device
 from opsnet.published.open_model import open_model
 from opsnet.recognition.recognizer import Recognizer
 from opsnet.utils.errors import InputError
+from opsnet.utils.files import fingerprint
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from opsnet.evaluation.opening import EvaluationTarget, local_path
 from opsnet.evaluation.options import EvaluationOptions
 from opsnet.evaluation.plan import Plan
 from opsnet.evaluation.sources import Source, StoredSource
-from opsnet.evaluation.store import fingerprint
 from opsnet.inference.settings import Setting, recognizer_config
 from opsnet.metrics.results import versions
+from opsnet.utils.files import fingerprint
 from opsnet.vocabulary import Vocabulary
 
 

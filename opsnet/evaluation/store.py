@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -190,8 +189,8 @@ class ProposalWriter:
         domain: name of the domain.
         names: the domain's names.
         vocabulary: the dataset's vocabulary.
-        made_by: origin of the proposals: the ``checkpoint``'s :func:`fingerprint`, the ``experiment`` that trained it,
-            the ``rules`` of its inference, ``query_embeddings: False`` if they were not trained, and the hashes of the
+        made_by: origin of the proposals: the ``checkpoint``'s fingerprint, the ``experiment`` that trained it, the
+            ``rules`` of its inference, ``query_embeddings: False`` if they were not trained, and the hashes of the
             ``data``, see :func:`opsnet.evaluation.data_hash.data_hashes`.
         batches: number of images of each batch.
         sources: sources of the CLIP embeddings.
@@ -253,15 +252,3 @@ class ProposalWriter:
 def _without_tie(about: Mapping[str, Any]) -> dict[str, Any]:
     """What a folder of an earlier version has in common with one that is continued."""
     return {key: value for key, value in about.items() if key != TIED}
-
-
-def fingerprint(checkpoint: Path | str) -> str:
-    """The first 16 hex digits of the SHA-256 of a checkpoint's bytes; of a folder, of its files' names and bytes."""
-    path, digest = Path(checkpoint).expanduser(), hashlib.sha256()
-    for part in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]:
-        if part != path:
-            digest.update(str(part.relative_to(path)).encode())
-        with part.open("rb") as file:
-            while block := file.read(2**20):
-                digest.update(block)
-    return digest.hexdigest()[:16]

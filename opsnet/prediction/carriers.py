@@ -185,7 +185,7 @@ class PanopticResult(PanopticMap):
 
         Args:
             folder: created if it does not exist; for several images see
-                :func:`opsnet.prediction.writing.save_results`.
+                :func:`opsnet.prediction.saving.save_results`.
             image: the image, if the result has none.
 
         Returns:
@@ -194,7 +194,7 @@ class PanopticResult(PanopticMap):
         Raises:
             InputError: there is no image, the folder is a file, or it holds the results of other images.
         """
-        from opsnet.prediction.writing import save_result
+        from opsnet.prediction.saving import save_result
 
         return save_result(self, folder, self.pixels(image))
 

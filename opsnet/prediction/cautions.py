@@ -22,7 +22,7 @@ from opsnet.inference.untrained import has_initial_norms, proposals_agree
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.prediction.carriers import PanopticResult
 from opsnet.prediction.no_segment import why_empty
-from opsnet.prediction.writing import for_task
+from opsnet.prediction.task_maps import for_task
 from opsnet.vocabulary import Vocabulary
 from opsnet.vocabulary.name_tree import NameTree
 
@@ -163,10 +163,10 @@ class Summary:
         self._total = 0
         self._files: dict[str, list[str]] = {}
 
-    def add(self, file: str, named: PanopticResult) -> None:
-        """Adds those of the map of one image."""
+    def add(self, file: str, warnings: Iterable[str]) -> None:
+        """Adds those of the map of one image, each text once."""
         self._total += 1
-        for text in dict.fromkeys(str(w) for w in named.warnings):
+        for text in warnings:
             self._files.setdefault(text, []).append(file)
 
     def lines(self) -> list[str]:

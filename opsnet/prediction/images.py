@@ -42,11 +42,15 @@ class SourceImage:
         pixels: (H, W, 3) uint8 RGB, upright.
         path: its file; of an address and of Pillow's images the name alone; ``None`` for other images in memory and for
             frames of a video.
+        number: its place in its source, from 0.
+        resized: (3, h, w) uint8, the pixels at the network's size, if a reader has resized them.
     """
 
     file_name: str
     pixels: NDArray[np.uint8]
     path: Path | None = None
+    number: int = 0
+    resized: Tensor | None = None
 
 
 def to_pixels(image: ImageLike) -> NDArray[np.uint8]:
@@ -171,25 +175,30 @@ def padded_size(height: int, width: int) -> tuple[int, int]:
     return math.ceil(height / SIZE_DIVISOR) * SIZE_DIVISOR, math.ceil(width / SIZE_DIVISOR) * SIZE_DIVISOR
 
 
+def resized(pixels: NDArray[np.uint8], size: NetworkSize) -> Tensor:
+    """An image (H, W, 3) as (3, h, w) uint8 at the network's size; resized as integers, as in evaluation."""
+    height, width = size.of(pixels.shape[0], pixels.shape[1])
+    image: Tensor = as_image(pixels.copy())  # copied, because PyTorch warns about read-only arrays
+    return image if image.shape[-2:] == (height, width) else resize(image, [height, width])
+
+
 def to_batch(
-    arrays: Sequence[NDArray[np.uint8]], *, size: NetworkSize = NetworkSize(longest=None), vocabulary: str = ""
-) -> Batch:
+    arrays: Sequence[NDArray[np.uint8]], *, size: NetworkSize = NetworkSize(longest=None), vocabulary: str = "",
+    ready: Sequence[Tensor | None] = (),
+) -> Batch:  # fmt: skip
     """Images (H, W, 3) as one batch, padded with zeros at the right and bottom.
 
     Args:
         arrays: images of any sizes.
         size: the size to which they are resized.
         vocabulary: name of the batch's vocabulary.
+        ready: those that :func:`resized` has resized to ``size`` already.
     """
     sizes = [size.of(p.shape[0], p.shape[1]) for p in arrays]
     height, width = (max(sides) for sides in zip(*(padded_size(*size) for size in sizes), strict=True))
     images = torch.zeros(len(arrays), 3, height, width)
-    for image, array, (h, w) in zip(images, arrays, sizes, strict=True):
-        # Copied, because PyTorch warns about read-only arrays. Resized as integers, as in evaluation.
-        pixels: Tensor = as_image(array.copy())
-        if pixels.shape[-2:] != (h, w):
-            pixels = resize(pixels, [h, w])
-        image[:, :h, :w] = pixels / 255
+    for image, array, (h, w), done in zip(images, arrays, sizes, ready or [None] * len(arrays), strict=True):
+        image[:, :h, :w] = (resized(array, size) if done is None else done) / 255
     return Batch(
         images=images,
         valid_sizes=sizes,

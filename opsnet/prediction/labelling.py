@@ -55,7 +55,7 @@ class Labelling:
         filtering: ranks and drops proposals.
         from_proposals: see :func:`opsnet.prediction.semantic_naming.is_from_proposals`.
         top_k, unknown, path_margin: see :func:`opsnet.prediction.naming.label_segments`.
-        task: one of :data:`opsnet.prediction.writing.TASKS`.
+        task: one of :data:`opsnet.prediction.task_maps.TASKS`.
 
     Raises:
         InputError: an argument is of another type or out of range.

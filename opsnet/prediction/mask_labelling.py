@@ -16,7 +16,7 @@ from opsnet.prediction.given_masks import GivenMasks
 from opsnet.prediction.images import NetworkSize, SourceImage, to_batch
 from opsnet.prediction.labelling import Labelling, Proposed
 from opsnet.prediction.naming import label_segments
-from opsnet.prediction.writing import for_task
+from opsnet.prediction.task_maps import for_task
 from opsnet.recognition.modulation import ClipOnly
 from opsnet.recognition.recognizer import Recognizer
 from opsnet.utils.errors import InputError

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,6 +13,7 @@ from opsnet.prediction.images import SourceImage
 from opsnet.prediction.mask_files import MaskFiles
 from opsnet.prediction.mask_labelling import mask_recognizer
 from opsnet.prediction.options import PredictionOptions
+from opsnet.prediction.outcome import Skipped
 from opsnet.prediction.predictor import Predictor
 from opsnet.recognition.modulation import ClipOnly
 from opsnet.recognition.recognizer import Recognizer
@@ -24,11 +24,11 @@ from opsnet.vocabulary.name_tree import NameTree
 
 def labelled(
     predictor: Predictor, images: Iterator[SourceImage], masks: MaskFiles, words: Vocabulary | NameTree,
-    options: PredictionOptions, rules: Mapping[str, Any], failed: list[str],
+    options: PredictionOptions, rules: Mapping[str, Any], skipped: Skipped | None,
 ) -> Iterator[tuple[SourceImage, PanopticResult]]:  # fmt: skip
     """Yields each image with the result of its masks.
 
-    Of several images, those whose masks are invalid are reported, added to ``failed`` and skipped.
+    Images whose masks are invalid are skipped.
 
     Args:
         predictor: names the masks.
@@ -37,29 +37,28 @@ def labelled(
         words: the names.
         options: of the command.
         rules: further arguments of :meth:`Predictor.label`.
-        failed: messages.
+        skipped: takes them; ``None``: they are errors.
 
     Raises:
         InputError: the recognizer cannot name masks; raised before the first image.
     """
     rules = {**rules, "front": options.front, "overlap": options.sizes.get("overlap") or 0.0}
     rules["modulation"] = _modulation(options, predictor)
-    return _results(predictor, images, masks, words, rules, failed)
+    return _results(predictor, images, masks, words, rules, skipped)
 
 
 def _results(
     predictor: Predictor, images: Iterator[SourceImage], masks: MaskFiles, words: Vocabulary | NameTree,
-    rules: Mapping[str, Any], failed: list[str],
+    rules: Mapping[str, Any], skipped: Skipped | None,
 ) -> Iterator[tuple[SourceImage, PanopticResult]]:  # fmt: skip
     for image in images:
         assert image.path is not None  # or its masks could not have been found
         try:
             given = masks.of(image.path, (image.pixels.shape[0], image.pixels.shape[1]))
         except InputError as error:
-            if masks.count == 1:
+            if skipped is None:
                 raise
-            failed.append(str(error))
-            print(f"skipped: {error}", file=sys.stderr)
+            skipped.add(image.number, str(error))
             continue
         yield image, predictor.label(image, given, words, **rules)
 

@@ -11,13 +11,24 @@ from omegaconf import DictConfig, ListConfig
 
 from opsnet.inference.trained_model import pick_device
 from opsnet.prediction.mask_labelling import checked_front
-from opsnet.prediction.writing import checked_task
+from opsnet.prediction.task_maps import checked_task
 from opsnet.utils.errors import InputError
-from opsnet.utils.option_values import EDGE, INFERENCE, POSITIVE, SHARE, SHARE_OR_NULL, Number, Switch, check_values
+from opsnet.utils.option_values import (
+    COUNT,
+    EDGE,
+    INFERENCE,
+    POSITIVE,
+    SHARE,
+    SHARE_OR_NULL,
+    Number,
+    Switch,
+    check_values,
+)
 
 OWN: dict[str, Number | Switch] = {
     "top_k": POSITIVE, "batch_size": POSITIVE, "path_margin": SHARE, "unknown": SHARE_OR_NULL,
     "treat_label_names_as_seen": Switch(), "overwrite": Switch(),
+    "resume": Switch(), "num_workers": COUNT,
 }  # fmt: skip
 
 
@@ -56,6 +67,8 @@ class PredictionOptions:
     unknown: float | None = None
     path_margin: float = 0.1
     overwrite: bool = False
+    resume: bool = True
+    num_workers: int = 4
     sizes: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -17,13 +17,14 @@ from opsnet.inference.network_output import run_network
 from opsnet.inference.trained_model import load_clip_alone
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.prediction import arguments
+from opsnet.prediction.batches import by_padded_size, in_batches
 from opsnet.prediction.carriers import PanopticResult
 from opsnet.prediction.cautions import issue, with_image_warnings
 from opsnet.prediction.hub import SavedLabeller
 from opsnet.prediction.images import ImageLike, to_batch
 from opsnet.prediction.labelling import Labelling, Proposed
 from opsnet.prediction.naming import UnknownRule
-from opsnet.prediction.sources import ImageSource, by_padded_size, image_source, in_batches
+from opsnet.prediction.sources import ImageSource, image_source
 from opsnet.prediction.words import Words
 from opsnet.published.clips import clip_config
 from opsnet.published.open_model import open_model
@@ -187,8 +188,9 @@ class Predictor(SavedLabeller):
         read = tuple(source.read())
         if not read:
             raise InputError("there is no image to segment: give one or more")
-        batch = to_batch([image.pixels for image in read], size=self.size)
+        pixels, ready = [image.pixels for image in read], [image.resized for image in read]
+        batch = to_batch(pixels, size=self.size, ready=ready)
         with self._network:
             output = run_network(self.trained.model, batch.to(self.device))
-        output = with_image_warnings(output, self.trained, [image.pixels for image in read])
+        output = with_image_warnings(output, self.trained, pixels)
         return Proposed.of_images(output, read)

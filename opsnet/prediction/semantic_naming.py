@@ -10,7 +10,7 @@ from opsnet.inference.network_output import NetworkOutput
 from opsnet.inference.semantic import class_probabilities, mask_probabilities, semantic_labels
 from opsnet.prediction.carriers import NamedSegment, PanopticResult
 from opsnet.prediction.naming import UnknownRule, boxes_of, name_score
-from opsnet.prediction.writing import checked_task
+from opsnet.prediction.task_maps import checked_task
 from opsnet.utils.errors import InputError
 from opsnet.vocabulary import Vocabulary
 from opsnet.vocabulary.name_tree import NameTree

@@ -1,12 +1,14 @@
-"""Where images come from: one or a list in memory, files, addresses, folders, patterns, and videos. The command, the
-Python API and the tests of both read images here only."""
+"""Where images come from: one or several in memory, files, lists of files, addresses, folders, patterns, tar shards and
+videos. The command, the Python API and the tests of both read images here only."""
 
 from __future__ import annotations
 
 import glob
 import itertools
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,7 +18,9 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 from torch import Tensor
 
-from opsnet.prediction.images import ImageLike, NetworkSize, SourceImage, padded_size, to_pixels
+from opsnet.prediction.images import ImageLike, SourceImage, to_pixels
+from opsnet.prediction.shards import SUFFIX as SHARD_SUFFIX
+from opsnet.prediction.shards import shard_images
 from opsnet.prediction.video import SUFFIXES as VIDEO_SUFFIXES
 from opsnet.prediction.video import Video
 from opsnet.prediction.web_images import is_url
@@ -25,6 +29,9 @@ from opsnet.utils.files import printable
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
 """Suffixes of the image files that are used from a folder."""
+
+LIST_SUFFIX = ".txt"
+"""Suffix of a file that lists images, a path per line."""
 
 MOST_LOOKED_AT = 20_000
 """Files that are looked at in the subfolders of a folder without images."""
@@ -43,8 +50,9 @@ class ImageSource:
         loaders: one function per image, which reads it, or raises :class:`InputError` if it cannot be read.
         count: number of images, if it is known.
         is_one: a single image was given.
-        is_stream: a folder, a pattern or a video was given, whose images need not fit into memory.
+        is_stream: a folder, a list, a pattern, shards or a video were given, whose images need not fit into memory.
         paths: the paths of all images, where they are known before the images are read, see :class:`SourceImage`.
+        files: the file that holds each image, or the one that holds all; none for images in memory.
     """
 
     loaders: Iterable[Loader]
@@ -52,6 +60,7 @@ class ImageSource:
     is_one: bool = False
     is_stream: bool = False
     paths: tuple[Path, ...] = ()
+    files: Sequence[Path] = ()
 
     def read(self) -> list[SourceImage]:
         """All images.
@@ -61,22 +70,38 @@ class ImageSource:
         """
         return [load() for load in self.loaders]
 
-    def readable(self, skipped: Callable[[InputError], Any]) -> Iterator[SourceImage]:
-        """Yields the images that can be read; ``skipped`` is called with the error of each other one.
+    def stamp(self, number: int) -> list[int] | None:
+        """Size in bytes and time of change of the file of an image; ``None`` without one."""
+        with suppress(OSError, ValueError, IndexError):
+            state = self.files[number if len(self.files) > 1 else 0].stat()
+            return [state.st_size, state.st_mtime_ns]
+        return None
 
-        A damaged video ends with such an error.
-        """
+    def numbered(self) -> Iterator[tuple[int, Loader]]:
+        """The loaders with their numbers from 0; a damaged video ends with one that raises its error."""
         loaders = iter(self.loaders)
-        while True:
+        for number in itertools.count():
             try:
                 load = next(loaders, None)
-                if load is None:
-                    return
+            except InputError as error:
+                load = partial(_raise, error)
+            if load is None:
+                return
+            yield number, load
+
+    def readable(self, skipped: Callable[[InputError], Any]) -> Iterator[SourceImage]:
+        """Yields the images that can be read; ``skipped`` is called with the error of each other one."""
+        for _, load in self.numbered():
+            try:
                 image = load()
             except InputError as error:
                 skipped(error)
             else:
                 yield image
+
+
+def _raise(error: InputError) -> SourceImage:
+    raise error
 
 
 def image_source(images: ImageLike | Sequence[ImageLike]) -> ImageSource:
@@ -122,12 +147,18 @@ def _of_text(text: str) -> ImageSource:
         return _of_files(found)
     if os.path.isfile(path) and path.suffix.lower() in VIDEO_SUFFIXES:
         video = Video.open(path)
-        return ImageSource(_Frames(video), video.count, is_stream=True)
+        return ImageSource(_Frames(video), video.count, is_stream=True, files=(path,))
+    if os.path.isfile(path) and path.suffix.lower() == SHARD_SUFFIX:
+        return _of_shards([path])
+    if os.path.isfile(path) and path.suffix.lower() == LIST_SUFFIX:
+        return _of_files(_listed(path))
     if os.path.exists(path) or not glob.has_magic(str(path)):
         return _of_one(path)
     found = sorted(p for p in map(Path, glob.glob(str(path), recursive=True)) if p.is_file())
     if not found:
         raise InputError(f"image {path} matches no file: check the pattern")
+    if all(p.suffix.lower() == SHARD_SUFFIX for p in found):
+        return _of_shards(found)
     return _of_files(found)
 
 
@@ -146,7 +177,44 @@ def _of_one(image: str | Path) -> ImageSource:
 
 def _of_files(paths: list[Path]) -> ImageSource:
     loaders = [partial(_load, path, path.name) for path in paths]
-    return ImageSource(loaders, len(paths), is_stream=True, paths=tuple(paths))
+    return ImageSource(loaders, len(paths), is_stream=True, paths=tuple(paths), files=paths)
+
+
+def _of_shards(shards: list[Path]) -> ImageSource:
+    images = shard_images(shards, SUFFIXES)
+    loaders, paths = [image.read for image in images], tuple(image.path for image in images)
+    return ImageSource(loaders, len(images), is_stream=True, paths=paths, files=[image.shard for image in images])
+
+
+def _listed(path: Path) -> list[Path]:
+    """The paths in a text file, one per line.
+
+    Raises:
+        InputError: it cannot be read, or lists no image, or one twice.
+    """
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()]
+    except OSError as error:
+        raise InputError(f"list of images {path} cannot be read ({error.strerror or error})") from error
+    found = [Path(line).expanduser() for line in lines if line]
+    if not found:
+        raise InputError(f"list of images {path} is empty: write the path of an image into each line")
+    if twice := [image for image, count in Counter(found).items() if count > 1]:
+        raise InputError(f"list of images {path} has {twice[0]} twice: leave one out")
+    return found
+
+
+@dataclass(frozen=True)
+class _Same(Sequence[Path]):
+    """One file, which holds all images."""
+
+    path: Path
+
+    def __getitem__(self, number: Any) -> Any:
+        return self.path
+
+    def __len__(self) -> int:
+        return 1
 
 
 @dataclass(frozen=True)
@@ -179,24 +247,3 @@ def _path_of(image: ImageLike) -> Path | None:
     except ValueError as error:
         raise InputError(f"image {image} is no valid address ({error}): correct it") from error
     return Path(Path(name).name) if Path(name).name else None
-
-
-def in_batches(
-    images: Iterable[SourceImage], batch_size: int, network_size: NetworkSize
-) -> Iterator[list[SourceImage]]:
-    """Groups up to ``batch_size`` successive images of equal padded size, so that a map does not depend on others."""
-    for _, alike in itertools.groupby(images, key=lambda image: _padded(image, network_size)):
-        while batch := list(itertools.islice(alike, batch_size)):
-            yield batch
-
-
-def by_padded_size(images: Sequence[SourceImage], batch_size: int, network_size: NetworkSize) -> list[list[int]]:
-    """Indices of images in groups of one padded size and up to ``batch_size`` images."""
-    by_size: dict[tuple[int, int], list[int]] = {}
-    for i, image in enumerate(images):
-        by_size.setdefault(_padded(image, network_size), []).append(i)
-    return [group[i : i + batch_size] for group in by_size.values() for i in range(0, len(group), batch_size)]
-
-
-def _padded(image: SourceImage, network_size: NetworkSize) -> tuple[int, int]:
-    return padded_size(*network_size.of(image.pixels.shape[0], image.pixels.shape[1]))

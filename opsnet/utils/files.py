@@ -140,3 +140,15 @@ def checksum(path: Path) -> str:
         while part := file.read(1 << 20):
             digest.update(part)
     return digest.hexdigest()
+
+
+def fingerprint(file_or_folder: Path | str) -> str:
+    """The first 16 hex digits of the SHA-256 of a file's bytes; of a folder, of its files' names and bytes."""
+    path, digest = Path(file_or_folder).expanduser(), hashlib.sha256()
+    for part in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]:
+        if part != path:
+            digest.update(str(part.relative_to(path)).encode())
+        with part.open("rb") as file:
+            while block := file.read(2**20):
+                digest.update(block)
+    return digest.hexdigest()[:16]

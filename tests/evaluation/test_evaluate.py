@@ -19,9 +19,9 @@ from PIL import Image
 from opsnet.checkpoint.loading import load_checkpoint
 from opsnet.commands.evaluate import main
 from opsnet.evaluation.run import evaluate, evaluate_and_print
-from opsnet.evaluation.store import fingerprint
 from opsnet.inference.network_output import NetworkOutput, run_network
 from opsnet.utils.errors import CheckpointError, InputError
+from opsnet.utils.files import fingerprint
 from opsnet.utils.stop_signals import Stopped
 from opsnet.vocabulary import Vocabulary
 

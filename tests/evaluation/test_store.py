@@ -10,10 +10,11 @@ import torch
 from test_proposal_files import outputs
 
 from opsnet.evaluation.proposal_files import ProposalsError, write_outputs
-from opsnet.evaluation.store import ProposalWriter, StoredOrigin, fingerprint, open_domain, stored_origin
+from opsnet.evaluation.store import ProposalWriter, StoredOrigin, open_domain, stored_origin
 from opsnet.inference.names import DomainNames
 from opsnet.recognition.recognizer import prepare
 from opsnet.structures import TextBank
+from opsnet.utils.files import fingerprint
 from opsnet.vocabulary import Vocabulary
 
 CAT = Vocabulary.from_names(["cat"], name="cats")

@@ -21,7 +21,8 @@ from test_polygons import filled
 from opsnet.data.panoptic_png import decode_ids
 from opsnet.prediction.carriers import NamedSegment, NameScore, PanopticResult
 from opsnet.prediction.naming import boxes_of
-from opsnet.prediction.writing import for_task, save_results
+from opsnet.prediction.saving import save_results
+from opsnet.prediction.task_maps import for_task
 from opsnet.utils.errors import InputError
 from opsnet.vocabulary import Concept, Vocabulary
 

@@ -145,10 +145,10 @@ def test_a_run_tells_each_kind_once_and_of_which_images() -> None:
 
     summary = Summary()
     for file, texts in (("a.png", ("x", "y")), ("b.png", ("x",)), ("c.png", ("x", "y"))):
-        summary.add(file, named(*texts))
+        summary.add(file, texts)
     assert summary.lines() == ["x", "2 of 3 images (a.png, c.png): y"]
     for file in ("d.png", "e.png"):
-        summary.add(file, named("y"))
+        summary.add(file, ["y"])
     assert summary.lines()[1] == "4 of 5 images (a.png, c.png, d.png, ...): y"
     assert Summary().lines() == []
 

@@ -23,8 +23,9 @@ from opsnet.evaluation.score import score
 from opsnet.inference.config import InferenceConfig
 from opsnet.panoptic.mask_filtering import MaskFiltering
 from opsnet.prediction.images import to_batch
+from opsnet.prediction.opening import chosen_filter
 from opsnet.prediction.predictor import Predictor
-from opsnet.prediction.run import _filtering, predict
+from opsnet.prediction.run import predict
 from opsnet.utils.errors import CheckpointError, InputError
 from opsnet.vocabulary.vocabulary import VocabularyError
 
@@ -52,7 +53,7 @@ def config(compose, lenient_checkpoint, image_path, tmp_path, monkeypatch, train
 
     def make(*overrides: str, load: bool = False):
         if not load:
-            monkeypatch.setattr("opsnet.prediction.run.load", lambda *_, **__: Predictor(trained_model))
+            monkeypatch.setattr("opsnet.prediction.opening.load", lambda *_, **__: Predictor(trained_model))
         given = [f"checkpoint={lenient_checkpoint}", f"image='{image_path}'", f"vocabulary='{WORDS}'", "device=cpu"]
         given += [f"output={tmp_path / 'out'}", "overwrite=true", "filtering.threshold=0"]
         return compose("predict", *given, *overrides)
@@ -272,7 +273,7 @@ def test_options_out_of_range(override, message, config, tmp_path) -> None:
 def test_the_filter_is_the_checkpoints_unless_another_is_chosen(overrides, expected, compose) -> None:
     rules = InferenceConfig({"kind": "cls_iou", "threshold": 0.25}, {"cls": {"threshold": 0.4}})
     cfg = compose("predict", "checkpoint=a", "image=b", "vocabulary=c", *overrides)
-    assert _filtering(cfg.filtering, rules).settings() == MaskFiltering(**expected).settings()
+    assert chosen_filter(cfg.filtering, rules).settings() == MaskFiltering(**expected).settings()
 
 
 # --- folders ----------------------------------------------------------------------------------------------------------
@@ -491,4 +492,4 @@ def test_a_stopped_prediction_has_written_what_was_done(number, code, said, imag
         assert len(done) >= 1
         return
     assert len(done) == len(list(out.glob("*_overlay.png"))) >= 20
-    assert f"{said}; {len(done)} of 400 images are complete in {out}\n" in error
+    assert f"{said}; {len(done)} of 400 images are complete in {out}; the same command with output={out} con" in error

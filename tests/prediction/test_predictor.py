@@ -22,8 +22,8 @@ from opsnet.prediction import images as images_module
 from opsnet.prediction import predictor as module
 from opsnet.prediction.images import NetworkSize
 from opsnet.prediction.predictor import Predictor
+from opsnet.prediction.task_maps import for_task
 from opsnet.prediction.words import as_words
-from opsnet.prediction.writing import for_task
 from opsnet.recognition.modulation import ClipOnly, EmbeddingModulation
 from opsnet.utils.errors import CheckpointError, InputError
 from opsnet.vocabulary.vocabulary import Vocabulary, VocabularyError

@@ -7,7 +7,7 @@ import torch
 
 from opsnet.prediction.naming import UnknownRule
 from opsnet.prediction.semantic_naming import is_from_proposals, label_pixels
-from opsnet.prediction.writing import for_task
+from opsnet.prediction.task_maps import for_task
 from opsnet.utils.errors import InputError
 from opsnet.vocabulary import Concept, Vocabulary
 from opsnet.vocabulary.name_tree import NameTree

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from opsnet.prediction.batches import in_batches
 from opsnet.prediction.images import NetworkSize, SourceImage
-from opsnet.prediction.sources import as_list, image_source, in_batches
+from opsnet.prediction.sources import as_list, image_source
 from opsnet.utils.errors import InputError
 
 PIXELS = np.arange(5 * 4 * 3, dtype=np.uint8).reshape(5, 4, 3)

@@ -18,7 +18,9 @@ from pycocotools import mask as coco_masks
 
 from opsnet.data.panoptic_records import ImageFile
 from opsnet.prediction.carriers import NamedSegment, NameScore, PanopticResult
-from opsnet.prediction.writing import PredictionWriter, check_output, for_task
+from opsnet.prediction.output import check_output
+from opsnet.prediction.task_maps import for_task
+from opsnet.prediction.writing import PredictionWriter
 from opsnet.utils.errors import InputError
 from opsnet.utils.files import WriteError
 from opsnet.vocabulary import Concept, Vocabulary
@@ -177,7 +179,7 @@ def test_a_full_disk_keeps_what_was_listed(named, tmp_path, monkeypatch) -> None
 
 def test_a_folder_that_is_removed_is_not_made_again(named, tmp_path) -> None:
     folder = tmp_path / "out"
-    message = r"out \(output\) was removed while 1 images"
+    message = r"out \(output\) was removed while images"
     with pytest.raises(InputError, match=message), PredictionWriter(folder, "panoptic") as writer:
         writer.add(Path("a.png"), PIXELS, named)
         shutil.rmtree(folder)
@@ -188,22 +190,22 @@ def test_a_folder_that_is_removed_is_not_made_again(named, tmp_path) -> None:
 def test_a_folder_that_is_removed_while_an_image_is_written(named, tmp_path, monkeypatch) -> None:
     """The image's own files make a folder of the same name, which lacks those of the images before."""
     folder = tmp_path / "out"
-    with pytest.raises(InputError, match="was removed while 1 images"), PredictionWriter(folder, "panoptic") as writer:
+    with pytest.raises(InputError, match="was removed while images"), PredictionWriter(folder, "panoptic") as writer:
         writer.add(Path("a.png"), PIXELS, named)
-        save = writer._add_panoptic
+        save = writer.files._annotations
 
         def removed(*arguments):
             shutil.rmtree(folder)
             return save(*arguments)
 
-        monkeypatch.setattr(writer, "_add_panoptic", removed)
+        monkeypatch.setattr(writer.files, "_annotations", removed)
         writer.add(Path("b.png"), PIXELS, named)
     assert not (folder / "panoptic.json").exists()
 
 
 def test_a_folder_that_is_removed_after_the_last_image_is_no_success(named, tmp_path) -> None:
     folder = tmp_path / "out"
-    with pytest.raises(InputError, match="was removed while 1 images"), PredictionWriter(folder, "panoptic") as writer:
+    with pytest.raises(InputError, match="was removed while images"), PredictionWriter(folder, "panoptic") as writer:
         writer.add(Path("a.png"), PIXELS, named)
         shutil.rmtree(folder)
 
