@@ -50,7 +50,7 @@ def load_indices(paths: Sequence[Path], label: LabelSource, cache: Path | None) 
 
 
 def load_first_indices(paths: Sequence[Path], label: LabelSource, cache: Path | None, images: int) -> list[ShardIndex]:
-    """The indices of the first shards, as many as have ``images`` images together; otherwise as :func:`load_indices`."""
+    """The indices of as many first shards as have ``images`` images together; otherwise as :func:`load_indices`."""
     found: list[ShardIndex] = []
     for path in paths:
         found.append(_load(path, label=label, cache=cache))

@@ -89,8 +89,8 @@ class ShardDataset(LabelledImages):
         _check_lengths(listed, indices)
         if len(self.faults) > max_damaged:
             raise DatasetError(
-                f"sample {self.faults[0]} ({len(self.faults):,} damaged, {max_damaged:,} allowed): repair the shards, or "
-                "raise `max_damaged`"
+                f"sample {self.faults[0]} ({len(self.faults):,} damaged, {max_damaged:,} allowed): repair the shards, "
+                "or raise `max_damaged`"
             )
         self._damaged: set[int] = set()
         self._join(indices, limit, skip_unknown)

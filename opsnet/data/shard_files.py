@@ -77,13 +77,13 @@ def _named(text: str, split: str) -> list[Shard]:
 
 def _expanded(pattern: str) -> list[str]:
     """A pattern's names with its braces expanded, as a shell does."""
-    from braceexpand import UnbalancedBracesError, braceexpand
+    from braceexpand import braceexpand
 
     # Of each range too, because all of its numbers are written out before the first name is returned.
     sizes = [abs(int(last[:20]) - int(first[:20])) for first, last in _RANGE.findall(pattern)]
     try:
         names = list(islice(braceexpand(pattern), MOST_SHARDS + 1)) if max(sizes, default=0) <= MOST_SHARDS else None
-    except UnbalancedBracesError as error:
+    except ValueError as error:
         raise DatasetError(f"shards {pattern}: a brace has no partner; write e.g. train-{{0000..2047}}.tar") from error
     if names is None or len(names) > MOST_SHARDS:
         raise DatasetError(f"shards {pattern} stand for more than {MOST_SHARDS:,} files: correct the numbers in braces")
@@ -114,19 +114,17 @@ def _listed(info: Path, split: str) -> list[Shard]:
     try:
         splits = field(read_json(info, LARGEST_INFO), "splits", _mapping)
         if split not in splits:
-            raise DatasetError(f"{info} has no split '{split}': set `split` to one of {', '.join(map(str, splits))}")
+            raise FieldError(f"it is not among {', '.join(map(str, splits)) or 'none'}: set `split` to one of these")
         names = field(splits[split], "filenames", items)
         lengths = field(splits[split], "shard_lengths", items, [None] * len(names))
-        rows = [{"filename": name, "length": length} for name, length in zip(names, lengths, strict=True)]
+        if len(names) != len(lengths):
+            raise FieldError(f"{len(names)} filenames have {len(lengths)} shard_lengths: download the file again")
+        rows = [{"filename": name, "length": length} for name, length in zip(names, lengths)]
         return [Shard(info.parent / field(r, "filename", _inside), field(r, "length", _length)) for r in rows]
     except FileError as error:
         raise DatasetError(f"{info} {error}") from error
     except FieldError as error:
         raise DatasetError(f"{info}, split '{split}': {error}") from error
-    except ValueError as error:
-        if isinstance(error, DatasetError):
-            raise
-        raise DatasetError(f"{info}, split '{split}': filenames and shard_lengths differ in length") from error
 
 
 def _mapping(value: Any) -> dict[str, Any]:
