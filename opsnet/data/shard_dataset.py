@@ -27,7 +27,7 @@ from opsnet.vocabulary import Vocabulary
 
 log = logging.getLogger(__name__)
 
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "GIF", "PPM", "TIFF")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "PPM", "TIFF")
 """Of images in shards, which may come from anyone: Pillow starts a program to read some others, such as EPS."""
 _UNLABELLED, _UNKNOWN = -1, -2
 

@@ -156,7 +156,12 @@ def base_256(number: int) -> bytes:
 
 
 END = bytes(1024)
-GOOD = header("a.png", b"%011o\0" % 8) + b"12345678".ljust(512, b"\0") + header("a.cls", b"%011o\0" % 1) + b"1".ljust(512, b"\0")
+GOOD = (
+    header("a.png", b"%011o\0" % 8)
+    + b"12345678".ljust(512, b"\0")
+    + header("a.cls", b"%011o\0" % 1)
+    + b"1".ljust(512, b"\0")
+)
 
 
 @pytest.mark.parametrize(
