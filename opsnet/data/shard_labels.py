@@ -78,9 +78,7 @@ def _require_labels(value: Any, source: str) -> None:
     values = value if isinstance(value, list) else [] if value is None else [value]
     are_labels = all(type(v) is int or (isinstance(v, str) and 0 < len(v) <= LONGEST_NAME) for v in values)
     if not are_labels or len(values) > MOST_LABELS:
-        raise LabelError(
-            f"has {reprlib.repr(value)} as {source}, not a whole number, a name or a list of these"
-        )
+        raise LabelError(f"has {reprlib.repr(value)} as {source}, not a whole number, a name or a list of these")
 
 
 class LabelIndices:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections import Counter
 from collections.abc import Iterable
 from functools import partial
@@ -13,6 +14,9 @@ import numpy as np
 import pytest
 import torch
 import webdataset
+from documented import ROOT, blocks
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
 from PIL import EpsImagePlugin, Image
 from shard_writing import image_bytes, write_info, write_shards, write_tar
 
@@ -128,7 +132,7 @@ def test_wordnet_ids_are_found_in_keys_and_fields(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_wordnet_ids_of_imagenet_21k_are_found(tmp_path: Path) -> None:
     vocabulary = Vocabulary.load("imagenet21k")
-    chosen = list(range(0, 21_843, 7)) + [21_842]
+    chosen = [*range(0, 21_843, 7), 21_842]
     by_key, by_field = with_synsets(tmp_path, [vocabulary.ids[i] for i in chosen])
     for found in (ShardDataset(shards=by_key, label="key"), ShardDataset(shards=by_field, label="json.label")):
         assert found.vocabulary == vocabulary
@@ -211,6 +215,20 @@ def test_a_shard_that_changed_during_a_run_is_named(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(DatasetError, match=rf"shard {path} changed after it was indexed, or cannot be read"):
         found[0]
+
+
+def test_the_example_of_the_docs(folder: Path, tmp_path: Path) -> None:
+    (block,) = (text for text in blocks(ROOT / "docs" / "datasets.md", "yaml") if "ShardDataset" in text)
+    (tmp_path / "names.txt").write_text("cat\ndog\ngrass\n")
+    for forms in re.findall(r"/data/\S+?(?=[ ,;])", block):
+        here = forms.replace("/data/pets-{0000..0063}", f"{folder}/train-{{0000..0004}}").replace(
+            "/data/pets", str(folder)
+        )
+        text = block.replace("shards: /data/pets", f"shards: {here.replace('/data/', f'{folder}/')}")
+        cfg = OmegaConf.create(text.replace("names.txt", str(tmp_path / "names.txt")))
+        cfg.paths = {"cache": str(tmp_path / "cache")}
+        assert len(instantiate(cfg.labels)()) == 23
+    assert len(list((tmp_path / "cache" / "shards").glob("*.safetensors"))) == len(COUNTS)
 
 
 # --- Order -----------------------------------------------------------------------------------------------------------

@@ -90,7 +90,8 @@ def test_shards_train_as_the_folder_of_the_same_images(world, world_overrides, c
     assert len(ours) == 7
     assert ours == theirs
     assert float(ours[0]["train/label_proposals"]) > 0
-    assert (json.loads((f / "results.json").read_text())["metrics"] for f in (shards, folder))
+    results = [json.loads((run / "results.json").read_text())["metrics"] for run in (shards, folder)]
+    assert results[0] == results[1]
     assert all(torch.equal(a, b) for a, b in zip(weights(shards).values(), weights(folder).values(), strict=True))
     assert len(list((tmp_path / "cache" / "shards").glob("*.safetensors"))) == 3
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import webdataset
 from PIL import Image
 
 
@@ -24,6 +23,8 @@ def image_bytes(number: int, form: str = "PNG") -> bytes:
 
 def write_shards(folder: Path, counts: Sequence[int], classes: int = 3) -> list[Path]:
     """Shards of as many samples as ``counts`` says; sample k of all has image k, label k % classes and both files."""
+    import webdataset
+
     folder.mkdir(parents=True, exist_ok=True)
     paths, number = [], 0
     for shard, count in enumerate(counts):
