@@ -158,7 +158,7 @@ def test_shorter_epochs_leave_no_labelled_image_out(ten, labels, tmp_path, whole
     assert [ids for _, ids in model.seen] == [ids for _, ids in whole[: 2 * EPOCHS]]
 
 
-@pytest.mark.parametrize("stop_at", [3, 4, 5])
+@pytest.mark.parametrize("stop_at", [4, *(pytest.param(step, marks=pytest.mark.slow) for step in (3, 5))])
 def test_exact_epochs_read_every_labelled_image_once_also_when_stopped(ten, labels, tmp_path, stop_at) -> None:
     """The fifth batch has the last image of the first epoch and the first of the second."""
     whole, stopped, resumed = Recorder(), Recorder(stop_at), Recorder()
