@@ -124,6 +124,8 @@ COMPOSED = {
     "opsnet-train experiment=opsnet_plus_r50 init_from=runs/coco_r50/<date_time>/checkpoints/last.ckpt",
     "opsnet-train experiment=opsnet_plus_r50 init_from=last.ckpt data.module.labels.images=IMAGES "
     "+data.module.labels.labels=labels.json data.module.labels.vocabulary=names.txt",
+    "opsnet-train experiment=opsnet_plus_r50 init_from=last.ckpt data=coco_imagenet21k "
+    "losses.image_label_matching.sampled_names=4000",
     "opsnet-train experiment=opsnet_plus_r50 init_from=runs/opsnet_r50/DATE/checkpoints/last.ckpt trainer=ddp "
     "trainer.devices=8",
     "opsnet-train -m experiment=opsnet_r50_no_clip_attention,opsnet_r50,opsnet_r101,opsnet_swin_s,opsnet_swin_l "

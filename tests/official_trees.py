@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from scipy.io import savemat
+from shard_writing import image_bytes, write_info, write_tar
 
 from opsnet.data.coco_panoptic import SegmentLabel, describe
 from opsnet.data.panoptic_png import ids_to_rgb
@@ -177,3 +178,15 @@ def imagenet_tree(root: Path, class_folders: bool) -> None:
         folder.mkdir(parents=True)
     for k in range(1, 50_001):
         os.link(root / "one.jpg", folders[k % len(folders)] / f"ILSVRC2012_val_{k:08d}.JPEG")
+
+
+def imagenet21k_tree(root: Path) -> None:
+    """Two shards of timm's ImageNet-21K: images of two synsets, whose ids are in their names."""
+    counts = {
+        "imagenet_w21-train-0000.tar": ["n02084071_12", "n00015388_7"],
+        "imagenet_w21-train-0001.tar": ["n02084071_3"],
+    }
+    for name, keys in counts.items():
+        files = [(f"{key}.{e}", c) for key in keys for e, c in (("jpg", image_bytes(1, "JPEG")), ("cls", b"5"))]
+        write_tar(root / name, files)
+    write_info(root, [root / name for name in counts], [len(keys) for keys in counts.values()])

@@ -19,6 +19,7 @@ from official_trees import (
     camvid_tree,
     cityscapes_tree,
     coco_stuff_tree,
+    imagenet21k_tree,
     mapillary_tree,
     pascal_context_tree,
     voc_2012_tree,
@@ -45,6 +46,7 @@ OFFICIAL: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda root: save(root / "val" / "1.JPEG", np.zeros((4, 4, 3), np.uint8)),
         "data/imagenet",
     ),
+    "opsnet-prepare imagenet21k": (imagenet21k_tree, "data/imagenet21k"),
 }
 MENTIONED = {"opsnet-prepare own", "opsnet-prepare NAME"}
 

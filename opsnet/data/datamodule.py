@@ -19,15 +19,16 @@ from lightning.pytorch import LightningDataModule
 from torch import distributed
 
 from opsnet.data.batching import collate
-from opsnet.data.image_label_dataset import ImageLabelDataset
+from opsnet.data.image_label_dataset import LabelledImages
 from opsnet.data.loaders import EvaluationLoader, ResumableLoader, ResumableSampler
 from opsnet.data.panoptic_dataset import PanopticDataset
+from opsnet.data.shard_dataset import ShardDataset
 from opsnet.data.sharing import batch_share, batches_per_step, checked_by_another_process
 from opsnet.structures import Batch
 from opsnet.utils.errors import DatasetError
 from opsnet.vocabulary import Vocabulary
 
-ImageDataset = PanopticDataset | ImageLabelDataset
+ImageDataset = PanopticDataset | LabelledImages
 Builder = Callable[[], ImageDataset]
 CHECKED_BELOW = 20_000  # images; reading the PNGs of a larger set before each run takes minutes
 
@@ -164,10 +165,12 @@ class PanopticDataModule(LightningDataModule):
             dataset, sampler, collate_fn=self._collate(dataset), num_workers=self.num_workers, progress=self._progress
         )
 
-    def _sampler(self, dataset: ImageDataset, key: str, seed: int) -> ResumableSampler:
+    def _sampler(
+        self, dataset: ImageDataset, key: str, seed: int, kind: type[ResumableSampler] = ResumableSampler
+    ) -> ResumableSampler:
         rank, world_size = _rank_and_world_size()
         accumulate = getattr(self.trainer, "accumulate_grad_batches", 1)
-        return ResumableSampler(
+        return kind(
             len(dataset),
             batch_size=batch_share(key, self.batch_totals[key], world_size, accumulate),
             seed=seed,
@@ -175,6 +178,7 @@ class PanopticDataModule(LightningDataModule):
             world_size=world_size,
             accumulate=accumulate,
             shuffle=not self._overfits(),
+            order=dataset.shuffled if isinstance(dataset, ShardDataset) else None,
         )
 
     def _overfits(self) -> bool:

@@ -67,6 +67,8 @@ WRONG_SIZE = Kind("wrong width or height", "error", "write the size of the PNG i
 # Image-level labels.
 UNFIT_LABELS = Kind("labels that do not fit", "error", "give labels, folder and vocabulary of the same set")
 UNLABELLED = Kind("images without a label", "warning", "they are left out")
+UNKNOWN_LABELS = Kind("images with a label of another vocabulary", "warning", "they are left out")
+DAMAGED_SAMPLE = Kind("unusable sample", "error", "repair the shard, or raise `max_damaged`, which leaves it out")
 
 # Segments.
 ID_RANGE = Kind("segment id out of range", "error", "ids must lie in 1..16777215 (0 is void)")

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -30,7 +32,7 @@ class LabelledSample:
     Attributes:
         image: (3, H, W) RGB, uint8 in 0..255 or float in 0..1.
         labels: int64, at least one, indices into the vocabulary.
-        image_id: its file name.
+        image_id: its file name, or its key in a shard.
     """
 
     image: Tensor
@@ -38,7 +40,51 @@ class LabelledSample:
     image_id: str
 
 
-class ImageLabelDataset(Dataset[LabelledSample]):
+class LabelledImages(Dataset[LabelledSample]):
+    """What all sets of images with image-level labels share.
+
+    Args:
+        vocabulary: the vocabulary that the labels index.
+        transform: (image (3, H, W), segment indices (H, W)) -> the same; here all indices are 0.
+
+    Attributes:
+        unlabelled: number of images that are left out, because they have no label.
+    """
+
+    unlabelled: int
+
+    def __init__(self, vocabulary: Vocabulary, transform: Transform | None) -> None:
+        self.vocabulary, self.transform = vocabulary, transform
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def labels_of(self, index: int) -> list[int]:
+        """Labels of an image in ascending order, without reading it."""
+        raise NotImplementedError
+
+    def name_of(self, index: int) -> str:
+        """An image as messages name it."""
+        raise NotImplementedError
+
+    def read(self, index: int) -> tuple[NDArray[np.uint8], str]:
+        """An image, RGB (H, W, 3), and its id.
+
+        Raises:
+            DatasetError: it cannot be read.
+        """
+        raise NotImplementedError
+
+    def __getitem__(self, index: int) -> LabelledSample:
+        pixels, image_id = self.read(index)
+        image: Tensor = as_image(pixels)
+        if self.transform is not None:
+            nothing = tv_tensors.Mask(torch.zeros(image.shape[-2:], dtype=torch.int32))
+            image, _ = self.transform(image, nothing)
+        return LabelledSample(image.as_subclass(Tensor), torch.tensor(self.labels_of(index)), image_id)
+
+
+class ImageLabelDataset(LabelledImages):
     """The labelled images of a folder, in the order of their file names; images without a label are skipped.
 
     Args:
@@ -66,8 +112,7 @@ class ImageLabelDataset(Dataset[LabelledSample]):
         limit: int | None = None,
     ) -> None:
         require_limit(limit)
-        self.vocabulary = Vocabulary.load(vocabulary)
-        self.transform = transform
+        super().__init__(Vocabulary.load(vocabulary), transform)
         self.images = user_path(images)
         source = user_path(labels) if labels is not None else None
         files, lists = _image_files(self.images), _real_lists() if source is None else _read_lists(source)
@@ -93,18 +138,21 @@ class ImageLabelDataset(Dataset[LabelledSample]):
         labels: list[int] = self._records[index][1]
         return labels
 
-    def path_of(self, index: int) -> Path:
-        """Its file."""
-        return self.images / str(self._records[index][0])
+    def name_of(self, index: int) -> str:
+        """Its file name."""
+        return self._path(index).name
 
-    def __getitem__(self, index: int) -> LabelledSample:
-        path = self.path_of(index)
-        image: Tensor = as_image(read_rgb(path))
-        if self.transform is not None:
-            nothing = tv_tensors.Mask(torch.zeros(image.shape[-2:], dtype=torch.int32))
-            image, _ = self.transform(image, nothing)
-        labels = torch.tensor(self.labels_of(index))
-        return LabelledSample(image=image.as_subclass(Tensor), labels=labels, image_id=path.name)
+    def read(self, index: int) -> tuple[NDArray[np.uint8], str]:
+        """An image, RGB (H, W, 3), and its file name.
+
+        Raises:
+            DatasetError: it cannot be read.
+        """
+        path = self._path(index)
+        return read_rgb(path), path.name
+
+    def _path(self, index: int) -> Path:
+        return self.images / str(self._records[index][0])
 
 
 def _image_files(folder: Path) -> list[str]:

@@ -112,29 +112,34 @@ def read_rgb(path: Path, check_size: CheckSize | None = None) -> NDArray[np.uint
         raise _unreadable(path, error) from error
 
 
-def decode_rgb(content: bytes, name: str) -> NDArray[np.uint8]:
-    """The bytes of an image file as upright RGB (H, W, 3); ``name`` stands for a path in messages.
+def decode_rgb(content: bytes, name: str, formats: tuple[str, ...] | None = None) -> NDArray[np.uint8]:
+    """The bytes of an image file as upright RGB (H, W, 3); others as for :func:`decode_image`.
 
     Raises:
         DatasetError: they are not an image.
     """
     try:
-        return to_rgb(decode_image(content, name))
+        return to_rgb(decode_image(content, name, formats))
     except DatasetError:
         raise
     except Exception as error:  # as in read_rgb
         raise _unreadable(name, error) from error
 
 
-def decode_image(content: bytes, name: str) -> Image.Image:
-    """Decodes the bytes of an image file; ``name`` stands for a path in messages.
+def decode_image(content: bytes, name: str, formats: tuple[str, ...] | None = None) -> Image.Image:
+    """Decodes the bytes of an image file.
+
+    Args:
+        content: the bytes.
+        name: stands for a path in messages.
+        formats: Pillow's names of those that are read; ``None``: all.
 
     Raises:
         DatasetError: they are not an image.
     """
     try:
         image: Image.Image
-        with Image.open(io.BytesIO(content)) as image:
+        with Image.open(io.BytesIO(content), formats=formats) as image:
             _load(image, name)
             return image
     except DatasetError:

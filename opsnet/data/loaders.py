@@ -10,11 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from itertools import islice
+from functools import partial
+from itertools import count, islice
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from opsnet.utils.errors import DatasetError
@@ -22,6 +24,8 @@ from opsnet.utils.seeding import mix_seed
 from opsnet.utils.stop_signals import worker_signals
 
 Item = TypeVar("Item")
+Order = Callable[[torch.Generator], Tensor]
+"""A shuffled order of a set, int64 (size,)."""
 
 
 @contextmanager
@@ -63,6 +67,7 @@ class ResumableSampler(Sampler[list[tuple[int, int]]]):
         rank, world_size: of this process.
         accumulate: batches per process and optimizer step.
         shuffle: ``False`` keeps the order of the set.
+        order: the order of an epoch, a function of its generator; ``None``: all images are shuffled.
 
     Raises:
         DatasetError: the set is smaller than one step.
@@ -78,8 +83,10 @@ class ResumableSampler(Sampler[list[tuple[int, int]]]):
         world_size: int = 1,
         accumulate: int = 1,
         shuffle: bool = True,
+        order: Order | None = None,
     ) -> None:
         self.size, self.batch_size, self.seed, self.shuffle = size, batch_size, seed, shuffle
+        self.order = order or partial(_shuffled, size)
         self.rank, self.world_size, self.accumulate = rank, world_size, accumulate
         if size < self.step_size:
             raise DatasetError(
@@ -101,12 +108,44 @@ class ResumableSampler(Sampler[list[tuple[int, int]]]):
         return self.size // self.step_size * self.accumulate
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        generator = torch.Generator().manual_seed(mix_seed(self.seed, self.epoch))
-        order = torch.randperm(self.size, generator=generator) if self.shuffle else torch.arange(self.size)
-        own = order[self.rank :: self.world_size].tolist()
-        epoch = self.epoch
-        for first in range(self.start * self.batch_size, len(self) * self.batch_size, self.batch_size):
-            yield [(epoch, index) for index in own[first : first + self.batch_size]]
+        epoch, order = self.epoch, self._order_of(self.epoch)
+        for batch in range(self.start, len(self)):
+            places = self._places(batch)
+            yield [(epoch, index) for index in order[places.start : places.stop : places.step].tolist()]
+
+    def _places(self, batch: int) -> range:
+        """The places of a batch of this process in the order of the images, counted over all processes."""
+        size = self.batch_size * self.world_size
+        return range(batch * size + self.rank, (batch + 1) * size, self.world_size)
+
+    def _order_of(self, epoch: int) -> Tensor:
+        if not self.shuffle:
+            return torch.arange(self.size)
+        return self.order(torch.Generator().manual_seed(mix_seed(self.seed, epoch)))
+
+
+def _shuffled(size: int, generator: torch.Generator) -> Tensor:
+    return torch.randperm(size, generator=generator)
+
+
+class EndlessSampler(ResumableSampler):
+    """Batches that continue from one epoch to the next, so that every image is read exactly once per epoch.
+
+    A batch at the border has the last images of one epoch and the first of the next. All batches are full, on every
+    process, whatever their number; an epoch of ``len(self)`` batches is only how positions are counted.
+    """
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        orders: dict[int, Tensor] = {}
+        for batch in count(self.epoch * len(self) + self.start):
+            found = []
+            for place in self._places(batch):
+                epoch, index = divmod(place, self.size)
+                if epoch not in orders:
+                    orders = {k: order for k, order in orders.items() if k == epoch - 1}
+                    orders[epoch] = self._order_of(epoch)
+                found.append((epoch, int(orders[epoch][index])))
+            yield found
 
 
 class ResumableLoader:

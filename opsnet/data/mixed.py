@@ -12,8 +12,8 @@ from typing import Any
 from lightning.pytorch.utilities import CombinedLoader
 
 from opsnet.data.datamodule import ImageDataset, PanopticDataModule
-from opsnet.data.image_label_dataset import ImageLabelDataset
-from opsnet.data.loaders import CyclingLoader
+from opsnet.data.image_label_dataset import LabelledImages
+from opsnet.data.loaders import CyclingLoader, EndlessSampler, ResumableSampler
 from opsnet.utils.errors import DatasetError
 from opsnet.utils.seeding import mix_seed
 from opsnet.vocabulary import Vocabulary
@@ -28,13 +28,17 @@ class MixedDataModule(PanopticDataModule):
     Args:
         labels: the image-label set, or a function that builds it.
         label_batch_size: total images per optimizer step from this set; ``None``: as many as from the panoptic set.
+        exact_epochs: read every labelled image exactly once per epoch of that set: a step at the end of an epoch takes
+            its other images from the next. ``False``: the images that do not fill a step are left out.
         panoptic: arguments of :class:`opsnet.data.datamodule.PanopticDataModule`.
 
     Raises:
         DatasetError: a number is out of range, or no image-label set is given.
     """
 
-    def __init__(self, *, labels: Any, label_batch_size: int | None = None, **panoptic: Any) -> None:
+    def __init__(
+        self, *, labels: Any, label_batch_size: int | None = None, exact_epochs: bool = False, **panoptic: Any
+    ) -> None:
         super().__init__(**panoptic)
         if label_batch_size is not None and label_batch_size < 1:
             raise DatasetError(
@@ -45,6 +49,7 @@ class MixedDataModule(PanopticDataModule):
                 "there is no set with image labels: give it in `data.module.labels`, or choose data=coco"
             )
         self.label_batch_size = label_batch_size or self.batch_size
+        self.label_sampler = EndlessSampler if exact_epochs else ResumableSampler
         self.builders[_LABELS] = labels
 
     @property
@@ -62,7 +67,7 @@ class MixedDataModule(PanopticDataModule):
         panoptic, dataset = super().train_dataloader(), self._built(_LABELS)
         labels = CyclingLoader(
             dataset,
-            self._sampler(dataset, "label_batch_size", mix_seed(self.seed, _LABEL_STREAM)),
+            self._sampler(dataset, "label_batch_size", mix_seed(self.seed, _LABEL_STREAM), self.label_sampler),
             collate_fn=self._collate(dataset),
             num_workers=self.num_workers,
             steps=len(panoptic),
@@ -79,7 +84,7 @@ class MixedDataModule(PanopticDataModule):
 
     def _built(self, key: str) -> ImageDataset:
         dataset = super()._built(key)
-        if isinstance(dataset, ImageLabelDataset) != (key == _LABELS):
+        if isinstance(dataset, LabelledImages) != (key == _LABELS):
             given, other = ("data.module.labels", "segments") if key == _LABELS else (f"set '{key}'", "image labels")
             raise DatasetError(f"{given} has images with {other}: swap the two sets")
         return dataset

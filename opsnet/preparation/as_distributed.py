@@ -19,10 +19,12 @@ class Part:
     Attributes:
         paths: relative to the dataset's folder; one of them is enough.
         archive: where it comes from.
+        unpacked: whether its archives are unpacked there.
     """
 
     paths: tuple[str, ...]
     archive: str
+    unpacked: bool = True
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,11 @@ def _mapillary(name: str) -> tuple[Part, ...]:
     return Part((f"{name}/images",), where), Part(panoptic, where)
 
 
+_HUB = (
+    "the files of https://huggingface.co/datasets/timm/imagenet-w21-wds (hf download timm/imagenet-w21-wds "
+    "--repo-type dataset --local-dir FOLDER)"
+)
+
 LAYOUTS = {
     "coco": Layout("COCO panoptic 2017", {"train": _coco("train2017"), "val": _coco("val2017")}),
     "mapillary_vistas": Layout(
@@ -67,6 +74,10 @@ LAYOUTS = {
         "ImageNet-Val, whose labels come with timm",
         {"val": (Part(("val",), "ILSVRC2012_img_val.tar from https://image-net.org, with or without class folders"),)},
     ),
+    "imagenet21k": Layout(
+        "ImageNet-21K in WebDataset shards",
+        {"train": tuple(Part((name,), _HUB, unpacked=False) for name in ("_info.json", "imagenet_w21-train-0000.tar"))},
+    ),
     "scenes": Layout("the synthetic world", {}, note="it is drawn on first use"),
     "scenes_plus": Layout("the synthetic world with image labels", {}, note="it is drawn on first use"),
     "ade20k_semantic": Layout("ADE20K's class maps", {}, made_of=("ade20k",)),
@@ -75,6 +86,7 @@ LAYOUTS = {
     "voc_20": Layout("VOC's 20 classes", {}, made_of=("voc",)),
     "voc_21": Layout("VOC's 20 classes and the background", {}, made_of=("voc",)),
     "coco_imagenet": Layout("COCO and ImageNet-Val, for OPSNet+", {}, made_of=("coco", "imagenet")),
+    "coco_imagenet21k": Layout("COCO and ImageNet-21K, for OPSNet+", {}, made_of=("coco", "imagenet21k")),
     "own_coco": Layout("your own images, tested on COCO too", {}, made_of=("own", "coco")),
     "real": Layout(
         "COCO, tested on all datasets of the paper", {}, made_of=("coco", "ade20k", "cityscapes", "pascal_context")
@@ -133,7 +145,7 @@ def check(name: str, *, folder: Path | None = None, sets: Sequence[str] | None =
         path = " or ".join(str(folder / option) for option in missing[0].paths)
         raise DatasetError(
             f"{path} does not exist ({len(missing)} of {len(parts)} parts are missing): put {missing[0].archive} "
-            f"there, unpacked; `opsnet-prepare {name} --help` lists all"
+            f"there{', unpacked' if missing[0].unpacked else ''}; `opsnet-prepare {name} --help` lists all"
         )
     elsewhere = "" if folder == data_folder(name) else f" data.root={folder}"
     print(f"nothing to prepare: data={name}{elsewhere} reads {folder} as it is. Check every file with")

@@ -23,7 +23,7 @@ def check_losses(cfg: DictConfig, data: Any) -> None:
     Raises:
         InputError: losses, data and initial weights do not match.
     """
-    from opsnet.data.image_label_dataset import ImageLabelDataset
+    from opsnet.data.image_label_dataset import LabelledImages
 
     refuse_old_keys(cfg)
     if cfg.get("starts_from") and not cfg.init_from:
@@ -31,7 +31,7 @@ def check_losses(cfg: DictConfig, data: Any) -> None:
             f"{cfg.experiment_name} fine-tunes a trained model: give a checkpoint of {cfg.starts_from} in the same "
             "world (in the miniature: of experiment=scenes) by init_from=PATH"
         )
-    if isinstance(data.datasets.get("train"), ImageLabelDataset):
+    if isinstance(data.datasets.get("train"), LabelledImages):
         raise InputError(
             "data.module.train has only image labels, but OPSNet learns masks from segments: train on both, e.g. by "
             "data=coco_imagenet"

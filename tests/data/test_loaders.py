@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import islice
 
 import pytest
 import torch
 from torch.utils.data import Dataset
 
-from opsnet.data.loaders import CyclingLoader, EvaluationLoader, ResumableLoader, ResumableSampler, SeededDataset
+from opsnet.data.loaders import (
+    CyclingLoader,
+    EndlessSampler,
+    EvaluationLoader,
+    ResumableLoader,
+    ResumableSampler,
+    SeededDataset,
+)
 from opsnet.utils.errors import DatasetError
 
 
@@ -65,6 +73,26 @@ def test_the_last_step_of_an_epoch_is_a_whole_one():
 def test_fewer_images_than_one_step():
     with pytest.raises(DatasetError, match=r"7 images, fewer than the 8 of one step: lower"):
         ResumableSampler(7, batch_size=2, world_size=2, accumulate=2)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_an_endless_sampler_reads_every_image_once_per_epoch(accumulate) -> None:
+    every = [list(range(23)) for _ in range(3)]
+    seen = []
+    for rank in range(2):
+        sampler = EndlessSampler(23, batch_size=2, rank=rank, world_size=2, accumulate=accumulate)
+        sampler.set_epoch(0, start=3)
+        rest = list(islice(sampler, 14))
+        sampler.set_epoch(0)
+        seen.append(list(islice(sampler, 17)))
+        assert seen[-1][3:] == rest
+        sampler.set_epoch(1, start=2)  # an epoch of the loader is len(sampler) batches
+        assert next(iter(sampler)) == seen[-1][len(sampler) + 2]
+    images = [image for a, b in zip(*seen, strict=True) for pair in zip(a, b, strict=True) for image in pair]
+    epochs = [[index for epoch, index in images if epoch == k] for k in range(3)]
+    assert [sorted(found) for found in epochs[:2]] == every[:2]
+    assert images == sorted(images, key=lambda image: image[0])
+    assert epochs[0] != epochs[1]
 
 
 class Broken(Dataset[float]):

@@ -158,6 +158,21 @@ def test_shorter_epochs_leave_no_labelled_image_out(ten, labels, tmp_path, whole
     assert [ids for _, ids in model.seen] == [ids for _, ids in whole[: 2 * EPOCHS]]
 
 
+@pytest.mark.parametrize("stop_at", [4, *(pytest.param(step, marks=pytest.mark.slow) for step in (3, 5))])
+def test_exact_epochs_read_every_labelled_image_once_also_when_stopped(ten, labels, tmp_path, stop_at) -> None:
+    """The fifth batch has the last image of the first epoch and the first of the second."""
+    whole, stopped, resumed = Recorder(), Recorder(stop_at), Recorder()
+    fit(whole, make_data(ten, labels, exact_epochs=True), tmp_path)
+    names = [name for _, ids in whole.seen for name in ids[:2]]
+    assert sorted(names[:9]) == sorted(names[9:]) == [f"{k}.png" for k in range(9)]
+    assert names[:9] != names[9:]
+    save = ModelCheckpoint(dirpath=tmp_path, save_last=True, every_n_train_steps=1)
+    with pytest.raises(InterruptedError):
+        fit(stopped, make_data(ten, labels, exact_epochs=True), tmp_path, save)
+    fit(resumed, make_data(ten, labels, exact_epochs=True), tmp_path, resume=tmp_path / "last.ckpt")
+    assert stopped.seen + resumed.seen == whole.seen
+
+
 def test_overfitting_repeats_the_first_batches_of_both(ten, labels, tmp_path) -> None:
     model = Recorder()
     fit(model, make_data(ten, labels), tmp_path, overfit_batches=2)

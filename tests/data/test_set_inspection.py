@@ -35,7 +35,12 @@ def examine(made: PlantedSet, **options) -> tuple[list[Finding], Inspection]:
 
 
 def test_every_kind_is_planted() -> None:
-    of_labels = {kinds.UNFIT_LABELS, kinds.UNLABELLED}  # test_label_inspection
+    of_labels = {
+        kinds.UNFIT_LABELS,
+        kinds.UNLABELLED,
+        kinds.UNKNOWN_LABELS,
+        kinds.DAMAGED_SAMPLE,
+    }  # test_label_inspection
     assert {defect.kind for defect in DEFECTS} == KINDS - of_labels
     assert len({kind.name for kind in KINDS}) == len(KINDS)
 

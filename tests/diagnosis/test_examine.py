@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from official_trees import imagenet21k_tree
 from omegaconf import OmegaConf
 from PIL import Image
 from planted_defects import DEFECTS, Defect, sound_set
@@ -128,3 +129,16 @@ def test_a_folder_of_imagenet_that_is_not_there(compose, tmp_path: Path, capsys)
     text = " ".join(capsys.readouterr().out.split())
     assert "labels that do not fit: 1" in text
     assert "does not exist: check `images`" in text
+
+
+def test_the_shards_of_imagenet_21k(compose, tmp_path: Path, capsys) -> None:
+    imagenet21k_tree(tmp_path / "imagenet21k")
+    (tmp_path / "classes.txt").write_text("2084071:dog\n15388:animal\n")
+    given = [f"output={tmp_path}", f"paths.data={tmp_path}", f"paths.cache={tmp_path}"]
+    given += [f"data.module.train.vocabulary={tmp_path / 'classes.txt'}"]
+    assert examine_data(compose("doctor", "data=imagenet21k", *given)) == 0
+    assert "3 labels" in " ".join(capsys.readouterr().out.split())
+    shard = tmp_path / "imagenet21k" / "imagenet_w21-train-0001.tar"
+    shard.write_bytes(shard.read_bytes()[:800])
+    assert examine_data(compose("doctor", "data=imagenet21k", *given)) == 1
+    assert "download it again" in " ".join(capsys.readouterr().out.split())

@@ -18,6 +18,7 @@ from official_trees import (
     cityscapes_tree,
     coco_stuff_tree,
     coco_tree,
+    imagenet21k_tree,
     imagenet_tree,
     mapillary_tree,
     pascal_context_tree,
@@ -373,8 +374,8 @@ def test_data_own_reads_own_masks(tmp_path: Path, prepare, compose) -> None:
 def test_every_data_yaml_is_tested() -> None:
     """scenes in test_conf; imagenet below; combinations in test_worlds and test_mixed; own_coco in test_finetuning."""
     options = {path.stem for path in (config_dir() / "data").glob("*.yaml")}
-    together = {"real", "real_plus", "coco_imagenet", "scenes_plus"}
-    assert options == {*TREES, "own", "own_coco", "imagenet", "scenes"} | together
+    together = {"real", "real_plus", "coco_imagenet", "coco_imagenet21k", "scenes_plus"}
+    assert options == {*TREES, "own", "own_coco", "imagenet", "imagenet21k", "scenes"} | together
 
 
 @pytest.mark.parametrize("class_folders", [False, True])
@@ -392,6 +393,32 @@ def test_imagenet_is_read_as_distributed(tmp_path: Path, compose, class_folders:
     shutil.rmtree(next((tmp_path / "imagenet" / "val").glob("n*"), tmp_path / "imagenet" / "val"))
     with pytest.raises(DatasetError, match=r"holds 45000 images, but ReaL|does not exist"):
         data.builders["train"]()
+
+
+@pytest.mark.parametrize("option", ["imagenet21k", pytest.param("coco_imagenet21k", marks=pytest.mark.slow)])
+def test_imagenet_21k_is_read_as_the_hub_has_it(tmp_path: Path, compose, option: str) -> None:
+    """With the part of WordNet below two synsets as vocabulary: loading that of 21,843 takes seconds."""
+    imagenet21k_tree(tmp_path / "imagenet21k")
+    TREES["coco"](tmp_path / "coco")
+    (tmp_path / "classes.txt").write_text("2084071:dog\n15388:animal\n")
+    part = "labels" if option.startswith("coco") else "train"
+    small = [
+        "num_workers=0",
+        "batch_size=1",
+        f"{part}.vocabulary={tmp_path / 'classes.txt'}",
+        f"{part}.transform.size=64",
+    ]
+    small += ["label_batch_size=2"] * (part == "labels")
+    changes = [f"data.module.{change}" for change in small]
+    config = compose("train", f"data={option}", f"paths.data={tmp_path}", f"paths.cache={tmp_path / 'cache'}", *changes)
+    data = instantiate(config.data.module, _convert_="object")
+    data.setup("fit")
+    dataset = data.datasets["train_labels" if part == "labels" else "train"]
+    assert [dataset.labels_of(i) for i in range(len(dataset))] == [[0], [1], [0]]
+    batch = next(iter(data.train_dataloader()))
+    batch = batch[0]["labels"] if part == "labels" else batch
+    assert batch.vocabulary == "classes" and len(batch.targets.labels) == (2 if part == "labels" else 1)
+    assert len(list((tmp_path / "cache" / "shards").glob("*.safetensors"))) == 2
 
 
 @pytest.mark.parametrize(
