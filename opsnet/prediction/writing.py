@@ -168,7 +168,7 @@ class PredictionWriter:
         file = ImageFile(file.id, printable(file.file_name))
         self._vocabulary = named.vocabulary
         with atomic_path(self.folder / f"{name}_overlay.png") as path:
-            named.plot(pixels).save(path)
+            named.plot(pixels).save(path, compress_level=1)  # a fifth larger, in a quarter of the time
         annotations = getattr(self, f"_add_{self.task}")(file.id, name, named)
         self._require_folder()  # it may have been removed, and made again by this image's files
         height, width = pixels.shape[:2]
