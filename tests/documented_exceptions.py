@@ -87,6 +87,7 @@ ELSEWHERE = {
 """Line -> the test that runs it, with networks, weights or servers of its own."""
 
 SCRIPTS = {
+    "scripts.benchmarks": "test_growth.py",
     "scripts.benchmarks.fcclip": "test_benchmarks.py",
     "scripts.benchmarks.given_masks": "test_benchmarks.py::test_given_masks_are_timed",
     "scripts.benchmarks.int8": "test_int8.py",

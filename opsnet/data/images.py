@@ -11,13 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from opsnet.data.pixel_limit import MAX_PIXELS, TOO_LARGE
 from opsnet.utils.errors import DatasetError
 
-MAX_PIXELS = 2 * 89_478_485
-"""Of an image or a map, as in Pillow: decoding takes up to 15 bytes for each, whatever the size of the file."""
-TOO_LARGE = (
-    f"has more than the {MAX_PIXELS // 10**6} million pixels that are read: make it smaller or cut it into parts"
-)
 CheckSize = Callable[[tuple[int, int]], None]
 SIDEWAYS = 5  # EXIF orientations from 5 on swap width and height
 

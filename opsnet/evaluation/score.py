@@ -11,28 +11,19 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from rich.console import Console
-from rich.progress import track
 
 from opsnet.data.coco_panoptic import PanopticJson
-from opsnet.data.panoptic_png import read_ids
 from opsnet.data.panoptic_records import Annotation, Category, SegmentInfo
-from opsnet.metrics.panoptic_arithmetic import (
-    AbsentSegmentError,
-    SegmentError,
-    SegmentTable,
-    Side,
-    UnlistedSegmentError,
-    count_segments,
-    overlap_table,
-)
-from opsnet.metrics.panoptic_averages import IntArray, PanopticCounts, PanopticScores, Quality, summarise
+from opsnet.evaluation.score_pair import ImageFiles, score_pair
+from opsnet.metrics.panoptic_arithmetic import SegmentTable, Side
+from opsnet.metrics.panoptic_averages import PanopticCounts, PanopticScores, Quality, summarise
 from opsnet.utils.errors import DatasetError
+from opsnet.utils.threads import map_in_threads
 
 logger = logging.getLogger(__name__)
 
-MAX_PAIRS = 2**25
-"""Maximum number of (ground-truth, predicted) segment pairs per image, each a table cell; COCO has about 10^4."""
+KEPT_BYTES = 2**26 - 2**16
+"""Memory that is kept for the next image; twice the largest block that glibc considers (32 MiB)."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +76,29 @@ def score(
     Raises:
         DatasetError: a file is missing or malformed, or files contradict each other.
     """
-    truth_json, prediction_json = PanopticJson(Path(gt_json)), PanopticJson(Path(pred_json), predicted=True)
+    pairs, categories = _read(Path(gt_json), Path(pred_json), gt_dir, pred_dir)
+    counts, wrong_areas, example = PanopticCounts.zeros(len(categories)), 0, ""
+    for image_counts, wrong in _score_images(pairs, len(categories), progress):
+        counts += image_counts
+        wrong_areas += len(wrong)
+        example = example or "".join(wrong[:1])
+    if wrong_areas:
+        logger.warning(
+            "%d segment areas in the ground truth's json differ from its PNGs; the json is used, as in panopticapi: %s",
+            *(wrong_areas, example),
+        )
+    return Score(summarise(counts, [category.is_thing for category in categories]), categories, len(pairs))
+
+
+def _read(
+    gt_json: Path, pred_json: Path, gt_dir: str | Path | None, pred_dir: str | Path | None
+) -> tuple[list[tuple[ImageFiles, ImageFiles]], tuple[Category, ...]]:
+    """Ground truth and prediction of each image, and the categories; the jsons' contents are not kept.
+
+    Raises:
+        DatasetError: as in :func:`score`, about anything but the PNGs.
+    """
+    truth_json, prediction_json = PanopticJson(gt_json), PanopticJson(pred_json, predicted=True)
     categories = truth_json.categories()
     _require_same_names(truth_json, prediction_json)
     _compare_categories(categories, prediction_json)
@@ -99,18 +112,7 @@ def score(
                 f"{pred_json} has no annotation for image {image_id} of {gt_json}: predict that image too, or give "
                 "opsnet-predict ids_from=GT.json if the images are numbered in another way"
             )
-    images: Iterable[_Image] = truths.values()
-    if progress:
-        images = track(list(images), "scoring", console=Console(stderr=True))
-    counts, wrong_areas = PanopticCounts.zeros(len(categories)), list[str]()
-    for truth in images:
-        counts += _score_image(truth, predictions[truth.image_id], len(categories), wrong_areas)
-    if wrong_areas:
-        logger.warning(
-            "%d segment areas in the ground truth's json differ from its PNGs; the json is used, as in panopticapi: %s",
-            *(len(wrong_areas), wrong_areas[0]),
-        )
-    return Score(summarise(counts, [category.is_thing for category in categories]), categories, len(truths))
+    return [(truth, predictions[image_id]) for image_id, truth in truths.items()], categories
 
 
 def _require_same_names(truth: PanopticJson, prediction: PanopticJson) -> None:
@@ -154,19 +156,9 @@ def _stems(listing: PanopticJson) -> dict[int | str, str]:
     return {image_id: PurePosixPath(name.replace("\\", "/")).stem for image_id, name in names.items()}
 
 
-@dataclass(frozen=True)
-class _Image:
-    """One image's annotation: its json, its PNG, and its segments, whose labels index the categories."""
-
-    image_id: int | str
-    listing: Path
-    png: Path
-    segments: SegmentTable
-
-
 def _by_image(
     listing: PanopticJson, folder: str | Path | None, categories: Sequence[Category]
-) -> dict[int | str, _Image]:
+) -> dict[int | str, ImageFiles]:
     """The annotations by image id, in the json's order; PNGs are not opened.
 
     Args:
@@ -182,7 +174,7 @@ def _by_image(
         option = "--pred-dir" if listing.predicted else "--gt-dir"
         raise DatasetError(f"the folder {folder} with the PNGs of {listing.path} does not exist: give it by {option}")
     label_of = {category.id: label for label, category in enumerate(categories)}
-    images: dict[int | str, _Image] = {}
+    images: dict[int | str, ImageFiles] = {}
     for annotation in listing.annotations():
         image_id = annotation.image_id
         if image_id in images:
@@ -190,7 +182,7 @@ def _by_image(
                 "%s predicts image %s twice: the last prediction is scored, as in panopticapi", listing.path, image_id
             )
         table = _table(listing, annotation, label_of)
-        images[image_id] = _Image(image_id, listing.path, folder / annotation.file_name, table)
+        images[image_id] = ImageFiles(image_id, listing.path, folder / annotation.file_name, table)
     return images
 
 
@@ -214,63 +206,23 @@ def _areas(segments: Sequence[SegmentInfo]) -> npt.NDArray[Any] | None:
     return None if None in areas else np.array(areas)
 
 
-def _score_image(truth: _Image, prediction: _Image, num_classes: int, wrong_areas: list[str]) -> PanopticCounts:
-    """Counts of one image; adds to ``wrong_areas`` if the ground truth's json and PNG differ in a segment's area."""
-    truth_ids, prediction_ids = read_ids(truth.png), read_ids(prediction.png)
-    if truth_ids.shape != prediction_ids.shape:
-        sizes = ["{1} x {0} pixels".format(*ids.shape) for ids in (prediction_ids, truth_ids)]
-        raise DatasetError(
-            f"{prediction.png} is {sizes[0]} but {truth.png} is {sizes[1]} (image {truth.image_id}): "
-            "write predictions at the size of the original image"
-        )
-    counts = [len(side.segments.ids) for side in (truth, prediction)]
-    if (1 + counts[0]) * (1 + counts[1]) > MAX_PAIRS:
-        raise DatasetError(
-            f"image {truth.image_id} has {counts[0]:,} ground-truth and {counts[1]:,} predicted segments, more pairs "
-            f"than fit into memory: merge or drop small segments of {prediction.png} or {truth.png}"
-        )
-    try:
-        overlaps = overlap_table(truth_ids, prediction_ids, truth.segments, prediction.segments)
-        wrong_areas += _check_areas(truth, overlaps.sum(axis=1)[1:])
-        return count_segments(overlaps, truth.segments, prediction.segments, num_classes)
-    except SegmentError as error:
-        raise DatasetError(_explain(error, truth if error.side == "truth" else prediction)) from error
+def _score_images(
+    pairs: Sequence[tuple[ImageFiles, ImageFiles]], num_classes: int, progress: bool
+) -> Iterable[tuple[PanopticCounts, list[str]]]:
+    """The result of each image, in order, so that sums do not depend on the number of threads."""
+    _keep_freed_memory()
+    results = map_in_threads(lambda pair: score_pair(*pair, num_classes), pairs)
+    if not progress:
+        return results
+    from rich.console import Console  # takes as long to import as 50 images to score
+    from rich.progress import track
+
+    return track(results, "scoring", len(pairs), console=Console(stderr=True))
 
 
-def _check_areas(truth: _Image, pixels: IntArray) -> list[str]:
-    """Descriptions of the ground-truth segments whose json area differs from their number of pixels.
+def _keep_freed_memory() -> None:
+    """Stops glibc from returning each image's arrays to the system, which takes longer than counting their pixels.
 
-    Pixels that the json lists as covered count as present.
-
-    Raises:
-        AbsentSegmentError: a segment has no pixels.
-        DatasetError: an area is less than half of the pixels, which rounding or the area of a polygon is not.
+    It keeps free memory up to twice the largest block freed so far (``M_MMAP_THRESHOLD`` in mallopt(3)).
     """
-    segments = truth.segments
-    pixels = pixels + segments.covered
-    if (pixels == 0).any():
-        raise AbsentSegmentError(segments.side, int(segments.ids[pixels == 0][0]))
-    if segments.areas is None:
-        return []
-    if (small := 2 * segments.areas < pixels).any():
-        first = int(np.flatnonzero(small)[0])
-        raise DatasetError(
-            f"segment {segments.ids[first]} has area {segments.areas[first]} in {truth.listing}, but {pixels[first]} "
-            f"pixels in {truth.png}: correct the area, which panopticapi uses: the IoU would be far above 1"
-        )
-    odd = segments.areas != pixels
-    return [
-        f"segment {segment_id} has area {area} in {truth.listing} but {count} pixels in {truth.png}"
-        for segment_id, area, count in zip(segments.ids[odd], segments.areas[odd], pixels[odd])
-    ]
-
-
-def _explain(error: SegmentError, annotation: _Image) -> str:
-    segment = f"segment {error.segment_id} of image {annotation.image_id}"
-    if isinstance(error, UnlistedSegmentError):
-        where = f"is in {annotation.png} but not in {annotation.listing}"
-        return f"{segment} {where}: list it in segments_info or paint its pixels 0 (void)"
-    if isinstance(error, AbsentSegmentError):
-        where = f"is in {annotation.listing} but not in {annotation.png}"
-        return f"{segment} {where}: drop it from segments_info or paint its pixels"
-    return f"{annotation.listing}, image {annotation.image_id}: {error}"
+    np.empty(KEPT_BYTES // 2, np.uint8)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING
 
 from opsnet.evaluation.score import Score
+
+if TYPE_CHECKING:
+    from rich.table import Table  # imported where tables are printed: json needs none
 
 
 def print_json(result: Score) -> None:
@@ -18,6 +18,9 @@ def print_json(result: Score) -> None:
 
 def print_score(result: Score, per_class: bool = False) -> None:
     """Prints the averages, and with ``per_class`` every class that occurs, as tables on stdout."""
+    from rich.console import Console
+    from rich.table import Table
+
     groups = Table(title=f"Panoptic quality of {result.images} images (%)")
     groups.add_column("")
     for name in ("PQ", "SQ", "RQ", "classes"):
@@ -31,6 +34,9 @@ def print_score(result: Score, per_class: bool = False) -> None:
 
 
 def _class_table(result: Score) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(title="Classes that occur (%)")
     table.add_column("class")
     table.add_column("kind")

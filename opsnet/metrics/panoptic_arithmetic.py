@@ -133,10 +133,9 @@ def overlap_table(
         )
     flat_truth, flat_prediction = truth_ids.ravel(), prediction_ids.ravel()
     # Maps are piecewise constant: looking ids up per run of equal pixels is far cheaper than per pixel.
-    is_start = np.ones(flat_truth.size, dtype=bool)
-    np.not_equal(flat_truth[1:], flat_truth[:-1], out=is_start[1:])
-    is_start[1:] |= flat_prediction[1:] != flat_prediction[:-1]
-    starts = np.flatnonzero(is_start)
+    changes = flat_truth[1:] != flat_truth[:-1]
+    changes |= flat_prediction[1:] != flat_prediction[:-1]
+    starts = np.append(0, np.flatnonzero(changes) + 1)
     lengths = np.diff(starts, append=flat_truth.size)
     rows = dense_index(flat_truth[starts], truth)
     columns = dense_index(flat_prediction[starts], prediction)

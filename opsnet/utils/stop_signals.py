@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import multiprocessing
 import signal
 import sys
 import threading
@@ -86,6 +85,8 @@ def end_workers() -> None:
 
     At exit, Python would send them SIGTERM, which they survive for a minute, and wait for them.
     """
+    import multiprocessing  # here, because commands without workers start sooner
+
     workers = [child for child in multiprocessing.active_children() if child.daemon]
     if workers:
         set_handlers({signal.SIGCHLD: signal.SIG_DFL})  # PyTorch's raises an error for each worker that is killed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -24,6 +24,9 @@ COLOUR_SHARE = 0.6
 """Weight of the segments' colours in an overlay."""
 
 _GREY_SHARE = 0.65
+_AT_ONCE = 2**16
+"""Pixels that are blended at a time, so that the intermediate values stay in the cache."""
+
 _FEWEST_POINTS = 7
 _VOID_NOTE = "void: not annotated, or no segment predicted"
 
@@ -47,12 +50,18 @@ def draw_overlay(
     ids = panoptic.ids.cpu().numpy()
     _check(image, ids, panoptic.segments, names)
     scale = scale or max(1, round(_SIZE / max(ids.shape)))
-    present = set(np.unique(ids).tolist())
+    present = _values(ids)
     segments = [s for s in panoptic.segments if s.id in present]
     ids = _enlarge_ids(np.where(np.isin(ids, [s.id for s in segments]), ids, 0), scale)
     colours = segment_colours(segments, names)
     drawn = _outline(_blend(_enlarge(image, scale), ids, colours, colour_share), ids)
     return _write_names(drawn, ids, segments, names, colours)
+
+
+def _values(ids: np.ndarray) -> set[int]:
+    """The ids of a map (H, W): those at the start of each run of equal ones, which are few to sort."""
+    flat = ids.reshape(-1)
+    return set(np.unique(flat[np.append(0, np.flatnonzero(flat[1:] != flat[:-1]) + 1)]).tolist())
 
 
 def _check(image: np.ndarray, ids: np.ndarray, segments: Sequence[Segment], names: Sequence[str]) -> None:
@@ -70,6 +79,8 @@ def _check(image: np.ndarray, ids: np.ndarray, segments: Sequence[Segment], name
 
 
 def _enlarge(image: np.ndarray, scale: int) -> np.ndarray:
+    if scale == 1:
+        return image
     height, width = image.shape[:2]
     return np.asarray(Image.fromarray(image).resize((width * scale, height * scale), Image.Resampling.BICUBIC))
 
@@ -91,14 +102,23 @@ def _enlarge_ids(ids: np.ndarray, scale: int) -> np.ndarray:
 
 def _blend(image: np.ndarray, ids: np.ndarray, colours: dict[int, Colour], share: float) -> np.ndarray:
     """Blends each segment's colour over the image, which is desaturated so that its own colours do not interfere."""
-    flat = np.empty_like(image)
-    flat[:] = VOID
+    colour_of = np.full((1 + int(ids.max(initial=0)), 3), VOID, np.uint8)
     for segment, colour in colours.items():
-        flat[ids == segment] = colour
-    grey = image.mean(axis=2, keepdims=True)
-    base = _GREY_SHARE * grey + (1 - _GREY_SHARE) * image
-    blended: np.ndarray = np.rint(share * flat + (1 - share) * base)
-    return blended.astype(np.uint8)
+        colour_of[segment] = colour
+    blended = np.empty_like(image)
+    for rows in _bands(ids.shape):  # in floating point a large image would take gigabytes
+        pixels = image[rows]
+        grey = pixels.mean(axis=2, keepdims=True)
+        base = _GREY_SHARE * grey + (1 - _GREY_SHARE) * pixels
+        blended[rows] = np.rint(share * colour_of[ids[rows]] + (1 - share) * base)
+    return blended
+
+
+def _bands(size: tuple[int, ...]) -> Iterator[slice]:
+    """Rows of an array (H, W) in consecutive groups of about :data:`_AT_ONCE` pixels."""
+    height = max(1, _AT_ONCE // max(1, size[1]))
+    for start in range(0, size[0], height):
+        yield slice(start, start + height)
 
 
 def _outline(image: np.ndarray, ids: np.ndarray) -> np.ndarray:
