@@ -104,7 +104,7 @@ class ImageWriter:
         self.require_folder()
         named, file = for_task(named, self.task), ImageFile(file.id, printable(file.file_name))
         with atomic_path(self.folder / f"{name}_overlay.png") as path:
-            named.plot(pixels).save(path)
+            named.plot(pixels).save(path, compress_level=1)  # a fifth larger, in a quarter of the time
         annotations = self._annotations(name, named, file)
         self.require_folder()  # it may have been removed, and made again by this image's files
         masks = Counter(mask.reason for mask in named.dropped)
