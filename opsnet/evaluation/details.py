@@ -1,6 +1,7 @@
 """Optional metrics beyond PQ and mIoU: per class, confusions, those from proposals, and the oracles' upper bounds.
 
-From proposals, before the merge: average precision (AP) and the mIoU that Mask2Former and FC-CLIP report.
+From proposals, before the merge: average precision (AP) and the mIoU that Mask2Former and FC-CLIP report. From the map:
+Boundary PQ. From the ground truth's masks: the accuracy of their names.
 """
 
 from __future__ import annotations
@@ -8,17 +9,20 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from opsnet.evaluation.scored_image import ImageMasks
 from opsnet.inference.semantic import class_probabilities, mask_probabilities, semantic_labels
 from opsnet.metrics.average_precision import ImageInstances, InstanceRecords, InstanceResult, summarise_instances
+from opsnet.metrics.boundary_totals import BoundaryTotals
 from opsnet.metrics.class_rows import Row as CsvRow
 from opsnet.metrics.class_rows import class_rows, write_rows
 from opsnet.metrics.confusions import ConfusionCounts, count_confusions, most_common
 from opsnet.metrics.image_overlaps import ImageOverlaps
 from opsnet.metrics.instances import instances_from_map, instances_from_proposals
+from opsnet.metrics.mask_classification import TOPS, MaskClassification, classified_segments
 from opsnet.metrics.merging import Mergeable, PanopticTotals
 from opsnet.metrics.oracles import ORACLES, NamedMasks
 from opsnet.metrics.panoptic_averages import PanopticScores, summarise
@@ -32,7 +36,7 @@ from opsnet.metrics.semantic import (
 )
 from opsnet.panoptic.mask_filtering import Filtered
 from opsnet.panoptic.merge import merge_panoptic
-from opsnet.structures import GroundTruth, TextBank
+from opsnet.structures import GroundTruth, PanopticMap, TextBank
 
 ORACLE_RULE = (
     "PQ if one step before the merge were perfect: names, filter (scores and selection), or masks (those of the ground "
@@ -52,6 +56,8 @@ class ImageEvaluation:
         overlaps: overlaps of the map with the ground truth.
         truth: the image's ground truth.
         index: its position in the dataset.
+        map: its panoptic map, if :attr:`DetailOptions.need_map`.
+        given_logits: (G, M), of the ground-truth masks that are classified, if these were given to the network.
     """
 
     masks: ImageMasks
@@ -61,24 +67,35 @@ class ImageEvaluation:
     overlaps: ImageOverlaps
     truth: GroundTruth
     index: int = 0
+    map: PanopticMap | None = None
+    given_logits: Tensor | None = None
 
 
 @dataclass(frozen=True)
 class DetailOptions:
-    """Which details to compute: csv files of classes and confusions, AP of instances, oracles, mIoU from proposals."""
+    """Which details to compute: csv files of classes and confusions, AP of instances, oracles, mIoU from proposals,
+    Boundary PQ, and the classification of ground-truth masks.
+    """
 
     classes: bool = True
     instances: bool = False
     oracles: bool = False
     semantic: bool = False
+    boundary: bool = False
+    mask_classification: bool = False
 
     @property
     def need_masks(self) -> bool:
         """Whether all masks are needed at the size of the ground truth."""
         return self.instances or self.oracles or self.semantic
 
+    @property
+    def need_map(self) -> bool:
+        """Whether panoptic maps are needed."""
+        return self.boundary
+
     def __bool__(self) -> bool:
-        return self.classes or self.need_masks
+        return self.classes or self.need_masks or self.need_map or self.mask_classification
 
 
 @dataclass
@@ -103,6 +120,8 @@ class Details:
     pixels: SemanticCounts = field(init=False)
     instances: dict[str, InstanceRecords] = field(init=False)
     oracles: dict[str, PanopticTotals] = field(init=False)
+    boundary: BoundaryTotals | None = field(init=False)
+    mask_classification: MaskClassification | None = field(init=False)
     parts: dict[str, Mergeable] = field(init=False)
     _precision: dict[str, tuple[int, InstanceResult]] = field(init=False, default_factory=dict)
 
@@ -115,9 +134,13 @@ class Details:
         rankings = ("",) if self.kind == "cls" else ("", PROPOSALS)
         self.instances = {ranking: InstanceRecords() for ranking in rankings if self.options.instances}
         self.oracles = {name: PanopticTotals(classes) for name in ORACLES if self.options.oracles}
+        self.boundary = BoundaryTotals(classes) if self.options.boundary else None
+        self.mask_classification = MaskClassification(classes) if self.options.mask_classification else None
+        single = {"boundary": self.boundary, "mask_classification": self.mask_classification}
         self.parts = {
             "confusions": self.confusions,
             "pixels": self.pixels,
+            **{name: part for name, part in single.items() if part is not None},
             **{f"instances{ranking}": records for ranking, records in self.instances.items()},
             **{f"oracle {name}": totals for name, totals in self.oracles.items()},
         }
@@ -125,6 +148,11 @@ class Details:
     def add(self, image: ImageEvaluation) -> None:
         """Adds one image."""
         self.confusions.add(count_confusions(image.overlaps))
+        if self.boundary is not None and image.map is not None:
+            self.boundary.add(image.map, image.truth, image.overlaps)
+        if self.mask_classification is not None and image.given_logits is not None:
+            labels = torch.tensor([segment.label for segment in classified_segments(image.truth)[0]], dtype=torch.int64)
+            self.mask_classification.add(image.given_logits, labels.to(image.given_logits.device))
         if not self.options.need_masks:
             return
         masks = image.masks
@@ -187,16 +215,28 @@ class Details:
         """All requested, in percent.
 
         ``AP``, ``AP50`` and ``AP75``; these, ``mIoU`` and the other semantic metrics with the suffix ``_proposals``;
-        and the oracles' PQ and its parts as ``oracle/<name>/PQ``.
+        ``BPQ`` and its parts; ``Acc1_masks`` and the like; and the oracles' PQ and its parts as ``oracle/<name>/PQ``.
         """
         found = [("", self.precision()), (PROPOSALS, self.precision(PROPOSALS)), (PROPOSALS, self.semantic())]
         metrics: dict[str, float] = {}
         for suffix, result in found:
             metrics.update({f"{measure}{suffix}": v for measure, v in (result.as_dict() if result else {}).items()})
+        metrics.update(self.boundary.as_dict(self.is_thing) if self.boundary else {})
+        metrics.update(self.mask_classification.as_dict() if self.mask_classification else {})
         for name, totals in self.oracles.items():
             bound = summarise(totals.counts(), self.is_thing).as_dict()
             metrics.update({f"oracle/{name.replace(' ', '')}/{measure}": value for measure, value in bound.items()})
         return metrics
+
+    def _more_columns(self) -> dict[str, list[float]]:
+        """Columns of the csv of classes, M values each."""
+        columns: dict[str, list[float]] = {}
+        if self.boundary:
+            columns["BPQ"] = [one.pq for one in self.boundary.scores(self.is_thing).per_class]
+            columns["BIoU"] = self.boundary.class_ious().tolist()
+        if self.mask_classification:
+            columns.update({f"Acc{k}_masks": self.mask_classification.class_accuracies(k).tolist() for k in TOPS})
+        return columns
 
     def write(self, folder: Path, file: str, panoptic: PanopticScores, semantic: SemanticResult) -> None:
         """Writes ``per_class/<file>`` and, if there are confusions, ``confusions/<file>`` into ``folder``."""
@@ -204,6 +244,7 @@ class Details:
         rows = class_rows(
             names, panoptic, semantic, self.precision(), self.confusions,
             semantic_proposals=self.semantic(), instances_proposals=self.precision(PROPOSALS),
+            more=self._more_columns(),
         )  # fmt: skip
         write_rows(folder / "per_class" / file, rows)
         misses = most_common(self.confusions, names, top=len(names) ** 2)

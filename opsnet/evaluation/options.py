@@ -17,7 +17,7 @@ KEYS: dict[str, Number | Switch] = {
     "seed": COUNT, "overlap": SHARE_OR_NULL, "panels": COUNT, "data.tuning_images": COUNT,
     "journal_every": Number(low=0), "score_workers": COUNT,
     "treat_label_names_as_seen": Switch(), "details": Switch(), "instances": Switch(), "oracles": Switch(),
-    "ema": Switch(), "semantic_from_proposals": Switch(null=True), "save_proposals": Switch(), "show": Switch(),
+    "boundary": Switch(), "mask_classification": Switch(), "ema": Switch(), "semantic_from_proposals": Switch(null=True), "save_proposals": Switch(), "show": Switch(),
     **{f"filters.{kind}.threshold": SHARE_OR_NULL for kind in ("cls", "iou", "cls_iou")},
 }  # fmt: skip
 
@@ -62,6 +62,8 @@ class EvaluationOptions:
     instances: bool = False
     semantic_from_proposals: bool | None = None
     oracles: bool = False
+    boundary: bool = False
+    mask_classification: bool = False
     detail_setting: str | Sequence[str] | None = None
     save_proposals: bool = False
     proposal_masks: str = "exact"

@@ -63,6 +63,11 @@ class Plan:
                 raise InputError(f"detail_setting {name} is not among `settings`: add it there, or name one of them")
 
     @property
+    def detailed(self) -> tuple[Setting, ...]:
+        """The settings of the details."""
+        return tuple(setting for setting in self.settings if setting.name in self.detail_settings)
+
+    @property
     def sources(self) -> tuple[str, ...]:
         """The sources of CLIP embeddings that the settings use."""
         return tuple(sorted({setting.clip_embeds for setting in self.settings}))
@@ -110,6 +115,8 @@ def plan_of(
             instances=options.instances,
             oracles=options.oracles,
             semantic=_semantic(options, inference),
+            boundary=options.boundary,
+            mask_classification=options.mask_classification,
         ),
         detail_settings=(detailed,) if isinstance(detailed, str) else tuple(detailed),
     )

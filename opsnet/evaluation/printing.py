@@ -11,22 +11,29 @@ from rich.table import Table
 from opsnet.evaluation.details import ORACLE_RULE
 from opsnet.evaluation.tuning import BestCell
 from opsnet.metrics.average_precision import INSTANCE_RULE
+from opsnet.metrics.boundary import BOUNDARY_RULE
 from opsnet.metrics.confusions import Confusion
 from opsnet.metrics.instances import RANKING_RULE
+from opsnet.metrics.mask_classification import MASK_CLASSIFICATION_RULE
 from opsnet.metrics.panoptic_averages import PANOPTIC_RULE
 from opsnet.metrics.semantic import PROPOSALS, PROPOSALS_RULE, SEMANTIC_RULE
 from opsnet.paper.rows import TableRow
 
 ORACLE = "/oracle/"
 _PIXELS, _INSTANCES = ("mIoU", "mIoU_occurring"), ("AP", "AP50", "AP75")
-_FROM_PROPOSALS = (
+_DETAILS = (
     ("semantic maps, percent", PROPOSALS_RULE, f"mIoU{PROPOSALS}", (*_PIXELS, *(f"{m}{PROPOSALS}" for m in _PIXELS))),
     (
         "instances, percent", f"{INSTANCE_RULE}; {RANKING_RULE}", "AP",
         (*_INSTANCES, *(f"{m}{PROPOSALS}" for m in _INSTANCES)),
     ),
+    ("boundaries, percent", BOUNDARY_RULE, "BPQ", ("BPQ", "BPQth", "BPQst", "BSQ", "BRQ", "mBIoU")),
+    (
+        "ground-truth masks, percent", MASK_CLASSIFICATION_RULE, "Acc1_masks",
+        ("Acc1_masks", "Acc5_masks", "mAcc1_masks", "mAcc5_masks"),
+    ),
 )  # fmt: skip
-"""Title, caption, measure without which a setting is left out, and measures of the tables from proposals."""
+"""Title, caption, measure without which a setting is left out, and measures of the tables of details."""
 _COMPARED = ("PQ", "PQ_seen", "PQ_unseen", "mIoU")
 _IF_COMPUTED = ("mIoU_proposals", "AP")
 _COMPARISON_RULE = (
@@ -49,7 +56,7 @@ def print_metrics(
     names = [key.removesuffix("/PQ") for key in metrics if key.endswith("/PQ") and ORACLE not in key]
     measures = ("PQ", "PQth", "PQst", "SQ", "RQ", "mIoU")
     console.print(_table("percent", f"{PANOPTIC_RULE}; {SEMANTIC_RULE}", names, measures, metrics))
-    for title, caption, first, of_table in _FROM_PROPOSALS:
+    for title, caption, first, of_table in _DETAILS:
         having = [name for name in names if f"{name}/{first}" in metrics]
         if having:
             console.print(_table(title, caption, having, of_table, metrics))

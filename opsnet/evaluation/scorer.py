@@ -56,7 +56,7 @@ class SettingScorer:
     @torch.no_grad()
     def score(
         self, output: NetworkOutput, truths: Sequence[GroundTruth], *, with_maps: Collection[str] | None = None,
-        first: int = 0,
+        first: int = 0, given: Sequence[NetworkOutput] = (),
     ) -> dict[str, list[PanopticMap]]:  # fmt: skip
         """Scores a batch.
 
@@ -65,19 +65,25 @@ class SettingScorer:
             truths: their ground truth.
             with_maps: names of the settings whose maps are returned; ``None``: all.
             first: position of the batch's first image in its dataset.
+            given: the network's outputs for the ground truth's masks, of one image each; empty if not computed.
 
         Returns:
             The B maps of each of these settings.
         """
         logits = self._logits(output)
+        given_logits = self._given_logits(given) if given else {}
         rows = [s.filtering(*logits[s.recognition], output.proposals.iou) for s in self.settings]
         stacked = Filtered(*(torch.stack(values) for values in zip(*rows, strict=True)))  # (S, B, K) each
         draw = [with_maps is None or s.name in with_maps for s in self.settings]
         maps: dict[str, list[PanopticMap]] = {s.name: [] for s, drawn in zip(self.settings, draw) if drawn}
+        detailed = {name for name, of_setting in self.details.items() if of_setting.options.need_map}
+        needed = [drawn or s.name in detailed for s, drawn in zip(self.settings, draw)]
         for i, truth in enumerate(truths):
             masks = ImageMasks.of(output, i)
             of_image = Filtered(*(values[:, i] for values in stacked))
-            results = score_image(masks, truth, of_image, with_map=draw, is_thing=self.is_thing, overlaps=self.overlaps)
+            results = score_image(
+                masks, truth, of_image, with_map=needed, is_thing=self.is_thing, overlaps=self.overlaps
+            )
             for k, (setting, scored) in enumerate(zip(self.settings, results)):
                 self.counts[setting.name].add(scored.segments)
                 self.pixels[setting.name].add(scored.pixels)
@@ -86,7 +92,10 @@ class SettingScorer:
                 if setting.name in self.details:
                     names, no_object = logits[setting.recognition]
                     row = Filtered(*(values[k] for values in of_image))
-                    image = ImageEvaluation(masks, row, names[i], no_object[i], scored.overlaps, truth, first + i)
+                    image = ImageEvaluation(
+                        masks, row, names[i], no_object[i], scored.overlaps, truth, first + i, map=scored.map,
+                        given_logits=given_logits[setting.recognition][i] if given else None,
+                    )  # fmt: skip
                     self.details[setting.name].add(image)
         return maps
 
@@ -100,6 +109,14 @@ class SettingScorer:
                 output.embeddings(setting.clip_embeds), self.domain.names, self.domain.no_object_embed
             )
         return logits
+
+    def _given_logits(self, given: Sequence[NetworkOutput]) -> dict[str, list[Tensor]]:
+        """Logits (G, M) of the given masks of each image, by recognition of the detailed settings."""
+        recognizers = {s.recognition: s.recognizer for s in self.settings if s.name in self.details}
+        return {
+            name: [recognizer(one.embeddings(), self.domain.names, self.domain.no_object_embed)[0][0] for one in given]
+            for name, recognizer in recognizers.items()
+        }
 
     def panoptic(self, name: str) -> PanopticScores:
         """PQ and its parts of a setting, averaged and per class."""

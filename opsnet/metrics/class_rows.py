@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from opsnet.metrics.average_precision import InstanceResult
@@ -24,6 +24,7 @@ def class_rows(
     confusions: ConfusionCounts | None = None,
     semantic_proposals: SemanticResult | None = None,
     instances_proposals: InstanceResult | None = None,
+    more: Mapping[str, Sequence[float]] | None = None,
 ) -> list[Row]:
     """One row per class, in the order of the vocabulary, with the columns of the given results.
 
@@ -37,6 +38,7 @@ def class_rows(
         confusions: adds ``misnamed`` and ``unmasked``, whose sum is FN.
         semantic_proposals, instances_proposals: add the columns of ``semantic`` and ``instances`` with the suffix
             ``_proposals``.
+        more: further columns of M values by heading.
 
     Raises:
         ValueError: the numbers of names and classes differ.
@@ -46,19 +48,21 @@ def class_rows(
          "TP": c.tp, "FP": c.fp, "FN": c.fn}
         for name, c in zip(names, panoptic.per_class, strict=True)
     ]  # fmt: skip
-    more: list[list[Row]] = []
+    added_columns: list[list[Row]] = []
     for pixels, suffix in ((semantic, ""), (semantic_proposals, PROPOSALS)):
         if pixels:
-            more.append([{f"IoU{suffix}": c.iou, f"Acc{suffix}": c.acc} for c in pixels.per_class])
+            added_columns.append([{f"IoU{suffix}": c.iou, f"Acc{suffix}": c.acc} for c in pixels.per_class])
     for found, suffix in ((instances, ""), (instances_proposals, PROPOSALS)):
         if found:
-            more.append([
+            added_columns.append([
                 {f"AP{suffix}": c.ap, f"AP50{suffix}": c.ap50, f"AP75{suffix}": c.ap75} for c in found.per_class
             ])  # fmt: skip
     if confusions:
         missed = zip(confusions.misnamed.tolist(), confusions.unmasked.tolist())
-        more.append([{"misnamed": misnamed, "unmasked": unmasked} for misnamed, unmasked in missed])
-    for columns in more:
+        added_columns.append([{"misnamed": misnamed, "unmasked": unmasked} for misnamed, unmasked in missed])
+    for heading, values in (more or {}).items():
+        added_columns.append([{heading: value} for value in values])
+    for columns in added_columns:
         for row, added in zip(rows, columns, strict=True):
             row.update(added)
     return rows

@@ -158,8 +158,9 @@ def dense_index(values: npt.NDArray[Any], table: SegmentTable) -> IntArray:
 
 
 def count_segments(
-    overlaps: IntArray, truth: SegmentTable, prediction: SegmentTable, num_classes: int
-) -> PanopticCounts:
+    overlaps: IntArray, truth: SegmentTable, prediction: SegmentTable, num_classes: int,
+    at_most: npt.NDArray[np.float64] | None = None,
+) -> PanopticCounts:  # fmt: skip
     """Matches the segments of one image, by the rules of panopticapi.
 
     A listed ground-truth segment without a pixel is a miss (FN), as in panopticapi; downscaling a map can remove one.
@@ -169,6 +170,7 @@ def count_segments(
         truth: G segments.
         prediction: K segments.
         num_classes: C.
+        at_most: (G, K), what an IoU counts at most: the Boundary IoU, for Boundary PQ.
 
     Raises:
         AbsentSegmentError: the prediction lists a segment without a pixel.
@@ -183,6 +185,8 @@ def count_segments(
     # A union of 0 means a ground-truth segment without pixels and a prediction inside void: no overlap, so no match. A
     # union below 0 means that the area in the json is too small.
     ious = shared / np.where(unions > 0, unions, np.inf)
+    if at_most is not None:
+        ious = np.minimum(ious, at_most)
     may_match = (truth.labels[:, None] == prediction.labels[None, :]) & ~truth.is_crowd[:, None]
     rows, columns = np.nonzero(may_match & (ious > MATCH_IOU))
 
