@@ -26,6 +26,7 @@ PREPARATIONS = {
     "camvid": "CamVid as SegNet's tutorial distributes it",
     "cityscapes": "Cityscapes, panoptic and semantic",
     "coco_stuff": "COCO-Stuff 164k, 171 classes",
+    "lvis": "LVIS v1, 1,203 classes, with its instances",
     "pascal_context": "Pascal Context, 59 and 459 classes",
     "voc": "PASCAL VOC 2012, 20 classes and 21 with the background",
     "wordnet": "WordNet 3.0 for vocabularies such as wordnet:animal.n.01",

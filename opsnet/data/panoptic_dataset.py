@@ -71,6 +71,7 @@ class PanopticDataset(Dataset[Sample]):
         limit: of the remaining annotations, use only the first ``limit``.
         keep_empty: keep segments that the transform cropped away as targets with an empty mask, as Mask2Former does: a
             proposal then learns to predict the class of an invisible segment, and an empty mask.
+        instances: LVIS' json of the same images, whose instances replace the segments for average precision.
 
     Raises:
         DatasetError: the json contradicts itself or the vocabulary, or a file it lists is missing.
@@ -87,6 +88,7 @@ class PanopticDataset(Dataset[Sample]):
         skip: int = 0,
         limit: int | None = None,
         keep_empty: bool = False,
+        instances: Path | str | None = None,
     ) -> None:
         require_limit(limit)
         self.keep_empty = keep_empty
@@ -94,6 +96,7 @@ class PanopticDataset(Dataset[Sample]):
         self.transform = transform
         self.annotations = user_path(annotations)
         self.images = user_path(images)
+        self.instances = None if instances is None else user_path(instances)
         self.segments = user_path(segments) if segments is not None else self.annotations.with_suffix("")
         self._entries = read_entries(self.annotations, self.vocabulary, limit, skip)
         if not checked_by_another_process():

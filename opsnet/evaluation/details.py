@@ -6,6 +6,7 @@ Boundary PQ. From the ground truth's masks: the accuracy of their names.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,11 +16,19 @@ from torch import Tensor
 
 from opsnet.evaluation.scored_image import ImageMasks
 from opsnet.inference.semantic import class_probabilities, mask_probabilities, semantic_labels
-from opsnet.metrics.average_precision import ImageInstances, InstanceRecords, InstanceResult, summarise_instances
+from opsnet.metrics.average_precision import (
+    MAX_DETECTIONS,
+    ImageInstances,
+    InstanceRecords,
+    InstanceResult,
+    summarise_instances,
+)
 from opsnet.metrics.boundary_totals import BoundaryTotals
 from opsnet.metrics.class_rows import Row as CsvRow
 from opsnet.metrics.class_rows import class_rows, write_rows
 from opsnet.metrics.confusions import ConfusionCounts, count_confusions, most_common
+from opsnet.metrics.federated import MAX_DETECTIONS as FEDERATED_DETECTIONS
+from opsnet.metrics.federated import FederatedTruth, federated, group_averages
 from opsnet.metrics.image_overlaps import ImageOverlaps
 from opsnet.metrics.instances import instances_from_map, instances_from_proposals
 from opsnet.metrics.mask_classification import TOPS, MaskClassification, classified_segments
@@ -107,6 +116,7 @@ class Details:
         kind: kind of the setting's Mask Filtering, which also ranks instances.
         overlap: the merge's overlap threshold.
         options: which details to compute.
+        federated: the ground truth of instances, if it is not that of the panoptic maps (LVIS).
 
     Attributes:
         parts: the state of everything that is computed, by name.
@@ -116,6 +126,7 @@ class Details:
     kind: str
     overlap: float
     options: DetailOptions
+    federated: FederatedTruth | None = None
     confusions: ConfusionCounts = field(init=False)
     pixels: SemanticCounts = field(init=False)
     instances: dict[str, InstanceRecords] = field(init=False)
@@ -168,11 +179,16 @@ class Details:
             self._add_oracles(NamedMasks(probabilities, merge_scores, labels, keep), image.truth)
 
     def _add_instances(self, probabilities: Tensor, classes: Tensor, image: ImageEvaluation) -> None:
-        true = instances_from_map(image.truth)
+        top = MAX_DETECTIONS if self.federated is None else FEDERATED_DETECTIONS
+        true = None if self.federated is None else self.federated.image(image.index)
         scores = {"": self._pair_scores(image, classes), PROPOSALS: classes}
         for ranking, records in self.instances.items():
-            predicted = instances_from_proposals(probabilities, scores[ranking], self.is_thing)
-            records.add(image.index, ImageInstances(predicted, true))
+            predicted = instances_from_proposals(probabilities, scores[ranking], self.is_thing, top=top)
+            if true is None:
+                found = ImageInstances(predicted, instances_from_map(image.truth))
+            else:
+                found = federated(predicted, true)
+            records.add(image.index, found)
 
     def _pair_scores(self, image: ImageEvaluation, classes: Tensor) -> Tensor:
         """Scores of all pairs of a proposal and a name, (K, M), ranked as the filter ranks proposals.
@@ -204,8 +220,12 @@ class Details:
         ranking = ranking if ranking in self.instances else ""
         images = self.instances[ranking].images()
         if (cached := self._precision.get(ranking)) is None or cached[0] != len(images):
-            cached = self._precision[ranking] = (len(images), summarise_instances(images, len(self.is_thing)))
+            cached = self._precision[ranking] = (len(images), self._summarise(images))
         return cached[1]
+
+    def _summarise(self, images: Sequence[ImageInstances]) -> InstanceResult:
+        limit = MAX_DETECTIONS if self.federated is None else FEDERATED_DETECTIONS
+        return summarise_instances(images, len(self.is_thing), limit)
 
     def semantic(self) -> SemanticResult | None:
         """The semantic maps from proposals, scored over the images so far; ``None`` if not requested."""
@@ -214,13 +234,16 @@ class Details:
     def metrics(self) -> dict[str, float]:
         """All requested, in percent.
 
-        ``AP``, ``AP50`` and ``AP75``; these, ``mIoU`` and the other semantic metrics with the suffix ``_proposals``;
+        ``AP``, ``AP50`` and ``AP75``, for LVIS ``APr``, ``APc`` and ``APf`` too; these, ``mIoU`` and the other semantic metrics with the suffix ``_proposals``;
         ``BPQ`` and its parts; ``Acc1_masks`` and the like; and the oracles' PQ and its parts as ``oracle/<name>/PQ``.
         """
         found = [("", self.precision()), (PROPOSALS, self.precision(PROPOSALS)), (PROPOSALS, self.semantic())]
         metrics: dict[str, float] = {}
         for suffix, result in found:
-            metrics.update({f"{measure}{suffix}": v for measure, v in (result.as_dict() if result else {}).items()})
+            values = result.as_dict() if result else {}
+            if self.federated is not None and isinstance(result, InstanceResult):
+                values.update(group_averages(result, self.federated.groups))
+            metrics.update({f"{measure}{suffix}": v for measure, v in values.items()})
         metrics.update(self.boundary.as_dict(self.is_thing) if self.boundary else {})
         metrics.update(self.mask_classification.as_dict() if self.mask_classification else {})
         for name, totals in self.oracles.items():

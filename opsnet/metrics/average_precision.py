@@ -23,6 +23,7 @@ INSTANCE_RULE = (
 )
 """To be printed with the results."""
 
+MAX_DETECTIONS = 100
 _AP50, _AP75 = 0, 5  # indices of 0.50 and 0.75 among COCO's ten IoU thresholds
 
 
@@ -92,7 +93,9 @@ class InstanceResult:
         return {"AP": self.ap, "AP50": self.ap50, "AP75": self.ap75} if self.n else {}
 
 
-def summarise_instances(images: Sequence[ImageInstances], num_classes: int) -> InstanceResult:
+def summarise_instances(
+    images: Sequence[ImageInstances], num_classes: int, max_detections: int = MAX_DETECTIONS
+) -> InstanceResult:
     """Average precision over all images, by ``INSTANCE_RULE``.
 
     A ground-truth instance without pixels is a miss. A class that is only predicted is left out, as in COCOeval.
@@ -100,6 +103,7 @@ def summarise_instances(images: Sequence[ImageInstances], num_classes: int) -> I
     Args:
         images: all images; their order matters only among equal scores.
         num_classes: M.
+        max_detections: of one class in an image.
 
     Raises:
         ValueError: a label is out of range.
@@ -112,7 +116,7 @@ def summarise_instances(images: Sequence[ImageInstances], num_classes: int) -> I
     figures = np.full((num_classes, 3), np.nan)
     categories = np.flatnonzero(counts)
     if categories.size:
-        precision = _precision(images, categories.tolist())
+        precision = _precision(images, categories.tolist(), max_detections)
         figures[categories] = 100 * np.stack((precision.mean(0), precision[_AP50], precision[_AP75]), axis=1)
     ap, ap50, ap75 = figures[categories].mean(axis=0).tolist() if categories.size else [math.nan] * 3
     rows = zip(*figures.T.tolist(), counts.tolist())
@@ -120,28 +124,49 @@ def summarise_instances(images: Sequence[ImageInstances], num_classes: int) -> I
     return InstanceResult(ap, ap50, ap75, int(categories.size), per_class)
 
 
-def _precision(images: Sequence[ImageInstances], categories: list[int]) -> npt.NDArray[np.float64]:
-    """Precision averaged over recalls at each IoU, (10, C), of categories that all have a ground-truth instance."""
+def _precision(
+    images: Sequence[ImageInstances], categories: Sequence[int], max_detections: int
+) -> npt.NDArray[np.float64]:
+    """Precision averaged over recalls at each IoU, (10, C), of categories that all have a ground-truth instance.
+
+    One category at a time, with the images that have it: COCOeval keeps an entry for every pair of an image and a
+    category, which are 24 million for LVIS.
+    """
+    of_category: dict[int, list[ImageInstances]] = {category: [] for category in categories}
+    for image in images:
+        by_label: dict[int, tuple[list[Instance], list[Instance]]] = {}
+        for side, instances in enumerate((image.predicted, image.true)):
+            for one in instances:
+                by_label.setdefault(one.label, ([], []))[side].append(one)
+        for label in by_label.keys() & of_category.keys():
+            predicted, true = by_label[label]
+            of_category[label].append(ImageInstances(tuple(predicted), tuple(true)))
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
-        sides = [_coco([getattr(image, side) for image in images], categories) for side in ("true", "predicted")]
-        evaluation = COCOeval(*sides, iouType="segm")
-        evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, 1e10]], ["all"]
-        evaluation.params.maxDets = [100]
-        evaluation.evaluate()
-        evaluation.accumulate()
-    precision: npt.NDArray[np.float64] = evaluation.eval["precision"][:, :, :, 0, 0].mean(axis=1)
+        columns = [_precision_of(found, max_detections) for found in of_category.values()]
+    return np.stack(columns, axis=1)
+
+
+def _precision_of(images: Sequence[ImageInstances], max_detections: int) -> npt.NDArray[np.float64]:
+    """The same of images whose instances are all of one category, (10,)."""
+    sides = [_coco([getattr(image, side) for image in images]) for side in ("true", "predicted")]
+    evaluation = COCOeval(*sides, iouType="segm")
+    evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, 1e10]], ["all"]
+    evaluation.params.maxDets = [max_detections]
+    evaluation.evaluate()
+    evaluation.accumulate()
+    precision: npt.NDArray[np.float64] = evaluation.eval["precision"][:, :, 0, 0, 0].mean(axis=1)
     return precision
 
 
-def _coco(images: Sequence[Sequence[Instance]], categories: list[int]) -> COCO:
-    """Instances of each image as a pycocotools dataset. Not by ``loadRes``, which refuses an empty list."""
+def _coco(images: Sequence[Sequence[Instance]]) -> COCO:
+    """Instances of one category as a pycocotools dataset. Not by ``loadRes``, which refuses an empty list."""
     annotations: list[dict[str, Any]] = []
     for image_id, instances in enumerate(images):
         for one in instances:
             annotations.append({
                 "id": len(annotations) + 1,  # 0 would read as "no match"
                 "image_id": image_id,
-                "category_id": one.label,
+                "category_id": 1,
                 "segmentation": one.mask,
                 "area": float(coco_masks.area(one.mask)),
                 "score": one.score,
@@ -151,7 +176,7 @@ def _coco(images: Sequence[Sequence[Instance]], categories: list[int]) -> COCO:
     coco.dataset = {
         # Image sizes are omitted: pycocotools reads them only for polygons.
         "images": [{"id": image_id, "height": 0, "width": 0} for image_id in range(len(images))],
-        "categories": [{"id": label} for label in categories],
+        "categories": [{"id": 1}],
         "annotations": annotations,
     }
     coco.createIndex()

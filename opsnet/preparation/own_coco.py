@@ -143,25 +143,29 @@ def _content(path: Path) -> _Content:
         records, annotations, categories = (field(data, k, items) for k in ("images", "annotations", "categories"))
     except FieldError as error:
         raise InputError(f"{path} is not a COCO json of instances ({error}): it needs {FORM}") from error
-    entries = [_entry(path, "images", n, _image, record) for n, record in enumerate(records)]
+    entries = [parse_entry(path, "images", n, _image, record) for n, record in enumerate(records)]
     if twice := repeated(entry[0] for entry in entries):
         raise InputError(f"{path} has image id {twice[0]} twice: give each image a unique id")
     if not entries:
         raise InputError(f"{path} has no images: check the path")
     images, shapes = dict(entries), dict[ImageId, list[Shape]]()
     for number, record in enumerate(annotations):
-        owner, shape = _entry(path, "annotations", number, _shape, record)
+        owner, shape = parse_entry(path, "annotations", number, parse_shape, record)
         if owner not in images:
             raise InputError(f"{path} annotates image {owner}, which is not in its `images`: add it, or drop both")
         shapes.setdefault(owner, []).append(shape)
-    classes = [_entry(path, "categories", number, _category, record) for number, record in enumerate(categories)]
+    classes = [parse_entry(path, "categories", number, _category, record) for number, record in enumerate(categories)]
     used = {shape.label for of_image in shapes.values() for shape in of_image}
     roots = _roots(classes, used)
     return _Content(images, shapes, [c for c in classes if c not in roots], roots)
 
 
-def _entry(path: Path, key: str, number: int, parse: Any, record: Any) -> Any:
-    """An entry of the json; errors name it."""
+def parse_entry(path: Path, key: str, number: int, parse: Any, record: Any) -> Any:
+    """What ``parse`` makes of an entry of the json: (record, path, where) -> a value.
+
+    Raises:
+        InputError: a field is missing or invalid; the message names the entry.
+    """
     try:
         return parse(record, path, f"{key}[{number}] of {path}")
     except FieldError as error:
@@ -179,7 +183,12 @@ def _category(record: Any, path: Path, where: str) -> dict[str, Any]:
     return {**record, "id": parsed.id, "name": parsed.name, "isthing": int(parsed.is_thing)}
 
 
-def _shape(record: Any, path: Path, where: str) -> tuple[ImageId, Shape]:
+def parse_shape(record: Any, path: Path, where: str) -> tuple[ImageId, Shape]:
+    """An entry of ``annotations``: the id of its image, and its shape, labelled by category id.
+
+    Raises:
+        FieldError: a field is missing or invalid.
+    """
     owner, category = field(record, "image_id", image_id), field(record, "category_id", whole)
     is_crowd = field(record, "iscrowd", lambda value: value is not None and flag(value), False)
     if "id" in record:
