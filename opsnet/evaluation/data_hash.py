@@ -16,7 +16,8 @@ def data_hashes(dataset: PanopticDataset) -> dict[str, str]:
 
     Returns:
         ``annotations``: of the bytes of the panoptic json. ``images``: of the names and sizes in bytes of the image
-        files, in order. ``transform``: of the transform's class and attributes.
+        files, in order. ``transform``: of the transform's class and attributes. ``instances``: of the bytes of LVIS'
+        json, if there is one.
     """
     transform = dataset.transform
     about = [type(transform).__name__, {} if transform is None else vars(transform)]
@@ -24,6 +25,7 @@ def data_hashes(dataset: PanopticDataset) -> dict[str, str]:
         "annotations": checksum(dataset.annotations)[:16],
         "images": _digest(f"{path.name} {path.stat().st_size}" for path in dataset.image_paths),
         "transform": _digest([json.dumps(about, sort_keys=True, default=repr)]),
+        **({} if dataset.instances is None else {"instances": checksum(dataset.instances)[:16]}),
     }
 
 

@@ -147,7 +147,10 @@ class Details:
         self.oracles = {name: PanopticTotals(classes) for name in ORACLES if self.options.oracles}
         self.boundary = BoundaryTotals(classes) if self.options.boundary else None
         self.mask_classification = MaskClassification(classes) if self.options.mask_classification else None
-        single = {"boundary": self.boundary, "mask_classification": self.mask_classification}
+        single: dict[str, Mergeable | None] = {
+            "boundary": self.boundary,
+            "mask_classification": self.mask_classification,
+        }
         self.parts = {
             "confusions": self.confusions,
             "pixels": self.pixels,
@@ -234,8 +237,9 @@ class Details:
     def metrics(self) -> dict[str, float]:
         """All requested, in percent.
 
-        ``AP``, ``AP50`` and ``AP75``, for LVIS ``APr``, ``APc`` and ``APf`` too; these, ``mIoU`` and the other semantic metrics with the suffix ``_proposals``;
-        ``BPQ`` and its parts; ``Acc1_masks`` and the like; and the oracles' PQ and its parts as ``oracle/<name>/PQ``.
+        ``AP``, ``AP50`` and ``AP75``, for LVIS ``APr``, ``APc`` and ``APf`` too; these, ``mIoU`` and the other semantic
+        metrics with the suffix ``_proposals``; ``BPQ`` and its parts; ``Acc1_masks`` and the like; and the oracles' PQ
+        and its parts as ``oracle/<name>/PQ``.
         """
         found = [("", self.precision()), (PROPOSALS, self.precision(PROPOSALS)), (PROPOSALS, self.semantic())]
         metrics: dict[str, float] = {}

@@ -6,7 +6,7 @@ import base64
 import dataclasses
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,6 +15,7 @@ import torch
 
 from opsnet.data.panoptic_dataset import PanopticDataset
 from opsnet.evaluation.details import Details
+from opsnet.evaluation.federated_truth import LvisTruth
 from opsnet.evaluation.plan import Plan
 from opsnet.evaluation.scorer import SettingScorer
 from opsnet.evaluation.sources import EvaluatedBatch
@@ -23,6 +24,7 @@ from opsnet.metrics.confusions import Confusion, most_common
 from opsnet.metrics.merging import Mergeable
 from opsnet.metrics.panoptic_averages import IntArray
 from opsnet.metrics.semantic import summarise_semantic
+from opsnet.metrics.speed import Speed
 from opsnet.structures import PanopticMap, Segment
 
 CONFUSIONS_SHOWN = 5
@@ -30,11 +32,14 @@ CONFUSIONS_SHOWN = 5
 
 @dataclass(frozen=True)
 class DomainMetrics:
-    """Metrics in percent by ``<setting>/<measure>``, the similarity s, and the most common confusions by setting."""
+    """Metrics in percent by ``<setting>/<measure>``, the similarity s, the most common confusions by setting, and the
+    speed (see :class:`opsnet.metrics.speed.Speed`).
+    """
 
     metrics: dict[str, float]
     similarity: float
     misses: dict[str, list[Confusion]]
+    speed: dict[str, float] = field(default_factory=dict)
 
 
 class DomainEvaluation:
@@ -45,29 +50,34 @@ class DomainEvaluation:
         domain: its class names.
         dataset: its images.
         plan: settings to score, and what to draw and write.
+        speed: of the source of its batches.
 
     Attributes:
         parts: the state of everything that is accumulated, by name; see :mod:`opsnet.metrics.merging`.
     """
 
-    def __init__(self, name: str, domain: DomainNames, dataset: PanopticDataset, plan: Plan) -> None:
+    def __init__(
+        self, name: str, domain: DomainNames, dataset: PanopticDataset, plan: Plan, speed: Speed | None = None
+    ) -> None:
         self.name, self.domain, self.dataset, self.plan = name, domain, dataset, plan
-        chosen = [setting for setting in plan.settings if setting.name in plan.detail_settings]
+        self.speed = speed or Speed()
+        federated = LvisTruth(dataset) if plan.details.instances and dataset.instances else None
         self.details = {
             s.name: Details(
-                domain.target, s.filtering.kind, domain.overlap if s.overlap is None else s.overlap, plan.details
+                domain.target, s.filtering.kind, domain.overlap if s.overlap is None else s.overlap, plan.details,
+                federated,
             )
-            for s in chosen
+            for s in plan.detailed
             if plan.details
-        }
+        }  # fmt: skip
         self.scorer = SettingScorer(domain, plan.settings, self.details)
         self.drawn = DrawnMaps()
-        self.parts: dict[str, Mergeable] = {**self.scorer.parts, "panels": self.drawn}
+        self.parts: dict[str, Mergeable] = {**self.scorer.parts, "panels": self.drawn, "speed": self.speed}
 
     def score(self, batch: EvaluatedBatch, first: int) -> None:
         """Scores a batch, whose first image has the position ``first`` in the dataset."""
         to_draw = [self.plan.panel_setting] if first < self.plan.panels else []
-        maps = self.scorer.score(batch.output, batch.truths, with_maps=to_draw, first=first)
+        maps = self.scorer.score(batch.output, batch.truths, with_maps=to_draw, first=first, given=batch.given)
         for key in to_draw:
             for index, predicted in enumerate(maps[key][: self.plan.panels - first], start=first):
                 self.drawn.add(index, predicted)
@@ -86,6 +96,7 @@ class DomainEvaluation:
             {f"{key}/{measure}": value for key, values in results.items() for measure, value in values.items()},
             float(self.domain.names.similarity),
             {k: most_common(d.confusions, names, CONFUSIONS_SHOWN) for k, d in self.details.items()},
+            self.speed.as_dict(),
         )
 
 

@@ -31,7 +31,7 @@ class LvisTruth:
             raise DatasetError(
                 f"{self._path} lacks image {missing[0]} of {dataset.annotations}: give `instances` of the same images"
             )
-        self.groups = _groups(self._content.frequencies, dataset.vocabulary)
+        self.groups: Mapping[str, Sequence[int]] = _groups(self._content.frequencies, dataset.vocabulary)
 
     def image(self, index: int) -> FederatedImage:
         """The image at this position of the dataset.

@@ -29,8 +29,8 @@ def check_mask_classification(model: OPSNet, settings: Sequence[Setting]) -> Non
     for setting in settings:
         if setting.clip_embeds != POOLING:
             raise InputError(
-                f"mask_classification=true cannot score {setting.name}, whose CLIP embeddings are {setting.clip_embeds}:"
-                " give detail_setting=clip_only/cls_iou, or another whose embeddings are pooled"
+                f"mask_classification=true cannot score {setting.name}, whose CLIP embeddings are "
+                f"{setting.clip_embeds}: give detail_setting=clip_only/cls_iou, or another whose embeddings are pooled"
             )
         if setting.recognizer.needs_query_embeddings and not model.names_masks:
             raise InputError(

@@ -13,6 +13,7 @@ from opsnet.checkpoint.reading import load_recognizer
 from opsnet.checkpoint.stored_network import build_recognizer
 from opsnet.data.loaders import EvaluationLoader
 from opsnet.evaluation.data_hash import data_hashes
+from opsnet.evaluation.ground_truth_masks import check_mask_classification
 from opsnet.evaluation.options import EvaluationOptions
 from opsnet.evaluation.plan import Plan
 from opsnet.evaluation.sources import NetworkSource, Source, StoredSource
@@ -114,6 +115,10 @@ def open_sources(
     """
     datasets: dict[str, Any] = {name: loader.dataset for name, loader in loaders.items()}
     trained, needed = evaluated.trained, plan.sources
+    if plan.details.mask_classification:
+        if trained is None:
+            raise InputError("mask_classification=true needs the network: give checkpoint=PATH, not proposals=FOLDER")
+        check_mask_classification(trained.model, plan.detailed)
     if trained is None:
         device = pick_device(options.device)
         return {k: StoredSource(open_domain(str(options.proposals), k), d, device, needed) for k, d in datasets.items()}
@@ -129,7 +134,8 @@ def open_sources(
         }
     sources: dict[str, Source] = {}
     for name, dataset in datasets.items():
-        source, loader = NetworkSource(trained, loaders[name], dataset, needed), loaders[name]
+        loader = loaders[name]
+        source = NetworkSource(trained, loader, dataset, needed, classify=plan.details.mask_classification)
         if options.save_proposals:
             source.writer = ProposalWriter(
                 plan.output / FOLDER, name, names=source.names, vocabulary=dataset.vocabulary,

@@ -17,7 +17,8 @@ KEYS: dict[str, Number | Switch] = {
     "seed": COUNT, "overlap": SHARE_OR_NULL, "panels": COUNT, "data.tuning_images": COUNT,
     "journal_every": Number(low=0), "score_workers": COUNT,
     "treat_label_names_as_seen": Switch(), "details": Switch(), "instances": Switch(), "oracles": Switch(),
-    "boundary": Switch(), "mask_classification": Switch(), "ema": Switch(), "semantic_from_proposals": Switch(null=True), "save_proposals": Switch(), "show": Switch(),
+    "boundary": Switch(), "mask_classification": Switch(), "ema": Switch(),
+    "semantic_from_proposals": Switch(null=True), "save_proposals": Switch(), "show": Switch(),
     **{f"filters.{kind}.threshold": SHARE_OR_NULL for kind in ("cls", "iou", "cls_iou")},
 }  # fmt: skip
 

@@ -13,20 +13,24 @@ from opsnet.evaluation.tuning import BestCell
 from opsnet.metrics.average_precision import INSTANCE_RULE
 from opsnet.metrics.boundary import BOUNDARY_RULE
 from opsnet.metrics.confusions import Confusion
+from opsnet.metrics.federated import FEDERATED_RULE
 from opsnet.metrics.instances import RANKING_RULE
 from opsnet.metrics.mask_classification import MASK_CLASSIFICATION_RULE
 from opsnet.metrics.panoptic_averages import PANOPTIC_RULE
 from opsnet.metrics.semantic import PROPOSALS, PROPOSALS_RULE, SEMANTIC_RULE
+from opsnet.metrics.speed import SPEED_RULE
 from opsnet.paper.rows import TableRow
 
 ORACLE = "/oracle/"
 _PIXELS, _INSTANCES = ("mIoU", "mIoU_occurring"), ("AP", "AP50", "AP75")
+_FREQUENCIES = tuple(f"AP{group}{suffix}" for suffix in ("", PROPOSALS) for group in "rcf")
 _DETAILS = (
     ("semantic maps, percent", PROPOSALS_RULE, f"mIoU{PROPOSALS}", (*_PIXELS, *(f"{m}{PROPOSALS}" for m in _PIXELS))),
     (
         "instances, percent", f"{INSTANCE_RULE}; {RANKING_RULE}", "AP",
         (*_INSTANCES, *(f"{m}{PROPOSALS}" for m in _INSTANCES)),
     ),
+    ("instances by frequency of the class, percent", FEDERATED_RULE, "APf", _FREQUENCIES),
     ("boundaries, percent", BOUNDARY_RULE, "BPQ", ("BPQ", "BPQth", "BPQst", "BSQ", "BRQ", "mBIoU")),
     (
         "ground-truth masks, percent", MASK_CLASSIFICATION_RULE, "Acc1_masks",
@@ -65,6 +69,27 @@ def print_metrics(
         console.print(_upper_bounds(names, bounds, measures[:-1], metrics))
     if any(misses.values()):
         console.print(_confusions(misses))
+
+
+def print_speed(
+    speed: Mapping[str, Mapping[str, float]], parameters: Mapping[str, int], console: Console | None = None
+) -> None:
+    """Prints images a second of each domain, and the number of parameters in millions; nothing without a network.
+
+    Args:
+        speed: by domain, see :class:`opsnet.metrics.speed.Speed`.
+        parameters: see :func:`opsnet.evaluation.parameters.count_parameters`.
+        console: the console to print on.
+    """
+    if not parameters:
+        return
+    numbers = ", ".join(f"{parameters[key] / 1e6:.2f}M {key}" for key in ("total", "trainable"))
+    title = f"parameters: {numbers}; images a second"
+    table = Table("domain", "network", "whole", "images", title=title, caption=SPEED_RULE)
+    for domain, values in speed.items():
+        rates = (f"{values[key]:.2f}" if key in values else "-" for key in ("network", "whole"))
+        table.add_row(domain, *rates, f"{values['images']:g}")
+    (console or Console()).print(table)
 
 
 def print_comparison(metrics: Mapping[str, float], domains: Sequence[str], console: Console | None = None) -> None:

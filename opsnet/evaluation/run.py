@@ -19,8 +19,9 @@ from opsnet.evaluation.journal import FOLDER, Journal
 from opsnet.evaluation.opening import EvaluationTarget, open_sources, open_target
 from opsnet.evaluation.options import EvaluationOptions, option_values
 from opsnet.evaluation.origin import identity, made_from
+from opsnet.evaluation.parameters import count_parameters
 from opsnet.evaluation.plan import Plan, plan_of
-from opsnet.evaluation.printing import print_comparison, print_metrics, print_rows, print_tuned
+from opsnet.evaluation.printing import print_comparison, print_metrics, print_rows, print_speed, print_tuned
 from opsnet.evaluation.rows import asked_rows, rows_of_checkpoint
 from opsnet.evaluation.scoring import scoring_processes
 from opsnet.evaluation.share import merge, score_share, share_of
@@ -50,6 +51,8 @@ class Evaluation:
         seconds: run time, by ``evaluation/<domain>``.
         kilobytes: size of the stored proposals per image, by domain.
         misses: the most common confusions, by ``<domain>/<setting>``.
+        speed: images a second of the network and of the whole evaluation, by domain.
+        parameters: numbers of parameters, see :func:`opsnet.evaluation.parameters.count_parameters`.
         rows: scored rows of the paper's tables.
         tuned: the best cell of ``tune``, by domain and setting.
     """
@@ -59,6 +62,8 @@ class Evaluation:
     seconds: dict[str, float] = field(default_factory=dict)
     kilobytes: dict[str, float] = field(default_factory=dict)
     misses: dict[str, list[Confusion]] = field(default_factory=dict)
+    speed: dict[str, dict[str, float]] = field(default_factory=dict)
+    parameters: dict[str, int] = field(default_factory=dict)
     rows: tuple[TableRow, ...] = ()
     tuned: dict[str, dict[str, BestCell]] = field(default_factory=dict)
 
@@ -68,6 +73,8 @@ class Evaluation:
         self.metrics.update({f"{domain}/{key}": value for key, value in results.metrics.items()})
         self.misses.update({f"{domain}/{key}": misses for key, misses in results.misses.items()})
         self.domain_similarity[domain] = results.similarity
+        if results.speed:
+            self.speed[domain] = results.speed
         if source.bytes_written:
             self.kilobytes[domain] = source.bytes_written / 1000 / sum(source.sizes)
 
@@ -148,6 +155,8 @@ def _open(cfg: DictConfig, options: EvaluationOptions) -> Opened:
 
 def _score(opened: Opened, ranks: Ranks) -> Evaluation:
     options, plan, found = opened.options, opened.plan, Evaluation(rows=opened.rows)
+    if (trained := opened.target.trained) is not None:
+        found.parameters = count_parameters(trained.model, opened.target.recognizer)
     journal = Journal(plan.output / FOLDER)
     exchange = Exchange(journal.folder, ranks)
     with closing(journal), when_stopped(lambda: _kept(found, options)), exchange.reported():
@@ -193,6 +202,8 @@ def _write(found: Evaluation, opened: Opened, origin: dict[str, Any]) -> None:
             for domain, by_setting in found.tuned.items()
         },
         "seconds": found.seconds,
+        "speed": found.speed,
+        "parameters": found.parameters,
         "proposal_kilobytes_a_picture": found.kilobytes,  # a key of results.json stays as it was
         "made_from": origin,
         "versions": versions(),
@@ -248,6 +259,7 @@ def evaluate_and_print(cfg: DictConfig) -> None:
             print_comparison(found.metrics, list(found.domain_similarity))
         else:
             print_metrics(found.metrics, found.misses)
+        print_speed(found.speed, found.parameters)
         print_tuned(found.tuned)
         print_rows(found.rows, found.metrics, list(found.domain_similarity))
         for domain, size in found.kilobytes.items():

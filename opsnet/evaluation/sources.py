@@ -13,27 +13,36 @@ import torch
 from opsnet.data.loaders import EvaluationLoader
 from opsnet.data.panoptic_dataset import PanopticDataset
 from opsnet.evaluation.data_hash import data_hashes, differing
+from opsnet.evaluation.ground_truth_masks import run_with_ground_truth
 from opsnet.evaluation.proposal_files import ProposalsError
 from opsnet.evaluation.store import ProposalWriter, StoredDomain
 from opsnet.inference.names import DomainNames
 from opsnet.inference.network_output import NetworkOutput, check_sources, run_network
 from opsnet.inference.trained_model import TrainedModel
+from opsnet.metrics.speed import Speed
 from opsnet.structures import GroundTruth
 
 
 @dataclass(frozen=True)
 class EvaluatedBatch:
-    """The network's output for one batch and its ground truth, which sets the size of the maps."""
+    """The network's output for one batch and its ground truth, which sets the size of the maps.
+
+    ``given`` are its outputs for the ground truth's masks, of one image each; empty if they are not classified.
+    """
 
     output: NetworkOutput
     truths: list[GroundTruth]
+    given: Sequence[NetworkOutput] = ()
 
     @classmethod
-    def of(cls, output: NetworkOutput, truths: Iterable[GroundTruth], device: torch.device) -> EvaluatedBatch:
+    def of(
+        cls, output: NetworkOutput, truths: Iterable[GroundTruth], device: torch.device,
+        given: Sequence[NetworkOutput] = (),
+    ) -> EvaluatedBatch:  # fmt: skip
         """Both on one device."""
         moved = [GroundTruth(truth.ids.to(device), truth.segments) for truth in truths]
         sizes = tuple((truth.ids.shape[0], truth.ids.shape[1]) for truth in moved)
-        return cls(dataclasses.replace(output, map_sizes=sizes).to(device), moved)
+        return cls(dataclasses.replace(output, map_sizes=sizes).to(device), moved, given)
 
     def to(self, device: torch.device | str) -> EvaluatedBatch:
         """The same on another device."""
@@ -47,10 +56,12 @@ class Source(Protocol):
     Attributes:
         names: the domain's names.
         sizes: number of images of each batch.
+        speed: how fast batches are evaluated that are read from now on.
     """
 
     names: DomainNames
     sizes: Sequence[int]
+    speed: Speed
 
     @property
     def bytes_written(self) -> int:
@@ -69,6 +80,7 @@ class NetworkSource:
         dataset: images of the domain.
         sources: sources of CLIP embeddings to compute.
         writer: stores the network's outputs.
+        classify: whether to run the network on the ground truth's masks too.
 
     Raises:
         InputError: the network lacks what a source needs.
@@ -76,12 +88,13 @@ class NetworkSource:
 
     def __init__(
         self, trained: TrainedModel, loader: EvaluationLoader, dataset: PanopticDataset, sources: Collection[str],
-        writer: ProposalWriter | None = None,
+        writer: ProposalWriter | None = None, classify: bool = False,
     ) -> None:  # fmt: skip
         check_sources(trained.model, sources)
         self.trained, self.loader, self.sources, self.writer = trained, loader, tuple(sources), writer
         self.names = trained.domain(dataset.vocabulary)
         self.sizes: Sequence[int] = [len(batch) for batch in loader.batches]
+        self.classify, self.speed = classify, Speed()
 
     @property
     def bytes_written(self) -> int:
@@ -94,13 +107,18 @@ class NetworkSource:
     def read(self, chosen: Sequence[int]) -> Iterator[EvaluatedBatch]:
         """Yields the batches with these indices, in their order; stores them if there is a writer."""
         device = self.names.no_object_embed.device
+        watch = self.speed.watch(device)
         for index, batch in zip(chosen, self.loader.read(chosen), strict=True):
             output = self.writer.load_cached(index, batch.image_ids) if self.writer else None
+            is_stored, moved = output is not None, batch.to(device)
             if output is None:
-                output = run_network(self.trained.model, batch.to(device), self.sources)
+                with watch.network(len(batch.image_ids)):
+                    output = run_network(self.trained.model, moved, self.sources)
                 if self.writer:
                     self.writer.write(index, output)
-            yield EvaluatedBatch.of(output, batch.panoptic, device)
+            given = run_with_ground_truth(self.trained.model, moved) if self.classify else ()
+            yield EvaluatedBatch.of(output, batch.panoptic, device, given)
+            watch.skip() if is_stored else watch.batch(len(batch.image_ids))
 
 
 class StoredSource:
@@ -142,7 +160,7 @@ class StoredSource:
         self.stored, self.dataset, self.device = stored, dataset, torch.device(device)
         self.names = stored.names().to(self.device)
         self.sizes: Sequence[int] = stored.about["batch_sizes"]
-        self.bytes_written = 0
+        self.bytes_written, self.speed = 0, Speed()
 
     def read(self, chosen: Sequence[int]) -> Iterator[EvaluatedBatch]:
         """Yields the batches with these indices, in their order.

@@ -7,9 +7,9 @@ image's diagonal, measured along the longer of the two axes (a square window). W
     Boundary IoU(p, g) = |p_d and g_d| / |p_d or g_d|
     Boundary PQ: PQ with min(IoU, Boundary IoU) in place of IoU, for the match and for SQ
 
-As for IoU in PQ, the prediction's pixels on void are left out of the union. Segments that are predicted on void or crowd
-are ignored by the rules of PQ. Where the published code lets an id of a segment collide with the number that it gives to
-inner pixels (the highest category id plus one), the counts differ: here no number has two meanings.
+As for IoU in PQ, the prediction's pixels on void are left out of the union, and segments that are predicted on void or
+crowd are ignored by the rules of PQ. The published code gives inner pixels the number of the highest category plus one;
+where that is the id of a segment too, its counts differ from ours.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def boundary_overlaps(
     Raises:
         UnlistedSegmentError: a map holds an id that is not listed.
     """
-    width = boundary_width(*truth_ids.shape, ratio)
+    width = boundary_width(truth_ids.shape[0], truth_ids.shape[1], ratio)
     on_truth, on_prediction = (inner_boundary(ids, width) for ids in (truth_ids, prediction_ids))
     height, columns_number = 1 + truth.ids.size, 1 + prediction.ids.size
     rows = dense_index(truth_ids[on_truth], truth)

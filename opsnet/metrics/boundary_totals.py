@@ -48,15 +48,14 @@ class BoundaryTotals:
             overlaps: of both, with the segments in the same order.
         """
         classes = overlaps.num_classes
-        ids = tuple(one.ids.detach().cpu().numpy() for one in (truth, prediction))
+        true_ids, predicted_ids = (one.ids.detach().cpu().numpy() for one in (truth, prediction))
         table = segment_table(prediction.segments, "prediction", classes)
-        boundaries = boundary_overlaps(*ids, overlaps.truth, table)
+        boundaries = boundary_overlaps(true_ids, predicted_ids, overlaps.truth, table)
         self._segments.add(count_segments(overlaps.pixels, overlaps.truth, table, classes, boundaries.ious()))
-        true, predicted = (_class_map(*side) for side in zip(ids, (overlaps.truth, table), strict=True))
+        true, predicted = _class_map(true_ids, overlaps.truth), _class_map(predicted_ids, table)
         present = np.union1d(overlaps.truth.labels, table.labels)
-        tables = (_class_table(present, side) for side in ("truth", "prediction"))
-        of_classes = boundary_overlaps(true, predicted, *tables)
-        self._add_pixels(present, of_classes)
+        tables = _class_table(present, "truth"), _class_table(present, "prediction")
+        self._add_pixels(present, boundary_overlaps(true, predicted, *tables))
 
     def _add_pixels(self, labels: IntArray, found: BoundaryOverlaps) -> None:
         for key, pixels in zip(_PIXELS, (np.diagonal(found.shared), found.truth, found.prediction), strict=True):
@@ -72,7 +71,7 @@ class BoundaryTotals:
         return np.where(truth > 0, 100 * shared / np.maximum(truth + prediction - shared, 1), np.nan)
 
     def as_dict(self, is_thing: Sequence[bool]) -> dict[str, float]:
-        """``BPQ``, ``BPQth``, ``BPQst``, ``BSQ``, ``BRQ`` and, if a class is in the ground truth, ``mBIoU``; percent."""
+        """``BPQ``, ``BPQth``, ``BPQst``, ``BSQ``, ``BRQ``; ``mBIoU`` if a class is in the ground truth; percent."""
         found = {f"B{measure}": value for measure, value in self.scores(is_thing).as_dict().items()}
         ious = self.class_ious()
         mean = float(np.mean(ious[~np.isnan(ious)])) if (~np.isnan(ious)).any() else math.nan

@@ -31,7 +31,7 @@ FULL_CELL = (10.0, 0.5)
 GRID_CELL = re.compile(r"alpha=(?P<alpha>[^,/]+),beta=(?P<beta>[^/]+)/(?P<filter>[^/]+)")
 """The name of a setting in the grid of Table 6."""
 
-SAME = ("annotations", "images", "vocabulary")
+SAME = ("annotations", "images", "vocabulary", "instances")
 """What is equal in results that may be compared."""
 
 _GRID_KEY = re.compile(rf"(?P<domain>[^/]+)/{GRID_CELL.pattern}/PQ")
