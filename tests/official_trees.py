@@ -163,6 +163,38 @@ def coco_tree(root: Path) -> None:
         panoptic_json(folder.with_suffix(".json"), folder, root / name, "coco", stem)
 
 
+def lvis_tree(root: Path) -> None:
+    """LVIS v1 beside COCO's images: a cup (344) on a table (367), a second table below, a monitor (698) of two parts.
+
+    The validation has an image of each of COCO's folders, the second without an instance.
+    """
+    shapes = [
+        (367, [[0, 10, 60, 10, 60, 40, 0, 40]]),
+        (344, [[20, 15, 30, 15, 30, 25, 20, 25]]),
+        (367, [[40, 20, 44, 20, 44, 24, 40, 24]]),
+        (698, [[0, 0, 10, 0, 10, 5, 0, 5], [50, 0, 60, 0, 60, 5, 50, 5]]),
+    ]
+    names = {344: "cup", 367: "dining_table", 698: "monitor_(computer_equipment) computer_monitor", 1203: "zucchini"}
+    frequencies = {344: "f", 367: "c", 698: "f", 1203: "r"}
+    categories = [{"id": i, "name": name, "frequency": frequencies[i], "synonyms": []} for i, name in names.items()]
+    for split, files in (
+        ("train", ["train2017/000000000009"]),
+        ("val", ["val2017/000000000139", "train2017/000000000025"]),
+    ):
+        images, annotations = [], []
+        for number, file in enumerate(files):
+            save(root / f"{file}.jpg", np.full((40, 60, 3), 70, np.uint8))
+            url, image_id = f"http://images.cocodataset.org/{file}.jpg", int(file.split("/")[1])
+            lists = {"neg_category_ids": [1203], "not_exhaustive_category_ids": [698] if number == 0 else []}
+            images.append({"id": image_id, "height": 40, "width": 60, "coco_url": url, **lists})
+            for category, polygons in shapes if number == 0 else ():
+                one = {"id": len(annotations) + 1, "image_id": image_id, "category_id": category}
+                annotations.append({**one, "segmentation": polygons})
+        content = {"images": images, "annotations": annotations, "categories": categories}
+        (root / "annotations").mkdir(exist_ok=True)
+        (root / "annotations" / f"lvis_v1_{split}.json").write_text(json.dumps(content))
+
+
 def mapillary_tree(root: Path) -> None:
     """Mapillary Vistas 1.2: PNGs next to the json."""
     for name, stem in (("training", "__CRyFzoDOXn6unQ6a3DnQ"), ("validation", "_1Gn_xkw7sa_i9GU4mkxxQ")):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ from official_trees import (
     coco_tree,
     imagenet21k_tree,
     imagenet_tree,
+    lvis_tree,
     mapillary_tree,
     pascal_context_tree,
     save,
@@ -306,6 +308,48 @@ def test_ade20k_847_makes_images_as_small_as_published(tmp_path: Path, prepare, 
     assert [names.get(v) for v in found.ravel()] == [expected.get(v) for v in wanted.ravel()]
 
 
+def test_lvis_paints_small_instances_in_front_and_links_its_json(tmp_path: Path, prepare) -> None:
+    lvis_tree(tmp_path / "coco")
+    assert prepare("lvis", tmp_path / "coco", tmp_path / "dst", "--workers", 1)[0] == 0
+    content = json.loads((tmp_path / "dst" / "lvis_val.json").read_text())
+    assert [image["id"] for image in content["images"]] == [139, 25], "an image without instances is there too"
+    assert [len(a["segments_info"]) for a in content["annotations"]] == [4, 0]
+    png = np.array(Image.open(tmp_path / "dst" / "lvis_val" / "000000000139.png"))[..., 0]
+    classes = {s["id"]: s["category_id"] for s in content["annotations"][0]["segments_info"]}
+    assert [classes.get(png[place]) for place in ((20, 25), (30, 25), (22, 42), (2, 2), (7, 30))] == [
+        344, 367, 367, 698, None,
+    ]  # fmt: skip
+    assert png[2, 2] == png[2, 55], "an instance of two parts"
+    assert png[30, 25] != png[22, 42], "two instances"
+    assert {s["isthing"] for s in content["categories"]} == {1} and len(content["categories"]) == 1203
+    link = tmp_path / "dst" / "lvis_v1_val.json"
+    assert link.samefile(tmp_path / "coco" / "annotations" / "lvis_v1_val.json")
+    assert (tmp_path / "dst" / "images" / "val" / "000000000025.jpg").is_file()
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "message"),
+    [
+        (("categories", 0, "name"), "zucchini", "has that name at 1203"),
+        (("categories", 0, "frequency"), "x", "frequency"),
+        (("images", 0, "neg_category_ids"), [1204], "which 1204 is not"),
+        (("images", 0, "coco_url"), "http://images.cocodataset.org/val2017/..", "coco_url"),
+        (("annotations", 1, "category_id"), 5, "annotation 2 of .* has category_id 5, which is not in"),
+        (("annotations", 1, "image_id"), 5, "annotates image 5, which is not in"),
+        (("annotations", 1, "segmentation"), [[1, 2]], "annotation 2 of .* cannot be drawn"),
+    ],
+)
+def test_a_damaged_json_of_lvis_is_named(tmp_path: Path, prepare, where, value, message: str) -> None:
+    lvis_tree(tmp_path / "coco")
+    path = tmp_path / "coco" / "annotations" / "lvis_v1_val.json"
+    content = json.loads(path.read_text())
+    key, number, name = where
+    content[key][number][name] = value
+    path.write_text(json.dumps(content))
+    code, found = prepare("lvis", tmp_path / "coco", tmp_path / "dst", "--workers", 1, "--sets", "val")
+    assert code == 2 and re.search(message, found), found
+
+
 TREES = {
     "ade20k_847": ade20k_2021_tree,
     "bdd100k": bdd100k_tree,
@@ -315,6 +359,7 @@ TREES = {
     "voc_20": voc_2012_tree,
     "voc_21": voc_2012_tree,
     "camvid": camvid_tree,
+    "lvis": lvis_tree,
     "ade20k": ade20k_tree,
     "ade20k_semantic": ade20k_tree,
     "cityscapes": cityscapes_tree,
@@ -330,7 +375,10 @@ PREPARED_BY = {
     "voc_20": "voc",
     "voc_21": "voc",
 }
-VOCABULARIES = {"ade20k_semantic": "ade20k", "cityscapes_semantic": "cityscapes", "coco_stuff": "coco_stuff_171"}
+VOCABULARIES = {
+    "ade20k_semantic": "ade20k", "cityscapes_semantic": "cityscapes", "coco_stuff": "coco_stuff_171",
+    "lvis": "lvis_1203",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("option", TREES)
@@ -422,7 +470,7 @@ def test_imagenet_21k_is_read_as_the_hub_has_it(tmp_path: Path, compose, option:
 
 
 @pytest.mark.parametrize(
-    "dataset", ["cityscapes", "ade20k", "pascal_context", "voc", "coco_stuff", "bdd100k", "ade20k_847"]
+    "dataset", ["cityscapes", "ade20k", "pascal_context", "voc", "coco_stuff", "bdd100k", "ade20k_847", "lvis"]
 )
 def test_the_error_about_a_missing_folder_says_where_to_get_it(tmp_path: Path, prepare, dataset: str) -> None:
     code, message = prepare(dataset, tmp_path / "nowhere")
