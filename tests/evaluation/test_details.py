@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,14 @@ import torch
 
 from opsnet.evaluation.details import DetailOptions, Details, ImageEvaluation
 from opsnet.evaluation.scored_image import ImageMasks, score_image
+from opsnet.metrics.federated import FederatedImage
+from opsnet.metrics.image_overlaps import image_overlaps
+from opsnet.metrics.instances import instances_from_map
 from opsnet.metrics.panoptic_averages import summarise
+from opsnet.metrics.panoptic_quality import count_image
 from opsnet.metrics.semantic import PROPOSALS, count_semantic, summarise_semantic
 from opsnet.panoptic.mask_filtering import Filtered, MaskFiltering
-from opsnet.structures import GroundTruth, Segment, TextBank
+from opsnet.structures import GroundTruth, PanopticMap, Segment, TextBank
 
 BANK = TextBank("three", ("cat", "grass", "dog"), torch.tensor([True, False, True]), torch.eye(3))
 TRUE = (0, 1, 2)  # classes of the three ground-truth segments
@@ -99,6 +104,72 @@ def test_ap_from_proposals_does_not_depend_on_the_filter(kind: str, expected: fl
     assert cat.ap50 == pytest.approx(expected, abs=1)
     assert details.precision(PROPOSALS).per_class[0].ap50 == pytest.approx(100)
     assert details.metrics()["AP50_proposals"] == pytest.approx(100)
+
+
+def two_squares(shift: int) -> tuple[PanopticMap, GroundTruth]:
+    maps = [torch.full((20, 20), 2), torch.full((20, 20), 2)]
+    for ids, left in zip(maps, (2, 2 + shift), strict=True):
+        ids[3:9, left : left + 6] = 1
+    segments = (Segment(1, 0, True), Segment(2, 1, False))
+    return PanopticMap(maps[1], segments), GroundTruth(maps[0], segments)
+
+
+def image_of_map(predicted: PanopticMap, truth: GroundTruth, **more) -> ImageEvaluation:
+    masks = ImageMasks(torch.zeros(0, 20, 20), torch.zeros(0), (20, 20), (20, 20), (20, 20))
+    nothing = Filtered(*torch.zeros(4, 0))
+    overlaps = image_overlaps(predicted, truth, 3)
+    return ImageEvaluation(masks, nothing, torch.zeros(0, 3), torch.zeros(0), overlaps, truth, map=predicted, **more)
+
+
+def test_boundary_pq_is_that_of_the_map(tmp_path: Path) -> None:
+    """The square moved by one: IoU 30 / 42, of the boundary 10 / 30, so it is no match."""
+    details = Details(BANK, "cls", 0.8, DetailOptions(boundary=True))
+    assert DetailOptions(boundary=True).need_map and not DetailOptions(boundary=True).need_masks
+    image = image_of_map(*two_squares(1))
+    details.add(image)
+    metrics = details.metrics()
+    assert (metrics["BPQth"], metrics["mBIoU"]) == (0.0, pytest.approx(metrics["mBIoU"]))
+    exact = count_image(image.map, image.truth, 3)
+    assert exact.tp.tolist() == [1, 1, 0]
+    pixels = summarise_semantic(count_semantic(image.overlaps))
+    details.write(tmp_path, "a.csv", summarise(exact, BANK.is_thing.tolist()), pixels)
+    with (tmp_path / "per_class" / "a.csv").open() as file:
+        cat, grass, dog = csv.DictReader(file)
+    assert (cat["BPQ"], cat["BIoU"], dog["BIoU"]) == ("0.0000", "33.3333", "")
+    assert float(grass["BPQ"]) == pytest.approx(metrics["BPQst"], abs=1e-4)
+
+
+def test_ground_truth_masks_are_classified_by_the_given_logits(tmp_path: Path) -> None:
+    """Of the cat and the grass, the grass is called a dog; the classes are equally many."""
+    details = Details(BANK, "cls", 0.8, DetailOptions(mask_classification=True))
+    logits = torch.tensor([[3.0, 1.0, 2.0], [0.0, 1.0, 2.0]])
+    details.add(image_of_map(*two_squares(0), given_logits=logits))
+    assert details.metrics() == {"Acc1_masks": 50.0, "Acc5_masks": 100.0, "mAcc1_masks": 50.0, "mAcc5_masks": 100.0}
+
+
+class OneImage:
+    """A ground truth in which only the cat is annotated, and the dog is known to be absent."""
+
+    def __init__(self, image: FederatedImage) -> None:
+        self.groups: dict[str, list[int]] = {"r": [0], "c": [1], "f": [2]}
+        self._image = image
+
+    def image(self, index: int) -> FederatedImage:
+        assert index == 7
+        return self._image
+
+
+def test_federated_instances_replace_those_of_the_map() -> None:
+    """Of two detections of a cat the better one is a dog, which LVIS' json does not have."""
+    names, masks = [[0.5, 0.0, 0.0], [0.6, 0.0, 0.0]], [[9.0, 9.0, -9.0, -9.0], [-9.0, -9.0, 9.0, 9.0]]
+    plain = image_of(names, [0.5, 0.4], [0.9, 0.9], masks)
+    cat = instances_from_map(GroundTruth(plain.truth.ids, plain.truth.segments[:1]))
+    for open_classes, expected in (((), 50.0), ((0,), 100.0)):
+        image = FederatedImage((1, 4), cat, frozenset({2}), frozenset(open_classes))
+        details = Details(BANK, "cls", 0.8, DetailOptions(instances=True), OneImage(image))
+        details.add(dataclasses.replace(plain, index=7))
+        measures = [f"{m}{suffix}" for suffix in ("", "_proposals") for m in ("AP", "AP50", "AP75", "APr")]
+        assert details.metrics() == pytest.approx(dict.fromkeys(measures, expected), abs=0.1)
 
 
 def test_classes_and_confusions_as_csv(tmp_path: Path) -> None:
