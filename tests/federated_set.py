@@ -1,4 +1,6 @@
-"""A small set in LVIS' form, of rectangles, with detections: from a seed, without numpy, so that any version makes the same."""
+"""A small set in LVIS' form, of rectangles, with detections: from a seed, without numpy, so that any version of it
+makes the same.
+"""
 
 from __future__ import annotations
 

@@ -20,6 +20,7 @@ HELP = Help(
         ("PNGs elsewhere", "opsnet-score gt=panoptic_val.json pred=predictions.json gt_dir=truth pred_dir=predictions"),
         ("every class", "opsnet-score gt=panoptic_val.json pred=predictions.json --per-class"),
         ("for a program", "opsnet-score gt=panoptic_val.json pred=predictions.json --json"),
+        ("Boundary PQ too", "opsnet-score gt=panoptic_val.json pred=predictions.json --boundary"),
         ("with dashes", "opsnet-score --gt panoptic_val.json --pred predictions.json"),
     ),
     keys={
@@ -29,6 +30,7 @@ HELP = Help(
         "pred_dir": "PNGs of the prediction, likewise",
         "json": "print json, with every class, instead of tables",
         "per_class": "print a table of classes too",
+        "boundary": "Boundary PQ too: min(IoU, Boundary IoU) as IoU (Cheng et al. 2021)",
     },
     more="Read on: docs/datasets.md (the format). opsnet-predict writes such a json and PNGs.",
     ask="nothing to score: give gt=GT.json and pred=PRED.json",
@@ -45,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             return
         if not given:
             raise HELP.refuse_bare()
-        options = read_options(given, list(HELP.keys), switches=("json", "per_class"))
+        options = read_options(given, list(HELP.keys), switches=("json", "per_class", "boundary"))
         for key in ("gt", "pred"):
             if key not in options:
                 raise InputError(f"{key} is missing: give {key}=FILE.json, {HELP.keys[key]}")
@@ -54,12 +56,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _score(
     gt: str, pred: str, gt_dir: str | None = None, pred_dir: str | None = None, json: bool = False,
-    per_class: bool = False,
+    per_class: bool = False, boundary: bool = False,
 ) -> None:  # fmt: skip
     from opsnet.evaluation.score import score
     from opsnet.evaluation.score_printing import print_json, print_score
 
-    result = score(gt, pred, gt_dir, pred_dir, progress=sys.stderr.isatty())
+    result = score(gt, pred, gt_dir, pred_dir, progress=sys.stderr.isatty(), boundary=boundary)
     if json:
         print_json(result)
     else:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from opsnet.data.coco_panoptic import PanopticJson
 from opsnet.data.panoptic_records import Annotation, Category, SegmentInfo
-from opsnet.evaluation.score_pair import ImageFiles, score_pair
+from opsnet.evaluation.score_pair import ImageFiles, PairScore, score_pair
 from opsnet.metrics.panoptic_arithmetic import SegmentTable, Side
 from opsnet.metrics.panoptic_averages import PanopticCounts, PanopticScores, Quality, summarise
 from opsnet.utils.errors import DatasetError
@@ -34,24 +34,35 @@ class Score:
         result: PQ, SQ and RQ in percent; ``per_class`` in the order of ``categories``.
         categories: categories of the ground truth.
         images: number of scored images.
+        boundary: Boundary PQ and its parts, if requested.
     """
 
     result: PanopticScores
     categories: tuple[Category, ...]
     images: int
+    boundary: PanopticScores | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values: ``PQ``, ``PQth``, ``PQst``, ``SQ``, ``RQ``, ``images``, the three groups, and each class."""
+        """Plain values: ``PQ``, ``PQth``, ``PQst``, ``SQ``, ``RQ``, ``images``, the three groups, and each class.
+
+        ``boundary`` has the averages of Boundary PQ, if requested.
+        """
         groups = {name.lower(): dataclasses.asdict(group) for name, group in self.groups()}
+        boundary = {} if self.boundary is None else {"boundary": self.boundary.as_dict()}
         per_class = [
             {"id": category.id, "name": category.name, **dataclasses.asdict(quality)}
             for category, quality in zip(self.categories, self.result.per_class)
         ]
-        return {**self.result.as_dict(), "images": self.images, **groups, "per_class": per_class}
+        return {**self.result.as_dict(), "images": self.images, **groups, **boundary, "per_class": per_class}
 
     def groups(self) -> tuple[tuple[str, Quality], ...]:
         """The three averages with their names, as panopticapi prints them."""
-        return ("All", self.result.all), ("Things", self.result.things), ("Stuff", self.result.stuff)
+        return groups_of(self.result)
+
+
+def groups_of(scores: PanopticScores) -> tuple[tuple[str, Quality], ...]:
+    """The three averages with their names, as panopticapi prints them."""
+    return ("All", scores.all), ("Things", scores.things), ("Stuff", scores.stuff)
 
 
 def score(
@@ -60,6 +71,7 @@ def score(
     gt_dir: str | Path | None = None,
     pred_dir: str | Path | None = None,
     progress: bool = False,
+    boundary: bool = False,
 ) -> Score:
     """Panoptic quality of predictions against ground truth, both in COCO's panoptic format.
 
@@ -72,22 +84,27 @@ def score(
         gt_dir: folder of the ground truth's PNGs; ``None``: the json's path without ``.json``.
         pred_dir: folder of the prediction's PNGs, likewise.
         progress: show a progress bar on stderr.
+        boundary: compute Boundary PQ too, see :mod:`opsnet.metrics.boundary`.
 
     Raises:
         DatasetError: a file is missing or malformed, or files contradict each other.
     """
     pairs, categories = _read(Path(gt_json), Path(pred_json), gt_dir, pred_dir)
     counts, wrong_areas, example = PanopticCounts.zeros(len(categories)), 0, ""
-    for image_counts, wrong in _score_images(pairs, len(categories), progress):
-        counts += image_counts
-        wrong_areas += len(wrong)
-        example = example or "".join(wrong[:1])
+    on_boundary = PanopticCounts.zeros(len(categories))
+    for image in _score_images(pairs, len(categories), progress, boundary):
+        counts += image.counts
+        on_boundary += image.boundary or PanopticCounts.zeros(len(categories))
+        wrong_areas += len(image.wrong_areas)
+        example = example or "".join(image.wrong_areas[:1])
     if wrong_areas:
         logger.warning(
             "%d segment areas in the ground truth's json differ from its PNGs; the json is used, as in panopticapi: %s",
             *(wrong_areas, example),
         )
-    return Score(summarise(counts, [category.is_thing for category in categories]), categories, len(pairs))
+    is_thing = [category.is_thing for category in categories]
+    of_boundary = summarise(on_boundary, is_thing) if boundary else None
+    return Score(summarise(counts, is_thing), categories, len(pairs), of_boundary)
 
 
 def _read(
@@ -207,11 +224,11 @@ def _areas(segments: Sequence[SegmentInfo]) -> npt.NDArray[Any] | None:
 
 
 def _score_images(
-    pairs: Sequence[tuple[ImageFiles, ImageFiles]], num_classes: int, progress: bool
-) -> Iterable[tuple[PanopticCounts, list[str]]]:
+    pairs: Sequence[tuple[ImageFiles, ImageFiles]], num_classes: int, progress: bool, boundary: bool
+) -> Iterable[PairScore]:
     """The result of each image, in order, so that sums do not depend on the number of threads."""
     _keep_freed_memory()
-    results = map_in_threads(lambda pair: score_pair(*pair, num_classes), pairs)
+    results = map_in_threads(lambda pair: score_pair(*pair, num_classes, boundary=boundary), pairs)
     if not progress:
         return results
     from rich.console import Console  # takes as long to import as 50 images to score

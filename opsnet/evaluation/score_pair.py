@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from opsnet.data.panoptic_png import read_ids
+from opsnet.metrics.boundary import boundary_overlaps
 from opsnet.metrics.panoptic_arithmetic import (
     AbsentSegmentError,
     SegmentError,
@@ -33,8 +35,22 @@ class ImageFiles:
     segments: SegmentTable
 
 
-def score_pair(truth: ImageFiles, prediction: ImageFiles, num_classes: int) -> tuple[PanopticCounts, list[str]]:
-    """Counts of one image, and a description of each segment whose area differs in the ground truth's json and PNG.
+class PairScore(NamedTuple):
+    """The result of one image.
+
+    Attributes:
+        counts: for PQ.
+        wrong_areas: a description of each segment whose area differs in the ground truth's json and PNG.
+        boundary: counts for Boundary PQ, if requested.
+    """
+
+    counts: PanopticCounts
+    wrong_areas: list[str]
+    boundary: PanopticCounts | None = None
+
+
+def score_pair(truth: ImageFiles, prediction: ImageFiles, num_classes: int, *, boundary: bool = False) -> PairScore:
+    """Scores one image; with ``boundary`` for Boundary PQ too.
 
     Raises:
         DatasetError: a PNG cannot be read, or a PNG, its json and the other PNG contradict each other.
@@ -55,7 +71,12 @@ def score_pair(truth: ImageFiles, prediction: ImageFiles, num_classes: int) -> t
     try:
         overlaps = overlap_table(truth_ids, prediction_ids, truth.segments, prediction.segments)
         wrong_areas = _check_areas(truth, overlaps.sum(axis=1)[1:])
-        return count_segments(overlaps, truth.segments, prediction.segments, num_classes), wrong_areas
+        tables = truth.segments, prediction.segments
+        counted = count_segments(overlaps, *tables, num_classes)
+        if not boundary:
+            return PairScore(counted, wrong_areas)
+        limit = boundary_overlaps(truth_ids, prediction_ids, *tables).ious()
+        return PairScore(counted, wrong_areas, count_segments(overlaps, *tables, num_classes, limit))
     except SegmentError as error:
         raise DatasetError(_explain(error, truth if error.side == "truth" else prediction)) from error
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from opsnet.evaluation.score import Score
+from opsnet.evaluation.score import Score, groups_of
+from opsnet.metrics.panoptic_averages import PanopticScores
 
 if TYPE_CHECKING:
     from rich.table import Table  # imported where tables are printed: json needs none
@@ -19,18 +20,27 @@ def print_json(result: Score) -> None:
 def print_score(result: Score, per_class: bool = False) -> None:
     """Prints the averages, and with ``per_class`` every class that occurs, as tables on stdout."""
     from rich.console import Console
-    from rich.table import Table
 
-    groups = Table(title=f"Panoptic quality of {result.images} images (%)")
-    groups.add_column("")
-    for name in ("PQ", "SQ", "RQ", "classes"):
-        groups.add_column(name, justify="right")
-    for name, group in result.groups():
-        groups.add_row(name, *_percent(group.pq, group.sq, group.rq), str(group.n))
     console = Console()
-    console.print(groups)
+    console.print(_group_table(f"Panoptic quality of {result.images} images (%)", result.result, ""))
+    if result.boundary is not None:
+        console.print(_group_table("The same with min(IoU, Boundary IoU) as IoU (%)", result.boundary, "B"))
     if per_class:
         console.print(_class_table(result))
+
+
+def _group_table(title: str, scores: PanopticScores, prefix: str) -> Table:
+    """The averages over all classes, things and stuff."""
+    from rich.table import Table
+
+    table = Table(title=title)
+    table.add_column("")
+    for name in ("PQ", "SQ", "RQ"):
+        table.add_column(f"{prefix}{name}", justify="right")
+    table.add_column("classes", justify="right")
+    for name, group in groups_of(scores):
+        table.add_row(name, *_percent(group.pq, group.sq, group.rq), str(group.n))
+    return table
 
 
 def _class_table(result: Score) -> Table:

@@ -6,7 +6,7 @@ import io
 
 from rich.console import Console
 
-from opsnet.evaluation.printing import print_comparison, print_metrics, print_rows
+from opsnet.evaluation.printing import print_comparison, print_metrics, print_rows, print_speed
 from opsnet.metrics.confusions import Confusion
 from opsnet.paper.rows import table_row
 
@@ -51,6 +51,35 @@ def test_what_was_made_from_proposals_stands_beside_what_was_not() -> None:
     flat = " ".join(text.split())
     for words in ("which Mask2Former and FC-CLIP report", "whatever the filter", "(panopticapi): a class that is only"):
         assert words in flat
+
+
+def test_boundaries_and_ground_truth_masks_have_tables_with_their_rules() -> None:
+    more = {f"B{m}": 20.0 for m in ("PQ", "PQth", "PQst", "SQ", "RQ")} | {"mBIoU": 21.0}
+    more |= {"Acc1_masks": 61.0, "Acc5_masks": 62.0, "mAcc1_masks": 63.0, "mAcc5_masks": 64.0}
+    more |= {"APr": 1.0, "APc": 2.0, "APf": 3.0}
+    text = printed({**METRICS, **{f"scenes/full/cls/{m}": value for m, value in more.items()}})
+    rows = cells(text, "scenes/full/cls")
+    assert ["scenes/full/cls", *["20.0"] * 5, "21.0"] in rows
+    assert ["scenes/full/cls", "61.0", "62.0", "63.0", "64.0"] in rows
+    assert ["scenes/full/cls", "1.0", "2.0", "3.0", *["nan"] * 3] in rows
+    flat = " ".join(text.split())
+    for words in ("min(IoU, Boundary IoU) in place of IoU", "pooled in place of the network's own", "300 detections"):
+        assert words in flat
+
+
+def test_speed_and_parameters_are_printed_where_a_network_ran() -> None:
+    console = Console(file=io.StringIO(), width=160)
+    parameters = {"total": 44_036_512, "trainable": 20_500_000, "text_encoder": 38_000_000}
+    speed = {"coco": {"network": 12.346, "whole": 3.5, "images": 4996}, "ade20k": {"network": 1.0, "images": 0}}
+    print_speed(speed, parameters, console)
+    text = console.file.getvalue()
+    assert "44.04M total, 20.50M trainable" in " ".join(text.split())
+    assert cells(text, "coco") == [["coco", "12.35", "3.50", "4996"]]
+    assert cells(text, "ade20k") == [["ade20k", "1.00", "-", "0"]]
+    assert "without the first 3 batches" in " ".join(text.split())
+    empty = Console(file=io.StringIO())
+    print_speed({}, {}, empty)
+    assert not empty.file.getvalue()
 
 
 def test_details_that_were_not_computed_are_not_printed() -> None:

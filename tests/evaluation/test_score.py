@@ -171,6 +171,18 @@ def test_main_prints_tables(files: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "cat" in classes and "[red] grass" in classes and "sky" not in classes
 
 
+def test_boundary_pq_is_printed_beside_pq(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The images are so small that every pixel is on a boundary, so both are the same."""
+    arguments = ["--gt", str(files / "gt.json"), "--pred", str(files / "pred.json"), "--boundary"]
+    main(arguments)
+    lines = capsys.readouterr().out.splitlines()
+    rows = [words[3::2] for words in (line.split() for line in lines) if len(words) > 3 and words[1] == "All"]
+    assert rows == [["50.00", "87.50", "58.33", "2"]] * 2
+    assert "BPQ" in "".join(lines)
+    main([*arguments, "--json"])
+    assert json.loads(capsys.readouterr().out)["boundary"] == pytest.approx(EXPECTED)
+
+
 def of_gt(change: Callable[[Any], Any]) -> Callable[[Path], None]:
     return lambda folder: edit(folder / "gt.json", change)
 

@@ -100,8 +100,8 @@ def test_an_unlisted_id_is_named() -> None:
         boundary_overlaps(ids, ids, empty, table("prediction", ids, 2))
 
 
-# What boundary_iou_api (github.com/bowenc0221/boundary-iou-api, 8006aa9) gives for the sample of panopticapi, predicted as
-# the same map moved by (rows, columns) around the edges: (move, dilation ratio) -> PQ, SQ, RQ over 8 classes.
+# What boundary_iou_api (github.com/bowenc0221/boundary-iou-api, 8006aa9) gives for the sample of panopticapi, predicted
+# as the same map moved by (rows, columns) around the edges: (move, dilation ratio) -> PQ, SQ, RQ over 8 classes.
 PUBLISHED = {
     ((1, 0), 0.02): (91.95718389737301, 91.95718389737301, 100.0),
     ((1, 0), 0.005): (81.12090402162868, 81.12090402162868, 100.0),

@@ -15,7 +15,7 @@ THINGS = [True, False]
 
 
 def image(shift: int = 0, crowd: bool = False) -> tuple[PanopticMap, GroundTruth]:
-    """Two squares of a thing on stuff, 20 x 20 (the boundary is 1 wide); the prediction's are ``shift`` to the right."""
+    """Two squares on stuff, 20 x 20 (the boundary is 1 wide); the prediction's first is ``shift`` to the right."""
     maps = []
     for left in (2, 2 + shift):
         ids = torch.full((20, 20), 3)
