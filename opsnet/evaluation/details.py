@@ -6,7 +6,6 @@ Boundary PQ. From the ground truth's masks: the accuracy of their names.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,23 +13,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from opsnet.evaluation.instance_details import InstanceDetails
 from opsnet.evaluation.scored_image import ImageMasks
 from opsnet.inference.semantic import class_probabilities, mask_probabilities, semantic_labels
-from opsnet.metrics.average_precision import (
-    MAX_DETECTIONS,
-    ImageInstances,
-    InstanceRecords,
-    InstanceResult,
-    summarise_instances,
-)
+from opsnet.metrics.average_precision import InstanceResult
 from opsnet.metrics.boundary_totals import BoundaryTotals
 from opsnet.metrics.class_rows import Row as CsvRow
 from opsnet.metrics.class_rows import class_rows, write_rows
 from opsnet.metrics.confusions import ConfusionCounts, count_confusions, most_common
-from opsnet.metrics.federated import MAX_DETECTIONS as FEDERATED_DETECTIONS
-from opsnet.metrics.federated import FederatedTruth, federated, group_averages
+from opsnet.metrics.federated import FederatedTruth
 from opsnet.metrics.image_overlaps import ImageOverlaps
-from opsnet.metrics.instances import instances_from_map, instances_from_proposals
 from opsnet.metrics.mask_classification import TOPS, MaskClassification, classified_segments
 from opsnet.metrics.merging import Mergeable, PanopticTotals
 from opsnet.metrics.oracles import ORACLES, NamedMasks
@@ -129,12 +121,11 @@ class Details:
     federated: FederatedTruth | None = None
     confusions: ConfusionCounts = field(init=False)
     pixels: SemanticCounts = field(init=False)
-    instances: dict[str, InstanceRecords] = field(init=False)
+    instances: InstanceDetails | None = field(init=False)
     oracles: dict[str, PanopticTotals] = field(init=False)
     boundary: BoundaryTotals | None = field(init=False)
     mask_classification: MaskClassification | None = field(init=False)
     parts: dict[str, Mergeable] = field(init=False)
-    _precision: dict[str, tuple[int, InstanceResult]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self.is_thing: list[bool] = self.target.is_thing.tolist()
@@ -143,19 +134,17 @@ class Details:
         self.pixels = SemanticCounts.zeros(classes if self.options.semantic else 0)
         # The filter "cls" ranks by class probability itself, so both APs are one.
         rankings = ("",) if self.kind == "cls" else ("", PROPOSALS)
-        self.instances = {ranking: InstanceRecords() for ranking in rankings if self.options.instances}
+        self.instances = InstanceDetails(rankings, self.is_thing, self.federated) if self.options.instances else None
         self.oracles = {name: PanopticTotals(classes) for name in ORACLES if self.options.oracles}
         self.boundary = BoundaryTotals(classes) if self.options.boundary else None
         self.mask_classification = MaskClassification(classes) if self.options.mask_classification else None
-        single: dict[str, Mergeable | None] = {
-            "boundary": self.boundary,
-            "mask_classification": self.mask_classification,
-        }
+        instances = self.instances.records if self.instances else {}
         self.parts = {
             "confusions": self.confusions,
             "pixels": self.pixels,
-            **{name: part for name, part in single.items() if part is not None},
-            **{f"instances{ranking}": records for ranking, records in self.instances.items()},
+            **({"boundary": self.boundary} if self.boundary else {}),
+            **({"mask_classification": self.mask_classification} if self.mask_classification else {}),
+            **{f"instances{ranking}": records for ranking, records in instances.items()},
             **{f"oracle {name}": totals for name, totals in self.oracles.items()},
         }
 
@@ -175,23 +164,12 @@ class Details:
         if self.options.semantic:
             labels = semantic_labels(probabilities, classes)
             self.pixels.add(semantic_map_block(labels, image.truth, len(self.is_thing)))
-        if self.options.instances:
-            self._add_instances(probabilities, classes, image)
+        if self.instances is not None:
+            scores = {"": self._pair_scores(image, classes), PROPOSALS: classes}
+            self.instances.add(probabilities, scores, image.truth, image.index)
         if self.options.oracles:
             _, labels, keep, merge_scores = image.row
             self._add_oracles(NamedMasks(probabilities, merge_scores, labels, keep), image.truth)
-
-    def _add_instances(self, probabilities: Tensor, classes: Tensor, image: ImageEvaluation) -> None:
-        top = MAX_DETECTIONS if self.federated is None else FEDERATED_DETECTIONS
-        true = None if self.federated is None else self.federated.image(image.index)
-        scores = {"": self._pair_scores(image, classes), PROPOSALS: classes}
-        for ranking, records in self.instances.items():
-            predicted = instances_from_proposals(probabilities, scores[ranking], self.is_thing, top=top)
-            if true is None:
-                found = ImageInstances(predicted, instances_from_map(image.truth))
-            else:
-                found = federated(predicted, true)
-            records.add(image.index, found)
 
     def _pair_scores(self, image: ImageEvaluation, classes: Tensor) -> Tensor:
         """Scores of all pairs of a proposal and a name, (K, M), ranked as the filter ranks proposals.
@@ -218,17 +196,7 @@ class Details:
             ranking: "", by the setting's filter, or ``PROPOSALS``, see
                 :data:`opsnet.metrics.instances.RANKING_RULE`.
         """
-        if not self.options.instances:
-            return None
-        ranking = ranking if ranking in self.instances else ""
-        images = self.instances[ranking].images()
-        if (cached := self._precision.get(ranking)) is None or cached[0] != len(images):
-            cached = self._precision[ranking] = (len(images), self._summarise(images))
-        return cached[1]
-
-    def _summarise(self, images: Sequence[ImageInstances]) -> InstanceResult:
-        limit = MAX_DETECTIONS if self.federated is None else FEDERATED_DETECTIONS
-        return summarise_instances(images, len(self.is_thing), limit)
+        return self.instances.precision(ranking) if self.instances else None
 
     def semantic(self) -> SemanticResult | None:
         """The semantic maps from proposals, scored over the images so far; ``None`` if not requested."""
@@ -241,13 +209,12 @@ class Details:
         metrics with the suffix ``_proposals``; ``BPQ`` and its parts; ``Acc1_masks`` and the like; and the oracles' PQ
         and its parts as ``oracle/<name>/PQ``.
         """
-        found = [("", self.precision()), (PROPOSALS, self.precision(PROPOSALS)), (PROPOSALS, self.semantic())]
         metrics: dict[str, float] = {}
-        for suffix, result in found:
-            values = result.as_dict() if result else {}
-            if self.federated is not None and isinstance(result, InstanceResult):
-                values.update(group_averages(result, self.federated.groups))
-            metrics.update({f"{measure}{suffix}": v for measure, v in values.items()})
+        if self.instances is not None:
+            for suffix in ("", PROPOSALS):
+                metrics.update({f"{measure}{suffix}": v for measure, v in self.instances.metrics(suffix).items()})
+        if (semantic := self.semantic()) is not None:
+            metrics.update({f"{measure}{PROPOSALS}": value for measure, value in semantic.as_dict().items()})
         metrics.update(self.boundary.as_dict(self.is_thing) if self.boundary else {})
         metrics.update(self.mask_classification.as_dict() if self.mask_classification else {})
         for name, totals in self.oracles.items():

@@ -38,7 +38,8 @@ from opsnet.utils.stop_signals import Stopped
 ROOT = Path(__file__).resolve().parents[2]
 EVERYTHING = (
     "settings=[full/cls_iou,query_only/cls_iou]", "detail_setting=[full/cls_iou,query_only/cls_iou]", "instances=true",
-    "oracles=true", "semantic_from_proposals=true", "panels=3", "data.module.eval_batch_size=2", "journal_every=0",
+    "oracles=true", "semantic_from_proposals=true", "boundary=true", "panels=3", "data.module.eval_batch_size=2",
+    "journal_every=0",
     "++data.module.test.scenes.limit=7", "++data.module.test.scenes_novel.limit=3", "~data.module.test.scenes_street",
 )  # fmt: skip
 """All options on an odd number of images."""
@@ -93,7 +94,17 @@ def whole(config, tmp_path_factory) -> Path:
     """The folder of an evaluation by one process that was not interrupted."""
     folder = tmp_path_factory.mktemp("whole")
     found = evaluate(config(folder)).metrics
-    for measure in ("PQ", "mIoU", "AP", "AP_proposals", "mIoU_proposals", "oracle/names/PQ", "oracle/masks/PQ"):
+    for measure in (
+        "PQ",
+        "mIoU",
+        "AP",
+        "AP_proposals",
+        "mIoU_proposals",
+        "oracle/names/PQ",
+        "oracle/masks/PQ",
+        "BPQ",
+        "mBIoU",
+    ):
         assert 5 < found[f"scenes/full/cls_iou/{measure}"] < 99
     assert not (folder / "journal").exists()
     return folder
@@ -102,7 +113,7 @@ def whole(config, tmp_path_factory) -> Path:
 def require_equal(folder: Path, expected: Path) -> None:
     """Two evaluations have the same results, csv files and panels; only their times may differ."""
     first, second = (json.loads((one / "results.json").read_text()) for one in (folder, expected))
-    times = {"seconds": None, "proposal_kilobytes_a_picture": None}
+    times = {"seconds": None, "speed": None, "proposal_kilobytes_a_picture": None}
     assert {**first, **times} == {**second, **times}
     assert {"AP50_proposals", "mIoU_proposals", "oracle/names/PQ"} <= {k.split("/", 3)[3] for k in first["metrics"]}
     files = [path.relative_to(expected) for path in expected.rglob("*") if path.suffix in (".csv", ".png")]
