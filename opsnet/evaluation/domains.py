@@ -50,17 +50,14 @@ class DomainEvaluation:
         domain: its class names.
         dataset: its images.
         plan: settings to score, and what to draw and write.
-        speed: of the source of its batches.
 
     Attributes:
         parts: the state of everything that is accumulated, by name; see :mod:`opsnet.metrics.merging`.
     """
 
-    def __init__(
-        self, name: str, domain: DomainNames, dataset: PanopticDataset, plan: Plan, speed: Speed | None = None
-    ) -> None:
+    def __init__(self, name: str, domain: DomainNames, dataset: PanopticDataset, plan: Plan) -> None:
         self.name, self.domain, self.dataset, self.plan = name, domain, dataset, plan
-        self.speed = speed or Speed()
+        self.speed = Speed()
         federated = LvisTruth(dataset) if plan.details.instances and dataset.instances else None
         self.details = {
             s.name: Details(
@@ -76,6 +73,8 @@ class DomainEvaluation:
 
     def score(self, batch: EvaluatedBatch, first: int) -> None:
         """Scores a batch, whose first image has the position ``first`` in the dataset."""
+        if batch.times is not None:
+            self.speed.add(batch.times, len(batch.truths))
         to_draw = [self.plan.panel_setting] if first < self.plan.panels else []
         maps = self.scorer.score(batch.output, batch.truths, with_maps=to_draw, first=first, given=batch.given)
         for key in to_draw:

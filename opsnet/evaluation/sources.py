@@ -19,7 +19,7 @@ from opsnet.evaluation.store import ProposalWriter, StoredDomain
 from opsnet.inference.names import DomainNames
 from opsnet.inference.network_output import NetworkOutput, check_sources, run_network
 from opsnet.inference.trained_model import TrainedModel
-from opsnet.metrics.speed import Speed
+from opsnet.metrics.speed import Times, Watch
 from opsnet.structures import GroundTruth
 
 
@@ -27,27 +27,32 @@ from opsnet.structures import GroundTruth
 class EvaluatedBatch:
     """The network's output for one batch and its ground truth, which sets the size of the maps.
 
-    ``given`` are its outputs for the ground truth's masks, of one image each; empty if they are not classified.
+    Attributes:
+        output, truths: of its B images.
+        given: the outputs for the ground truth's masks, of one image each; empty if they are not classified.
+        times: how long it took; ``None`` if that does not count.
     """
 
     output: NetworkOutput
     truths: list[GroundTruth]
     given: Sequence[NetworkOutput] = ()
+    times: Times | None = None
 
     @classmethod
     def of(
         cls, output: NetworkOutput, truths: Iterable[GroundTruth], device: torch.device,
-        given: Sequence[NetworkOutput] = (),
+        given: Sequence[NetworkOutput] = (), times: Times | None = None,
     ) -> EvaluatedBatch:  # fmt: skip
         """Both on one device."""
         moved = [GroundTruth(truth.ids.to(device), truth.segments) for truth in truths]
         sizes = tuple((truth.ids.shape[0], truth.ids.shape[1]) for truth in moved)
-        return cls(dataclasses.replace(output, map_sizes=sizes).to(device), moved, given)
+        return cls(
+            dataclasses.replace(output, map_sizes=sizes).to(device), moved, [one.to(device) for one in given], times
+        )
 
     def to(self, device: torch.device | str) -> EvaluatedBatch:
         """The same on another device."""
-        moved = EvaluatedBatch.of(self.output, self.truths, torch.device(device))
-        return dataclasses.replace(self, output=moved.output, truths=moved.truths)
+        return EvaluatedBatch.of(self.output, self.truths, torch.device(device), self.given, self.times)
 
 
 class Source(Protocol):
@@ -56,12 +61,10 @@ class Source(Protocol):
     Attributes:
         names: the domain's names.
         sizes: number of images of each batch.
-        speed: how fast batches are evaluated that are read from now on.
     """
 
     names: DomainNames
     sizes: Sequence[int]
-    speed: Speed
 
     @property
     def bytes_written(self) -> int:
@@ -94,7 +97,7 @@ class NetworkSource:
         self.trained, self.loader, self.sources, self.writer = trained, loader, tuple(sources), writer
         self.names = trained.domain(dataset.vocabulary)
         self.sizes: Sequence[int] = [len(batch) for batch in loader.batches]
-        self.classify, self.speed = classify, Speed()
+        self.classify = classify
 
     @property
     def bytes_written(self) -> int:
@@ -107,18 +110,17 @@ class NetworkSource:
     def read(self, chosen: Sequence[int]) -> Iterator[EvaluatedBatch]:
         """Yields the batches with these indices, in their order; stores them if there is a writer."""
         device = self.names.no_object_embed.device
-        watch = self.speed.watch(device)
+        watch = Watch(device)
         for index, batch in zip(chosen, self.loader.read(chosen), strict=True):
             output = self.writer.load_cached(index, batch.image_ids) if self.writer else None
-            is_stored, moved = output is not None, batch.to(device)
+            moved = batch.to(device)
             if output is None:
-                with watch.network(len(batch.image_ids)):
+                with watch.network():
                     output = run_network(self.trained.model, moved, self.sources)
                 if self.writer:
                     self.writer.write(index, output)
             given = run_with_ground_truth(self.trained.model, moved) if self.classify else ()
-            yield EvaluatedBatch.of(output, batch.panoptic, device, given)
-            watch.skip() if is_stored else watch.batch(len(batch.image_ids))
+            yield EvaluatedBatch.of(output, batch.panoptic, device, given, watch.ready())
 
 
 class StoredSource:
@@ -160,7 +162,7 @@ class StoredSource:
         self.stored, self.dataset, self.device = stored, dataset, torch.device(device)
         self.names = stored.names().to(self.device)
         self.sizes: Sequence[int] = stored.about["batch_sizes"]
-        self.bytes_written, self.speed = 0, Speed()
+        self.bytes_written = 0
 
     def read(self, chosen: Sequence[int]) -> Iterator[EvaluatedBatch]:
         """Yields the batches with these indices, in their order.

@@ -1,8 +1,9 @@
 """Images a second: of the network alone, and of the whole evaluation on one device.
 
 The network's time is from the batch on the device to its output, everything that it enqueued included. The whole time
-is that from batch to batch: reading and resizing images, the network, and the scoring of all settings. Both leave out
-the first batches, in which libraries choose their kernels, memory is allocated and workers start.
+is that from one output to the next: scoring the batch before (or handing it to a process that does), reading and
+resizing images, and the network. Both leave out the first batches, in which libraries choose their kernels, memory is
+allocated and workers start.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -26,59 +28,56 @@ SPEED_RULE = (
 """To be printed with the results."""
 
 
+class Times(NamedTuple):
+    """Nanoseconds of one batch: of the network, and since the batch before was ready."""
+
+    network: int
+    whole: int
+
+
 class Speed:
     """Times of all images so far, in nanoseconds, and their number; see :class:`opsnet.metrics.merging.Mergeable`."""
 
     def __init__(self) -> None:
-        self.sums: dict[str, IntArray] = {"network": np.zeros(2, np.int64), "whole": np.zeros(2, np.int64)}
+        self.sums: dict[str, IntArray] = {"times": np.zeros(3, np.int64)}
         self.records: dict[str, Records] = {}
 
-    def watch(self, device: torch.device) -> Watch:
-        """A watch for the batches of one pass; its first batches are the warm-up."""
-        return Watch(self, device)
+    def add(self, times: Times, images: int) -> None:
+        """Adds a batch."""
+        self.sums["times"] += np.array([*times, images])
 
     def as_dict(self) -> dict[str, float]:
-        """``network`` and ``whole`` in images a second, and ``images``, the number of images in the latter.
-
-        Empty if there were no more batches than those of the warm-up.
-        """
-        totals = {key: value.tolist() for key, value in self.sums.items()}
-        found = {key: 1e9 * images / nanoseconds for key, (nanoseconds, images) in totals.items() if nanoseconds}
-        return {**found, "images": totals["whole"][1]} if found else {}
+        """``network`` and ``whole`` in images a second, and ``images``, their number; empty without an image."""
+        network, whole, images = self.sums["times"].tolist()
+        return {"network": 1e9 * images / network, "whole": 1e9 * images / whole, "images": images} if images else {}
 
 
 class Watch:
-    """Measures the batches of one pass over the data.
+    """Measures the batches of one pass; its first batches are the warm-up.
 
     Args:
-        speed: the totals.
         device: of the network.
     """
 
-    def __init__(self, speed: Speed, device: torch.device) -> None:
-        self._speed, self._device, self._seen = speed, device, 0
-        self._lap = time.perf_counter_ns()
+    def __init__(self, device: torch.device) -> None:
+        self._device, self._seen, self._network = device, 0, 0
+        self._last = time.perf_counter_ns()
 
     @contextmanager
-    def network(self, images: int) -> Iterator[None]:
-        """Measures the network on a batch of ``images``."""
+    def network(self) -> Iterator[None]:
+        """A context that runs the network on a batch."""
         start = self._now()
         yield
-        self._add("network", self._now() - start, images)
+        self._network = self._now() - start
 
-    def batch(self, images: int) -> None:
-        """Ends a batch of ``images``, which began where the one before ended."""
-        now = time.perf_counter_ns()
-        self._add("whole", now - self._lap, images)
-        self._lap, self._seen = now, self._seen + 1
-
-    def skip(self) -> None:
-        """Ends a batch that does not count, as its output was stored before."""
-        self._lap = time.perf_counter_ns()
-
-    def _add(self, key: str, nanoseconds: int, images: int) -> None:
-        if self._seen >= WARM_UP:
-            self._speed.sums[key] += np.array([nanoseconds, images])
+    def ready(self) -> Times | None:
+        """The times of a batch that is ready to be scored; ``None`` in the warm-up, or if no network ran."""
+        now, network = time.perf_counter_ns(), self._network
+        whole, self._last, self._network = now - self._last, now, 0
+        if not network:
+            return None
+        self._seen += 1
+        return Times(network, whole) if self._seen > WARM_UP else None
 
     def _now(self) -> int:
         # Kernels run behind Python's back: without waiting for them, their time would be that of the next step.

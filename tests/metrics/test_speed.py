@@ -7,7 +7,7 @@ import torch
 
 from opsnet.metrics import speed
 from opsnet.metrics.merging import add_state, state_of
-from opsnet.metrics.speed import WARM_UP, Speed
+from opsnet.metrics.speed import WARM_UP, Speed, Watch
 
 
 @pytest.fixture
@@ -18,35 +18,32 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return now
 
 
-def run(found: Speed, clock: list[int], batches: int, stored: tuple[int, ...] = ()) -> None:
+def run(clock: list[int], batches: int, stored: tuple[int, ...] = ()) -> Speed:
     """Batches of 2 images: 1 s of reading, 2 s of the network, 5 s of scoring; the first takes a minute more."""
-    watch = found.watch(torch.device("cpu"))
+    found, watch = Speed(), Watch(torch.device("cpu"))
     for index in range(batches):
         clock[0] += 10**9
         if index not in stored:
-            with watch.network(2):
+            with watch.network():
                 clock[0] += 2 * 10**9 + (60 * 10**9 if index == 0 else 0)
+        if (times := watch.ready()) is not None:
+            found.add(times, 2)
         clock[0] += 5 * 10**9
-        watch.skip() if index in stored else watch.batch(2)
+    return found
 
 
 def test_the_first_batches_do_not_count(clock: list[int]) -> None:
-    found = Speed()
-    run(found, clock, WARM_UP)
-    assert found.as_dict() == {}
-    run(found, clock, WARM_UP + 4)
-    assert found.as_dict() == {"network": 1.0, "whole": 0.25, "images": 8}
+    assert run(clock, WARM_UP).as_dict() == {}
+    assert run(clock, WARM_UP + 4).as_dict() == {"network": 1.0, "whole": 0.25, "images": 8}
 
 
 def test_stored_batches_do_not_count(clock: list[int]) -> None:
-    found = Speed()
-    run(found, clock, WARM_UP + 5, stored=(1, WARM_UP + 2))
+    found = run(clock, WARM_UP + 5, stored=(1, WARM_UP + 2))
     assert found.as_dict() == {"network": 1.0, "whole": 0.25, "images": 6}
 
 
 def test_devices_add_up_to_the_speed_of_one(clock: list[int]) -> None:
-    found, merged = Speed(), Speed()
-    run(found, clock, WARM_UP + 2)
+    found, merged = run(clock, WARM_UP + 2), Speed()
     for _ in range(3):
         add_state({"": merged}, state_of({"": found}))
     assert merged.as_dict() == {"network": 1.0, "whole": 0.25, "images": 12}
@@ -61,11 +58,10 @@ def test_the_network_is_waited_for_on_a_gpu(clock: list[int], monkeypatch: pytes
         running[0] = 0
 
     monkeypatch.setattr(torch.cuda, "synchronize", wait)
-    found = Speed()
-    watch = found.watch(torch.device("cuda"))
+    watch = Watch(torch.device("cuda"))
     for _ in range(WARM_UP + 1):
         running[0] = 9 * 10**9  # of the step before
-        with watch.network(4):
+        with watch.network():
             running[0] = 2 * 10**9
-        watch.batch(4)
-    assert found.as_dict()["network"] == 2.0
+        times = watch.ready()
+    assert times is not None and times.network == 2 * 10**9
