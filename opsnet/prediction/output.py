@@ -18,7 +18,7 @@ from opsnet.prediction.sources import ImageSource
 from opsnet.prediction.tables import TABLES
 from opsnet.prediction.writing import PredictionWriter
 from opsnet.utils.errors import InputError
-from opsnet.utils.files import require_writable
+from opsnet.utils.files import remove_temporaries, require_writable
 from opsnet.utils.ranks import Ranks
 
 
@@ -82,6 +82,9 @@ class Output:
             self.parts.remove()
             if self.has_parts:
                 self.parts.start(self.origin)
+        elif self.ranks.is_main:
+            for folder in (self.folder, self.folder / self.task, self.parts.folder):
+                remove_temporaries(folder)
         self.ranks.barrier()
         parts = self.parts if self.has_parts else None
         writer = PredictionWriter(self.folder, self.task, parts, is_main=self.ranks.is_main)

@@ -50,6 +50,13 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def remove_temporaries(folder: Path) -> None:
+    """Removes the files that :func:`atomic_path` leaves in a folder when its process is killed."""
+    for path in folder.glob(".*"):
+        if re.fullmatch(r"\..+\.\d+\.\w+", path.name):
+            path.unlink(missing_ok=True)
+
+
 def _why_unwritten(error: Exception, temporary: Path) -> str:
     """The system's reason for a write that failed; empty for other errors, such as of a file that is read."""
     if type(error).__name__ == "SafetensorError":  # it quotes the system's error

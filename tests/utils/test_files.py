@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from safetensors import SafetensorError
 
-from opsnet.utils.files import WriteError, atomic_path, shortened, write_json, write_text
+from opsnet.utils.files import WriteError, atomic_path, remove_temporaries, shortened, write_json, write_text
 
 
 def test_the_file_appears_when_the_block_ends(tmp_path: Path) -> None:
@@ -127,3 +127,11 @@ def test_shortened_names_are_distinct_and_fit() -> None:
     assert one != other
     assert len(one.encode()) <= 200
     assert shortened("short") == "short"
+
+
+def test_only_what_a_killed_process_leaves_is_removed(tmp_path) -> None:
+    for name in (".a.b.123.png", ".hidden", ".a.png", "a.1.png", ".c.12.json"):
+        (tmp_path / name).touch()
+    remove_temporaries(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {".hidden", ".a.png", "a.1.png"}
+    remove_temporaries(tmp_path / "none")
