@@ -8,9 +8,7 @@ from pathlib import Path
 
 import pytest
 from own_sets import prepare as prepare
-from small_training import SMALL
-
-COUNTS = {"train": 32, "val": 8, "test": 8, "labels": 8}
+from small_training import COUNTS, SMALL
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+COUNTS = {"train": 32, "val": 8, "test": 8, "labels": 8}
+"""Images of the drawn world."""
+
 SMALL = (
     "data.module.batch_size=8",
     "model.query_decoder.queries=8",

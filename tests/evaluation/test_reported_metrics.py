@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import COUNTS
+from small_training import COUNTS
 
 from opsnet.checkpoint.loading import load_checkpoint
 from opsnet.data.panoptic_dataset import PanopticDataset
