@@ -53,7 +53,7 @@ HELP = Help(
         "shortest, longest": "pixels of the edges to which images are resized; the checkpoint's by default",
         "batch_size": "images of equal size per batch; 8 by default",
         "num_workers": "threads that read images, and as many that write results, beside the network; 4 by default",
-        "trainer": "ddp: several GPUs, each predicts a share: trainer.devices=8; processes with trainer.accelerator=cpu",
+        "trainer": "ddp: several GPUs, each predicts a share: trainer.devices=8, trainer.accelerator=cpu",
         "ids_from": "a json with the dataset's images, such as its ground truth, whose ids predictions get",
         "masks": "your own masks, not the network's: a .json of SAM or COCO, a .png of ids, or a folder of these or of "
         "SAM's folders of binary PNGs",
