@@ -48,7 +48,7 @@ docs: $(STAMP) ## build the documentation site into site/, without network
 
 # Small networks gain little from threads: two processes with one thread each take two thirds of the time.
 test: $(STAMP) ## run the tests except the slow ones
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-slow: $(STAMP) ## run the slow tests
 	$(PY) -m pytest -m slow $(ARGS)

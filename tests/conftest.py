@@ -12,8 +12,11 @@ from small_training import COUNTS, SMALL
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Runs the files of this folder first: they test whole commands, and are the longest."""
-    items.sort(key=lambda item: len(item.path.parts))
+    """Runs the files of this folder first: they test whole commands, and are the longest; the longest of all begins.
+
+    Otherwise one of two processes would wait for it at the end.
+    """
+    items.sort(key=lambda item: (item.path.stem != "test_full_size_commands", len(item.path.parts)))
 
 
 @dataclass(frozen=True)
