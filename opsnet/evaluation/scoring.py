@@ -102,7 +102,7 @@ class ScoringWorkers:
         self._processes = [
             context.Process(target=_work, args=(own, self._done, folder, every), daemon=True) for own in self._queues
         ]
-        self._failed = False
+        self._failed, self._completed = False, 0
         for process in self._processes:
             process.start()
 
@@ -127,9 +127,9 @@ class ScoringWorkers:
             return
         for own in self._queues:
             self._put([own], None)
-        for _ in self._processes:
-            while not self._is_done(timeout=0.1):
-                pass
+        while self._completed < len(self._processes):
+            self._look(timeout=0.1)
+        self._completed = 0
 
     def end(self) -> None:
         """Ends the processes."""
@@ -142,10 +142,10 @@ class ScoringWorkers:
                 with suppress(queue.Full):
                     own.put(item, timeout=0.05)
                     return
-            self._is_done()
+            self._look()
 
-    def _is_done(self, timeout: float = 0.0) -> bool:
-        """Whether another worker has completed the domain.
+    def _look(self, timeout: float = 0.0) -> None:
+        """Counts a worker that has completed the domain, also while others still wait for their end of it.
 
         Raises:
             InputError: one failed.
@@ -160,11 +160,11 @@ class ScoringWorkers:
                     f"a worker that scores ended with code {codes[0]}, perhaps because memory or /dev/shm was full: "
                     "run the same command again to continue, with fewer score_workers"
                 ) from None
-            return False
+            return
         self._failed = sentence is not None
         if sentence is not None:
             raise InputError(sentence)
-        return True
+        self._completed += 1
 
 
 def _work(tasks: Any, done: Any, folder: Path, every: float) -> None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import random
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -27,7 +30,7 @@ from opsnet.evaluation.domains import DomainEvaluation
 from opsnet.evaluation.journal import Journal, JournalError
 from opsnet.evaluation.proposal_files import write_outputs
 from opsnet.evaluation.run import evaluate
-from opsnet.evaluation.scoring import OwnScoring, scoring_processes
+from opsnet.evaluation.scoring import OwnScoring, ScoringWorkers, scoring_processes
 from opsnet.evaluation.share import merge, score_share, share_of
 from opsnet.evaluation.store import open_domain
 from opsnet.inference.network_output import NetworkOutput
@@ -297,6 +300,36 @@ def test_a_network_on_two_processes_and_its_stored_proposals(start, compose, ove
     assert process.returncode == 0, error
     first, second = (json.loads((one / "results.json").read_text()) for one in (both, tmp_path / "one"))
     assert first["metrics"] == second["metrics"]
+
+
+def test_a_worker_that_is_done_while_another_is_full_is_counted() -> None:
+    """Two stand-ins for worker processes: the second takes nothing until the first has completed the domain."""
+    workers = object.__new__(ScoringWorkers)
+    workers._done, workers._queues = queue.Queue(), [queue.Queue(1), queue.Queue(1)]
+    workers._processes = [SimpleNamespace(exitcode=None)] * 2
+    workers._failed, workers._completed = False, 0
+    first, second = workers._queues
+    second.put("a batch")
+    first_is_done = threading.Event()
+
+    def quick() -> None:
+        assert first.get() is None
+        workers._done.put(None)
+        first_is_done.set()
+
+    def slow() -> None:
+        assert first_is_done.wait(10)
+        time.sleep(0.3)
+        while second.get() is not None:
+            pass
+        workers._done.put(None)
+
+    threads = [threading.Thread(target=work, daemon=True) for work in (quick, slow, workers.close)]
+    for thread in threads:
+        thread.start()
+    threads[-1].join(10)
+    assert not threads[-1].is_alive()
+    assert workers._completed == 0
 
 
 @pytest.mark.slow
