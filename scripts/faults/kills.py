@@ -263,6 +263,9 @@ def other_filesystem() -> Path:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the chains; 1 if one is bad."""
     options = _parse(arguments)
+    os.environ["OMP_NUM_THREADS"] = (
+        "1"  # trainings beside each other: with more threads than cores they take ten times as long
+    )
     home = options.folder or other_filesystem()
     work = Path(tempfile.mkdtemp(prefix="opsnet_kills_", dir=home))
     start = time.monotonic()
