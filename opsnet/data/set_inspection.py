@@ -5,12 +5,10 @@ To support another kind of set, add an :class:`Inspector` and a line in :data:`o
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from multiprocessing.pool import ThreadPool
 from typing import Any, Protocol, TypeVar
 
 from opsnet.data import findings as kinds
@@ -20,6 +18,7 @@ from opsnet.data.panoptic_dataset import QUIET_BELOW
 from opsnet.data.set_listing import FindingSink, PanopticSource, list_images
 from opsnet.utils.errors import DatasetError
 from opsnet.utils.paths import user_path
+from opsnet.utils.threads import map_in_threads
 from opsnet.vocabulary import Vocabulary
 
 T = TypeVar("T")
@@ -71,18 +70,17 @@ class Inspection:
 
 
 def in_threads(one: Callable[[T], R], items: Sequence[T], name: str) -> Iterator[R]:
-    """Yields results in order. Threads suffice because decoding releases the GIL."""
+    """Yields results in order, with a progress bar."""
     from rich.console import Console
     from rich.progress import track
 
-    with ThreadPool(min(8, os.cpu_count() or 1)) as pool:
-        yield from track(
-            pool.imap(one, items),
-            description=f"Inspecting {name}",
-            total=len(items),
-            console=Console(stderr=True),
-            disable=len(items) < QUIET_BELOW,
-        )
+    yield from track(
+        map_in_threads(one, items, threads=8),
+        description=f"Inspecting {name}",
+        total=len(items),
+        console=Console(stderr=True),
+        disable=len(items) < QUIET_BELOW,
+    )
 
 
 class Inspector(Protocol):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import tarfile
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,13 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opsnet.data.shard_labels import LabelError, LabelSource
+from opsnet.data.tar_members import LARGEST_READ, BoundedFile, TarDamageError, tar_members
 from opsnet.utils.errors import DatasetError, reason_of
 
 BLOCK = tarfile.BLOCKSIZE
 LARGEST_IMAGE = 2**29
 """Bytes of an image file."""
-LARGEST_TEXT = 2**20
-"""Bytes of a label file, and of a header with its extensions."""
 IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "ppm", "tif", "tiff")
 """By preference, where a sample has several."""
 
@@ -68,10 +66,10 @@ def index_shard(path: Path, label: LabelSource) -> ShardIndex:
     """
     builder = _Builder(label)
     try:
-        with _BoundedFile(path) as file:
-            for member in _members(file):
+        with BoundedFile(path) as file:
+            for member in tar_members(file):
                 builder.add(member, file)
-    except _DamageError as error:
+    except TarDamageError as error:
         raise DatasetError(f"shard {path} {error}: it is damaged, download it again") from error
     except Exception as error:  # tarfile raises whatever its parsing stumbles over
         raise DatasetError(
@@ -79,52 +77,6 @@ def index_shard(path: Path, label: LabelSource) -> ShardIndex:
             "download it again"
         ) from error
     return builder.result()
-
-
-class _DamageError(ValueError):
-    """A shard is damaged; the message continues after its path."""
-
-
-class _BoundedFile:
-    """A file of which little is read at once, whatever its headers claim."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("rb")
-        self.seek, self.tell = self._file.seek, self._file.tell
-
-    def read(self, size: int = -1) -> bytes:
-        """The next ``size`` bytes.
-
-        Raises:
-            _DamageError: ``size`` is negative or above :data:`LARGEST_TEXT`.
-        """
-        if not 0 <= size <= LARGEST_TEXT:
-            raise _DamageError(f"has a header with a length of {size:,} bytes at byte {self.tell():,}")
-        return self._file.read(size)
-
-    def __enter__(self) -> _BoundedFile:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._file.close()
-
-
-def _members(file: _BoundedFile) -> Iterator[tarfile.TarInfo]:
-    """The entries of a .tar up to its end mark.
-
-    ``tarfile`` takes a damaged header for the end, and a negative size for a way back (CVE-2025-8194).
-    """
-    with tarfile.open(fileobj=file, mode="r:", encoding="utf-8", errors="surrogateescape") as tar:  # type: ignore[call-overload]
-        end = 0
-        while (member := tar.next()) is not None:
-            if member.size < 0 or member.offset < end:
-                raise _DamageError(f"has an entry of {member.size:,} bytes at byte {end:,}")
-            end = member.offset_data + member.size
-            tar.members = []  # otherwise it keeps them all
-            yield member
-        file.seek(tar.offset)
-        if file.read(BLOCK) != bytes(BLOCK):
-            raise _DamageError(f"is cut off or damaged at byte {tar.offset:,}")
 
 
 @dataclass
@@ -151,7 +103,7 @@ class _Builder:
         self._keys: set[str] = set()
         self._samples = 0
 
-    def add(self, member: tarfile.TarInfo, file: _BoundedFile) -> None:
+    def add(self, member: tarfile.TarInfo, file: BoundedFile) -> None:
         """Adds an entry; folders, links, devices and files without an extension are passed over."""
         key, extension = split_name(member.name)
         if not member.isreg() or member.issparse() or not extension:
@@ -166,8 +118,8 @@ class _Builder:
         if extension in IMAGE_EXTENSIONS:
             sample.images[extension] = (member.offset_data // BLOCK, member.size)
         elif extension == self._label.extension:
-            if member.size > LARGEST_TEXT:
-                sample.faults.append(f"has a .{extension} of {member.size:,} bytes, more than {LARGEST_TEXT:,}")
+            if member.size > LARGEST_READ:
+                sample.faults.append(f"has a .{extension} of {member.size:,} bytes, more than {LARGEST_READ:,}")
                 return
             file.seek(member.offset_data)
             sample.label = file.read(member.size)

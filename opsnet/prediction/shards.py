@@ -6,12 +6,12 @@ names are texts that never become paths, and sizes are limited as for downloads.
 
 from __future__ import annotations
 
-import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from opsnet.data.images import decode_rgb
+from opsnet.data.tar_members import BoundedFile, TarDamageError, tar_members
 from opsnet.prediction.images import SourceImage
 from opsnet.prediction.web_images import LARGEST
 from opsnet.utils.errors import InputError
@@ -79,30 +79,16 @@ def shard_images(shards: list[Path], suffixes: tuple[str, ...]) -> list[ShardIma
 
 def _members(shard: Path, suffixes: tuple[str, ...]) -> Iterator[ShardImage]:
     try:
-        with tarfile.open(shard, "r:") as tar:
-            for member in tar:
-                tar.members.clear()  # type: ignore[attr-defined]  # tarfile would hold all of them in memory
-                if member.size < 0:  # Python before 3.11.14 would read this member again and again
-                    raise tarfile.ReadError("a member has a size below 0")
+        with BoundedFile(shard) as file:
+            for member in tar_members(file):
                 if not member.isreg() or member.issparse() or "\0" in member.name:
                     continue
                 name = PurePosixPath(*(part for part in member.name.split("/") if part not in ("", ".", "..")))
                 if name.suffix.lower() in suffixes:
                     yield ShardImage(shard, str(name), member.offset_data, member.size)
-            _require_end(tar)
-    except (tarfile.TarError, OSError, EOFError, ValueError, OverflowError) as error:
+    except TarDamageError as error:
+        raise InputError(f"shard {shard} {error}: replace it") from error
+    except Exception as error:  # tarfile raises whatever its parsing stumbles over
         raise InputError(
             f"shard {shard} cannot be read as a tar without compression ({error}): unpack or replace it"
         ) from error
-
-
-def _require_end(tar: tarfile.TarFile) -> None:
-    """Checks that a tar ends where its members do: tarfile takes a damaged header after the first for the end.
-
-    Raises:
-        tarfile.ReadError: there is something else.
-    """
-    assert tar.fileobj is not None
-    tar.fileobj.seek(tar.offset)
-    if tar.fileobj.read(tarfile.BLOCKSIZE).strip(b"\0"):
-        raise tarfile.ReadError(f"the header at byte {tar.offset} is damaged")

@@ -92,9 +92,13 @@ def test_tars_that_cannot_be_used(tmp_path) -> None:
         with pytest.raises(InputError, match=message):
             image_source(write(tmp_path / f"{name}.tar", members))
     whole = write(tmp_path / "whole.tar", {f"{i}.png": png(i) for i in range(9)}).read_bytes()
-    for name, content in (("cut", whole[:1300]), ("text", b"no tar at all" * 100), ("gz", b"\x1f\x8b" + whole)):
+    for name, content, message in (
+        ("cut", whole[:1300], "is cut off or damaged at byte 1,024: replace it"),
+        ("text", b"no tar at all" * 100, r"cannot be read as a tar without compression \("),
+        ("gz", b"\x1f\x8b" + whole, r"cannot be read as a tar without compression \("),
+    ):
         (tmp_path / f"{name}.tar").write_bytes(content)
-        with pytest.raises(InputError, match=rf"{name}\.tar cannot be read as a tar without compression \("):
+        with pytest.raises(InputError, match=rf"{name}\.tar {message}"):
             image_source(tmp_path / f"{name}.tar")
 
 
@@ -105,5 +109,16 @@ def test_a_size_below_0_ends_the_reading(tmp_path) -> None:
     content[148:156] = b" " * 8
     content[148:156] = b"%06o\0 " % sum(content[:512])
     (tmp_path / "s.tar").write_bytes(content)
-    with pytest.raises(InputError, match=r"s\.tar cannot be read as a tar without compression"):
+    with pytest.raises(InputError, match=r"s\.tar has an entry of -1,024 bytes at byte 0: replace it"):
+        image_source(tmp_path / "s.tar")
+
+
+def test_a_header_of_gigabytes_is_not_read(tmp_path) -> None:
+    """tarfile would read the whole of a long name, whatever its length."""
+    content = bytearray(write(tmp_path / "s.tar", {"a.png": png(1)}).read_bytes())
+    content[124:136], content[156:157] = b"\x80" + bytes(3) + struct.pack(">q", 2**33), b"L"
+    content[148:156] = b" " * 8
+    content[148:156] = b"%06o\0 " % sum(content[:512])
+    (tmp_path / "s.tar").write_bytes(content)
+    with pytest.raises(InputError, match=r"s\.tar has a header with a length of 8,589,934,592 bytes"):
         image_source(tmp_path / "s.tar")
