@@ -18,8 +18,8 @@ import pytest
 import torch
 from small_training import SMALL
 
-from opsnet.data.loaders import ResumableSampler
 from opsnet.data.panoptic_dataset import PanopticDataset
+from opsnet.data.samplers import ResumableSampler
 
 
 def run(world: list[str], folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:

@@ -20,8 +20,9 @@ from torch import distributed
 
 from opsnet.data.batching import collate
 from opsnet.data.image_label_dataset import LabelledImages
-from opsnet.data.loaders import EvaluationLoader, ResumableLoader, ResumableSampler
+from opsnet.data.loaders import EvaluationLoader, ResumableLoader
 from opsnet.data.panoptic_dataset import PanopticDataset
+from opsnet.data.samplers import ResumableSampler
 from opsnet.data.shard_dataset import ShardDataset
 from opsnet.data.sharing import batch_share, batches_per_step, checked_by_another_process
 from opsnet.structures import Batch

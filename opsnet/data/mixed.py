@@ -13,7 +13,8 @@ from lightning.pytorch.utilities import CombinedLoader
 
 from opsnet.data.datamodule import ImageDataset, PanopticDataModule
 from opsnet.data.image_label_dataset import LabelledImages
-from opsnet.data.loaders import CyclingLoader, EndlessSampler, ResumableSampler
+from opsnet.data.loaders import CyclingLoader
+from opsnet.data.samplers import EndlessSampler, ResumableSampler
 from opsnet.utils.errors import DatasetError
 from opsnet.utils.seeding import mix_seed
 from opsnet.vocabulary import Vocabulary

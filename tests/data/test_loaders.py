@@ -11,12 +11,11 @@ from torch.utils.data import Dataset
 
 from opsnet.data.loaders import (
     CyclingLoader,
-    EndlessSampler,
     EvaluationLoader,
     ResumableLoader,
-    ResumableSampler,
     SeededDataset,
 )
+from opsnet.data.samplers import EndlessSampler, ResumableSampler
 from opsnet.utils.errors import DatasetError
 
 

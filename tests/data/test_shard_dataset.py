@@ -25,7 +25,8 @@ from opsnet.data.batching import collate
 from opsnet.data.findings import Finding
 from opsnet.data.image_label_dataset import LabelledImages
 from opsnet.data.inspectors import inspector_of
-from opsnet.data.loaders import CyclingLoader, EndlessSampler
+from opsnet.data.loaders import CyclingLoader
+from opsnet.data.samplers import EndlessSampler
 from opsnet.data.shard_dataset import ShardDataset
 from opsnet.data.transforms import TrainTransform
 from opsnet.utils.errors import DatasetError

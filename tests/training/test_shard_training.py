@@ -14,8 +14,8 @@ import torch
 import webdataset
 from small_training import SMALL
 
-from opsnet.data.loaders import EndlessSampler
 from opsnet.data.mixed import _LABEL_STREAM
+from opsnet.data.samplers import EndlessSampler
 from opsnet.data.shard_dataset import ShardDataset
 from opsnet.utils.seeding import mix_seed
 
