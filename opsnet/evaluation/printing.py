@@ -74,7 +74,7 @@ def print_metrics(
 def print_speed(
     speed: Mapping[str, Mapping[str, float]], parameters: Mapping[str, int], console: Console | None = None
 ) -> None:
-    """Prints images a second of each domain, and the number of parameters in millions; nothing without a network.
+    """Prints images per second of each domain, and the number of parameters in millions; nothing without a network.
 
     Args:
         speed: by domain, see :class:`opsnet.metrics.speed.Speed`.
@@ -84,7 +84,7 @@ def print_speed(
     if not parameters:
         return
     numbers = ", ".join(f"{parameters[key] / 1e6:.2f}M {key}" for key in ("total", "trainable"))
-    title = f"parameters: {numbers}; images a second"
+    title = f"parameters: {numbers}; images per second"
     table = Table("domain", "network", "whole", "images", title=title, caption=SPEED_RULE)
     for domain, values in speed.items():
         rates = (f"{values[key]:.2f}" if key in values else "-" for key in ("network", "whole"))

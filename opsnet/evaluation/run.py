@@ -51,7 +51,7 @@ class Evaluation:
         seconds: run time, by ``evaluation/<domain>``.
         kilobytes: size of the stored proposals per image, by domain.
         misses: the most common confusions, by ``<domain>/<setting>``.
-        speed: images a second of the network and of the whole evaluation, by domain.
+        speed: images per second of the network and of the whole evaluation, by domain.
         parameters: numbers of parameters, see :func:`opsnet.evaluation.parameters.count_parameters`.
         rows: scored rows of the paper's tables.
         tuned: the best cell of ``tune``, by domain and setting.

@@ -1,4 +1,4 @@
-"""Images a second: of the network alone, and of the whole evaluation on one device.
+"""Images per second: of the network alone, and of the whole evaluation on one device.
 
 The network's time is from the batch on the device to its output, everything that it enqueued included. The whole time
 is that from one output to the next: scoring the batch before (or handing it to a process that does), reading and
@@ -22,7 +22,7 @@ from opsnet.metrics.panoptic_averages import IntArray
 WARM_UP = 3  # batches
 
 SPEED_RULE = (
-    f"images a second on one device, without the first {WARM_UP} batches; whole: reading, network and scoring of all "
+    f"images per second on one device, without the first {WARM_UP} batches; whole: reading, network, scoring of all "
     "settings"
 )
 """To be printed with the results."""
@@ -47,7 +47,7 @@ class Speed:
         self.sums["times"] += np.array([*times, images])
 
     def as_dict(self) -> dict[str, float]:
-        """``network`` and ``whole`` in images a second, and ``images``, their number; empty without an image."""
+        """``network`` and ``whole`` in images per second, and ``images``, their number; empty without an image."""
         network, whole, images = self.sums["times"].tolist()
         return {"network": 1e9 * images / network, "whole": 1e9 * images / whole, "images": images} if images else {}
 

@@ -1,4 +1,4 @@
-"""Images a second, with a clock that the test moves."""
+"""Images per second, with a clock that the test moves."""
 
 from __future__ import annotations
 
