@@ -172,7 +172,7 @@ class Predict(Job):
     def command(self, world: World, out: Path, *, again: bool = False) -> list[str]:
         """See :class:`Job`."""
         what = [f"checkpoint={world.checkpoint}", f"image={world.photos}", "vocabulary=scenes"]
-        what += ["filtering.threshold=0", "batch_size=2", "device=cpu", *(["overwrite=true"] if again else [])]
+        what += ["filtering.threshold=0", "batch_size=2", "device=cpu"]
         place = [f"hydra.run.dir={out}/predict/hydra", f"output={self.folder(out)}"]
         return ["opsnet.predict", *what, f"paths.data={world.data}", *place]
 
@@ -185,7 +185,10 @@ class Predict(Job):
         return len(list(self.folder(out).glob("[!.]*_overlay.png")))
 
     def kept(self, out: Path) -> int:
-        """Images that the json lists."""
+        """Images that the same command does not predict again: those that its parts or, without parts, its json list."""
+        listed = [p.read_text(encoding="utf-8") for p in (self.folder(out) / "parts").glob("*.jsonl")]
+        if listed:
+            return len(set(re.findall(r'^\{"number": (\d+),.*\}$', "\n".join(listed), re.MULTILINE)))
         path = self.folder(out) / "panoptic.json"
         return len(read_json(path)["images"]) if path.is_file() else 0
 
