@@ -185,7 +185,7 @@ class Predict(Job):
         return len(list(self.folder(out).glob("[!.]*_overlay.png")))
 
     def kept(self, out: Path) -> int:
-        """Images that the same command does not predict again: those that its parts or, without parts, its json list."""
+        """Images that the same command does not predict again: listed in its parts or, without parts, in its json."""
         listed = [p.read_text(encoding="utf-8") for p in (self.folder(out) / "parts").glob("*.jsonl")]
         if listed:
             return len(set(re.findall(r'^\{"number": (\d+),.*\}$', "\n".join(listed), re.MULTILINE)))
