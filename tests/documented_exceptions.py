@@ -99,7 +99,6 @@ SCRIPTS = {
     "scripts.benchmarks.precision": "test_benchmarks.py",
     "scripts.documentation.recognizers": "test_documentation_figures.py::test_the_figure_is_drawn",
     "scripts.faults.kills": "test_kills.py::test_a_chain_of_two_kills",
-    "scripts.soak": "test_soak.py::test_a_short_run_of_everything",
     "scripts.miniature.calibration": "test_calibration_script.py::test_the_tables_of_all_domains",
     "scripts.miniature.cautions": "test_cautions_script.py::test_both_tables",
     "scripts.miniature.summarize_seeds": "test_summarize_seeds.py::test_prints_and_writes_both_tables",

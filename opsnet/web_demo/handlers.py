@@ -13,6 +13,7 @@ import gradio as gr
 
 from opsnet.prediction.predictor import Predictor
 from opsnet.utils.errors import InputError
+from opsnet.utils.free_memory import return_free_memory
 from opsnet.vocabulary import Vocabulary
 from opsnet.vocabulary.vocabulary import packaged_vocabularies
 from opsnet.web_demo.doctor_table import doctor_table
@@ -66,6 +67,8 @@ class Handlers:
         except InputError as error:
             return [_status(str(error), is_bad=True), *[gr.skip()] * (4 + DOWNLOADS)]
         self.images.put(key, found.seen)
+        if found.network_seconds:  # a new image: its pass left gaps, and others were dropped for it
+            return_free_memory()
         return self._shown(found, train)
 
     def _shown(self, found: Response, train: str) -> list[Any]:

@@ -16,7 +16,6 @@ row                   size                  work
 
 from __future__ import annotations
 
-import ctypes
 import json
 import shutil
 import tempfile
@@ -42,6 +41,7 @@ from opsnet.ops.cosines import cosines
 from opsnet.panoptic.mask_filtering import Filtered, MaskFiltering
 from opsnet.panoptic.merge import merge_masks
 from opsnet.structures import GroundTruth, PanopticMap, Segment
+from opsnet.utils.free_memory import return_free_memory
 
 Run = Callable[[], Any]
 SIZE, SEGMENTS = (480, 640), 20
@@ -184,7 +184,7 @@ def predict_large(checkpoint: Path) -> Large:
 
 def reset_peak() -> None:
     """Sets the peak of this process' memory to what it has now, without free memory, which would hide new memory."""
-    ctypes.CDLL(None).malloc_trim(0)
+    return_free_memory()
     Path("/proc/self/clear_refs").write_text("5")
 
 

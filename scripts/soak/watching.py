@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import threading
 import time
@@ -13,6 +12,8 @@ from pathlib import Path
 from types import TracebackType
 
 import numpy as np
+
+from opsnet.utils.free_memory import return_free_memory
 
 PROC = Path("/proc")
 WARM_UP = 0.3
@@ -82,14 +83,13 @@ def sample(pid: int, seconds: float) -> Sample:
     """One sample of a process.
 
     Of this process, what the allocator keeps for reuse is given back first: images of all sizes leave gaps, which are
-    no leak. Other processes cannot be asked for that.
+    no leak. Other processes cannot be asked for that; the page does it by itself.
 
     Raises:
         OSError: there is no such process, or no ``/proc``.
     """
     if pid == os.getpid():
-        with suppress(OSError, AttributeError):  # another C library than glibc
-            ctypes.CDLL(None).malloc_trim(0)
+        return_free_memory()
     family = [pid, *children(pid)]
     status = [_status(process) for process in family]
     return Sample(

@@ -13,6 +13,7 @@ gr = pytest.importorskip("gradio")
 
 import opsnet  # noqa: E402
 from opsnet.utils.errors import InputError  # noqa: E402
+from opsnet.web_demo import handlers  # noqa: E402
 from opsnet.web_demo.examples import Example, examples_for  # noqa: E402
 from opsnet.web_demo.handlers import Handlers, preset_words, warning_lines  # noqa: E402
 from opsnet.web_demo.models import Models  # noqa: E402
@@ -43,6 +44,15 @@ def image(tmp_path) -> str:
     path = tmp_path / "photo.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)).save(path)
     return str(path)
+
+
+def test_memory_of_a_pass_is_given_back(page, image, monkeypatch) -> None:
+    calls: list[int] = []
+    monkeypatch.setattr(handlers, "return_free_memory", lambda: calls.append(1))
+    page.respond("own", image, "red circle", *FULL)
+    assert len(calls) == 1
+    page.respond("own", image, "blue square", *FULL)
+    assert len(calls) == 1  # the network did not run again
 
 
 def test_a_response_fills_every_output(page, image) -> None:
