@@ -49,8 +49,17 @@ def read_ids(path: Path) -> NDArray[np.int32]:
         PngModeError: the PNG is greyscale, or of another mode without three colour channels.
         DatasetError: the PNG is missing or cannot be decoded.
     """
+    return rgb_to_ids(read_colours(path))
+
+
+def read_colours(path: Path) -> NDArray[np.uint8]:
+    """Reads the colours (H, W, 3) that stand for the segment ids of a PNG, see :func:`rgb_to_ids`.
+
+    Raises:
+        PngModeError, DatasetError: as in :func:`read_ids`.
+    """
     pixels = _read_plain_rgb(path)
-    return _read_with_pillow(path) if pixels is None else rgb_to_ids(pixels)
+    return _read_with_pillow(path) if pixels is None else pixels
 
 
 def _read_plain_rgb(path: Path) -> NDArray[np.uint8] | None:
@@ -72,8 +81,8 @@ def _read_plain_rgb(path: Path) -> NDArray[np.uint8] | None:
     return pixels
 
 
-def _read_with_pillow(path: Path) -> NDArray[np.int32]:
-    """:func:`read_ids` of any file."""
+def _read_with_pillow(path: Path) -> NDArray[np.uint8]:
+    """:func:`read_colours` of any file."""
     from PIL import Image
 
     from opsnet.data.images import require_decodable
@@ -82,7 +91,7 @@ def _read_with_pillow(path: Path) -> NDArray[np.int32]:
         with Image.open(path) as image:
             require_decodable(image)
             if image.mode in _COLOUR_MODES:
-                return decode_ids(image)
+                return _colours(image)
             mode = image.mode
     except DatasetError as error:
         raise DatasetError(f"{path} {error}") from None
@@ -99,8 +108,12 @@ def _read_with_pillow(path: Path) -> NDArray[np.int32]:
 
 def decode_ids(image: Image.Image) -> NDArray[np.int32]:
     """Segment ids (H, W) of an RGB, RGBA or palette image."""
+    return rgb_to_ids(_colours(image))
+
+
+def _colours(image: Image.Image) -> NDArray[np.uint8]:
     pixels = np.asarray(image if image.mode in ("RGB", "RGBA") else image.convert("RGBA"))
-    return rgb_to_ids(pixels[..., :3])
+    return pixels[..., :3]
 
 
 def rgb_to_ids(pixels: NDArray[np.uint8]) -> NDArray[np.int32]:

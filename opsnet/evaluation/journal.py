@@ -37,6 +37,7 @@ SHARE = 0.02
 """Of the time since the start, at most this much passes between two parts (or the given seconds, if more), so that the
 number of parts grows with the logarithm of the time; and writing them takes at most this share of it."""
 MAX_BYTES = 2**31  # of a part in memory
+FORMAT = 2  # of the parts: the arrays of the metrics
 
 
 class JournalError(InputError):
@@ -81,7 +82,7 @@ class Journal:
                 f"{self.folder} is in use by another evaluation: wait for its end, or choose another hydra.run.dir"
             ) from error
         self._lock = lock
-        path, current = self.folder / ABOUT, json.loads(json.dumps(made_by))
+        path, current = self.folder / ABOUT, json.loads(json.dumps({"format": FORMAT, **made_by}))
         if path.is_file():
             try:
                 stored = json.loads(path.read_text(encoding="utf-8"))

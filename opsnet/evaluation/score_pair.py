@@ -8,15 +8,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from opsnet.data.panoptic_png import read_ids
+from opsnet.data.panoptic_png import read_colours, rgb_to_ids
 from opsnet.metrics.boundary import boundary_overlaps
+from opsnet.metrics.id_runs import runs_of_colours
 from opsnet.metrics.panoptic_arithmetic import (
     AbsentSegmentError,
     SegmentError,
     SegmentTable,
     UnlistedSegmentError,
     count_segments,
-    overlap_table,
+    table_of_runs,
 )
 from opsnet.metrics.panoptic_averages import IntArray, PanopticCounts
 from opsnet.utils.errors import DatasetError
@@ -55,9 +56,9 @@ def score_pair(truth: ImageFiles, prediction: ImageFiles, num_classes: int, *, b
     Raises:
         DatasetError: a PNG cannot be read, or a PNG, its json and the other PNG contradict each other.
     """
-    truth_ids, prediction_ids = read_ids(truth.png), read_ids(prediction.png)
-    if truth_ids.shape != prediction_ids.shape:
-        sizes = ["{1} x {0} pixels".format(*ids.shape) for ids in (prediction_ids, truth_ids)]
+    colours = read_colours(truth.png), read_colours(prediction.png)
+    if colours[0].shape != colours[1].shape:
+        sizes = ["{1} x {0} pixels".format(*pixels.shape) for pixels in reversed(colours)]
         raise DatasetError(
             f"{prediction.png} is {sizes[0]} but {truth.png} is {sizes[1]} (image {truth.image_id}): "
             "write predictions at the size of the original image"
@@ -69,13 +70,13 @@ def score_pair(truth: ImageFiles, prediction: ImageFiles, num_classes: int, *, b
             f"than fit into memory: merge or drop small segments of {prediction.png} or {truth.png}"
         )
     try:
-        overlaps = overlap_table(truth_ids, prediction_ids, truth.segments, prediction.segments)
-        wrong_areas = _check_areas(truth, overlaps.sum(axis=1)[1:])
         tables = truth.segments, prediction.segments
+        overlaps = table_of_runs(runs_of_colours(*colours), *tables)
+        wrong_areas = _check_areas(truth, overlaps.sum(axis=1)[1:])
         counted = count_segments(overlaps, *tables, num_classes)
         if not boundary:
             return PairScore(counted, wrong_areas)
-        limit = boundary_overlaps(truth_ids, prediction_ids, *tables).ious()
+        limit = boundary_overlaps(rgb_to_ids(colours[0]), rgb_to_ids(colours[1]), *tables).ious()
         return PairScore(counted, wrong_areas, count_segments(overlaps, *tables, num_classes, limit))
     except SegmentError as error:
         raise DatasetError(_explain(error, truth if error.side == "truth" else prediction)) from error

@@ -19,6 +19,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from opsnet.metrics.id_runs import IdRuns, runs_of_ids
 from opsnet.metrics.panoptic_averages import IntArray, PanopticCounts
 
 VOID = 0
@@ -125,23 +126,19 @@ def overlap_table(
         UnlistedSegmentError: a map holds an id that is not listed.
         ValueError: the maps differ in size, or are empty.
     """
-    if truth_ids.shape != prediction_ids.shape or truth_ids.ndim != 2 or truth_ids.size == 0:
-        shapes = [tuple(ids.shape) for ids in (prediction_ids, truth_ids)]
-        raise ValueError(
-            f"the prediction's id map has shape {shapes[0]} and the truth's {shapes[1]}: "
-            "both must be (H, W) of the original image, so resize the prediction first"
-        )
-    flat_truth, flat_prediction = truth_ids.ravel(), prediction_ids.ravel()
-    # Maps are piecewise constant: looking ids up per run of equal pixels is far cheaper than per pixel.
-    changes = flat_truth[1:] != flat_truth[:-1]
-    changes |= flat_prediction[1:] != flat_prediction[:-1]
-    starts = np.append(0, np.flatnonzero(changes) + 1)
-    lengths = np.diff(starts, append=flat_truth.size)
-    rows = dense_index(flat_truth[starts], truth)
-    columns = dense_index(flat_prediction[starts], prediction)
+    return table_of_runs(runs_of_ids(truth_ids, prediction_ids), truth, prediction)
+
+
+def table_of_runs(runs: IdRuns, truth: SegmentTable, prediction: SegmentTable) -> IntArray:
+    """:func:`overlap_table` of maps whose runs are known.
+
+    Raises:
+        UnlistedSegmentError: a run has an id that is not listed.
+    """
+    rows, columns = dense_index(runs.truth, truth), dense_index(runs.prediction, prediction)
     height, width = 1 + truth.ids.size, 1 + prediction.ids.size
     # bincount sums weights as float64, which is exact up to 2**53 pixels.
-    counts = np.bincount(rows * width + columns, weights=lengths, minlength=height * width)
+    counts = np.bincount(rows * width + columns, weights=runs.lengths, minlength=height * width)
     return counts.astype(np.int64).reshape(height, width)
 
 
@@ -149,7 +146,7 @@ def dense_index(values: npt.NDArray[Any], table: SegmentTable) -> IntArray:
     """Ids as indices: 1 + position in the table, and 0 for void, which is id 0 unless the table lists it."""
     known = np.append(table.ids, VOID)
     order = np.argsort(known, kind="stable")  # a listed 0 comes before void
-    places = order[np.searchsorted(known, values, sorter=order).clip(max=known.size - 1)]
+    places = order[np.minimum(np.searchsorted(known, values, sorter=order), known.size - 1)]
     unlisted = known[places] != values
     if unlisted.any():
         raise UnlistedSegmentError(table.side, int(values[unlisted][0]))

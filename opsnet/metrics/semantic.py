@@ -61,17 +61,25 @@ class SemanticBlock:
 
 @dataclass(frozen=True)
 class SemanticCounts:
-    """Pixels per pair of classes, (M + 1, M + 1) int64: rows are ground truth, columns predictions, M is void."""
+    """Pixels per class, (M,) int64 each; of the table of all pairs of classes, the metrics need no more.
 
-    pixels: IntArray
+    Attributes:
+        right: both true and predicted.
+        true: true, whatever is predicted there, void included.
+        predicted: predicted, outside ground-truth void.
+    """
+
+    right: IntArray
+    true: IntArray
+    predicted: IntArray
 
     def __add__(self, other: SemanticCounts) -> SemanticCounts:
-        return SemanticCounts(self.pixels + other.pixels)
+        return SemanticCounts(*(array + other.sums[name] for name, array in self.sums.items()))
 
     @property
     def sums(self) -> dict[str, IntArray]:
         """See :class:`opsnet.metrics.merging.Mergeable`."""
-        return {"pixels": self.pixels}
+        return {"right": self.right, "true": self.true, "predicted": self.predicted}
 
     @property
     def records(self) -> dict[str, Any]:
@@ -80,12 +88,18 @@ class SemanticCounts:
 
     def add(self, block: SemanticBlock) -> None:
         """Adds an image's pixels to these counts, in place."""
-        np.add.at(self.pixels, (block.true[:, None], block.predicted[None, :]), block.pixels)
+        void = len(self.true)
+        rows, columns = block.true < void, block.predicted < void
+        true, predicted, pixels = block.true[rows], block.predicted[columns], block.pixels[rows]
+        np.add.at(self.true, true, pixels.sum(axis=1))
+        np.add.at(self.predicted, predicted, pixels[:, columns].sum(axis=0))
+        same = np.nonzero(true[:, None] == predicted[None, :])
+        np.add.at(self.right, true[same[0]], pixels[:, columns][same])
 
     @classmethod
     def zeros(cls, num_classes: int) -> SemanticCounts:
         """The counts of zero images."""
-        return cls(np.zeros((num_classes + 1, num_classes + 1), np.int64))
+        return cls(*(np.zeros(num_classes, np.int64) for _ in range(3)))
 
 
 @dataclass(frozen=True)
@@ -144,7 +158,7 @@ def semantic_block(overlaps: ImageOverlaps) -> SemanticBlock:
 
 
 def count_semantic(overlaps: ImageOverlaps) -> SemanticCounts:
-    """Pixels per pair of classes in one image."""
+    """Pixels per class in one image."""
     counts = SemanticCounts.zeros(overlaps.num_classes)
     counts.add(semantic_block(overlaps))
     return counts
@@ -168,8 +182,7 @@ def semantic_map_block(labels: Tensor, truth: GroundTruth, num_classes: int) -> 
 
 def summarise_semantic(counts: SemanticCounts) -> SemanticResult:
     """Averages the summed counts of all images, by ``SEMANTIC_RULE``."""
-    known = counts.pixels[:-1]  # pixels whose ground truth is not void
-    right, true, predicted = np.diagonal(known), known.sum(axis=1), known.sum(axis=0)[:-1]
+    right, true, predicted = counts.right, counts.true, counts.predicted
     union = true + predicted - right
     iou = np.where(union > 0, 100 * right / np.maximum(union, 1), np.nan)
     acc = np.where(true > 0, 100 * right / np.maximum(true, 1), np.nan)

@@ -175,7 +175,7 @@ def test_federated_instances_replace_those_of_the_map() -> None:
 def test_classes_and_confusions_as_csv(tmp_path: Path) -> None:
     details, scored = details_of((0, 1, 0), instances=True)
     result = summarise(scored.segments, BANK.is_thing.tolist())
-    details.write(tmp_path, "scenes/full_cls.csv", result, summarise_semantic(scored.pixels))
+    details.write(tmp_path, "scenes/full_cls.csv", result, summarise_semantic(count_semantic(scored.overlaps)))
     with (tmp_path / "confusions" / "scenes" / "full_cls.csv").open() as file:
         assert list(csv.DictReader(file)) == [{"truth": "dog", "predicted": "cat", "count": "1", "share": "1.0000"}]
     with (tmp_path / "per_class" / "scenes" / "full_cls.csv").open() as file:
@@ -190,6 +190,9 @@ def test_classes_and_confusions_as_csv(tmp_path: Path) -> None:
 def test_without_confusions_there_is_no_file(tmp_path: Path) -> None:
     details, scored = details_of(TRUE)
     details.write(
-        tmp_path, "a.csv", summarise(scored.segments, BANK.is_thing.tolist()), summarise_semantic(scored.pixels)
+        tmp_path,
+        "a.csv",
+        summarise(scored.segments, BANK.is_thing.tolist()),
+        summarise_semantic(count_semantic(scored.overlaps)),
     )
     assert [path.name for path in tmp_path.iterdir()] == ["per_class"]

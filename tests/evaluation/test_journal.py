@@ -94,7 +94,7 @@ def test_parts_are_read_once(tmp_path, part) -> None:
         assert [one.batches for one in new_parts(Journal(tmp_path.parent), tmp_path.name, seen)] == [(index,)]
 
 
-def test_the_journal_of_something_else_is_refused_and_an_equal_one_continued(tmp_path) -> None:
+def test_the_journal_of_something_else_is_refused_and_an_equal_one_continued(tmp_path, monkeypatch) -> None:
     folder = tmp_path / "journal"
     for made_by in ({"checkpoint": "a", "option panels": (1, 2)},) * 2:
         journal = Journal(folder)
@@ -102,6 +102,9 @@ def test_the_journal_of_something_else_is_refused_and_an_equal_one_continued(tmp
         journal.close()
     with pytest.raises(JournalError, match=r"something else \(checkpoint, versions differ\): give the command"):
         Journal(folder).open({"checkpoint": "b", "option panels": [1, 2], "versions": {}})
+    monkeypatch.setattr(module, "FORMAT", module.FORMAT + 1)  # parts of an earlier version
+    with pytest.raises(JournalError, match=r"something else \(format differ\)"):
+        Journal(folder).open({"checkpoint": "a", "option panels": (1, 2)})
     (folder / "journal.json").write_text("{")
     with pytest.raises(JournalError, match=r"journal\.json is damaged .* delete"):
         Journal(folder).open({})

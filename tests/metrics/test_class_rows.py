@@ -22,7 +22,7 @@ PANOPTIC = summarise(
 
 
 def test_all_measures_side_by_side(tmp_path: Path) -> None:
-    semantic = summarise_semantic(SemanticCounts(np.array([[3, 0, 1], [0, 0, 0], [9, 9, 9]])))
+    semantic = summarise_semantic(SemanticCounts(*np.array([[3, 0], [4, 0], [3, 0]])))
     classes = (ClassPrecision(0, 40.0, 100.0, 0.0, 3), ClassPrecision(1, *[math.nan] * 3, instances=0))
     confusions = ConfusionCounts(np.array([[1, 1, 1], [0, 0, 0]]))
     rows = class_rows(NAMES, PANOPTIC, semantic, InstanceResult(40.0, 100.0, 0.0, 1, classes), confusions)
@@ -38,8 +38,8 @@ def test_all_measures_side_by_side(tmp_path: Path) -> None:
 
 
 def test_what_was_made_from_proposals_has_columns_of_its_own() -> None:
-    semantic = summarise_semantic(SemanticCounts(np.array([[3, 0, 1], [0, 0, 0], [9, 9, 9]])))
-    worse = summarise_semantic(SemanticCounts(np.array([[1, 0, 3], [0, 0, 0], [9, 9, 9]])))
+    semantic = summarise_semantic(SemanticCounts(*np.array([[3, 0], [4, 0], [3, 0]])))
+    worse = summarise_semantic(SemanticCounts(*np.array([[1, 0], [4, 0], [1, 0]])))
     classes = tuple(ClassPrecision(i, 40.0, 50.0, 0.0, 3) for i in range(2))
     instances = InstanceResult(40.0, 50.0, 0.0, 2, classes)
     first = class_rows(NAMES, PANOPTIC, semantic, semantic_proposals=worse, instances_proposals=instances)[0]

@@ -118,7 +118,9 @@ def test_a_semantic_map_by_hand() -> None:
     )
     counts = SemanticCounts.zeros(3)
     counts.add(semantic_map_block(torch.tensor([[1, 1, 2, -1, 0]]), truth, 3))
-    assert counts.pixels.tolist() == [[1, 0, 0, 0], [0, 0, 0, 0], [0, 1, 1, 1], [0, 1, 0, 0]]
+    assert counts.right.tolist() == [1, 0, 1]
+    assert counts.true.tolist() == [1, 0, 3]
+    assert counts.predicted.tolist() == [1, 1, 1]
     result = summarise_semantic(counts)
     assert result.miou == pytest.approx((100 + 100 / 3) / 2)
     assert result.miou_occurring == pytest.approx((100 + 100 / 3 + 0) / 3)
@@ -130,7 +132,9 @@ def test_a_semantic_map_counts_as_the_panoptic_map_of_its_classes() -> None:
     carrier = GroundTruth(torch.from_numpy(ids), tuple(Segment(i, c, True) for i, (c, _) in segments.items()))
     found = SemanticCounts.zeros(CLASSES)
     found.add(semantic_map_block(torch.from_numpy(labels), carrier, CLASSES))
-    assert np.array_equal(found.pixels, counts_of(ids, segments, *image_of(labels), CLASSES).pixels)
+    expected = counts_of(ids, segments, *image_of(labels), CLASSES)
+    for name, array in found.sums.items():
+        assert np.array_equal(array, expected.sums[name]) and array.any()
     with pytest.raises(ValueError, match="label 7, but there are 7 classes"):
         semantic_map_block(torch.from_numpy(labels + 1), carrier, CLASSES)
 
@@ -143,6 +147,6 @@ def test_a_block_holds_only_the_images_segments_and_adds_up_by_class() -> None:
     counts = SemanticCounts.zeros(900)
     for _ in range(2):
         counts.add(block)
-    assert counts.pixels[5, 5] == 6  # both segments of the class, twice
-    assert counts.pixels[900, 5] == 2
-    assert counts.pixels.sum() == 8
+    assert counts.right[5] == counts.true[5] == 6  # both segments of the class, twice
+    assert counts.predicted[5] == 6  # without the pixel on void
+    assert all(array.sum() == 6 for array in counts.sums.values())
