@@ -15,7 +15,7 @@ import numpy.typing as npt
 from opsnet.data.coco_panoptic import PanopticJson
 from opsnet.data.panoptic_records import Annotation, Category, SegmentInfo
 from opsnet.evaluation.score_pair import ImageFiles, PairScore, score_pair
-from opsnet.metrics.panoptic_arithmetic import SegmentTable, Side
+from opsnet.metrics.panoptic_arithmetic import Side
 from opsnet.metrics.panoptic_averages import PanopticCounts, PanopticScores, Quality, summarise
 from opsnet.utils.errors import DatasetError
 from opsnet.utils.threads import map_in_threads
@@ -115,14 +115,16 @@ def _read(
     Raises:
         DatasetError: as in :func:`score`, about anything but the PNGs.
     """
-    truth_json, prediction_json = PanopticJson(gt_json), PanopticJson(pred_json, predicted=True)
-    categories = truth_json.categories()
-    _require_same_names(truth_json, prediction_json)
-    _compare_categories(categories, prediction_json)
+    truth_json = PanopticJson(gt_json)
+    categories, names = truth_json.categories(), _stems(truth_json)
     truths = _by_image(truth_json, gt_dir, categories)
-    predictions = _by_image(prediction_json, pred_dir, categories)
     if not truths:
         raise DatasetError(f"{gt_json} has no annotations: give a ground truth with at least one image")
+    del truth_json  # before the other is read: each takes several times its file
+    prediction_json = PanopticJson(pred_json, predicted=True)
+    _require_same_names(gt_json, names, prediction_json)
+    _compare_categories(categories, prediction_json)
+    predictions = _by_image(prediction_json, pred_dir, categories)
     for image_id in truths:
         if image_id not in predictions:
             raise DatasetError(
@@ -132,18 +134,23 @@ def _read(
     return [(truth, predictions[image_id]) for image_id, truth in truths.items()], categories
 
 
-def _require_same_names(truth: PanopticJson, prediction: PanopticJson) -> None:
+def _require_same_names(gt_json: Path, theirs: Mapping[int | str, str], prediction: PanopticJson) -> None:
     """Checks that no image id belongs to different files, if both files have valid ``images``; suffixes may differ.
+
+    Args:
+        gt_json: the ground truth.
+        theirs: its :func:`_stems`.
+        prediction: the prediction.
 
     Raises:
         DatasetError: one does.
     """
-    theirs, ours = _stems(truth), _stems(prediction)
+    ours = _stems(prediction)
     for image_id in ours.keys() & theirs.keys():
         if ours[image_id] != theirs[image_id]:
             raise DatasetError(
-                f"image {image_id} is {ours[image_id]} in {prediction.path}, but {theirs[image_id]} in {truth.path}: "
-                f"predict with the ids of the ground truth (opsnet-predict ids_from={truth.path}), or remove `images` "
+                f"image {image_id} is {ours[image_id]} in {prediction.path}, but {theirs[image_id]} in {gt_json}: "
+                f"predict with the ids of the ground truth (opsnet-predict ids_from={gt_json}), or remove `images` "
                 "from the prediction if the ids are right"
             )
 
@@ -198,12 +205,11 @@ def _by_image(
             logger.warning(
                 "%s predicts image %s twice: the last prediction is scored, as in panopticapi", listing.path, image_id
             )
-        table = _table(listing, annotation, label_of)
-        images[image_id] = ImageFiles(image_id, listing.path, folder / annotation.file_name, table)
+        images[image_id] = _files(listing, folder, annotation, label_of)
     return images
 
 
-def _table(listing: PanopticJson, annotation: Annotation, label_of: Mapping[int, int]) -> SegmentTable:
+def _files(listing: PanopticJson, folder: Path, annotation: Annotation, label_of: Mapping[int, int]) -> ImageFiles:
     segments = annotation.segments
     for segment in segments:
         if segment.category_id not in label_of:
@@ -213,8 +219,10 @@ def _table(listing: PanopticJson, annotation: Annotation, label_of: Mapping[int,
             )
     side: Side = "prediction" if listing.predicted else "truth"
     rows = [(s.id, label_of[s.category_id], s.is_crowd, s.covered) for s in segments]
-    ids, labels, crowd, covered = np.array(rows, dtype=np.int64).reshape(-1, 4).T
-    return SegmentTable(side, ids, labels, crowd == 1, _areas(segments), covered)
+    return ImageFiles(
+        annotation.image_id, side, listing.path, folder, annotation.file_name,
+        np.array(rows, dtype=np.int64).reshape(-1, 4), _areas(segments),
+    )  # fmt: skip
 
 
 def _areas(segments: Sequence[SegmentInfo]) -> npt.NDArray[Any] | None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from opsnet.data.panoptic_png import read_colours, rgb_to_ids
 from opsnet.metrics.boundary import boundary_overlaps
@@ -15,6 +16,7 @@ from opsnet.metrics.panoptic_arithmetic import (
     AbsentSegmentError,
     SegmentError,
     SegmentTable,
+    Side,
     UnlistedSegmentError,
     count_segments,
     table_of_runs,
@@ -26,14 +28,36 @@ MAX_PAIRS = 2**25
 """Maximum number of (ground-truth, predicted) segment pairs per image, each a table cell; COCO has about 10^4."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ImageFiles:
-    """One image's annotation: its json, its PNG, and its segments, whose labels index the categories."""
+    """One image's annotation, small: those of all images are in memory at the same time.
+
+    Attributes:
+        image_id: id of the image.
+        side: ``truth`` or ``prediction``.
+        listing: its json.
+        folder, file_name: place of its PNG.
+        rows: (S, 4), id, label, crowd and covered pixels of each segment; labels index the categories.
+        areas: (S,) of the json, or ``None``.
+    """
 
     image_id: int | str
+    side: Side
     listing: Path
-    png: Path
-    segments: SegmentTable
+    folder: Path
+    file_name: str
+    rows: IntArray
+    areas: npt.NDArray[Any] | None
+
+    @property
+    def png(self) -> Path:
+        """The PNG of segment ids."""
+        return self.folder / self.file_name
+
+    def table(self) -> SegmentTable:
+        """The segments."""
+        ids, labels, crowd, covered = self.rows.T
+        return SegmentTable(self.side, ids, labels, crowd == 1, self.areas, covered)
 
 
 class PairScore(NamedTuple):
@@ -63,16 +87,16 @@ def score_pair(truth: ImageFiles, prediction: ImageFiles, num_classes: int, *, b
             f"{prediction.png} is {sizes[0]} but {truth.png} is {sizes[1]} (image {truth.image_id}): "
             "write predictions at the size of the original image"
         )
-    counts = [len(side.segments.ids) for side in (truth, prediction)]
+    counts = [len(side.rows) for side in (truth, prediction)]
     if (1 + counts[0]) * (1 + counts[1]) > MAX_PAIRS:
         raise DatasetError(
             f"image {truth.image_id} has {counts[0]:,} ground-truth and {counts[1]:,} predicted segments, more pairs "
             f"than fit into memory: merge or drop small segments of {prediction.png} or {truth.png}"
         )
     try:
-        tables = truth.segments, prediction.segments
+        tables = truth.table(), prediction.table()
         overlaps = table_of_runs(runs_of_colours(*colours), *tables)
-        wrong_areas = _check_areas(truth, overlaps.sum(axis=1)[1:])
+        wrong_areas = _check_areas(truth, tables[0], overlaps.sum(axis=1)[1:])
         counted = count_segments(overlaps, *tables, num_classes)
         if not boundary:
             return PairScore(counted, wrong_areas)
@@ -82,7 +106,7 @@ def score_pair(truth: ImageFiles, prediction: ImageFiles, num_classes: int, *, b
         raise DatasetError(_explain(error, truth if error.side == "truth" else prediction)) from error
 
 
-def _check_areas(truth: ImageFiles, pixels: IntArray) -> list[str]:
+def _check_areas(truth: ImageFiles, segments: SegmentTable, pixels: IntArray) -> list[str]:
     """Descriptions of the ground-truth segments whose json area differs from their number of pixels.
 
     Pixels that the json lists as covered count as present.
@@ -91,7 +115,6 @@ def _check_areas(truth: ImageFiles, pixels: IntArray) -> list[str]:
         AbsentSegmentError: a segment has no pixels.
         DatasetError: an area is less than half of the pixels, which rounding or the area of a polygon is not.
     """
-    segments = truth.segments
     pixels = pixels + segments.covered
     if (pixels == 0).any():
         raise AbsentSegmentError(segments.side, int(segments.ids[pixels == 0][0]))
