@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from opsnet.utils.errors import InputError
+from opsnet.utils.free_memory import limit_free_memory
 from opsnet.utils.option_values import EDGE, SHARE_OR_NULL, Number, Switch, check_values
 from opsnet.web_demo.access import opened, password_for
 
@@ -131,6 +132,7 @@ def demo(cfg: DictConfig) -> tuple[Any, Path]:
 def serve(cfg: DictConfig) -> None:
     """Serves the page until Ctrl-C, or until it is terminated (exit code 143)."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # an exit that removes the page's folder
+    limit_free_memory()
     auth = password_for(cfg.auth)
     page, uploads = demo(cfg)
     from opsnet.web_demo.layout import launch_options

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from opsnet.utils import free_memory
-from opsnet.utils.free_memory import return_free_memory
+from opsnet.utils.free_memory import limit_free_memory, return_free_memory
 
 
 def resident() -> int:
@@ -27,6 +30,35 @@ def test_gaps_between_what_is_held_are_given_back() -> None:
     assert all(block[0] == 1 for block in held)
 
 
+LARGE_BLOCKS = """
+import sys
+import numpy as np
+from opsnet.utils.free_memory import limit_free_memory
+from test_free_memory import resident
+if sys.argv[1] == "limited":
+    limit_free_memory()
+np.ones(16 << 20, np.uint8)  # freed: from now on glibc takes blocks of this size from its heap
+blocks = [np.ones(4 << 20, np.uint8) for _ in range(50)]
+small = [bytes([1]) * 100_000 for _ in range(20)]  # on top of the heap
+full = resident()
+del blocks
+print(full - resident())
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="memory is read from /proc")
+@pytest.mark.parametrize(("mode", "is_given_back"), [("limited", True), ("as it is", False)])
+def test_large_blocks_are_given_back_when_they_are_freed(mode, is_given_back) -> None:
+    paths = os.pathsep.join(map(str, (Path(__file__).parent, Path(__file__).parents[2])))
+    found = subprocess.run(
+        [sys.executable, "-c", LARGE_BLOCKS, mode],
+        check=True,
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": paths},
+    )
+    assert (int(found.stdout) > 150) == is_given_back
+
+
 def test_another_c_library_is_left_alone(monkeypatch) -> None:
     class Other:
         def __init__(self, name: None) -> None:
@@ -34,3 +66,4 @@ def test_another_c_library_is_left_alone(monkeypatch) -> None:
 
     monkeypatch.setattr(free_memory.ctypes, "CDLL", Other)
     return_free_memory()
+    limit_free_memory()
