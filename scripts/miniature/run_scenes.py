@@ -151,7 +151,10 @@ def _run(log: RunLog, lines: dict[str, list[str]], threads: int = 1) -> None:
 
 
 def _wait(*processes: subprocess.Popen[bytes]) -> None:
-    """Waits for all; if one fails or on Ctrl-C, interrupts the others (they write a checkpoint) and exits."""
+    """Waits for all; if one fails or on Ctrl-C, terminates the others (they write a checkpoint) and exits.
+
+    Not by SIGINT, which the commands of a job in the background ignore.
+    """
     try:
         while any(p.poll() is None for p in processes):
             if any(p.poll() for p in processes):
@@ -160,7 +163,7 @@ def _wait(*processes: subprocess.Popen[bytes]) -> None:
     finally:
         for p in processes:
             if p.poll() is None:
-                p.send_signal(2)
+                p.terminate()
         for p in processes:
             p.wait()
     if any(p.returncode for p in processes):

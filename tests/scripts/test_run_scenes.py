@@ -6,6 +6,7 @@ import argparse
 import json
 import subprocess
 import sys
+import time
 from types import ModuleType
 
 import pytest
@@ -71,10 +72,16 @@ def test_the_seconds_of_a_phase_add_up_across_interruptions(job, tmp_path) -> No
 
 
 def test_a_failed_process_stops_the_other_and_the_job(job) -> None:
-    sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    code = (
+        "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); print('ready', flush=True); time.sleep(60)"
+    )
+    sleeper = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)  # as a job in the background
+    assert sleeper.stdout.readline() == b"ready\n"
     failing = subprocess.Popen([sys.executable, "-c", "import sys; sys.exit(3)"])
+    start = time.monotonic()
     with pytest.raises(SystemExit, match="--resume"):
         job._wait(sleeper, failing)
+    assert time.monotonic() - start < 50
     assert sleeper.poll() is not None
     assert failing.returncode == 3
 
