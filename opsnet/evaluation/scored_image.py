@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,11 +19,15 @@ from opsnet.metrics.panoptic_arithmetic import count_segments
 from opsnet.metrics.panoptic_averages import PanopticCounts
 from opsnet.metrics.semantic import SemanticBlock, semantic_block
 from opsnet.ops.contest import in_groups
-from opsnet.panoptic.dense_merge import DenseMerge
+from opsnet.panoptic.dense_merge import DenseMerge, RepeatedMerge
 from opsnet.panoptic.mask_filtering import Filtered
 from opsnet.panoptic.merge import upsample_masks
 from opsnet.panoptic.sparse_merge import Merged, SparseMerge
 from opsnet.structures import GroundTruth, PanopticMap
+
+BYTES = 4  # of a pixel's probability
+MOST_BYTES = 2**31
+"""Of an image's masks at full size, for all settings to share; beyond, they are upsampled again for each setting."""
 
 
 @dataclass(frozen=True)
@@ -93,17 +99,24 @@ def score_image(
     draw = np.zeros(len(first), bool)
     np.logical_or.at(draw, group_of, np.asarray(with_map, bool))
     regions = GroundTruthRegions.of(truth, len(is_thing))
-    kind = DenseMerge if masks.logits.device.type == "cuda" else SparseMerge
-    merge = kind(
-        (masks.full(k) for k in in_groups(used, masks.size)), regions.index, len(regions), is_thing,
-        iou=masks.iou[used],
-    )  # fmt: skip
+    merge = _prepared(masks, used, regions, is_thing)
     merged = merge.merge_all(
         Filtered(*(values[first] for values in filtered)), with_map=draw.tolist(), overlaps=[overlaps[i] for i in first]
     )
     counted: dict[tuple[bytes, ...], ImageResult] = {}
     results = [_count(one, regions, counted) for one in merged]
     return [results[i] for i in group_of]
+
+
+def _prepared(
+    masks: ImageMasks, used: Tensor, regions: GroundTruthRegions, is_thing: Sequence[bool]
+) -> SparseMerge | DenseMerge:
+    """The masks ``used`` (J,), prepared for merges with many settings, in the way that suits device and memory."""
+    rest: Any = (regions.index, len(regions), is_thing)
+    if masks.logits.device.type != "cuda" and len(used) * math.prod(masks.size) * BYTES > MOST_BYTES:
+        return RepeatedMerge(masks.logits[used], masks.padded, masks.valid, *rest, iou=masks.iou[used])
+    kind = DenseMerge if masks.logits.device.type == "cuda" else SparseMerge
+    return kind((masks.full(k) for k in in_groups(used, masks.size)), *rest, iou=masks.iou[used])
 
 
 def _distinct(filtered: Filtered, overlaps: Sequence[float]) -> tuple[list[int], list[int]]:

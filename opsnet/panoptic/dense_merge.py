@@ -1,7 +1,8 @@
-"""Merges the same masks with many sets of scores one after the other: as in :mod:`opsnet.panoptic.merge`, for GPUs.
+"""Merges the same masks with many sets of scores one after the other, as in :mod:`opsnet.panoptic.merge`.
 
-On a GPU a dense merge takes 0.2 ms, and the many small operations of :mod:`opsnet.panoptic.sparse_merge` take twenty
-times as long (docs/benchmarks.md, "GPU"); on a CPU it is the other way round.
+For GPUs, on which a dense merge takes 0.2 ms, and the many small operations of :mod:`opsnet.panoptic.sparse_merge` take
+twenty times as long (docs/gpu.md); on a CPU it is the other way round. And for images so large that their masks do not
+fit into memory at full size, which are upsampled again for each set of scores.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ import torch
 from torch import Tensor
 
 from opsnet.panoptic.mask_filtering import Filtered
-from opsnet.panoptic.merge import merge_panoptic
+from opsnet.panoptic.merge import merge_masks, merge_panoptic
 from opsnet.panoptic.sparse_merge import Merged
+from opsnet.structures import PanopticMap
 
 
 class DenseMerge:
@@ -37,10 +39,38 @@ class DenseMerge:
         return [self._merge(Filtered(*values), painted, rule) for *values, painted, rule in sets]
 
     def _merge(self, filtered: Filtered, painted: bool, overlap: float) -> Merged:
-        found = merge_panoptic(
-            self._masks, filtered.scores, filtered.labels, filtered.keep, self._is_thing, iou=self._iou,
-            merge_scores=filtered.merge_scores, overlap=overlap,
-        )  # fmt: skip
+        found = self._map(filtered, overlap)
         width = 1 + len(found.segments)
         shared = torch.bincount((self._regions * width + found.ids).flatten(), minlength=self._count * width)
         return Merged(found.segments, shared.view(-1, width).cpu(), found if painted else None)
+
+    def _map(self, filtered: Filtered, overlap: float) -> PanopticMap:
+        return merge_panoptic(
+            self._masks, filtered.scores, filtered.labels, filtered.keep, self._is_thing, iou=self._iou,
+            merge_scores=filtered.merge_scores, overlap=overlap,
+        )  # fmt: skip
+
+
+class RepeatedMerge(DenseMerge):
+    """As :class:`DenseMerge`, with few masks at full size at a time, in the time of a prediction per set of scores.
+
+    Args:
+        logits: (K, h, w) of the masks.
+        padded, valid: see :func:`opsnet.panoptic.merge.upsample_masks`.
+        regions, count, is_thing, iou: as in ``SparseMerge``.
+    """
+
+    def __init__(
+        self, logits: Tensor, padded: tuple[int, int], valid: tuple[int, int], regions: Tensor, count: int,
+        is_thing: Sequence[bool], *, iou: Tensor,
+    ) -> None:  # fmt: skip
+        super().__init__((), regions, count, is_thing, iou=iou)
+        self._logits, self._padded, self._valid = logits, padded, valid
+
+    def _map(self, filtered: Filtered, overlap: float) -> PanopticMap:
+        kept = filtered.keep.nonzero()[:, 0]
+        return merge_masks(
+            self._logits[kept], filtered.scores[kept], filtered.labels[kept], self._is_thing, padded=self._padded,
+            valid=self._valid, size=(self._regions.shape[0], self._regions.shape[1]), iou=self._iou[kept],
+            merge_scores=filtered.merge_scores[kept], overlap=overlap,
+        )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from opsnet.evaluation import scored_image
 from opsnet.evaluation.scored_image import ImageMasks, score_image
 from opsnet.metrics.panoptic_quality import count_image
 from opsnet.panoptic.mask_filtering import Filtered
@@ -35,8 +36,12 @@ def scene(size: tuple[int, int]) -> tuple[ImageMasks, GroundTruth, Filtered]:
     return masks, truth, rows
 
 
+@pytest.mark.parametrize("most_bytes", [2**31, 0])  # 0: masks do not fit into memory at full size
 @pytest.mark.parametrize("size", [(15, 20), (30, 41), (9, 13)])
-def test_every_setting_is_scored_as_the_dense_merge_would_be(size: tuple[int, int]) -> None:
+def test_every_setting_is_scored_as_the_dense_merge_would_be(
+    size: tuple[int, int], most_bytes: int, monkeypatch
+) -> None:
+    monkeypatch.setattr(scored_image, "MOST_BYTES", most_bytes)
     masks, truth, rows = scene(size)
     found = score_image(masks, truth, rows, with_map=[True] * SETTINGS, is_thing=IS_THING, overlaps=[0.2] * SETTINGS)
     full = upsample_masks(masks.logits, masks.padded, masks.valid, size)
