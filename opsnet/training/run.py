@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
+from opsnet.utils.ranks import is_lost_connection, lost_others
 from opsnet.utils.stop_signals import Stopped, end_with_parent
 
 log = logging.getLogger(__name__)
@@ -95,6 +96,7 @@ def fit(trainer: Any, module: Any, data: Any, resume: Path | None) -> None:
 
     Raises:
         NonFiniteError: NaN in the images or weights made the network fail.
+        InputError: another process has ended; its own message says why.
         KeyboardInterrupt: after Ctrl-C.
         Stopped: after another signal, with the exit code by which schedulers know it.
     """
@@ -116,6 +118,8 @@ def fit(trainer: Any, module: Any, data: Any, resume: Path | None) -> None:
         for callback in trainer.callbacks:
             if isinstance(callback, NonFiniteGradients) and (cause := callback.cause(trainer, module)):
                 raise cause from error
+        if trainer.world_size > 1 and is_lost_connection(error):
+            raise lost_others(trainer.global_rank, trainer.world_size) from error
         raise
 
 

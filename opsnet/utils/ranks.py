@@ -63,15 +63,28 @@ class Ranks:
         try:
             distributed.all_gather_object(values, value, group=self.group)
         except RuntimeError as error:  # gloo's, of a connection that was closed
-            raise InputError(
-                f"rank {self.rank} of {self.count} has lost the others: one of them ended, and its message says why; "
-                "correct that, and run the same command again"
-            ) from error
+            raise lost_others(self.rank, self.count) from error
         return values
 
     def barrier(self) -> None:
         """Waits until all ranks are here."""
         self.gather(None)
+
+
+def lost_others(rank: int, count: int) -> InputError:
+    """The error of a rank whose connection to the others is closed."""
+    return InputError(
+        f"rank {rank} of {count} has lost the others: one of them ended, and its message says why; correct that, and "
+        "run the same command again"
+    )
+
+
+def is_lost_connection(error: BaseException) -> bool:
+    """Whether an error is that of gloo or NCCL about a rank that has ended."""
+    from torch.distributed import DistError
+
+    said = str(error)
+    return isinstance(error, DistError) or (isinstance(error, RuntimeError) and "gloo" in said and "Connection" in said)
 
 
 def is_distributed(trainer: Mapping[str, Any] | None) -> bool:

@@ -10,9 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from opsnet.utils.errors import InputError
-from opsnet.utils.ranks import Ranks, start_ranks
+from opsnet.utils.ranks import Ranks, is_lost_connection, start_ranks
 
 DDP = {"strategy": "ddp", "devices": 2, "accelerator": "cpu"}
 
@@ -84,3 +85,16 @@ def test_a_signal_to_rank_0_ends_both(tmp_path) -> None:
     time.sleep(0.1)
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)
+
+
+@pytest.mark.parametrize(
+    ("error", "is_lost"),
+    [
+        (RuntimeError("[gloo/transport/tcp/pair.cc:561] Connection closed by peer [127.0.0.1]:45455"), True),
+        (torch.distributed.DistBackendError("NCCL error: remote process exited or there was a network error"), True),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+        (OSError("Connection refused"), False),
+    ],
+)
+def test_a_lost_connection_is_told_from_other_errors(error, is_lost) -> None:
+    assert is_lost_connection(error) == is_lost
