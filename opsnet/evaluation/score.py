@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -18,10 +21,12 @@ from opsnet.evaluation.score_pair import ImageFiles, PairScore, score_pair
 from opsnet.metrics.panoptic_arithmetic import Side
 from opsnet.metrics.panoptic_averages import PanopticCounts, PanopticScores, Quality, summarise
 from opsnet.utils.errors import DatasetError
-from opsnet.utils.threads import map_in_threads
+from opsnet.utils.stop_signals import worker_signals
 
 logger = logging.getLogger(__name__)
 
+LEAST_PER_PROCESS = 100
+"""Images; fewer are scored before a further process would be ready."""
 KEPT_BYTES = 2**26 - 2**16
 """Memory that is kept for the next image; twice the largest block that glibc considers (32 MiB)."""
 
@@ -234,15 +239,54 @@ def _areas(segments: Sequence[SegmentInfo]) -> npt.NDArray[Any] | None:
 def _score_images(
     pairs: Sequence[tuple[ImageFiles, ImageFiles]], num_classes: int, progress: bool, boundary: bool
 ) -> Iterable[PairScore]:
-    """The result of each image, in order, so that sums do not depend on the number of threads."""
-    _keep_freed_memory()
-    results = map_in_threads(lambda pair: score_pair(*pair, num_classes, boundary=boundary), pairs)
+    """The result of each image, in order, so that sums do not depend on the number of processes."""
+    one = partial(_score_one, num_classes=num_classes, boundary=boundary)
+    results = _in_processes(one, pairs, min(os.cpu_count() or 1, len(pairs) // LEAST_PER_PROCESS))
     if not progress:
         return results
     from rich.console import Console  # takes as long to import as 50 images to score
     from rich.progress import track
 
     return track(results, "scoring", len(pairs), console=Console(stderr=True))
+
+
+def _score_one(pair: tuple[ImageFiles, ImageFiles], *, num_classes: int, boundary: bool) -> PairScore:
+    return score_pair(*pair, num_classes, boundary=boundary)
+
+
+def _in_processes(
+    one: Callable[[tuple[ImageFiles, ImageFiles]], PairScore], pairs: Sequence[tuple[ImageFiles, ImageFiles]],
+    processes: int,
+) -> Iterator[PairScore]:  # fmt: skip
+    """The result of each pair, in order.
+
+    Not in threads, which take longer than one: the work is a hundred small steps, which all need the interpreter. The
+    processes are copies of this one; where threads may hold locks, as torch's do, it works alone.
+
+    Raises:
+        DatasetError: as by ``one``, or a process was killed.
+    """
+    if processes < 2 or sys.platform != "linux" or "torch" in sys.modules:
+        _keep_freed_memory()
+        yield from map(one, pairs)
+        return
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
+
+    context = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=_begin_process) as pool:
+        try:
+            yield from pool.map(one, pairs, chunksize=16)
+        except BrokenProcessPool as error:
+            raise DatasetError(
+                "a process that scores was killed, perhaps because memory was full: run the same command again"
+            ) from error
+
+
+def _begin_process() -> None:
+    worker_signals()
+    _keep_freed_memory()
 
 
 def _keep_freed_memory() -> None:
