@@ -9,9 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,7 +22,7 @@ from opsnet.data.coco_panoptic import SegmentLabel, content, describe, image_rec
 from opsnet.data.panoptic_records import ImageFile
 from opsnet.utils.errors import DatasetError, InputError
 from opsnet.utils.files import WriteError, atomic_path, make_folder, shortened, write_json, write_text
-from opsnet.utils.stop_signals import worker_signals
+from opsnet.utils.processes import map_in_processes
 
 
 @dataclass(frozen=True)
@@ -104,7 +102,9 @@ def convert(
     workers, shown = workers or os.cpu_count() or 1, (annotations.stem, len(sources))
     records: list[Outcome] = []
     failed: list[str] = []
-    for record in track(_each(one, sources, workers), *shown, console=console):  # an error ends the bar first
+    fix = "run the same command again to continue, with fewer --workers"
+    # Without a name of its own, so that leaving the loop ends the processes; an error ends the bar first.
+    for record in track(map_in_processes(one, sources, workers, fix=fix, chunk=8), *shown, console=console):
         records.append(record)
         failed += [record] if isinstance(record, str) else []
         if len(failed) > SHOWN and not skip_damaged:  # the options are wrong rather than the files
@@ -124,25 +124,6 @@ def convert(
         console.print(f"{len(failed)} of {len(sources)} images were left out, because they are damaged", soft_wrap=True)
     shutil.rmtree(parts, ignore_errors=True)
     return len(whole)
-
-
-def _each(one: Callable[[Source], Outcome], sources: Sequence[Source], workers: int) -> Iterator[Outcome]:
-    """The outcome of each source, in order.
-
-    Raises:
-        DatasetError: a worker was killed.
-    """
-    if workers == 1:
-        yield from map(one, sources)
-        return
-    with ProcessPoolExecutor(workers, initializer=worker_signals) as pool:
-        try:
-            yield from pool.map(one, sources, chunksize=8)
-        except BrokenProcessPool as error:
-            raise DatasetError(
-                "a worker process was killed, perhaps because memory was full: run the same command again to continue, "
-                "with fewer --workers"
-            ) from error
 
 
 def _require_pngs(folder: Path, names: Sequence[str]) -> None:

@@ -11,8 +11,6 @@ import json
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -24,9 +22,8 @@ from safetensors.numpy import save_file
 
 from opsnet.data.shard_index import ShardIndex, index_shard
 from opsnet.data.shard_labels import LabelSource
-from opsnet.utils.errors import DatasetError
 from opsnet.utils.files import WriteError, atomic_path, make_folder
-from opsnet.utils.stop_signals import worker_signals
+from opsnet.utils.processes import map_in_processes
 
 log = logging.getLogger(__name__)
 
@@ -80,15 +77,9 @@ def _indices(paths: Sequence[Path], label: LabelSource, cache: Path | None) -> I
     if todo <= FEW:
         yield from map(one, paths)
         return
-    with ProcessPoolExecutor(min(len(os.sched_getaffinity(0)), 16), initializer=worker_signals) as pool:
-        try:
-            found = pool.map(one, paths, chunksize=4)
-            yield from track(found, "Indexing shards", len(paths), console=Console(stderr=True))
-        except BrokenProcessPool as error:
-            raise DatasetError(
-                "a process that indexes shards was killed, perhaps because memory was full: run the command again, it "
-                "resumes"
-            ) from error
+    processes = min(len(os.sched_getaffinity(0)), 16)
+    found = map_in_processes(one, paths, processes, chunk=4, fix="run the command again, it resumes")
+    yield from track(found, "Indexing shards", len(paths), console=Console(stderr=True))
 
 
 def _load(path: Path, *, label: LabelSource, cache: Path | None) -> ShardIndex:

@@ -6,7 +6,7 @@ import dataclasses
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -21,6 +21,7 @@ from opsnet.evaluation.score_pair import ImageFiles, PairScore, score_pair
 from opsnet.metrics.panoptic_arithmetic import Side
 from opsnet.metrics.panoptic_averages import PanopticCounts, PanopticScores, Quality, summarise
 from opsnet.utils.errors import DatasetError
+from opsnet.utils.processes import map_in_processes
 from opsnet.utils.stop_signals import worker_signals
 
 logger = logging.getLogger(__name__)
@@ -241,7 +242,15 @@ def _score_images(
 ) -> Iterable[PairScore]:
     """The result of each image, in order, so that sums do not depend on the number of processes."""
     one = partial(_score_one, num_classes=num_classes, boundary=boundary)
-    results = _in_processes(one, pairs, min(os.cpu_count() or 1, len(pairs) // LEAST_PER_PROCESS))
+    processes = min(os.cpu_count() or 1, len(pairs) // LEAST_PER_PROCESS)
+    # Not threads, which take longer than one: the work is a hundred small steps, which all need the interpreter. Copies
+    # of this process start at once, but not where threads may hold locks, as torch's do.
+    can_fork = sys.platform == "linux" and "torch" not in sys.modules
+    _keep_freed_memory()
+    results = map_in_processes(
+        one, pairs, processes if can_fork else 1, fix="run the same command again", chunk=16, begin=_begin_process,
+        method="fork",
+    )  # fmt: skip
     if not progress:
         return results
     from rich.console import Console  # takes as long to import as 50 images to score
@@ -252,36 +261,6 @@ def _score_images(
 
 def _score_one(pair: tuple[ImageFiles, ImageFiles], *, num_classes: int, boundary: bool) -> PairScore:
     return score_pair(*pair, num_classes, boundary=boundary)
-
-
-def _in_processes(
-    one: Callable[[tuple[ImageFiles, ImageFiles]], PairScore], pairs: Sequence[tuple[ImageFiles, ImageFiles]],
-    processes: int,
-) -> Iterator[PairScore]:  # fmt: skip
-    """The result of each pair, in order.
-
-    Not in threads, which take longer than one: the work is a hundred small steps, which all need the interpreter. The
-    processes are copies of this one; where threads may hold locks, as torch's do, it works alone.
-
-    Raises:
-        DatasetError: as by ``one``, or a process was killed.
-    """
-    if processes < 2 or sys.platform != "linux" or "torch" in sys.modules:
-        _keep_freed_memory()
-        yield from map(one, pairs)
-        return
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor
-    from concurrent.futures.process import BrokenProcessPool
-
-    context = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(processes, mp_context=context, initializer=_begin_process) as pool:
-        try:
-            yield from pool.map(one, pairs, chunksize=16)
-        except BrokenProcessPool as error:
-            raise DatasetError(
-                "a process that scores was killed, perhaps because memory was full: run the same command again"
-            ) from error
 
 
 def _begin_process() -> None:

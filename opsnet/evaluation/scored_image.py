@@ -25,8 +25,8 @@ from opsnet.panoptic.merge import upsample_masks
 from opsnet.panoptic.sparse_merge import Merged, SparseMerge
 from opsnet.structures import GroundTruth, PanopticMap
 
-BYTES = 4  # of a pixel's probability
-MOST_BYTES = 2**31
+PIXEL_BYTES = 4  # of a mask's probability
+MOST_MASK_BYTES = 2**31
 """Of an image's masks at full size, for all settings to share; beyond, they are upsampled again for each setting."""
 
 
@@ -112,11 +112,13 @@ def _prepared(
     masks: ImageMasks, used: Tensor, regions: GroundTruthRegions, is_thing: Sequence[bool]
 ) -> SparseMerge | DenseMerge:
     """The masks ``used`` (J,), prepared for merges with many settings, in the way that suits device and memory."""
-    rest: Any = (regions.index, len(regions), is_thing)
-    if masks.logits.device.type != "cuda" and len(used) * math.prod(masks.size) * BYTES > MOST_BYTES:
-        return RepeatedMerge(masks.logits[used], masks.padded, masks.valid, *rest, iou=masks.iou[used])
-    kind = DenseMerge if masks.logits.device.type == "cuda" else SparseMerge
-    return kind((masks.full(k) for k in in_groups(used, masks.size)), *rest, iou=masks.iou[used])
+    shared: Any = (regions.index, len(regions), is_thing)
+    groups = (masks.full(k) for k in in_groups(used, masks.size))
+    if masks.logits.device.type == "cuda":
+        return DenseMerge(groups, *shared, iou=masks.iou[used])
+    if len(used) * math.prod(masks.size) * PIXEL_BYTES > MOST_MASK_BYTES:
+        return RepeatedMerge(masks.logits[used], masks.padded, masks.valid, *shared, iou=masks.iou[used])
+    return SparseMerge(groups, *shared, iou=masks.iou[used])
 
 
 def _distinct(filtered: Filtered, overlaps: Sequence[float]) -> tuple[list[int], list[int]]:

@@ -20,7 +20,6 @@ import json
 import logging
 import shutil
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -44,6 +43,7 @@ from opsnet.miniature.drawing import (
 )
 from opsnet.miniature.painting import finish
 from opsnet.utils.files import atomic_path, write_text
+from opsnet.utils.processes import map_in_processes
 from opsnet.vocabulary import Vocabulary
 
 log = logging.getLogger(__name__)
@@ -140,7 +140,8 @@ def _draw_set(
     starts = range(0, count, CHUNK)
     todo = [i for i in starts if not (parts / f"{i:06d}.json").is_file()]
     jobs = partial(_write_chunk, draw, parts, count)
-    for _ in _progress(_map(jobs, todo, workers), len(todo), f"Drawing {target.parent.parent.name}/{target.stem}"):
+    found = map_in_processes(jobs, todo, min(workers, len(todo)), fix="run the same command again, it continues")
+    for _ in _progress(found, len(todo), f"Drawing {target.parent.parent.name}/{target.stem}"):
         pass
     records = [record for i in starts for record in json.loads((parts / f"{i:06d}.json").read_text())]
     write_text(target, json.dumps(finalise(records)))
@@ -152,14 +153,6 @@ def _write_chunk(draw: Callable[[int], Record], parts: Path, count: int, start: 
     records = [draw(i) for i in range(start, min(start + CHUNK, count))]
     write_text(parts / f"{start:06d}.json", json.dumps(records))
     return len(records)
-
-
-def _map(job: Callable[[int], int], items: list[int], workers: int) -> Iterator[int]:
-    if workers <= 1 or len(items) <= 1:
-        yield from map(job, items)
-        return
-    with ProcessPoolExecutor(workers) as pool:
-        yield from pool.map(job, items)
 
 
 def _progress(iterator: Iterator[int], total: int, title: str) -> Iterator[int]:

@@ -79,7 +79,7 @@ def test_a_killed_process_is_one_sentence(folder: Path) -> None:
     done = run(folder, "kill")
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
-    assert line.startswith("error: a process that scores was killed")
+    assert line.startswith("error: a worker process was killed")
 
 
 def test_a_killed_command_leaves_no_process(folder: Path) -> None:

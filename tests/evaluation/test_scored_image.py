@@ -41,7 +41,7 @@ def scene(size: tuple[int, int]) -> tuple[ImageMasks, GroundTruth, Filtered]:
 def test_every_setting_is_scored_as_the_dense_merge_would_be(
     size: tuple[int, int], most_bytes: int, monkeypatch
 ) -> None:
-    monkeypatch.setattr(scored_image, "MOST_BYTES", most_bytes)
+    monkeypatch.setattr(scored_image, "MOST_MASK_BYTES", most_bytes)
     masks, truth, rows = scene(size)
     found = score_image(masks, truth, rows, with_map=[True] * SETTINGS, is_thing=IS_THING, overlaps=[0.2] * SETTINGS)
     full = upsample_masks(masks.logits, masks.padded, masks.valid, size)
