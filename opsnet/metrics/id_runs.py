@@ -52,18 +52,53 @@ def runs_of_colours(truth: npt.NDArray[np.uint8], prediction: npt.NDArray[np.uin
     Bytes are compared, and only the first pixel of a run is turned into its id.
     """
     first, second = (np.ascontiguousarray(pixels).reshape(-1) for pixels in (truth, prediction))
-    changes = first[3:] != first[:-3]
-    changes |= second[3:] != second[:-3]
-    pixels = np.flatnonzero(changes) // 3  # up to three times, once per byte
-    is_first = np.ones(pixels.size + 1, bool)
-    is_first[2:] = pixels[1:] != pixels[:-1]
-    starts = np.append(0, pixels + 1)[is_first]
+    starts = _first_pixels(_changed_bytes(first, second))
     lengths = np.diff(starts, append=first.size // 3)
     return IdRuns(_ids_at(starts, first), _ids_at(starts, second), lengths)
 
 
-def _ids_at(pixels: IntArray, flat: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:
-    four = np.zeros((pixels.size, 4), np.uint8)  # a little-endian integer each
-    four[:, :3] = flat.reshape(-1, 3).take(pixels, axis=0)
-    ids: npt.NDArray[np.int32] = four.view("<i4")[:, 0]
+_GROUP = 8
+"""Pixels, whose 24 bytes are three integers: most groups have no change, and are found by the integers alone."""
+
+
+def _changed_bytes(first: npt.NDArray[np.uint8], second: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+    """Bytes of two images (3 H W,) of which one differs from the pixel before, and those of the first pixel.
+
+    False beyond the images, up to whole groups.
+    """
+    size = first.size
+    changed = np.empty(-(-size // (3 * _GROUP)) * 3 * _GROUP, bool)
+    changed[:3], changed[size:] = True, False
+    inner = changed[3:size]
+    np.not_equal(second[3:], second[:-3], out=inner)
+    inner |= first[3:] != first[:-3]
+    return changed
+
+
+def _first_pixels(changed: npt.NDArray[np.bool_]) -> IntArray:
+    """Pixels of which a byte has changed, ascending.
+
+    As ``flatnonzero`` of each three bytes, in a third of the time: that of groups of pixels, then of pixels in groups.
+    """
+    words = changed.view(np.uint64)
+    groups = np.flatnonzero(_any_of_three(words != 0))
+    pixels = np.flatnonzero(_any_of_three(words.reshape(-1, 3).take(groups, axis=0).view(bool).reshape(-1)))
+    starts: IntArray = (groups * _GROUP).take(pixels >> 3) + (pixels & 7)  # // and % are slower
+    return starts
+
+
+def _any_of_three(flags: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """(3 N,) -> (N,)."""
+    found: npt.NDArray[np.bool_] = flags[0::3] | flags[1::3]
+    found |= flags[2::3]
+    return found
+
+
+def _ids_at(pixels: IntArray, flat: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint32]:
+    """Ids of some pixels, the first of which is that of the image."""
+    ids = np.empty(pixels.size, np.uint32)
+    ids[0] = int.from_bytes(flat[:3].tobytes(), "little")
+    # The four bytes that end with a pixel's own are a little-endian integer with a byte of the pixel before below.
+    before = np.ndarray(flat.size // 3 - 1, "<u4", flat, offset=2, strides=(3,))
+    np.right_shift(before[pixels[1:] - 1], 8, out=ids[1:])
     return ids
