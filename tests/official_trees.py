@@ -11,7 +11,7 @@ from PIL import Image
 from scipy.io import savemat
 from shard_writing import image_bytes, write_info, write_tar
 
-from opsnet.data.coco_panoptic import SegmentLabel, describe
+from opsnet.data.coco_panoptic_writing import SegmentLabel, describe
 from opsnet.data.panoptic_png import ids_to_rgb
 from opsnet.vocabulary import Vocabulary
 

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from opsnet.data import findings as kinds
-from opsnet.data.coco_panoptic import SegmentLabel, describe
+from opsnet.data.coco_panoptic_writing import SegmentLabel, describe
 from opsnet.data.findings import Kind
 from opsnet.data.panoptic_dataset import PanopticDataset
 from opsnet.data.panoptic_png import ids_to_rgb

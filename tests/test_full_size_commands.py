@@ -27,7 +27,7 @@ import torch
 from documented import ROOT
 from official_trees import imagenet_tree, save
 
-from opsnet.data.coco_panoptic import SegmentLabel, describe
+from opsnet.data.coco_panoptic_writing import SegmentLabel, describe
 from opsnet.data.panoptic_png import ids_to_rgb
 from opsnet.vocabulary import Vocabulary
 

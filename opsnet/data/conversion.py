@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from opsnet.data.coco_panoptic import SegmentLabel, content, describe, image_record, write_annotation
+from opsnet.data.coco_panoptic_writing import SegmentLabel, content, describe, image_record, write_annotation
 from opsnet.data.panoptic_records import ImageFile
 from opsnet.utils.errors import DatasetError, InputError
 from opsnet.utils.files import WriteError, atomic_path, make_folder, shortened, write_json, write_text

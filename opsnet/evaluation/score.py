@@ -5,29 +5,26 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from opsnet.data.coco_panoptic import PanopticJson
-from opsnet.data.panoptic_records import Annotation, Category, SegmentInfo
-from opsnet.evaluation.score_pair import ImageFiles, PairScore, score_pair
-from opsnet.metrics.panoptic_arithmetic import Side
+from opsnet.data.panoptic_records import Category
+from opsnet.evaluation.score_pair import score_pair
+from opsnet.evaluation.scored_files import FilePairs, read_pairs
 from opsnet.metrics.panoptic_averages import PanopticCounts, PanopticScores, Quality, summarise
-from opsnet.utils.errors import DatasetError
-from opsnet.utils.processes import map_in_processes
-from opsnet.utils.stop_signals import worker_signals
+from opsnet.utils.forks import can_fork, map_in_forks
 
 logger = logging.getLogger(__name__)
 
-LEAST_PER_PROCESS = 100
+LEAST_PER_PROCESS = 50
 """Images; fewer are scored before a further process would be ready."""
+CHUNK = 8
+"""Images that are scored and summed together, however many processes there are: sums depend on their order."""
 KEPT_BYTES = 2**26 - 2**16
 """Memory that is kept for the next image; twice the largest block that glibc considers (32 MiB)."""
 
@@ -95,177 +92,76 @@ def score(
     Raises:
         DatasetError: a file is missing or malformed, or files contradict each other.
     """
-    pairs, categories = _read(Path(gt_json), Path(pred_json), gt_dir, pred_dir)
-    counts, wrong_areas, example = PanopticCounts.zeros(len(categories)), 0, ""
-    on_boundary = PanopticCounts.zeros(len(categories))
-    for image in _score_images(pairs, len(categories), progress, boundary):
-        counts += image.counts
-        on_boundary += image.boundary or PanopticCounts.zeros(len(categories))
-        wrong_areas += len(image.wrong_areas)
-        example = example or "".join(image.wrong_areas[:1])
-    if wrong_areas:
+    pairs = read_pairs(Path(gt_json), Path(pred_json), gt_dir, pred_dir)
+    total = _ChunkScore.zeros(len(pairs.categories))
+    for chunk in _score_chunks(pairs, boundary, progress):
+        total += chunk
+    if total.wrong_areas:
         logger.warning(
             "%d segment areas in the ground truth's json differ from its PNGs; the json is used, as in panopticapi: %s",
-            *(wrong_areas, example),
+            *(total.wrong_areas, total.example),
         )
-    is_thing = [category.is_thing for category in categories]
-    of_boundary = summarise(on_boundary, is_thing) if boundary else None
-    return Score(summarise(counts, is_thing), categories, len(pairs), of_boundary)
+    is_thing = [category.is_thing for category in pairs.categories]
+    of_boundary = summarise(total.boundary, is_thing) if boundary else None
+    return Score(summarise(total.counts, is_thing), pairs.categories, len(pairs), of_boundary)
 
 
-def _read(
-    gt_json: Path, pred_json: Path, gt_dir: str | Path | None, pred_dir: str | Path | None
-) -> tuple[list[tuple[ImageFiles, ImageFiles]], tuple[Category, ...]]:
-    """Ground truth and prediction of each image, and the categories; the jsons' contents are not kept.
+@dataclass(frozen=True)
+class _ChunkScore:
+    """The result of some images.
 
-    Raises:
-        DatasetError: as in :func:`score`, about anything but the PNGs.
+    Attributes:
+        counts: for PQ.
+        boundary: for Boundary PQ; zeros unless requested.
+        wrong_areas: number of segments whose area differs in the ground truth's json and PNG.
+        example: describes the first of them.
     """
-    truth_json = PanopticJson(gt_json)
-    categories, names = truth_json.categories(), _stems(truth_json)
-    truths = _by_image(truth_json, gt_dir, categories)
-    if not truths:
-        raise DatasetError(f"{gt_json} has no annotations: give a ground truth with at least one image")
-    del truth_json  # before the other is read: each takes several times its file
-    prediction_json = PanopticJson(pred_json, predicted=True)
-    _require_same_names(gt_json, names, prediction_json)
-    _compare_categories(categories, prediction_json)
-    predictions = _by_image(prediction_json, pred_dir, categories)
-    for image_id in truths:
-        if image_id not in predictions:
-            raise DatasetError(
-                f"{pred_json} has no annotation for image {image_id} of {gt_json}: predict that image too, or give "
-                "opsnet-predict ids_from=GT.json if the images are numbered in another way"
-            )
-    return [(truth, predictions[image_id]) for image_id, truth in truths.items()], categories
 
+    counts: PanopticCounts
+    boundary: PanopticCounts
+    wrong_areas: int = 0
+    example: str = ""
 
-def _require_same_names(gt_json: Path, theirs: Mapping[int | str, str], prediction: PanopticJson) -> None:
-    """Checks that no image id belongs to different files, if both files have valid ``images``; suffixes may differ.
+    @classmethod
+    def zeros(cls, num_classes: int) -> _ChunkScore:
+        return cls(PanopticCounts.zeros(num_classes), PanopticCounts.zeros(num_classes))
 
-    Args:
-        gt_json: the ground truth.
-        theirs: its :func:`_stems`.
-        prediction: the prediction.
-
-    Raises:
-        DatasetError: one does.
-    """
-    ours = _stems(prediction)
-    for image_id in ours.keys() & theirs.keys():
-        if ours[image_id] != theirs[image_id]:
-            raise DatasetError(
-                f"image {image_id} is {ours[image_id]} in {prediction.path}, but {theirs[image_id]} in {gt_json}: "
-                f"predict with the ids of the ground truth (opsnet-predict ids_from={gt_json}), or remove `images` "
-                "from the prediction if the ids are right"
-            )
-
-
-def _compare_categories(categories: Sequence[Category], prediction: PanopticJson) -> None:
-    """Warns of ids whose names differ; they may be other names of the same classes, such as synonyms."""
-    try:
-        theirs = {c.id: c.name for c in prediction.categories()} if "categories" in prediction else {}
-    except DatasetError:  # panopticapi does not read this list
-        return
-    others = [(c, theirs[c.id]) for c in categories if c.id in theirs and theirs[c.id].casefold() != c.name.casefold()]
-    if others:
-        first, name = others[0]
-        logger.warning(
-            "%d categories have other names in %s, the first is %d: '%s' for '%s'. Classes are compared by id: if "
-            "these are other classes, predict with the categories of the ground truth (vocabulary=GT.json)",
-            *(len(others), prediction.path, first.id, name, first.name),
+    def __add__(self, other: _ChunkScore) -> _ChunkScore:
+        return _ChunkScore(
+            self.counts + other.counts,
+            self.boundary + other.boundary,
+            self.wrong_areas + other.wrong_areas,
+            self.example or other.example,
         )
 
 
-def _stems(listing: PanopticJson) -> dict[int | str, str]:
-    """File names by image id, without folders and suffix; none if ``images`` is missing or invalid."""
-    try:
-        names = listing.images() if "images" in listing else {}
-    except DatasetError:  # panopticapi does not read this list
-        return {}
-    return {image_id: PurePosixPath(name.replace("\\", "/")).stem for image_id, name in names.items()}
-
-
-def _by_image(
-    listing: PanopticJson, folder: str | Path | None, categories: Sequence[Category]
-) -> dict[int | str, ImageFiles]:
-    """The annotations by image id, in the json's order; PNGs are not opened.
-
-    Args:
-        listing: the json.
-        folder: folder of its PNGs; ``None``: the json's path without ``.json``.
-        categories: categories of the ground truth.
-
-    Raises:
-        DatasetError: the folder is missing, an annotation is invalid, or its category is unknown.
-    """
-    folder = listing.path.with_suffix("") if folder is None else Path(folder)
-    if not folder.is_dir():
-        option = "--pred-dir" if listing.predicted else "--gt-dir"
-        raise DatasetError(f"the folder {folder} with the PNGs of {listing.path} does not exist: give it by {option}")
-    label_of = {category.id: label for label, category in enumerate(categories)}
-    images: dict[int | str, ImageFiles] = {}
-    for annotation in listing.annotations():
-        image_id = annotation.image_id
-        if image_id in images:
-            logger.warning(
-                "%s predicts image %s twice: the last prediction is scored, as in panopticapi", listing.path, image_id
-            )
-        images[image_id] = _files(listing, folder, annotation, label_of)
-    return images
-
-
-def _files(listing: PanopticJson, folder: Path, annotation: Annotation, label_of: Mapping[int, int]) -> ImageFiles:
-    segments = annotation.segments
-    for segment in segments:
-        if segment.category_id not in label_of:
-            raise DatasetError(
-                f"{listing.path}: image {annotation.image_id}, segment {segment.id} has unknown category_id "
-                f"{segment.category_id}: use an id of the ground truth's categories"
-            )
-    side: Side = "prediction" if listing.predicted else "truth"
-    rows = [(s.id, label_of[s.category_id], s.is_crowd, s.covered) for s in segments]
-    return ImageFiles(
-        annotation.image_id, side, listing.path, folder, annotation.file_name,
-        np.array(rows, dtype=np.int64).reshape(-1, 4), _areas(segments),
-    )  # fmt: skip
-
-
-def _areas(segments: Sequence[SegmentInfo]) -> npt.NDArray[Any] | None:
-    """Areas (S,) of the json, or ``None`` if one is missing."""
-    areas = [segment.area for segment in segments]
-    return None if None in areas else np.array(areas)
-
-
-def _score_images(
-    pairs: Sequence[tuple[ImageFiles, ImageFiles]], num_classes: int, progress: bool, boundary: bool
-) -> Iterable[PairScore]:
-    """The result of each image, in order, so that sums do not depend on the number of processes."""
-    one = partial(_score_one, num_classes=num_classes, boundary=boundary)
-    processes = min(os.cpu_count() or 1, len(pairs) // LEAST_PER_PROCESS)
-    # Not threads, which take longer than one: the work is a hundred small steps, which all need the interpreter. Copies
-    # of this process start at once, but not where threads may hold locks, as torch's do.
-    can_fork = sys.platform == "linux" and "torch" not in sys.modules
+def _score_chunks(pairs: FilePairs, boundary: bool, progress: bool) -> Iterable[_ChunkScore]:
+    """The results, in order."""
+    one, starts = partial(_score_chunk, pairs, boundary=boundary), range(0, len(pairs), CHUNK)
+    # Not threads, which take longer than one: the work is a hundred small steps, which all need the interpreter.
+    processes = min(os.cpu_count() or 1, len(pairs) // LEAST_PER_PROCESS) if can_fork() else 1
     _keep_freed_memory()
-    results = map_in_processes(
-        one, pairs, processes if can_fork else 1, fix="run the same command again", chunk=16, begin=_begin_process,
-        method="fork",
-    )  # fmt: skip
+    results: Iterable[_ChunkScore]
+    if processes < 2:
+        results = map(one, starts)
+    else:
+        results = map_in_forks(one, starts, processes, fix="run the same command again", begin=_keep_freed_memory)
     if not progress:
         return results
-    from rich.console import Console  # takes as long to import as 50 images to score
+    from rich.console import Console  # takes as long to import as 20 images to score
     from rich.progress import track
 
-    return track(results, "scoring", len(pairs), console=Console(stderr=True))
+    return track(results, "scoring", len(starts), console=Console(stderr=True))
 
 
-def _score_one(pair: tuple[ImageFiles, ImageFiles], *, num_classes: int, boundary: bool) -> PairScore:
-    return score_pair(*pair, num_classes, boundary=boundary)
-
-
-def _begin_process() -> None:
-    worker_signals()
-    _keep_freed_memory()
+def _score_chunk(pairs: FilePairs, start: int, *, boundary: bool) -> _ChunkScore:
+    num_classes = len(pairs.categories)
+    total = _ChunkScore.zeros(num_classes)
+    for number in range(start, min(start + CHUNK, len(pairs))):
+        counts, wrong_areas, on_boundary = score_pair(*pairs[number], num_classes, boundary=boundary)
+        on_boundary = on_boundary or PanopticCounts.zeros(num_classes)
+        total += _ChunkScore(counts, on_boundary, len(wrong_areas), "".join(wrong_areas[:1]))
+    return total
 
 
 def _keep_freed_memory() -> None:

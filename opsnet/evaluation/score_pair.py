@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from opsnet.data.panoptic_png import read_colours, rgb_to_ids
-from opsnet.metrics.boundary import boundary_overlaps
 from opsnet.metrics.id_runs import runs_of_colours
 from opsnet.metrics.panoptic_arithmetic import (
     AbsentSegmentError,
     SegmentError,
     SegmentTable,
-    Side,
     UnlistedSegmentError,
     count_segments,
     table_of_runs,
@@ -28,36 +25,21 @@ MAX_PAIRS = 2**25
 """Maximum number of (ground-truth, predicted) segment pairs per image, each a table cell; COCO has about 10^4."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ImageFiles:
-    """One image's annotation, small: those of all images are in memory at the same time.
+    """One image's annotation and PNG.
 
     Attributes:
         image_id: id of the image.
-        side: ``truth`` or ``prediction``.
-        listing: its json.
-        folder, file_name: place of its PNG.
-        rows: (S, 4), id, label, crowd and covered pixels of each segment; labels index the categories.
-        areas: (S,) of the json, or ``None``.
+        listing: the json.
+        png: the PNG of segment ids.
+        segments: those of the json; labels index the categories.
     """
 
     image_id: int | str
-    side: Side
     listing: Path
-    folder: Path
-    file_name: str
-    rows: IntArray
-    areas: npt.NDArray[Any] | None
-
-    @property
-    def png(self) -> Path:
-        """The PNG of segment ids."""
-        return self.folder / self.file_name
-
-    def table(self) -> SegmentTable:
-        """The segments."""
-        ids, labels, crowd, covered = self.rows.T
-        return SegmentTable(self.side, ids, labels, crowd == 1, self.areas, covered)
+    png: Path
+    segments: SegmentTable
 
 
 class PairScore(NamedTuple):
@@ -87,19 +69,21 @@ def score_pair(truth: ImageFiles, prediction: ImageFiles, num_classes: int, *, b
             f"{prediction.png} is {sizes[0]} but {truth.png} is {sizes[1]} (image {truth.image_id}): "
             "write predictions at the size of the original image"
         )
-    counts = [len(side.rows) for side in (truth, prediction)]
+    tables = truth.segments, prediction.segments
+    counts = [table.ids.size for table in tables]
     if (1 + counts[0]) * (1 + counts[1]) > MAX_PAIRS:
         raise DatasetError(
             f"image {truth.image_id} has {counts[0]:,} ground-truth and {counts[1]:,} predicted segments, more pairs "
             f"than fit into memory: merge or drop small segments of {prediction.png} or {truth.png}"
         )
     try:
-        tables = truth.table(), prediction.table()
         overlaps = table_of_runs(runs_of_colours(*colours), *tables)
         wrong_areas = _check_areas(truth, tables[0], overlaps.sum(axis=1)[1:])
         counted = count_segments(overlaps, *tables, num_classes)
         if not boundary:
             return PairScore(counted, wrong_areas)
+        from opsnet.metrics.boundary import boundary_overlaps
+
         limit = boundary_overlaps(rgb_to_ids(colours[0]), rgb_to_ids(colours[1]), *tables).ious()
         return PairScore(counted, wrong_areas, count_segments(overlaps, *tables, num_classes, limit))
     except SegmentError as error:

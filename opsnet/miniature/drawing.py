@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from opsnet.data.coco_panoptic import SegmentLabel, describe
+from opsnet.data.coco_panoptic_writing import SegmentLabel, describe
 from opsnet.miniature.painting import Array, Mask, paint_stuff, paint_thing
 from opsnet.vocabulary import Concept, Vocabulary
 

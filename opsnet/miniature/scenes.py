@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from opsnet.data.coco_panoptic import content, image_record, write_annotation
+from opsnet.data.coco_panoptic_writing import content, image_record, write_annotation
 from opsnet.data.panoptic_records import ImageFile
 from opsnet.miniature.drawing import (
     CAPTION_SIZE,

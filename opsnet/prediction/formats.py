@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from opsnet.data.coco_panoptic import image_record, segment_record
+from opsnet.data.coco_panoptic_writing import image_record, segment_record
 from opsnet.data.panoptic_png import ids_to_rgb
 from opsnet.data.panoptic_records import ImageFile, ImageId, SegmentInfo
 from opsnet.prediction.polygons import mask_polygons

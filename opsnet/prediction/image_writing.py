@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from opsnet.data.coco_panoptic import image_record, write_annotation
+from opsnet.data.coco_panoptic_writing import image_record, write_annotation
 from opsnet.data.panoptic_records import ImageFile
 from opsnet.prediction.carriers import PanopticResult
 from opsnet.prediction.formats import coco_instances, dropped_masks, panoptic_segment, row_of

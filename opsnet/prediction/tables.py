@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from opsnet.data.coco_panoptic import content
+from opsnet.data.coco_panoptic_writing import content
 from opsnet.prediction.formats import columns_of, safe_cell
 from opsnet.prediction.image_writing import WrittenImage
 from opsnet.utils.files import write_json, write_text

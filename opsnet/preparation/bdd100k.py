@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from opsnet.data.coco_panoptic import SegmentLabel
+from opsnet.data.coco_panoptic_writing import SegmentLabel
 from opsnet.data.conversion import Source, convert
 from opsnet.preparation.arguments import add_source_arguments, require_folder
 from opsnet.vocabulary import Vocabulary

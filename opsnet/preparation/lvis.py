@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from opsnet.data.coco_panoptic import SegmentLabel
+from opsnet.data.coco_panoptic_writing import SegmentLabel
 from opsnet.data.conversion import Source, convert, link
 from opsnet.preparation.arguments import add_source_arguments, require_folder
 from opsnet.preparation.lvis_json import CLASSES, load_lvis

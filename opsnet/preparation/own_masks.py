@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from opsnet.data.coco_panoptic import SegmentLabel
+from opsnet.data.coco_panoptic_writing import SegmentLabel
 from opsnet.data.conversion import Source
 from opsnet.data.images import require_decodable
 from opsnet.data.panoptic_png import MAX_ID, decode_ids

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as runs
 
-from opsnet.data.coco_panoptic import SegmentLabel
+from opsnet.data.coco_panoptic_writing import SegmentLabel
 from opsnet.data.run_lengths import checked_counts
 
 Runs = dict[str, Any]

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from opsnet.data.coco_panoptic import SegmentLabel
+from opsnet.data.coco_panoptic_writing import SegmentLabel
 from opsnet.data.conversion import Source
 from opsnet.preparation.own_files import progress, require_size, upright_size
 from opsnet.preparation.own_regions import Region, Runs, Size, paint

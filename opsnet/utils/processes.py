@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Iterable, Iterator
-from typing import Literal, TypeVar
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
 
 from opsnet.utils.errors import DatasetError
 from opsnet.utils.stop_signals import worker_signals
@@ -14,8 +15,7 @@ R = TypeVar("R")
 
 
 def map_in_processes(
-    function: Callable[[T], R], items: Iterable[T], processes: int, *, fix: str, chunk: int = 1,
-    begin: Callable[[], object] = worker_signals, method: Literal["fork"] | None = None,
+    function: Callable[[T], R], items: Iterable[T], processes: int, *, fix: str, chunk: int = 1
 ) -> Iterator[R]:  # fmt: skip
     """Yields ``function(item)`` for each item, in order.
 
@@ -25,8 +25,6 @@ def map_in_processes(
         processes: at most; below 2 this process works alone.
         fix: what to do if one was killed, the end of the message.
         chunk: items that a process is given at a time.
-        begin: called at the start of each process; leaves stop signals to this one, as :func:`worker_signals` does.
-        method: ``None``: Python's own for this platform and version.
 
     Raises:
         DatasetError: a process was killed.
@@ -34,11 +32,7 @@ def map_in_processes(
     if processes < 2:
         yield from map(function, items)
         return
-    from concurrent.futures import ProcessPoolExecutor  # takes as long to import as 20 images to score
-    from concurrent.futures.process import BrokenProcessPool
-
-    context = multiprocessing.get_context(method)
-    with ProcessPoolExecutor(processes, mp_context=context, initializer=begin) as pool:
+    with ProcessPoolExecutor(processes, initializer=worker_signals) as pool:
         try:
             yield from pool.map(function, items, chunksize=chunk)
         except BrokenProcessPool as error:

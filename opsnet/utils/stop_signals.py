@@ -8,7 +8,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from multiprocessing import AuthenticationError
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -76,6 +75,8 @@ def worker_signals(worker: int = 0) -> None:
 
 def _print_unless_given_up(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """For the thread with which a worker hands over its batches: one that is not taken any more is no error."""
+    from multiprocessing import AuthenticationError
+
     if not issubclass(kind, (EOFError, ConnectionError, AuthenticationError)):
         sys.__excepthook__(kind, error, trace)
 
@@ -85,7 +86,9 @@ def end_workers() -> None:
 
     At exit, Python would send them SIGTERM, which they survive for a minute, and wait for them.
     """
-    import multiprocessing  # here, because commands without workers start sooner
+    if "multiprocessing" not in sys.modules:  # commands without workers end sooner
+        return
+    import multiprocessing
 
     workers = [child for child in multiprocessing.active_children() if child.daemon]
     if workers:

@@ -74,16 +74,25 @@ def read_text(path: Path, largest: int) -> str:
     Raises:
         FileError: it is missing, has more than ``largest`` bytes, or is not UTF-8.
     """
-    if not os.path.isfile(path):  # False for a name that no file can have, where pathlib raises, and for a pipe
-        raise FileError("is not a file: name one" if os.path.exists(path) else "does not exist: check the path")
+    require_size(path, largest)
     try:
-        if (size := path.stat().st_size) > largest:
-            raise FileError(f"has {size:,} bytes, more than the {largest:,} that are read: split it")
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise FileError(f"is not UTF-8 text ({error}): save it as UTF-8") from error
     except OSError as error:
         raise FileError(f"cannot be read ({error.strerror}): check its permissions") from error
+
+
+def require_size(path: Path, largest: int) -> None:
+    """Checks that a path is a file of at most ``largest`` bytes.
+
+    Raises:
+        FileError: it is missing, no file, or larger.
+    """
+    if not os.path.isfile(path):  # False for a name that no file can have, where pathlib raises, and for a pipe
+        raise FileError("is not a file: name one" if os.path.exists(path) else "does not exist: check the path")
+    if (size := path.stat().st_size) > largest:
+        raise FileError(f"has {size:,} bytes, more than the {largest:,} that are read: split it")
 
 
 def _check_events(text: str) -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision import tv_tensors
 
-from opsnet.data.coco_panoptic import SegmentLabel, describe
+from opsnet.data.coco_panoptic_writing import SegmentLabel, describe
 from opsnet.data.panoptic_dataset import PanopticDataset
 from opsnet.data.panoptic_png import ids_to_rgb
 from opsnet.data.transforms import TrainTransform, Transform

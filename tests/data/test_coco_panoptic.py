@@ -16,7 +16,8 @@ from PIL import Image
 from tiny_sets import VOCABULARY, TinySet
 
 from opsnet.data import findings as kinds
-from opsnet.data.coco_panoptic import PanopticJson, SegmentLabel, content, describe, write_annotation
+from opsnet.data.coco_panoptic import PanopticJson
+from opsnet.data.coco_panoptic_writing import SegmentLabel, content, describe, write_annotation
 from opsnet.data.conversion import Source, convert
 from opsnet.data.findings import Finding
 from opsnet.data.inspection import inspect_image

@@ -16,7 +16,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from opsnet.data.coco_panoptic import SegmentLabel
+from opsnet.data.coco_panoptic_writing import SegmentLabel
 from opsnet.data.conversion import Source, convert, link
 from opsnet.data.panoptic_dataset import PanopticDataset
 from opsnet.utils.errors import DatasetError, InputError

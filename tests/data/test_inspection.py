@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from planted_defects import CAT, DOG, GRASS, IDS, LABELS
 
-from opsnet.data.coco_panoptic import describe
+from opsnet.data.coco_panoptic_writing import describe
 from opsnet.data.inspection import AnnotatedImage, inspect_image, read_sample
 from opsnet.data.panoptic_png import ids_to_rgb
 from opsnet.vocabulary import Concept, Vocabulary

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torchvision.transforms.v2 import functional
 
-from opsnet.data.coco_panoptic import SegmentLabel, describe
+from opsnet.data.coco_panoptic_writing import SegmentLabel, describe
 from opsnet.data.panoptic_dataset import PanopticDataset, Sample
 from opsnet.data.panoptic_png import ids_to_rgb
 from opsnet.data.transforms import EvalTransform, TrainTransform

@@ -162,7 +162,7 @@ def test_main_prints_tables(files: Path, capsys: pytest.CaptureFixture[str]) -> 
     arguments = ["--gt", str(files / "gt.json"), "--pred", str(files / "pred.json")]
     main(arguments)
     lines = capsys.readouterr().out.splitlines()
-    cells = {words[1]: words[3::2] for words in (line.split() for line in lines) if len(words) > 3}
+    cells = {words[0]: words[1:] for words in (line.split() for line in lines) if len(words) > 3}
     assert cells["All"] == ["50.00", "87.50", "58.33", "2"]
     assert cells["Stuff"] == ["50.00", "100.00", "50.00", "1"]
     assert "cat" not in "".join(lines)
@@ -176,7 +176,7 @@ def test_boundary_pq_is_printed_beside_pq(files: Path, capsys: pytest.CaptureFix
     arguments = ["--gt", str(files / "gt.json"), "--pred", str(files / "pred.json"), "--boundary"]
     main(arguments)
     lines = capsys.readouterr().out.splitlines()
-    rows = [words[3::2] for words in (line.split() for line in lines) if len(words) > 3 and words[1] == "All"]
+    rows = [words[1:] for words in (line.split() for line in lines) if words[:1] == ["All"]]
     assert rows == [["50.00", "87.50", "58.33", "2"]] * 2
     assert "BPQ" in "".join(lines)
     main([*arguments, "--json"])

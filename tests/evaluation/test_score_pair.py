@@ -9,16 +9,18 @@ import pytest
 
 from opsnet.data.panoptic_png import write_ids
 from opsnet.evaluation.score_pair import ImageFiles, score_pair
+from opsnet.metrics.panoptic_arithmetic import SegmentTable
 from opsnet.utils.errors import DatasetError
 
 
 def side(folder: Path, name: str, ids: list[list[int]], labels: dict[int, int], areas: list[int] | None) -> ImageFiles:
     write_ids(folder / f"{name}.png", np.array(ids))
-    rows = np.array([(number, label, 0, 0) for number, label in labels.items()])
-    return ImageFiles(
-        7, "truth" if name == "gt" else "prediction", folder / f"{name}.json", folder, f"{name}.png", rows,
+    numbers, classes = np.array(list(labels.items())).T
+    table = SegmentTable(
+        "truth" if name == "gt" else "prediction", numbers, classes, np.zeros(len(labels), bool),
         None if areas is None else np.array(areas),
     )  # fmt: skip
+    return ImageFiles(7, folder / f"{name}.json", folder / f"{name}.png", table)
 
 
 def test_counts_and_areas_by_hand(tmp_path: Path) -> None:

@@ -1,0 +1,203 @@
+"""Pairs of ground truth and prediction on disk: two panoptic jsons, checked against each other, and their PNGs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from opsnet.data.coco_panoptic import PanopticJson
+from opsnet.data.panoptic_columns import PanopticColumns, read_columns
+from opsnet.data.panoptic_records import Category
+from opsnet.evaluation.score_pair import ImageFiles
+from opsnet.metrics.panoptic_arithmetic import SegmentTable, Side
+from opsnet.metrics.panoptic_averages import IntArray
+from opsnet.utils.errors import DatasetError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SideFiles:
+    """The ground truth's or the prediction's annotations and PNGs.
+
+    Attributes:
+        side: ``truth`` or ``prediction``.
+        folder: of the PNGs.
+        columns: the annotations.
+        label_of: (C,) index of each of the ground truth's categories, ascending by id.
+        known: (C,) those ids.
+    """
+
+    side: Side
+    folder: Path
+    columns: PanopticColumns
+    label_of: IntArray
+    known: IntArray
+
+    def image(self, number: int) -> ImageFiles:
+        """The files of one annotation."""
+        columns, rows = self.columns, self.columns.rows(number)
+        table = SegmentTable(
+            self.side,
+            columns.ids[rows].astype(np.int64),
+            self.label_of[np.searchsorted(self.known, columns.category_ids[rows])],
+            columns.is_crowd[rows],
+            _stated(columns.areas[rows]),
+            columns.covered[rows],
+        )
+        return ImageFiles(
+            columns.image_ids[number], columns.listing.path, self.folder / columns.file_names[number], table
+        )
+
+
+@dataclass(frozen=True)
+class FilePairs:
+    """All images of a ground truth with their predictions; indexed by position in the ground truth's json.
+
+    Attributes:
+        categories: of the ground truth.
+        truth: its files.
+        prediction: those of the prediction.
+        predicted: (I,) position of each image's annotation in the prediction.
+    """
+
+    categories: tuple[Category, ...]
+    truth: SideFiles
+    prediction: SideFiles
+    predicted: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.predicted)
+
+    def __getitem__(self, number: int) -> tuple[ImageFiles, ImageFiles]:
+        return self.truth.image(number), self.prediction.image(self.predicted[number])
+
+
+def read_pairs(
+    gt_json: Path, pred_json: Path, gt_dir: str | Path | None = None, pred_dir: str | Path | None = None
+) -> FilePairs:
+    """Reads two jsons and checks them against each other; PNGs are not opened.
+
+    Args:
+        gt_json: the ground truth.
+        pred_json: the prediction.
+        gt_dir: folder of the ground truth's PNGs; ``None``: the json's path without ``.json``.
+        pred_dir: folder of the prediction's PNGs, likewise.
+
+    Raises:
+        DatasetError: a json is missing or malformed, a folder is missing, or the jsons contradict each other.
+    """
+    truths = read_columns(gt_json)
+    categories = truths.listing.categories()
+    truth = _side(truths, gt_dir, categories)
+    if not truths.image_ids:
+        raise DatasetError(f"{gt_json} has no annotations: give a ground truth with at least one image")
+    predictions = read_columns(pred_json, predicted=True)
+    _require_same_names(truths, predictions)
+    _compare_categories(categories, predictions.listing)
+    prediction = _side(predictions, pred_dir, categories)
+    for columns in (truths, predictions):
+        columns.names.clear()  # as large as all the rest
+    return FilePairs(categories, truth, prediction, _positions(truths, predictions))
+
+
+def _positions(truths: PanopticColumns, predictions: PanopticColumns) -> Sequence[int]:
+    """Position in the prediction of each image of the ground truth."""
+    position_of: dict[int | str, int] = {}
+    for number, image_id in enumerate(predictions.image_ids):
+        if image_id in position_of:
+            logger.warning(
+                "%s predicts image %s twice: the last prediction is scored, as in panopticapi",
+                *(predictions.listing.path, image_id),
+            )
+        position_of[image_id] = number
+    for image_id in truths.image_ids:
+        if image_id not in position_of:
+            raise DatasetError(
+                f"{predictions.listing.path} has no annotation for image {image_id} of {truths.listing.path}: predict "
+                "that image too, or give opsnet-predict ids_from=GT.json if the images are numbered in another way"
+            )
+    return [position_of[image_id] for image_id in truths.image_ids]
+
+
+def _require_same_names(truths: PanopticColumns, predictions: PanopticColumns) -> None:
+    """Checks that no image id belongs to different files, if both jsons have valid ``images``; suffixes may differ.
+
+    Raises:
+        DatasetError: one does.
+    """
+    for image_id, name in predictions.names.items():
+        if image_id in truths.names and _stem(name) != (theirs := _stem(truths.names[image_id])):
+            gt_json, pred_json = truths.listing.path, predictions.listing.path
+            raise DatasetError(
+                f"image {image_id} is {_stem(name)} in {pred_json}, but {theirs} in {gt_json}: "
+                f"predict with the ids of the ground truth (opsnet-predict ids_from={gt_json}), or remove `images` "
+                "from the prediction if the ids are right"
+            )
+
+
+def _stem(name: str) -> str:
+    """A file's name without folders and suffix."""
+    return PurePosixPath(name.replace("\\", "/")).stem
+
+
+def _compare_categories(categories: Sequence[Category], prediction: PanopticJson) -> None:
+    """Warns of ids whose names differ; they may be other names of the same classes, such as synonyms."""
+    try:
+        theirs = {c.id: c.name for c in prediction.categories()} if "categories" in prediction else {}
+    except DatasetError:  # panopticapi does not read this list
+        return
+    others = [(c, theirs[c.id]) for c in categories if c.id in theirs and theirs[c.id].casefold() != c.name.casefold()]
+    if others:
+        first, name = others[0]
+        logger.warning(
+            "%d categories have other names in %s, the first is %d: '%s' for '%s'. Classes are compared by id: if "
+            "these are other classes, predict with the categories of the ground truth (vocabulary=GT.json)",
+            *(len(others), prediction.path, first.id, name, first.name),
+        )
+
+
+def _side(columns: PanopticColumns, folder: str | Path | None, categories: Sequence[Category]) -> SideFiles:
+    """The annotations with their folder and labels.
+
+    Raises:
+        DatasetError: the folder is missing, or a category is unknown.
+    """
+    listing = columns.listing
+    folder = listing.path.with_suffix("") if folder is None else Path(folder)
+    if not folder.is_dir():
+        option = "--pred-dir" if listing.predicted else "--gt-dir"
+        raise DatasetError(f"the folder {folder} with the PNGs of {listing.path} does not exist: give it by {option}")
+    ids = np.array([category.id for category in categories], np.int64)
+    _require_known(columns, ids)
+    order = np.argsort(ids)
+    return SideFiles("prediction" if listing.predicted else "truth", folder, columns, order, ids[order])
+
+
+def _require_known(columns: PanopticColumns, categories: IntArray) -> None:
+    """Checks the category ids of all segments.
+
+    Raises:
+        DatasetError: one is none of ``categories`` (C,).
+    """
+    if (unknown := np.flatnonzero(~np.isin(columns.category_ids, categories))).size:
+        row = int(unknown[0])
+        image = columns.image_ids[int(np.searchsorted(columns.ends, row, "right"))]
+        raise DatasetError(
+            f"{columns.listing.path}: image {image}, segment {columns.ids[row]} has unknown category_id "
+            f"{columns.category_ids[row]}: use an id of the ground truth's categories"
+        )
+
+
+def _stated(areas: npt.NDArray[np.float64]) -> npt.NDArray[Any] | None:
+    """Areas of one image's segments, whole numbers if all are, or ``None`` if one is not stated."""
+    if np.isnan(areas).any():
+        return None
+    whole = areas.astype(np.int64)
+    return whole if (whole == areas).all() else areas

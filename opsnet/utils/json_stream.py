@@ -1,0 +1,142 @@
+"""Reads a json object whose lists are long, without holding them in memory: elements are given one at a time."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, TextIO
+
+from opsnet.utils.structured_files import LARGEST_JSON, FileError, read_json, require_size
+
+_DECODER = json.JSONDecoder()
+_SPACE = re.compile(r"[ \t\n\r]*")
+_CHUNK = 2**18
+"""Characters that are read at a time."""
+
+
+class Entry(NamedTuple):
+    """A part of a json object.
+
+    Attributes:
+        key: its key.
+        number: position of an element of a streamed list, from 0; ``None`` for the whole value of a key.
+        value: the element or the value; ``[]`` where a streamed list begins.
+    """
+
+    key: str
+    number: int | None
+    value: Any
+
+
+def stream_json(path: Path, lists: Collection[str], *, what: str, largest: int = LARGEST_JSON) -> Iterator[Entry]:
+    """Yields the parts of a json object in the order of the file, the elements of some of its lists one at a time.
+
+    A list begins with an entry of its own, which comes again if the key does: as everywhere, the last one counts.
+
+    Args:
+        path: a json file in UTF-8, with or without a byte order mark.
+        lists: keys of the lists to stream.
+        what: what the object is, for the message that it is none.
+        largest: most bytes.
+
+    Raises:
+        FileError: as :func:`opsnet.utils.structured_files.read_json`, or it holds no object.
+    """
+    require_size(path, largest)
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            yield from _entries(_Reader(file), lists)
+    except (ValueError, RecursionError, OSError):
+        content = read_json(path, largest)  # says where the file is damaged
+        if isinstance(content, dict):
+            raise
+        raise FileError(f"holds a {type(content).__name__}, not {what}: convert it to an object") from None
+
+
+def _entries(reader: _Reader, lists: Collection[str]) -> Iterator[Entry]:
+    reader.skip("{")
+    if reader.peek() == "}":
+        reader.skip("}")
+    else:
+        while True:
+            key = reader.value()
+            if not isinstance(key, str):
+                raise ValueError("a key is not text")
+            reader.skip(":")
+            if key in lists and reader.peek() == "[":
+                yield Entry(key, None, [])
+                yield from (Entry(key, number, value) for number, value in enumerate(_elements(reader)))
+            else:
+                yield Entry(key, None, reader.value())
+            if reader.skip(",", "}") == "}":
+                break
+    if reader.peek():
+        raise ValueError("there is text after the object")
+
+
+def _elements(reader: _Reader) -> Iterator[Any]:
+    reader.skip("[")
+    if reader.peek() == "]":
+        reader.skip("]")
+        return
+    while True:
+        yield reader.value()
+        if reader.skip(",", "]") == "]":
+            return
+
+
+class _Reader:
+    """Values and punctuation of a json text, of which a part is in memory."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file, self._text, self._at, self._ended = file, "", 0, False
+
+    def peek(self) -> str:
+        """The next character that is not white space; empty at the end."""
+        while True:
+            match = _SPACE.match(self._text, self._at)
+            self._at = match.end() if match else self._at
+            if self._at < len(self._text):
+                return self._text[self._at]
+            if self._ended:
+                return ""
+            self._more()
+
+    def skip(self, *expected: str) -> str:
+        """Passes one of the ``expected`` characters and returns it.
+
+        Raises:
+            ValueError: another one comes.
+        """
+        if (found := self.peek()) not in expected:
+            raise ValueError(f"'{found}' instead of '{' or '.join(expected)}'")
+        self._at += 1
+        return found
+
+    def value(self) -> Any:
+        """The next value.
+
+        Raises:
+            ValueError: it is malformed.
+        """
+        self.peek()
+        while True:
+            try:
+                value, end = _DECODER.raw_decode(self._text, self._at)
+            except ValueError:
+                if self._ended:
+                    raise
+            else:
+                if end < len(self._text) or self._ended:  # a number may go on
+                    self._at = end
+                    return value
+            self._more()
+
+    def _more(self) -> None:
+        """Reads on; twice as much each time that a value does not fit."""
+        rest = self._text[self._at :]
+        chunk = self._file.read(max(_CHUNK, len(rest)))
+        self._ended = not chunk
+        self._text, self._at = rest + chunk, 0
