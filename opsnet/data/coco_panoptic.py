@@ -49,15 +49,14 @@ class PanopticJson:
 
     Args:
         path: the json file.
-        predicted: whether it is a prediction rather than ground truth.
         data: its content, if already loaded.
 
     Raises:
         DatasetError: the file is not a json object.
     """
 
-    def __init__(self, path: Path, *, predicted: bool = False, data: Mapping[str, Any] | None = None) -> None:
-        self.path, self.predicted = path, predicted
+    def __init__(self, path: Path, *, data: Mapping[str, Any] | None = None) -> None:
+        self.path = path
         try:
             self._data = load_json(path) if data is None else data
         except FieldError as error:
@@ -88,32 +87,39 @@ class PanopticJson:
             raise DatasetError(f"{self.path}: 'categories' has id {twice[0]} twice: give each category its own id")
         return categories
 
-    def annotations(self, skip: int = 0, limit: int | None = None) -> Iterator[Annotation]:
-        """Yields the annotations after the first ``skip``, at most ``limit`` of them.
-
-        If a prediction lists an image twice, both entries are yielded: panopticapi scores the last.
+    def annotations(self) -> Iterator[Annotation]:
+        """Yields the annotations of ground truth; :func:`opsnet.data.panoptic_columns.read_columns` is for large files.
 
         Raises:
-            DatasetError: an entry is invalid, or the ground truth annotates an image twice.
+            DatasetError: an entry is invalid, or an image is annotated twice.
         """
         seen: set[ImageId] = set()
 
         def parse(record: Any) -> Annotation:
-            annotation = parse_annotation(record, predicted=self.predicted)
-            if annotation.image_id in seen and not self.predicted:
-                raise FieldError(f"annotates image {annotation.image_id} twice: remove one of the two")
-            seen.add(annotation.image_id)
+            annotation = parse_annotation(record)
+            require_new(annotation.image_id, seen)
             return annotation
 
-        return self._parsed(parse, "annotations", skip, limit)
+        return self._parsed(parse, "annotations")
 
-    def _parsed(self, parse: Callable[[Any], T], key: str, skip: int = 0, limit: int | None = None) -> Iterator[T]:
+    def _parsed(self, parse: Callable[[Any], T], key: str) -> Iterator[T]:
         try:
             records = field(self._data, key, items)
         except FieldError as error:
             raise DatasetError(f"{self.path}: {error}") from error
-        for number, record in enumerate(records[skip:][:limit], start=skip):
+        for number, record in enumerate(records):
             yield parse_entry(self.path, key, number, record, parse)
+
+
+def require_new(image_id: ImageId, seen: set[ImageId]) -> None:
+    """Adds the image of an annotation to those that were ``seen``.
+
+    Raises:
+        FieldError: it is among them.
+    """
+    if image_id in seen:
+        raise FieldError(f"annotates image {image_id} twice: remove one of the two")
+    seen.add(image_id)
 
 
 def parse_entry(path: Path, key: str, number: int, record: Any, parse: Callable[[Any], T]) -> T:

@@ -11,11 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from opsnet.data.coco_panoptic import PanopticJson, parse_entry
+from opsnet.data.coco_panoptic import PanopticJson, parse_entry, require_new
 from opsnet.data.panoptic_png import MAX_ID
-from opsnet.data.panoptic_records import ImageId, SegmentInfo, parse_annotation, parse_image, parse_png
+from opsnet.data.panoptic_records import ImageFile, ImageId, SegmentInfo, parse_annotation, parse_png
 from opsnet.utils.errors import DatasetError
-from opsnet.utils.json_fields import FieldError
 from opsnet.utils.json_stream import stream_json
 from opsnet.utils.structured_files import FileError
 
@@ -29,8 +28,7 @@ class PanopticColumns:
     """The I annotations of a json with their S segments, in the order of the file.
 
     Attributes:
-        listing: the json without ``images`` and ``annotations``.
-        names: file names of ``images`` by id; none if the list is missing or invalid, which panopticapi does not read.
+        path: the json.
         image_ids: (I) of the annotations.
         file_names: (I) of their PNGs.
         ends: (I,) row behind the last segment of each image.
@@ -41,8 +39,7 @@ class PanopticColumns:
         covered: (S,) pixels of the area that other segments hide in the PNG.
     """
 
-    listing: PanopticJson
-    names: dict[ImageId, str]
+    path: Path
     image_ids: Sequence[ImageId]
     file_names: Sequence[str]
     ends: NDArray[np.int64]
@@ -52,59 +49,65 @@ class PanopticColumns:
     areas: NDArray[np.float64]
     covered: NDArray[np.int64]
 
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
     def rows(self, image: int) -> slice:
         """The rows of an annotation's segments."""
         return slice(int(self.ends[image - 1]) if image else 0, int(self.ends[image]))
 
+    def image_of(self, row: int) -> int:
+        """The annotation of a segment."""
+        return int(np.searchsorted(self.ends, row, "right"))
 
-def read_columns(path: Path, *, predicted: bool = False) -> PanopticColumns:
+
+class PanopticLists(NamedTuple):
+    """What a panoptic json holds.
+
+    Attributes:
+        columns: its annotations.
+        listing: ``categories`` and ``images``.
+    """
+
+    columns: PanopticColumns
+    listing: PanopticJson
+
+
+def read_columns(path: Path, *, predicted: bool = False, skip: int = 0, limit: int | None = None) -> PanopticLists:
     """Reads a panoptic json, of which only a part is in memory at a time.
 
     Args:
         path: the json.
-        predicted: whether it is a prediction, of which panopticapi reads only ids and categories, and may annotate an
-            image several times.
+        predicted: whether it is a prediction, of which panopticapi reads only ids and categories, and which may
+            annotate an image several times.
+        skip: leave out the first annotations.
+        limit: of the remaining ones, read only the first.
 
     Raises:
         DatasetError: the file is missing or damaged, or an annotation is invalid.
     """
     rest: dict[str, Any] = {}
-    names, annotations = _Names(), _Annotations(predicted)
+    annotations = _Annotations(predicted)
     try:
         for key, number, value in stream_json(path, ("images", "annotations"), what="COCO's panoptic format"):
             if number is None:
                 rest[key] = value
-                names = _Names() if key == "images" else names
                 annotations = _Annotations(predicted) if key == "annotations" else annotations
             elif key == "images":
-                names.add(value)
-            else:
+                rest[key].append(_read_fields(value))
+            elif skip <= number and (limit is None or number < skip + limit):
                 parse_entry(path, key, number, value, annotations.add)
     except FileError as error:
         raise DatasetError(f"{path} {error}") from error
-    listing = PanopticJson(path, predicted=predicted, data=rest)
+    listing = PanopticJson(path, data=rest)
     for _ in listing.annotations():  # none, but an error if there is no list
         pass
-    return annotations.columns(listing, names.of)
+    return PanopticLists(annotations.columns(path), listing)
 
 
-class _Names:
-    """File names by image id; none after an invalid entry."""
-
-    def __init__(self) -> None:
-        self.of: dict[ImageId, str] = {}
-        self._valid = True
-
-    def add(self, record: Any) -> None:
-        try:
-            number, name = parse_image(record)
-            self._valid &= number not in self.of
-        except FieldError:
-            self._valid = False
-        else:
-            self.of[number] = name
-        if not self._valid:
-            self.of.clear()
+def _read_fields(image: Any) -> Any:
+    """An entry of ``images`` without the fields that nobody reads, which take most of its memory."""
+    return {key: image[key] for key in ImageFile._fields if key in image} if type(image) is dict else image
 
 
 class _Segments(NamedTuple):
@@ -139,22 +142,20 @@ class _Annotations:
         if segments is None:
             segments = _columns_of(parse_annotation(record, predicted=self._predicted).segments, self._predicted)
         if not self._predicted:
-            if image_id in self._seen:
-                raise FieldError(f"annotates image {image_id} twice: remove one of the two")
-            self._seen.add(image_id)
+            require_new(image_id, self._seen)
         self._image_ids.append(image_id)
         self._file_names.append(file_name)
         for column, values in zip(self._columns, segments):
             column.extend(values)  # type: ignore[attr-defined]
         self._ends.append(len(self._columns.ids))
 
-    def columns(self, listing: PanopticJson, names: dict[ImageId, str]) -> PanopticColumns:
+    def columns(self, path: Path) -> PanopticColumns:
         """The columns so far."""
         kinds = (np.int32, np.int64, np.bool_, np.float64, np.int64)
         segments: list[Any] = [np.array(column, kind) for column, kind in zip(self._columns, kinds)]
         if self._predicted:  # one value for all
             segments[2:] = [np.broadcast_to(kind(value), len(segments[0])) for kind, value in zip(kinds[2:], _UNSTATED)]
-        return PanopticColumns(listing, names, self._image_ids, self._file_names, np.array(self._ends), *segments)
+        return PanopticColumns(path, self._image_ids, self._file_names, np.array(self._ends), *segments)
 
 
 def _columns_of(segments: Sequence[SegmentInfo], predicted: bool) -> _Segments:

@@ -10,13 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from opsnet.data.coco_panoptic import PanopticJson
 from opsnet.data.packed import PackedRecords
-from opsnet.data.panoptic_records import Annotation, Category
+from opsnet.data.panoptic_columns import PanopticColumns, read_columns
+from opsnet.data.panoptic_records import Category
 from opsnet.utils.errors import DatasetError
 from opsnet.vocabulary import Vocabulary
-
-Row = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -36,18 +34,24 @@ class Entries(Sequence[Entry]):
     """Entries in the order of the json, in memory that is shared with worker processes.
 
     Args:
-        records: image id, image file, PNG and segments of each entry, see :class:`Entry`.
+        columns: the annotations.
+        names: file of each annotation's image.
+        labels: (S,) of the segments.
     """
 
-    def __init__(self, records: Iterable[tuple[int | str, str, str, list[Row]]]) -> None:
-        self._records = PackedRecords(records)
+    def __init__(self, columns: PanopticColumns, names: Iterable[str], labels: NDArray[np.int64]) -> None:
+        self._files = PackedRecords(zip(columns.image_ids, names, columns.file_names))
+        self._ends = columns.ends
+        self._segments = np.stack([columns.ids, labels, columns.is_crowd, columns.covered], axis=1)
 
     def __len__(self) -> int:
-        return len(self._records)
+        return len(self._files)
 
     def __getitem__(self, index: int) -> Entry:  # type: ignore[override]
-        image_id, image, png, segments = self._records[index]
-        return Entry(image_id, image, png, np.array(segments, dtype=np.int64).reshape(-1, 4))
+        index = range(len(self))[index]
+        rows = self._segments[self._ends[index - 1] if index else 0 : self._ends[index]]
+        image_id, image, png = self._files[index]
+        return Entry(image_id, image, png, rows[np.argsort(rows[:, 0])])
 
 
 def read_entries(path: Path, vocabulary: Vocabulary, limit: int | None, skip: int = 0) -> Entries:
@@ -58,24 +62,19 @@ def read_entries(path: Path, vocabulary: Vocabulary, limit: int | None, skip: in
     """
     if not path.is_file():
         raise DatasetError(f"panoptic json {path} does not exist: {_how_to_get(path)}check `annotations`")
-    listing = PanopticJson(path)
+    columns, listing = read_columns(path, skip=skip, limit=limit)
     names = listing.images()
     for category in listing.categories() if "categories" in listing else ():
         if problem := kind_conflict(category, vocabulary):
             raise DatasetError(f"{path}: category {category.id} ('{category.name}') {problem}")
-
-    def record(annotation: Annotation) -> tuple[int | str, str, str, list[Row]]:
-        image_id = annotation.image_id
+    for image_id in columns.image_ids:
         if image_id not in names:
             raise DatasetError(f"{path} annotates image {image_id}, which is not in its `images`: add it or drop both")
-        return image_id, names[image_id], annotation.file_name, _rows(path, annotation, vocabulary)
-
-    entries = Entries(record(annotation) for annotation in listing.annotations(skip, limit))
-    if not entries:
+    if not len(columns):
         raise DatasetError(
             f"{path} has no annotations{f' after the first {skip}' if skip else ''}: check `annotations`"
         )
-    return entries
+    return Entries(columns, (names[image_id] for image_id in columns.image_ids), _labels(columns, vocabulary))
 
 
 def _how_to_get(path: Path) -> str:
@@ -91,15 +90,21 @@ def _how_to_get(path: Path) -> str:
     return ""
 
 
-def _rows(path: Path, annotation: Annotation, vocabulary: Vocabulary) -> list[Row]:
-    labels = vocabulary.index_of_id
-    try:
-        return sorted((s.id, labels[s.category_id], int(s.is_crowd), s.covered) for s in annotation.segments)
-    except KeyError as error:
+def _labels(columns: PanopticColumns, vocabulary: Vocabulary) -> NDArray[np.int64]:
+    """Labels (S,) of the segments.
+
+    Raises:
+        DatasetError: the vocabulary lacks a category.
+    """
+    found, place = np.unique(columns.category_ids, return_inverse=True)
+    labels = np.array([vocabulary.index_of_id.get(category_id, -1) for category_id in found.tolist()], np.int64)[place]
+    if (unknown := np.flatnonzero(labels < 0)).size:
+        image_id = columns.image_ids[columns.image_of(int(unknown[0]))]
         raise DatasetError(
-            f"image {annotation.image_id} of {path} has category_id {error}, which vocabulary '{vocabulary.name}' "
-            "lacks: add the category to it, or set `vocabulary` to this dataset's"
-        ) from None
+            f"image {image_id} of {columns.path} has category_id {columns.category_ids[unknown[0]]}, which vocabulary "
+            f"'{vocabulary.name}' lacks: add the category to it, or set `vocabulary` to this dataset's"
+        )
+    return labels
 
 
 def kind_conflict(category: Category, vocabulary: Vocabulary) -> str | None:

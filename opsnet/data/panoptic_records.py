@@ -123,22 +123,10 @@ def parse_segments(record: Any, *, predicted: bool = False) -> tuple[SegmentInfo
 
 
 def _predicted_segment(info: Any) -> SegmentInfo:
-    if type(info) is dict:  # almost every one, of which json files have hundreds of thousands
-        number, category = info.get("id"), info.get("category_id")
-        if type(number) is type(category) is int and 0 <= number < MAX_ID and 0 <= category < MAX_ID:
-            return SegmentInfo(number, category)
     return SegmentInfo(field(info, "id", whole), field(info, "category_id", whole))
 
 
 def _true_segment(info: Any) -> SegmentInfo:
-    if type(info) is dict and "covered" not in info:
-        number, category = info.get("id"), info.get("category_id")
-        crowd, area = info.get("iscrowd", 0), info.get("area", 1)
-        if (
-            type(number) is type(category) is type(crowd) is type(area) is int
-            and 0 <= number < MAX_ID and 0 <= category < MAX_ID and 0 <= crowd <= 1 and 0 < area < 2**53
-        ):  # fmt: skip
-            return SegmentInfo(number, category, crowd == 1, info.get("area"))
     return SegmentInfo(
         field(info, "id", whole),
         field(info, "category_id", whole),

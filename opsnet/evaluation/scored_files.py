@@ -51,9 +51,7 @@ class SideFiles:
             _stated(columns.areas[rows]),
             columns.covered[rows],
         )
-        return ImageFiles(
-            columns.image_ids[number], columns.listing.path, self.folder / columns.file_names[number], table
-        )
+        return ImageFiles(columns.image_ids[number], columns.path, self.folder / columns.file_names[number], table)
 
 
 @dataclass(frozen=True)
@@ -93,17 +91,15 @@ def read_pairs(
     Raises:
         DatasetError: a json is missing or malformed, a folder is missing, or the jsons contradict each other.
     """
-    truths = read_columns(gt_json)
-    categories = truths.listing.categories()
-    truth = _side(truths, gt_dir, categories)
-    if not truths.image_ids:
+    truths, listing = read_columns(gt_json)
+    categories = listing.categories()
+    truth = _side("truth", truths, gt_dir, categories)
+    if not len(truths):
         raise DatasetError(f"{gt_json} has no annotations: give a ground truth with at least one image")
-    predictions = read_columns(pred_json, predicted=True)
-    _require_same_names(truths, predictions)
-    _compare_categories(categories, predictions.listing)
-    prediction = _side(predictions, pred_dir, categories)
-    for columns in (truths, predictions):
-        columns.names.clear()  # as large as all the rest
+    predictions, predicted_listing = read_columns(pred_json, predicted=True)
+    _require_same_names(listing, predicted_listing)
+    _compare_categories(categories, predicted_listing)
+    prediction = _side("prediction", predictions, pred_dir, categories)
     return FilePairs(categories, truth, prediction, _positions(truths, predictions))
 
 
@@ -114,37 +110,41 @@ def _positions(truths: PanopticColumns, predictions: PanopticColumns) -> Sequenc
         if image_id in position_of:
             logger.warning(
                 "%s predicts image %s twice: the last prediction is scored, as in panopticapi",
-                *(predictions.listing.path, image_id),
+                *(predictions.path, image_id),
             )
         position_of[image_id] = number
     for image_id in truths.image_ids:
         if image_id not in position_of:
             raise DatasetError(
-                f"{predictions.listing.path} has no annotation for image {image_id} of {truths.listing.path}: predict "
+                f"{predictions.path} has no annotation for image {image_id} of {truths.path}: predict "
                 "that image too, or give opsnet-predict ids_from=GT.json if the images are numbered in another way"
             )
     return [position_of[image_id] for image_id in truths.image_ids]
 
 
-def _require_same_names(truths: PanopticColumns, predictions: PanopticColumns) -> None:
+def _require_same_names(truth: PanopticJson, prediction: PanopticJson) -> None:
     """Checks that no image id belongs to different files, if both jsons have valid ``images``; suffixes may differ.
 
     Raises:
         DatasetError: one does.
     """
-    for image_id, name in predictions.names.items():
-        if image_id in truths.names and _stem(name) != (theirs := _stem(truths.names[image_id])):
-            gt_json, pred_json = truths.listing.path, predictions.listing.path
+    theirs, ours = _stems(truth), _stems(prediction)
+    for image_id in ours.keys() & theirs.keys():
+        if ours[image_id] != theirs[image_id]:
             raise DatasetError(
-                f"image {image_id} is {_stem(name)} in {pred_json}, but {theirs} in {gt_json}: "
-                f"predict with the ids of the ground truth (opsnet-predict ids_from={gt_json}), or remove `images` "
+                f"image {image_id} is {ours[image_id]} in {prediction.path}, but {theirs[image_id]} in {truth.path}: "
+                f"predict with the ids of the ground truth (opsnet-predict ids_from={truth.path}), or remove `images` "
                 "from the prediction if the ids are right"
             )
 
 
-def _stem(name: str) -> str:
-    """A file's name without folders and suffix."""
-    return PurePosixPath(name.replace("\\", "/")).stem
+def _stems(listing: PanopticJson) -> dict[int | str, str]:
+    """File names by image id, without folders and suffix; none if ``images`` is missing or invalid."""
+    try:
+        names = listing.images() if "images" in listing else {}
+    except DatasetError:  # panopticapi does not read this list
+        return {}
+    return {image_id: PurePosixPath(name.replace("\\", "/")).stem for image_id, name in names.items()}
 
 
 def _compare_categories(categories: Sequence[Category], prediction: PanopticJson) -> None:
@@ -163,36 +163,25 @@ def _compare_categories(categories: Sequence[Category], prediction: PanopticJson
         )
 
 
-def _side(columns: PanopticColumns, folder: str | Path | None, categories: Sequence[Category]) -> SideFiles:
+def _side(side: Side, columns: PanopticColumns, folder: str | Path | None, categories: Sequence[Category]) -> SideFiles:
     """The annotations with their folder and labels.
 
     Raises:
         DatasetError: the folder is missing, or a category is unknown.
     """
-    listing = columns.listing
-    folder = listing.path.with_suffix("") if folder is None else Path(folder)
+    folder = columns.path.with_suffix("") if folder is None else Path(folder)
     if not folder.is_dir():
-        option = "--pred-dir" if listing.predicted else "--gt-dir"
-        raise DatasetError(f"the folder {folder} with the PNGs of {listing.path} does not exist: give it by {option}")
+        option = "--gt-dir" if side == "truth" else "--pred-dir"
+        raise DatasetError(f"the folder {folder} with the PNGs of {columns.path} does not exist: give it by {option}")
     ids = np.array([category.id for category in categories], np.int64)
-    _require_known(columns, ids)
-    order = np.argsort(ids)
-    return SideFiles("prediction" if listing.predicted else "truth", folder, columns, order, ids[order])
-
-
-def _require_known(columns: PanopticColumns, categories: IntArray) -> None:
-    """Checks the category ids of all segments.
-
-    Raises:
-        DatasetError: one is none of ``categories`` (C,).
-    """
-    if (unknown := np.flatnonzero(~np.isin(columns.category_ids, categories))).size:
+    if (unknown := np.flatnonzero(~np.isin(columns.category_ids, ids))).size:
         row = int(unknown[0])
-        image = columns.image_ids[int(np.searchsorted(columns.ends, row, "right"))]
         raise DatasetError(
-            f"{columns.listing.path}: image {image}, segment {columns.ids[row]} has unknown category_id "
-            f"{columns.category_ids[row]}: use an id of the ground truth's categories"
+            f"{columns.path}: image {columns.image_ids[columns.image_of(row)]}, segment {columns.ids[row]} has unknown "
+            f"category_id {columns.category_ids[row]}: use an id of the ground truth's categories"
         )
+    order = np.argsort(ids)
+    return SideFiles(side, folder, columns, order, ids[order])
 
 
 def _stated(areas: npt.NDArray[np.float64]) -> npt.NDArray[Any] | None:

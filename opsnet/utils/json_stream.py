@@ -12,6 +12,8 @@ from opsnet.utils.structured_files import LARGEST_JSON, FileError, read_json, re
 
 _DECODER = json.JSONDecoder()
 _SPACE = re.compile(r"[ \t\n\r]*")
+_FOLLOWING = " \t\n\r,:]}"
+"""Characters that end a value."""
 _CHUNK = 2**18
 """Characters that are read at a time."""
 
@@ -129,7 +131,8 @@ class _Reader:
                 if self._ended:
                     raise
             else:
-                if end < len(self._text) or self._ended:  # a number may go on
+                following = self._text[end : end + 1]
+                if (following and following in _FOLLOWING) or self._ended:  # otherwise a number may go on, as 1 in 1.5
                     self._at = end
                     return value
             self._more()
