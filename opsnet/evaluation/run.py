@@ -34,7 +34,7 @@ from opsnet.paper.rows import TableRow
 from opsnet.recognition.modulation import EmbeddingModulation
 from opsnet.utils.errors import InputError, when_stopped
 from opsnet.utils.files import write_json
-from opsnet.utils.ranks import Ranks, is_distributed, other_rank, start_ranks
+from opsnet.utils.ranks import Ranks, is_distributed, other_rank, require_devices, start_ranks
 
 log = logging.getLogger(__name__)
 UNFINISHED = "unfinished.json"
@@ -127,6 +127,7 @@ def evaluate(cfg: DictConfig) -> Evaluation:
     several = is_distributed(trainer)
     if several and other_rank():
         logging.getLogger("opsnet").setLevel(logging.ERROR)  # the first process says it
+    require_devices(trainer, options.device)
     opened = _open(cfg, replace(options, device="cpu") if several else options)
     with start_ranks(trainer, options.device) as ranks:
         return _score(opened.on(ranks.device), ranks)

@@ -99,6 +99,16 @@ def other_rank() -> bool:
     return bool(_get_rank())
 
 
+def require_devices(trainer: Mapping[str, Any] | None, device: str = "auto") -> None:
+    """Checks that the devices of :func:`start_ranks` exist, before anything is prepared for them.
+
+    Raises:
+        InputError: see :func:`start_ranks`.
+    """
+    if trainer is not None and is_distributed(trainer):
+        _fabric(trainer, device)
+
+
 @contextmanager
 def start_ranks(trainer: Mapping[str, Any] | None, device: str = "auto") -> Iterator[Ranks]:
     """Starts a command's other processes, and ends them with it.

@@ -216,6 +216,13 @@ def test_a_panel_setting_that_is_not_evaluated(config, tmp_path) -> None:
         evaluate(config(tmp_path, "settings=[query_only/cls]", "panels=1", "panel_setting=full/cls"))
 
 
+def test_devices_that_do_not_exist_are_refused_before_data_is_drawn(config, tmp_path) -> None:
+    given = ["trainer=ddp", "trainer.devices=-1", "trainer.accelerator=cpu", f"paths.data={tmp_path / 'data'}"]
+    with pytest.raises(InputError, match=r"trainer\.devices=-1, .* do not fit this machine"):
+        evaluate(config(tmp_path / "out", *given))
+    assert not (tmp_path / "data").exists()
+
+
 def test_a_missing_checkpoint(config, tmp_path) -> None:
     with pytest.raises(CheckpointError, match=r"no\.ckpt does not exist: give checkpoint=PATH"):
         evaluate(config(tmp_path, f"checkpoint={tmp_path / 'no.ckpt'}"))

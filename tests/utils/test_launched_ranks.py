@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from opsnet.utils.errors import InputError
-from opsnet.utils.ranks import Ranks, is_lost_connection, start_ranks
+from opsnet.utils.ranks import Ranks, is_lost_connection, require_devices, start_ranks
 
 DDP = {"strategy": "ddp", "devices": 2, "accelerator": "cpu"}
 
@@ -37,6 +37,8 @@ def test_a_single_process_gathers_its_own_value() -> None:
 def test_devices_that_cannot_be_used(trainer, device, message) -> None:
     with pytest.raises(InputError, match=message), start_ranks(trainer, device):
         pass
+    with pytest.raises(InputError, match=message):
+        require_devices(trainer, device)
 
 
 SCRIPT = """
