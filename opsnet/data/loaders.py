@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 from opsnet.data.samplers import ResumableSampler
 from opsnet.utils.errors import DatasetError
 from opsnet.utils.seeding import mix_seed
-from opsnet.utils.stop_signals import worker_signals
+from opsnet.utils.stop_signals import begin_worker
 
 Item = TypeVar("Item")
 
@@ -78,7 +78,7 @@ class ResumableLoader:
             batch_sampler=sampler,
             collate_fn=collate_fn,
             num_workers=num_workers,
-            worker_init_fn=worker_signals,
+            worker_init_fn=begin_worker,
             generator=torch.Generator(),  # otherwise each epoch would draw a number from the global generator
         )
 
@@ -198,7 +198,7 @@ class EvaluationLoader:
             batch_sampler=[self.batches[index] for index in chosen],
             collate_fn=self._collate,
             num_workers=self._workers,
-            worker_init_fn=worker_signals,
+            worker_init_fn=begin_worker,
             generator=torch.Generator(),
         )
         with unwrap_worker_errors():

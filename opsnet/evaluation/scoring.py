@@ -20,7 +20,7 @@ from opsnet.evaluation.domains import DomainEvaluation
 from opsnet.evaluation.journal import OpenPart
 from opsnet.evaluation.sources import EvaluatedBatch
 from opsnet.utils.errors import InputError, sentence_of
-from opsnet.utils.stop_signals import worker_signals
+from opsnet.utils.stop_signals import begin_worker
 
 WAITING = 2
 """Batches per worker that wait for it; more would only fill the memory."""
@@ -169,7 +169,7 @@ class ScoringWorkers:
 
 def _work(tasks: Any, done: Any, folder: Path, every: float) -> None:
     """Scores what comes; ends with its parent."""
-    worker_signals()
+    begin_worker()
     torch.set_num_threads(1)
     while True:
         try:

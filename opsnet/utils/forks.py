@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, TypeVar
 
 from opsnet.utils.errors import DatasetError
-from opsnet.utils.stop_signals import worker_signals
+from opsnet.utils.stop_signals import begin_worker
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -61,7 +61,7 @@ def _fork(function: Callable[[T], R], items: Sequence[T], begin: Callable[[], ob
         return _Fork(pid, os.fdopen(reading, "rb"))
     try:  # never returns, whatever happens: the code of the parent is not this process's to go on with
         os.close(reading)
-        worker_signals()
+        begin_worker()
         begin()
         with os.fdopen(writing, "wb") as pipe:
             for item in items:

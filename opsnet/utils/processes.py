@@ -8,7 +8,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
 from opsnet.utils.errors import DatasetError
-from opsnet.utils.stop_signals import worker_signals
+from opsnet.utils.stop_signals import begin_worker
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -32,7 +32,7 @@ def map_in_processes(
     if processes < 2:
         yield from map(function, items)
         return
-    with ProcessPoolExecutor(processes, initializer=worker_signals) as pool:
+    with ProcessPoolExecutor(processes, initializer=begin_worker) as pool:
         try:
             yield from pool.map(function, items, chunksize=chunk)
         except BrokenProcessPool as error:

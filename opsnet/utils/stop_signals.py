@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import signal
 import sys
 import threading
@@ -60,12 +61,17 @@ def end_with_parent(number: signal.Signals = signal.SIGKILL) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
 
 
-def worker_signals(worker: int = 0) -> None:
-    """Makes a data-loading worker leave stop signals to its training, which ends the worker after its last batch.
+def begin_worker(worker: int = 0) -> None:
+    """Makes a worker process leave stop signals and objects of its parent alone.
 
     Ctrl-C and schedulers signal all processes of a job: a worker that ended at once would make the step fail that its
-    training wants to complete. After SIGTERM it ends after a minute in any case. PyTorch calls this in every worker.
+    training wants to complete. After SIGTERM it ends after a minute in any case. Objects that a fork has inherited are
+    not collected: one that owns threads, such as a video's decoder, would wait for them, and they are the parent's.
+
+    Args:
+        worker: its number, which PyTorch gives.
     """
+    gc.freeze()
     for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(60))

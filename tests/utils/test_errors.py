@@ -73,9 +73,9 @@ def test_workers_do_not_delay_the_exit(tmp_path: Path) -> None:
 import torch
 from torch.utils.data import DataLoader
 from opsnet.utils.errors import InputError, exit_on_user_error
-from opsnet.utils.stop_signals import worker_signals
+from opsnet.utils.stop_signals import begin_worker
 with exit_on_user_error():
-    batches = iter(DataLoader(range(100), num_workers=2, worker_init_fn=worker_signals))
+    batches = iter(DataLoader(range(100), num_workers=2, worker_init_fn=begin_worker))
     next(batches)
     raise InputError("the disk is full")
 """

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from functools import partial
+from typing import ClassVar
 
 import pytest
 
 from opsnet.utils.errors import DatasetError
+from opsnet.utils.forks import map_in_forks
 from opsnet.utils.processes import map_in_processes
 
 FIX = "do it again"
@@ -55,6 +58,34 @@ def test_a_killed_process_is_one_sentence() -> None:
         DatasetError, match="^a worker process was killed, perhaps because memory was full: do it again$"
     ):
         list(map_in_processes(partial(die_at, 5), range(10), 2, fix=FIX))
+
+
+class Owner:
+    """Garbage that must be collected where its threads are, as a video's decoder."""
+
+    collected_in: ClassVar[list[int]] = []
+
+    def __init__(self) -> None:
+        self.itself = self
+
+    def __del__(self) -> None:
+        self.collected_in.append(os.getpid())
+
+
+def collected_here(_: int) -> bool:
+    gc.collect()
+    return os.getpid() in Owner.collected_in
+
+
+@pytest.mark.parametrize("way", [map_in_processes, map_in_forks])
+def test_what_the_parent_left_is_not_collected_in_other_processes(way) -> None:
+    gc.disable()
+    try:
+        Owner()
+        assert not any(way(collected_here, range(4), 2, fix=FIX))
+    finally:
+        gc.enable()
+    assert collected_here(0)
 
 
 def test_processes_leave_signals_to_this_one() -> None:

@@ -36,8 +36,8 @@ def test_other_threads_have_no_handlers() -> None:
 
 def test_a_worker_outlives_the_signals_to_its_job(tmp_path) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from opsnet.utils.stop_signals import worker_signals\n"
-        "worker_signals(); Path(sys.argv[1]).touch(); time.sleep(1); Path(sys.argv[1] + '.done').touch()"
+        "import sys, time; from pathlib import Path; from opsnet.utils.stop_signals import begin_worker\n"
+        "begin_worker(); Path(sys.argv[1]).touch(); time.sleep(1); Path(sys.argv[1] + '.done').touch()"
     )
     ready = tmp_path / "worker"
     process = subprocess.Popen([sys.executable, "-c", code, str(ready)], cwd=ROOT)
@@ -55,7 +55,7 @@ def test_a_worker_outlives_the_signals_to_its_job(tmp_path) -> None:
 def test_a_batch_that_is_not_taken_any_more_is_no_error_of_a_worker(error: str, shown: bool) -> None:
     """Python's thread that hands over a batch prints its errors; the training that stops ends their connection."""
     code = (
-        "import sys; from opsnet.utils.stop_signals import worker_signals\nworker_signals()\n"
+        "import sys; from opsnet.utils.stop_signals import begin_worker\nbegin_worker()\n"
         f"try:\n    raise {error}('x')\nexcept OSError as e:\n    sys.excepthook(*sys.exc_info())\n"
         "except EOFError as e:\n    sys.excepthook(*sys.exc_info())"
     )
