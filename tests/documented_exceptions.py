@@ -97,6 +97,7 @@ SCRIPTS = {
     "scripts.benchmarks.photographs_peer": "test_photographs_peer.py::test_a_side_is_trained_and_scored",
     "scripts.benchmarks.plus_step": "test_benchmarks.py",
     "scripts.benchmarks.precision": "test_benchmarks.py",
+    "scripts.benchmarks.scoring_peer": "test_scoring_peer.py::test_the_table",
     "scripts.documentation.recognizers": "test_documentation_figures.py::test_the_figure_is_drawn",
     "scripts.faults.kills": "test_kills.py::test_a_chain_of_two_kills",
     "scripts.miniature.calibration": "test_calibration_script.py::test_the_tables_of_all_domains",

@@ -112,12 +112,13 @@ def run(program: str, folder: Path, peer: Path | None) -> Timing:
     start = time.perf_counter()
     process = subprocess.Popen(words, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)})
     assert process.stdout is not None
-    printed, peak = process.stdout.read().splitlines()
+    lines = process.stdout.read().splitlines()
     _, status, usage = os.wait4(process.pid, 0)
     wall = time.perf_counter() - start
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise RuntimeError(f"a scorer failed with exit code {process.returncode}")
+    printed, peak = lines
     return Timing(wall, usage.ru_utime + usage.ru_stime, int(peak) / 1024, json.loads(printed))
 
 
