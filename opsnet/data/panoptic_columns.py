@@ -1,9 +1,9 @@
-"""All annotations of a panoptic json as columns: a tenth of the memory and the time of an object per segment."""
+"""All annotations of a panoptic json as columns, in a fraction of the memory of an object per segment."""
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -56,9 +56,22 @@ class PanopticColumns:
         """The rows of an annotation's segments."""
         return slice(int(self.ends[image - 1]) if image else 0, int(self.ends[image]))
 
-    def image_of(self, row: int) -> int:
-        """The annotation of a segment."""
-        return int(np.searchsorted(self.ends, row, "right"))
+    def labels(self, label_of: Mapping[int, int], refuse: Callable[[ImageId, int], DatasetError]) -> NDArray[np.int32]:
+        """Labels (S,) of the segments.
+
+        Args:
+            label_of: label of each category id.
+            refuse: makes the error of an unknown category, given its image's id and the segment's row.
+
+        Raises:
+            DatasetError: the first one, if there is any.
+        """
+        found, place = np.unique(self.category_ids, return_inverse=True)
+        labels = np.array([label_of.get(category_id, -1) for category_id in found.tolist()], np.int32)[place]
+        if (unknown := np.flatnonzero(labels < 0)).size:
+            row = int(unknown[0])
+            raise refuse(self.image_ids[int(np.searchsorted(self.ends, row, "right"))], row)
+        return labels
 
 
 class PanopticLists(NamedTuple):
@@ -169,7 +182,7 @@ def _columns_of(segments: Sequence[SegmentInfo], predicted: bool) -> _Segments:
 def _plain(infos: Any, predicted: bool) -> _Segments | None:
     """The segments of an annotation if all have the usual fields with plain values, as nearly all do.
 
-    Otherwise :func:`parse_annotation`, which takes ten times as long, finds values of other kinds or what is wrong.
+    Otherwise :func:`parse_annotation`, which is much slower, finds values of other kinds or what is wrong.
     """
     if type(infos) is not list:
         return None

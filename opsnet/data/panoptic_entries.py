@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from opsnet.data.packed import PackedRecords
 from opsnet.data.panoptic_columns import PanopticColumns, read_columns
-from opsnet.data.panoptic_records import Category
+from opsnet.data.panoptic_records import Category, ImageId
 from opsnet.utils.errors import DatasetError
 from opsnet.vocabulary import Vocabulary
 
@@ -39,10 +39,10 @@ class Entries(Sequence[Entry]):
         labels: (S,) of the segments.
     """
 
-    def __init__(self, columns: PanopticColumns, names: Iterable[str], labels: NDArray[np.int64]) -> None:
+    def __init__(self, columns: PanopticColumns, names: Iterable[str], labels: NDArray[np.int32]) -> None:
         self._files = PackedRecords(zip(columns.image_ids, names, columns.file_names))
         self._ends = columns.ends
-        self._segments = np.stack([columns.ids, labels, columns.is_crowd, columns.covered], axis=1)
+        self._segments = np.stack([columns.ids, labels, columns.is_crowd, columns.covered], axis=1, dtype=np.int64)
 
     def __len__(self) -> int:
         return len(self._files)
@@ -74,7 +74,15 @@ def read_entries(path: Path, vocabulary: Vocabulary, limit: int | None, skip: in
         raise DatasetError(
             f"{path} has no annotations{f' after the first {skip}' if skip else ''}: check `annotations`"
         )
-    return Entries(columns, (names[image_id] for image_id in columns.image_ids), _labels(columns, vocabulary))
+
+    def refuse(image_id: ImageId, row: int) -> DatasetError:
+        return DatasetError(
+            f"image {image_id} of {path} has category_id {columns.category_ids[row]}, which vocabulary "
+            f"'{vocabulary.name}' lacks: add the category to it, or set `vocabulary` to this dataset's"
+        )
+
+    labels = columns.labels(vocabulary.index_of_id, refuse)
+    return Entries(columns, (names[image_id] for image_id in columns.image_ids), labels)
 
 
 def _how_to_get(path: Path) -> str:
@@ -88,23 +96,6 @@ def _how_to_get(path: Path) -> str:
     if path.name.startswith("panoptic_") and path.parent.name != "annotations":
         return f"make it by opsnet-prepare own ... set={path.stem.removeprefix('panoptic_')} (docs/datasets.md), or "
     return ""
-
-
-def _labels(columns: PanopticColumns, vocabulary: Vocabulary) -> NDArray[np.int64]:
-    """Labels (S,) of the segments.
-
-    Raises:
-        DatasetError: the vocabulary lacks a category.
-    """
-    found, place = np.unique(columns.category_ids, return_inverse=True)
-    labels = np.array([vocabulary.index_of_id.get(category_id, -1) for category_id in found.tolist()], np.int64)[place]
-    if (unknown := np.flatnonzero(labels < 0)).size:
-        image_id = columns.image_ids[columns.image_of(int(unknown[0]))]
-        raise DatasetError(
-            f"image {image_id} of {columns.path} has category_id {columns.category_ids[unknown[0]]}, which vocabulary "
-            f"'{vocabulary.name}' lacks: add the category to it, or set `vocabulary` to this dataset's"
-        )
-    return labels
 
 
 def kind_conflict(category: Category, vocabulary: Vocabulary) -> str | None:

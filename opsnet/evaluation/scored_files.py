@@ -13,10 +13,9 @@ import numpy.typing as npt
 
 from opsnet.data.coco_panoptic import PanopticJson
 from opsnet.data.panoptic_columns import PanopticColumns, read_columns
-from opsnet.data.panoptic_records import Category
+from opsnet.data.panoptic_records import Category, ImageId
 from opsnet.evaluation.score_pair import ImageFiles
 from opsnet.metrics.panoptic_arithmetic import SegmentTable, Side
-from opsnet.metrics.panoptic_averages import IntArray
 from opsnet.utils.errors import DatasetError
 
 logger = logging.getLogger(__name__)
@@ -30,15 +29,13 @@ class SideFiles:
         side: ``truth`` or ``prediction``.
         folder: of the PNGs.
         columns: the annotations.
-        label_of: (C,) index of each of the ground truth's categories, ascending by id.
-        known: (C,) those ids.
+        labels: (S,) category of each segment, as index of the ground truth's categories.
     """
 
     side: Side
     folder: Path
     columns: PanopticColumns
-    label_of: IntArray
-    known: IntArray
+    labels: npt.NDArray[np.int32]
 
     def image(self, number: int) -> ImageFiles:
         """The files of one annotation."""
@@ -46,7 +43,7 @@ class SideFiles:
         table = SegmentTable(
             self.side,
             columns.ids[rows].astype(np.int64),
-            self.label_of[np.searchsorted(self.known, columns.category_ids[rows])],
+            self.labels[rows].astype(np.int64),
             columns.is_crowd[rows],
             _stated(columns.areas[rows]),
             columns.covered[rows],
@@ -105,7 +102,7 @@ def read_pairs(
 
 def _positions(truths: PanopticColumns, predictions: PanopticColumns) -> Sequence[int]:
     """Position in the prediction of each image of the ground truth."""
-    position_of: dict[int | str, int] = {}
+    position_of: dict[ImageId, int] = {}
     for number, image_id in enumerate(predictions.image_ids):
         if image_id in position_of:
             logger.warning(
@@ -138,7 +135,7 @@ def _require_same_names(truth: PanopticJson, prediction: PanopticJson) -> None:
             )
 
 
-def _stems(listing: PanopticJson) -> dict[int | str, str]:
+def _stems(listing: PanopticJson) -> dict[ImageId, str]:
     """File names by image id, without folders and suffix; none if ``images`` is missing or invalid."""
     try:
         names = listing.images() if "images" in listing else {}
@@ -173,15 +170,15 @@ def _side(side: Side, columns: PanopticColumns, folder: str | Path | None, categ
     if not folder.is_dir():
         option = "--gt-dir" if side == "truth" else "--pred-dir"
         raise DatasetError(f"the folder {folder} with the PNGs of {columns.path} does not exist: give it by {option}")
-    ids = np.array([category.id for category in categories], np.int64)
-    if (unknown := np.flatnonzero(~np.isin(columns.category_ids, ids))).size:
-        row = int(unknown[0])
-        raise DatasetError(
-            f"{columns.path}: image {columns.image_ids[columns.image_of(row)]}, segment {columns.ids[row]} has unknown "
-            f"category_id {columns.category_ids[row]}: use an id of the ground truth's categories"
+
+    def refuse(image_id: ImageId, row: int) -> DatasetError:
+        return DatasetError(
+            f"{columns.path}: image {image_id}, segment {columns.ids[row]} has unknown category_id "
+            f"{columns.category_ids[row]}: use an id of the ground truth's categories"
         )
-    order = np.argsort(ids)
-    return SideFiles(side, folder, columns, order, ids[order])
+
+    label_of = {category.id: label for label, category in enumerate(categories)}
+    return SideFiles(side, folder, columns, columns.labels(label_of, refuse))
 
 
 def _stated(areas: npt.NDArray[np.float64]) -> npt.NDArray[Any] | None:

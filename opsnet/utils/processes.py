@@ -16,7 +16,7 @@ R = TypeVar("R")
 
 def map_in_processes(
     function: Callable[[T], R], items: Iterable[T], processes: int, *, fix: str, chunk: int = 1
-) -> Iterator[R]:  # fmt: skip
+) -> Iterator[R]:
     """Yields ``function(item)`` for each item, in order.
 
     Args:

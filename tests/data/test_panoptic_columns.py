@@ -36,6 +36,10 @@ def annotation(image: int, *segments: dict[str, Any]) -> dict[str, Any]:
     return {"image_id": image, "file_name": f"{image}.png", "segments_info": list(segments)}
 
 
+def refused(image_id: int | str, row: int) -> DatasetError:
+    return DatasetError(f"image {image_id}, row {row}")
+
+
 def test_by_hand(tmp_path: Path) -> None:
     """A crowd without area, an image without segments, hidden pixels and an area of a polygon."""
     annotations = [
@@ -51,7 +55,9 @@ def test_by_hand(tmp_path: Path) -> None:
     assert columns.is_crowd.tolist() == [False, True, False]
     assert [None if math.isnan(area) else area for area in columns.areas] == [5, None, 2.5]
     assert columns.covered.tolist() == [0, 0, 2]
-    assert [columns.image_of(row) for row in range(3)] == [0, 0, 2]
+    assert columns.labels({1: 0, 2: 5}, refused).tolist() == [5, 0, 5]
+    with pytest.raises(DatasetError, match="^image 3, row 1$"):
+        columns.labels({2: 5}, refused)
     assert listing.images() == {3: "c.jpg"}
 
 

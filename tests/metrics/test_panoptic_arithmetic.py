@@ -32,7 +32,7 @@ def test_ids_are_found(is_searched, number, kind, dtype, monkeypatch: pytest.Mon
     values = np.append(0, ids)[places].astype(dtype)
     expected = [1 + ids.tolist().index(value) if value in ids else 0 for value in values.tolist()]
     assert dense_index(values, table(ids)).tolist() == expected
-    values[7] = stranger = 2**24 - 1 if kind != "colours" else next(i for i in range(1, 10**6) if i not in ids)
+    values[7] = unlisted = 2**24 - 1 if kind != "colours" else next(i for i in range(1, 10**6) if i not in ids)
     with pytest.raises(UnlistedSegmentError) as error:
         dense_index(values, table(ids))
-    assert error.value.segment_id == stranger
+    assert error.value.segment_id == unlisted
