@@ -67,12 +67,13 @@ clean: ## remove caches, build outputs and runs; keeps .venv and data
 	find . \( -path ./.git -o -path ./$(VENV) -o -path ./data \) -prune -o -name __pycache__ -type d -exec rm -rf {} +
 
 distclean: clean ## remove .venv and data as well
-	rm -rf $(VENV) data
+	rm -rf $(VENV) data opsnet/evaluation/_shared_pixels.*.so
 
-# Bytecode is compiled here; otherwise every command would start seven seconds later if Python cannot write it.
+# Bytecode is compiled here, that of opsnet too; otherwise every command would start seven seconds later if Python
+# cannot write it, or is told not to.
 # Without write access to uv's cache, the installation does not use it. The versions in constraints.txt need
 # Python 3.11; on 3.10 the newest versions allowed by pyproject.toml are installed.
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt opsnet/evaluation/_shared_pixels.c
 	@echo "Building $(VENV): about a minute the first time (torch and its libraries: 3 GB of downloads, 6 GB on disk)."
 	@$(PYTHON) -m venv $(VENV) || { \
 	  echo "'$(PYTHON) -m venv' failed: on Debian and Ubuntu install the package python3-venv, then run make again." >&2; \
@@ -87,5 +88,6 @@ $(STAMP): pyproject.toml constraints.txt
 	  echo "Python 3.10: installing without constraints.txt, whose versions need 3.11."; \
 	fi; \
 	$(VENV)/bin/uv pip install -q --compile-bytecode --python $(PY) "$$@" -e ".[dev]"
+	@$(PY) -m compileall -q opsnet scripts || true
 	@touch $@
 	@echo "$(VENV) is ready."

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 LEAST_PER_PROCESS = 50
 """Images; fewer are scored before a further process would be ready."""
-CHUNK = 8
+CHUNK = 4
 """Images that are scored and summed together, however many processes there are: sums depend on their order."""
 KEPT_BYTES = 2**26 - 2**16
 """Memory that is kept for the next image; twice the largest block that glibc considers (32 MiB)."""

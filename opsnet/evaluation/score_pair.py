@@ -9,14 +9,13 @@ from typing import NamedTuple
 import numpy as np
 
 from opsnet.data.panoptic_png import read_colours, rgb_to_ids
-from opsnet.metrics.id_runs import runs_of_colours
+from opsnet.evaluation.shared_pixels import overlap_table_of_colours
 from opsnet.metrics.panoptic_arithmetic import (
     AbsentSegmentError,
     SegmentError,
     SegmentTable,
     UnlistedSegmentError,
     count_segments,
-    table_of_runs,
 )
 from opsnet.metrics.panoptic_averages import IntArray, PanopticCounts
 from opsnet.utils.errors import DatasetError
@@ -77,7 +76,7 @@ def score_pair(truth: ImageFiles, prediction: ImageFiles, num_classes: int, *, b
             f"than fit into memory: merge or drop small segments of {prediction.png} or {truth.png}"
         )
     try:
-        overlaps = table_of_runs(runs_of_colours(*colours), *tables)
+        overlaps = overlap_table_of_colours(*colours, *tables)
         wrong_areas = _check_areas(truth, tables[0], overlaps.sum(axis=1)[1:])
         counted = count_segments(overlaps, *tables, num_classes)
         if not boundary:

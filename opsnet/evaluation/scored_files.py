@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -12,13 +12,17 @@ import numpy as np
 import numpy.typing as npt
 
 from opsnet.data.coco_panoptic import PanopticJson
-from opsnet.data.panoptic_columns import PanopticColumns, read_columns
+from opsnet.data.panoptic_columns import PanopticColumns, PanopticLists, read_columns
 from opsnet.data.panoptic_records import Category, ImageId
 from opsnet.evaluation.score_pair import ImageFiles
 from opsnet.metrics.panoptic_arithmetic import SegmentTable, Side
 from opsnet.utils.errors import DatasetError
+from opsnet.utils.forks import can_fork, map_in_forks
 
 logger = logging.getLogger(__name__)
+
+LARGE_JSON = 2**18
+"""Bytes; a smaller json is read before another process would be ready."""
 
 
 @dataclass(frozen=True)
@@ -88,16 +92,27 @@ def read_pairs(
     Raises:
         DatasetError: a json is missing or malformed, a folder is missing, or the jsons contradict each other.
     """
-    truths, listing = read_columns(gt_json)
+    (truths, listing), (predictions, predicted_listing) = _read_both(gt_json, pred_json)
     categories = listing.categories()
     truth = _side("truth", truths, gt_dir, categories)
     if not len(truths):
         raise DatasetError(f"{gt_json} has no annotations: give a ground truth with at least one image")
-    predictions, predicted_listing = read_columns(pred_json, predicted=True)
     _require_same_names(listing, predicted_listing)
     _compare_categories(categories, predicted_listing)
     prediction = _side("prediction", predictions, pred_dir, categories)
     return FilePairs(categories, truth, prediction, _positions(truths, predictions))
+
+
+def _read_both(gt_json: Path, pred_json: Path) -> Iterable[PanopticLists]:
+    """Both jsons, at the same time if they are large."""
+
+    def read(path: Path) -> PanopticLists:
+        return read_columns(path, predicted=path is pred_json)
+
+    paths = (gt_json, pred_json)
+    if can_fork() and all(path.is_file() and path.stat().st_size > LARGE_JSON for path in paths):
+        return map_in_forks(read, paths, len(paths), fix="run the same command again")
+    return map(read, paths)
 
 
 def _positions(truths: PanopticColumns, predictions: PanopticColumns) -> Sequence[int]:

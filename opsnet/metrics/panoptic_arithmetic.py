@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from opsnet.metrics.id_runs import IdRuns, runs_of_ids
+from opsnet.metrics.id_runs import runs_of_ids
 from opsnet.metrics.panoptic_averages import IntArray, PanopticCounts
 
 VOID = 0
@@ -128,15 +128,7 @@ def overlap_table(
         UnlistedSegmentError: a map holds an id that is not listed.
         ValueError: the maps differ in size, or are empty.
     """
-    return table_of_runs(runs_of_ids(truth_ids, prediction_ids), truth, prediction)
-
-
-def table_of_runs(runs: IdRuns, truth: SegmentTable, prediction: SegmentTable) -> IntArray:
-    """:func:`overlap_table` of maps whose runs are known.
-
-    Raises:
-        UnlistedSegmentError: a run has an id that is not listed.
-    """
+    runs = runs_of_ids(truth_ids, prediction_ids)
     rows, columns = dense_index(runs.truth, truth), dense_index(runs.prediction, prediction)
     height, width = 1 + truth.ids.size, 1 + prediction.ids.size
     # bincount sums weights as float64, which is exact up to 2**53 pixels.

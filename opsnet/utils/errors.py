@@ -15,11 +15,11 @@ from typing import NoReturn
 
 from opsnet.utils.stop_signals import STOP_SIGNALS, Stopped, end_workers, set_handlers, stop_handler
 
-_DEAD_WORKER = re.compile(r"DataLoader worker \(pid.*?\) (is killed by signal: [^.]+|exited unexpectedly)")
+_DEAD_WORKER = r"DataLoader worker \(pid.*?\) (is killed by signal: [^.]+|exited unexpectedly)"
 _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
-_BREAK = re.compile(r"\s*[\r\n]\s*")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
+_BREAK = r"\s*[\r\n]\s*"
+_CONTROL = r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]"
 
 
 def one_line(text: str) -> str:
@@ -28,7 +28,7 @@ def one_line(text: str) -> str:
     It may quote files of other people: control characters, which a terminal would obey, and letters that cannot be
     encoded become escapes.
     """
-    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], _BREAK.sub(" ", text.strip()))
+    return re.sub(_CONTROL, lambda found: ascii(found[0])[1:-1], re.sub(_BREAK, " ", text.strip()))
 
 
 class InputError(ValueError):
@@ -171,7 +171,7 @@ def _machine_error(error: BaseException | None) -> str | None:
 
 def _dead_worker(error: BaseException) -> str | None:
     """What PyTorch raises wherever the main process is when a data-loading worker dies, as one sentence."""
-    found = _DEAD_WORKER.match(str(error)) if isinstance(error, RuntimeError) else None
+    found = re.match(_DEAD_WORKER, str(error)) if isinstance(error, RuntimeError) else None
     return found and (
         f"{found[0]}, perhaps because memory or /dev/shm was full: run the same command again (a training with "
         "resume=auto), with a lower data.module.num_workers"

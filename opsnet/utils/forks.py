@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from opsnet.utils.errors import DatasetError
 from opsnet.utils.stop_signals import begin_worker
@@ -26,24 +26,25 @@ def map_in_forks(
     function: Callable[[T], R], items: Sequence[T], processes: int, *, fix: str,
     begin: Callable[[], object] = lambda: None,
 ) -> Iterator[R]:  # fmt: skip
-    """Yields ``function(item)`` for each item, in order; the work begins at once.
+    """Yields ``function(item)`` for each item, in order; the copies begin at once.
 
     Unlike :func:`opsnet.utils.processes.map_in_processes`, neither the function nor its items are copied, and nothing
-    needs to be imported; each process has every n-th item.
+    needs to be imported. Each process, of which this is the first, has every n-th item.
 
     Args:
         function: its results can be pickled; an exception is raised in its turn and ends the iteration.
         items: of similar work.
-        processes: how many.
+        processes: how many, with this one.
         fix: what to do if one was killed, the end of the message.
-        begin: called at the start of each process.
+        begin: called at the start of each copy.
 
     Raises:
-        DatasetError: a process was killed.
+        DatasetError: a copy was killed.
     """
     sys.stdout.flush()  # a copy would print it again
-    forks = [_fork(function, items[number::processes], begin) for number in range(min(processes, len(items)))]
-    return _results(forks, len(items), fix)
+    processes = min(processes, len(items))
+    forks = [_fork(function, items[number::processes], begin) for number in range(1, processes)]
+    return _results(function, items, forks, fix)
 
 
 @dataclass(frozen=True)
@@ -82,18 +83,24 @@ def _outcome(function: Callable[[T], R], item: T) -> bytes:
             return pickle.dumps((None, RuntimeError(f"{type(error).__name__}: {error}")))
 
 
-def _results(forks: list[_Fork], number: int, fix: str) -> Iterator[R]:
+def _results(function: Callable[[T], R], items: Sequence[T], forks: list[_Fork], fix: str) -> Iterator[R]:
     try:
-        for index in range(number):
-            try:
-                result, error = pickle.load(forks[index % len(forks)].results)
-            except (EOFError, pickle.UnpicklingError):
-                raise DatasetError(f"a worker process was killed, perhaps because memory was full: {fix}") from None
-            if error is not None:
-                raise error
-            yield result
+        for index, item in enumerate(items):
+            share = index % (1 + len(forks))
+            yield _receive(forks[share - 1], fix) if share else function(item)
     finally:
         for fork in forks:
             fork.results.close()
             os.kill(fork.pid, signal.SIGKILL)  # one that has ended is still there until it is waited for
             os.waitpid(fork.pid, 0)
+
+
+def _receive(fork: _Fork, fix: str) -> Any:
+    """The next result of a copy."""
+    try:
+        result, error = pickle.load(fork.results)
+    except (EOFError, pickle.UnpicklingError):
+        raise DatasetError(f"a worker process was killed, perhaps because memory was full: {fix}") from None
+    if error is not None:
+        raise error
+    return result

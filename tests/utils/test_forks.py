@@ -31,7 +31,7 @@ def test_results_are_in_order(processes: int) -> None:
     assert [value for value, _ in found] == [i * i + offset for i in range(20)]
     workers = {worker for _, worker in found}
     assert len(workers) == min(processes, 20)
-    assert os.getpid() not in workers
+    assert os.getpid() in workers
     assert list(map_in_forks(str, [], processes, fix=FIX)) == []
 
 
@@ -43,8 +43,9 @@ def test_an_error_comes_in_its_turn() -> None:
 
 
 def test_what_cannot_be_sent_is_an_error() -> None:
-    def fail(_: int) -> None:
-        raise ValueError(lambda: 0)
+    def fail(number: int) -> None:
+        if number:
+            raise ValueError(lambda: 0)
 
     with pytest.raises(Exception, match="pickle"):
         list(map_in_forks(lambda i: lambda: i, range(2), 2, fix=FIX))
@@ -71,21 +72,21 @@ def test_processes_leave_signals_to_this_one_and_begin_as_told() -> None:
         return signal.getsignal(signal.SIGINT) is signal.SIG_IGN, begun
 
     results = map_in_forks(look, range(4), 2, fix=FIX, begin=lambda: begun.append(1))
-    assert list(results) == [(True, [1])] * 4
-    assert begun == []
+    assert list(results) == [(False, []), (True, [1])] * 2
 
 
 def test_the_work_begins_at_once_and_ends_with_its_reader(tmp_path: Path) -> None:
     def note(number: int) -> int:
         (tmp_path / f"{number}").write_text(str(os.getpid()))
-        time.sleep(60 * (number > 1))
+        time.sleep(60 * (number > 2))
         return number
 
-    results = map_in_forks(note, range(8), 2, fix=FIX)
+    results = map_in_forks(note, range(9), 3, fix=FIX)
     while len(list(tmp_path.iterdir())) < 4:
         time.sleep(0.01)
     assert next(results) == 0
-    pids = {int(path.read_text()) for path in tmp_path.iterdir()}
+    pids = {int(path.read_text()) for path in tmp_path.iterdir()} - {os.getpid()}
+    assert len(pids) == 2
     results.close()  # type: ignore[attr-defined]
     for pid in pids:
         with pytest.raises(ProcessLookupError):
