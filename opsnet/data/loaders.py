@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from opsnet.data.samplers import ResumableSampler
 from opsnet.utils.errors import DatasetError
@@ -25,16 +25,24 @@ from opsnet.utils.stop_signals import begin_worker
 Item = TypeVar("Item")
 
 
-@contextmanager
-def unwrap_worker_errors() -> Iterator[None]:
-    """Restores the message of a worker's ``DatasetError``, into which PyTorch puts the worker's whole traceback."""
+def batches_of(loader: DataLoader[Any]) -> Iterator[Any]:
+    """Yields the batches of one pass, and ends its workers with it.
+
+    A worker's ``DatasetError`` gets back its message, into which PyTorch puts the worker's whole traceback.
+    """
+    batches = iter(loader)
     try:
-        yield
+        yield from batches
     except DatasetError as error:
         _, mark, sentence = str(error).rpartition(f"{DatasetError.__name__}: ")
         if not mark:
             raise
         raise DatasetError(sentence.strip()) from error
+    finally:
+        # An error's traceback keeps the workers' queues. The garbage collector closes them before it ends the workers,
+        # and then waits for each of them for five seconds.
+        if isinstance(batches, _MultiProcessingDataLoaderIter):
+            batches._shutdown_workers()
 
 
 class SeededDataset(Dataset[Item]):
@@ -93,8 +101,7 @@ class ResumableLoader:
 
     def _batches(self) -> Iterator[Any]:
         """The remaining batches of the sampler's epoch."""
-        with unwrap_worker_errors():
-            yield from self._loader
+        yield from batches_of(self._loader)
 
     def state_dict(self) -> dict[str, int]:
         """The values that determine the order; Lightning stores them in checkpoints."""
@@ -201,5 +208,4 @@ class EvaluationLoader:
             worker_init_fn=begin_worker,
             generator=torch.Generator(),
         )
-        with unwrap_worker_errors():
-            yield from loader
+        yield from batches_of(loader)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from functools import partial
 from itertools import islice
 
@@ -117,6 +118,7 @@ def test_what_is_wrong_with_a_file_is_a_sentence_in_a_worker_too(num_workers):
     for loader in loaders:
         with pytest.raises(DatasetError, match=r"^b.png cannot be read: replace the file$"):
             list(loader)
+        assert multiprocessing.active_children() == []  # the traceback is still there
 
 
 class Noise(Dataset[float]):
