@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,8 +17,7 @@ from opsnet.evaluation.score_pair import score_pair
 from opsnet.evaluation.scored_files import FilePairs, read_pairs
 from opsnet.metrics.panoptic_averages import PanopticCounts, PanopticScores, Quality, summarise
 from opsnet.utils.forks import can_fork, map_in_forks
-
-logger = logging.getLogger(__name__)
+from opsnet.utils.late_logging import warn
 
 LEAST_PER_PROCESS = 50
 """Images; fewer are scored before a further process would be ready."""
@@ -97,7 +95,8 @@ def score(
     for chunk in _score_chunks(pairs, boundary, progress):
         total += chunk
     if total.wrong_areas:
-        logger.warning(
+        warn(
+            __name__,
             "%d segment areas in the ground truth's json differ from its PNGs; the json is used, as in panopticapi: %s",
             *(total.wrong_areas, total.example),
         )

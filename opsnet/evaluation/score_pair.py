@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,8 +23,7 @@ MAX_PAIRS = 2**25
 """Maximum number of (ground-truth, predicted) segment pairs per image, each a table cell; COCO has about 10^4."""
 
 
-@dataclass(frozen=True)
-class ImageFiles:
+class ImageFiles(NamedTuple):
     """One image's annotation and PNG.
 
     Attributes:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,15 +17,13 @@ from opsnet.evaluation.score_pair import ImageFiles
 from opsnet.metrics.panoptic_arithmetic import SegmentTable, Side
 from opsnet.utils.errors import DatasetError
 from opsnet.utils.forks import can_fork, map_in_forks
-
-logger = logging.getLogger(__name__)
+from opsnet.utils.late_logging import warn
 
 LARGE_JSON = 2**18
 """Bytes; a smaller json is read before another process would be ready."""
 
 
-@dataclass(frozen=True)
-class SideFiles:
+class SideFiles(NamedTuple):
     """The ground truth's or the prediction's annotations and PNGs.
 
     Attributes:
@@ -120,7 +117,8 @@ def _positions(truths: PanopticColumns, predictions: PanopticColumns) -> Sequenc
     position_of: dict[ImageId, int] = {}
     for number, image_id in enumerate(predictions.image_ids):
         if image_id in position_of:
-            logger.warning(
+            warn(
+                __name__,
                 "%s predicts image %s twice: the last prediction is scored, as in panopticapi",
                 *(predictions.path, image_id),
             )
@@ -168,7 +166,8 @@ def _compare_categories(categories: Sequence[Category], prediction: PanopticJson
     others = [(c, theirs[c.id]) for c in categories if c.id in theirs and theirs[c.id].casefold() != c.name.casefold()]
     if others:
         first, name = others[0]
-        logger.warning(
+        warn(
+            __name__,
             "%d categories have other names in %s, the first is %d: '%s' for '%s'. Classes are compared by id: if "
             "these are other classes, predict with the categories of the ground truth (vocabulary=GT.json)",
             *(len(others), prediction.path, first.id, name, first.name),

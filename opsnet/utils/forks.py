@@ -7,8 +7,7 @@ import pickle
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 from opsnet.utils.errors import DatasetError
 from opsnet.utils.stop_signals import begin_worker
@@ -47,8 +46,7 @@ def map_in_forks(
     return _results(function, items, forks, fix)
 
 
-@dataclass(frozen=True)
-class _Fork:
+class _Fork(NamedTuple):
     """A process and the pipe of its results."""
 
     pid: int
