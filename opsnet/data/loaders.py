@@ -26,9 +26,10 @@ Item = TypeVar("Item")
 
 
 def batches_of(loader: DataLoader[Any]) -> Iterator[Any]:
-    """Yields the batches of one pass, and ends its workers with it.
+    """Yields the batches of one pass, as the loader's ``collate_fn`` makes them, and ends its workers with it.
 
-    A worker's ``DatasetError`` gets back its message, into which PyTorch puts the worker's whole traceback.
+    Raises:
+        DatasetError: that of a worker, with its message, into which PyTorch puts the worker's whole traceback.
     """
     batches = iter(loader)
     try:

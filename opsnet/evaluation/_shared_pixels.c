@@ -25,7 +25,7 @@ enum {
     IDS = 1 << 24,    /* an id has three bytes */
     FREE = -1,        /* index of a free slot, so that of an id that is not listed */
     FAR = 8,          /* slots */
-    MOST_BITS = 24,
+    MOST_BITS = 24,   /* a slot for each id: more would not spread them better */
     ALL_LISTED = -1,  /* otherwise the number of the map */
     NO_MEMORY = -2,
 };

@@ -22,7 +22,10 @@ from opsnet.utils.late_logging import warn
 LEAST_PER_PROCESS = 50
 """Images; fewer are scored before a further process would be ready."""
 CHUNK = 4
-"""Images that are scored and summed together, however many processes there are: sums depend on their order."""
+"""Images that are scored and summed together, however many processes there are: sums depend on their order.
+
+Few, so that processes end at nearly the same time.
+"""
 KEPT_BYTES = 2**26 - 2**16
 """Memory that is kept for the next image; twice the largest block that glibc considers (32 MiB)."""
 

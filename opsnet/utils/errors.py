@@ -15,6 +15,7 @@ from typing import NoReturn
 
 from opsnet.utils.stop_signals import STOP_SIGNALS, Stopped, end_workers, set_handlers, stop_handler
 
+# Patterns are compiled when they are needed, because every command imports this file.
 _DEAD_WORKER = r"DataLoader worker \(pid.*?\) (is killed by signal: [^.]+|exited unexpectedly)"
 _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
