@@ -24,6 +24,7 @@ from opsnet.data.panoptic_records import (
 )
 from opsnet.utils.errors import DatasetError
 from opsnet.utils.json_fields import FieldError, field, items
+from opsnet.utils.json_stream import Entry, stream_json
 from opsnet.utils.structured_files import FileError, read_json
 
 T = TypeVar("T")
@@ -42,6 +43,18 @@ def load_json(path: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise FieldError(f"holds a {type(data).__name__}, not COCO's panoptic format: convert it to an object")
     return data
+
+
+def stream_panoptic(path: Path) -> Iterator[Entry]:
+    """The parts of a panoptic json, the entries of ``images`` and ``annotations`` one at a time.
+
+    Raises:
+        DatasetError: the file is missing or damaged, or not an object.
+    """
+    try:
+        yield from stream_json(path, ("images", "annotations"), what="COCO's panoptic format")
+    except FileError as error:
+        raise DatasetError(f"{path} {error}") from error
 
 
 class PanopticJson:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import NDArray
 
 from opsnet.data.coco_panoptic import PanopticJson
-from opsnet.data.panoptic_columns import PanopticColumns, PanopticLists, read_columns
-from opsnet.data.panoptic_records import Category, ImageId
+from opsnet.data.panoptic_index import PanopticIndex, index_annotations, seen_before, stem_of
+from opsnet.data.panoptic_records import Category
 from opsnet.evaluation.score_pair import ImageFiles
 from opsnet.metrics.panoptic_arithmetic import SegmentTable, Side
 from opsnet.utils.errors import DatasetError
@@ -29,27 +29,31 @@ class SideFiles(NamedTuple):
     Attributes:
         side: ``truth`` or ``prediction``.
         folder: of the PNGs.
-        columns: the annotations.
-        labels: (S,) category of each segment, as index of the ground truth's categories.
+        annotations: of the json.
+        label_of: index among the ground truth's categories of each category id.
     """
 
     side: Side
     folder: Path
-    columns: PanopticColumns
-    labels: npt.NDArray[np.int32]
+    annotations: PanopticIndex
+    label_of: Mapping[int, int]
 
     def image(self, number: int) -> ImageFiles:
-        """The files of one annotation."""
-        columns, rows = self.columns, self.columns.rows(number)
+        """The files of one annotation.
+
+        Raises:
+            DatasetError: the json is not what it was.
+        """
+        image_id, file_name, segments = self.annotations.annotation(number)
         table = SegmentTable(
             self.side,
-            columns.ids[rows].astype(np.int64),
-            self.labels[rows].astype(np.int64),
-            columns.is_crowd[rows],
-            _stated(columns.areas[rows]),
-            columns.covered[rows],
+            np.array(segments.ids, np.int64),
+            np.array([self.label_of[category_id] for category_id in segments.category_ids], np.int64),
+            np.array(segments.is_crowd, np.bool_),
+            None if None in segments.areas or self.annotations.predicted else np.array(segments.areas),
+            np.array(segments.covered, np.int64),
         )
-        return ImageFiles(columns.image_ids[number], columns.path, self.folder / columns.file_names[number], table)
+        return ImageFiles(image_id, self.annotations.path, self.folder / file_name, table)
 
 
 @dataclass(frozen=True)
@@ -66,13 +70,13 @@ class FilePairs:
     categories: tuple[Category, ...]
     truth: SideFiles
     prediction: SideFiles
-    predicted: Sequence[int]
+    predicted: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.predicted)
 
     def __getitem__(self, number: int) -> tuple[ImageFiles, ImageFiles]:
-        return self.truth.image(number), self.prediction.image(self.predicted[number])
+        return self.truth.image(number), self.prediction.image(int(self.predicted[number]))
 
 
 def read_pairs(
@@ -89,72 +93,64 @@ def read_pairs(
     Raises:
         DatasetError: a json is missing or malformed, a folder is missing, or the jsons contradict each other.
     """
-    (truths, listing), (predictions, predicted_listing) = _read_both(gt_json, pred_json)
-    categories = listing.categories()
+    truths, predictions = _index_both(gt_json, pred_json)
+    categories = truths.listing.categories()
     truth = _side("truth", truths, gt_dir, categories)
     if not len(truths):
         raise DatasetError(f"{gt_json} has no annotations: give a ground truth with at least one image")
-    _require_same_names(listing, predicted_listing)
-    _compare_categories(categories, predicted_listing)
+    _require_same_names(truths, predictions)
+    _compare_categories(categories, predictions.listing)
     prediction = _side("prediction", predictions, pred_dir, categories)
     return FilePairs(categories, truth, prediction, _positions(truths, predictions))
 
 
-def _read_both(gt_json: Path, pred_json: Path) -> Iterable[PanopticLists]:
+def _index_both(gt_json: Path, pred_json: Path) -> Iterable[PanopticIndex]:
     """Both jsons, at the same time if they are large."""
 
-    def read(path: Path) -> PanopticLists:
-        return read_columns(path, predicted=path is pred_json)
+    def index(path: Path) -> PanopticIndex:
+        return index_annotations(path, predicted=path is pred_json)
 
     paths = (gt_json, pred_json)
     if can_fork() and all(path.is_file() and path.stat().st_size > LARGE_JSON for path in paths):
-        return map_in_forks(read, paths, len(paths), fix="run the same command again")
-    return map(read, paths)
+        return map_in_forks(index, paths, len(paths), fix="run the same command again")
+    return map(index, paths)
 
 
-def _positions(truths: PanopticColumns, predictions: PanopticColumns) -> Sequence[int]:
+def _positions(truths: PanopticIndex, predictions: PanopticIndex) -> NDArray[np.int64]:
     """Position in the prediction of each image of the ground truth."""
-    position_of: dict[ImageId, int] = {}
-    for number, image_id in enumerate(predictions.image_ids):
-        if image_id in position_of:
-            warn(
-                __name__,
-                "%s predicts image %s twice: the last prediction is scored, as in panopticapi",
-                *(predictions.path, image_id),
-            )
-        position_of[image_id] = number
-    for image_id in truths.image_ids:
-        if image_id not in position_of:
-            raise DatasetError(
-                f"{predictions.path} has no annotation for image {image_id} of {truths.path}: predict "
-                "that image too, or give opsnet-predict ids_from=GT.json if the images are numbered in another way"
-            )
-    return [position_of[image_id] for image_id in truths.image_ids]
+    for number in seen_before(predictions.keys):
+        warn(
+            __name__,
+            "%s predicts image %s twice: the last prediction is scored, as in panopticapi",
+            *(predictions.path, predictions.annotation(number).image_id),
+        )
+    if (missing := np.flatnonzero(~np.isin(truths.keys, predictions.keys))).size:
+        raise DatasetError(
+            f"{predictions.path} has no annotation for image {truths.annotation(missing[0]).image_id} of "
+            f"{truths.path}: predict that image too, or give opsnet-predict ids_from=GT.json if the images are "
+            "numbered in another way"
+        )
+    order = np.argsort(predictions.keys, kind="stable")
+    return order[np.searchsorted(predictions.keys, truths.keys, side="right", sorter=order) - 1]
 
 
-def _require_same_names(truth: PanopticJson, prediction: PanopticJson) -> None:
+def _require_same_names(truths: PanopticIndex, predictions: PanopticIndex) -> None:
     """Checks that no image id belongs to different files, if both jsons have valid ``images``; suffixes may differ.
 
     Raises:
         DatasetError: one does.
     """
-    theirs, ours = _stems(truth), _stems(prediction)
-    for image_id in ours.keys() & theirs.keys():
-        if ours[image_id] != theirs[image_id]:
-            raise DatasetError(
-                f"image {image_id} is {ours[image_id]} in {prediction.path}, but {theirs[image_id]} in {truth.path}: "
-                f"predict with the ids of the ground truth (opsnet-predict ids_from={truth.path}), or remove `images` "
-                "from the prediction if the ids are right"
-            )
-
-
-def _stems(listing: PanopticJson) -> dict[ImageId, str]:
-    """File names by image id, without folders and suffix; none if ``images`` is missing or invalid."""
-    try:
-        names = listing.images() if "images" in listing else {}
-    except DatasetError:  # panopticapi does not read this list
-        return {}
-    return {image_id: PurePosixPath(name.replace("\\", "/")).stem for image_id, name in names.items()}
+    if truths.names is None or predictions.names is None:
+        return
+    _, places, predicted = np.intersect1d(truths.names.keys, predictions.names.keys, True, return_indices=True)
+    differ = np.flatnonzero(truths.names.stems[places] != predictions.names.stems[predicted])
+    if differ.size:
+        theirs, ours = truths.image(places[differ[0]]), predictions.image(predicted[differ[0]])
+        raise DatasetError(
+            f"image {ours.id} is {stem_of(ours.file_name)} in {predictions.path}, but {stem_of(theirs.file_name)} in "
+            f"{truths.path}: predict with the ids of the ground truth (opsnet-predict ids_from={truths.path}), or "
+            "remove `images` from the prediction if the ids are right"
+        )
 
 
 def _compare_categories(categories: Sequence[Category], prediction: PanopticJson) -> None:
@@ -174,30 +170,22 @@ def _compare_categories(categories: Sequence[Category], prediction: PanopticJson
         )
 
 
-def _side(side: Side, columns: PanopticColumns, folder: str | Path | None, categories: Sequence[Category]) -> SideFiles:
+def _side(side: Side, index: PanopticIndex, folder: str | Path | None, categories: Sequence[Category]) -> SideFiles:
     """The annotations with their folder and labels.
 
     Raises:
         DatasetError: the folder is missing, or a category is unknown.
     """
-    folder = columns.path.with_suffix("") if folder is None else Path(folder)
+    folder = index.path.with_suffix("") if folder is None else Path(folder)
     if not folder.is_dir():
         option = "--gt-dir" if side == "truth" else "--pred-dir"
-        raise DatasetError(f"the folder {folder} with the PNGs of {columns.path} does not exist: give it by {option}")
-
-    def refuse(image_id: ImageId, row: int) -> DatasetError:
-        return DatasetError(
-            f"{columns.path}: image {image_id}, segment {columns.ids[row]} has unknown category_id "
-            f"{columns.category_ids[row]}: use an id of the ground truth's categories"
-        )
-
+        raise DatasetError(f"the folder {folder} with the PNGs of {index.path} does not exist: give it by {option}")
     label_of = {category.id: label for label, category in enumerate(categories)}
-    return SideFiles(side, folder, columns, columns.labels(label_of, refuse))
-
-
-def _stated(areas: npt.NDArray[np.float64]) -> npt.NDArray[Any] | None:
-    """Areas of one image's segments, whole numbers if all are, or ``None`` if one is not stated."""
-    if np.isnan(areas).any():
-        return None
-    whole = areas.astype(np.int64)
-    return whole if (whole == areas).all() else areas
+    if unknown := [number for category_id, number in index.first_with.items() if category_id not in label_of]:
+        image_id, _, segments = index.annotation(min(unknown))
+        segment_id, category_id = next(pair for pair in zip(*segments[:2]) if pair[1] not in label_of)
+        raise DatasetError(
+            f"{index.path}: image {image_id}, segment {segment_id} has unknown category_id {category_id}: use an id of "
+            "the ground truth's categories"
+        )
+    return SideFiles(side, folder, index, label_of)

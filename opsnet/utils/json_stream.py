@@ -25,11 +25,15 @@ class Entry(NamedTuple):
         key: its key.
         number: position of an element of a streamed list, from 0; ``None`` for the whole value of a key.
         value: the element or the value; ``[]`` where a streamed list begins.
+        start: first byte of the element in the file; 0 for other entries.
+        end: the byte behind it.
     """
 
     key: str
     number: int | None
     value: Any
+    start: int = 0
+    end: int = 0
 
 
 def stream_json(path: Path, lists: Collection[str], *, what: str, largest: int = LARGEST_JSON) -> Iterator[Entry]:
@@ -48,7 +52,7 @@ def stream_json(path: Path, lists: Collection[str], *, what: str, largest: int =
     """
     require_size(path, largest)
     try:
-        with path.open(encoding="utf-8-sig") as file:
+        with path.open(encoding="utf-8", newline="") as file:
             yield from _entries(_Reader(file), lists)
     except (ValueError, RecursionError, OSError):
         content = read_json(path, largest)  # says where the file is damaged
@@ -69,7 +73,7 @@ def _entries(reader: _Reader, lists: Collection[str]) -> Iterator[Entry]:
             reader.skip(":")
             if key in lists and reader.peek() == "[":
                 yield Entry(key, None, [])
-                yield from (Entry(key, number, value) for number, value in enumerate(_elements(reader)))
+                yield from (Entry(key, number, *element) for number, element in enumerate(_elements(reader)))
             else:
                 yield Entry(key, None, reader.value())
             if reader.skip(",", "}") == "}":
@@ -78,13 +82,16 @@ def _entries(reader: _Reader, lists: Collection[str]) -> Iterator[Entry]:
         raise ValueError("there is text after the object")
 
 
-def _elements(reader: _Reader) -> Iterator[Any]:
+def _elements(reader: _Reader) -> Iterator[tuple[Any, int, int]]:
+    """Each element of a list with its first byte and the one behind it."""
     reader.skip("[")
     if reader.peek() == "]":
         reader.skip("]")
         return
     while True:
-        yield reader.value()
+        reader.peek()
+        start = reader.offset()
+        yield reader.value(), start, reader.offset()
         if reader.skip(",", "]") == "]":
             return
 
@@ -93,7 +100,15 @@ class _Reader:
     """Values and punctuation of a json text, of which a part is in memory."""
 
     def __init__(self, file: TextIO) -> None:
-        self._file, self._text, self._at, self._ended = file, "", 0, False
+        self._file, self._text, self._ended = file, file.read(_CHUNK), False
+        self._at = int(self._text.startswith("\ufeff"))  # a byte order mark
+        self._counted, self._bytes = 0, 0
+
+    def offset(self) -> int:
+        """The byte of the file at which the next character stands."""
+        passed = self._text[self._counted : self._at]
+        self._counted, self._bytes = self._at, self._bytes + len(passed.encode())
+        return self._bytes
 
     def peek(self) -> str:
         """The next character that is not white space; empty at the end."""
@@ -139,7 +154,8 @@ class _Reader:
 
     def _more(self) -> None:
         """Reads on; twice as much each time that a value does not fit."""
+        self.offset()
         rest = self._text[self._at :]
         chunk = self._file.read(max(_CHUNK, len(rest)))
         self._ended = not chunk
-        self._text, self._at = rest + chunk, 0
+        self._text, self._at, self._counted = rest + chunk, 0, 0

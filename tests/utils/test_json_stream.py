@@ -17,7 +17,7 @@ from opsnet.utils.structured_files import FileError, read_json
 def collected(path: Path) -> dict[str, Any]:
     """The object, put together again."""
     found: dict[str, Any] = {}
-    for key, number, value in stream_json(path, ("a", "b"), what="a test"):
+    for key, number, value, *_ in stream_json(path, ("a", "b"), what="a test"):
         if number is None:
             found[key] = value
         else:
@@ -47,6 +47,11 @@ def test_values_are_those_of_json(chunk: int, tmp_path: Path, monkeypatch: pytes
         style = rng.choice([{}, {"indent": 1}, {"separators": (",", ":")}, {"ensure_ascii": False}])
         path.write_text(json.dumps(data, **style), encoding=rng.choice(["utf-8", "utf-8-sig"]))
         assert collected(path) == data
+        content = path.read_bytes()
+        for entry in stream_json(path, ("a", "b"), what="a test"):
+            if entry.number is not None:
+                assert json.loads(content[entry.start : entry.end]) == entry.value
+                assert content[entry.start : entry.end].strip() == content[entry.start : entry.end]
         streamed += isinstance(data.get("a"), list) and len(data["a"]) > 1
     assert streamed > 50
 

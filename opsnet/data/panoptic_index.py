@@ -1,0 +1,194 @@
+"""Where each annotation of a panoptic json stands in the file: all are checked, and read again one at a time.
+
+What is kept of an image are 40 bytes, however many segments it has.
+"""
+
+from __future__ import annotations
+
+import json
+from array import array
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from opsnet.data.coco_panoptic import PanopticJson, parse_entry, require_new, stream_panoptic
+from opsnet.data.panoptic_records import ImageFile, ImageId, parse_image, parse_png
+from opsnet.data.segment_columns import SegmentColumns, parse_columns
+from opsnet.utils.errors import DatasetError
+from opsnet.utils.json_fields import FieldError
+
+IntArray = NDArray[np.int64]
+
+
+class IndexedAnnotation(NamedTuple):
+    """One annotation; ``file_name`` is the PNG's."""
+
+    image_id: ImageId
+    file_name: str
+    segments: SegmentColumns
+
+
+class ImageNames(NamedTuple):
+    """The N entries of ``images``.
+
+    Attributes:
+        keys: (N,) of the ids, see :func:`key_of`.
+        stems: (N,) hashes of the file names without folders and suffix.
+    """
+
+    keys: IntArray
+    stems: IntArray
+
+
+@dataclass(frozen=True)
+class PanopticIndex:
+    """The I annotations of a json, in the order of the file.
+
+    Attributes:
+        path: the json.
+        predicted: whether it is a prediction, of which panopticapi reads only ids and categories, and which may list an
+            image several times.
+        keys: (I,) of the image ids, see :func:`key_of`.
+        starts: (I,) first byte of each annotation in the file.
+        sizes: (I,) its bytes.
+        first_with: position of the first annotation with each category id.
+        names: of ``images``; ``None`` if that list is missing or invalid.
+        listing: the json without the entries of ``images`` and ``annotations``.
+    """
+
+    path: Path
+    predicted: bool
+    keys: IntArray
+    starts: IntArray
+    sizes: IntArray
+    first_with: dict[int, int]
+    names: ImageNames | None
+    listing: PanopticJson
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def annotation(self, number: int) -> IndexedAnnotation:
+        """Reads one annotation.
+
+        Raises:
+            DatasetError: the file is not what it was.
+        """
+        annotation = None
+        try:
+            with open(self.path, "rb", buffering=0) as file:
+                file.seek(self.starts[number])
+                record = json.loads(file.read(self.sizes[number]))
+            annotation = _parse(record, self.predicted)
+        except (OSError, ValueError, RecursionError):
+            pass
+        if (
+            annotation is not None
+            and key_of(annotation.image_id) == self.keys[number]
+            and self.first_with.keys() >= {*annotation.segments.category_ids}
+        ):
+            return annotation
+        raise DatasetError(f"{self.path} was changed while it was read: run the same command again")
+
+    def image(self, number: int) -> ImageFile:
+        """An entry of ``images``; reads the file from its start."""
+        entries = stream_panoptic(self.path)
+        *_, record = (value for key, place, value, *_ in entries if (key, place) == ("images", number))
+        return parse_image(record)
+
+
+def key_of(image_id: ImageId) -> int:
+    """A number that stands for an image id: itself, or the hash of a name, which differs from process to process."""
+    return image_id if isinstance(image_id, int) else hash(image_id)
+
+
+def seen_before(keys: IntArray) -> IntArray:
+    """Positions of the keys that occur at an earlier one too, ascending."""
+    order = np.argsort(keys, kind="stable")
+    return np.sort(order[1:][keys[order[1:]] == keys[order[:-1]]])
+
+
+def index_annotations(path: Path, *, predicted: bool = False) -> PanopticIndex:
+    """Reads and checks a panoptic json, of which only a part is in memory at a time.
+
+    Args:
+        path: the json.
+        predicted: see :class:`PanopticIndex`.
+
+    Raises:
+        DatasetError: the file is missing or damaged, an annotation is invalid, or a ground truth annotates an image
+            twice.
+    """
+    rest: dict[str, Any] = {}
+    annotations, names = _Annotations(), _Names()
+    for key, number, value, start, end in stream_panoptic(path):
+        if number is None:
+            rest[key] = value
+            annotations = _Annotations() if key == "annotations" else annotations
+            names = _Names() if key == "images" else names
+        elif key == "images":
+            names.add(value)
+        else:
+            annotations.add(parse_entry(path, key, number, value, partial(_parse, predicted=predicted)), start, end)
+    listing = PanopticJson(path, data=rest)
+    for _ in listing.annotations():  # none, but an error if there is no list
+        pass
+    found_names = names.checked() if rest.get("images") == [] else None
+    index = annotations.index(path, predicted, found_names, listing)
+    if not predicted and (again := seen_before(index.keys)).size:
+        image_id = index.annotation(again[0]).image_id
+        parse_entry(path, "annotations", again[0], {"image_id": image_id}, lambda _: require_new(image_id, {image_id}))
+    return index
+
+
+def _parse(record: Any, predicted: bool) -> IndexedAnnotation:
+    return IndexedAnnotation(*parse_png(record), parse_columns(record, predicted=predicted))
+
+
+class _Annotations:
+    """What is kept of annotations; grows."""
+
+    def __init__(self) -> None:
+        self._keys, self._starts, self._sizes = array("q"), array("q"), array("q")
+        self._first_with: dict[int, int] = {}
+
+    def add(self, annotation: IndexedAnnotation, start: int, end: int) -> None:
+        for category_id in annotation.segments.category_ids:
+            self._first_with.setdefault(category_id, len(self._keys))
+        self._keys.append(key_of(annotation.image_id))
+        self._starts.append(start)
+        self._sizes.append(end - start)
+
+    def index(self, path: Path, predicted: bool, names: ImageNames | None, listing: PanopticJson) -> PanopticIndex:
+        keys, starts, sizes = (np.array(column, np.int64) for column in (self._keys, self._starts, self._sizes))
+        return PanopticIndex(path, predicted, keys, starts, sizes, self._first_with, names, listing)
+
+
+class _Names:
+    """What is kept of ``images``; grows."""
+
+    def __init__(self) -> None:
+        self._keys, self._stems, self._are_valid = array("q"), array("q"), True
+
+    def add(self, record: Any) -> None:
+        try:
+            image = parse_image(record)
+        except FieldError:  # panopticapi does not read this list
+            self._are_valid = False
+        else:
+            self._keys.append(key_of(image.id))
+            self._stems.append(hash(stem_of(image.file_name)))
+
+    def checked(self) -> ImageNames | None:
+        """The names, or ``None`` if an entry is invalid or an id occurs twice."""
+        names = ImageNames(np.array(self._keys, np.int64), np.array(self._stems, np.int64))
+        return names if self._are_valid and not seen_before(names.keys).size else None
+
+
+def stem_of(file_name: str) -> str:
+    """A file's name without folders, also Windows', and suffix."""
+    return PurePosixPath(file_name.replace("\\", "/")).stem
