@@ -107,13 +107,14 @@ def read_pairs(
 def _index_both(gt_json: Path, pred_json: Path) -> Iterable[PanopticIndex]:
     """Both jsons, at the same time if they are large."""
 
-    def index(path: Path) -> PanopticIndex:
-        return index_annotations(path, predicted=path is pred_json)
-
     paths = (gt_json, pred_json)
+
+    def index(predicted: bool) -> PanopticIndex:
+        return index_annotations(paths[predicted], predicted=predicted)
+
     if can_fork() and all(path.is_file() and path.stat().st_size > LARGE_JSON for path in paths):
-        return map_in_forks(index, paths, len(paths), fix="run the same command again")
-    return map(index, paths)
+        return map_in_forks(index, (False, True), len(paths), fix="run the same command again")
+    return map(index, (False, True))
 
 
 def _positions(truths: PanopticIndex, predictions: PanopticIndex) -> NDArray[np.int64]:

@@ -123,17 +123,6 @@ def test_orders_may_differ_and_ids_may_be_names(files: Path) -> None:
     assert score(files / "gt.json", files / "pred.json").result.as_dict() == pytest.approx(EXPECTED)
 
 
-def test_of_an_image_predicted_twice_the_last_counts(files: Path, caplog: pytest.LogCaptureFixture) -> None:
-    right = json.loads((files / "pred.json").read_text())["annotations"][0]
-    write_png(files / "pred" / "wrong.png", [[8] * 4] * 2)
-    wrong = {**right, "file_name": "wrong.png", "segments_info": [{"id": 8, "category_id": 11}]}
-    edit(files / "pred.json", lambda data: data["annotations"].insert(0, wrong))
-    assert score(files / "gt.json", files / "pred.json").result.as_dict() == pytest.approx(EXPECTED)
-    assert f"{files / 'pred.json'} predicts image 1 twice: the last prediction is scored" in caplog.text
-    edit(files / "pred.json", lambda data: data["annotations"].append(wrong))
-    assert score(files / "gt.json", files / "pred.json").result.as_dict()["PQ"] < EXPECTED["PQ"]
-
-
 def images(*names: str) -> list[dict[str, Any]]:
     return [{"id": i, "file_name": name} for i, name in enumerate(names, start=1)]
 

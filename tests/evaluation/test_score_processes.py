@@ -27,8 +27,11 @@ first, kept = os.getpid(), module.score_pair
 def noted(*pair, **options):
     with open("processes", "a") as file:
         print(os.getpid() == first, file=file)
-    if len(sys.argv) > 4 and pair[0].image_id == 30:
+    if "kill" in sys.argv and pair[0].image_id == 30:
         os.kill(os.getpid(), 9)
+    if "change" in sys.argv and pair[0].image_id == 5:
+        with open(sys.argv[2].partition("=")[2], "w") as file:
+            file.write("{}")
     return kept(*pair, **options)
 module.score_pair = noted
 main(sys.argv[1:4])
@@ -81,6 +84,13 @@ def test_a_killed_process_is_one_sentence(folder: Path) -> None:
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: a worker process was killed")
+
+
+def test_a_json_that_is_changed_while_it_is_scored_is_one_sentence(folder: Path) -> None:
+    done = run(folder, "change")
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line == f"error: {folder / 'pred.json'} was changed while it was read: run the same command again"
 
 
 def test_a_killed_command_leaves_no_process(folder: Path) -> None:
