@@ -45,14 +45,14 @@ class SideFiles(NamedTuple):
             DatasetError: the json is not what it was.
         """
         image_id, file_name, segments = self.annotations.annotation(number)
-        table = SegmentTable(
-            self.side,
-            np.array(segments.ids, np.int64),
-            np.array([self.label_of[category_id] for category_id in segments.category_ids], np.int64),
-            np.array(segments.is_crowd, np.bool_),
-            None if None in segments.areas or self.annotations.predicted else np.array(segments.areas),
-            np.array(segments.covered, np.int64),
-        )
+        ids = np.array(segments.ids, np.int64)
+        labels = np.array([self.label_of[category_id] for category_id in segments.category_ids], np.int64)
+        if self.side == "prediction":
+            table = SegmentTable(self.side, ids, labels, np.zeros(len(ids), np.bool_))
+        else:
+            crowd, covered = np.array(segments.is_crowd, np.bool_), np.array(segments.covered, np.int64)
+            areas = None if None in segments.areas else np.array(segments.areas)
+            table = SegmentTable(self.side, ids, labels, crowd, areas, covered)
         return ImageFiles(image_id, self.annotations.path, self.folder / file_name, table)
 
 
@@ -106,7 +106,6 @@ def read_pairs(
 
 def _index_both(gt_json: Path, pred_json: Path) -> Iterable[PanopticIndex]:
     """Both jsons, at the same time if they are large."""
-
     paths = (gt_json, pred_json)
 
     def index(predicted: bool) -> PanopticIndex:
