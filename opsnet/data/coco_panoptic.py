@@ -101,7 +101,9 @@ class PanopticJson:
         return categories
 
     def annotations(self) -> Iterator[Annotation]:
-        """Yields the annotations of ground truth; :func:`opsnet.data.panoptic_columns.read_columns` is for large files.
+        """Yields the annotations of ground truth.
+
+        For large files see :mod:`opsnet.data.panoptic_columns` and :mod:`opsnet.data.panoptic_index`.
 
         Raises:
             DatasetError: an entry is invalid, or an image is annotated twice.

@@ -1,6 +1,7 @@
 """Where each annotation of a panoptic json stands in the file: all are checked, and read again one at a time.
 
-What is kept of an image are 40 bytes, however many segments it has.
+What is kept of an image are 48 bytes, however many segments it has. Hashes are Python's: they differ from process to
+process, but not between copies made by fork, and 64 bits make equal ones of different values unlikely enough.
 """
 
 from __future__ import annotations
@@ -55,8 +56,9 @@ class PanopticIndex:
         keys: (I,) of the image ids, see :func:`key_of`.
         starts: (I,) first byte of each annotation in the file.
         sizes: (I,) its bytes.
+        hashes: (I,) of what was read there.
         first_with: position of the first annotation with each category id.
-        names: of ``images``; ``None`` if that list is missing or invalid.
+        names: of ``images``; ``None`` if that list is missing or invalid, or has an id twice.
         listing: the json without the entries of ``images`` and ``annotations``.
     """
 
@@ -65,6 +67,7 @@ class PanopticIndex:
     keys: IntArray
     starts: IntArray
     sizes: IntArray
+    hashes: IntArray
     first_with: dict[int, int]
     names: ImageNames | None
     listing: PanopticJson
@@ -73,36 +76,46 @@ class PanopticIndex:
         return len(self.keys)
 
     def annotation(self, number: int) -> IndexedAnnotation:
-        """Reads one annotation.
+        """Reads one annotation again.
 
         Raises:
-            DatasetError: the file is not what it was.
+            DatasetError: it is not what it was.
         """
-        annotation = None
         try:
-            with open(self.path, "rb", buffering=0) as file:
+            with open(self.path, "rb") as file:
                 file.seek(self.starts[number])
-                record = json.loads(file.read(self.sizes[number]))
-            annotation = _parse(record, self.predicted)
-        except (OSError, ValueError, RecursionError):
-            pass
-        if (
-            annotation is not None
-            and key_of(annotation.image_id) == self.keys[number]
-            and self.first_with.keys() >= {*annotation.segments.category_ids}
-        ):
-            return annotation
-        raise DatasetError(f"{self.path} was changed while it was read: run the same command again")
+                annotation = _parse(json.loads(file.read(self.sizes[number])), self.predicted)
+        except (OSError, ValueError):
+            raise self._changed() from None
+        except RecursionError as error:  # more functions may be active than when all were read
+            raise DatasetError(f"{self.path} is nested too deeply: replace the file") from error
+        if hash(annotation) != self.hashes[number]:
+            raise self._changed()
+        return annotation
 
     def image(self, number: int) -> ImageFile:
-        """An entry of ``images``; reads the file from its start."""
+        """Finds an entry of ``images``, for which it reads the file from its start; ``names`` is not ``None``.
+
+        Raises:
+            DatasetError: it is not what it was.
+        """
+        assert self.names is not None
         entries = stream_panoptic(self.path)
-        *_, record = (value for key, place, value, *_ in entries if (key, place) == ("images", number))
-        return parse_image(record)
+        found = [value for key, place, value, *_ in entries if (key, place) == ("images", number)]
+        try:
+            image = parse_image(found[-1])
+        except (IndexError, FieldError):
+            raise self._changed() from None
+        if (key_of(image.id), hash(stem_of(image.file_name))) != (self.names.keys[number], self.names.stems[number]):
+            raise self._changed()
+        return image
+
+    def _changed(self) -> DatasetError:
+        return DatasetError(f"{self.path} was changed while it was read: run the same command again")
 
 
 def key_of(image_id: ImageId) -> int:
-    """A number that stands for an image id: itself, or the hash of a name, which differs from process to process."""
+    """A number that stands for an image id: itself, or the hash of a name."""
     return image_id if isinstance(image_id, int) else hash(image_id)
 
 
@@ -120,8 +133,8 @@ def index_annotations(path: Path, *, predicted: bool = False) -> PanopticIndex:
         predicted: see :class:`PanopticIndex`.
 
     Raises:
-        DatasetError: the file is missing or damaged, an annotation is invalid, or a ground truth annotates an image
-            twice.
+        DatasetError: the file is missing, damaged or changed meanwhile, an annotation is invalid, or a ground truth
+            annotates an image twice.
     """
     rest: dict[str, Any] = {}
     annotations, names = _Annotations(), _Names()
@@ -153,19 +166,18 @@ class _Annotations:
     """What is kept of annotations; grows."""
 
     def __init__(self) -> None:
-        self._keys, self._starts, self._sizes = array("q"), array("q"), array("q")
+        self._columns = array("q"), array("q"), array("q"), array("q")
         self._first_with: dict[int, int] = {}
 
     def add(self, annotation: IndexedAnnotation, start: int, end: int) -> None:
         for category_id in annotation.segments.category_ids:
-            self._first_with.setdefault(category_id, len(self._keys))
-        self._keys.append(key_of(annotation.image_id))
-        self._starts.append(start)
-        self._sizes.append(end - start)
+            self._first_with.setdefault(category_id, len(self._columns[0]))
+        for column, value in zip(self._columns, (key_of(annotation.image_id), start, end - start, hash(annotation))):
+            column.append(value)
 
     def index(self, path: Path, predicted: bool, names: ImageNames | None, listing: PanopticJson) -> PanopticIndex:
-        keys, starts, sizes = (np.array(column, np.int64) for column in (self._keys, self._starts, self._sizes))
-        return PanopticIndex(path, predicted, keys, starts, sizes, self._first_with, names, listing)
+        keys, starts, sizes, hashes = (np.array(column, np.int64) for column in self._columns)
+        return PanopticIndex(path, predicted, keys, starts, sizes, hashes, self._first_with, names, listing)
 
 
 class _Names:

@@ -10,7 +10,7 @@ from opsnet.data.panoptic_records import parse_annotation
 
 
 class SegmentColumns(NamedTuple):
-    """The S segments of an annotation; of a prediction the last three are empty, because panopticapi ignores them.
+    """The S segments of an annotation as tuples; of a prediction the last three are empty: panopticapi ignores them.
 
     Attributes:
         ids: (S) in the PNG.
@@ -20,18 +20,20 @@ class SegmentColumns(NamedTuple):
         covered: (S) pixels of the area that other segments hide in the PNG.
     """
 
-    ids: Sequence[int]
-    category_ids: Sequence[int]
-    is_crowd: Sequence[int]
-    areas: Sequence[int | float | None]
-    covered: Sequence[int]
+    ids: tuple[int, ...]
+    category_ids: tuple[int, ...]
+    is_crowd: tuple[int, ...]
+    areas: tuple[int | float | None, ...]
+    covered: tuple[int, ...]
 
 
 def parse_columns(record: Any, *, predicted: bool = False) -> SegmentColumns:
     """The segments of an entry of ``annotations``, as :func:`opsnet.data.panoptic_records.parse_annotation` reads them.
 
+    Its image and PNG are read by :func:`opsnet.data.panoptic_records.parse_png`.
+
     Raises:
-        FieldError: the entry is invalid.
+        FieldError: the segments are invalid.
     """
     segments = _plain(record.get("segments_info"), predicted) if type(record) is dict else None
     if segments is not None:
@@ -59,7 +61,7 @@ def _plain(infos: Any, predicted: bool) -> SegmentColumns | None:
         _whole(ids, 0 if predicted else 1) and len(set(ids)) == len(ids)
         and _whole(category_ids) and _whole(crowd, 0, 2) and _whole(areas, 1) and _whole(covered)
     )  # fmt: skip
-    return SegmentColumns(ids, category_ids, crowd, areas, covered) if are_valid else None
+    return SegmentColumns(*map(tuple, (ids, category_ids, crowd, areas, covered))) if are_valid else None
 
 
 def _whole(values: Sequence[Any], lowest: int = 0, end: int = MAX_ID) -> bool:

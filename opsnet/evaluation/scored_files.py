@@ -29,7 +29,7 @@ class SideFiles(NamedTuple):
     Attributes:
         side: ``truth`` or ``prediction``.
         folder: of the PNGs.
-        annotations: of the json.
+        annotations: where the json has them.
         label_of: index among the ground truth's categories of each category id.
     """
 
@@ -76,6 +76,11 @@ class FilePairs:
         return len(self.predicted)
 
     def __getitem__(self, number: int) -> tuple[ImageFiles, ImageFiles]:
+        """The files of one image.
+
+        Raises:
+            DatasetError: a json is not what it was.
+        """
         return self.truth.image(number), self.prediction.image(int(self.predicted[number]))
 
 
@@ -91,7 +96,8 @@ def read_pairs(
         pred_dir: folder of the prediction's PNGs, likewise.
 
     Raises:
-        DatasetError: a json is missing or malformed, a folder is missing, or the jsons contradict each other.
+        DatasetError: a json is missing, malformed or changed meanwhile, a folder is missing, or the jsons contradict
+            each other.
     """
     truths, predictions = _index_both(gt_json, pred_json)
     categories = truths.listing.categories()
@@ -145,7 +151,8 @@ def _require_same_names(truths: PanopticIndex, predictions: PanopticIndex) -> No
     _, places, predicted = np.intersect1d(truths.names.keys, predictions.names.keys, True, return_indices=True)
     differ = np.flatnonzero(truths.names.stems[places] != predictions.names.stems[predicted])
     if differ.size:
-        theirs, ours = truths.image(places[differ[0]]), predictions.image(predicted[differ[0]])
+        first = differ[np.argmin(predicted[differ])]
+        theirs, ours = truths.image(places[first]), predictions.image(predicted[first])
         raise DatasetError(
             f"image {ours.id} is {stem_of(ours.file_name)} in {predictions.path}, but {stem_of(theirs.file_name)} in "
             f"{truths.path}: predict with the ids of the ground truth (opsnet-predict ids_from={truths.path}), or "

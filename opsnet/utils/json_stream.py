@@ -26,7 +26,7 @@ class Entry(NamedTuple):
         number: position of an element of a streamed list, from 0; ``None`` for the whole value of a key.
         value: the element or the value; ``[]`` where a streamed list begins.
         start: first byte of the element in the file; 0 for other entries.
-        end: the byte behind it.
+        end: the byte behind it; 0 for other entries.
     """
 
     key: str
@@ -106,8 +106,11 @@ class _Reader:
 
     def offset(self) -> int:
         """The byte of the file at which the next character stands."""
-        passed = self._text[self._counted : self._at]
-        self._counted, self._bytes = self._at, self._bytes + len(passed.encode())
+        if self._text.isascii():
+            self._bytes += self._at - self._counted
+        else:
+            self._bytes += len(self._text[self._counted : self._at].encode())
+        self._counted = self._at
         return self._bytes
 
     def peek(self) -> str:

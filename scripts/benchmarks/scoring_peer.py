@@ -147,7 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         means.append((statistics.mean(walls), statistics.mean(cpus)))
         print(
             f"{scorer:12} wall {min(walls):.2f} to {max(walls):.2f} s, CPU {min(cpus):.2f} to {max(cpus):.2f} s, "
-            f"first process {max(memory):.0f} MB"
+            f"first process {max(memory):.1f} MB"
         )
     if options.peer:
         ours, theirs = (timings[scorer][0].printed for scorer in programs)

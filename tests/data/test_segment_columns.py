@@ -33,7 +33,7 @@ def test_by_hand() -> None:
         (9, 6), (2, 2), (True, False), (None, 2.5), (0, 2)
     )
     odd = {"id": 0, "category_id": 2, "area": "many", "iscrowd": 7}
-    assert parse_columns(annotation(odd), predicted=True) == SegmentColumns([0], [2], [], [], [])
+    assert parse_columns(annotation(odd), predicted=True) == SegmentColumns((0,), (2,), (), (), ())
     for predicted in (False, True):
         assert [*map(len, parse_columns(annotation(), predicted=predicted))] == [0] * 5
 

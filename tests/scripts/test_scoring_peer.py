@@ -27,7 +27,7 @@ def test_the_table(capsys: pytest.CaptureFixture[str]) -> None:
     scoring_peer.main(["--images", "2", "--rounds", "1"])
     header, line = capsys.readouterr().out.splitlines()
     assert re.fullmatch("2 images, pixels counted by (C|numpy), 1 rounds after one that is not counted", header)
-    assert re.fullmatch(r"opsnet-score wall \d\.\d\d to \d\.\d\d s, CPU .* s, first process \d+ MB", line)
+    assert re.fullmatch(r"opsnet-score wall \d\.\d\d to \d\.\d\d s, CPU .* s, first process \d+\.\d MB", line)
 
 
 def test_a_scorer_that_fails(tmp_path: Path) -> None:
