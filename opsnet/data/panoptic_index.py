@@ -1,13 +1,15 @@
 """Where each annotation of a panoptic json stands in the file: all are checked, and read again one at a time.
 
-What is kept of an image are 48 bytes, however many segments it has. Hashes are Python's: they differ from process to
-process, but not between copies made by fork, and 64 bits make equal ones of different values unlikely enough.
+What is kept of an image of a large json are 48 bytes, however many segments it has. Hashes are Python's: they differ
+from process to process, but not between copies made by fork, and 64 bits make equal ones of different values unlikely
+enough.
 """
 
 from __future__ import annotations
 
 import json
 from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -23,6 +25,8 @@ from opsnet.utils.errors import DatasetError
 from opsnet.utils.json_fields import FieldError
 
 IntArray = NDArray[np.int64]
+LARGE_JSON = 2**20
+"""Bytes; of a smaller json all annotations are kept, which saves reading them again."""
 
 
 class IndexedAnnotation(NamedTuple):
@@ -60,6 +64,7 @@ class PanopticIndex:
         first_with: position of the first annotation with each category id.
         names: of ``images``; ``None`` if that list is missing or invalid, or has an id twice.
         listing: the json without the entries of ``images`` and ``annotations``.
+        kept: (I) annotations of a small json; none of a large one.
     """
 
     path: Path
@@ -71,16 +76,19 @@ class PanopticIndex:
     first_with: dict[int, int]
     names: ImageNames | None
     listing: PanopticJson
+    kept: Sequence[IndexedAnnotation]
 
     def __len__(self) -> int:
         return len(self.keys)
 
     def annotation(self, number: int) -> IndexedAnnotation:
-        """Reads one annotation again.
+        """One annotation, which is read again if the json is large.
 
         Raises:
             DatasetError: it is not what it was.
         """
+        if self.kept:
+            return self.kept[number]
         try:
             with open(self.path, "rb") as file:
                 file.seek(self.starts[number])
@@ -136,12 +144,12 @@ def index_annotations(path: Path, *, predicted: bool = False) -> PanopticIndex:
         DatasetError: the file is missing, damaged or changed meanwhile, an annotation is invalid, or a ground truth
             annotates an image twice.
     """
-    rest: dict[str, Any] = {}
-    annotations, names = _Annotations(), _Names()
+    keep, rest = not is_large(path), dict[str, Any]()
+    annotations, names = _Annotations(keep), _Names()
     for key, number, value, start, end in stream_panoptic(path):
         if number is None:
             rest[key] = value
-            annotations = _Annotations() if key == "annotations" else annotations
+            annotations = _Annotations(keep) if key == "annotations" else annotations
             names = _Names() if key == "images" else names
         elif key == "images":
             names.add(value)
@@ -158,6 +166,11 @@ def index_annotations(path: Path, *, predicted: bool = False) -> PanopticIndex:
     return index
 
 
+def is_large(path: Path) -> bool:
+    """Whether a json is at least :data:`LARGE_JSON`; not if there is none."""
+    return path.is_file() and path.stat().st_size >= LARGE_JSON
+
+
 def _parse(record: Any, predicted: bool) -> IndexedAnnotation:
     return IndexedAnnotation(*parse_png(record), parse_columns(record, predicted=predicted))
 
@@ -165,7 +178,8 @@ def _parse(record: Any, predicted: bool) -> IndexedAnnotation:
 class _Annotations:
     """What is kept of annotations; grows."""
 
-    def __init__(self) -> None:
+    def __init__(self, keep: bool) -> None:
+        self._keep, self._kept = keep, list[IndexedAnnotation]()
         self._columns = array("q"), array("q"), array("q"), array("q")
         self._first_with: dict[int, int] = {}
 
@@ -174,10 +188,12 @@ class _Annotations:
             self._first_with.setdefault(category_id, len(self._columns[0]))
         for column, value in zip(self._columns, (key_of(annotation.image_id), start, end - start, hash(annotation))):
             column.append(value)
+        if self._keep:
+            self._kept.append(annotation)
 
     def index(self, path: Path, predicted: bool, names: ImageNames | None, listing: PanopticJson) -> PanopticIndex:
         keys, starts, sizes, hashes = (np.array(column, np.int64) for column in self._columns)
-        return PanopticIndex(path, predicted, keys, starts, sizes, hashes, self._first_with, names, listing)
+        return PanopticIndex(path, predicted, keys, starts, sizes, hashes, self._first_with, names, listing, self._kept)
 
 
 class _Names:

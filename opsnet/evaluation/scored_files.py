@@ -11,16 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opsnet.data.coco_panoptic import PanopticJson
-from opsnet.data.panoptic_index import PanopticIndex, index_annotations, seen_before, stem_of
+from opsnet.data.panoptic_index import PanopticIndex, index_annotations, is_large, seen_before, stem_of
 from opsnet.data.panoptic_records import Category
 from opsnet.evaluation.score_pair import ImageFiles
 from opsnet.metrics.panoptic_arithmetic import SegmentTable, Side
 from opsnet.utils.errors import DatasetError
 from opsnet.utils.forks import can_fork, map_in_forks
 from opsnet.utils.late_logging import warn
-
-LARGE_JSON = 2**18
-"""Bytes; a smaller json is read before another process would be ready."""
 
 
 class SideFiles(NamedTuple):
@@ -117,7 +114,7 @@ def _index_both(gt_json: Path, pred_json: Path) -> Iterable[PanopticIndex]:
     def index(predicted: bool) -> PanopticIndex:
         return index_annotations(paths[predicted], predicted=predicted)
 
-    if can_fork() and all(path.is_file() and path.stat().st_size > LARGE_JSON for path in paths):
+    if can_fork() and all(map(is_large, paths)):
         return map_in_forks(index, (False, True), len(paths), fix="run the same command again")
     return map(index, (False, True))
 

@@ -12,11 +12,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from opsnet.data import panoptic_index
 from opsnet.data.coco_panoptic import PanopticJson
 from opsnet.data.panoptic_index import PanopticIndex, index_annotations, seen_before
 from opsnet.data.panoptic_records import parse_annotation
 from opsnet.utils import json_stream
 from opsnet.utils.errors import DatasetError
+
+
+@pytest.fixture(autouse=True)
+def every_json_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So annotations are read again."""
+    monkeypatch.setattr(panoptic_index, "LARGE_JSON", 0)
 
 
 def annotation(image: int | str, *segments: int, name: str = "") -> dict[str, Any]:
@@ -131,6 +138,18 @@ def test_a_json_that_changes_meanwhile_is_one_sentence(name: str, tmp_path: Path
         DatasetError, match=r"panoptic\.json was changed while it was read: run the same command again$"
     ):
         index.annotation(1)
+
+
+def test_of_a_small_json_annotations_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = [annotation(1, 2, 3), annotation("x"), annotation(2, 5)]
+    path = written(tmp_path, annotations=records)
+    large = index_annotations(path)
+    monkeypatch.setattr(panoptic_index, "LARGE_JSON", path.stat().st_size + 1)
+    small = index_annotations(path)
+    assert not large.kept
+    assert [small.annotation(number) for number in range(3)] == [large.annotation(number) for number in range(3)]
+    path.unlink()
+    assert small.annotation(2).image_id == 2
 
 
 @pytest.mark.parametrize("images", [[], 3, [3], [{"id": 4, "file_name": "a.jpg"}], [{"id": 3, "file_name": "b.jpg"}]])
