@@ -26,11 +26,17 @@ from opsnet.utils.json_fields import FieldError
 
 IntArray = NDArray[np.int64]
 LARGE_JSON = 2**20
-"""Bytes; of a smaller json all annotations are kept, which saves reading them again."""
+"""Bytes; of a smaller json all annotations are kept, because reading them again costs time and keeping them little."""
 
 
 class IndexedAnnotation(NamedTuple):
-    """One annotation; ``file_name`` is the PNG's."""
+    """What scoring needs of one entry of ``annotations``.
+
+    Attributes:
+        image_id: of its image.
+        file_name: of its PNG.
+        segments: those of the json, S of them.
+    """
 
     image_id: ImageId
     file_name: str
@@ -84,6 +90,9 @@ class PanopticIndex:
     def annotation(self, number: int) -> IndexedAnnotation:
         """One annotation, which is read again if the json is large.
 
+        Args:
+            number: its position, 0 to I - 1.
+
         Raises:
             DatasetError: it is not what it was.
         """
@@ -103,6 +112,9 @@ class PanopticIndex:
 
     def image(self, number: int) -> ImageFile:
         """Finds an entry of ``images``, for which it reads the file from its start; ``names`` is not ``None``.
+
+        Args:
+            number: its position, 0 to N - 1.
 
         Raises:
             DatasetError: it is not what it was.
@@ -128,7 +140,7 @@ def key_of(image_id: ImageId) -> int:
 
 
 def seen_before(keys: IntArray) -> IntArray:
-    """Positions of the keys that occur at an earlier one too, ascending."""
+    """Positions, ascending, of those of the keys (N,) that occur at an earlier position too."""
     order = np.argsort(keys, kind="stable")
     return np.sort(order[1:][keys[order[1:]] == keys[order[:-1]]])
 
@@ -167,7 +179,7 @@ def index_annotations(path: Path, *, predicted: bool = False) -> PanopticIndex:
 
 
 def is_large(path: Path) -> bool:
-    """Whether a json is at least :data:`LARGE_JSON`; not if there is none."""
+    """Whether a json has at least :data:`LARGE_JSON` bytes; false if it does not exist, which its reader reports."""
     return path.is_file() and path.stat().st_size >= LARGE_JSON
 
 

@@ -108,7 +108,7 @@ def read_pairs(
 
 
 def _index_both(gt_json: Path, pred_json: Path) -> Iterable[PanopticIndex]:
-    """Both jsons, at the same time if they are large."""
+    """Both jsons; at the same time if they are large, because a small one is read before a process would be ready."""
     paths = (gt_json, pred_json)
 
     def index(predicted: bool) -> PanopticIndex:
@@ -120,7 +120,11 @@ def _index_both(gt_json: Path, pred_json: Path) -> Iterable[PanopticIndex]:
 
 
 def _positions(truths: PanopticIndex, predictions: PanopticIndex) -> NDArray[np.int64]:
-    """Position in the prediction of each image of the ground truth."""
+    """Position (I,) in the prediction of each image of the ground truth.
+
+    Raises:
+        DatasetError: an image is not predicted.
+    """
     for number in seen_before(predictions.keys):
         warn(
             __name__,

@@ -161,9 +161,7 @@ def test_names_that_change_meanwhile_are_one_sentence(images: Any, tmp_path: Pat
         index.image(0)
 
 
-def test_nesting_that_only_the_second_reading_refuses_is_no_change(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nesting_that_only_the_second_reading_refuses_is_no_change(tmp_path: Path) -> None:
     """It starts where more functions are active."""
     deepest = 0
     for depth in range(800, 1000):
